@@ -1,0 +1,87 @@
+// What a device gives the core. The CPU is linked in; CUDA is a shared library that returns its
+// Backend when a driver is there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "core/step_state.h"
+
+namespace tandem {
+
+/// Zeroed memory of a device, aligned to kAlignment; freed when the last owner lets go.
+struct Memory {
+  std::shared_ptr<std::byte> data;
+  int64_t bytes = 0;
+};
+
+/// Frozen weights in the layout that kernels want, made once and shared by the plans of a Predictor.
+class FrozenWeights {
+ public:
+  FrozenWeights() = default;
+  FrozenWeights(const FrozenWeights&) = delete;
+  FrozenWeights& operator=(const FrozenWeights&) = delete;
+  virtual ~FrozenWeights() = default;
+  [[nodiscard]] virtual int64_t bytes() const = 0;
+};
+
+/// The arenas that outlive a plan. Pointers are to the device's memory and may be null when unused.
+struct Arenas {
+  std::byte* parameters = nullptr;
+  std::byte* gradients = nullptr;
+  std::byte* optimizer = nullptr;
+};
+
+struct CompileRequest {
+  const Plan& plan;
+  Arenas arenas;
+  int threads = 0;                  ///< 0: as many as the pool has
+  FrozenWeights* frozen = nullptr;  ///< not null: parameters never change; kernels may repack them
+};
+
+/// A plan ready to run on a device. One thread at a time may use it.
+class Executable {
+ public:
+  Executable() = default;
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+  virtual ~Executable() = default;
+
+  /// Scratch of at least Plan::arena_bytes. Called before the first run and whenever it moves.
+  virtual void bind_arena(std::byte* arena) = 0;
+  virtual void bind_input(size_t index, const void* data) = 0;
+  virtual void bind_output(size_t index, void* data) = 0;
+  virtual void run(StepState& state) = 0;
+  /// Parameters that some kernel reads in the plain layout (all of them without `frozen`).
+  [[nodiscard]] virtual std::vector<bool> plain_parameters() const = 0;
+  /// Names of the kernels in order of execution.
+  [[nodiscard]] virtual std::vector<std::string> kernels() const = 0;
+  /// Memory beyond the arena: constants, and scratch that this executable holds for its threads.
+  [[nodiscard]] virtual int64_t private_bytes() const = 0;
+};
+
+class Backend {
+ public:
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual const char* name() const = 0;
+  [[nodiscard]] virtual bool supports(Op op) const = 0;
+  /// Throws ERR_OUT_OF_MEMORY with what was asked for.
+  [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
+  /// Temporary memory that the kernels of this node need within the arena.
+  [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<FrozenWeights> make_frozen_weights() const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Executable> compile(const CompileRequest& request) const = 0;
+};
+
+/// The CPU's backend: one for the process.
+const Backend& cpu_backend();
+
+}  // namespace tandem

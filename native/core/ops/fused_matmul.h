@@ -1,0 +1,38 @@
+// fusedMatmul(a, b, bias?, saved?): a matrix product with its epilogue. The fusion pass makes it.
+//   y = act(a * b + bias), and the value before the activation as output 1 when `save_pre`;
+//   or y = act'(a * b; saved): the product times the derivative of an activation.
+#pragma once
+
+#include "core/ops/matmul.h"
+
+namespace tandem::ops {
+
+struct FusedMatMul : Base {
+  static constexpr uint32_t kFlags = kInternal;
+  static constexpr int kMinInputs = 2;
+  static constexpr int kMaxInputs = 4;
+
+  struct Attributes {
+    ElementwiseAttributes activation_attributes{0.0F, 0.0F};
+    int32_t activation = -1;           ///< a unary Op, its gradient's Op, or -1
+    bool trans_a = false;
+    bool trans_b = false;
+    bool linear = false;  ///< a is [..., k], flattened to rows, and b is one [n, k] matrix
+    bool save_pre = false;
+  };
+
+  static void infer(InferContext& context) {
+    const auto& attributes = context.attributes<Attributes>();
+    Shape shape;
+    if (attributes.linear) {
+      shape = context.shape(0);
+      shape.back() = context.shape(1)[0];
+    } else {
+      shape = MatMul::product_shape(context.shape(0), context.shape(1), attributes.trans_a, attributes.trans_b);
+    }
+    context.output(shape);
+    if (attributes.save_pre) context.output(shape);
+  }
+};
+
+}  // namespace tandem::ops

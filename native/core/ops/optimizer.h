@@ -1,0 +1,108 @@
+// The optimizer's part of a training step: each op is one sweep over whole arenas, with the update
+// rule and the defaults of PyTorch's class of that name. The learning rate, the step's number, the
+// clipping factor and the order to skip come from the StepState that every kernel sees.
+//   inputs: parameters [n], gradients [n], optimizer state [slots * n].
+#pragma once
+
+#include "core/ops/base.h"
+
+namespace tandem::ops {
+
+struct OptimizerBase : Base {
+  static constexpr int kMinInputs = 2;
+  static constexpr int kMaxInputs = 3;
+  static constexpr uint32_t kFlags = kEffect | kInternal;
+  static void infer(InferContext& /*context*/) {}
+};
+
+/// Norm of all gradients, into StepState: the factor that clips it to `max_norm` (infinite: none),
+/// and, with `check`, the order to skip a step whose norm or loss is not finite.
+/// Inputs: gradients [n], loss [].
+struct GradientNorm : OptimizerBase {
+  struct Attributes {
+    double max_norm = 0.0;  ///< 0: no clipping
+    bool check = false;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"maxNorm", AttributeType::kDouble, offsetof(Attributes, max_norm), false},
+      {"check", AttributeType::kBoolean, offsetof(Attributes, check), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 2;
+};
+
+/// torch.optim.SGD. State: one slot when momentum != 0.
+struct Sgd : OptimizerBase {
+  struct Attributes {
+    double momentum = 0.0;
+    double weight_decay = 0.0;
+    bool nesterov = false;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"momentum", AttributeType::kDouble, offsetof(Attributes, momentum), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"nesterov", AttributeType::kBoolean, offsetof(Attributes, nesterov), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 3;
+};
+
+/// torch.optim.Adam (Kingma and Ba 2015), or AdamW (Loshchilov and Hutter 2019) when `decoupled`.
+/// State: first and second moment.
+struct Adam : OptimizerBase {
+  struct Attributes {
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weight_decay = 0.0;
+    bool decoupled = false;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"decoupled", AttributeType::kBoolean, offsetof(Attributes, decoupled), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 5;
+};
+
+/// torch.optim.RMSprop. State: mean square, then momentum buffer if momentum != 0, then mean
+/// gradient if centered.
+struct RmsProp : OptimizerBase {
+  struct Attributes {
+    double alpha = 0.99;
+    double epsilon = 1e-8;
+    double momentum = 0.0;
+    double weight_decay = 0.0;
+    bool centered = false;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"alpha", AttributeType::kDouble, offsetof(Attributes, alpha), false},
+      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"momentum", AttributeType::kDouble, offsetof(Attributes, momentum), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"centered", AttributeType::kBoolean, offsetof(Attributes, centered), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 5;
+};
+
+/// torch.optim.Adagrad. State: sum of squares.
+struct Adagrad : OptimizerBase {
+  struct Attributes {
+    double lr_decay = 0.0;
+    double epsilon = 1e-10;
+    double weight_decay = 0.0;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"lrDecay", AttributeType::kDouble, offsetof(Attributes, lr_decay), false},
+      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 3;
+};
+
+}  // namespace tandem::ops

@@ -1,0 +1,117 @@
+#include "core/shape.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace tandem {
+
+// Sizes in bytes must fit too, so elements stop at 2^59.
+constexpr int64_t kMaxElements = int64_t{1} << 59;
+
+int64_t checked_add(int64_t a, int64_t b) {
+  if (a > kMaxElements - b) fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
+  return a + b;
+}
+
+int64_t checked_mul(int64_t a, int64_t b) {
+  if (b != 0 && a > kMaxElements / b) {
+    fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
+  }
+  return a * b;
+}
+
+Tensor make_tensor(const Shape& shape, DType dtype) {
+  if (shape.size() > kMaxRank) {
+    fail(ErrorCode::kShape, "expected at most 8 dimensions, received " + to_string(shape));
+  }
+  Tensor tensor{};
+  tensor.dtype = dtype;
+  tensor.rank = static_cast<int32_t>(shape.size());
+  tensor.numel = 1;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 0) {
+      fail(ErrorCode::kShape, "expected dimensions of 0 or more, received " + to_string(shape));
+    }
+    tensor.dims[i] = shape[i];
+    tensor.numel = checked_mul(tensor.numel, shape[i]);
+  }
+  return tensor;
+}
+
+Shape shape_of(const Tensor& tensor) { return {tensor.dims, tensor.dims + tensor.rank}; }
+
+bool same_shape(const Tensor& a, const Tensor& b) noexcept {
+  return a.rank == b.rank && std::equal(a.dims, a.dims + a.rank, b.dims);
+}
+
+int64_t element_size(DType /*dtype*/) noexcept { return 4; }
+
+int64_t byte_size(const Tensor& tensor) { return tensor.numel * element_size(tensor.dtype); }
+
+const char* name(DType dtype) noexcept { return dtype == DType::kFloat32 ? "float32" : "int32"; }
+
+std::string to_string(const Shape& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::string to_string(const Tensor& tensor) { return to_string(shape_of(tensor)); }
+
+Shape broadcast_shapes(const Shape& a, const Shape& b) {
+  const size_t rank = std::max(a.size(), b.size());
+  Shape out(rank);
+  for (size_t i = 0; i < rank; ++i) {
+    const int64_t da = i + a.size() < rank ? 1 : a[i + a.size() - rank];
+    const int64_t db = i + b.size() < rank ? 1 : b[i + b.size() - rank];
+    if (da != db && da != 1 && db != 1) {
+      fail(ErrorCode::kShape,
+           "expected shapes that broadcast, received " + to_string(a) + " and " + to_string(b));
+    }
+    out[i] = da == 1 ? db : da;
+  }
+  return out;
+}
+
+int64_t normalize_axis(int64_t axis, int64_t rank, const char* what) {
+  if (axis < -rank || axis >= rank) {
+    fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) + ", " +
+                                   std::to_string(rank) + "), received " + std::to_string(axis));
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+IntList normalize_axes(const IntList& axes, int64_t rank, const char* what) {
+  bool chosen[kMaxRank] = {};
+  for (int i = 0; i < axes.count; ++i) {
+    const int64_t axis = normalize_axis(axes.values[i], rank, what);
+    if (chosen[axis]) {
+      fail(ErrorCode::kArgument, std::string("expected distinct `") + what + "`, received axis " +
+                                     std::to_string(axis) + " twice");
+    }
+    chosen[axis] = true;
+  }
+  IntList out{};
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    if (axes.count == 0 || chosen[axis]) out.values[out.count++] = axis;
+  }
+  return out;
+}
+
+IntList make_list(const Shape& values) {
+  if (values.size() > kMaxRank) {
+    fail(ErrorCode::kShape, "expected at most 8 dimensions, received " + to_string(values));
+  }
+  IntList list{};
+  for (const int64_t value : values) list.values[list.count++] = value;
+  return list;
+}
+
+IntList make_list(std::initializer_list<int64_t> values) { return make_list(Shape(values)); }
+
+Shape to_shape(const IntList& list) { return {list.values, list.values + list.count}; }
+
+}  // namespace tandem

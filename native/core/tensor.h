@@ -1,0 +1,29 @@
+// Shapes and element types as plain data: kernels of every instruction set and device include this
+// file, so it holds no inline function with external linkage (see docs/architecture.md, "One
+// definition").
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tandem {
+
+enum class DType : uint8_t { kFloat32, kInt32 };
+
+inline constexpr int kMaxRank = 8;
+
+/// What is known of a tensor: its element type and its dimensions, outermost first, C-contiguous.
+struct Tensor {
+  int64_t dims[kMaxRank];
+  int64_t numel;  ///< product of the dimensions; 1 for a scalar
+  int32_t rank;
+  DType dtype;
+};
+
+/// A short list of integers as an attribute: axes, a permutation, a shape.
+struct IntList {
+  int64_t values[kMaxRank];
+  int32_t count;
+};
+
+}  // namespace tandem
