@@ -1,0 +1,210 @@
+// The addon's own surface: what native/binding exports and lib/ calls. Not public; the public
+// contract is dist/index.d.ts. test/bindings.test.mjs checks that both sides have the same names.
+// Every function throws the class given to setErrorClass(), with the codes of lib/errors.ts.
+
+export type DType = 'float32' | 'int32';
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array;
+export type AttributeValue = number | boolean | readonly number[];
+export type Attributes = Readonly<Record<string, AttributeValue>>;
+
+export interface TensorSpec {
+  shape: readonly number[];
+  dtype: DType;
+}
+
+export interface OpDescription {
+  name: string;
+  /** Made by passes of the compiler, not offered to users. */
+  internal: boolean;
+  minInputs: number;
+  maxInputs: number;
+  attributes: readonly { name: string; type: 'number' | 'integer' | 'boolean' | 'integers'; required: boolean }[];
+}
+
+export interface InputDescription {
+  name: string;
+  /** The whole shape; -1 at axis 0 is the free batch dimension. */
+  shape: readonly number[];
+  dtype: DType;
+}
+
+/** uniform in [a, b), normal with mean a and deviation b (also truncated at two deviations), or a. */
+export interface InitializerDescription {
+  kind: 'uniform' | 'normal' | 'truncatedNormal' | 'constant';
+  a: number;
+  b: number;
+}
+
+export interface ParameterDescription {
+  name: string;
+  shape: readonly number[];
+  dtype: DType;
+  trainable: boolean;
+  initializer: InitializerDescription;
+}
+
+export interface ConstantDescription {
+  shape: readonly number[];
+  data: Float32Array | Int32Array;
+}
+
+export interface NodeDescription {
+  op: string;
+  /** Numbers of values; -1 where an optional input is left out. */
+  inputs: readonly number[];
+  attributes: Attributes;
+}
+
+/**
+ * A graph as plain data. Values are numbered: inputs, parameters, constants, then the outputs of each
+ * node in order. A node may only read values of smaller numbers.
+ */
+export interface GraphDescription {
+  inputs: readonly InputDescription[];
+  parameters: readonly ParameterDescription[];
+  constants: readonly ConstantDescription[];
+  nodes: readonly NodeDescription[];
+  outputs: readonly number[];
+}
+
+export interface ProfileDescription {
+  /** Floating-point operations of one step (Trainer) or one prediction (Predictor) at `batch` rows. */
+  flops: number;
+  batch: number;
+  /** Bytes as allocated. */
+  memory: {
+    parameters: number;
+    gradients: number;
+    optimizer: number;
+    activations: number;
+    workspace: number;
+    total: number;
+  };
+  latencyMs: { p50: number; p99: number };
+  device: string;
+  kernels: string[];
+}
+
+export const version: string;
+/** Class of every error thrown: called with (code, message). */
+export function setErrorClass(constructor: new (code: string, message: string) => Error): void;
+/** The instruction set in use, those this processor has (best first), and the pool's threads. */
+export function cpu(): { isa: string; available: string[]; threads: number };
+export function ops(): OpDescription[];
+/** Output tensors of one op. Throws ERR_SHAPE, ERR_DTYPE or ERR_ARGUMENT. */
+export function infer(op: string, attributes: Attributes, inputs: readonly (TensorSpec | null)[]): TensorSpec[];
+/**
+ * First position in `values` outside [low, high) and different from `ignored`, or -1. Also finds
+ * fractions in float arrays.
+ */
+export function findOutside(values: TypedArray, low: number, high: number, ignored: number): number;
+/** First position of a NaN or an infinity, or -1. */
+export function findNonFinite(values: Float32Array): number;
+
+/** `feeds` for the inputs of `graph` at `batch` rows; one array an output. Runs on the caller. */
+export function evaluate(
+  graph: GraphDescription,
+  batch: number,
+  feeds: readonly TypedArray[],
+  options: { training: boolean; seed: number; threads: number },
+): (Float32Array | Int32Array)[];
+/** Outputs, and gradients of the values numbered `wrt`, for these cotangents of the outputs. */
+export function vjp(
+  graph: GraphDescription,
+  batch: number,
+  feeds: readonly TypedArray[],
+  cotangents: readonly (Float32Array | null)[],
+  wrt: readonly number[],
+  options: { training: boolean; seed: number; threads: number },
+): { outputs: (Float32Array | Int32Array)[]; gradients: Float32Array[] };
+
+/** The parameters of a model: one native arena. */
+export class Parameters {
+  constructor(parameters: readonly ParameterDescription[], seed: number);
+  /** The arena's memory; stays valid for as long as anything refers to it. */
+  readonly buffer: ArrayBuffer;
+  /** Byte offset of each parameter in `buffer`. */
+  readonly offsets: readonly number[];
+}
+
+export interface TrainerDescription {
+  /** 'sgd', 'adam', 'rmsprop' or 'adagrad', with that op's attributes. */
+  optimizer: { op: string; attributes: Attributes };
+  /** Norm that gradients are clipped to; 0 for none. */
+  maxGradNorm: number;
+  /** Leave the model alone and throw ERR_NUMERIC when the loss or a gradient is not finite. */
+  checkNumerics: boolean;
+  seed: number;
+  /** 0: as many as the pool has. */
+  threads: number;
+}
+
+/**
+ * Trains the parameters through a graph whose output 0 is the loss; the other outputs are metrics.
+ * One call at a time may be pending for train(), two may be queued; anything else gets ERR_BUSY.
+ */
+export class Trainer {
+  constructor(parameters: Parameters, graph: GraphDescription, options: TrainerDescription);
+  /**
+   * Copies the rows of `inputs` (one array a graph input) at once, then runs one optimizer step for
+   * each of `sizes` consecutive rows off the event loop. Resolves with, for each step, the graph's
+   * outputs and the gradients' norm: shorter than `sizes` when stop() came in between.
+   */
+  train(
+    inputs: readonly TypedArray[],
+    rows: Uint32Array,
+    sizes: Uint32Array,
+    learningRates: Float64Array,
+  ): Promise<Float64Array>;
+  /** The graph's outputs for each of `sizes` consecutive rows, in inference mode. */
+  evaluate(inputs: readonly TypedArray[], rows: Uint32Array, sizes: Uint32Array): Promise<Float64Array>;
+  /** Ends the pending calls at the next step boundary. */
+  stop(): void;
+  /** Optimizer steps taken. */
+  readonly step: number;
+  profile(): ProfileDescription;
+  close(): void;
+}
+
+export interface PredictorDescription {
+  /** Rows of the largest plan; longer calls are cut. */
+  maxBatch: number;
+  threads: number;
+}
+
+/** A frozen copy of the parameters behind a graph, for inference. */
+export class Predictor {
+  constructor(parameters: Parameters, graph: GraphDescription, options: PredictorDescription);
+  /** Shapes of inputs and outputs at this many rows. */
+  shapes(rows: number): { inputs: number[][]; outputs: number[][] };
+  /** `arrays`: one a graph input, then one an output, which is written before it returns. */
+  predictSync(rows: number, ...arrays: TypedArray[]): void;
+  /**
+   * The same off the event loop: inputs are copied at once, outputs are written on the event loop
+   * just before the promise resolves. `cancel[0]` != 0 by then: they are left alone and the promise
+   * rejects with ERR_ABORTED. Outputs that overlap those of a pending call: ERR_BUSY.
+   */
+  predict(rows: number, cancel: Int32Array | null, ...arrays: TypedArray[]): Promise<void>;
+  bind(rows: number): Binding;
+  profile(): ProfileDescription;
+  close(): void;
+}
+
+/** A plan with input and output buffers of its own. */
+export class Binding {
+  private constructor();
+  readonly inputs: readonly (Float32Array | Int32Array)[];
+  readonly outputs: readonly (Float32Array | Int32Array)[];
+  runSync(): void;
+  run(): Promise<void>;
+  close(): void;
+}

@@ -1,0 +1,76 @@
+// A model as data: the description of its graph, as it comes from JavaScript or from a file, and the
+// arena of its parameters. Descriptions are not trusted: instantiate() checks all of them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace tandem {
+
+struct InputDescription {
+  std::string name;
+  Shape shape;  ///< -1 at axis 0: the free batch dimension
+  DType dtype = DType::kFloat32;
+};
+
+enum class InitializerKind : uint8_t { kUniform, kNormal, kTruncatedNormal, kConstant };
+
+struct Initializer {
+  InitializerKind kind = InitializerKind::kConstant;
+  double a = 0;  ///< low, mean or the constant
+  double b = 0;  ///< high or the deviation
+};
+
+struct ParameterDescription {
+  std::string name;
+  Shape shape;
+  bool trainable = true;
+  Initializer initializer;
+};
+
+struct NodeDescription {
+  std::string op;
+  std::vector<int64_t> inputs;
+  AttributeList attributes;
+};
+
+struct GraphDescription {
+  std::vector<InputDescription> inputs;
+  std::vector<ParameterDescription> parameters;
+  std::vector<Constant> constants;
+  std::vector<NodeDescription> nodes;
+  std::vector<int64_t> outputs;
+};
+
+/// The graph at `batch` rows. Outside training, ops that only act in training are left out. `ids`,
+/// if given, receives the value of each number of the description. Throws ERR_ARGUMENT for unknown
+/// ops, cycles and numbers that are out of range.
+Graph instantiate(const GraphDescription& description, int64_t batch, bool training, std::vector<ValueId>* ids = nullptr);
+
+/// Elements of input `index` in one row (all of them when its batch is fixed).
+int64_t row_elements(const InputDescription& input);
+/// Whether any input has a free batch dimension.
+bool has_free_batch(const GraphDescription& description);
+
+ParameterLayout make_layout(const std::vector<ParameterDescription>& parameters);
+
+/// The parameters of a model in the host's memory, initialised by their descriptions.
+class ParameterStore {
+ public:
+  ParameterStore(std::vector<ParameterDescription> parameters, uint64_t seed);
+  [[nodiscard]] const std::vector<ParameterDescription>& descriptions() const { return descriptions_; }
+  [[nodiscard]] const ParameterLayout& layout() const { return layout_; }
+  [[nodiscard]] const Memory& memory() const { return memory_; }
+  /// Throws ERR_ARGUMENT unless the graph has just these parameters.
+  void check_matches(const GraphDescription& graph) const;
+
+ private:
+  std::vector<ParameterDescription> descriptions_;
+  ParameterLayout layout_;
+  Memory memory_;
+};
+
+}  // namespace tandem

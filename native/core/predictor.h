@@ -1,0 +1,70 @@
+// Inference: frozen weights behind plans without gradients. The weights are one copy in the layout
+// that the kernels read; every plan adds scratch only. Threads: shapes() and make_session() may be
+// called from any thread; a Session belongs to one at a time.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "core/model.h"
+#include "core/profile.h"
+
+namespace tandem {
+
+class Predictor {
+ public:
+  Predictor(const ParameterStore& parameters, GraphDescription graph, int threads, int64_t max_batch, const Backend& backend);
+  ~Predictor();
+
+  [[nodiscard]] const GraphDescription& graph() const { return graph_; }
+  [[nodiscard]] int64_t max_batch() const { return max_batch_; }
+  struct Shapes {
+    std::vector<Tensor> inputs;
+    std::vector<Tensor> outputs;
+  };
+  [[nodiscard]] Shapes shapes(int64_t rows) const;
+  [[nodiscard]] Profile profile() const;
+
+  /// Plans and scratch of one caller at a time.
+  class Session {
+   public:
+    explicit Session(Predictor& owner) : owner_(owner) {}
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    /// `inputs` and `outputs` hold `rows` rows; calls over max_batch are cut into several runs.
+    void run(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
+    /// Binds fixed buffers once; run_bound() then runs with no look-up at all.
+    void bind(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
+    void run_bound();
+
+   private:
+    friend class Predictor;
+    struct Compiled;
+    Compiled& compiled(int64_t batch);
+
+    Predictor& owner_;
+    Memory arena_;
+    std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;
+    Compiled* bound_ = nullptr;
+    StepState state_{};
+  };
+
+ private:
+  void drop_unread_parameters(const std::vector<bool>& read);
+
+  GraphDescription graph_;
+  ParameterLayout layout_;
+  const Backend& backend_;
+  int threads_;
+  int64_t max_batch_;
+  mutable std::mutex mutex_;  ///< guards compiling, weights and the profile
+  Memory parameters_;
+  std::unique_ptr<FrozenWeights> frozen_;
+  std::vector<Session*> sessions_;
+  LatencyWindow latencies_;
+};
+
+}  // namespace tandem

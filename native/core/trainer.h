@@ -1,0 +1,65 @@
+// Training: a plan for each batch size that comes, over one set of arenas. One thread at a time.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/model.h"
+#include "core/profile.h"
+
+namespace tandem {
+
+struct TrainerOptions {
+  Op optimizer = Op::sgd;
+  AttributeStorage optimizer_attributes;
+  double max_gradient_norm = 0;  ///< 0: no clipping
+  bool check_numerics = false;
+  uint64_t seed = 0;
+  int threads = 0;
+};
+
+class Trainer {
+ public:
+  /// Output 0 of the graph is the loss. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY.
+  Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph, const TrainerOptions& options,
+          const Backend& backend);
+  ~Trainer();
+
+  [[nodiscard]] const GraphDescription& graph() const { return graph_; }
+  /// Numbers that train() writes for a step: the graph's outputs, then the gradients' norm.
+  [[nodiscard]] size_t results_per_step() const { return graph_.outputs.size() + 1; }
+
+  /// One optimizer step on `batch` rows. `inputs`: one pointer a graph input, of its dtype.
+  /// Throws ERR_NUMERIC with the step's number, the parameters unchanged.
+  void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate, double* results);
+  /// The graph's outputs on `batch` rows in inference mode.
+  void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
+
+  [[nodiscard]] uint64_t step() const { return state_.step; }
+  [[nodiscard]] Profile profile() const;
+
+ private:
+  struct Compiled;
+  Compiled& compiled(int64_t batch, bool training);
+  std::unique_ptr<Compiled> compile(int64_t batch, bool training);
+  void run(Compiled& plan, const std::vector<const void*>& inputs, double* results);
+  void reserve_arena(int64_t bytes);
+
+  std::shared_ptr<ParameterStore> parameters_;
+  GraphDescription graph_;
+  TrainerOptions options_;
+  const Backend& backend_;
+  Memory gradients_;
+  Memory optimizer_state_;
+  Memory arena_;
+  StepState state_{};
+  std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;  ///< by batch; negative: inference
+  LatencyWindow latencies_;
+  int64_t last_batch_ = 0;
+};
+
+/// Slots of optimizer state, each as large as the trainable parameters.
+int optimizer_slots(Op optimizer, const AttributeStorage& attributes);
+
+}  // namespace tandem
