@@ -52,6 +52,10 @@ struct Pin {
 
 class Backend;
 
+/// Gives every pin a value of its own that a kernel writes: leaves, reshapes of leaves and values
+/// pinned twice are copied by nodes at the end of the graph.
+void separate_pins(Graph& graph, std::vector<Pin>& pins);
+
 /// Fixes a place for every value: lifetimes share one arena, in place where the last reader allows.
 /// `pins` are computed where they say; the graph's outputs go to Space::kOutput.
 Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend);

@@ -30,7 +30,7 @@ class Predictor {
   /// Plans and scratch of one caller at a time.
   class Session {
    public:
-    explicit Session(Predictor& owner) : owner_(owner) {}
+    explicit Session(Predictor& owner);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;

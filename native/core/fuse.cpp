@@ -1,0 +1,148 @@
+#include "core/fuse.h"
+
+#include <cstring>
+
+#include "core/ops/fused_matmul.h"
+
+namespace tandem {
+namespace {
+
+using ops::FusedMatMul;
+using ops::MatMul;
+
+class Fuser {
+ public:
+  explicit Fuser(Graph& graph) : graph_(graph) {}
+
+  void run() {
+    fuse_losses();
+    fuse_activations();
+    fuse_derivatives();
+    graph_.remove_dead_nodes();
+  }
+
+ private:
+  Node& node(size_t i) { return graph_.nodes[i]; }
+
+  /// crossEntropy(x, t, w) and crossEntropyGrad(x, t, w, 1) become softmaxCrossEntropy.
+  void fuse_losses() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (node(i).op != Op::crossEntropy) continue;
+      for (size_t j = i + 1; j < graph_.nodes.size(); ++j) {
+        if (is_gradient_of(node(j), node(i)) && is_one(node(j).inputs[3])) {
+          Node& loss = node(i);
+          loss.op = Op::softmaxCrossEntropy;
+          loss.outputs.push_back(node(j).outputs[0]);
+          retire(j);
+          break;
+        }
+      }
+    }
+  }
+
+  static bool is_gradient_of(const Node& gradient, const Node& loss) {
+    if (gradient.op != Op::crossEntropyGrad || gradient.outputs.empty()) return false;
+    for (size_t i = 0; i < 3; ++i) {
+      const ValueId operand = i < loss.inputs.size() ? loss.inputs[i] : kNoValue;
+      if (gradient.inputs[i] != operand) return false;
+    }
+    return gradient.attributes.bytes == loss.attributes.bytes;
+  }
+
+  bool is_one(ValueId id) const {
+    const Value& value = graph_.value(id);
+    if (value.kind != ValueKind::kConstant || value.tensor.numel != 1) return false;
+    float number = 0;
+    std::memcpy(&number, graph_.constant_data[static_cast<size_t>(value.index)].data.data(), sizeof number);
+    return number == 1.0F;
+  }
+
+  /// act(product + bias) in one op; the value before the activation is kept if anything else reads it.
+  void fuse_activations() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!is_product(node(i).op) || node(i).outputs.empty()) continue;
+      const ValueId z = node(i).outputs[0];
+      size_t activation = graph_.nodes.size();
+      int readers = 0;
+      for (size_t j = i + 1; j < graph_.nodes.size(); ++j) {
+        for (const ValueId in : node(j).inputs) {
+          if (in != z) continue;
+          ++readers;
+          if (is_unary(node(j).op) && activation == graph_.nodes.size()) activation = j;
+        }
+      }
+      for (const ValueId out : graph_.outputs) readers += out == z ? 1 : 0;
+      if (activation != graph_.nodes.size()) fuse_activation(i, activation, readers > 1);
+    }
+  }
+
+  void fuse_activation(size_t product, size_t activation, bool save_pre) {
+    Node& to = node(product);
+    auto attributes = product_attributes(to);
+    attributes.activation = static_cast<int32_t>(node(activation).op);
+    attributes.activation_attributes = node(activation).attrs<ElementwiseAttributes>();
+    attributes.save_pre = save_pre;
+    const ValueId z = to.outputs[0];
+    to.outputs = {node(activation).outputs[0]};
+    if (save_pre) to.outputs.push_back(z);
+    make_fused(to, attributes);
+    retire(activation);
+  }
+
+  /// act'(product; saved) in one op, where nothing else reads the product.
+  void fuse_derivatives() {
+    const std::vector<int> uses = graph_.count_uses();
+    for (size_t j = 0; j < graph_.nodes.size(); ++j) {
+      const auto unary = unary_of_grad(node(j).op);
+      if (!unary || node(j).outputs.empty()) continue;
+      const ValueId dy = node(j).inputs[0];
+      const Value& value = graph_.value(dy);
+      if (value.kind != ValueKind::kNode || uses[static_cast<size_t>(dy)] != 1) continue;
+      const Node& product = node(static_cast<size_t>(value.index));
+      if (product.op != Op::matmul) continue;
+      auto attributes = product_attributes(product);
+      attributes.activation = static_cast<int32_t>(node(j).op);
+      attributes.activation_attributes = node(j).attrs<ElementwiseAttributes>();
+      const ValueId saved = node(j).inputs.size() > 1 ? node(j).inputs[1] : kNoValue;
+      Node& to = node(j);
+      to.inputs = {product.inputs[0], product.inputs[1], kNoValue, saved};
+      make_fused(to, attributes);
+      retire(static_cast<size_t>(value.index));
+    }
+  }
+
+  static bool is_product(Op op) { return op == Op::linear || op == Op::matmul; }
+
+  static FusedMatMul::Attributes product_attributes(const Node& product) {
+    FusedMatMul::Attributes attributes{};
+    if (product.op == Op::linear) {
+      attributes.linear = true;
+      attributes.trans_b = true;
+    } else {
+      attributes.trans_a = product.attrs<MatMul::Attributes>().trans_a;
+      attributes.trans_b = product.attrs<MatMul::Attributes>().trans_b;
+    }
+    return attributes;
+  }
+
+  static void make_fused(Node& to, const FusedMatMul::Attributes& attributes) {
+    to.op = Op::fusedMatmul;
+    to.attributes = make_attributes(Op::fusedMatmul, {});
+    to.attrs<FusedMatMul::Attributes>() = attributes;
+  }
+
+  /// A node without outputs and effects is dead; its values now belong to another node.
+  void retire(size_t i) {
+    node(i).outputs.clear();
+    node(i).inputs.clear();
+    node(i).op = Op::copy;
+  }
+
+  Graph& graph_;
+};
+
+}  // namespace
+
+void fuse(Graph& graph) { Fuser(graph).run(); }
+
+}  // namespace tandem

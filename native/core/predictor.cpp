@@ -1,0 +1,174 @@
+#include "core/predictor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "core/fuse.h"
+
+namespace tandem {
+
+struct Predictor::Session::Compiled {
+  Plan plan;
+  std::unique_ptr<Executable> executable;
+  std::vector<int64_t> input_bytes;   ///< of one run
+  std::vector<int64_t> output_bytes;
+};
+
+namespace {
+
+Graph inference_graph(const GraphDescription& description, int64_t batch) {
+  Graph graph = instantiate(description, batch, false);
+  fuse(graph);
+  return graph;
+}
+
+/// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere.
+void check_rows(const Graph& graph, int64_t batch) {
+  for (const ValueId id : graph.outputs) {
+    const Tensor& tensor = graph.tensor(id);
+    if (tensor.rank == 0 || tensor.dims[0] != batch) {
+      fail(ErrorCode::kShape, "expected at most `maxBatch` rows where an output has no batch dimension, received output " + to_string(tensor));
+    }
+  }
+}
+
+}  // namespace
+
+Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads, int64_t max_batch, const Backend& backend)
+    : graph_(std::move(graph)), layout_(parameters.layout()), backend_(backend), threads_(threads),
+      max_batch_(has_free_batch(graph_) ? max_batch : 1), parameters_(backend.allocate(layout_.bytes)),
+      frozen_(backend.make_frozen_weights()) {
+  parameters.check_matches(graph_);
+  if (max_batch < 1) fail(ErrorCode::kArgument, "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
+  std::memcpy(parameters_.data.get(), parameters.memory().data.get(), static_cast<size_t>(layout_.bytes));
+  std::vector<bool> read(graph_.parameters.size(), false);
+  for (const int64_t batch : {int64_t{1}, max_batch_}) {
+    const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_);
+    const auto probe = backend_.compile({plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
+    const std::vector<bool> plain = probe->plain_parameters();
+    for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
+  }
+  drop_unread_parameters(read);
+}
+
+Predictor::~Predictor() = default;
+
+/// Keeps only what kernels read in the plain layout; the rest lives in `frozen_`.
+void Predictor::drop_unread_parameters(const std::vector<bool>& read) {
+  ParameterLayout kept;
+  kept.offsets.assign(read.size(), -1);
+  for (size_t i = 0; i < read.size(); ++i) {
+    if (!read[i]) continue;
+    kept.offsets[i] = kept.bytes;
+    kept.bytes += align_up(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32)));
+  }
+  Memory memory = backend_.allocate(kept.bytes);
+  for (size_t i = 0; i < read.size(); ++i) {
+    if (!read[i]) continue;
+    std::memcpy(memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
+                static_cast<size_t>(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32))));
+  }
+  layout_ = std::move(kept);
+  parameters_ = std::move(memory);
+}
+
+Predictor::Shapes Predictor::shapes(int64_t rows) const {
+  const Graph graph = instantiate(graph_, rows, false);
+  Shapes shapes;
+  for (const ValueId id : graph.inputs) shapes.inputs.push_back(graph.tensor(id));
+  for (const ValueId id : graph.outputs) shapes.outputs.push_back(graph.tensor(id));
+  return shapes;
+}
+
+Profile Predictor::profile() const {
+  const std::lock_guard lock(mutex_);
+  Profile profile;
+  profile.device = backend_.name();
+  profile.batch = 1;
+  profile.memory.parameters = parameters_.bytes + frozen_->bytes();
+  for (const Session* session : sessions_) {
+    profile.memory.activations += session->arena_.bytes;
+    for (const auto& [batch, plan] : session->plans_) {
+      profile.memory.workspace += plan->executable->private_bytes();
+      if (batch >= profile.batch) {
+        profile.batch = batch;
+        profile.kernels = plan->executable->kernels();
+      }
+    }
+  }
+  profile.flops = count_flops(inference_graph(graph_, profile.batch));
+  profile.p50_ms = latencies_.percentile(0.50);
+  profile.p99_ms = latencies_.percentile(0.99);
+  return profile;
+}
+
+Predictor::Session::Session(Predictor& owner) : owner_(owner) {
+  const std::lock_guard lock(owner_.mutex_);
+  owner_.sessions_.push_back(this);
+}
+
+Predictor::Session::~Session() {
+  const std::lock_guard lock(owner_.mutex_);
+  std::erase(owner_.sessions_, this);
+}
+
+Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
+  const auto found = plans_.find(batch);
+  if (found != plans_.end()) return *found->second;
+  const std::lock_guard lock(owner_.mutex_);
+  // callers whose every call has another number of rows must not collect plans
+  constexpr size_t kMaxPlans = 32;
+  if (plans_.size() >= kMaxPlans && bound_ == nullptr) plans_.clear();
+  auto compiled = std::make_unique<Compiled>();
+  compiled->plan = make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_);
+  compiled->executable = owner_.backend_.compile(
+      {compiled->plan, {owner_.parameters_.data.get(), nullptr, nullptr}, owner_.threads_, owner_.frozen_.get()});
+  const Graph& graph = compiled->plan.graph;
+  for (const ValueId id : graph.inputs) compiled->input_bytes.push_back(byte_size(graph.tensor(id)));
+  for (const ValueId id : graph.outputs) compiled->output_bytes.push_back(byte_size(graph.tensor(id)));
+  if (compiled->plan.arena_bytes > arena_.bytes) {
+    arena_ = {};
+    arena_ = owner_.backend_.allocate(compiled->plan.arena_bytes);
+    for (auto& [size, plan] : plans_) plan->executable->bind_arena(arena_.data.get());
+  }
+  compiled->executable->bind_arena(arena_.data.get());
+  return *(plans_[batch] = std::move(compiled));
+}
+
+void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool fixed = !has_free_batch(owner_.graph_);
+  int64_t done = 0;
+  std::vector<int64_t> input_offsets(inputs.size(), 0);
+  std::vector<int64_t> output_offsets(outputs.size(), 0);
+  while (done < rows) {
+    const int64_t batch = fixed ? rows : std::min(rows - done, owner_.max_batch_);
+    Compiled& plan = compiled(fixed ? 1 : batch);
+    if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + input_offsets[i]);
+      input_offsets[i] += plan.input_bytes[i];
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      plan.executable->bind_output(i, static_cast<std::byte*>(outputs[i]) + output_offsets[i]);
+      output_offsets[i] += plan.output_bytes[i];
+    }
+    plan.executable->run(state_);
+    done += batch;
+  }
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  const std::lock_guard lock(owner_.mutex_);
+  owner_.latencies_.add(elapsed.count());
+}
+
+void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
+  Compiled& plan = compiled(has_free_batch(owner_.graph_) ? rows : 1);
+  for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
+  for (size_t i = 0; i < outputs.size(); ++i) plan.executable->bind_output(i, outputs[i]);
+  bound_ = &plan;
+}
+
+void Predictor::Session::run_bound() { bound_->executable->run(state_); }
+
+}  // namespace tandem

@@ -1,0 +1,201 @@
+#include "core/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "core/autodiff.h"
+#include "core/fuse.h"
+#include "core/ops/optimizer.h"
+
+namespace tandem {
+
+struct Trainer::Compiled {
+  Plan plan;
+  std::unique_ptr<Executable> executable;
+  std::vector<float> results;  ///< the graph's outputs, one number each
+};
+
+int optimizer_slots(Op optimizer, const AttributeStorage& attributes) {
+  const void* bytes = attributes.bytes.data();
+  switch (optimizer) {
+    case Op::sgd:
+      return static_cast<const ops::Sgd::Attributes*>(bytes)->momentum != 0 ? 1 : 0;
+    case Op::adam:
+      return 2;
+    case Op::rmsprop: {
+      const auto* rmsprop = static_cast<const ops::RmsProp::Attributes*>(bytes);
+      return 1 + (rmsprop->momentum != 0 ? 1 : 0) + (rmsprop->centered ? 1 : 0);
+    }
+    case Op::adagrad:
+      return 1;
+    default:
+      fail(ErrorCode::kArgument, std::string("expected an optimizer, received ") + name(optimizer));
+  }
+}
+
+namespace {
+
+void check_outputs(const GraphDescription& description) {
+  // 2 rows: a batch of any size must give numbers
+  const Graph graph = instantiate(description, 2, true);
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    const Tensor& tensor = graph.tensor(graph.outputs[i]);
+    if (tensor.numel != 1 || tensor.dtype != DType::kFloat32) {
+      fail(ErrorCode::kShape, std::string("expected one number as ") + (i == 0 ? "the loss" : "a metric") + ", received shape " + to_string(tensor));
+    }
+  }
+}
+
+/// Forward, backward and optimizer as one graph; `pins` says which values are gradients.
+Graph training_graph(const GraphDescription& description, int64_t batch, const ParameterLayout& layout,
+                     const TrainerOptions& options, std::vector<Pin>& pins) {
+  Graph graph = instantiate(description, batch, true);
+  std::vector<ValueId> wrt;
+  for (size_t i = 0; i < description.parameters.size(); ++i) {
+    if (description.parameters[i].trainable) wrt.push_back(graph.parameters[i]);
+  }
+  const ValueId loss = graph.outputs[0];
+  ValueId one = graph.scalar(1.0F);
+  if (graph.tensor(loss).rank != 0) one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
+  const std::vector<ValueId> gradients = add_gradients(graph, {{loss, one}}, wrt);
+  size_t next = 0;
+  for (size_t i = 0; i < description.parameters.size(); ++i) {
+    if (!description.parameters[i].trainable) continue;
+    const ValueId gradient = gradients[next++];
+    if (gradient != kNoValue) pins.push_back({gradient, {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
+  }
+  // a gradient is read by the optimizer through its arena, so nothing in the graph may drop it
+  std::vector<ValueId> outputs = graph.outputs;
+  for (const Pin& pin : pins) graph.outputs.push_back(pin.value);
+  fuse(graph);
+  graph.outputs = std::move(outputs);
+  separate_pins(graph, pins);
+
+  const int64_t count = layout.trainable_bytes / static_cast<int64_t>(sizeof(float));
+  const ValueId parameters = graph.add_arena(ArenaKind::kParameters, count);
+  const ValueId gradient_arena = graph.add_arena(ArenaKind::kGradients, count);
+  AttributeStorage norm = make_attributes(Op::gradientNorm, {{"maxNorm", options.max_gradient_norm}, {"check", options.check_numerics}});
+  graph.apply(Op::gradientNorm, {gradient_arena, loss}, norm);
+  std::vector<ValueId> operands = {parameters, gradient_arena};
+  const int slots = optimizer_slots(options.optimizer, options.optimizer_attributes);
+  if (slots > 0) operands.push_back(graph.add_arena(ArenaKind::kOptimizer, count * slots));
+  graph.apply(options.optimizer, std::move(operands), options.optimizer_attributes);
+  return graph;
+}
+
+}  // namespace
+
+Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph, const TrainerOptions& options, const Backend& backend)
+    : parameters_(std::move(parameters)), graph_(std::move(graph)), options_(options), backend_(backend) {
+  parameters_->check_matches(graph_);
+  check_outputs(graph_);
+  const int64_t bytes = parameters_->layout().trainable_bytes;
+  gradients_ = backend_.allocate(bytes);
+  optimizer_state_ = backend_.allocate(checked_mul(bytes, optimizer_slots(options_.optimizer, options_.optimizer_attributes)));
+  state_.seed = options_.seed;
+}
+
+Trainer::~Trainer() = default;
+
+std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training) {
+  const ParameterLayout& layout = parameters_->layout();
+  auto compiled = std::make_unique<Compiled>();
+  std::vector<Pin> pins;
+  Graph graph;
+  if (training) {
+    graph = training_graph(graph_, batch, layout, options_, pins);
+  } else {
+    graph = instantiate(graph_, batch, false);
+    fuse(graph);
+  }
+  compiled->plan = make_plan(std::move(graph), layout, std::move(pins), backend_);
+  const Arenas arenas{parameters_->memory().data.get(), gradients_.data.get(), optimizer_state_.data.get()};
+  compiled->executable = backend_.compile({compiled->plan, arenas, options_.threads, nullptr});
+  compiled->results.resize(graph_.outputs.size());
+  for (size_t i = 0; i < compiled->results.size(); ++i) compiled->executable->bind_output(i, &compiled->results[i]);
+  return compiled;
+}
+
+Trainer::Compiled& Trainer::compiled(int64_t batch, bool training) {
+  const int64_t key = training ? batch : -batch;
+  std::unique_ptr<Compiled>& slot = plans_[key];
+  if (slot == nullptr) {
+    // plans are small, but a caller whose every batch has a size of its own must not collect them
+    constexpr size_t kMaxPlans = 64;
+    if (plans_.size() > kMaxPlans) {
+      plans_.clear();
+      return compiled(batch, training);
+    }
+    try {
+      std::unique_ptr<Compiled> fresh = compile(batch, training);
+      reserve_arena(fresh->plan.arena_bytes);
+      fresh->executable->bind_arena(arena_.data.get());
+      slot = std::move(fresh);
+    } catch (...) {
+      plans_.erase(key);
+      throw;
+    }
+  }
+  return *slot;
+}
+
+void Trainer::reserve_arena(int64_t bytes) {
+  if (bytes <= arena_.bytes) return;
+  arena_ = {};
+  arena_ = backend_.allocate(bytes);
+  for (auto& [batch, plan] : plans_) {
+    if (plan != nullptr) plan->executable->bind_arena(arena_.data.get());
+  }
+}
+
+void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double* results) {
+  for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
+  plan.executable->run(state_);
+  for (size_t i = 0; i < plan.results.size(); ++i) results[i] = static_cast<double>(plan.results[i]);
+}
+
+void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate, double* results) {
+  Compiled& plan = compiled(batch, true);
+  const auto start = std::chrono::steady_clock::now();
+  state_.learning_rate = learning_rate;
+  state_.clip = 1.0F;
+  state_.skip = 0;
+  ++state_.step;
+  run(plan, inputs, results);
+  results[plan.results.size()] = static_cast<double>(state_.gradient_norm);
+  last_batch_ = batch;
+  if (state_.skip != 0) {
+    const uint64_t step = state_.step--;
+    fail(ErrorCode::kNumeric, "expected a finite loss and finite gradients at step " + std::to_string(step) + ", received loss " +
+                                  std::to_string(results[0]) + " and gradient norm " + std::to_string(state_.gradient_norm) +
+                                  "; parameters are as before that step");
+  }
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  latencies_.add(elapsed.count());
+}
+
+void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results) {
+  run(compiled(batch, false), inputs, results);
+}
+
+Profile Trainer::profile() const {
+  Profile profile;
+  profile.device = backend_.name();
+  profile.batch = last_batch_;
+  profile.memory.parameters = parameters_->memory().bytes;
+  profile.memory.gradients = gradients_.bytes;
+  profile.memory.optimizer = optimizer_state_.bytes;
+  profile.memory.activations = arena_.bytes;
+  for (const auto& [batch, plan] : plans_) profile.memory.workspace += plan->executable->private_bytes();
+  const auto found = plans_.find(last_batch_);
+  if (found != plans_.end()) {
+    profile.flops = count_flops(found->second->plan.graph);
+    profile.kernels = found->second->executable->kernels();
+  }
+  profile.p50_ms = latencies_.percentile(0.50);
+  profile.p99_ms = latencies_.percentile(0.99);
+  return profile;
+}
+
+}  // namespace tandem
