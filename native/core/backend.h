@@ -60,8 +60,10 @@ class Executable {
   [[nodiscard]] virtual std::vector<bool> plain_parameters() const = 0;
   /// Names of the kernels in order of execution.
   [[nodiscard]] virtual std::vector<std::string> kernels() const = 0;
-  /// Memory beyond the arena: constants, and scratch that this executable holds for its threads.
+  /// Memory beyond the arena that this executable alone holds: constants.
   [[nodiscard]] virtual int64_t private_bytes() const = 0;
+  /// Memory that its threads lend to any executable while it runs.
+  [[nodiscard]] virtual int64_t scratch_bytes() const = 0;
 };
 
 class Backend {
@@ -75,8 +77,9 @@ class Backend {
   [[nodiscard]] virtual bool supports(Op op) const = 0;
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
-  /// Temporary memory that the kernels of this node need within the arena.
-  [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node) const = 0;
+  /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters will
+  /// be compiled as FrozenWeights.
+  [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node, bool frozen) const = 0;
   [[nodiscard]] virtual std::unique_ptr<FrozenWeights> make_frozen_weights() const = 0;
   [[nodiscard]] virtual std::unique_ptr<Executable> compile(const CompileRequest& request) const = 0;
 };

@@ -34,8 +34,9 @@ class Classes {
 
 class Planner {
  public:
-  Planner(Plan& plan, const ParameterLayout& layout, const std::vector<Pin>& pins, const Backend& backend)
-      : plan_(plan), graph_(plan.graph), layout_(layout), backend_(backend), classes_(graph_.values.size()),
+  Planner(Plan& plan, const ParameterLayout& layout, const std::vector<Pin>& pins, const Backend& backend,
+          bool frozen)
+      : plan_(plan), graph_(plan.graph), layout_(layout), backend_(backend), frozen_(frozen), classes_(graph_.values.size()),
         last_use_(graph_.values.size(), -1), bytes_(graph_.values.size(), 0) {
     plan_.places.assign(graph_.values.size(), {});
     pinned_.assign(graph_.values.size(), 0);
@@ -146,7 +147,7 @@ class Planner {
         buffer_of_[static_cast<size_t>(root)] = static_cast<int32_t>(buffers_.size());
         buffers_.push_back({bytes_[static_cast<size_t>(root)], index, std::max(index, last_use_[static_cast<size_t>(root)])});
       }
-      const int64_t workspace = backend_.workspace_bytes(graph_, node);
+      const int64_t workspace = backend_.workspace_bytes(graph_, node, frozen_);
       if (workspace > 0) {
         workspace_of_[i] = static_cast<int32_t>(buffers_.size());
         buffers_.push_back({align_up(workspace), index, index});
@@ -191,6 +192,7 @@ class Planner {
   const Graph& graph_;
   const ParameterLayout& layout_;
   const Backend& backend_;
+  bool frozen_;
   Classes classes_;
   std::vector<int32_t> last_use_;
   std::vector<int64_t> bytes_;
@@ -218,13 +220,14 @@ void separate_pins(Graph& graph, std::vector<Pin>& pins) {
   }
 }
 
-Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend) {
+Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend,
+               bool frozen) {
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     pins.push_back({graph.outputs[i], {Space::kOutput, static_cast<int32_t>(i), 0}});
   }
   separate_pins(graph, pins);
   Plan plan{std::move(graph), {}, {}, 0};
-  Planner planner(plan, layout, pins, backend);
+  Planner planner(plan, layout, pins, backend, frozen);
   planner.run();
   return plan;
 }

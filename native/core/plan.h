@@ -57,7 +57,9 @@ class Backend;
 void separate_pins(Graph& graph, std::vector<Pin>& pins);
 
 /// Fixes a place for every value: lifetimes share one arena, in place where the last reader allows.
-/// `pins` are computed where they say; the graph's outputs go to Space::kOutput.
-Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend);
+/// `pins` are computed where they say; the graph's outputs go to Space::kOutput. `frozen`: the plan
+/// will be compiled with frozen weights.
+Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend,
+               bool frozen = false);
 
 }  // namespace tandem

@@ -44,7 +44,7 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
   std::memcpy(parameters_.data.get(), parameters.memory().data.get(), static_cast<size_t>(layout_.bytes));
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
-    const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_);
+    const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_, true);
     const auto probe = backend_.compile({plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
     const std::vector<bool> plain = probe->plain_parameters();
     for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
@@ -87,16 +87,19 @@ Profile Predictor::profile() const {
   profile.device = backend_.name();
   profile.batch = 1;
   profile.memory.parameters = parameters_.bytes + frozen_->bytes();
+  int64_t scratch = 0;
   for (const Session* session : sessions_) {
     profile.memory.activations += session->arena_.bytes;
     for (const auto& [batch, plan] : session->plans_) {
       profile.memory.workspace += plan->executable->private_bytes();
+      scratch = std::max(scratch, plan->executable->scratch_bytes());
       if (batch >= profile.batch) {
         profile.batch = batch;
         profile.kernels = plan->executable->kernels();
       }
     }
   }
+  profile.memory.workspace += scratch;
   profile.flops = count_flops(inference_graph(graph_, profile.batch));
   profile.p50_ms = latencies_.percentile(0.50);
   profile.p99_ms = latencies_.percentile(0.99);
@@ -121,7 +124,7 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   constexpr size_t kMaxPlans = 32;
   if (plans_.size() >= kMaxPlans && bound_ == nullptr) plans_.clear();
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan = make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_);
+  compiled->plan = make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_, true);
   compiled->executable = owner_.backend_.compile(
       {compiled->plan, {owner_.parameters_.data.get(), nullptr, nullptr}, owner_.threads_, owner_.frozen_.get()});
   const Graph& graph = compiled->plan.graph;

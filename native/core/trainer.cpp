@@ -1,5 +1,6 @@
 #include "core/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -187,7 +188,12 @@ Profile Trainer::profile() const {
   profile.memory.gradients = gradients_.bytes;
   profile.memory.optimizer = optimizer_state_.bytes;
   profile.memory.activations = arena_.bytes;
-  for (const auto& [batch, plan] : plans_) profile.memory.workspace += plan->executable->private_bytes();
+  int64_t scratch = 0;
+  for (const auto& [batch, plan] : plans_) {
+    profile.memory.workspace += plan->executable->private_bytes();
+    scratch = std::max(scratch, plan->executable->scratch_bytes());
+  }
+  profile.memory.workspace += scratch;
   const auto found = plans_.find(last_batch_);
   if (found != plans_.end()) {
     profile.flops = count_flops(found->second->plan.graph);

@@ -1,0 +1,59 @@
+// Receives what a launcher emits for one node.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/graph.h"
+#include "cpu/frozen.h"
+#include "cpu/kernel.h"
+
+namespace tandem::cpu {
+
+struct RecordedStep {
+  TileFn fn;
+  std::unique_ptr<std::byte[]> params;  ///< 16-byte aligned by operator new
+  int64_t tiles;
+  double cost;  ///< nanoseconds on one core
+};
+
+/// An operand behind inputs and outputs: a piece of the node's workspace or repacked weights.
+struct ExtraOperand {
+  int64_t workspace_offset = -1;
+  void* frozen = nullptr;
+};
+
+class Recorder final : public Emitter {
+ public:
+  /// `weights` null while measuring; `frozen` says whether parameters will be frozen then.
+  Recorder(const Graph& graph, const Node& node, bool frozen, CpuFrozenWeights* weights, const std::byte* parameters,
+           const std::vector<int64_t>* parameter_offsets);
+
+  void launch();
+
+  void step(TileFn fn, const void* params, size_t bytes, int64_t tiles, double cost) override;
+  int workspace(int64_t bytes) override;
+  void scratch(int64_t bytes) override;
+  int frozen(int input, uint64_t layout, TileFn fn, const void* params, size_t bytes, int64_t tiles,
+             int64_t packed_bytes) override;
+
+  std::vector<RecordedStep> steps;
+  std::vector<ExtraOperand> extras;
+  int64_t workspace_bytes = 0;
+  int64_t scratch_bytes = 0;
+  std::vector<bool> repacked;  ///< by input
+
+ private:
+  int add(ExtraOperand extra);
+
+  const Graph& graph_;
+  const Node& node_;
+  bool frozen_;
+  CpuFrozenWeights* weights_;
+  const std::byte* parameters_;
+  const std::vector<int64_t>* parameter_offsets_;
+};
+
+}  // namespace tandem::cpu
