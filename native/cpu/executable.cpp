@@ -164,9 +164,11 @@ void CpuExecutable::run_step(const Step& step, const TileContext& context) const
 
 void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
   const TileContext context{&dispatch.state, thread_scratch(scratch_bytes_)};
+  // a thread without scratch leaves the tiles to the others; the caller has its own (see run)
+  const bool able = scratch_bytes_ == 0 || context.scratch != nullptr;
   for (size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = stages_[i];
-    if (stage.shared) {
+    if (stage.shared && able) {
       const Step& step = steps_[stage.first];
       void* const* operands = pointers_.data() + step.operands;
       std::atomic<int64_t>& next = counters_[i].next;
@@ -174,7 +176,7 @@ void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
            tile = next.fetch_add(1, std::memory_order_relaxed)) {
         step.fn(step.params.get(), operands, tile, context);
       }
-    } else if (worker == 0) {
+    } else if (!stage.shared && worker == 0) {
       for (size_t s = stage.first; s < stage.last; ++s) run_step(steps_[s], context);
     }
     if (i + 1 < stages_.size()) dispatch.barrier.wait(workers);
@@ -182,8 +184,11 @@ void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
 }
 
 void CpuExecutable::run(StepState& state) {
+  const TileContext context{&state, thread_scratch(scratch_bytes_)};
+  if (scratch_bytes_ > 0 && context.scratch == nullptr) {
+    fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(scratch_bytes_) + " bytes of scratch memory, the system has none left");
+  }
   if (workers_ == 1) {
-    const TileContext context{&state, thread_scratch(scratch_bytes_)};
     for (const Step& step : steps_) run_step(step, context);
     return;
   }

@@ -4,9 +4,13 @@
 
 namespace tandem::cpu {
 
-void* thread_scratch(int64_t bytes) {
+void* thread_scratch(int64_t bytes) noexcept {
   thread_local Memory memory;
-  if (bytes > memory.bytes) memory = cpu_backend().allocate(bytes);
+  try {
+    if (bytes > memory.bytes) memory = cpu_backend().allocate(bytes);
+  } catch (const Error&) {
+    return nullptr;
+  }
   return bytes == 0 ? nullptr : memory.data.get();
 }
 

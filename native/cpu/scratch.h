@@ -5,7 +5,7 @@
 
 namespace tandem::cpu {
 
-/// At least `bytes` bytes aligned to kAlignment; null for 0. Throws ERR_OUT_OF_MEMORY.
-void* thread_scratch(int64_t bytes);
+/// At least `bytes` bytes aligned to kAlignment; null for 0 and when there is no memory.
+void* thread_scratch(int64_t bytes) noexcept;
 
 }  // namespace tandem::cpu
