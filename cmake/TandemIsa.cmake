@@ -1,0 +1,51 @@
+# native/cpu/isa/*.cpp is compiled once per instruction set into an object library of its own, with
+#   TANDEM_ISA_NS    the namespace of this copy: isa_scalar, isa_avx2, isa_avx512
+#   TANDEM_ISA_xxx   1 for the instruction set at hand: SCALAR, AVX2, AVX512
+# Code compiled here must stay inside tandem::cpu::TANDEM_ISA_NS: an inline function of a shared header is emitted by
+# every object that uses it, the linker keeps any one copy, and that copy may hold AVX-512 instructions that an older
+# processor runs into from baseline code. scripts/check-isa-symbols.mjs looks for such functions.
+
+file(GLOB tandem_isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/cpu/isa/*.cpp")
+
+set(tandem_target_processor "${CMAKE_SYSTEM_PROCESSOR}")
+if(CMAKE_OSX_ARCHITECTURES)
+  set(tandem_target_processor "${CMAKE_OSX_ARCHITECTURES}")
+elseif(MSVC AND CMAKE_CXX_COMPILER_ARCHITECTURE_ID)
+  set(tandem_target_processor "${CMAKE_CXX_COMPILER_ARCHITECTURE_ID}")
+endif()
+
+# _tandem_isa(parent NAME flag...) compiles the sources for one instruction set and puts the objects into parent, which
+# (with everything that links it) sees TANDEM_HAVE_NAME.
+function(_tandem_isa parent isa)
+  string(TOLOWER "${isa}" lower)
+  set(objects "${parent}_${lower}")
+  add_library(${objects} OBJECT ${tandem_isa_sources})
+  target_link_libraries(${objects} PRIVATE tandem_core)
+  target_compile_definitions(${objects} PRIVATE TANDEM_ISA_NS=isa_${lower} TANDEM_ISA_${isa}=1)
+  target_compile_options(${objects} PRIVATE ${ARGN})
+  target_sources(${parent} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  target_compile_definitions(${parent} PUBLIC TANDEM_HAVE_${isa}=1)
+endfunction()
+
+function(tandem_add_isa_objects parent)
+  if(NOT tandem_isa_sources)
+    return()
+  endif()
+  _tandem_isa(${parent} SCALAR)
+  if(NOT tandem_target_processor MATCHES "^(x86_64|AMD64|amd64|x64)$")
+    return()
+  endif()
+  if(MSVC)
+    _tandem_isa(${parent} AVX2 /arch:AVX2)
+    _tandem_isa(${parent} AVX512 /arch:AVX512)
+    return()
+  endif()
+  set(avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # gcc 12's own AVX-512 intrinsics start from deliberately undefined registers and it warns about them (bug 105593).
+    list(APPEND avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
+  _tandem_isa(${parent} AVX2 ${avx2})
+  _tandem_isa(${parent} AVX512 ${avx512})
+endfunction()

@@ -1,0 +1,3 @@
+import { version } from 'tandem-ml';
+
+console.log(`tandem-ml ${version}`);

@@ -1,0 +1,4 @@
+import { native } from './native.js';
+
+/** The version of the native engine. */
+export const version: string = native.version;

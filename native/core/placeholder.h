@@ -1,0 +1,5 @@
+#pragma once
+
+namespace tandem {
+const char* version();
+}

@@ -1,0 +1,62 @@
+// Usage: build.mjs [addon] [tests] [bench] [ts] [--clean]
+// Incremental: where nothing changed it costs about a second. --clean drops the outputs first.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { available, bin, CommandError, root, run, script } from './tools/run.mjs';
+
+const buildDir = join(root, 'build');
+
+/** The variables of build/CMakeCache.txt; empty before the first configuration. */
+function cmakeCache() {
+  const file = join(buildDir, 'CMakeCache.txt');
+  if (!existsSync(file)) return new Map();
+  const entry = /^([\w.-]+):\w+=(.*)$/gm;
+  return new Map([...readFileSync(file, 'utf8').matchAll(entry)].map(([, k, v]) => [k, v]));
+}
+
+/**
+ * Builds one CMake target in build/, whose cache cmake-js wrote. The addon and the C++ tests share
+ * that folder, so that the core and the kernels are compiled once for both.
+ * @param {'tandem_ml' | 'tandem_tests' | 'tandem_bench'} target
+ * @param {string} [option] the CMake option that has to be on for the target to exist
+ */
+function buildTarget(target, option) {
+  if (!available('cmake')) {
+    throw new CommandError('CMake is missing; install cmake 3.20 or newer and a C++20 compiler');
+  }
+  let cache = cmakeCache();
+  // A clone that was moved, or node_modules that are gone: CMake would insist on the old paths.
+  const includes = cache.get('CMAKE_JS_INC')?.split(';') ?? [];
+  if (cache.size > 0 && !(includes.length > 0 && includes.every((path) => existsSync(path)))) {
+    rmSync(buildDir, { recursive: true });
+    cache = new Map();
+  }
+  const cmakeJs = (...args) => run(process.execPath, [bin('cmake-js'), '-l', 'warn', ...args]);
+  if (cache.size === 0) cmakeJs('configure', ...(option ? [`--CD${option}=ON`] : []));
+  else if (option && cache.get(option) !== 'ON') run('cmake', [`-D${option}=ON`, buildDir]);
+  cmakeJs('build', '--target', target);
+}
+
+function buildTypeScript(clean) {
+  if (clean) rmSync(join(root, 'dist'), { recursive: true, force: true });
+  run(process.execPath, [bin('typescript', 'tsc'), '-p', root]);
+}
+
+/** @param {string[]} parts  @param {boolean} [clean] */
+export function build(parts, clean = false) {
+  if (clean && parts.some((part) => part !== 'ts')) rmSync(buildDir, { recursive: true, force: true });
+  for (const part of parts) {
+    if (part === 'addon') buildTarget('tandem_ml');
+    else if (part === 'tests') buildTarget('tandem_tests', 'TANDEM_BUILD_TESTS');
+    else if (part === 'bench') buildTarget('tandem_bench', 'TANDEM_BUILD_BENCH');
+    else if (part === 'ts') buildTypeScript(clean);
+    else throw new CommandError(`unknown part ${part}; known: addon, tests, bench, ts`);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const args = process.argv.slice(2);
+  const clean = args.includes('--clean');
+  await script(() => build(args.filter((arg) => arg !== '--clean'), clean));
+}
