@@ -15,13 +15,14 @@ function cmakeCache() {
   return new Map([...readFileSync(file, 'utf8').matchAll(entry)].map(([, k, v]) => [k, v]));
 }
 
+const cmakeJs = (...args) => run(process.execPath, [bin('cmake-js'), '-l', 'warn', ...args]);
+
 /**
- * Builds one CMake target in build/, whose cache cmake-js wrote. The addon and the C++ tests share
- * that folder, so that the core and the kernels are compiled once for both.
- * @param {'tandem_ml' | 'tandem_tests' | 'tandem_bench'} target
- * @param {string} [option] the CMake option that has to be on for the target to exist
+ * Configures build/, if that is still to do, with the given CMake options on. The addon, the C++
+ * tests and the benchmarks share the folder, so that the kernels are compiled once for all.
+ * @param {string[]} options
  */
-function buildTarget(target, option) {
+export function configure(options) {
   if (!available('cmake')) {
     throw new CommandError('CMake is missing; install cmake 3.20 or newer and a C++20 compiler');
   }
@@ -32,9 +33,17 @@ function buildTarget(target, option) {
     rmSync(buildDir, { recursive: true });
     cache = new Map();
   }
-  const cmakeJs = (...args) => run(process.execPath, [bin('cmake-js'), '-l', 'warn', ...args]);
-  if (cache.size === 0) cmakeJs('configure', ...(option ? [`--CD${option}=ON`] : []));
-  else if (option && cache.get(option) !== 'ON') run('cmake', [`-D${option}=ON`, buildDir]);
+  if (cache.size === 0) cmakeJs('configure');
+  const missing = options.filter((option) => cache.get(option) !== 'ON');
+  if (missing.length > 0) run('cmake', [...missing.map((option) => `-D${option}=ON`), buildDir]);
+}
+
+/**
+ * @param {'tandem_ml' | 'tandem_tests' | 'tandem_bench'} target
+ * @param {string[]} options the CMake options that have to be on for the target to exist
+ */
+function buildTarget(target, options) {
+  configure(options);
   cmakeJs('build', '--target', target);
 }
 
@@ -45,11 +54,12 @@ function buildTypeScript(clean) {
 
 /** @param {string[]} parts  @param {boolean} [clean] */
 export function build(parts, clean = false) {
-  if (clean && parts.some((part) => part !== 'ts')) rmSync(buildDir, { recursive: true, force: true });
+  if (clean && parts.some((part) => part !== 'ts'))
+    rmSync(buildDir, { recursive: true, force: true });
   for (const part of parts) {
-    if (part === 'addon') buildTarget('tandem_ml');
-    else if (part === 'tests') buildTarget('tandem_tests', 'TANDEM_BUILD_TESTS');
-    else if (part === 'bench') buildTarget('tandem_bench', 'TANDEM_BUILD_BENCH');
+    if (part === 'addon') buildTarget('tandem_ml', []);
+    else if (part === 'tests') buildTarget('tandem_tests', ['TANDEM_BUILD_TESTS']);
+    else if (part === 'bench') buildTarget('tandem_bench', ['TANDEM_BUILD_BENCH']);
     else if (part === 'ts') buildTypeScript(clean);
     else throw new CommandError(`unknown part ${part}; known: addon, tests, bench, ts`);
   }
@@ -58,5 +68,10 @@ export function build(parts, clean = false) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const args = process.argv.slice(2);
   const clean = args.includes('--clean');
-  await script(() => build(args.filter((arg) => arg !== '--clean'), clean));
+  await script(() =>
+    build(
+      args.filter((arg) => arg !== '--clean'),
+      clean,
+    ),
+  );
 }

@@ -44,7 +44,9 @@ await script(() => {
     }
   }
   if (checked === 0 && process.arch === 'x64') {
-    throw new CommandError(`no objects of native/cpu/isa in ${relative(root, objects)}; build first`);
+    throw new CommandError(
+      `no objects of native/cpu/isa in ${relative(root, objects)}; build first`,
+    );
   }
   const names = strays.map(({ name }) => name).join('\n');
   const readable = strays.length > 0 ? output('c++filt', [], names).split('\n') : [];

@@ -16,9 +16,8 @@ function installed() {
       if (path === '') return true;
       return present[path] ? present[path].version === version : optional === true;
     });
-  } catch (error) {
-    if (error.code === 'ENOENT') return false;
-    throw error;
+  } catch {
+    return false; // no record, or one that cannot be read
   }
 }
 

@@ -34,8 +34,9 @@ function declared() {
     for (const symbol of project.checker.getExportsOfModule(module)) {
       if ((symbol.flags & SymbolFlags.Value) === 0) continue;
       const { checker } = project;
-      /** @param {import('typescript/unstable/sync').Type} type */
-      const properties = (type) => checker.getPropertiesOfType(type).map(({ name }) => name);
+      /** @param {import('typescript/unstable/sync').Type | undefined} type */
+      const properties = (type) =>
+        type ? checker.getPropertiesOfType(type).map(({ name }) => name) : [];
       surface[symbol.name] =
         (symbol.flags & SymbolFlags.Class) === 0
           ? null

@@ -6,22 +6,29 @@
 namespace {
 
 Napi::Value sum(const Napi::CallbackInfo& info) {
-  if (info.Length() < 1 || !info[0].IsTypedArray()) throw Napi::TypeError::New(info.Env(), "sum(Float32Array)");
+  if (info.Length() < 1 || !info[0].IsTypedArray())
+    throw Napi::TypeError::New(info.Env(), "sum(Float32Array)");
   const auto x = info[0].As<Napi::Float32Array>();
-  return Napi::Number::New(info.Env(), tandem::cpu::sum(x.Data(), static_cast<int>(x.ElementLength())));
+  return Napi::Number::New(info.Env(),
+                           tandem::cpu::sum(x.Data(), static_cast<int>(x.ElementLength())));
 }
 
 class Counter : public Napi::ObjectWrap<Counter> {
  public:
   explicit Counter(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Counter>(info) {}
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Counter",
-                       {InstanceMethod<&Counter::next>("next"), InstanceAccessor<&Counter::value>("value")});
+    return DefineClass(
+        env, "Counter",
+        {InstanceMethod<&Counter::next>("next"), InstanceAccessor<&Counter::value>("value")});
   }
 
  private:
-  Napi::Value next(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), ++count_); }
-  Napi::Value value(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), count_); }
+  Napi::Value next(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), ++count_);
+  }
+  Napi::Value value(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), count_);
+  }
   int count_ = 0;
 };
 

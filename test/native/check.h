@@ -1,5 +1,5 @@
-// A test registry small enough to read: TEST(name) { CHECK(...); }. A failed check is recorded and the test goes on; an
-// exception ends it. Checks may run on any thread. main.cpp holds main.
+// A test registry small enough to read: TEST(name) { CHECK(...); }. A failed check is recorded and
+// the test goes on; an exception ends it. Checks may run on any thread. main.cpp holds main.
 #pragma once
 
 #include <atomic>
@@ -36,8 +36,8 @@ inline void fail(const char* file, int line, const std::string& what) {
   std::printf("  %s:%d: %s\n", file, line, what.c_str());
 }
 
-// |got - want| <= tolerance * max(1, |want|): absolute around zero, relative beyond one. NaN and the
-// infinities agree only with themselves.
+// |got - want| <= tolerance * max(1, |want|): absolute around zero, relative beyond one. NaN and
+// the infinities agree only with themselves.
 inline bool near(double got, double want, double tolerance) {
   if (std::isnan(got) || std::isnan(want)) return std::isnan(got) && std::isnan(want);
   if (std::isinf(got) || std::isinf(want)) return got == want;
@@ -68,35 +68,34 @@ inline int run(const char* filter) {
 
 }  // namespace tandem::check
 
-#define TEST(name)                                                                    \
-  static void tandem_test_##name();                                                   \
-  static const tandem::check::Registration tandem_registration_##name{                \
-      #name, tandem_test_##name};                                                     \
+#define TEST(name)                                                                                \
+  static void tandem_test_##name();                                                               \
+  static const tandem::check::Registration tandem_registration_##name{#name, tandem_test_##name}; \
   static void tandem_test_##name()
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
+#define CHECK(condition)                                                                \
+  do {                                                                                  \
     if (!(condition)) tandem::check::fail(__FILE__, __LINE__, "CHECK(" #condition ")"); \
   } while (false)
 
-#define CHECK_NEAR(got, want, tolerance)                                              \
-  do {                                                                                \
-    const double tandem_got = static_cast<double>(got);                               \
-    const double tandem_want = static_cast<double>(want);                             \
-    if (!tandem::check::near(tandem_got, tandem_want, tolerance))                     \
-      tandem::check::fail(__FILE__, __LINE__,                                         \
-                          #got " is " + std::to_string(tandem_got) + ", expected " +  \
-                              std::to_string(tandem_want));                           \
+#define CHECK_NEAR(got, want, tolerance)                                                           \
+  do {                                                                                             \
+    const double tandem_got = static_cast<double>(got);                                            \
+    const double tandem_want = static_cast<double>(want);                                          \
+    if (!tandem::check::near(tandem_got, tandem_want, tolerance))                                  \
+      tandem::check::fail(                                                                         \
+          __FILE__, __LINE__,                                                                      \
+          #got " is " + std::to_string(tandem_got) + ", expected " + std::to_string(tandem_want)); \
   } while (false)
 
-#define CHECK_THROWS(expression)                                                      \
-  do {                                                                                \
-    bool tandem_threw = false;                                                        \
-    try {                                                                             \
-      static_cast<void>(expression);                                                  \
-    } catch (const std::exception&) {                                                 \
-      tandem_threw = true;                                                            \
-    }                                                                                 \
-    if (!tandem_threw)                                                                \
+#define CHECK_THROWS(expression)                                                              \
+  do {                                                                                        \
+    bool tandem_threw = false;                                                                \
+    try {                                                                                     \
+      static_cast<void>(expression);                                                          \
+    } catch (const std::exception&) {                                                         \
+      tandem_threw = true;                                                                    \
+    }                                                                                         \
+    if (!tandem_threw)                                                                        \
       tandem::check::fail(__FILE__, __LINE__, "CHECK_THROWS(" #expression ") did not throw"); \
   } while (false)
