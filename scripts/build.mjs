@@ -1,7 +1,7 @@
 // Usage: build.mjs [addon] [tests] [bench] [ts] [--clean]
 // Incremental: where nothing changed it costs about a second. --clean drops the outputs first.
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { available, bin, CommandError, root, run, script } from './tools/run.mjs';
 
@@ -27,9 +27,10 @@ export function configure(options) {
     throw new CommandError('CMake is missing; install cmake 3.20 or newer and a C++20 compiler');
   }
   let cache = cmakeCache();
-  // A clone that was moved, or node_modules that are gone: CMake would insist on the old paths.
-  const includes = cache.get('CMAKE_JS_INC')?.split(';') ?? [];
-  if (cache.size > 0 && !(includes.length > 0 && includes.every((path) => existsSync(path)))) {
+  // A clone that was moved or copied, or node_modules that are gone: the cache keeps the old paths.
+  const home = cache.get('CMAKE_HOME_DIRECTORY') ?? '';
+  const includes = cache.get('CMAKE_JS_INC')?.split(';') ?? [''];
+  if (cache.size > 0 && !(resolve(home) === resolve(root) && includes.every(existsSync))) {
     rmSync(buildDir, { recursive: true });
     cache = new Map();
   }

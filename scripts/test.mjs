@@ -39,7 +39,8 @@ async function nativeTests(title, folder) {
   if (!program) throw new CommandError(`no tandem_tests in ${folder}`);
   for (const isa of isas()) {
     const env = { ...process.env, ...isaEnvironment(isa) };
-    const end = await capture(program, [], { echo: true, env });
+    const end = await capture(program, [], { env });
+    if (!end.ok) console.log(end.output);
     const line = /(\d+) passed, (\d+) failed\s*$/.exec(end.output);
     const result = line ? { passed: Number(line[1]), failed: Number(line[2]) } : undefined;
     record(`${title}, ${isa || 'default'}`, result, end);

@@ -50,6 +50,8 @@ inline int run(const char* filter) {
   int failed = 0;
   for (const Test& test : tests()) {
     if (filter != nullptr && std::strstr(test.name, filter) == nullptr) continue;
+    std::printf("%s\n", test.name);
+    std::fflush(stdout);  // a crash must leave the name of the test that it happened in
     const int before = failures();
     try {
       test.body();
@@ -60,7 +62,7 @@ inline int run(const char* filter) {
     }
     const bool ok = failures() == before;
     ++(ok ? passed : failed);
-    if (!ok) std::printf("FAILED %s\n", test.name);
+    if (!ok) std::printf("  FAILED %s\n", test.name);
   }
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 ? 0 : 1;
