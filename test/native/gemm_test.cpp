@@ -1,0 +1,326 @@
+// The matrix product of every instruction set against a naive one in double precision. Buffers
+// end or start at a page that must not be touched, gaps between rows hold NaN in the operands
+// and a mark in the results: a stray read or write cannot pass.
+#include "../../native/cpu/gemm.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+#include "check.h"
+
+TANDEM_GEMM_DECLARE(isa_scalar)
+#if defined(__x86_64__)
+TANDEM_GEMM_DECLARE(isa_avx2)
+TANDEM_GEMM_DECLARE(isa_avx512)
+#endif
+
+namespace {
+
+using namespace tandem::cpu;
+
+struct Isa {
+  const char* name;
+  bool present;
+  GemmPlan (*plan)(const GemmDesc&);
+  void (*pack)(const GemmPlan&, const float*, float*, int64_t);
+  void (*compute)(const GemmPlan&, const float*, const float*, float*, const GemmEpilogue&, int64_t,
+                  void*);
+};
+
+std::vector<Isa> isas() {
+  std::vector<Isa> all = {
+      {"scalar", true, isa_scalar::plan_gemm, isa_scalar::gemm_pack_b, isa_scalar::gemm_compute}};
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx2)
+    all.push_back({"avx2", avx2, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b,
+                   isa_avx2::gemm_compute});
+  if (avx512)
+    all.push_back({"avx512", avx512, isa_avx512::plan_gemm, isa_avx512::gemm_pack_b,
+                   isa_avx512::gemm_compute});
+#endif
+  return all;
+}
+
+constexpr float MARK = -12345.5f;
+
+uint32_t random_state = 1;
+uint32_t next_random() { return random_state = random_state * 1664525u + 1013904223u; }
+int64_t random_in(int64_t low, int64_t high) {
+  return low + static_cast<int64_t>((next_random() >> 8) % static_cast<uint32_t>(high - low + 1));
+}
+float random_value() { return static_cast<float>(random_in(-1000, 1000)) / 1000.0f; }
+
+// `count` floats that lie against a page without access, at their end or at their start.
+class Guarded {
+ public:
+  explicit Guarded(int64_t count, float fill) : count_(count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+#if defined(__linux__)
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t inside = (bytes + page - 1) / page * page;
+    size_ = inside + 2 * page;
+    base_ = static_cast<char*>(
+        mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (inside) mprotect(base_ + page, inside, PROT_READ | PROT_WRITE);
+    first_ = base_ + page;
+    last_ = first_ + inside;
+    data_ = reinterpret_cast<float*>(next_random() >> 31 ? first_ : last_ - bytes);
+#else
+    const size_t margin = 256;
+    size_ = bytes + 2 * margin;
+    base_ = static_cast<char*>(std::malloc(size_));
+    first_ = base_;
+    last_ = base_ + size_;
+    data_ = reinterpret_cast<float*>(base_ + margin);
+#endif
+    if (last_ > first_) std::memset(first_, 0x5a, static_cast<size_t>(last_ - first_));
+    for (int64_t i = 0; i < count; ++i) data_[i] = fill;
+  }
+  ~Guarded() {
+#if defined(__linux__)
+    munmap(base_, size_);
+#else
+    std::free(base_);
+#endif
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  float* data() { return data_; }
+  float& operator[](int64_t i) { return data_[i]; }
+  // Whether the rest of the accessible pages is as it was.
+  bool intact() const {
+    const char* end = reinterpret_cast<const char*>(data_ + count_);
+    for (const char* p = first_; p < reinterpret_cast<const char*>(data_); ++p)
+      if (*p != 0x5a) return false;
+    for (const char* p = end; p < last_; ++p)
+      if (*p != 0x5a) return false;
+    return true;
+  }
+
+ private:
+  int64_t count_;
+  size_t size_;
+  char *base_, *first_, *last_;
+  float* data_;
+};
+
+void apply_test(const float* in, float* out, int64_t n, const float* params) {
+  for (int64_t i = 0; i < n; ++i) out[i] = in[i] > 0 ? in[i] : in[i] * params[0];
+}
+void grad_test(const float* dy, const float* saved, float* out, int64_t n, const float* params) {
+  for (int64_t i = 0; i < n; ++i) out[i] = saved[i] > 0 ? dy[i] : dy[i] * params[0];
+}
+
+struct Case {
+  int64_t m, n, k;
+  bool a_transposed = false, b_transposed = false;
+  int64_t gap = 0;  // unused elements between rows
+  int64_t batch[2] = {1, 1};
+  bool a_repeats[2] = {false, false}, b_repeats[2] = {false, false};
+  bool accumulate = false, frozen = false, bias = false, pre = false, grad = false;
+  GemmActivation activation = GEMM_ACT_NONE;
+};
+
+int64_t fill_operand(Guarded& g, int64_t base, int64_t rows, int64_t cols, int64_t rs, int64_t cs) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j) g[base + i * rs + j * cs] = random_value();
+  return base;
+}
+
+// Lays out one operand; returns the number of elements that it spans.
+int64_t lay_out(int64_t rows, int64_t cols, bool transposed, int64_t gap, const int64_t* batch,
+                const bool* repeats, int64_t& rs, int64_t& cs, int64_t* strides) {
+  rs = transposed ? 1 : cols + gap;
+  cs = transposed ? rows + gap : 1;
+  const int64_t one = transposed ? cols * cs : rows * rs;
+  strides[1] = repeats[1] ? 0 : one;
+  strides[0] = repeats[0] ? 0 : one * (repeats[1] ? 1 : batch[1]);
+  if (rows == 0 || cols == 0) return 0;
+  return (batch[0] - 1) * strides[0] + (batch[1] - 1) * strides[1] + (rows - 1) * rs +
+         (cols - 1) * cs + 1;
+}
+
+void run_case(const Isa& isa, const Case& t, bool reverse = false) {
+  GemmDesc d = {};
+  d.m = t.m, d.n = t.n, d.k = t.k;
+  d.accumulate = t.accumulate;
+  d.b_packed = t.frozen;
+  const bool never[2] = {false, false};
+  for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  int64_t c_col = 1;
+  const int64_t a_size = lay_out(t.m, t.k, t.a_transposed, t.gap, t.batch, t.a_repeats, d.a_row,
+                                 d.a_col, d.a_batch);
+  const int64_t b_size = lay_out(t.k, t.n, t.b_transposed, t.gap, t.batch, t.b_repeats, d.b_row,
+                                 d.b_col, d.b_batch);
+  const int64_t c_size = lay_out(t.m, t.n, false, t.gap, t.batch, never, d.c_row, c_col, d.c_batch);
+  Guarded a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
+  Guarded saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
+  for (int64_t x = 0; x < t.batch[0]; ++x)
+    for (int64_t y = 0; y < t.batch[1]; ++y) {
+      fill_operand(a, x * d.a_batch[0] + y * d.a_batch[1], t.m, t.k, d.a_row, d.a_col);
+      fill_operand(b, x * d.b_batch[0] + y * d.b_batch[1], t.k, t.n, d.b_row, d.b_col);
+      const int64_t at = x * d.c_batch[0] + y * d.c_batch[1];
+      if (t.accumulate) fill_operand(c, at, t.m, t.n, d.c_row, 1);
+      if (t.grad) fill_operand(saved, at, t.m, t.n, d.c_row, 1);
+    }
+  if (t.bias)
+    for (int64_t j = 0; j < t.n; ++j) bias[j] = random_value();
+
+  const float slope = 0.25f;
+  GemmEpilogue e = {};
+  e.bias = t.bias ? bias.data() : nullptr;
+  e.activation = t.activation;
+  e.apply = t.activation == GEMM_ACT_APPLY ? apply_test : nullptr;
+  e.params = &slope;
+  e.pre = t.pre ? pre.data() : nullptr;
+  e.apply_grad = t.grad ? grad_test : nullptr;
+  e.saved = t.grad ? saved.data() : nullptr;
+  std::vector<float> before(c.data(), c.data() + c_size);
+
+  const GemmPlan plan = isa.plan(d);
+  Guarded packed(plan.packed_b_bytes / 4, nan);
+  Guarded scratch(plan.scratch_bytes / 4, nan);
+  for (int64_t i = 0; i < plan.pack_tiles; ++i)
+    isa.pack(plan, b.data(), packed.data(), reverse ? plan.pack_tiles - 1 - i : i);
+  const float* b_used = plan.source == GEMM_B_PACKED ? packed.data() : b.data();
+  for (int64_t i = 0; i < plan.compute_tiles; ++i)
+    isa.compute(plan, a.data(), b_used, c.data(), e, reverse ? plan.compute_tiles - 1 - i : i,
+                scratch.data());
+
+  bool good = true;
+  std::vector<bool> written(static_cast<size_t>(c_size));
+  for (int64_t x = 0; x < t.batch[0]; ++x)
+    for (int64_t y = 0; y < t.batch[1]; ++y)
+      for (int64_t i = 0; i < t.m; ++i)
+        for (int64_t j = 0; j < t.n; ++j) {
+          const int64_t at = x * d.c_batch[0] + y * d.c_batch[1] + i * d.c_row + j;
+          written[static_cast<size_t>(at)] = true;
+          const float* pa = a.data() + x * d.a_batch[0] + y * d.a_batch[1] + i * d.a_row;
+          const float* pb = b.data() + x * d.b_batch[0] + y * d.b_batch[1] + j * d.b_col;
+          double v = t.accumulate ? before[static_cast<size_t>(at)] : 0.0, size = 1.0 + std::fabs(v);
+          for (int64_t l = 0; l < t.k; ++l) {
+            const double term = static_cast<double>(pa[l * d.a_col]) * pb[l * d.b_row];
+            v += term;
+            size += std::fabs(term);
+          }
+          if (t.bias) v += bias[j];
+          const double tolerance = size * 1e-6;
+          if (t.pre && !(std::fabs(pre[at] - v) <= tolerance)) good = false;
+          if (t.activation == GEMM_ACT_RELU && v < 0) v = 0;
+          if (t.activation == GEMM_ACT_APPLY && v < 0) v *= slope;
+          if (t.grad && saved[at] <= 0) v *= slope;
+          if (!(std::fabs(c[at] - v) <= tolerance)) good = false;
+        }
+  for (int64_t at = 0; at < c_size; ++at)
+    if (!written[static_cast<size_t>(at)] && (c[at] != MARK || (t.pre && pre[at] != MARK)))
+      good = false;
+  good = good && a.intact() && b.intact() && c.intact() && pre.intact() && packed.intact() &&
+         scratch.intact() && saved.intact() && bias.intact();
+  if (!good)
+    std::printf(
+        "%s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre %d "
+        "grad %d act %d source %d\n",
+        isa.name, int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed, int(t.gap),
+        int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad,
+        t.activation, plan.source);
+  CHECK(good);
+}
+
+Case random_case(int64_t largest) {
+  Case t = {random_in(1, largest), random_in(1, largest), random_in(0, largest)};
+  const uint32_t bits = next_random() >> 8;
+  t.a_transposed = bits & 1;
+  t.b_transposed = bits & 2;
+  t.gap = bits & 4 ? random_in(1, 20) : 0;
+  t.accumulate = bits & 8;
+  t.frozen = bits & 16;
+  t.bias = bits & 32;
+  t.pre = bits & 64;
+  t.grad = (bits & 384) == 0;
+  t.activation = static_cast<GemmActivation>(random_in(0, 2));
+  return t;
+}
+
+TEST(gemm_matches_naive_on_random_shapes) {
+  for (const Isa& isa : isas()) {
+    random_state = 7;
+    for (int i = 0; i < 1500; ++i) run_case(isa, random_case(70));
+  }
+}
+
+TEST(gemm_handles_every_edge_of_a_kernel) {
+  for (const Isa& isa : isas())
+    for (int64_t m = 1; m <= 16; ++m)
+      for (int64_t n = 1; n <= 35; ++n)
+        for (int form = 0; form < 8; ++form) {
+          Case t = {m, n, 3 + n};
+          t.a_transposed = form & 1;
+          t.b_transposed = form & 2;
+          t.frozen = form & 4;
+          run_case(isa, t);
+        }
+}
+
+TEST(gemm_matches_naive_on_larger_shapes) {
+  const int64_t shapes[][3] = {{128, 512, 784}, {512, 784, 128}, {1, 512, 784},  {10, 256, 128},
+                               {129, 257, 385}, {300, 33, 900},  {5, 1030, 600}, {33, 300, 64},
+                               {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100}};
+  for (const Isa& isa : isas())
+    for (const auto& s : shapes)
+      for (int form = 0; form < 8; ++form) {
+        Case t = random_case(2);
+        t.m = s[0], t.n = s[1], t.k = s[2];
+        t.a_transposed = form & 1;
+        t.b_transposed = form & 2;
+        t.frozen = form & 4;
+        run_case(isa, t, form & 1);
+      }
+}
+
+TEST(gemm_handles_batches_and_repeated_operands) {
+  for (const Isa& isa : isas()) {
+    random_state = 11;
+    for (int i = 0; i < 300; ++i) {
+      Case t = random_case(i % 20 == 0 ? 150 : 40);
+      for (int j = 0; j < 2; ++j) {
+        t.batch[j] = random_in(1, 4);
+        t.a_repeats[j] = random_in(0, 3) == 0;
+        t.b_repeats[j] = random_in(0, 2) == 0;
+      }
+      run_case(isa, t, i & 1);
+    }
+  }
+}
+
+TEST(gemm_of_nothing_is_the_epilogue_of_zero) {
+  for (const Isa& isa : isas())
+    for (int form = 0; form < 8; ++form) {
+      Case t = {19, 37, 0};
+      t.b_transposed = form & 1;
+      t.bias = form & 2;
+      t.accumulate = form & 4;
+      t.activation = GEMM_ACT_RELU;
+      run_case(isa, t);
+      t.m = 0;
+      run_case(isa, t);
+      t.m = 3, t.n = 0;
+      run_case(isa, t);
+    }
+}
+
+}  // namespace
