@@ -1,4 +1,0 @@
-import { native } from './native.js';
-
-/** The version of the native engine. */
-export const version: string = native.version;

@@ -1,5 +1,0 @@
-#pragma once
-
-namespace tandem {
-const char* version();
-}

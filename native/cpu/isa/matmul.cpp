@@ -1,0 +1,229 @@
+// Matrix products: linear, matmul and the fused form, cut into the tiles of gemm.h. Frozen weights are
+// packed once; other right-hand sides are packed into the arena where the plan wants it.
+#include "core/ops/fused_matmul.h"
+#include "cpu/gemm.h"
+#include "cpu/isa/kernels.h"
+
+TANDEM_GEMM_DECLARE(TANDEM_ISA_NS)
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+using Attributes = ops::FusedMatMul::Attributes;
+
+/// One step's parameters. Operands are named by position; -1 is none.
+struct Product {
+  GemmPlan plan;
+  int64_t a_offset, b_offset, c_offset;  // elements, for batches beyond what a plan takes
+  int32_t b, bias, saved, y, pre;
+  RowFn activation;
+  bool relu, gradient;
+  float params[2];
+};
+
+void apply_activation(RowFn fn, const float* in, float* out, int64_t n, const float* params) {
+  fn(in, nullptr, out, n, params);
+}
+
+void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& /*context*/) {
+  const auto& product = *static_cast<const Product*>(raw);
+  gemm_pack_b(product.plan, static_cast<const float*>(operands[1]) + product.b_offset,
+              static_cast<float*>(operands[product.b]), tile);
+}
+
+/// The same for frozen weights, whose operands are the weight and the packed memory alone.
+void pack_frozen_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& /*context*/) {
+  const auto& product = *static_cast<const Product*>(raw);
+  gemm_pack_b(product.plan, static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), tile);
+}
+
+void product_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
+  const auto& product = *static_cast<const Product*>(raw);
+  GemmEpilogue epilogue{};
+  if (product.bias >= 0) epilogue.bias = static_cast<const float*>(operands[product.bias]);
+  if (product.pre >= 0) epilogue.pre = static_cast<float*>(operands[product.pre]) + product.c_offset;
+  epilogue.params = product.params;
+  if (product.gradient) {
+    epilogue.apply_grad = product.activation;
+    epilogue.saved = product.saved >= 0 ? static_cast<const float*>(operands[product.saved]) + product.c_offset : nullptr;
+  } else if (product.relu) {
+    epilogue.activation = GEMM_ACT_RELU;
+  } else if (product.activation != nullptr) {
+    epilogue.activation = GEMM_ACT_APPLY;
+    epilogue.apply = product.activation;
+  }
+  const bool packed = product.plan.source == GEMM_B_PACKED;
+  gemm_compute(product.plan, static_cast<const float*>(operands[0]) + product.a_offset,
+               static_cast<const float*>(operands[product.b]) + (packed ? 0 : product.b_offset),
+               static_cast<float*>(operands[product.y]) + product.c_offset, epilogue, tile, context.scratch);
+}
+
+/// Batch dimensions of a broadcast product, neighbours merged where all three operands allow it.
+struct Batches {
+  int32_t count;
+  int64_t size[kMaxRank], a[kMaxRank], b[kMaxRank], c[kMaxRank];
+};
+
+Batches merge_batches(const Tensor& a, const Tensor& b, const Tensor& y) {
+  Batches out{};
+  int64_t a_stride = a.dims[a.rank - 2] * a.dims[a.rank - 1];
+  int64_t b_stride = b.dims[b.rank - 2] * b.dims[b.rank - 1];
+  int64_t c_stride = y.dims[y.rank - 2] * y.dims[y.rank - 1];
+  for (int32_t i = 3; i <= y.rank; ++i) {  // from the innermost batch dimension outwards
+    const int64_t size = y.dims[y.rank - i];
+    const int64_t a_size = i <= a.rank ? a.dims[a.rank - i] : 1;
+    const int64_t b_size = i <= b.rank ? b.dims[b.rank - i] : 1;
+    const int64_t a_step = a_size == 1 ? 0 : a_stride;
+    const int64_t b_step = b_size == 1 ? 0 : b_stride;
+    if (size != 1) {
+      const int32_t last = out.count - 1;
+      const bool merges = last >= 0 && a_step == out.a[last] * out.size[last] && b_step == out.b[last] * out.size[last];
+      if (merges) {
+        out.size[last] *= size;
+      } else {
+        out.size[out.count] = size;
+        out.a[out.count] = a_step;
+        out.b[out.count] = b_step;
+        out.c[out.count] = c_stride;
+        ++out.count;
+      }
+    }
+    a_stride *= a_size;
+    b_stride *= b_size;
+    c_stride *= size;
+  }
+  return out;
+}
+
+GemmDesc describe(const NodeView& node, const Attributes& attributes, Batches& batches) {
+  const Tensor& a = *node.inputs[0];
+  const Tensor& b = *node.inputs[1];
+  GemmDesc desc{};
+  desc.batch[0] = desc.batch[1] = 1;
+  if (attributes.linear) {
+    desc.k = b.dims[1];
+    desc.n = b.dims[0];
+    desc.m = 1;
+    for (int32_t i = 0; i + 1 < a.rank; ++i) desc.m *= a.dims[i];
+    desc.a_row = desc.k;
+    desc.a_col = 1;
+    desc.b_row = 1;
+    desc.b_col = desc.k;
+    desc.c_row = desc.n;
+    return desc;
+  }
+  const int64_t a_last = a.dims[a.rank - 1];
+  const int64_t b_last = b.dims[b.rank - 1];
+  desc.m = attributes.trans_a ? a_last : a.dims[a.rank - 2];
+  desc.k = attributes.trans_a ? a.dims[a.rank - 2] : a_last;
+  desc.n = attributes.trans_b ? b.dims[b.rank - 2] : b_last;
+  desc.a_row = attributes.trans_a ? 1 : a_last;
+  desc.a_col = attributes.trans_a ? a_last : 1;
+  desc.b_row = attributes.trans_b ? 1 : b_last;
+  desc.b_col = attributes.trans_b ? b_last : 1;
+  desc.c_row = desc.n;
+  batches = merge_batches(a, b, *node.outputs[0]);
+  for (int32_t i = 0; i < 2 && i < batches.count; ++i) {
+    desc.batch[1 - i] = batches.size[i];
+    desc.a_batch[1 - i] = batches.a[i];
+    desc.b_batch[1 - i] = batches.b[i];
+    desc.c_batch[1 - i] = batches.c[i];
+  }
+  return desc;
+}
+
+Product make_product(const NodeView& node, const Attributes& attributes) {
+  Product product{};
+  product.b = 1;
+  product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  product.saved = node.input_count > 3 && node.inputs[3] != nullptr ? 3 : -1;
+  product.y = node.input_count;
+  product.pre = attributes.save_pre ? node.input_count + 1 : -1;
+  product.params[0] = attributes.activation_attributes.a;
+  product.params[1] = attributes.activation_attributes.b;
+  if (attributes.activation >= 0) {
+    const auto op = static_cast<Op>(attributes.activation);
+    product.relu = op == Op::relu;
+    product.gradient = attributes.gradient;
+    product.activation = row_function(op);
+  }
+  return product;
+}
+
+double cost_of(const GemmDesc& desc) {
+  const double batch = static_cast<double>(desc.batch[0]) * static_cast<double>(desc.batch[1]);
+  const double flops = 2.0 * static_cast<double>(desc.m) * static_cast<double>(desc.n) * static_cast<double>(desc.k);
+  constexpr double kFlopsPerNanosecond = sizeof(void*) == 8 && TANDEM_ISA_WIDTH >= 8 ? 60.0 : 4.0;
+  return batch * flops / kFlopsPerNanosecond + 100.0;
+}
+
+void emit_product(Product product, Emitter& emit) {
+  const GemmDesc& desc = product.plan.desc;
+  const double k_by_n = static_cast<double>(desc.k) * static_cast<double>(desc.n);
+  if (product.plan.pack_tiles > 0 && !desc.b_packed) {
+    product.b = emit.workspace(product.plan.packed_b_bytes);
+    emit.step(pack_tile, &product, sizeof product, product.plan.pack_tiles, k_by_n * static_cast<double>(product.plan.b_matrices) * 0.4);
+  }
+  emit.scratch(product.plan.scratch_bytes);
+  emit.step(product_tile, &product, sizeof product, product.plan.compute_tiles, cost_of(desc));
+}
+
+void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
+  Batches batches{};
+  Product product = make_product(node, attributes);
+  GemmDesc desc = describe(node, attributes, batches);
+  if (node.outputs[0]->numel == 0) return;
+
+  if (node.inputs[1]->rank == 2) {
+    desc.b_packed = true;
+    product.plan = plan_gemm(desc);
+    const uint64_t orientation = desc.b_row == 1 ? 1 : 2;
+    const int packed = emit.frozen(1, orientation, pack_frozen_tile, &product, sizeof product, product.plan.pack_tiles,
+                                   product.plan.packed_b_bytes);
+    if (packed >= 0) {
+      product.b = packed;
+      emit_product(product, emit);
+      return;
+    }
+    desc.b_packed = false;
+  }
+  product.plan = plan_gemm(desc);
+  // batch dimensions beyond two become steps of their own
+  int64_t outer = 1;
+  for (int32_t i = 2; i < batches.count; ++i) outer *= batches.size[i];
+  for (int64_t o = 0; o < outer; ++o) {
+    int64_t rest = o;
+    product.a_offset = product.b_offset = product.c_offset = 0;
+    for (int32_t i = 2; i < batches.count; ++i) {
+      const int64_t at = rest % batches.size[i];
+      rest /= batches.size[i];
+      product.a_offset += at * batches.a[i];
+      product.b_offset += at * batches.b[i];
+      product.c_offset += at * batches.c[i];
+    }
+    emit_product(product, emit);
+  }
+}
+
+}  // namespace
+
+void launch_linear(const NodeView& node, Emitter& emit) {
+  Attributes attributes{};
+  attributes.linear = true;
+  attributes.trans_b = true;
+  launch(node, attributes, emit);
+}
+
+void launch_matmul(const NodeView& node, Emitter& emit) {
+  const auto& plain = *static_cast<const ops::MatMul::Attributes*>(node.attributes);
+  Attributes attributes{};
+  attributes.trans_a = plain.trans_a;
+  attributes.trans_b = plain.trans_b;
+  launch(node, attributes, emit);
+}
+
+void launch_fusedMatmul(const NodeView& node, Emitter& emit) {
+  launch(node, *static_cast<const Attributes*>(node.attributes), emit);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
