@@ -102,6 +102,7 @@ class Fuser {
       if (product.op != Op::matmul) continue;
       auto attributes = product_attributes(product);
       attributes.activation = static_cast<int32_t>(node(j).op);
+      attributes.gradient = true;
       attributes.activation_attributes = node(j).attrs<ElementwiseAttributes>();
       const ValueId saved = node(j).inputs.size() > 1 ? node(j).inputs[1] : kNoValue;
       Node& to = node(j);

@@ -29,7 +29,7 @@ struct GemmEpilogue {
   const float* bias;  // [n] or null
   GemmActivation activation;
   // `in` and `out` are either the same or do not overlap.
-  void (*apply)(const float* in, float* out, int64_t n, const float* params);
+  void (*apply)(const float* in, const float* unused, float* out, int64_t n, const float* params);
   const float* params;  // attributes of the activation
   float* pre;           // value before the activation, laid out as C; may be null
   void (*apply_grad)(const float* dy, const float* saved, float* out, int64_t n,

@@ -118,7 +118,7 @@ class Guarded {
   float* data_;
 };
 
-void apply_test(const float* in, float* out, int64_t n, const float* params) {
+void apply_test(const float* in, const float* /*unused*/, float* out, int64_t n, const float* params) {
   for (int64_t i = 0; i < n; ++i) out[i] = in[i] > 0 ? in[i] : in[i] * params[0];
 }
 void grad_test(const float* dy, const float* saved, float* out, int64_t n, const float* params) {

@@ -14,7 +14,8 @@ struct FusedMatMul : Base {
 
   struct Attributes {
     ElementwiseAttributes activation_attributes{0.0F, 0.0F};
-    int32_t activation = -1;           ///< a unary Op, its gradient's Op, or -1
+    int32_t activation = -1;  ///< a unary Op, with `gradient` a gradient's Op, or -1
+    bool gradient = false;    ///< the epilogue is a derivative that reads input `saved`
     bool trans_a = false;
     bool trans_b = false;
     bool linear = false;  ///< a is [..., k], flattened to rows, and b is one [n, k] matrix

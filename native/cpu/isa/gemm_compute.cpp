@@ -24,7 +24,7 @@ void finish_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, in
     float* c = t.c + at;
     const float* value = t.pre ? t.pre + at : c;
     if (e.activation == GEMM_ACT_APPLY) {
-      e.apply(value, c, n, e.params);
+      e.apply(value, nullptr, c, n, e.params);
     } else if (value != c) {
       const Vec floor = vset(e.activation == GEMM_ACT_RELU ? 0.0f : -__builtin_inff());
       int64_t j = 0;

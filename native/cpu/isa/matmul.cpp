@@ -3,6 +3,7 @@
 #include "core/ops/fused_matmul.h"
 #include "cpu/gemm.h"
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/vec.h"
 
 TANDEM_GEMM_DECLARE(TANDEM_ISA_NS)
 
@@ -20,10 +21,6 @@ struct Product {
   bool relu, gradient;
   float params[2];
 };
-
-void apply_activation(RowFn fn, const float* in, float* out, int64_t n, const float* params) {
-  fn(in, nullptr, out, n, params);
-}
 
 void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& /*context*/) {
   const auto& product = *static_cast<const Product*>(raw);
@@ -45,7 +42,8 @@ void product_tile(const void* raw, void* const* operands, int64_t tile, const Ti
   epilogue.params = product.params;
   if (product.gradient) {
     epilogue.apply_grad = product.activation;
-    epilogue.saved = product.saved >= 0 ? static_cast<const float*>(operands[product.saved]) + product.c_offset : nullptr;
+    // derivatives that read nothing saved (neg, scale) get memory of the right size all the same
+    epilogue.saved = static_cast<const float*>(operands[product.saved >= 0 ? product.saved : product.y]) + product.c_offset;
   } else if (product.relu) {
     epilogue.activation = GEMM_ACT_RELU;
   } else if (product.activation != nullptr) {
@@ -153,7 +151,7 @@ Product make_product(const NodeView& node, const Attributes& attributes) {
 double cost_of(const GemmDesc& desc) {
   const double batch = static_cast<double>(desc.batch[0]) * static_cast<double>(desc.batch[1]);
   const double flops = 2.0 * static_cast<double>(desc.m) * static_cast<double>(desc.n) * static_cast<double>(desc.k);
-  constexpr double kFlopsPerNanosecond = sizeof(void*) == 8 && TANDEM_ISA_WIDTH >= 8 ? 60.0 : 4.0;
+  constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
   return batch * flops / kFlopsPerNanosecond + 100.0;
 }
 
