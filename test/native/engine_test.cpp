@@ -1,0 +1,205 @@
+// The trainer and the predictor over the CPU's backend: results that do not depend on the number of
+// threads, learning, frozen weights, refusal of what is not finite.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <thread>
+
+#include "check.h"
+#include "core/evaluate.h"
+#include "core/predictor.h"
+#include "core/trainer.h"
+
+using namespace tandem;
+
+namespace {
+
+GraphDescription classifier(int64_t in, int64_t hidden, int64_t classes, bool loss) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, in}, DType::kFloat32}};
+  if (loss) d.inputs.push_back({"t", {-1}, DType::kInt32});
+  const auto first = static_cast<int64_t>(d.inputs.size());
+  const Initializer uniform{InitializerKind::kUniform, -0.2, 0.2};
+  d.parameters = {{"a.weight", {hidden, in}, true, uniform}, {"a.bias", {hidden}, true, uniform},
+                  {"b.weight", {classes, hidden}, true, uniform}, {"b.bias", {classes}, true, uniform}};
+  const int64_t value = first + 4;
+  d.nodes = {{"linear", {0, first, first + 1}, {}}, {"silu", {value}, {}}, {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
+             {"linear", {value + 2, first + 2, first + 3}, {}}};
+  d.outputs = {value + 3};
+  if (loss) {
+    d.nodes.push_back({"crossEntropy", {value + 3, 1}, {}});
+    d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
+    d.outputs = {value + 4, value + 5};
+  }
+  return d;
+}
+
+struct Data {
+  std::vector<float> x;
+  std::vector<int32_t> t;
+};
+
+Data make_data(int64_t rows, int64_t in, int32_t classes) {
+  Data data;
+  uint32_t state = 12345;
+  for (int64_t i = 0; i < rows; ++i) {
+    int32_t best = 0;
+    float high = -1;
+    for (int64_t j = 0; j < in; ++j) {
+      state = state * 1664525U + 1013904223U;
+      data.x.push_back(static_cast<float>(state >> 8) * 0x1p-24F);
+      if (j < classes && data.x.back() > high) {
+        high = data.x.back();
+        best = static_cast<int32_t>(j);
+      }
+    }
+    data.t.push_back(best);
+  }
+  return data;
+}
+
+TrainerOptions adam_options(int threads) {
+  TrainerOptions options;
+  options.optimizer = Op::adam;
+  options.optimizer_attributes = make_attributes(Op::adam, {});
+  options.seed = 5;
+  options.threads = threads;
+  return options;
+}
+
+/// Parameters after `steps` steps with this many threads.
+std::vector<float> train(int threads, int steps, double* last_loss = nullptr) {
+  const GraphDescription d = classifier(96, 160, 10, true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 11);
+  Trainer trainer(store, d, adam_options(threads), cpu_backend());
+  const Data data = make_data(200, 96, 10);
+  double results[3];
+  for (int i = 0; i < steps; ++i) {
+    trainer.train(i % 3 == 2 ? 77 : 128, {data.x.data(), data.t.data()}, 3e-3, results);
+  }
+  if (last_loss != nullptr) *last_loss = results[0];
+  const auto* parameters = reinterpret_cast<const float*>(store->memory().data.get());
+  return {parameters, parameters + store->memory().bytes / 4};
+}
+
+}  // namespace
+
+TEST(engine_same_bits_for_every_number_of_threads) {
+  const std::vector<float> one = train(1, 12);
+  for (const int threads : {2, 3, 5}) {
+    const std::vector<float> other = train(threads, 12);
+    CHECK(one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size() * 4) == 0);
+  }
+}
+
+TEST(engine_trainers_on_many_threads_at_once) {
+  const std::vector<float> alone = train(2, 6);
+  std::vector<std::thread> threads;
+  std::vector<std::vector<float>> results(6);
+  for (auto& result : results) threads.emplace_back([&result] { result = train(2, 6); });
+  for (auto& thread : threads) thread.join();
+  for (const auto& result : results) CHECK(std::memcmp(alone.data(), result.data(), alone.size() * 4) == 0);
+}
+
+TEST(engine_learns) {
+  double first = 0;
+  double last = 0;
+  (void)train(2, 1, &first);
+  (void)train(2, 300, &last);
+  CHECK(first > 2.0 && last < 0.7);
+}
+
+TEST(engine_refuses_steps_that_are_not_finite) {
+  const GraphDescription d = classifier(16, 8, 3, true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 1);
+  TrainerOptions options = adam_options(1);
+  options.check_numerics = true;
+  Trainer trainer(store, d, options, cpu_backend());
+  Data data = make_data(8, 16, 3);
+  double results[3];
+  trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
+  const std::vector<std::byte> before(store->memory().data.get(), store->memory().data.get() + store->memory().bytes);
+  data.x[5] = std::numeric_limits<float>::quiet_NaN();
+  bool refused = false;
+  try {
+    trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
+  } catch (const Error& error) {
+    refused = error.code() == ErrorCode::kNumeric && error.message().find("step 2") != std::string::npos;
+  }
+  CHECK(refused);
+  CHECK(std::memcmp(before.data(), store->memory().data.get(), before.size()) == 0);
+  data.x[5] = 0;
+  trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
+  CHECK(trainer.step() == 2 && std::isfinite(results[0]));
+}
+
+TEST(engine_targets_out_of_range_read_nothing) {
+  const GraphDescription d = classifier(16, 8, 3, true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 1);
+  Trainer trainer(store, d, adam_options(1), cpu_backend());
+  Data data = make_data(8, 16, 3);
+  data.t[2] = 1 << 30;
+  data.t[3] = -7;
+  double results[2];
+  trainer.evaluate(8, {data.x.data(), data.t.data()}, results);
+  CHECK(std::isnan(results[0]));
+}
+
+TEST(engine_predictor_agrees_with_evaluate_at_every_batch) {
+  const GraphDescription d = classifier(33, 70, 10, false);
+  const ParameterStore store(d.parameters, 4);
+  const Data data = make_data(300, 33, 10);
+  Predictor predictor(store, d, 2, 64, cpu_backend());
+  // the same graph with the weights fed as they were initialised
+  std::vector<float> whole(3000);
+  {
+    Predictor::Session session(predictor);
+    session.run(300, {data.x.data()}, {whole.data()});
+  }
+  const Evaluation want = evaluate(d, 300, {data.x.data()}, {false, 4, 1}, cpu_backend());
+  const auto* reference = reinterpret_cast<const float*>(want.outputs[0].data.get());
+  for (int i = 0; i < 3000; ++i) CHECK_NEAR(whole[static_cast<size_t>(i)], reference[i], 1e-5);
+  for (const int64_t rows : {1, 2, 5, 8, 9, 63, 64}) {
+    Predictor::Session session(predictor);
+    std::vector<float> part(static_cast<size_t>(rows) * 10);
+    session.bind(rows, {data.x.data()}, {part.data()});
+    session.run_bound();
+    for (int64_t i = 0; i < rows * 10; ++i) CHECK_NEAR(part[static_cast<size_t>(i)], reference[i], 1e-5);
+  }
+}
+
+TEST(engine_predictor_keeps_one_copy_of_the_weights) {
+  const GraphDescription d = classifier(512, 512, 512, false);
+  const ParameterStore store(d.parameters, 4);
+  Predictor predictor(store, d, 1, 64, cpu_backend());
+  const Data data = make_data(64, 512, 10);
+  std::vector<float> out(64 * 512);
+  Predictor::Session session(predictor);
+  for (const int64_t rows : {1, 7, 64}) session.run(rows, {data.x.data()}, {out.data()});
+  const Profile profile = predictor.profile();
+  CHECK(profile.memory.parameters < store.memory().bytes + 16384);
+  CHECK(profile.memory.gradients == 0 && profile.memory.optimizer == 0);
+  CHECK(profile.memory.activations < 64 * 512 * 4 * 3);
+}
+
+TEST(engine_dropout_acts_in_training_alone) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 1000}, DType::kFloat32}};
+  d.nodes = {{"dropout", {0}, {{"rate", 0.25}, {"seed", 9.0}}}};
+  d.outputs = {1};
+  const std::vector<float> x(4000, 1.0F);
+  const auto run = [&](bool training, uint64_t seed, int threads) {
+    const Evaluation e = evaluate(d, 4, {x.data()}, {training, seed, threads}, cpu_backend());
+    const auto* y = reinterpret_cast<const float*>(e.outputs[0].data.get());
+    return std::vector<float>(y, y + 4000);
+  };
+  CHECK(run(false, 1, 1) == x);
+  const std::vector<float> a = run(true, 1, 1);
+  CHECK(a == run(true, 1, 3) && a != run(true, 2, 1));
+  int kept = 0;
+  for (const float v : a) {
+    CHECK(v == 0.0F || std::fabs(v - 4.0F / 3.0F) < 1e-6F);
+    kept += v != 0.0F ? 1 : 0;
+  }
+  CHECK(kept > 2850 && kept < 3150);
+}
