@@ -28,34 +28,37 @@ add_library(tandem_options INTERFACE)
 target_include_directories(tandem_options INTERFACE "${PROJECT_SOURCE_DIR}/native")
 target_link_libraries(tandem_options INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 
+# For C++ only: nvcc, which compiles native/cuda with the same interface target, has flags of its own.
 if(MSVC)
-  target_compile_options(tandem_options INTERFACE /W4 $<$<BOOL:${warnings_are_errors}>:/WX> /permissive- /utf-8 /Zc:__cplusplus /Zc:preprocessor)
+  set(flags /W4 /permissive- /utf-8 /Zc:__cplusplus /Zc:preprocessor)
+  set(warnings_flag /WX)
   target_compile_definitions(tandem_options INTERFACE NOMINMAX WIN32_LEAN_AND_MEAN _CRT_SECURE_NO_WARNINGS)
 else()
   # -Wconversion finds lost bits and lost precision; signedness alone is left out, because index arithmetic on pointers
   # mixes size_t and ptrdiff_t everywhere and the casts would hide more than they show.
-  target_compile_options(
-    tandem_options
-    INTERFACE -Wall
-              -Wextra
-              -Wpedantic
-              -Wshadow
-              -Wconversion
-              -Wno-sign-conversion
-              -Wnon-virtual-dtor
-              -Woverloaded-virtual
-              -Wcast-qual
-              -Wdouble-promotion
-              -Wformat=2
-              -Wundef
-              -Wvla
-              # errno after sqrtf or expf is never read, and keeping it stops vectorisation. Never -ffast-math: it would
-              # drop the checks for NaN and infinity and let sums be reordered.
-              -fno-math-errno)
-  if(warnings_are_errors)
-    target_compile_options(tandem_options INTERFACE -Werror)
-  endif()
+  set(flags
+      -Wall
+      -Wextra
+      -Wpedantic
+      -Wshadow
+      -Wconversion
+      -Wno-sign-conversion
+      -Wnon-virtual-dtor
+      -Woverloaded-virtual
+      -Wcast-qual
+      -Wdouble-promotion
+      -Wformat=2
+      -Wundef
+      -Wvla
+      # errno after sqrtf or expf is never read, and keeping it stops vectorisation. Never -ffast-math: it would drop
+      # the checks for NaN and infinity and let sums be reordered.
+      -fno-math-errno)
+  set(warnings_flag -Werror)
 endif()
+if(warnings_are_errors)
+  list(APPEND flags ${warnings_flag})
+endif()
+target_compile_options(tandem_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 
 if(TANDEM_SANITIZE)
   if(MSVC)
