@@ -110,7 +110,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
     p.packed_b_bytes = p.b_matrices * p.packed_floats * 4;
-    p.pack_k = at_most(d.k, 1024);
+    // Long pieces of the rows that B has in memory, of k or of n.
+    p.pack_k = at_most(d.k, d.b_col == 1 ? 256 : 1024);
     p.pack_panels = at_least(1, PACK_TILE_FLOATS / (NR * p.pack_k));
     p.pack_tiles = p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(d.k, p.pack_k);
   }
