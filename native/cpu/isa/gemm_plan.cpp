@@ -5,10 +5,10 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
-// A panel of A (kc * A_PANEL floats) stays in half of a 32 KiB L1, a block of B (kc * columns)
-// in half of a 1 MiB L2.
-constexpr int64_t KC = 384;
-constexpr int64_t L2_FLOATS = 128 * 1024;
+// Long sums in registers beat panels that fit in L1: the panels stream from L2 well ahead of the
+// FMAs, while every step of k reads and writes C again.
+constexpr int64_t KC = 1024;
+constexpr int64_t L2_FLOATS = 192 * 1024;
 // Below this a tile costs about as much to hand out as to compute: some 5 us.
 constexpr int64_t TILE_MACS = 8 * 1024 * W;
 // Enough tiles that 16 threads end at about the same time.
@@ -16,7 +16,7 @@ constexpr int64_t TILES = 40;
 constexpr int64_t DIRECT_FLOATS = 4 * 1024;    // B stays in half of L1 however its rows fall
 constexpr int64_t LOCAL_FLOATS = 16 * 1024;
 constexpr int64_t PACK_TILE_FLOATS = 16 * 1024;
-constexpr int64_t DOT_ROWS = 8, DOT_COLUMNS = 4;
+constexpr int64_t DOT_ROWS = 8, DOT_ROWS_LONG = 64, DOT_COLUMNS = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
 void fold_batch(GemmDesc& d) {
@@ -30,39 +30,50 @@ void fold_batch(GemmDesc& d) {
 
 GemmSource choose_source(const GemmDesc& d, int64_t matrices) {
   if (d.b_packed) return GEMM_B_PACKED;
-  const bool dots = d.b_row == 1 && d.a_col == 1;
-  if (dots && (d.m <= DOT_ROWS || d.n <= DOT_COLUMNS)) return GEMM_B_DOT;
-  // Up to MR rows read B once: a copy would not be read again.
-  if (d.b_col == 1 && (d.m <= MR || d.k * d.n <= DIRECT_FLOATS)) return GEMM_B_DIRECT;
+  if (d.b_row == 1 && d.a_col == 1) {
+    // Adding up the lanes at the end is what a dot product costs: little if k is long, while a
+    // packed B has to be used by many rows to be worth it.
+    if (d.m <= DOT_ROWS || d.n <= DOT_COLUMNS) return GEMM_B_DOT;
+    if (d.m <= DOT_ROWS_LONG && 8 * d.m <= d.k) return GEMM_B_DOT;
+  }
+  if (d.b_col == 1) {
+    // Few panels of rows read B too few times for a copy, except where its rows collide: that
+    // defeats the caches and the prefetcher.
+    const int64_t rows = d.b_row % 1024 == 0 && d.k >= 64 ? 3 : 3 * MR;
+    if (d.m <= rows || d.k * d.n <= DIRECT_FLOATS) return GEMM_B_DIRECT;
+  }
   // Products that are one tile each pack for themselves, without a stage of its own.
   if (d.k * d.n <= LOCAL_FLOATS && (matrices > 1 || d.m * d.n * d.k <= 4 * TILE_MACS))
     return GEMM_B_LOCAL;
   return GEMM_B_PACKED;
 }
 
-// The grid of blocks: at least `wanted` of them where the shape has them, each with columns of B
-// that fit in L2, with the least traffic: A is packed once per column of the grid, B comes from
-// L3 once per row of it.
+// Rows that lie a multiple of 4 KiB apart fall in one set of the L1: more than its 8 ways of them
+// evict each other, and a panel of A is copied first. Other rows are as good where they are.
+bool choose_pack_a(const GemmDesc& d, int64_t col_panels) {
+  const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) % 1024 == 0;
+  return collide && d.k >= 64 && d.m > 7 && (d.a_col == 1 || col_panels > 4);
+}
+
+// The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
+// part of B stays in L2, but A is copied once per part.
 void choose_grid(GemmPlan& p, int64_t wanted) {
-  const GemmDesc& d = p.desc;
-  const int64_t width = NR * p.kc;
-  const int64_t least = at_least(1, ceil_div(p.col_panels * width, L2_FLOATS));
+  const int64_t l2_parts = ceil_div(p.col_panels * NR * p.kc, L2_FLOATS);
+  const int64_t least = p.pack_a ? 1 : at_most(l2_parts, p.col_panels);
   int64_t best = -1;
-  for (int64_t cols = at_most(least, p.col_panels); cols <= p.col_panels; ++cols) {
-    int64_t rows = at_most(ceil_div(wanted, cols), p.row_panels);
-    // Blocks of equal height where possible.
-    rows = ceil_div(p.row_panels, at_least(1, p.row_panels / rows));
-    const int64_t per_col = ceil_div(p.col_panels, cols), per_row = ceil_div(p.row_panels, rows);
-    const int64_t work = per_col * per_row * rows * cols - p.col_panels * p.row_panels;
-    const int64_t cost = d.k * (cols * d.m * 3 + rows * d.n * 2) / 8 +
-                         work * MR * NR * d.k / (8 * W) +
-                         (rows * cols < wanted ? d.m * d.n * d.k / W : 0);
+  for (int64_t cols = least; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
+    const int64_t rows = at_most(ceil_div(wanted, cols), p.row_panels);
+    // The work of all blocks if each were as large as the largest, in panels.
+    const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels, rows);
+    const int64_t uneven = per_block * rows * cols * 8;
+    const int64_t copies = p.pack_a ? cols * p.row_panels * 4 : cols;
+    const int64_t missing = at_least(0, wanted - rows * cols) * p.row_panels * p.col_panels;
+    const int64_t cost = uneven + copies + missing;
     if (best < 0 || cost < best) {
       best = cost;
       p.row_blocks = rows;
       p.col_blocks = cols;
     }
-    if (cols >= wanted && best >= 0) break;
   }
 }
 
@@ -87,11 +98,12 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, MR);
   p.col_panels = ceil_div(d.n, NR);
   p.row_blocks = p.col_blocks = 1;
+  p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(d, p.col_panels);
   const int64_t macs = d.m * d.n * d.k;
   const int64_t wanted =
       at_least(1, at_most(ceil_div(TILES, matrices), ceil_div(macs, TILE_MACS)));
   if (p.source == GEMM_B_DOT) {
-    if (d.m > DOT_ROWS) p.row_panels = ceil_div(d.m, DOT_ROWS);
+    if (d.n <= DOT_COLUMNS) p.row_panels = ceil_div(d.m, DOT_ROWS);
     p.row_blocks = at_most(wanted, p.row_panels);
     p.col_blocks = at_most(ceil_div(wanted, p.row_blocks), p.col_panels);
   } else if (p.source != GEMM_B_LOCAL || macs > 4 * TILE_MACS) {
@@ -99,12 +111,6 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   }
   p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
 
-  // A copied row panel is read once per column panel of its block. Rows in place are as good for
-  // few of those, unless their distance maps them to the same few sets of the L1.
-  const int64_t block_panels = ceil_div(p.col_panels, p.col_blocks);
-  const int64_t a_stride = d.a_col == 1 ? d.a_row : d.a_col;
-  const bool collide = a_stride % 256 == 0;
-  p.pack_a = p.source != GEMM_B_DOT && d.m > 1 && (collide ? block_panels > 2 : block_panels > 16);
   p.scratch_bytes = (p.pack_a ? p.kc * A_PANEL * 4 : 0) +
                     (p.source == GEMM_B_LOCAL ? p.packed_floats * 4 : 0);
 
