@@ -18,7 +18,11 @@
 #endif
 #endif
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define TANDEM_INLINE [[maybe_unused]] static __forceinline
+#else
 #define TANDEM_INLINE [[maybe_unused]] static inline __attribute__((always_inline))
+#endif
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -85,7 +89,7 @@ TANDEM_INLINE IVec shr_unsigned(IVec x) {
   return {_mm512_srli_epi32(x.v, n)};
 }
 
-// Ordered comparisons: false where an operand is NaN, except not_equal.
+// False where an operand is NaN, except !=.
 TANDEM_INLINE Mask operator>(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
 TANDEM_INLINE Mask operator==(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
@@ -102,6 +106,9 @@ TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return {_mm512_mask_blend
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return select(a != a, a, {_mm512_max_ps(a.v, b.v)}); }
 TANDEM_INLINE Vec min_(Vec a, Vec b) { return select(a != a, a, {_mm512_min_ps(a.v, b.v)}); }
+// One instruction: `b` where either operand is NaN.
+TANDEM_INLINE Vec greater_of(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+TANDEM_INLINE Vec lesser_of(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
 
 /// The lanes folded in halves: always the same order.
 TANDEM_INLINE float reduce_add(Vec x) {
@@ -203,7 +210,7 @@ TANDEM_INLINE IVec shr_unsigned(IVec x) {
   return {_mm256_srli_epi32(x.v, n)};
 }
 
-// Ordered comparisons: false where an operand is NaN, except not_equal.
+// False where an operand is NaN, except !=.
 TANDEM_INLINE Mask operator>(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)}; }
 TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
 TANDEM_INLINE Mask operator==(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
@@ -220,6 +227,9 @@ TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return bits(select(m, fro
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return select(a != a, a, {_mm256_max_ps(a.v, b.v)}); }
 TANDEM_INLINE Vec min_(Vec a, Vec b) { return select(a != a, a, {_mm256_min_ps(a.v, b.v)}); }
+// One instruction: `b` where either operand is NaN.
+TANDEM_INLINE Vec greater_of(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+TANDEM_INLINE Vec lesser_of(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 
 /// The lanes folded in halves: always the same order.
 TANDEM_INLINE float reduce_add(Vec x) {
@@ -332,7 +342,7 @@ TANDEM_INLINE IVec shr_unsigned(IVec x) {
   return {static_cast<int32_t>(as_unsigned(x) >> n)};
 }
 
-// Ordered comparisons: false where an operand is NaN, except not_equal.
+// False where an operand is NaN, except !=.
 TANDEM_INLINE Mask operator>(Vec a, Vec b) { return {a.v > b.v}; }
 TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return {a.v >= b.v}; }
 TANDEM_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
@@ -349,6 +359,9 @@ TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return m.m ? yes : no; }
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return a.v > b.v || a.v != a.v ? a : b; }
 TANDEM_INLINE Vec min_(Vec a, Vec b) { return a.v < b.v || a.v != a.v ? a : b; }
+// One instruction: `b` where either operand is NaN.
+TANDEM_INLINE Vec greater_of(Vec a, Vec b) { return a.v > b.v ? a : b; }
+TANDEM_INLINE Vec lesser_of(Vec a, Vec b) { return a.v < b.v ? a : b; }
 
 TANDEM_INLINE float reduce_add(Vec x) { return x.v; }
 
