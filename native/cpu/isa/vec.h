@@ -401,11 +401,19 @@ TANDEM_INLINE Vec where_eq(Vec p, Vec q, Vec r, Vec s) { return select(p == q, r
 
 /// The largest lane; NaN if there is one.
 TANDEM_INLINE float reduce_max(Vec x) {
-  float lanes[kWidth];
-  store(lanes, x);
-  float m = lanes[0];
-  for (int i = 1; i < kWidth; ++i) m = lanes[i] > m || lanes[i] != lanes[i] ? lanes[i] : m;
-  return m;
+#if defined(TANDEM_ISA_SCALAR)
+  return x.v;
+#else
+#if defined(TANDEM_ISA_AVX512)
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+#else
+  const __m256 eight = x.v;
+#endif
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  m = _mm_max_ss(m, _mm_movehdup_ps(m));
+  return any(is_nan(x)) ? __builtin_nanf("") : _mm_cvtss_f32(m);
+#endif
 }
 /// The smallest lane; NaN if there is one.
 TANDEM_INLINE float reduce_min(Vec x) { return -reduce_max(-x); }
