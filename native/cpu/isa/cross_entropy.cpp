@@ -1,0 +1,186 @@
+// Softmax cross-entropy of class numbers, as PyTorch's cross_entropy with reduction "mean":
+//   loss = sum over rows that count of [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
+// where L = log sum_c exp(x_c), s is the label smoothing, and D the sum of the weights w_t of the
+// targets that count. The gradient in x_c is
+//   g [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+// Steps: D in pieces; tiles of rows, each with a partial loss; the loss. A row whose target is no
+// class reads nothing and gives NaN, in the loss and in its gradient.
+#include "core/ops/cross_entropy.h"
+
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/softmax_row.h"
+#include "cpu/isa/tiles.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+constexpr int64_t kTile = 8192;           // elements, about
+constexpr int64_t kTargetsPiece = 16384;  // targets
+
+struct LossParams {
+  int64_t rows, classes;
+  int64_t per_tile, tiles;  // rows a tile
+  int64_t pieces;           // of the divisor
+  int64_t ignore;
+  double smoothing;
+  // Operands; -1 where there is none.
+  int32_t weights, dy, loss, dx, divisor, partial;
+};
+
+TANDEM_INLINE const float* weights_of(const LossParams& p, void* const* operands) {
+  return p.weights < 0 ? nullptr : static_cast<const float*>(operands[p.weights]);
+}
+
+TANDEM_INLINE bool is_class(const LossParams& p, int64_t target) { return target >= 0 && target < p.classes; }
+
+// ---- the divisor -------------------------------------------------------------------------------
+
+void divisor_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<LossParams>(params);
+  const auto* targets = static_cast<const int32_t*>(operands[1]);
+  const float* weights = weights_of(p, operands);
+  const Range range = piece(tile, kTargetsPiece, p.rows);
+  double sum = 0.0;
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    if (targets[i] == p.ignore) continue;
+    if (weights == nullptr) {
+      sum += 1.0;
+    } else if (is_class(p, targets[i])) {
+      sum += static_cast<double>(weights[targets[i]]);
+    }
+  }
+  static_cast<double*>(operands[p.divisor])[tile] = sum;
+}
+
+double divisor_of(const LossParams& p, void* const* operands) {
+  const auto* pieces = static_cast<const double*>(operands[p.divisor]);
+  double sum = 0.0;
+  for (int64_t i = 0; i < p.pieces; ++i) sum += pieces[i];
+  return sum;
+}
+
+// ---- rows --------------------------------------------------------------------------------------
+
+/// The sum over classes of w (x - shift), and the sum of w.
+struct Spread {
+  double x, weights;
+};
+Spread spread_of(const float* x, const float* weights, int64_t n, float shift) {
+  Spread s{0.0, weights == nullptr ? static_cast<double>(n) : 0.0};
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = least(i + kRowBlock, n);
+    Vec sum_x = zero();
+    Vec sum_w = zero();
+    for (; i < end; i += kWidth) {
+      const Vec d = keep_first(load_partial(x + i, n - i) - set1(shift), n - i, zero());
+      const Vec w = weights == nullptr ? set1(1.0F) : load_partial(weights + i, n - i);
+      sum_x = fma(w, d, sum_x);
+      sum_w += w;
+    }
+    s.x += static_cast<double>(reduce_add(sum_x));
+    if (weights != nullptr) s.weights += static_cast<double>(reduce_add(sum_w));
+  }
+  return s;
+}
+
+void fill_row(float* x, int64_t n, float value) {
+  for (int64_t i = 0; i < n; ++i) x[i] = value;
+}
+
+/// One row that counts; returns its part of the loss. `scale` is g / D; dx may be x.
+template <bool grad>
+double row_loss(const LossParams& p, const float* x, const float* weights, int64_t target, float* dx, double scale) {
+  const int64_t n = p.classes;
+  const double on_target = (1.0 - p.smoothing) * (weights == nullptr ? 1.0 : static_cast<double>(weights[target]));
+  const double on_each = p.smoothing / static_cast<double>(n);
+  const float largest = row_max(x, n);
+  const double below = static_cast<double>(x[target] - largest);
+  Spread spread{0.0, 0.0};
+  if (p.smoothing > 0.0) spread = spread_of(x, weights, n, largest);
+  const double sum = row_exp<grad>(x, dx, n, largest);
+  if constexpr (grad) {
+    const Vec factor = set1(static_cast<float>(scale * (on_target + on_each * spread.weights) / sum));
+    const Vec each = set1(static_cast<float>(scale * on_each));
+    const bool smooth = p.smoothing > 0.0;
+    for (int64_t i = 0; i < n; i += kWidth) {
+      Vec d = load_partial(dx + i, n - i) * factor;
+      if (smooth) d -= weights == nullptr ? each : each * load_partial(weights + i, n - i);
+      store_partial(dx + i, d, n - i);
+    }
+    dx[target] -= static_cast<float>(scale * on_target);
+  }
+  if (p.loss < 0) return 0.0;
+  const double log_sum = __builtin_log(sum);
+  const double loss = on_target * (log_sum - below);
+  return p.smoothing > 0.0 ? loss + on_each * (spread.weights * log_sum - spread.x) : loss;
+}
+
+template <bool grad>
+void rows_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<LossParams>(params);
+  const auto* targets = static_cast<const int32_t*>(operands[1]);
+  const float* weights = weights_of(p, operands);
+  double scale = 0.0;
+  if (grad) {
+    scale = 1.0 / divisor_of(p, operands);
+    if (p.dy >= 0) scale *= static_cast<double>(*static_cast<const float*>(operands[p.dy]));
+  }
+  double loss = 0.0;
+  const Range range = piece(tile, p.per_tile, p.rows);
+  for (int64_t row = range.begin; row < range.end; ++row) {
+    const float* x = static_cast<const float*>(operands[0]) + row * p.classes;
+    float* dx = grad ? static_cast<float*>(operands[p.dx]) + row * p.classes : nullptr;
+    const int64_t target = targets[row];
+    if (target != p.ignore && is_class(p, target)) {
+      loss += row_loss<grad>(p, x, weights, target, dx, scale);
+      continue;
+    }
+    const float nothing = target == p.ignore ? 0.0F : __builtin_nanf("");
+    loss += static_cast<double>(nothing);
+    if (grad) fill_row(dx, p.classes, nothing);
+  }
+  if (p.loss >= 0) static_cast<double*>(operands[p.partial])[tile] = loss;
+}
+
+void loss_tile(const void* params, void* const* operands, int64_t, const TileContext&) {
+  const auto& p = params_of<LossParams>(params);
+  const auto* partial = static_cast<const double*>(operands[p.partial]);
+  double sum = 0.0;
+  for (int64_t i = 0; i < p.tiles; ++i) sum += partial[i];
+  *static_cast<float*>(operands[p.loss]) = static_cast<float>(sum / divisor_of(p, operands));
+}
+
+// ---- launching ---------------------------------------------------------------------------------
+
+template <bool grad>
+void launch(const NodeView& node, Emitter& emit, bool has_loss) {
+  const auto& attributes = attributes_of<ops::CrossEntropyAttributes>(node);
+  const Tensor& x = *node.inputs[0];
+  LossParams p{};
+  p.classes = x.dims[x.rank - 1];
+  p.rows = x.numel / p.classes;
+  p.per_tile = ceil_div(kTile, p.classes);
+  p.tiles = ceil_div(p.rows, p.per_tile);
+  p.pieces = ceil_div(p.rows, kTargetsPiece);
+  p.ignore = attributes.ignore_index;
+  p.smoothing = static_cast<double>(attributes.label_smoothing);
+  p.weights = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  p.dy = node.input_count > 3 ? 3 : -1;
+  p.loss = has_loss ? node.input_count : -1;
+  p.dx = grad ? node.input_count + (has_loss ? 1 : 0) : -1;
+  p.divisor = emit.workspace(most(p.pieces, 1) * 8);
+  p.partial = has_loss ? emit.workspace(most(p.tiles, 1) * 8) : -1;
+  const auto rows = static_cast<double>(p.rows);
+  const double cost = 20.0 + 0.5 * static_cast<double>(x.numel) + 20.0 * rows;
+  emit_step(emit, divisor_tile, p, p.pieces, 10.0 + rows);
+  emit_step(emit, rows_tile<grad>, p, p.tiles, cost);
+  if (has_loss) emit_step(emit, loss_tile, p, 1, 10.0 + static_cast<double>(p.tiles + p.pieces));
+}
+
+}  // namespace
+
+void launch_crossEntropy(const NodeView& node, Emitter& emit) { launch<false>(node, emit, true); }
+void launch_crossEntropyGrad(const NodeView& node, Emitter& emit) { launch<true>(node, emit, false); }
+void launch_softmaxCrossEntropy(const NodeView& node, Emitter& emit) { launch<true>(node, emit, true); }
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
