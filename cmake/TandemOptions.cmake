@@ -46,7 +46,6 @@ else()
       -Wnon-virtual-dtor
       -Woverloaded-virtual
       -Wcast-qual
-      -Wdouble-promotion
       -Wformat=2
       -Wundef
       -Wvla
