@@ -1,0 +1,310 @@
+// Runs one kernel as a plan would, but suspiciously: every operand lies between guards (poisoned
+// under AddressSanitizer, otherwise bytes that are checked), outputs, workspaces and scratch start as
+// NaN, scratch is spoilt again before every tile, and tiles run in any order that is asked for.
+//
+//   KernelHarness kernel(isa.launchers, Op::add);
+//   kernel.input({2, 3}, a).input({3}, b).output({2, 3}).run();
+//   CHECK(kernel.clean());
+//   const std::vector<float> sum = kernel.floats(0);
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/op_list.h"
+#include "core/tensor.h"
+#include "cpu/kernel.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TANDEM_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TANDEM_POISON 1
+#endif
+#endif
+#if defined(TANDEM_POISON)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace tandem::cpu {
+
+/// Memory of exactly `bytes`, aligned to 64 bytes, between guards.
+class GuardedMemory {
+ public:
+  explicit GuardedMemory(size_t bytes) : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
+    base_ = static_cast<unsigned char*>(::operator new(whole_, std::align_val_t{64}));
+    std::memset(base_, kPattern, whole_);
+    spoil();
+#if defined(TANDEM_POISON)
+    ASAN_POISON_MEMORY_REGION(base_, kGuard);
+    ASAN_POISON_MEMORY_REGION(base_ + kGuard + bytes_, whole_ - kGuard - bytes_);
+#endif
+  }
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
+  ~GuardedMemory() {
+#if defined(TANDEM_POISON)
+    ASAN_UNPOISON_MEMORY_REGION(base_, whole_);
+#endif
+    ::operator delete(base_, std::align_val_t{64});
+  }
+
+  [[nodiscard]] void* data() const { return base_ + kGuard; }
+  [[nodiscard]] size_t bytes() const { return bytes_; }
+  /// All bits set: NaN as floats, -1 as integers.
+  void spoil() { std::memset(data(), 0xff, bytes_); }
+  [[nodiscard]] bool intact() const {
+#if !defined(TANDEM_POISON)
+    for (size_t i = 0; i < kGuard; ++i) {
+      if (base_[i] != kPattern) return false;
+    }
+    for (size_t i = kGuard + bytes_; i < whole_; ++i) {
+      if (base_[i] != kPattern) return false;
+    }
+#endif
+    return true;
+  }
+
+ private:
+  static constexpr size_t kGuard = 256;
+  static constexpr unsigned char kPattern = 0xa5;
+  size_t bytes_;
+  size_t whole_;
+  unsigned char* base_;
+};
+
+enum class TileOrder { kReverse, kForward, kShuffled };
+
+class KernelHarness final : public Emitter {
+ public:
+  using Dims = std::vector<int64_t>;
+
+  /// `launchers`: the table of one instruction set. Without attributes the op reads zeros.
+  KernelHarness(const LaunchFn* launchers, Op op) : launch_(launchers[static_cast<int>(op)]), op_(op), attributes_() {}
+
+  template <typename T>
+  KernelHarness& attributes(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 256);
+    std::memcpy(attributes_, &value, sizeof(T));
+    return *this;
+  }
+
+  KernelHarness& input(const Dims& dims, const std::vector<float>& values) { return add_input(dims, DType::kFloat32, values.data(), values.size()); }
+  KernelHarness& input(const Dims& dims, const std::vector<int32_t>& values) { return add_input(dims, DType::kInt32, values.data(), values.size()); }
+  /// An input that the op writes, as optimizers do: it is not checked to be unchanged.
+  template <typename T>
+  KernelHarness& changing_input(const Dims& dims, const std::vector<T>& values) {
+    input(dims, values);
+    inputs_.back()->may_change = true;
+    return *this;
+  }
+  /// A weight of an inference plan: Emitter::frozen() packs it.
+  KernelHarness& frozen_input(const Dims& dims, const std::vector<float>& values) {
+    input(dims, values);
+    inputs_.back()->frozen = true;
+    return *this;
+  }
+  KernelHarness& missing_input() {
+    inputs_.push_back(nullptr);
+    return *this;
+  }
+  KernelHarness& output(const Dims& dims, DType dtype = DType::kFloat32) {
+    outputs_.push_back(make_operand(dims, dtype));
+    return *this;
+  }
+  /// The next output, in place of input `index`.
+  KernelHarness& output_over(size_t index) {
+    inputs_[index]->may_change = true;
+    auto operand = std::make_unique<Operand>();
+    operand->tensor = inputs_[index]->tensor;
+    operand->memory = inputs_[index]->memory;
+    outputs_.push_back(std::move(operand));
+    return *this;
+  }
+  KernelHarness& order(TileOrder order) {
+    order_ = order;
+    return *this;
+  }
+  StepState& state() { return state_; }
+
+  /// Launches the kernel and runs its steps. A second run repeats the steps on the memory as it is.
+  void run() {
+    if (!launched_) launch();
+    for (const Step& step : steps_) run_tiles(step, operands_);
+  }
+
+  /// Nothing outside the operands was written, nor any input that must not be.
+  [[nodiscard]] bool clean() const {
+    bool ok = true;
+    const auto complain = [&](const char* what, size_t index) {
+      std::printf("  op %d: %s %zu\n", static_cast<int>(op_), what, index);
+      ok = false;
+    };
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      if (inputs_[i] == nullptr) continue;
+      const Operand& operand = *inputs_[i];
+      if (!operand.memory->intact()) complain("wrote around input", i);
+      if (!operand.may_change && !operand.before.empty() &&
+          std::memcmp(operand.memory->data(), operand.before.data(), operand.before.size()) != 0) {
+        complain("changed input", i);
+      }
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!outputs_[i]->memory->intact()) complain("wrote around output", i);
+    }
+    for (size_t i = 0; i < extra_.size(); ++i) {
+      if (!extra_[i]->intact()) complain("wrote around workspace", i);
+    }
+    if (scratch_ != nullptr && !scratch_->intact()) complain("wrote around scratch", 0);
+    return ok;
+  }
+
+  [[nodiscard]] std::vector<float> floats(size_t output) const { return values<float>(*outputs_[output]); }
+  [[nodiscard]] std::vector<int32_t> ints(size_t output) const { return values<int32_t>(*outputs_[output]); }
+  [[nodiscard]] std::vector<float> input_floats(size_t input) const { return values<float>(*inputs_[input]); }
+
+  /// Of what the launcher emitted.
+  [[nodiscard]] size_t step_count() const { return steps_.size(); }
+  [[nodiscard]] int64_t tile_count(size_t step) const { return steps_[step].tiles; }
+  [[nodiscard]] double cost() const {
+    double all = 0;
+    for (const Step& step : steps_) all += step.cost;
+    return all;
+  }
+
+  void step(TileFn fn, const void* params, size_t bytes, int64_t tiles, double cost) override {
+    steps_.push_back({fn, copy(params, bytes), tiles, cost});
+  }
+  int workspace(int64_t bytes) override { return add_extra(bytes); }
+  void scratch(int64_t bytes) override { scratch_bytes_ = std::max(scratch_bytes_, static_cast<size_t>(bytes)); }
+  int frozen(int input, uint64_t, TileFn fn, const void* params, size_t bytes, int64_t tiles, int64_t packed_bytes) override {
+    const auto index = static_cast<size_t>(input);
+    if (inputs_[index] == nullptr || !inputs_[index]->frozen) return -1;
+    const int operand = add_extra(packed_bytes);
+    Packing& packing = packing_.emplace_back();
+    packing.step = {fn, copy(params, bytes), tiles, 0};
+    packing.operands = {inputs_[index]->memory->data(), extra_.back()->data()};
+    return operand;
+  }
+
+ private:
+  struct Operand {
+    Tensor tensor{};
+    std::shared_ptr<GuardedMemory> memory;
+    std::vector<unsigned char> before;
+    bool may_change = false;
+    bool frozen = false;
+  };
+  struct Step {
+    TileFn fn;
+    std::shared_ptr<GuardedMemory> params;
+    int64_t tiles;
+    double cost;
+  };
+  struct Packing {
+    Step step;
+    std::vector<void*> operands;
+  };
+
+  static std::unique_ptr<Operand> make_operand(const Dims& dims, DType dtype) {
+    auto operand = std::make_unique<Operand>();
+    Tensor& t = operand->tensor;
+    t.rank = static_cast<int32_t>(dims.size());
+    t.dtype = dtype;
+    t.numel = 1;
+    for (size_t d = 0; d < dims.size(); ++d) t.numel *= t.dims[d] = dims[d];
+    operand->memory = std::make_shared<GuardedMemory>(static_cast<size_t>(t.numel) * 4);
+    return operand;
+  }
+
+  KernelHarness& add_input(const Dims& dims, DType dtype, const void* values, size_t count) {
+    auto operand = make_operand(dims, dtype);
+    if (static_cast<int64_t>(count) != operand->tensor.numel) {
+      std::printf("  op %d: input %zu has %zu values for %lld places\n", static_cast<int>(op_), inputs_.size(), count,
+                  static_cast<long long>(operand->tensor.numel));
+      std::abort();
+    }
+    if (count != 0) {
+      std::memcpy(operand->memory->data(), values, count * 4);
+      operand->before.resize(count * 4);
+      std::memcpy(operand->before.data(), values, count * 4);
+    }
+    inputs_.push_back(std::move(operand));
+    return *this;
+  }
+
+  static std::shared_ptr<GuardedMemory> copy(const void* params, size_t bytes) {
+    auto memory = std::make_shared<GuardedMemory>(bytes);
+    if (bytes != 0) std::memcpy(memory->data(), params, bytes);
+    return memory;
+  }
+
+  int add_extra(int64_t bytes) {
+    extra_.push_back(std::make_unique<GuardedMemory>(static_cast<size_t>(bytes)));
+    return static_cast<int>(inputs_.size() + outputs_.size() + extra_.size()) - 1;
+  }
+
+  void launch() {
+    std::vector<const Tensor*> in, out;
+    for (const auto& operand : inputs_) in.push_back(operand == nullptr ? nullptr : &operand->tensor);
+    for (const auto& operand : outputs_) out.push_back(&operand->tensor);
+    launch_({op_, attributes_, in.data(), out.data(), static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size())},
+            *this);
+    for (const auto& operand : inputs_) operands_.push_back(operand == nullptr ? nullptr : operand->memory->data());
+    for (const auto& operand : outputs_) operands_.push_back(operand->memory->data());
+    for (const auto& memory : extra_) operands_.push_back(memory->data());
+    scratch_ = std::make_unique<GuardedMemory>(scratch_bytes_);
+    for (const Packing& packing : packing_) run_tiles(packing.step, packing.operands);
+    launched_ = true;
+  }
+
+  void run_tiles(const Step& step, const std::vector<void*>& operands) {
+    std::vector<int64_t> tiles(static_cast<size_t>(step.tiles));
+    for (size_t i = 0; i < tiles.size(); ++i) tiles[i] = static_cast<int64_t>(i);
+    if (order_ == TileOrder::kReverse) std::reverse(tiles.begin(), tiles.end());
+    if (order_ == TileOrder::kShuffled) {
+      uint64_t random = 12345;
+      for (size_t i = tiles.size(); i > 1; --i) {
+        random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+        std::swap(tiles[i - 1], tiles[(random >> 33) % i]);
+      }
+    }
+    const TileContext context = {&state_, scratch_->data()};
+    for (const int64_t tile : tiles) {
+      scratch_->spoil();
+      step.fn(step.params->data(), operands.data(), tile, context);
+    }
+  }
+
+  template <typename T>
+  static std::vector<T> values(const Operand& operand) {
+    std::vector<T> all(static_cast<size_t>(operand.tensor.numel));
+    if (!all.empty()) std::memcpy(all.data(), operand.memory->data(), all.size() * sizeof(T));
+    return all;
+  }
+
+  LaunchFn launch_;
+  Op op_;
+  alignas(16) unsigned char attributes_[256];
+  std::vector<std::unique_ptr<Operand>> inputs_;
+  std::vector<std::unique_ptr<Operand>> outputs_;
+  std::vector<std::unique_ptr<GuardedMemory>> extra_;
+  std::vector<Step> steps_;
+  std::vector<Packing> packing_;
+  std::vector<void*> operands_;
+  std::unique_ptr<GuardedMemory> scratch_;
+  size_t scratch_bytes_ = 0;
+  StepState state_{1e-3, 1, 0, 0.0F, 1.0F, 0, 0};
+  TileOrder order_ = TileOrder::kReverse;
+  bool launched_ = false;
+};
+
+}  // namespace tandem::cpu
