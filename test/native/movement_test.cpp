@@ -49,7 +49,7 @@ void check_transpose(const Dims& dims, const Dims& perm) {
   for (const Isa& isa : isas()) {
     NodeRunner node(Op::transpose, ops::Transpose::Attributes{list_of(perm)});
     node.input(dims, x).output(out_dims).run(isa);
-    const auto y = node.result<int32_t>();
+    const auto y = node.result_bits();
     int64_t wrong = 0;
     for (int64_t i = 0; i < static_cast<int64_t>(y.size()); ++i) {
       const Dims at = indices(out_dims, i);
@@ -104,7 +104,7 @@ TEST(concat_joins_parts) {
         node.input(dims, parts.back());
       }
       node.output(out_dims).run(isa);
-      const auto y = node.result<int32_t>();
+      const auto y = node.result_bits();
       int64_t wrong = 0;
       for (int64_t i = 0; i < static_cast<int64_t>(y.size()); ++i) {
         Dims at = indices(out_dims, i);
@@ -136,7 +136,7 @@ TEST(slice_and_its_gradient_match) {
       node.input(c.dims, x).output(out_dims).run(isa);
       NodeRunner back(Op::sliceGrad, attributes);
       back.input(out_dims, dy).output(c.dims).run(isa);
-      const auto y = node.result<int32_t>();
+      const auto y = node.result_bits();
       std::vector<float> expected(x.size(), 0.0F);
       int64_t wrong = 0;
       for (int64_t i = 0; i < static_cast<int64_t>(y.size()); ++i) {
@@ -158,7 +158,7 @@ TEST(copy_copies) {
     for (const Isa& isa : isas()) {
       NodeRunner node(Op::copy, ops::Copy::Attributes{});
       node.input({n}, x).output({n}).run(isa);
-      CHECK(node.result<int32_t>() == x);
+      CHECK(node.result_bits() == x);
     }
   }
 }

@@ -1,170 +1,91 @@
-// Runs one node's kernel outside any plan: operands in guarded memory of their exact size, tiles from
-// the last to the first. What a kernel writes outside its outputs and workspaces aborts the test.
+// One node on one instruction set after another: a KernelHarness that is made anew for each, runs its
+// tiles in two orders and must give the same bits and leave everything else alone.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <random>
-#include <string>
 #include <vector>
 
-#include "cpu/kernel.h"
+#include "check.h"
 #include "isas.h"
+#include "kernel_harness.h"
 
 namespace tandem::cpu {
 
-inline Tensor tensor_of(const std::vector<int64_t>& dims, DType dtype = DType::kFloat32) {
-  Tensor t{};
-  t.rank = static_cast<int32_t>(dims.size());
-  t.numel = 1;
-  t.dtype = dtype;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    t.dims[i] = dims[i];
-    t.numel *= dims[i];
-  }
-  return t;
-}
-
-/// `bytes` of memory on a cache line between two guards.
-class Guarded {
- public:
-  explicit Guarded(int64_t bytes)
-      : bytes_(static_cast<size_t>(bytes)),
-        all_(std::aligned_alloc(64, (bytes_ + 2 * kGuard + 63) / 64 * 64)) {
-    std::memset(all_, 0xA5, bytes_ + 2 * kGuard);
-  }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-  ~Guarded() { std::free(all_); }
-
-  [[nodiscard]] void* data() const { return static_cast<unsigned char*>(all_) + kGuard; }
-  [[nodiscard]] size_t size() const { return bytes_; }
-  [[nodiscard]] bool intact() const {
-    const auto* p = static_cast<const unsigned char*>(all_);
-    for (size_t i = 0; i < kGuard; ++i) {
-      if (p[i] != 0xA5 || p[kGuard + bytes_ + i] != 0xA5) return false;
-    }
-    return true;
-  }
-
- private:
-  static constexpr size_t kGuard = 256;
-  size_t bytes_;
-  void* all_;
-};
-
-class NodeRunner final : public Emitter {
+class NodeRunner {
  public:
   template <typename Attributes>
-  NodeRunner(Op op, const Attributes& attributes)
-      : op_(op),
-        attributes_(reinterpret_cast<const unsigned char*>(&attributes),
-                    reinterpret_cast<const unsigned char*>(&attributes) + sizeof(Attributes)) {}
+  NodeRunner(Op op, const Attributes& attributes) : op_(op) {
+    setup_.push_back([attributes](KernelHarness& h) { h.attributes(attributes); });
+  }
 
   template <typename T>
-  NodeRunner& input(const std::vector<int64_t>& dims, const std::vector<T>& values) {
-    static_assert(sizeof(T) == 4);
-    inputs_.push_back(std::make_unique<Tensor>(tensor_of(dims, T(0.5) == T(0) ? DType::kInt32 : DType::kFloat32)));
-    memory_.push_back(std::make_shared<Guarded>(static_cast<int64_t>(values.size()) * 4));
-    if (!values.empty()) std::memcpy(memory_.back()->data(), values.data(), values.size() * 4);
+  NodeRunner& input(const std::vector<int64_t>& dims, const std::vector<T>& values, bool changes = false) {
+    setup_.push_back([=](KernelHarness& h) {
+      if (changes) {
+        h.changing_input(dims, values);
+      } else {
+        h.input(dims, values);
+      }
+    });
     return *this;
   }
   NodeRunner& no_input() {
-    inputs_.push_back(nullptr);
-    memory_.push_back(nullptr);
+    setup_.push_back([](KernelHarness& h) { h.missing_input(); });
     return *this;
   }
   /// An output; over the memory of input `over` unless that is -1.
   NodeRunner& output(const std::vector<int64_t>& dims, int over = -1) {
-    outputs_.push_back(std::make_unique<Tensor>(tensor_of(dims)));
-    memory_.push_back(over < 0 ? std::make_shared<Guarded>(outputs_.back()->numel * 4) : memory_[static_cast<size_t>(over)]);
+    ++outputs_;
+    setup_.push_back([=](KernelHarness& h) {
+      if (over < 0) {
+        h.output(dims);
+      } else {
+        h.output_over(static_cast<size_t>(over));
+      }
+    });
     return *this;
   }
 
-  /// Launches and runs; `state` may be null.
-  void run(const Isa& isa, StepState* state = nullptr, bool reverse = true) {
-    launch(isa);
-    StepState none{};
-    const TileContext context{state != nullptr ? state : &none, nullptr};
-    execute(context, reverse);
-    for (const auto& m : memory_) {
-      if (m != nullptr && !m->intact()) {
-        std::fprintf(stderr, "a kernel of op %d (%s) wrote outside its operands\n", static_cast<int>(op_), isa.name);
-        std::abort();
-      }
-    }
-  }
-  void launch(const Isa& isa) {
-    std::vector<const Tensor*> in;
-    std::vector<const Tensor*> out;
-    for (const auto& t : inputs_) in.push_back(t.get());
-    for (const auto& t : outputs_) out.push_back(t.get());
-    const NodeView node{op_, attributes_.data(), in.data(), out.data(), static_cast<int32_t>(in.size()),
-                        static_cast<int32_t>(out.size())};
-    isa.launchers[static_cast<int>(op_)](node, *this);
-  }
-  void execute(const TileContext& context, bool reverse) {
-    std::vector<void*> operands;
-    for (const auto& m : memory_) operands.push_back(m == nullptr ? nullptr : m->data());
-    for (const Step& s : steps_) {
-      for (int64_t i = 0; i < s.tiles; ++i) s.fn(s.params.data(), operands.data(), reverse ? s.tiles - 1 - i : i, context);
-    }
+  /// With `state`, what the kernel makes of it is written back.
+  void run(const Isa& isa, StepState* state = nullptr) {
+    run_once(isa, state, TileOrder::kShuffled);
+    const auto first = std::move(harness_);
+    const StepState after = run_once(isa, state, TileOrder::kReverse);
+    for (size_t i = 0; i < outputs_; ++i) CHECK(harness_->ints(i) == first->ints(i));
+    if (state != nullptr) *state = after;
   }
 
-  template <typename T = float>
-  [[nodiscard]] std::vector<T> result(size_t index = 0) const {
-    return values<T>(inputs_.size() + index);
-  }
-  /// An operand's values: inputs come first.
-  template <typename T = float>
-  [[nodiscard]] std::vector<T> values(size_t operand) const {
-    const Guarded& m = *memory_[operand];
-    std::vector<T> v(m.size() / sizeof(T));
-    if (!v.empty()) std::memcpy(v.data(), m.data(), v.size() * sizeof(T));
-    return v;
-  }
-  [[nodiscard]] double cost() const {
-    double sum = 0;
-    for (const Step& s : steps_) sum += s.cost;
-    return sum;
-  }
-  [[nodiscard]] int64_t tiles() const {
-    int64_t most = 0;
-    for (const Step& s : steps_) most = s.tiles > most ? s.tiles : most;
-    return most;
-  }
-
-  void step(TileFn fn, const void* params, size_t bytes, int64_t tiles, double cost) override {
-    const auto* p = static_cast<const unsigned char*>(params);
-    Step s{fn, std::vector<uint64_t>((bytes + 7) / 8), tiles, cost};
-    std::memcpy(s.params.data(), p, bytes);
-    steps_.push_back(s);
-  }
-  int workspace(int64_t bytes) override {
-    memory_.push_back(std::make_shared<Guarded>(bytes));
-    return static_cast<int>(memory_.size()) - 1;
-  }
-  void scratch(int64_t) override {}
-  int frozen(int, uint64_t, TileFn, const void*, size_t, int64_t, int64_t) override { return -1; }
+  [[nodiscard]] std::vector<float> result(size_t index = 0) const { return harness_->floats(index); }
+  [[nodiscard]] std::vector<int32_t> result_bits(size_t index = 0) const { return harness_->ints(index); }
+  [[nodiscard]] std::vector<float> input_now(size_t index) const { return harness_->input_floats(index); }
 
  private:
-  struct Step {
-    TileFn fn;
-    std::vector<uint64_t> params;
-    int64_t tiles;
-    double cost;
-  };
+  StepState run_once(const Isa& isa, const StepState* state, TileOrder order) {
+    harness_ = std::make_unique<KernelHarness>(isa.launchers, op_);
+    for (const auto& step : setup_) step(*harness_);
+    if (state != nullptr) harness_->state() = *state;
+    harness_->order(order);
+    harness_->run();
+    CHECK(harness_->clean());
+    return harness_->state();
+  }
+
   Op op_;
-  std::vector<unsigned char> attributes_;
-  std::vector<std::unique_ptr<Tensor>> inputs_, outputs_;
-  std::vector<std::shared_ptr<Guarded>> memory_;
-  std::vector<Step> steps_;
+  size_t outputs_ = 0;
+  std::vector<std::function<void(KernelHarness&)>> setup_;
+  std::unique_ptr<KernelHarness> harness_;
 };
 
-inline int64_t count_of(const std::vector<int64_t>& dims) { return tensor_of(dims).numel; }
+inline int64_t count_of(const std::vector<int64_t>& dims) {
+  int64_t n = 1;
+  for (const int64_t d : dims) n *= d;
+  return n;
+}
 
 inline std::vector<float> random_floats(int64_t n, uint32_t seed, float low = -1.0F, float high = 1.0F) {
   std::mt19937 engine(seed);
@@ -173,23 +94,21 @@ inline std::vector<float> random_floats(int64_t n, uint32_t seed, float low = -1
   return v;
 }
 
-/// |a - b| / |b| by Euclidean norm; not finite when one has a NaN where the other has none.
+/// |a - b| / |b| by Euclidean norm; not finite where one has a NaN or an infinity and the other not.
 inline double distance(const std::vector<float>& a, const std::vector<double>& b) {
   if (a.size() != b.size()) return HUGE_VAL;
   double difference = 0;
   double norm = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     const auto x = static_cast<double>(a[i]);
-    if (x != x && b[i] != b[i]) continue;
-    if (x == b[i]) {
+    if (x == b[i] || (std::isnan(x) && std::isnan(b[i]))) {
       norm += std::isfinite(x) ? x * x : 0;
       continue;
     }
     difference += (x - b[i]) * (x - b[i]);
     norm += b[i] * b[i];
   }
-  if (difference == 0) return 0;
-  return std::sqrt(difference / (norm > 0 ? norm : 1));
+  return difference == 0 ? 0 : std::sqrt(difference / (norm > 0 ? norm : 1));
 }
 
 }  // namespace tandem::cpu

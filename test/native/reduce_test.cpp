@@ -89,10 +89,6 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
         scale = scale > 1.0 ? scale : 1.0;
       }
       CHECK_NEAR(distance(y, expected), 0.0, 5e-7 * scale);
-      NodeRunner forward(op, attributes);
-      forward.input(dims, x).output(out_dims).run(isa, nullptr, false);
-      const auto again = forward.result();
-      CHECK(y.empty() || std::memcmp(y.data(), again.data(), y.size() * 4) == 0);
     }
   }
 }
