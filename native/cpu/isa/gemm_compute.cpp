@@ -9,7 +9,8 @@ struct Block {
   int64_t i0, i1;  // row panels, or rows of a dot product
   int64_t j0, j1;  // columns
   const float* a;
-  const float* b;  // the matrix, or all of its packed panels
+  const float* b;     // the matrix, or packed panels
+  int64_t packed_j0;  // first column of those
   float* c;
   float* pre;
   const float* saved;
@@ -81,9 +82,9 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         const int64_t left = t.j1 - j;
         const int width = choose_width(rows, left, padded);
         if (padded) {
-          args.b_k = d.n - j > W ? NR : W;
+          args.b_k = left > W ? NR : W;
           args.b_pair = NR * d.k;
-          args.b = t.b + j * d.k + k0 * args.b_k;
+          args.b = t.b + (j - t.packed_j0) * d.k + k0 * args.b_k;
         } else {
           args.b_k = d.b_row;
           args.b_pair = NR;
@@ -160,11 +161,12 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   t.i0 = part_start(plan.row_panels, plan.row_blocks, row);
   t.i1 = part_start(plan.row_panels, plan.row_blocks, row + 1);
   if (plan.source == GEMM_B_LOCAL) {
-    // The panels of this block only, laid out as in the whole packed matrix.
-    pack_b_panels(t.b, d.b_row, d.b_col, d.n, d.k, t.j0 / NR, ceil_div(t.j1, NR), 0, d.k,
+    const int64_t n = t.j1 - t.j0;
+    pack_b_panels(t.b + t.j0 * d.b_col, d.b_row, d.b_col, n, d.k, 0, ceil_div(n, NR), 0, d.k,
                   free_scratch);
     t.b = free_scratch;
-    free_scratch += plan.packed_floats;
+    t.packed_j0 = t.j0;
+    free_scratch += ceil_div(n, W) * W * d.k;
   }
   compute_block(plan, t, e, free_scratch);
 }

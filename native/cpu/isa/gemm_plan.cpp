@@ -14,7 +14,9 @@ constexpr int64_t TILE_MACS = 8 * 1024 * W;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t TILES = 40;
 constexpr int64_t DIRECT_FLOATS = 4 * 1024;    // B stays in half of L1 however its rows fall
-constexpr int64_t LOCAL_FLOATS = 16 * 1024;
+// B that a tile packs for itself: a good part of L2, and all of a small matrix.
+constexpr int64_t LOCAL_FLOATS = 96 * 1024, LOCAL_SMALL = 16 * 1024;
+constexpr int64_t LOCAL_TILES = 16, LOCAL_ROW_PANELS = 20;
 constexpr int64_t PACK_TILE_FLOATS = 16 * 1024;
 constexpr int64_t DOT_ROWS = 8, DOT_ROWS_LONG = 64, DOT_COLUMNS = 4;
 
@@ -28,7 +30,7 @@ void fold_batch(GemmDesc& d) {
   }
 }
 
-GemmSource choose_source(const GemmDesc& d, int64_t matrices) {
+GemmSource choose_source(const GemmDesc& d) {
   if (d.b_packed) return GEMM_B_PACKED;
   if (d.b_row == 1 && d.a_col == 1) {
     // Adding up the lanes at the end is what a dot product costs: little if k is long, while a
@@ -42,9 +44,6 @@ GemmSource choose_source(const GemmDesc& d, int64_t matrices) {
     const int64_t rows = d.b_row % 1024 == 0 && d.k >= 64 ? 3 : 3 * MR;
     if (d.m <= rows || d.k * d.n <= DIRECT_FLOATS) return GEMM_B_DIRECT;
   }
-  // Products that are one tile each pack for themselves, without a stage of its own.
-  if (d.k * d.n <= LOCAL_FLOATS && (matrices > 1 || d.m * d.n * d.k <= 4 * TILE_MACS))
-    return GEMM_B_LOCAL;
   return GEMM_B_PACKED;
 }
 
@@ -55,20 +54,39 @@ bool choose_pack_a(const GemmDesc& d, int64_t col_panels) {
   return collide && d.k >= 64 && d.m > 7 && (d.a_col == 1 || col_panels > 4);
 }
 
+// Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
+// them. That is best while it happens once, or a few times for the sake of more tiles.
+bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
+  const GemmDesc& d = p.desc;
+  if (d.k * NR > LOCAL_FLOATS || p.row_panels > LOCAL_ROW_PANELS) return false;
+  const bool one_tile = wanted == 1 || d.m * d.n * d.k <= 4 * TILE_MACS;
+  if (d.k * d.n <= LOCAL_SMALL && (one_tile || matrices >= LOCAL_TILES)) {
+    p.row_blocks = p.col_blocks = 1;
+    return true;
+  }
+  const int64_t tiles = at_most(ceil_div(LOCAL_TILES, matrices), wanted);
+  const int64_t least = ceil_div(p.col_panels * NR * d.k, LOCAL_FLOATS);
+  p.col_blocks = at_most(p.col_panels, at_least(wanted, least));
+  p.row_blocks = at_most(ceil_div(tiles, p.col_blocks), at_least(1, p.row_panels / 4));
+  return 2 * p.row_blocks * p.col_blocks >= tiles;
+}
+
 // The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
-// part of B stays in L2, but A is copied once per part.
+// part of B stays in L2, but A is read once per part, or copied.
 void choose_grid(GemmPlan& p, int64_t wanted) {
   const int64_t l2_parts = ceil_div(p.col_panels * NR * p.kc, L2_FLOATS);
   const int64_t least = p.pack_a ? 1 : at_most(l2_parts, p.col_panels);
   int64_t best = -1;
   for (int64_t cols = least; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
     const int64_t rows = at_most(ceil_div(wanted, cols), p.row_panels);
-    // The work of all blocks if each were as large as the largest, in panels.
+    // In register tiles per step of k: what the largest block does beyond the mean, per block;
+    // reading A and B; and blocks that are missing.
+    const int64_t work = p.col_panels * p.row_panels;
     const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels, rows);
-    const int64_t uneven = per_block * rows * cols * 8;
-    const int64_t copies = p.pack_a ? cols * p.row_panels * 4 : cols;
-    const int64_t missing = at_least(0, wanted - rows * cols) * p.row_panels * p.col_panels;
-    const int64_t cost = uneven + copies + missing;
+    const int64_t uneven = (per_block * rows * cols - work) * 8;
+    const int64_t traffic = cols * p.row_panels * (p.pack_a ? 16 : 4) + rows * p.col_panels * 4;
+    const int64_t missing = at_least(0, wanted - rows * cols) * work;
+    const int64_t cost = uneven + traffic + missing;
     if (best < 0 || cost < best) {
       best = cost;
       p.row_blocks = rows;
@@ -94,7 +112,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.kc = at_least(1, ceil_div(d.k, at_least(1, ceil_div(d.k, KC))));
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
-  p.source = choose_source(d, matrices);
+  p.source = choose_source(d);
   p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, MR);
   p.col_panels = ceil_div(d.n, NR);
   p.row_blocks = p.col_blocks = 1;
@@ -106,13 +124,15 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     if (d.n <= DOT_COLUMNS) p.row_panels = ceil_div(d.m, DOT_ROWS);
     p.row_blocks = at_most(wanted, p.row_panels);
     p.col_blocks = at_most(ceil_div(wanted, p.row_blocks), p.col_panels);
-  } else if (p.source != GEMM_B_LOCAL || macs > 4 * TILE_MACS) {
+  } else if (p.source == GEMM_B_PACKED && !d.b_packed && choose_local(p, matrices, wanted)) {
+    p.source = GEMM_B_LOCAL;
+  } else {
     choose_grid(p, wanted);
   }
   p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
-
+  const int64_t block_columns = at_most(ceil_div(p.col_panels, p.col_blocks) * NR, ceil_div(d.n, W) * W);
   p.scratch_bytes = (p.pack_a ? p.kc * A_PANEL * 4 : 0) +
-                    (p.source == GEMM_B_LOCAL ? p.packed_floats * 4 : 0);
+                    (p.source == GEMM_B_LOCAL ? d.k * block_columns * 4 : 0);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
     p.packed_b_bytes = p.b_matrices * p.packed_floats * 4;
