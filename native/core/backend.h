@@ -87,4 +87,11 @@ class Backend {
 /// The CPU's backend: one for the process.
 const Backend& cpu_backend();
 
+struct CpuInfo {
+  std::string isa;                     ///< the instruction set in use
+  std::vector<std::string> available;  ///< those this processor has, best first
+  int threads = 1;                     ///< of the pool
+};
+CpuInfo cpu_info();
+
 }  // namespace tandem

@@ -1,0 +1,20 @@
+// The addon's functions, by topic.
+#pragma once
+
+#include "binding/call.h"
+
+namespace tandem::binding {
+
+// functions.cpp
+napi_value set_error_class(const Call& call);
+napi_value cpu(const Call& call);
+napi_value ops(const Call& call);
+napi_value infer(const Call& call);
+// graph_functions.cpp
+napi_value evaluate(const Call& call);
+napi_value vjp(const Call& call);
+// scan.cpp
+napi_value find_outside(const Call& call);
+napi_value find_non_finite(const Call& call);
+
+}  // namespace tandem::binding

@@ -1,0 +1,93 @@
+// A lane: one thread of the engine's own that runs jobs in order, so that libuv's pool stays free for
+// files and DNS. An environment has one for training and one for predictions, started by their first
+// job.
+//
+// A job is made on the JavaScript thread, runs on its lane, and is settled and destroyed on the
+// JavaScript thread again; it may therefore hold JavaScript references, which run() does not touch.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "binding/errors.h"
+
+namespace tandem::binding {
+
+class Job {
+ public:
+  Job() = default;
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  virtual ~Job() = default;
+
+  /// On the lane. `halt` turns true when the environment ends: return at the next step boundary.
+  virtual void run(const std::atomic<bool>& halt) = 0;
+  /// On the JavaScript thread after run() has succeeded: what the promise resolves with.
+  virtual napi_value finish(napi_env env) = 0;
+
+ private:
+  friend class Completions;
+  friend class JobQueue;
+  friend class Lane;
+  std::optional<Failure> failure_;
+  napi_deferred deferred_ = nullptr;
+  std::unique_ptr<Job> next_;
+};
+
+/// First in, first out. Linked through the jobs, so that pushing cannot run out of memory.
+class JobQueue {
+ public:
+  JobQueue() = default;
+  JobQueue(JobQueue&& other) noexcept
+      : head_(std::move(other.head_)), tail_(std::exchange(other.tail_, nullptr)) {}
+  JobQueue& operator=(JobQueue&&) = delete;
+  ~JobQueue() {
+    while (pop() != nullptr) {
+    }
+  }
+  void push(std::unique_ptr<Job> job) noexcept;
+  /// The oldest job, or null.
+  std::unique_ptr<Job> pop() noexcept;
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+
+ private:
+  std::unique_ptr<Job> head_;
+  Job* tail_ = nullptr;
+};
+
+class Completions;
+
+class Lane {
+ public:
+  explicit Lane(Completions& completions) : completions_(completions) {}
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+  ~Lane() { stop(); }
+
+  /// Makes sure that there is a thread. Throws std::system_error when the system has none.
+  void start();
+  /// Needs start().
+  void push(std::unique_ptr<Job> job) noexcept;
+  /// Ends the running job at its next boundary, joins the thread and destroys the queued jobs. For
+  /// the JavaScript thread; harmless when called twice.
+  void stop() noexcept;
+
+ private:
+  friend class ExitGuard;
+  void work() noexcept;
+  void halt_and_join() noexcept;
+  std::unique_ptr<Job> next() noexcept;
+
+  Completions& completions_;
+  std::mutex mutex_;  ///< guards queue_ and waiting_
+  std::condition_variable wake_;
+  JobQueue queue_;
+  std::atomic<bool> halt_{false};
+  std::thread thread_;
+};
+
+}  // namespace tandem::binding

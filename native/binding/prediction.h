@@ -1,0 +1,94 @@
+// A core Predictor shared by its object, its jobs and its Bindings. Every caller has a Session of its
+// own: predictSync() on the JavaScript thread, the prediction lane, and each Binding.
+#pragma once
+
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "binding/arrays.h"
+#include "binding/lane.h"
+#include "binding/shared_buffer.h"
+#include "binding/staging.h"
+#include "core/predictor.h"
+
+namespace tandem::binding {
+
+/// Elements and type of each input, then of each output, at so many rows.
+struct Signature {
+  struct Entry {
+    int64_t elements;
+    DType dtype;
+  };
+  int64_t rows = 0;
+  std::vector<Entry> entries;
+};
+
+class BindingObject;
+
+struct Prediction {
+  Prediction(napi_env env, const ParameterStore& parameters, GraphDescription graph, int threads,
+             int64_t max_batch);
+
+  Predictor predictor;  // before its sessions: they refer to it
+  Predictor::Session sync_session{predictor};
+  Predictor::Session lane_session{predictor};
+  size_t input_count;
+  size_t output_count;
+
+  // Of the JavaScript thread.
+  std::unordered_set<BindingObject*> bindings;
+  StagingPool staging;
+  Staging converted;  ///< integers that predictSync() could not read in place
+  std::vector<const void*> sync_inputs;
+  std::vector<void*> sync_outputs;
+  int64_t reported_rows = 0;
+  ExternalMemory memory;
+
+  /// Remembered for the numbers of rows that came last; valid until the next call.
+  const Signature& signature(int64_t rows);
+  /// After a run of so many rows or a new Binding, if it may have taken more memory.
+  void report_memory(int64_t rows);
+  /// "x" for input 0, "outputs[0]" for output 0: what messages call array `i`.
+  [[nodiscard]] std::string name_of(size_t i) const;
+  /// Checks type and length of array `i` of a call.
+  void check_array(const Signature& signature, size_t i, const ArrayView& array) const;
+
+ private:
+  std::vector<Signature> signatures_;
+  size_t next_signature_ = 0;
+};
+
+/// One call of predict(). Inputs were copied when it was made; outputs are written by finish(), after
+/// it has made sure that their memory is still there.
+class PredictionJob : public Job {
+ public:
+  /// `cancel` may be null. Throws ERR_BUSY when an output overlaps that of a pending call.
+  PredictionJob(napi_env env, Addon& addon, std::shared_ptr<Prediction> prediction, int64_t rows,
+                const std::vector<napi_value>& arrays, napi_value cancel);
+  ~PredictionJob() override;
+  void run(const std::atomic<bool>& halt) override;
+  napi_value finish(napi_env env) override;
+
+ private:
+  struct Output {
+    Reference array;
+    ByteRange lease;
+    size_t offset;  ///< in the staging block
+    size_t bytes;
+  };
+  void copy_inputs(const Signature& signature, const std::vector<ArrayView>& views);
+  void lease_outputs(napi_env env, const std::vector<napi_value>& arrays,
+                     const std::vector<ArrayView>& views);
+  [[nodiscard]] bool cancelled(napi_env env) const;
+
+  Addon& addon_;  // outlives every job: its cleanup hook drops them
+  std::shared_ptr<Prediction> prediction_;
+  int64_t rows_;
+  Staging staging_;
+  std::vector<size_t> input_offsets_;
+  std::vector<Output> outputs_;
+  Reference cancel_;
+};
+
+}  // namespace tandem::binding

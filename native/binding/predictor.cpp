@@ -1,0 +1,169 @@
+#include "binding/predictor.h"
+
+#include "binding/bound.h"
+#include "binding/describe.h"
+#include "binding/parameters.h"
+#include "binding/results.h"
+#include "binding/values.h"
+
+namespace tandem::binding {
+namespace {
+
+void check_count(const Prediction& prediction, size_t received) {
+  const size_t expected = prediction.input_count + prediction.output_count;
+  if (received != expected) {
+    fail_expected(ErrorCode::kArgument,
+                  std::to_string(expected) + " arrays (inputs, then outputs)", "arrays",
+                  std::to_string(received));
+  }
+}
+
+/// Where predictSync() reads input `i`: in place, or converted behind `used` bytes of the scratch.
+const void* sync_input(Prediction& prediction, const Signature& signature, size_t i,
+                       const ArrayView& view, size_t& used) {
+  if (is_exactly(view, signature.entries[i].dtype)) return view.data;
+  std::byte* const place = prediction.converted.data() + used;
+  copy_elements(view, 0, view.length, signature.entries[i].dtype, place, prediction.name_of(i));
+  used += static_cast<size_t>(align_up(static_cast<int64_t>(view.length * 4)));
+  return place;
+}
+
+/// Room for every integer input at once, so that no block moves while another is in use.
+void reserve_conversion(Prediction& prediction, const Signature& signature) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < prediction.input_count; ++i) {
+    if (signature.entries[i].dtype == DType::kInt32) {
+      bytes = checked_add(bytes, align_up(checked_mul(signature.entries[i].elements, 4)));
+    }
+  }
+  prediction.converted.resize(static_cast<size_t>(bytes));
+}
+
+}  // namespace
+
+std::unique_ptr<PredictorObject> PredictorObject::create(const Call& call) {
+  const napi_env env = call.env();
+  const std::shared_ptr<ParameterArena> arena = parameters_argument(call, 0);
+  GraphDescription graph = read_graph({env, call[1]}, "graph");
+  const Napi::Object options = read_object({env, call[2]}, "options");
+  const int64_t max_batch = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
+  const int threads = read_threads(options.Get("threads"), "options.threads");
+  if (arena->users == 0) arena->buffer.load();
+  // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
+  auto prediction = arena->gate.visit([&] {
+    return std::make_shared<Prediction>(env, *arena->store, std::move(graph), threads, max_batch);
+  });
+  return std::make_unique<PredictorObject>(call.addon(), std::move(prediction));
+}
+
+void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
+  using T = PredictorObject;
+  define_class<T>(env, exports, addon,
+                  {method<T, &T::shapes>("shapes", addon),
+                   method<T, &T::predict_sync>("predictSync", addon),
+                   method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
+                   method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
+}
+
+Prediction& PredictorObject::open() {
+  if (prediction_ == nullptr) {
+    fail(ErrorCode::kClosed, "expected an open predictor, received a closed one");
+  }
+  return *prediction_;
+}
+
+napi_value PredictorObject::shapes(const Call& call) {
+  const napi_env env = call.env();
+  const Predictor::Shapes shapes = open().predictor.shapes(read_rows(env, call[0], "rows"));
+  const auto list = [env](const std::vector<Tensor>& tensors) {
+    Napi::Array lists = Napi::Array::New(env, tensors.size());
+    for (uint32_t i = 0; i < tensors.size(); ++i) lists.Set(i, make_list(env, tensors[i]));
+    return lists;
+  };
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("inputs", list(shapes.inputs));
+  object.Set("outputs", list(shapes.outputs));
+  return object;
+}
+
+// The shortest path: for one input and one output in place it allocates nothing, and asks Node-API
+// for the receiver, the rows and two arrays.
+napi_value PredictorObject::predict_sync(const Call& call) {
+  const napi_env env = call.env();
+  Prediction& prediction = open();
+  const int64_t rows = read_rows(env, call[0], "rows");
+  check_count(prediction, call.count() - 1);
+  const Signature& signature = prediction.signature(rows);
+  size_t used = 0;
+  for (size_t i = 0; i < signature.entries.size(); ++i) {
+    const ArrayView view =
+        view_array(env, call[i + 1], [&] { return prediction.name_of(i); });
+    prediction.check_array(signature, i, view);
+    if (i < prediction.input_count) {
+      if (used == 0 && !is_exactly(view, signature.entries[i].dtype)) {
+        reserve_conversion(prediction, signature);
+      }
+      prediction.sync_inputs[i] = sync_input(prediction, signature, i, view, used);
+      continue;
+    }
+    const ByteRange range = view.bytes();
+    if (addon().leases().overlaps(range)) {
+      fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction.name_of(i) +
+                                 "`, received memory that a pending call writes");
+    }
+    for (size_t k = 0; k < i; ++k) {
+      const void* const other = k < prediction.input_count
+                                    ? prediction.sync_inputs[k]
+                                    : prediction.sync_outputs[k - prediction.input_count];
+      const auto* const begin = static_cast<const std::byte*>(other);
+      if (range.overlaps({begin, begin + signature.entries[k].elements * 4})) {
+        fail_expected(ErrorCode::kArgument, "memory of its own", prediction.name_of(i),
+                      "memory of `" + prediction.name_of(k) + "`");
+      }
+    }
+    prediction.sync_outputs[i - prediction.input_count] = view.data;
+  }
+  prediction.sync_session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+  prediction.report_memory(rows);
+  return nullptr;
+}
+
+napi_value PredictorObject::predict(const Call& call) {
+  const napi_env env = call.env();
+  Prediction& prediction = open();
+  const int64_t rows = read_rows(env, call[0], "rows");
+  napi_value cancel = call[1];
+  const napi_valuetype cancel_type = Napi::Value(env, cancel).Type();
+  if (cancel_type == napi_null || cancel_type == napi_undefined) {
+    cancel = nullptr;
+  } else {
+    const ArrayView view = view_array(env, cancel, [] { return "cancel"; });
+    if (view.type != napi_int32_array) {
+      fail_expected(ErrorCode::kDType, "an Int32Array or null", "cancel", type_name(view.type));
+    }
+  }
+  check_count(prediction, call.count() < 2 ? 0 : call.count() - 2);
+  std::vector<napi_value> arrays;
+  for (size_t i = 2; i < call.count(); ++i) arrays.push_back(call[i]);
+  return call.addon().completions().submit(
+      call.addon().prediction(),
+      std::make_unique<PredictionJob>(env, call.addon(), prediction_, rows, arrays, cancel));
+}
+
+napi_value PredictorObject::bind(const Call& call) {
+  open();
+  return BindingObject::bind(call, prediction_, read_rows(call.env(), call[0], "rows"));
+}
+
+napi_value PredictorObject::profile(const Call& call) {
+  return make_profile(call.env(), open().predictor.profile());
+}
+
+napi_value PredictorObject::close(const Call& /*call*/) {
+  if (prediction_ == nullptr) return nullptr;
+  for (BindingObject* binding : std::exchange(prediction_->bindings, {})) binding->release();
+  prediction_ = nullptr;  // pending jobs hold on to it until they are settled
+  return nullptr;
+}
+
+}  // namespace tandem::binding

@@ -1,0 +1,33 @@
+// The class Predictor.
+#pragma once
+
+#include "binding/prediction.h"
+#include "binding/wrap.h"
+
+namespace tandem::binding {
+
+class PredictorObject : public Wrapped<PredictorObject> {
+ public:
+  static constexpr ClassId kClass = ClassId::kPredictor;
+  static constexpr const char* kName = "Predictor";
+  static constexpr napi_type_tag kTag = {0xd3058b9a4c7e4f16, 0xa9c27be4315f60d8};
+
+  static std::unique_ptr<PredictorObject> create(const Call& call);
+  static void define(napi_env env, napi_value exports, Addon* addon);
+  PredictorObject(Addon& addon, std::shared_ptr<Prediction> prediction)
+      : Wrapped(addon), prediction_(std::move(prediction)) {}
+
+ private:
+  napi_value shapes(const Call& call);
+  napi_value predict_sync(const Call& call);
+  napi_value predict(const Call& call);
+  napi_value bind(const Call& call);
+  napi_value profile(const Call& call);
+  napi_value close(const Call& call);
+
+  Prediction& open();
+
+  std::shared_ptr<Prediction> prediction_;  ///< null once closed; jobs may go on sharing it
+};
+
+}  // namespace tandem::binding

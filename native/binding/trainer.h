@@ -1,0 +1,37 @@
+// The class Trainer.
+#pragma once
+
+#include <memory>
+
+#include "binding/training.h"
+#include "binding/wrap.h"
+
+namespace tandem::binding {
+
+class TrainerObject : public Wrapped<TrainerObject> {
+ public:
+  static constexpr ClassId kClass = ClassId::kTrainer;
+  static constexpr const char* kName = "Trainer";
+  static constexpr napi_type_tag kTag = {0x6a1d7f0e52c84b93, 0xb4416e9d08f7a25c};
+
+  static std::unique_ptr<TrainerObject> create(const Call& call);
+  static void define(napi_env env, napi_value exports, Addon* addon);
+  TrainerObject(Addon& addon, std::shared_ptr<Training> training)
+      : Wrapped(addon), training_(std::move(training)) {}
+
+ private:
+  napi_value train(const Call& call);
+  napi_value evaluate(const Call& call);
+  napi_value stop(const Call& call);
+  napi_value step(const Call& call);
+  napi_value profile(const Call& call);
+  napi_value close(const Call& call);
+
+  Training& open();
+  napi_value submit(const Call& call, bool train);
+
+  std::shared_ptr<Training> training_;  ///< null once closed; jobs may go on sharing it
+  uint64_t last_step_ = 0;              ///< of a closed trainer
+};
+
+}  // namespace tandem::binding

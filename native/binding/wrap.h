@@ -1,0 +1,122 @@
+// Native classes: construction, receivers, methods and getters.
+//
+// A class T has `static constexpr ClassId kClass`, `static constexpr const char* kName` and
+// `static constexpr napi_type_tag kTag`, and derives from Wrapped. The object of JavaScript owns T;
+// Node-API deletes it on the JavaScript thread, after a collection or at the environment's end.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+
+#include "binding/addon.h"
+#include "binding/call.h"
+
+namespace tandem::binding {
+
+template <typename T>
+class Wrapped {
+ public:
+  explicit Wrapped(Addon& addon) : addon_(addon.shared_from_this()) {}
+  Wrapped(const Wrapped&) = delete;
+  Wrapped& operator=(const Wrapped&) = delete;
+  Addon& addon() { return *addon_; }
+
+ protected:
+  ~Wrapped() {
+    void*& verified = addon_->verified(T::kClass);
+    if (verified == static_cast<T*>(this)) verified = nullptr;
+  }
+
+ private:
+  std::shared_ptr<Addon> addon_;
+};
+
+/// The T behind `value`, or null. A foreign object, or one of another class, has not T's type tag.
+/// The tag is what costs; an object that was checked just before is known by its address, which is
+/// forgotten when it dies.
+template <typename T>
+T* unwrap(napi_env env, Addon& addon, napi_value value) {
+  void* data = nullptr;
+  if (napi_unwrap(env, value, &data) != napi_ok || data == nullptr) return nullptr;
+  void*& verified = addon.verified(T::kClass);
+  if (data != verified) {
+    bool ours = false;
+    if (napi_check_object_type_tag(env, value, &T::kTag, &ours) != napi_ok || !ours) return nullptr;
+    verified = data;
+  }
+  return static_cast<T*>(data);
+}
+
+template <typename T>
+T& receiver(const Call& call) {
+  T* const object = unwrap<T>(call.env(), call.addon(), call.self());
+  if (object == nullptr) {
+    fail(ErrorCode::kArgument, std::string("expected a ") + T::kName + " for `this`");
+  }
+  return *object;
+}
+
+template <typename T, napi_value (T::*member)(const Call&)>
+napi_value call_member(const Call& call) {
+  return (receiver<T>(call).*member)(call);
+}
+
+/// The constructor: T::create(call) makes the native object that the new one owns.
+template <typename T>
+napi_value construct(const Call& call, napi_callback_info info) {
+  napi_value target = nullptr;
+  check(call.env(), napi_get_new_target(call.env(), info, &target));
+  if (target == nullptr) {
+    fail(ErrorCode::kArgument, std::string("expected `new` before ") + T::kName);
+  }
+  std::unique_ptr<T> object = T::create(call);
+  check(call.env(), napi_wrap(
+                        call.env(), call.self(), object.get(),
+                        [](napi_env, void* data, void*) { delete static_cast<T*>(data); }, nullptr,
+                        nullptr));
+  T* const raw = object.release();  // the wrap's from here on
+  const napi_status tagged = napi_type_tag_object(call.env(), call.self(), &T::kTag);
+  if (tagged != napi_ok) {
+    void* removed = nullptr;
+    if (napi_remove_wrap(call.env(), call.self(), &removed) == napi_ok) delete raw;
+    fail(ErrorCode::kArgument, std::string("expected a new object for ") + T::kName);
+  }
+  return call.self();
+}
+
+template <typename T>
+napi_value construct_entry(napi_env env, napi_callback_info info) noexcept {
+  try {
+    return construct<T>(Call(env, info), info);
+  } catch (...) {
+    raise(env, info);
+    return nullptr;
+  }
+}
+
+template <typename T, napi_value (T::*member)(const Call&)>
+napi_property_descriptor method(const char* name, Addon* addon) {
+  return {name,    nullptr, entry<call_member<T, member>>, nullptr, nullptr,
+          nullptr, napi_default_method, addon};
+}
+
+template <typename T, napi_value (T::*member)(const Call&)>
+napi_property_descriptor getter(const char* name, Addon* addon) {
+  return {name,    nullptr, nullptr, entry<call_member<T, member>>, nullptr,
+          nullptr, napi_default, addon};
+}
+
+/// Defines class T with these members and puts it into `exports`.
+template <typename T>
+void define_class(napi_env env, napi_value exports, Addon* addon,
+                  std::initializer_list<napi_property_descriptor> members) {
+  napi_value constructor = nullptr;
+  check(env, napi_define_class(env, T::kName, NAPI_AUTO_LENGTH, construct_entry<T>, addon,
+                               members.size(), members.begin(), &constructor));
+  check(env, napi_set_named_property(env, exports, T::kName, constructor));
+  addon->constructor(T::kClass) = Reference(env, constructor);
+}
+
+}  // namespace tandem::binding
