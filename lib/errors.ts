@@ -1,0 +1,27 @@
+/** What went wrong, for programs; the message says it for people. */
+export type ErrorCode =
+  | 'ERR_SHAPE'
+  | 'ERR_DTYPE'
+  | 'ERR_ARGUMENT'
+  | 'ERR_CLOSED'
+  | 'ERR_BUSY'
+  | 'ERR_ABORTED'
+  | 'ERR_FILE_FORMAT'
+  | 'ERR_DEVICE'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_NUMERIC';
+
+/**
+ * The class of every error of this library, whether TypeScript or native code throws it. The message
+ * reads "expected X for `name`, received Y". Errors of the file system (`ENOENT`, ...) and of a
+ * user's own callbacks pass through as they are.
+ */
+export class TandemError extends Error {
+  override readonly name = 'TandemError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

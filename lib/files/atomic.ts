@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { open, realpath, rename, unlink } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Writes a file so that it appears whole or not at all: beside its place, synced, renamed, and the
+ * directory synced. On failure what was there before is untouched and nothing is left behind.
+ */
+export async function writeAtomically(
+  path: string | URL,
+  chunks: readonly Uint8Array[],
+): Promise<void> {
+  const target = await place(path);
+  const temporary = `${target}.${randomUUID()}.tmp`;
+  try {
+    const file = await open(temporary, 'wx');
+    try {
+      for (const chunk of chunks) {
+        for (let done = 0; done < chunk.length; ) {
+          const { bytesWritten } = await file.write(
+            chunk,
+            done,
+            Math.min(2 ** 30, chunk.length - done),
+          );
+          done += bytesWritten;
+        }
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    await unlink(temporary).catch(() => {});
+    throw error;
+  }
+  await syncDirectory(dirname(target));
+}
+
+/** Where the bytes belong: behind a link, the file it points to. */
+async function place(path: string | URL): Promise<string> {
+  const given = resolve(path instanceof URL ? fileURLToPath(path) : path);
+  return await realpath(given).catch(() => given);
+}
+
+/** Makes the rename last. Windows has no such thing, and some file systems refuse it. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r').catch(() => undefined);
+  if (directory === undefined) return;
+  try {
+    await directory.sync().catch(() => {});
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,74 @@
+import { open } from 'node:fs/promises';
+import { TandemError } from '../errors.js';
+import { rebuild } from '../graph/rebuild.js';
+import * as is from '../is.js';
+import type { Model, ModelOptions } from '../model.js';
+import { bad, parseJson } from './format.js';
+import { type Header, readFully, readHeader } from './safetensors.js';
+import { formatVersion } from './save.js';
+
+/**
+ * Reads and checks graph and header of a file; then reads the parameters into the model that
+ * `create` makes.
+ */
+export async function readModel(
+  path: string | URL,
+  create: (options: ModelOptions) => Model,
+): Promise<Model> {
+  if (!(path instanceof URL)) is.string(path, 'path');
+  const file = await open(path, 'r');
+  try {
+    const header = await readHeader(file);
+    const model = create(readGraph(header));
+    for (const [name, { data }] of model.parameters) {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
+    }
+    return model;
+  } finally {
+    await file.close();
+  }
+}
+
+function readGraph(header: Header): ModelOptions {
+  const { metadata, tensors } = header;
+  const graph = metadata.get('graph');
+  if (metadata.get('format') !== 'tandem-ml' || graph === undefined) {
+    throw bad('a model saved by tandem-ml', 'a safetensors file without its graph');
+  }
+  const version = metadata.get('version') ?? '';
+  if (!/^[1-9]\d*$/.test(version)) throw bad('a format version', is.show(version));
+  if (Number(version) > formatVersion) {
+    throw bad(
+      `format version ${formatVersion} or older`,
+      `version ${version}; a newer tandem-ml reads it`,
+    );
+  }
+  const { parameters, ...options } = guarded(() => rebuild(parseJson(graph, 'the graph')));
+  for (const [name, shape] of parameters) {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) throw bad(`a tensor \`${name}\` in the file`, 'none');
+    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
+      throw bad(
+        `F32 [${shape.join(', ')}] for tensor \`${name}\``,
+        `${tensor.dtype} [${tensor.shape.join(', ')}]`,
+      );
+    }
+  }
+  for (const name of tensors.keys()) {
+    if (!parameters.has(name)) throw bad('only tensors of the graph', `\`${name}\` too`);
+  }
+  return options;
+}
+
+/** Whatever an op has against a graph from a file, the file is what is wrong. */
+function guarded<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof TandemError) || error.code === 'ERR_FILE_FORMAT') throw error;
+    throw new TandemError('ERR_FILE_FORMAT', `in the file's graph: ${error.message}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,157 @@
+// The safetensors format (https://github.com/huggingface/safetensors): the length of a JSON header as
+// 8 little-endian bytes, the header, then the tensors' bytes without gaps.
+import type { FileHandle } from 'node:fs/promises';
+import { bad, count, integer, integers, list, parseJson, record, text } from './format.js';
+
+/** What other readers of the format allow. */
+const maxHeader = 100_000_000;
+
+const sizes = new Map([
+  ['BOOL', 1],
+  ['U8', 1],
+  ['I8', 1],
+  ['F8_E5M2', 1],
+  ['F8_E4M3', 1],
+  ['I16', 2],
+  ['U16', 2],
+  ['F16', 2],
+  ['BF16', 2],
+  ['I32', 4],
+  ['U32', 4],
+  ['F32', 4],
+  ['F64', 8],
+  ['I64', 8],
+  ['U64', 8],
+]);
+
+export interface TensorEntry {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** Position in the file. */
+  readonly start: number;
+  readonly bytes: number;
+}
+
+export interface Header {
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+}
+
+/** The header for these tensors, in this order, padded so that their bytes are aligned to 8. */
+export function encodeHeader(
+  metadata: Readonly<Record<string, string>>,
+  tensors: readonly { name: string; dtype: string; shape: readonly number[]; bytes: number }[],
+): Uint8Array {
+  const entries: [string, unknown][] = [['__metadata__', metadata]];
+  let offset = 0;
+  for (const { name, dtype, shape, bytes } of tensors) {
+    entries.push([name, { dtype, shape, data_offsets: [offset, offset + bytes] }]);
+    offset += bytes;
+  }
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), 'utf8');
+  const length = Math.ceil(json.length / 8) * 8;
+  const header = Buffer.alloc(8 + length, ' ');
+  header.writeBigUInt64LE(BigInt(length), 0);
+  json.copy(header, 8);
+  return header;
+}
+
+/** Reads and checks a header. Takes memory only for what the file really holds. */
+export async function readHeader(file: FileHandle): Promise<Header> {
+  const { size } = await file.stat();
+  if (size < 8) throw bad('a safetensors file', `a file of ${size} bytes`);
+  const prefix = new Uint8Array(8);
+  await readFully(file, prefix, 0);
+  const claimed = Buffer.from(prefix.buffer).readBigUInt64LE(0);
+  if (claimed > BigInt(Math.min(maxHeader, size - 8))) {
+    throw bad(
+      'a safetensors header within the file',
+      `a header of ${claimed} bytes in a file of ${size} bytes`,
+    );
+  }
+  const bytes = new Uint8Array(Number(claimed));
+  await readFully(file, bytes, 8);
+  let json: string;
+  try {
+    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw bad('a header in UTF-8', 'other bytes');
+  }
+  return parseHeader(json, 8 + bytes.length, size);
+}
+
+function parseHeader(json: string, dataStart: number, fileSize: number): Header {
+  if (!json.startsWith('{')) throw bad('a header that begins with {', 'another character');
+  const metadata = new Map<string, string>();
+  const tensors = new Map<string, TensorEntry>();
+  for (const [name, value] of Object.entries(record(parseJson(json, 'the header'), 'header'))) {
+    if (name === '__metadata__') {
+      for (const [key, item] of Object.entries(record(value, name))) {
+        metadata.set(key, text(item, `${name}.${key}`));
+      }
+    } else {
+      tensors.set(name, parseTensor(name, value, dataStart, fileSize));
+    }
+  }
+  checkRanges(tensors, dataStart, fileSize);
+  return { metadata, tensors };
+}
+
+function parseTensor(
+  name: string,
+  value: unknown,
+  dataStart: number,
+  fileSize: number,
+): TensorEntry {
+  const entry = record(value, name);
+  const dtype = text(entry.dtype, `${name}.dtype`);
+  const size = sizes.get(dtype);
+  if (size === undefined) throw bad(`a known dtype for tensor \`${name}\``, dtype);
+  const shape = integers(entry.shape, `${name}.shape`, 0);
+  const offsets = list(entry.data_offsets, `${name}.data_offsets`);
+  if (offsets.length !== 2) throw bad(`two offsets for tensor \`${name}\``, `${offsets.length}`);
+  const begin = integer(offsets[0], `${name}.data_offsets[0]`, 0, fileSize - dataStart);
+  const end = integer(offsets[1], `${name}.data_offsets[1]`, begin, fileSize - dataStart);
+  const bytes = count(shape, name) * size;
+  if (bytes !== end - begin) {
+    throw bad(
+      `${bytes} bytes for tensor \`${name}\` (${dtype} [${shape.join(', ')}])`,
+      `${end - begin}`,
+    );
+  }
+  return { dtype, shape, start: dataStart + begin, bytes };
+}
+
+/** Tensors must cover the rest of the file, without overlaps and holes. */
+function checkRanges(
+  tensors: ReadonlyMap<string, TensorEntry>,
+  dataStart: number,
+  fileSize: number,
+): void {
+  const sorted = [...tensors].sort(([, a], [, b]) => a.start - b.start || a.bytes - b.bytes);
+  let end = dataStart;
+  for (const [name, { start, bytes }] of sorted) {
+    if (start !== end) {
+      const what = start < end ? 'an overlap' : 'a hole';
+      throw bad(`tensors that follow each other`, `${what} before tensor \`${name}\``);
+    }
+    end = start + bytes;
+  }
+  if (end !== fileSize) throw bad(`a file of ${end} bytes`, `one of ${fileSize} bytes`);
+}
+
+/** Fills `target` from `position`. ERR_FILE_FORMAT when the file ends before that. */
+export async function readFully(
+  file: FileHandle,
+  target: Uint8Array,
+  position: number,
+): Promise<void> {
+  // Reads of more than 2 GiB are refused by some systems.
+  const most = 2 ** 30;
+  for (let done = 0; done < target.length; ) {
+    const length = Math.min(most, target.length - done);
+    const { bytesRead } = await file.read(target, done, length, position + done);
+    if (bytesRead === 0) throw bad('a whole file', 'one that ends early');
+    done += bytesRead;
+  }
+}

@@ -1,0 +1,33 @@
+import { serialize } from '../graph/serialize.js';
+import { elements } from '../graph/value.js';
+import * as is from '../is.js';
+import { assertIdle, stateOf } from '../model/state.js';
+import type { Model } from '../model.js';
+import { writeAtomically } from './atomic.js';
+import { encodeHeader } from './safetensors.js';
+
+/** Counts changes of the graph's JSON that older readers would misread. */
+export const formatVersion = 1;
+
+export async function writeModel(model: Model, path: string | URL): Promise<void> {
+  if (!(path instanceof URL)) is.string(path, 'path');
+  const state = stateOf(model);
+  assertIdle(state, 'save');
+  const tensors = [...model.parameters].map(([name, { shape, data }]) => ({
+    name,
+    dtype: 'F32',
+    shape,
+    bytes: elements(shape) * 4,
+    // A copy: training may go on while the file is being written.
+    data: new Uint8Array(data.slice().buffer),
+  }));
+  const metadata = {
+    format: 'tandem-ml',
+    version: String(formatVersion),
+    graph: JSON.stringify(serialize(model.name, state)),
+  };
+  await writeAtomically(path, [
+    encodeHeader(metadata, tensors),
+    ...tensors.map(({ data }) => data),
+  ]);
+}

@@ -1,0 +1,55 @@
+import type { Attributes, TensorSpec } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import { native } from '../native.js';
+import { currentLayer } from './scope.js';
+import { definition, makeValue, type Node, sampleBatches, type Value } from './value.js';
+
+/**
+ * The first output of an op. Shapes are inferred natively; ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT are
+ * thrown here, before any graph runs.
+ */
+export function apply(
+  op: string,
+  inputs: readonly (Value | null)[],
+  attributes: Attributes = {},
+): Value {
+  const first = inferAt(0, op, attributes, inputs);
+  const free = inputs.some(
+    (input) => input !== null && definition(input).samples[0] !== definition(input).samples[1],
+  );
+  const second = free ? inferAt(1, op, attributes, inputs) : first;
+  const node: Node = { op, inputs, attributes, layer: currentLayer() };
+  const [at0, at1] = [first[0], second[0]];
+  if (at0 === undefined || at1 === undefined) {
+    throw new TandemError('ERR_ARGUMENT', `expected an op with an output, received \`${op}\``);
+  }
+  const samples = free ? ([at0.shape, at1.shape] as const) : ([at0.shape, at0.shape] as const);
+  return makeValue(at0.dtype, samples, { kind: 'output', node, index: 0 });
+}
+
+function inferAt(
+  sample: 0 | 1,
+  op: string,
+  attributes: Attributes,
+  inputs: readonly (Value | null)[],
+): TensorSpec[] {
+  const specs = inputs.map((input) =>
+    input === null ? null : { shape: definition(input).samples[sample], dtype: input.dtype },
+  );
+  try {
+    return native.infer(op, attributes, specs);
+  } catch (error) {
+    if (!(error instanceof TandemError)) throw error;
+    throw new TandemError(error.code, nameBatch(error.message, sampleBatches[sample]));
+  }
+}
+
+/** Writes "batch" where a message shows the sample size, "2·batch" for twice that. */
+export function nameBatch(message: string, batch: number): string {
+  return message.replace(/(?<![\d.])\d+(?![\d.]*\d)/g, (digits) => {
+    const size = Number(digits);
+    if (size < batch / 16) return digits;
+    if (size % batch === 0) return size === batch ? 'batch' : `${size / batch}·batch`;
+    return batch % size === 0 ? `batch/${batch / size}` : digits;
+  });
+}

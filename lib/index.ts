@@ -1,0 +1,69 @@
+/**
+ * Trains and serves neural networks in Node.js: a native engine behind typed functions.
+ *
+ * @module
+ */
+import { native } from './native.js';
+
+export type { Attributes, DType, ProfileDescription as Profile, TypedArray } from '../bindings.js';
+export { type ErrorCode, TandemError } from './errors.js';
+export { type InputOptions, input } from './graph/leaves.js';
+export { type Dimension, Value } from './graph/value.js';
+export type { Activation } from './layers/activations.js';
+export { type DenseOptions, dense } from './layers/dense.js';
+export { type DropoutOptions, dropout } from './layers/dropout.js';
+export type { Initializer } from './layers/initializers.js';
+export type { Layer } from './layers/layer.js';
+export {
+  Model,
+  type ModelOptions,
+  type Parameter,
+  type Port,
+  type SequentialOptions,
+  sequential,
+  type Values,
+} from './model.js';
+export * from './ops/elementwise.js';
+export * as functional from './ops/functional.js';
+export * from './ops/losses.js';
+export type { Operand, Unary, UnaryWith } from './ops/make.js';
+export * from './ops/products.js';
+export * from './ops/shapes.js';
+export {
+  type AdagradOptions,
+  type AdamOptions,
+  adagrad,
+  adam,
+  adamw,
+  type Optimizer,
+  type RmspropOptions,
+  rmsprop,
+  type SgdOptions,
+  sgd,
+} from './optimizers.js';
+export type { NamedArrays, PredictInput, PredictOutput } from './predictor/arrays.js';
+export type { PredictorBinding } from './predictor/binding.js';
+export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
+export { type CosineOptions, cosine, type LearningRateScheduler } from './schedulers.js';
+export type { Callback, CallbackResult, Logs } from './trainer/callbacks.js';
+export type { Arrays, Data } from './trainer/data.js';
+export {
+  type EarlyStopping,
+  type EarlyStoppingOptions,
+  earlyStopping,
+} from './trainer/early-stopping.js';
+export type { FitOptions } from './trainer/fit.js';
+export type { History } from './trainer/history.js';
+export type {
+  Loss,
+  LossFunction,
+  LossName,
+  MetricName,
+  Metrics,
+  Targets,
+} from './trainer/losses.js';
+export type { TrainerOptions } from './trainer/options.js';
+export { type EvaluateOptions, type Scores, type StepResult, Trainer } from './trainer.js';
+
+/** The version of the native engine. */
+export const version: string = native.version;

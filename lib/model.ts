@@ -1,0 +1,185 @@
+import type { DType } from '../bindings.js';
+import { readModel } from './files/load.js';
+import { writeModel } from './files/save.js';
+import {
+  collect,
+  describe,
+  type NamedValue,
+  nameLayers,
+  nodeOf,
+  parameterOf,
+} from './graph/describe.js';
+import { input } from './graph/leaves.js';
+import { type Dimension, elements, type LayerIdentity, Value } from './graph/value.js';
+import * as is from './is.js';
+import type { Layer } from './layers/layer.js';
+import { nameValues, type Values } from './model/names.js';
+import { stateOf, states } from './model/state.js';
+import { summarize } from './model/summary.js';
+import { native } from './native.js';
+
+export type { Values };
+
+/** A parameter as users see it. */
+export interface Parameter {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** A live view of native memory, row-major: reading and writing it needs no copy. Stays valid. */
+  readonly data: Float32Array;
+  /** Whether training updates it. */
+  readonly trainable: boolean;
+}
+
+/** An input or an output of a model. */
+export interface Port {
+  readonly name: string;
+  /** Null where a dimension depends on the number of rows. */
+  readonly shape: readonly Dimension[];
+  readonly dtype: DType;
+}
+
+export interface ModelOptions {
+  inputs: Values;
+  outputs: Values;
+  /** Of the initial parameters, an integer of 0 or more; 0 by default. */
+  seed?: number;
+  /** Heads the summary and is kept in files. */
+  name?: string;
+}
+
+/**
+ * A graph between inputs and outputs with its parameters. Inputs and outputs are one value, an array
+ * or a record of names. An input without a name is called `x` (then `x_1`, ...), an output `y`.
+ * Parameters are called `<layer name>.weight` and so on; a layer without a name gets its type, then
+ * `<type>_1`, ... in the order in which layers were first called. A layer that another model has
+ * too starts from its values there. Throws ERR_ARGUMENT, ERR_OUT_OF_MEMORY.
+ */
+export class Model {
+  readonly name: string;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** By name, in the order of the graph. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+
+  constructor(options: ModelOptions) {
+    const set = is.options(options, 'options of Model', ['inputs', 'outputs', 'seed', 'name']);
+    const seed = is.integer(set.seed ?? 0, 'seed', 0);
+    this.name = set.name === undefined ? 'model' : is.string(set.name, 'name');
+    const inputs = nameValues(set.inputs, 'inputs', 'x').named;
+    const { named: outputs, form: outputForm } = nameValues(set.outputs, 'outputs', 'y');
+
+    const values = inputs.map(({ value }) => value);
+    if (new Set(values).size < values.length) {
+      throw is.invalid('different values', 'inputs', 'one value twice');
+    }
+    const targets = outputs.map(({ value }) => value);
+    const parts = collect(values, targets);
+    const layers: LayerIdentity[] = [];
+    for (const result of parts.results) {
+      const { layer } = nodeOf(result);
+      if (layer !== undefined) layers.push(layer);
+    }
+    for (const value of parts.parameters) layers.push(parameterOf(value).layer);
+    const layerNames = nameLayers(layers);
+    const parameters = parts.parameters.map((value): NamedValue => {
+      const { layer, suffix } = parameterOf(value);
+      return { name: `${layerNames.get(layer)}.${suffix}`, value };
+    });
+    const { graph } = describe(inputs, targets, parameters);
+    const arena = new native.Parameters(graph.parameters, seed);
+
+    const views = new Map<string, Parameter>();
+    parameters.forEach(({ name, value }, i) => {
+      const source = parameterOf(value);
+      const { shape, trainable } = source;
+      const data = new Float32Array(arena.buffer, arena.offsets[i], elements(shape));
+      if (source.data !== undefined) data.set(source.data);
+      source.data = data;
+      views.set(name, Object.freeze({ shape, dtype: value.dtype, data, trainable }));
+    });
+    this.parameters = views;
+    this.inputs = inputs.map(port);
+    this.outputs = outputs.map(port);
+    states.set(this, {
+      inputs,
+      outputs,
+      outputForm,
+      parameters,
+      layerNames,
+      native: arena,
+      training: false,
+    });
+  }
+
+  /** A table of layers, output shapes and numbers of parameters. */
+  summary(): string {
+    return summarize(this.name, stateOf(this));
+  }
+
+  /**
+   * Writes graph and parameters to one safetensors file, which other tools read too. The parameters
+   * are those at the time of the call. The file appears whole or not at all: it is written beside
+   * `path`, synced and renamed. Rejects with ERR_BUSY while a step is training the model, or with
+   * an error of the file system.
+   */
+  async save(path: string | URL): Promise<void> {
+    await writeModel(this, path);
+  }
+
+  /**
+   * Reads what `save` wrote. Everything in the file is checked before memory is taken for it: rejects
+   * with ERR_FILE_FORMAT, or with an error of the file system.
+   */
+  static async load(path: string | URL): Promise<Model> {
+    return await readModel(path, (options) => new Model(options));
+  }
+}
+
+const port = ({ name, value }: NamedValue): Port =>
+  Object.freeze({ name, shape: value.shape, dtype: value.dtype });
+
+export interface SequentialOptions {
+  /** Shape of one row, without the batch; or an input made by `input`. */
+  input: readonly number[] | Value;
+  /** Of the initial parameters, an integer of 0 or more; 0 by default. */
+  seed?: number;
+  name?: string;
+}
+
+/**
+ * A model of layers, each applied to the result of the one before it. Any function of a value can
+ * stand among them. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE.
+ *
+ * @example sequential([dense(64, { activation: 'relu' }), dense(10)], { input: [784], seed: 1 })
+ */
+export function sequential(
+  layers: readonly (Layer | ((x: Value) => Value))[],
+  options: SequentialOptions,
+): Model {
+  if (!Array.isArray(layers) || layers.length === 0) {
+    throw is.invalid('an array of one layer or more', 'layers', layers);
+  }
+  const set = is.options(options, 'options of sequential', ['input', 'seed', 'name']);
+  const x = set.input instanceof Value ? set.input : input(set.input);
+  let y = x;
+  layers.forEach((layer: unknown, i) => {
+    if (typeof layer !== 'function') throw is.invalid('a layer', `layers[${i}]`, layer);
+    const result: unknown = layer(y);
+    if (!(result instanceof Value)) {
+      throw is.mismatch(
+        'ERR_ARGUMENT',
+        'a layer that returns a Value',
+        `layers[${i}]`,
+        is.show(result),
+      );
+    }
+    y = result;
+  });
+  const { seed, name } = set;
+  return new Model({
+    inputs: x,
+    outputs: y,
+    ...(seed !== undefined && { seed }),
+    ...(name !== undefined && { name }),
+  });
+}

@@ -1,0 +1,39 @@
+// What the library knows of a model beyond its public face.
+import type { Parameters } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import type { NamedValue } from '../graph/describe.js';
+import type { LayerIdentity } from '../graph/value.js';
+import type { Model } from '../model.js';
+
+/** How inputs or outputs were given, so that functions of a user get them in the same form. */
+export type Form = 'single' | 'array' | 'record';
+
+export interface ModelState {
+  readonly inputs: readonly NamedValue[];
+  readonly outputs: readonly NamedValue[];
+  readonly outputForm: Form;
+  readonly parameters: readonly NamedValue[];
+  readonly layerNames: ReadonlyMap<LayerIdentity, string>;
+  readonly native: Parameters;
+  /** Whether native code may be writing to the parameters just now. */
+  training: boolean;
+}
+
+export const states = new WeakMap<Model, ModelState>();
+
+export function stateOf(model: Model): ModelState {
+  const state = states.get(model);
+  if (state === undefined) {
+    throw new TandemError('ERR_ARGUMENT', 'expected a Model for `model`, received something else');
+  }
+  return state;
+}
+
+/** Throws ERR_BUSY while a training step may be writing to the parameters. */
+export function assertIdle(state: ModelState, what: string): void {
+  if (!state.training) return;
+  throw new TandemError(
+    'ERR_BUSY',
+    `expected a model at rest for \`${what}\`, received one that is training; await fit or step, or do it in a callback`,
+  );
+}

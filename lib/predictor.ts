@@ -1,0 +1,179 @@
+import type { Predictor as NativePredictor, ProfileDescription, TypedArray } from '../bindings.js';
+import { TandemError } from './errors.js';
+import { describe } from './graph/describe.js';
+import * as is from './is.js';
+import { assertIdle, stateOf } from './model/state.js';
+import { Model, type Port } from './model.js';
+import { native } from './native.js';
+import {
+  type Layout,
+  layoutOf,
+  type NamedArrays,
+  type PredictInput,
+  type PredictOutput,
+  prepare,
+  result,
+} from './predictor/arrays.js';
+import { PredictorBinding } from './predictor/binding.js';
+import { closedPredictor } from './predictor/closed.js';
+import { aborted, checkSignal } from './trainer/fit.js';
+import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
+
+export interface PredictorOptions {
+  /** 'float32', the only one for now. */
+  precision?: 'float32';
+  /** 'auto' by default. */
+  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  /** Threads to compute with; as many as there are processors by default. Results are the same. */
+  threads?: number;
+  /** Rows of the largest run; longer calls are cut. 256 by default. */
+  maxBatch?: number;
+}
+
+export interface PredictOptions {
+  /** Where results go: an array of their size, or a record of them; new ones by default. */
+  out?: PredictOutput;
+  /** Rejects with ERR_ABORTED, `out` untouched. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Serves a model: a frozen copy of its parameters, prepared for inference. Calls do not depend on
+ * what happens to the model later. Close it to free its memory.
+ */
+export class Predictor {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  #native: NativePredictor;
+  readonly #layout: Layout;
+  /** Elements of a row of the only input and the only output, both float32; 0 otherwise. */
+  readonly #rowIn: number;
+  readonly #rowOut: number;
+
+  /**
+   * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_BUSY (a model
+   * in training), ERR_OUT_OF_MEMORY, or an error of the file system.
+   */
+  static async load(source: string | URL | Model, options?: PredictorOptions): Promise<Predictor> {
+    const set = is.options(
+      options,
+      'options of Predictor.load',
+      ['precision', 'device', 'threads', 'maxBatch'],
+      ['calibration', 'validation', 'maxAccuracyLoss'],
+    );
+    if (set.precision !== undefined) checkPrecision(set.precision, ['bfloat16', 'int8']);
+    checkDevice(set.device);
+    const threads = checkThreads(set.threads);
+    const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
+    if (!(source instanceof Model || source instanceof URL)) is.string(source, 'source');
+    const model = source instanceof Model ? source : await Model.load(source);
+    return new Predictor(model, threads, maxBatch);
+  }
+
+  private constructor(model: Model, threads: number, maxBatch: number) {
+    const state = stateOf(model);
+    assertIdle(state, 'Predictor.load');
+    const outputs = state.outputs.map(({ value }) => value);
+    const { graph } = describe(state.inputs, outputs, state.parameters);
+    this.inputs = model.inputs;
+    this.outputs = model.outputs;
+    this.#layout = layoutOf(state);
+    this.#native = new native.Predictor(state.native, graph, { maxBatch, threads });
+    const [rowIn, rowOut] = this.#layout.simple;
+    this.#rowIn = rowIn;
+    this.#rowOut = rowOut;
+  }
+
+  /**
+   * The outputs for n rows, without a promise: the shortest path. `x` is one typed array of n rows
+   * (one input), or a record of them; so is the result, which is `out` when that is given. Throws
+   * ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED.
+   */
+  predictSync(x: Float32Array, out?: Float32Array): Float32Array;
+  predictSync(x: TypedArray, out?: Float32Array | Int32Array): Float32Array | Int32Array;
+  predictSync(x: PredictInput, out?: PredictOutput): PredictOutput;
+  predictSync(x: PredictInput, out?: PredictOutput): PredictOutput {
+    if (this.#rowIn !== 0 && x instanceof Float32Array) {
+      const rows = x.length / this.#rowIn;
+      const length = rows * this.#rowOut;
+      if (Number.isInteger(rows) && rows > 0) {
+        if (out === undefined) {
+          const made = new Float32Array(length);
+          this.#native.predictSync(rows, x, made);
+          return made;
+        }
+        if (out instanceof Float32Array && out.length === length) {
+          this.#native.predictSync(rows, x, out);
+          return out;
+        }
+      }
+    }
+    const { rows, arrays, outputs } = prepare(this.#layout, x, out);
+    this.#native.predictSync(rows, ...arrays, ...outputs);
+    return result(this.#layout, outputs);
+  }
+
+  /**
+   * The same off the event loop. Inputs are copied at once and may be changed afterwards; `out` is
+   * written just before the promise resolves. Rejects as predictSync throws, with ERR_ABORTED, and
+   * with ERR_BUSY when another pending call writes to the same `out`.
+   */
+  predict(
+    x: Float32Array,
+    options?: PredictOptions & { out?: Float32Array },
+  ): Promise<Float32Array>;
+  predict(x: TypedArray, options?: PredictOptions): Promise<Float32Array | Int32Array>;
+  predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput>;
+  async predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
+    const { out, signal } = is.options(options, 'options of predict', ['out', 'signal']);
+    checkSignal(signal);
+    if (signal?.aborted) throw aborted(signal);
+    const { rows, arrays, outputs } = prepare(this.#layout, x, out);
+    const cancel = signal === undefined ? null : new Int32Array(1);
+    const abort = () => cancel?.fill(1);
+    signal?.addEventListener('abort', abort);
+    try {
+      await this.#native.predict(rows, cancel, ...arrays, ...outputs);
+    } catch (error) {
+      const ended = error instanceof TandemError && error.code === 'ERR_ABORTED';
+      throw ended && signal?.aborted ? aborted(signal) : error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+    return result(this.#layout, outputs);
+  }
+
+  /**
+   * Fixed native buffers for `batch` rows and a plan that reads and writes them: nothing is copied
+   * or looked up in a run. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   *
+   * @example const io = predictor.bind(1); io.inputs.x.set(row); io.runSync(); io.outputs.y;
+   */
+  bind<
+    I extends NamedArrays = Readonly<Record<'x', Float32Array>>,
+    O extends NamedArrays = Readonly<Record<'y', Float32Array>>,
+  >(batch: number): PredictorBinding<I, O> {
+    is.integer(batch, 'batch', 1, 2 ** 31 - 1);
+    return new PredictorBinding<I, O>(this.#native.bind(batch), this.inputs, this.outputs);
+  }
+
+  /** Operations, memory as allocated, and the latency of predictions. Throws ERR_CLOSED. */
+  profile(): ProfileDescription {
+    return this.#native.profile();
+  }
+
+  /** Frees its memory once pending calls are over. Calling it again does nothing more. */
+  close(): Promise<void> {
+    this[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  [Symbol.dispose](): void {
+    this.#native.close();
+    this.#native = closedPredictor;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

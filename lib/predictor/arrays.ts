@@ -1,0 +1,162 @@
+// Arrays of users -> the arrays of one native call, and back.
+import type { DType, TypedArray } from '../../bindings.js';
+import type { NamedValue } from '../graph/describe.js';
+import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
+import * as is from '../is.js';
+import type { ModelState } from '../model/state.js';
+
+export type NamedArrays = Readonly<Record<string, Float32Array | Int32Array>>;
+/** One typed array for a model with one input, or a record of names. */
+export type PredictInput = TypedArray | Readonly<Record<string, TypedArray>>;
+/** One array for a model with one output, or a record of names. */
+export type PredictOutput = Float32Array | Int32Array | NamedArrays;
+
+interface Slot {
+  readonly name: string;
+  readonly value: Value;
+  readonly dtype: DType;
+}
+
+export interface Layout {
+  readonly inputs: readonly Slot[];
+  readonly outputs: readonly Slot[];
+  /** Elements of a row of the only input and of the only output, float32 both; zeros otherwise. */
+  readonly simple: readonly [number, number];
+}
+
+export function layoutOf(state: ModelState): Layout {
+  const slot = ({ name, value }: NamedValue): Slot => ({ name, value, dtype: value.dtype });
+  const [inputs, outputs] = [state.inputs.map(slot), state.outputs.map(slot)];
+  return { inputs, outputs, simple: simpleRows(inputs, outputs) };
+}
+
+function simpleRows(inputs: readonly Slot[], outputs: readonly Slot[]): [number, number] {
+  const [x, y] = [inputs[0], outputs[0]];
+  if (
+    inputs.length !== 1 ||
+    outputs.length !== 1 ||
+    x?.dtype !== 'float32' ||
+    y?.dtype !== 'float32'
+  ) {
+    return [0, 0];
+  }
+  const [rowIn, rowOut] = [rowElements(x.value), rowElements(y.value)];
+  return rowIn === null || rowOut === null ? [0, 0] : [rowIn, rowOut];
+}
+
+export interface Call {
+  readonly rows: number;
+  readonly arrays: readonly (Float32Array | Int32Array)[];
+  readonly outputs: readonly (Float32Array | Int32Array)[];
+}
+
+/** Checks arrays of any form; results get new arrays where `out` is left out. */
+export function prepare(layout: Layout, x: unknown, out: unknown): Call {
+  const arrays: (Float32Array | Int32Array)[] = [];
+  let rows: number | undefined;
+  for (const [array, name, slot] of match(x, layout.inputs, 'x')) {
+    const typed = toInput(array, name, slot.dtype);
+    const count = rowsOf(typed, name, slot.value);
+    if (rows === undefined) rows = count;
+    if (count !== undefined && rows !== undefined && count !== rows) {
+      throw is.mismatch('ERR_SHAPE', `${rows} rows, as in the other inputs`, name, `${count} rows`);
+    }
+    rows ??= count;
+    arrays.push(typed);
+  }
+  const batch = rows ?? 1;
+  if (out === undefined)
+    return { rows: batch, arrays, outputs: layout.outputs.map((slot) => makeOutput(slot, batch)) };
+  const outputs = match(out, layout.outputs, 'out').map(([array, name, slot]) =>
+    checkOutput(array, name, slot, batch),
+  );
+  return { rows: batch, arrays, outputs };
+}
+
+/** The only output alone, or all of them by name. */
+export function result(
+  layout: Layout,
+  outputs: readonly (Float32Array | Int32Array)[],
+): PredictOutput {
+  const [first] = outputs;
+  if (outputs.length === 1 && first !== undefined) return first;
+  const named: Record<string, Float32Array | Int32Array> = {};
+  layout.outputs.forEach(({ name }, i) => {
+    const array = outputs[i];
+    if (array !== undefined) named[name] = array;
+  });
+  return named;
+}
+
+function match(given: unknown, slots: readonly Slot[], what: string): [unknown, string, Slot][] {
+  const [only] = slots;
+  const names = slots.map(({ name }) => name);
+  if (is.isRecord(given)) {
+    for (const key of Object.keys(given)) {
+      if (!names.includes(key)) {
+        const received = `\`${key}\`${is.didYouMean(key, names)}`;
+        throw is.mismatch('ERR_ARGUMENT', names.join(', '), what, received);
+      }
+    }
+    return slots.map((slot) => [given[slot.name], `${what}.${slot.name}`, slot]);
+  }
+  if (slots.length === 1 && only !== undefined) return [[given, what, only]];
+  throw is.invalid(`a record of ${names.join(', ')}`, what, given);
+}
+
+function toInput(array: unknown, name: string, dtype: DType): Float32Array | Int32Array {
+  const wanted =
+    dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
+  if (!is.isTypedArray(array)) {
+    const code = ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT';
+    throw is.mismatch(code, wanted, name, is.show(array));
+  }
+  if (dtype === 'float32') {
+    if (array instanceof Float32Array) return array;
+  } else if (!(array instanceof Float32Array || array instanceof Float64Array)) {
+    return array instanceof Int32Array ? array : Int32Array.from(array);
+  }
+  const fix = `${array.constructor.name}; ${dtype === 'float32' ? 'Float32' : 'Int32'}Array.from converts it`;
+  throw is.mismatch('ERR_DTYPE', wanted, name, fix);
+}
+
+/** Rows in the array of an input; undefined when the input has a fixed batch. */
+function rowsOf(array: TypedArray, name: string, value: Value): number | undefined {
+  const row = rowElements(value);
+  const fixed = row === null;
+  const size = row ?? elements(shapeAt(value, sampleBatches[0]));
+  const rows = array.length / size;
+  if (fixed ? rows !== 1 : !Number.isInteger(rows) || rows === 0) {
+    const what = fixed ? `${size} elements` : `a multiple of ${size} elements, one row or more,`;
+    throw is.mismatch('ERR_SHAPE', what, name, is.show(array));
+  }
+  return fixed ? undefined : rows;
+}
+
+function makeOutput({ value, dtype }: Slot, rows: number): Float32Array | Int32Array {
+  const length = elements(shapeAt(value, rows));
+  return dtype === 'float32' ? new Float32Array(length) : new Int32Array(length);
+}
+
+function checkOutput(
+  array: unknown,
+  name: string,
+  { value, dtype }: Slot,
+  rows: number,
+): Float32Array | Int32Array {
+  const length = elements(shapeAt(value, rows));
+  const fits = dtype === 'float32' ? array instanceof Float32Array : array instanceof Int32Array;
+  if (!fits || !(array instanceof Float32Array || array instanceof Int32Array)) {
+    const what = dtype === 'float32' ? 'a Float32Array' : 'an Int32Array';
+    throw is.mismatch(
+      ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT',
+      what,
+      name,
+      is.show(array),
+    );
+  }
+  if (array.length !== length) {
+    throw is.mismatch('ERR_SHAPE', `${length} elements`, name, is.show(array));
+  }
+  return array;
+}

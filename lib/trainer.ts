@@ -1,0 +1,211 @@
+import type { ProfileDescription } from '../bindings.js';
+import { TandemError } from './errors.js';
+import type { Value } from './graph/value.js';
+import * as is from './is.js';
+import { type ModelState, stateOf } from './model/state.js';
+import { Model } from './model.js';
+import { native } from './native.js';
+import { type Data, findBadRows, type Rows, readData } from './trainer/data.js';
+import { Engine, type Step } from './trainer/engine.js';
+import { Fit, type FitOptions, makeRun, planFit, type RunState, stepLogs } from './trainer/fit.js';
+import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
+import { type History, Means } from './trainer/history.js';
+import type { Targets } from './trainer/losses.js';
+import { readOptions, type TrainerOptions } from './trainer/options.js';
+import { sequence } from './trainer/random.js';
+
+/** Loss and metrics by name. */
+export interface Scores {
+  loss: number;
+  [metric: string]: number;
+}
+
+/** What one optimizer step reports; `gradNorm` is the norm of all gradients before clipping. */
+export interface StepResult extends Scores {
+  learningRate: number;
+  gradNorm: number;
+}
+
+export interface EvaluateOptions {
+  /** Rows of one run; 32 by default. */
+  batchSize?: number;
+}
+
+/**
+ * Trains a model's parameters in place, off the event loop. One of fit and step runs at a time:
+ * ERR_BUSY otherwise. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE for options that do not fit the
+ * model, ERR_DEVICE, ERR_OUT_OF_MEMORY.
+ */
+export class Trainer<T extends Targets = Value> {
+  readonly model: Model;
+  readonly #state: ModelState;
+  readonly #graph: TrainingGraph;
+  readonly #engine: Engine;
+  readonly #run: RunState = makeRun();
+  /** The call that trains just now. */
+  #training: Promise<unknown> | undefined;
+  #evaluations: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+
+  constructor(model: Model, options: TrainerOptions<T>) {
+    if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
+    this.model = model;
+    this.#state = stateOf(model);
+    const { set, settings } = readOptions(options);
+    this.#graph = makeTrainingGraph(this.#state, {
+      loss: set.loss,
+      lossWeights: set.lossWeights,
+      metrics: set.metrics,
+    });
+    const { description, feeds, results } = this.#graph;
+    const rowBytes = [...feeds.x, ...feeds.y].reduce((sum, { elements }) => sum + 4 * elements, 0);
+    const trainer = new native.Trainer(this.#state.native, description, settings.native);
+    this.#engine = new Engine(
+      trainer,
+      this.#state,
+      settings,
+      results.length,
+      Math.max(4, rowBytes),
+    );
+  }
+
+  /**
+   * Trains on `{ x, y }`: typed arrays of whole rows, or arrays or records of them for several
+   * inputs or outputs. Called again it goes on: epochs, steps and optimizer state continue. Data and
+   * options are checked before anything runs: ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT. Rejects with
+   * ERR_ABORTED, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED; the model then keeps the
+   * steps taken before.
+   */
+  async fit(data: Data, options?: FitOptions): Promise<History> {
+    this.#assertFree('fit');
+    const { feeds, results } = this.#graph;
+    const plan = planFit(data, options, feeds);
+    return await this.#exclusively(() => {
+      return new Fit(this, this.#engine, feeds, results, plan, this.#run).start();
+    });
+  }
+
+  /** One optimizer step on exactly this batch. Checks and errors are those of fit. */
+  async step(data: Data): Promise<StepResult> {
+    this.#assertFree('step');
+    const rows = readData(data, this.#graph.feeds, 'data');
+    this.#checkNumerics(rows);
+    return await this.#exclusively(async () => {
+      const steps: Step[] = [];
+      const never = () => false;
+      await this.#engine.train(rows, sequence(rows.count), rows.count, true, never, (done) => {
+        steps.push(...done);
+        return true;
+      });
+      const [step] = steps;
+      if (step === undefined) throw this.#closedError();
+      const {
+        loss = Number.NaN,
+        learningRate = Number.NaN,
+        gradNorm = Number.NaN,
+        ...metrics
+      } = stepLogs(this.#graph.results, step);
+      return { loss, learningRate, gradNorm, ...metrics };
+    });
+  }
+
+  /**
+   * Loss and metrics on `{ x, y }` in inference mode, as means over its rows. Also in callbacks of
+   * fit. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_BUSY, ERR_CLOSED.
+   */
+  async evaluate(data: Data, options?: EvaluateOptions): Promise<Scores> {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#state.training) throw this.#busyError('evaluate');
+    const set = is.options(options, 'options of evaluate', ['batchSize']);
+    const batchSize = is.integer(set.batchSize ?? 32, 'batchSize', 1, 2 ** 32 - 1);
+    const rows = readData(data, this.#graph.feeds, 'data');
+    const means = new Means(this.#graph.results);
+    const closed = () => this.#run.closed;
+    const before = this.#evaluations;
+    const evaluation = before.then(() =>
+      this.#engine.evaluate(rows, sequence(rows.count), batchSize, closed, (...batch) =>
+        means.add(...batch),
+      ),
+    );
+    this.#evaluations = evaluation.catch(() => {});
+    await evaluation;
+    if (this.#run.closed) throw this.#closedError();
+    const { loss = Number.NaN, ...metrics } = means.logs();
+    return { loss, ...metrics };
+  }
+
+  /** Ends a running fit at the next step boundary; it resolves with the history so far. */
+  stop(): void {
+    if (this.#training === undefined || this.#run.closed) return;
+    this.#run.stopped = true;
+    this.#engine.native.stop();
+  }
+
+  /** Operations, memory as allocated, and the latency of steps. Throws ERR_CLOSED. */
+  profile(): ProfileDescription {
+    if (this.#run.closed) throw this.#closedError();
+    return this.#engine.native.profile();
+  }
+
+  /**
+   * Ends what runs and frees native memory; the model and its parameters stay. Calling it again does
+   * nothing more.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#run.close();
+    this.#engine.native.stop();
+    await Promise.allSettled([this.#training, this.#evaluations]);
+    this.#engine.native.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Resolves when evaluations begun in callbacks are over. @internal */
+  async settled(): Promise<void> {
+    await this.#evaluations;
+  }
+
+  #assertFree(what: string): void {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#training !== undefined || this.#state.training) throw this.#busyError(what);
+  }
+
+  async #exclusively<R>(body: () => Promise<R>): Promise<R> {
+    this.#run.stopped = false;
+    const running = this.#evaluations.then(body);
+    this.#training = running;
+    try {
+      return await running;
+    } finally {
+      this.#training = undefined;
+    }
+  }
+
+  #checkNumerics(rows: Rows): void {
+    if (!this.#engine.settings.native.checkNumerics) return;
+    const bad = findBadRows(rows, this.#graph.feeds);
+    if (bad === undefined) return;
+    const [row] = bad.rows;
+    const { step } = this.#engine.native;
+    const received = `a NaN or an infinity in row ${row}, in step ${step}`;
+    throw is.mismatch('ERR_NUMERIC', 'finite numbers', bad.name, received);
+  }
+
+  #closedError(): TandemError {
+    return new TandemError('ERR_CLOSED', 'expected an open Trainer, received one that is closed');
+  }
+
+  #busyError(what: string): TandemError {
+    return new TandemError(
+      'ERR_BUSY',
+      `expected one call at a time for \`${what}\`, received it while the model is training; await the first`,
+    );
+  }
+}

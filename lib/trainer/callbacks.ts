@@ -1,0 +1,21 @@
+import type { Trainer } from '../trainer.js';
+
+/** Numbers of a step or an epoch by name: `loss`, `valLoss`, metrics, `learningRate`, ... */
+export type Logs = Readonly<Record<string, number>>;
+
+/** What may come back from a callback: `false` stops the training. */
+export type CallbackResult = unknown;
+
+/**
+ * Functions that fit calls and awaits. No step runs meanwhile, so that they may read, write and save
+ * the model. `false` ends the training, as `trainer.stop()` does; an error makes fit reject.
+ */
+export interface Callback {
+  onTrainBegin?(trainer: Trainer): CallbackResult;
+  onTrainEnd?(trainer: Trainer): CallbackResult;
+  /** Epochs count from 0, over all calls of fit. */
+  onEpochBegin?(epoch: number, trainer: Trainer): CallbackResult;
+  onEpochEnd?(epoch: number, logs: Logs, trainer: Trainer): CallbackResult;
+  /** Steps count from 0, over all calls of fit and step. Makes training slower: steps run singly. */
+  onBatchEnd?(step: number, logs: Logs, trainer: Trainer): CallbackResult;
+}

@@ -1,0 +1,163 @@
+// Arrays of users -> the arrays that native code gathers rows from, checked once before a run.
+import type { DType, TypedArray } from '../../bindings.js';
+import * as is from '../is.js';
+import { native } from '../native.js';
+
+/** One typed array, an array of them in order, or a record of names. */
+export type Arrays = TypedArray | readonly TypedArray[] | Readonly<Record<string, TypedArray>>;
+
+/** Rows of inputs and targets. */
+export interface Data {
+  x: Arrays;
+  /** Class numbers for crossEntropy: Int32Array or any integer typed array; else Float32Array. */
+  y: Arrays;
+}
+
+/** An input of the training graph. */
+export interface Feed {
+  readonly name: string;
+  readonly dtype: DType;
+  /** Elements of a row. */
+  readonly elements: number;
+  /** Class numbers are in [0, classes) or `ignored`. */
+  readonly classes: { readonly count: number; readonly ignored: number } | undefined;
+}
+
+export interface Feeds {
+  readonly x: readonly Feed[];
+  readonly y: readonly Feed[];
+}
+
+/** Checked arrays, those of x first. */
+export interface Rows {
+  readonly arrays: readonly (Float32Array | Int32Array)[];
+  readonly count: number;
+}
+
+export function readData(data: unknown, feeds: Feeds, name: string): Rows {
+  const pair = Array.isArray(data) && data.length === 2 ? { x: data[0], y: data[1] } : data;
+  if (!is.isRecord(pair)) throw is.invalid('{ x, y }', name, data);
+  const { x, y } = is.options<{ x?: unknown; y?: unknown }>(pair, name, ['x', 'y']);
+  const arrays: (Float32Array | Int32Array)[] = [];
+  let count: number | undefined;
+  let first = '';
+  for (const [what, given, of] of [
+    ['x', x, feeds.x],
+    ['y', y, feeds.y],
+  ] as const) {
+    for (const [array, label, feed] of match(given, of, what)) {
+      const { typed, rows } = readArray(array, label, feed);
+      if (count === undefined) {
+        count = rows;
+        first = label;
+      } else if (rows !== count) {
+        throw is.mismatch('ERR_SHAPE', `${count} rows, as in \`${first}\``, label, `${rows} rows`);
+      }
+      arrays.push(typed);
+    }
+  }
+  return { arrays, count: count ?? 0 };
+}
+
+/** The array for each feed, with the name that errors give it. */
+function match(
+  given: unknown,
+  feeds: readonly Feed[],
+  what: string,
+): (readonly [unknown, string, Feed])[] {
+  const names = feeds.map(({ name }) => name);
+  if (is.isRecord(given)) {
+    for (const key of Object.keys(given)) {
+      if (!names.includes(key)) {
+        const hint = is.didYouMean(key, names);
+        throw is.mismatch('ERR_ARGUMENT', names.join(', '), what, `\`${key}\`${hint}`);
+      }
+    }
+    return feeds.map((feed) => [given[feed.name], `${what}.${feed.name}`, feed] as const);
+  }
+  const [only] = feeds;
+  if (
+    feeds.length === 1 &&
+    only !== undefined &&
+    !(Array.isArray(given) && is.isTypedArray(given[0]))
+  ) {
+    return [[given, what, only]];
+  }
+  if (!Array.isArray(given) || given.length !== feeds.length) {
+    throw is.invalid(`${feeds.length} arrays or a record of ${names.join(', ')}`, what, given);
+  }
+  return feeds.map((feed, i) => [given[i] as unknown, `${what}[${i}]`, feed] as const);
+}
+
+function readArray(array: unknown, name: string, feed: Feed) {
+  const wanted =
+    feed.dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
+  if (!is.isTypedArray(array)) {
+    // BigInt arrays are typed arrays of a type that nothing here takes.
+    throw is.mismatch(
+      ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT',
+      wanted,
+      name,
+      is.show(array),
+    );
+  }
+  const rows = array.length / feed.elements;
+  if (array.length === 0) throw is.mismatch('ERR_SHAPE', 'one row or more', name, is.show(array));
+  if (!Number.isInteger(rows)) {
+    throw is.mismatch('ERR_SHAPE', `a multiple of ${feed.elements} elements`, name, is.show(array));
+  }
+  return { typed: convert(array, name, feed, wanted), rows };
+}
+
+function convert(
+  array: TypedArray,
+  name: string,
+  feed: Feed,
+  wanted: string,
+): Float32Array | Int32Array {
+  const isFloat = array instanceof Float32Array || array instanceof Float64Array;
+  if (feed.dtype === 'float32') {
+    if (array instanceof Float32Array) return array;
+    const fix = `${array.constructor.name}; Float32Array.from converts it`;
+    throw is.mismatch('ERR_DTYPE', wanted, name, fix);
+  }
+  if (isFloat) {
+    const fix = `${array.constructor.name}; Int32Array.from converts it`;
+    throw is.mismatch('ERR_DTYPE', wanted, name, fix);
+  }
+  const { classes } = feed;
+  const at = classes
+    ? native.findOutside(array, 0, classes.count, classes.ignored)
+    : array instanceof Uint32Array
+      ? native.findOutside(array, 0, 2 ** 31, -1)
+      : -1;
+  if (at !== -1) {
+    const most = classes ? classes.count - 1 : 2 ** 31 - 1;
+    const what = `${classes ? 'class numbers' : 'integers'} from 0 to ${most}`;
+    throw is.mismatch('ERR_ARGUMENT', what, name, `${array[at]} at position ${at}`);
+  }
+  return array instanceof Int32Array ? array : Int32Array.from(array);
+}
+
+/** The rows with a NaN or an infinity, and the name of the first feed that has one. */
+export function findBadRows(
+  { arrays }: Rows,
+  feeds: Feeds,
+): { rows: ReadonlySet<number>; name: string } | undefined {
+  const bad = new Set<number>();
+  let name = '';
+  [...feeds.x, ...feeds.y].forEach((feed, i) => {
+    const array = arrays[i];
+    if (!(array instanceof Float32Array)) return;
+    let from = 0;
+    for (;;) {
+      const at = native.findNonFinite(array.subarray(from));
+      if (at === -1) return;
+      if (name === '') name = i < feeds.x.length ? `x (${feed.name})` : `y (${feed.name})`;
+      const row = Math.floor((from + at) / feed.elements);
+      bad.add(row);
+      from = (row + 1) * feed.elements;
+    }
+  });
+  return name === '' ? undefined : { rows: bad, name };
+}

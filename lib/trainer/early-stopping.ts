@@ -1,0 +1,105 @@
+import * as is from '../is.js';
+import type { Trainer } from '../trainer.js';
+import type { Callback, Logs } from './callbacks.js';
+
+export interface EarlyStoppingOptions {
+  /** What should improve; 'valLoss' by default. */
+  monitor?: string;
+  /** Epochs without improvement after which training ends; 0 by default, which is as 1. */
+  patience?: number;
+  /** Smaller changes are no improvement; 0 by default. */
+  minDelta?: number;
+  /** 'auto' (the default): larger is better for names that end in "accuracy". */
+  mode?: 'auto' | 'min' | 'max';
+  /** Whether the model ends with the parameters of its best epoch; false by default. */
+  restoreBestWeights?: boolean;
+}
+
+/** An earlyStopping callback; it shows what it found. */
+export interface EarlyStopping extends Callback {
+  /** The best value and its epoch, -1 before the first. */
+  readonly best: number;
+  readonly bestEpoch: number;
+  /** The epoch after which it ended the training, or -1. */
+  readonly stoppedEpoch: number;
+}
+
+/**
+ * A callback that ends training when a number stops improving: Prechelt, "Early Stopping - But
+ * When?" (1998), with Keras' options. Throws ERR_ARGUMENT, in fit also for a `monitor` that training
+ * does not report.
+ */
+export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
+  const set = is.options(options, 'options of earlyStopping', [
+    'monitor',
+    'patience',
+    'minDelta',
+    'mode',
+    'restoreBestWeights',
+  ]);
+  const monitor = is.string(set.monitor ?? 'valLoss', 'monitor');
+  const patience = is.integer(set.patience ?? 0, 'patience', 0);
+  const minDelta = is.number(set.minDelta ?? 0, 'minDelta', 0);
+  const mode = is.oneOf(set.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
+  const restore = is.boolean(set.restoreBestWeights ?? false, 'restoreBestWeights');
+  const upwards = mode === 'max' || (mode === 'auto' && /accuracy$/i.test(monitor));
+  return new Stopper(monitor, patience, minDelta, upwards ? -1 : 1, restore);
+}
+
+class Stopper implements EarlyStopping {
+  best = Number.NaN;
+  bestEpoch = -1;
+  stoppedEpoch = -1;
+  #wait = 0;
+  #weights: Map<string, Float32Array> | undefined;
+
+  constructor(
+    readonly monitor: string,
+    readonly patience: number,
+    readonly minDelta: number,
+    /** 1 when smaller is better, -1 when larger is. */
+    readonly sign: 1 | -1,
+    readonly restore: boolean,
+  ) {}
+
+  onTrainBegin(): void {
+    this.best = Number.NaN;
+    this.bestEpoch = -1;
+    this.stoppedEpoch = -1;
+    this.#wait = 0;
+    this.#weights = undefined;
+  }
+
+  onEpochEnd(epoch: number, logs: Logs, trainer: Trainer): boolean {
+    const value = logs[this.monitor];
+    if (value === undefined) {
+      const known = Object.keys(logs);
+      const hint = is.didYouMean(this.monitor, known);
+      const received = `${is.show(this.monitor)}${hint}`;
+      throw is.mismatch('ERR_ARGUMENT', `one of ${known.join(', ')}`, 'monitor', received);
+    }
+    const gain = (this.best - value) * this.sign;
+    if (!Number.isNaN(value) && (this.bestEpoch === -1 || gain > this.minDelta)) {
+      this.best = value;
+      this.bestEpoch = epoch;
+      this.#wait = 0;
+      if (this.restore) {
+        this.#weights = new Map(
+          [...trainer.model.parameters].map(([name, { data }]) => [name, data.slice()]),
+        );
+      }
+      return true;
+    }
+    this.#wait++;
+    if (this.#wait < this.patience) return true;
+    this.stoppedEpoch = epoch;
+    return false;
+  }
+
+  onTrainEnd(trainer: Trainer): void {
+    for (const [name, values] of this.#weights ?? []) {
+      trainer.model.parameters.get(name)?.data.set(values);
+    }
+    this.#weights = undefined;
+  }
+}

@@ -1,0 +1,162 @@
+// Keeps the native trainer busy: chunks of steps, two in flight, so that it never waits for the
+// event loop and the event loop never waits for it.
+import type { Trainer as NativeTrainer } from '../../bindings.js';
+import * as is from '../is.js';
+import type { ModelState } from '../model/state.js';
+import type { Rows } from './data.js';
+import type { Settings } from './options.js';
+
+/** Rows of a chunk are copied when it is handed over; this bounds the copy. */
+const maxChunkBytes = 2 ** 20;
+const chunkMilliseconds = 30;
+const maxChunkSteps = 1024;
+
+export interface Step {
+  /** From 0, over the life of the trainer. */
+  readonly step: number;
+  readonly rows: number;
+  readonly learningRate: number;
+  /** The numbers of this step begin at `offset`: the graph's outputs, then the gradients' norm. */
+  readonly values: Float64Array;
+  readonly offset: number;
+}
+
+interface Flight {
+  readonly promise: Promise<Float64Array>;
+  readonly firstStep: number;
+  readonly sizes: Uint32Array;
+  readonly rates: Float64Array;
+  readonly launched: number;
+}
+
+export class Engine {
+  /** Steps per millisecond, as measured; unknown before the first chunk. */
+  #rate = 0;
+  #chunk = 1;
+
+  constructor(
+    readonly native: NativeTrainer,
+    readonly model: ModelState,
+    readonly settings: Settings,
+    /** Numbers of a step: the graph's outputs; train() adds the gradients' norm. */
+    readonly outputs: number,
+    /** Of one row, over all feeds. */
+    readonly rowBytes: number,
+  ) {}
+
+  /** The learning rate of a step. Throws what the scheduler throws, and ERR_ARGUMENT. */
+  learningRate(step: number): number {
+    const factor: unknown = this.settings.schedule(step);
+    return this.settings.optimizer.learningRate * is.number(factor, 'lrScheduler(step)', 0);
+  }
+
+  /**
+   * One optimizer step for each batch of `order`. `onChunk` gets what each chunk did; with `singly`
+   * it is awaited before the next step begins, and returns whether to go on.
+   */
+  async train(
+    { arrays }: Rows,
+    order: Uint32Array,
+    batchSize: number,
+    singly: boolean,
+    halted: () => boolean,
+    onChunk: (steps: readonly Step[]) => Promise<boolean> | boolean,
+  ): Promise<void> {
+    const most = singly ? 1 : this.#mostSteps(batchSize);
+    const depth = singly ? 1 : 2;
+    const flights: Flight[] = [];
+    let position = 0;
+    let nextStep = this.native.step;
+    let landed = performance.now();
+    try {
+      while (!halted()) {
+        while (flights.length < depth && position < order.length) {
+          const steps = Math.min(most, this.#chunk);
+          const end = Math.min(order.length, position + steps * batchSize);
+          flights.push(this.#launch(arrays, order.subarray(position, end), batchSize, nextStep));
+          nextStep += Math.ceil((end - position) / batchSize);
+          position = end;
+        }
+        const flight = flights.shift();
+        if (flight === undefined) break;
+        const values = await flight.promise;
+        const done = values.length / (this.outputs + 1);
+        const now = performance.now();
+        this.#pace(done, now - Math.max(landed, flight.launched));
+        landed = now;
+        if (singly) this.model.training = false;
+        const goOn = await onChunk(this.#steps(flight, values, done));
+        if (!goOn || done < flight.sizes.length) break;
+      }
+    } finally {
+      if (flights.length > 0) this.native.stop();
+      await Promise.allSettled(flights.map(({ promise }) => promise));
+      this.model.training = false;
+    }
+  }
+
+  /** Means over batches in inference mode, chunk by chunk. */
+  async evaluate(
+    { arrays }: Rows,
+    rows: Uint32Array,
+    batchSize: number,
+    halted: () => boolean,
+    onBatch: (values: Float64Array, offset: number, rows: number) => void,
+  ): Promise<void> {
+    const steps = this.#mostSteps(batchSize);
+    for (let position = 0; position < rows.length && !halted(); position += steps * batchSize) {
+      const chunk = rows.subarray(position, Math.min(rows.length, position + steps * batchSize));
+      const sizes = batches(chunk.length, batchSize);
+      const values = await this.native.evaluate(arrays, chunk, sizes);
+      const done = Math.min(sizes.length, values.length / this.outputs);
+      for (let i = 0; i < done; i++) onBatch(values, i * this.outputs, sizes[i] ?? 0);
+    }
+  }
+
+  #mostSteps(batchSize: number): number {
+    const steps = Math.floor(maxChunkBytes / (this.rowBytes * batchSize));
+    return Math.max(1, Math.min(maxChunkSteps, steps));
+  }
+
+  #launch(
+    arrays: readonly (Float32Array | Int32Array)[],
+    rows: Uint32Array,
+    batchSize: number,
+    firstStep: number,
+  ): Flight {
+    const sizes = batches(rows.length, batchSize);
+    const rates = new Float64Array(sizes.length);
+    for (let i = 0; i < rates.length; i++) rates[i] = this.learningRate(firstStep + i);
+    this.model.training = true;
+    const promise = this.native.train(arrays, rows, sizes, rates);
+    // Whoever awaits it sees the error; until then nobody may be there yet.
+    promise.catch(() => {});
+    return { promise, firstStep, sizes, rates, launched: performance.now() };
+  }
+
+  #steps({ firstStep, sizes, rates }: Flight, values: Float64Array, done: number): Step[] {
+    return Array.from({ length: done }, (_, i) => ({
+      step: firstStep + i,
+      rows: sizes[i] ?? 0,
+      learningRate: rates[i] ?? Number.NaN,
+      values,
+      offset: i * (this.outputs + 1),
+    }));
+  }
+
+  /** Aims at chunks of `chunkMilliseconds`, growing at most fourfold at a time. */
+  #pace(steps: number, milliseconds: number): void {
+    if (steps === 0) return;
+    const rate = steps / Math.max(milliseconds, 0.01);
+    this.#rate = this.#rate === 0 ? rate : 0.7 * this.#rate + 0.3 * rate;
+    const aim = Math.floor(this.#rate * chunkMilliseconds);
+    this.#chunk = Math.max(1, Math.min(aim, this.#chunk * 4, maxChunkSteps));
+  }
+}
+
+/** Sizes of batches of `rows` rows: the last one may be smaller. */
+export function batches(rows: number, batchSize: number): Uint32Array {
+  const sizes = new Uint32Array(Math.ceil(rows / batchSize)).fill(batchSize);
+  if (sizes.length > 0) sizes[sizes.length - 1] = rows - (sizes.length - 1) * batchSize;
+  return sizes;
+}

@@ -1,0 +1,293 @@
+// The loop over epochs.
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import type { Trainer } from '../trainer.js';
+import type { Callback, Logs } from './callbacks.js';
+import { type Data, type Feeds, findBadRows, type Rows, readData } from './data.js';
+import type { Engine, Step } from './engine.js';
+import { type History, Means, record, validationName } from './history.js';
+import { makeProgress, type Progress } from './progress.js';
+import { generator, sequence, shuffle } from './random.js';
+
+export interface FitOptions {
+  /** How often all rows are gone through; 1 by default. */
+  epochs?: number;
+  /** Rows of a step; 32 by default. The last step of an epoch takes what is left. */
+  batchSize?: number;
+  /** Rows to measure after each epoch. */
+  validationData?: Data | readonly [x: Data['x'], y: Data['y']];
+  /** Share of the rows, taken from the end before any shuffle, to measure after each epoch. */
+  validationSplit?: number;
+  /** Whether each epoch has an order of its own, which follows from the seed; true by default. */
+  shuffle?: boolean;
+  callbacks?: readonly Callback[];
+  /** 0: silent. 1 (the default): a bar on a terminal, else a line an epoch. 2: a line an epoch. */
+  verbose?: 0 | 1 | 2;
+  /** Ends training at a step boundary with ERR_ABORTED; the model keeps the steps taken. */
+  signal?: AbortSignal;
+}
+
+/** Everything about a call of fit, checked. */
+export interface FitPlan {
+  readonly rows: Rows;
+  /** Numbers of the rows to train on. */
+  readonly training: Uint32Array;
+  readonly validation: { readonly rows: Rows; readonly which: Uint32Array } | undefined;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  readonly callbacks: readonly Callback[];
+  readonly verbose: 0 | 1 | 2;
+  readonly signal: AbortSignal | undefined;
+}
+
+export function planFit(data: Data, options: FitOptions | undefined, feeds: Feeds): FitPlan {
+  const set = is.options(
+    options,
+    'options of fit',
+    [
+      'epochs',
+      'batchSize',
+      'validationData',
+      'validationSplit',
+      'shuffle',
+      'callbacks',
+      'verbose',
+      'signal',
+    ],
+    ['checkpoint', 'resumeFrom'],
+  );
+  const epochs = is.integer(set.epochs ?? 1, 'epochs', 1);
+  const batchSize = is.integer(set.batchSize ?? 32, 'batchSize', 1, 2 ** 32 - 1);
+  const rows = readData(data, feeds, 'data');
+  let training = rows.count;
+  let validation: FitPlan['validation'];
+  if (set.validationData !== undefined && set.validationSplit !== undefined) {
+    const what = 'either `validationData` or `validationSplit`';
+    throw is.mismatch('ERR_ARGUMENT', what, 'options of fit', 'both');
+  }
+  if (set.validationData !== undefined) {
+    const held = readData(set.validationData, feeds, 'validationData');
+    validation = { rows: held, which: sequence(held.count) };
+  }
+  if (set.validationSplit !== undefined) {
+    const split = is.number(set.validationSplit, 'validationSplit', 0, 1);
+    // The small number undoes the rounding of 1 - split.
+    training = Math.floor(rows.count * (1 - split) + 1e-9);
+    if (training === 0 || training === rows.count) {
+      const what = `a share that leaves rows on both sides of ${rows.count}`;
+      throw is.invalid(what, 'validationSplit', split);
+    }
+    validation = { rows, which: sequence(rows.count - training, training) };
+  }
+  return {
+    rows,
+    training: sequence(training),
+    validation,
+    epochs,
+    batchSize,
+    shuffle: is.boolean(set.shuffle ?? true, 'shuffle'),
+    callbacks: checkCallbacks(set.callbacks),
+    verbose: is.oneOf(set.verbose ?? 1, 'verbose', [0, 1, 2]),
+    signal: checkSignal(set.signal),
+  };
+}
+
+const hooks = ['onTrainBegin', 'onTrainEnd', 'onEpochBegin', 'onEpochEnd', 'onBatchEnd'] as const;
+
+function checkCallbacks(value: unknown): readonly Callback[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw is.invalid('an array of callbacks', 'callbacks', value);
+  value.forEach((item: unknown, i) => {
+    const name = `callbacks[${i}]`;
+    const of: object = typeof item === 'object' && item !== null ? item : {};
+    const found = hooks.filter((hook) => hook in of);
+    if (found.length === 0) throw is.invalid(`an object with ${hooks.join(' or ')}`, name, item);
+    for (const hook of found) {
+      const method: unknown = Reflect.get(of, hook);
+      if (method !== undefined && typeof method !== 'function') {
+        throw is.invalid('a function', `${name}.${hook}`, method);
+      }
+    }
+  });
+  return value as Callback[];
+}
+
+export function checkSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw is.invalid('an AbortSignal', 'signal', value);
+}
+
+export function aborted(signal: AbortSignal): TandemError {
+  const cause: unknown = signal.reason;
+  return new TandemError('ERR_ABORTED', 'expected to finish, received an abort by `signal`', {
+    cause,
+  });
+}
+
+/** What ends a run early. */
+export interface RunState {
+  stopped: boolean;
+  readonly closed: boolean;
+  /** Resolves once closed. */
+  readonly whenClosed: Promise<void>;
+  close(): void;
+  /** The next epoch's number. */
+  epoch: number;
+}
+
+export function makeRun(): RunState {
+  let closed = false;
+  let resolve = () => {};
+  const whenClosed = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return {
+    stopped: false,
+    get closed() {
+      return closed;
+    },
+    whenClosed,
+    close() {
+      closed = true;
+      resolve();
+    },
+    epoch: 0,
+  };
+}
+
+export class Fit {
+  readonly #history: History = { epochs: [], loss: [], learningRate: [] };
+
+  constructor(
+    readonly trainer: Trainer,
+    readonly engine: Engine,
+    readonly feeds: Feeds,
+    readonly results: readonly string[],
+    readonly plan: FitPlan,
+    readonly run: RunState,
+  ) {}
+
+  async start(): Promise<History> {
+    const { plan, run, trainer } = this;
+    const stop = () => this.engine.native.stop();
+    plan.signal?.addEventListener('abort', stop);
+    const progress = await makeProgress(plan.verbose, run.epoch + plan.epochs);
+    try {
+      this.#throwIfEnded();
+      this.#checkNumerics();
+      await this.#call((callback) => callback.onTrainBegin?.(trainer));
+      for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
+      await this.#call((callback) => callback.onTrainEnd?.(trainer));
+      return this.#history;
+    } finally {
+      plan.signal?.removeEventListener('abort', stop);
+      progress.end();
+    }
+  }
+
+  async #epoch(progress: Progress): Promise<void> {
+    const { plan, run, engine, trainer } = this;
+    const epoch = run.epoch;
+    const order = this.#order(epoch);
+    await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
+    progress.epochBegin(epoch, Math.ceil(order.length / plan.batchSize));
+    const means = new Means(this.results);
+    const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
+    let learningRate = Number.NaN;
+    await engine.train(plan.rows, order, plan.batchSize, singly, this.#halted, async (steps) => {
+      for (const step of steps) {
+        means.add(step.values, step.offset, step.rows);
+        learningRate = step.learningRate;
+      }
+      progress.step(steps.length, steps.at(-1)?.values.at(-1 - this.results.length) ?? Number.NaN);
+      if (!singly) return true;
+      for (const step of steps) {
+        const logs = stepLogs(this.results, step);
+        await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, trainer));
+      }
+      return !run.stopped;
+    });
+    this.#throwIfEnded();
+    // Stopped before the epoch's first step: there is nothing to report.
+    if (means.rows === 0) return;
+    run.epoch++;
+    const logs: Logs = { ...means.logs(), ...(await this.#validate()), learningRate };
+    record(this.#history, epoch, logs);
+    progress.epochEnd(epoch, logs);
+    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, trainer));
+  }
+
+  async #validate(): Promise<Logs> {
+    const { validation, batchSize } = this.plan;
+    if (validation === undefined) return {};
+    const means = new Means(this.results);
+    const ended = () => this.run.closed || this.plan.signal?.aborted === true;
+    await this.engine.evaluate(validation.rows, validation.which, batchSize, ended, (...batch) =>
+      means.add(...batch),
+    );
+    this.#throwIfEnded();
+    return means.logs(validationName);
+  }
+
+  /** The rows in the order of this epoch: the same whenever seed and epoch are. */
+  #order(epoch: number): Uint32Array {
+    const { plan, engine } = this;
+    if (!plan.shuffle) return plan.training;
+    const order = plan.training.slice();
+    shuffle(order, generator(engine.settings.native.seed, epoch));
+    return order;
+  }
+
+  readonly #halted = (): boolean =>
+    this.run.stopped || this.run.closed || this.plan.signal?.aborted === true;
+
+  #throwIfEnded(): void {
+    if (this.run.closed) {
+      throw new TandemError(
+        'ERR_CLOSED',
+        'expected an open Trainer, received one closed during fit',
+      );
+    }
+    if (this.plan.signal?.aborted) throw aborted(this.plan.signal);
+  }
+
+  async #call(hook: (callback: Callback) => unknown): Promise<void> {
+    for (const callback of this.plan.callbacks) {
+      // A callback that closes the trainer and awaits that must not wait for itself.
+      const result = await Promise.race([hook(callback), this.run.whenClosed]);
+      if (result === false) this.run.stopped = true;
+    }
+    await this.trainer.settled();
+    this.#throwIfEnded();
+  }
+
+  /** With checkNumerics: the first step that would meet a NaN, before any step runs. */
+  #checkNumerics(): void {
+    const { plan, engine, run } = this;
+    if (!engine.settings.native.checkNumerics) return;
+    const bad = findBadRows(plan.rows, this.feeds);
+    const position =
+      bad === undefined ? -1 : this.#order(run.epoch).findIndex((row) => bad.rows.has(row));
+    if (bad === undefined || position === -1) return;
+    const step = engine.native.step + Math.floor(position / plan.batchSize);
+    const row = this.#order(run.epoch)[position];
+    throw is.mismatch(
+      'ERR_NUMERIC',
+      'finite numbers',
+      bad.name,
+      `a NaN or an infinity in row ${row}, which step ${step} would meet`,
+    );
+  }
+}
+
+/** What a step reports. */
+export function stepLogs(results: readonly string[], step: Step): Record<string, number> {
+  const logs: Record<string, number> = {};
+  results.forEach((name, i) => {
+    logs[name] = step.values[step.offset + i] ?? Number.NaN;
+  });
+  logs.learningRate = step.learningRate;
+  logs.gradNorm = step.values[step.offset + results.length] ?? Number.NaN;
+  return logs;
+}

@@ -1,0 +1,256 @@
+// Names and functions of losses and metrics -> values.
+import { TandemError } from '../errors.js';
+import { apply } from '../graph/apply.js';
+import type { NamedValue } from '../graph/describe.js';
+import { inputLike } from '../graph/leaves.js';
+import { definition, showShape, Value } from '../graph/value.js';
+import * as is from '../is.js';
+import type { Form } from '../model/state.js';
+import { add, mul } from '../ops/elementwise.js';
+import { bceWithLogits, crossEntropy, huber, l1, mse } from '../ops/losses.js';
+
+export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits';
+export type MetricName = 'accuracy' | 'mae';
+
+/** Outputs (and targets) as functions get them: in the form in which the model has its outputs. */
+export type Targets = Value | readonly Value[] | Readonly<Record<string, Value>>;
+/** A scalar from output and target. */
+export type LossFunction<T extends Targets = Value> = (output: T, target: T) => Value;
+
+type One = LossName | LossFunction;
+export type Loss<T extends Targets = Value> =
+  | LossName
+  | LossFunction<T>
+  | readonly One[]
+  | Readonly<Record<string, One>>;
+export type Metrics<T extends Targets = Value> =
+  | readonly MetricName[]
+  | Readonly<Record<string, MetricName | LossFunction<T>>>;
+
+const losses = { crossEntropy, mse, l1, huber, bceWithLogits };
+const lossNames = Object.keys(losses) as LossName[];
+
+type AnyFunction = (output: Targets, target: Targets) => Value;
+
+/** The scalars that a step computes, and the inputs that take the targets. */
+export interface Objective {
+  readonly targets: readonly NamedValue[];
+  /** The loss first. */
+  readonly results: readonly NamedValue[];
+}
+
+interface Output extends NamedValue {
+  readonly loss: unknown;
+}
+
+/** Throws ERR_ARGUMENT, ERR_SHAPE and ERR_DTYPE for a loss or a metric that does not fit the model. */
+export function makeObjective(
+  outputs: readonly NamedValue[],
+  form: Form,
+  options: { loss: unknown; lossWeights?: unknown; metrics?: unknown },
+): Objective {
+  const { loss } = options;
+  const several = outputs.length > 1;
+  if (typeof loss === 'function' && (several || form !== 'single')) {
+    if (options.lossWeights !== undefined) {
+      throw is.invalid(
+        'no weights beside one function of all outputs',
+        'lossWeights',
+        options.lossWeights,
+      );
+    }
+    return withTargets(outputs, 'loss', (targets) => {
+      const total = callLoss(loss as AnyFunction, outputs, targets, form, 'loss');
+      return [{ name: 'loss', value: total }, ...metrics(options.metrics, outputs, targets, form)];
+    });
+  }
+  const assigned = assign(loss, outputs);
+  const weights = readWeights(options.lossWeights, outputs);
+  const targets: NamedValue[] = [];
+  const parts: NamedValue[] = [];
+  assigned.forEach((output, i) => {
+    const name = several ? `loss.${output.name}` : 'loss';
+    if (typeof output.loss === 'function') {
+      const made = withTargets([output], name, (own) => [
+        { name, value: callLoss(output.loss as AnyFunction, [output], own, 'single', name) },
+      ]);
+      targets.push(...made.targets);
+      parts.push(...made.results);
+    } else {
+      const kind = is.oneOf(output.loss, name, lossNames);
+      const target = makeTarget(output, kind === 'crossEntropy');
+      targets.push({ name: output.name, value: target });
+      parts.push({ name, value: inside(name, () => losses[kind](output.value, target)) });
+    }
+    const weight = weights[i] ?? 1;
+    const part = parts[i];
+    if (weight !== 1 && part !== undefined) parts[i] = { name, value: mul(part.value, weight) };
+  });
+  const [first, ...rest] = parts;
+  if (first === undefined) throw is.invalid('a loss', 'loss', loss);
+  const total = rest.reduce((sum, { value }) => add(sum, value), first.value);
+  const shown = parts.map(({ name, value }) => ({ name: `${name.slice(5)}Loss`, value }));
+  const results = [{ name: 'loss', value: total }, ...(several ? shown : [])];
+  return {
+    targets,
+    results: distinct([...results, ...metrics(options.metrics, outputs, targets, form)]),
+  };
+}
+
+/** One loss an output, from a name, an array or a record. */
+function assign(loss: unknown, outputs: readonly NamedValue[]): Output[] {
+  if (Array.isArray(loss)) {
+    if (loss.length !== outputs.length) {
+      throw is.invalid(`one loss for each of ${outputs.length} outputs`, 'loss', loss);
+    }
+    return outputs.map((output, i) => ({ ...output, loss: loss[i] as unknown }));
+  }
+  if (is.isRecord(loss)) {
+    checkKeys(loss, outputs, 'loss');
+    return outputs.map((output) => ({ ...output, loss: loss[output.name] }));
+  }
+  if (typeof loss !== 'function') is.oneOf(loss, 'loss', lossNames);
+  return outputs.map((output) => ({ ...output, loss }));
+}
+
+function checkKeys(given: object, outputs: readonly NamedValue[], name: string): void {
+  const names = outputs.map((output) => output.name);
+  for (const key of Object.keys(given)) {
+    if (!names.includes(key)) {
+      const hint = is.didYouMean(key, names);
+      throw is.mismatch('ERR_ARGUMENT', `outputs (${names.join(', ')})`, name, `\`${key}\`${hint}`);
+    }
+  }
+}
+
+function readWeights(weights: unknown, outputs: readonly NamedValue[]): number[] {
+  if (weights === undefined) return [];
+  if (!is.isRecord(weights)) throw is.invalid('a record of numbers', 'lossWeights', weights);
+  checkKeys(weights, outputs, 'lossWeights');
+  return outputs.map(({ name }) => is.number(weights[name] ?? 1, `lossWeights.${name}`));
+}
+
+/** The input for an output's target: class numbers, or values of the output's shape. */
+function makeTarget({ name, value }: NamedValue, classes: boolean): Value {
+  const { samples } = definition(value);
+  if (classes && value.shape.length < 2) {
+    throw new TandemError(
+      'ERR_SHAPE',
+      `expected logits [batch, ..., classes] for \`crossEntropy\`, received ${showShape(value.shape)}`,
+    );
+  }
+  return classes
+    ? inputLike(samples, 1, 'int32', `${name}.target`)
+    : inputLike(samples, 0, 'float32', `${name}.target`);
+}
+
+/**
+ * What a function of a user wants as targets is found by trying: values of the outputs' shapes, else
+ * class numbers, else a mixture.
+ */
+function withTargets(
+  outputs: readonly NamedValue[],
+  name: string,
+  build: (targets: readonly NamedValue[]) => NamedValue[],
+): Objective {
+  const able = outputs.map(({ value }) => value.shape.length > 1);
+  const all = 2 ** Math.min(outputs.length, 6) - 1;
+  const tries = [0, all, ...Array.from({ length: Math.max(0, all - 1) }, (_, i) => i + 1)];
+  let first: TandemError | undefined;
+  for (const bits of tries) {
+    if (outputs.some((_, i) => (bits >> i) & 1 && !able[i])) continue;
+    const targets = outputs.map((output, i) => ({
+      name: output.name,
+      value: makeTarget(output, ((bits >> i) & 1) === 1),
+    }));
+    try {
+      return { targets, results: distinct(inside(name, () => build(targets))) };
+    } catch (error) {
+      const unfit =
+        error instanceof TandemError && (error.code === 'ERR_SHAPE' || error.code === 'ERR_DTYPE');
+      if (!unfit) throw error;
+      first ??= error;
+    }
+  }
+  throw first ?? is.invalid('a loss', name, undefined);
+}
+
+function inForm(values: readonly NamedValue[], form: Form): Targets {
+  if (form === 'array') return values.map(({ value }) => value);
+  if (form === 'record') return Object.fromEntries(values.map(({ name, value }) => [name, value]));
+  const [only] = values;
+  if (only === undefined) throw new TypeError('a model without outputs');
+  return only.value;
+}
+
+function callLoss(
+  loss: AnyFunction,
+  outputs: readonly NamedValue[],
+  targets: readonly NamedValue[],
+  form: Form,
+  name: string,
+): Value {
+  const value: unknown = loss(inForm(outputs, form), inForm(targets, form));
+  if (!(value instanceof Value))
+    throw is.mismatch('ERR_ARGUMENT', 'a function that returns a Value', name, is.show(value));
+  if (value.shape.length > 0 || value.dtype !== 'float32') {
+    throw is.mismatch('ERR_SHAPE', 'a float32 scalar', name, `${value}; sum or mean reduces it`);
+  }
+  return value;
+}
+
+function metrics(
+  given: unknown,
+  outputs: readonly NamedValue[],
+  targets: readonly NamedValue[],
+  form: Form,
+): NamedValue[] {
+  if (given === undefined) return [];
+  const entries: [string, unknown][] = Array.isArray(given)
+    ? given.map((item: unknown) => [is.oneOf(item, 'metrics', ['accuracy', 'mae']), item])
+    : is.isRecord(given)
+      ? Object.entries(given)
+      : [];
+  if (entries.length === 0 && !Array.isArray(given) && !is.isRecord(given)) {
+    throw is.invalid('an array of names or a record', 'metrics', given);
+  }
+  return entries.flatMap(([name, item]) => {
+    const where = `metrics.${name}`;
+    if (typeof item === 'function') {
+      const value = inside(where, () =>
+        callLoss(item as AnyFunction, outputs, targets, form, where),
+      );
+      return [{ name, value }];
+    }
+    const kind = is.oneOf(item, where, ['accuracy', 'mae']);
+    return outputs.map((output, i): NamedValue => {
+      const target = targets[i]?.value ?? output.value;
+      const value = inside(where, () =>
+        kind === 'mae' ? l1(output.value, target) : apply('accuracy', [output.value, target]),
+      );
+      const capital = name.charAt(0).toUpperCase() + name.slice(1);
+      return { name: outputs.length > 1 ? `${output.name}${capital}` : name, value };
+    });
+  });
+}
+
+/** Says which option an error of an op comes from. */
+function inside<T>(name: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof TandemError) || error.message.startsWith('in `')) throw error;
+    throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
+  }
+}
+
+const reserved = ['learningRate', 'gradNorm', 'epochs', 'steps'];
+
+function distinct(results: NamedValue[]): NamedValue[] {
+  const seen = new Set<string>(reserved);
+  for (const { name } of results) {
+    if (seen.has(name)) throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
+    seen.add(name);
+  }
+  return results;
+}

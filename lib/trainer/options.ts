@@ -1,0 +1,121 @@
+import type { TrainerDescription } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import type { Value } from '../graph/value.js';
+import * as is from '../is.js';
+import { adam, type Optimizer } from '../optimizers.js';
+import type { LearningRateScheduler } from '../schedulers.js';
+import type { Loss, Metrics, Targets } from './losses.js';
+
+export interface TrainerOptions<T extends Targets = Value> {
+  /**
+   * By name, or a function of output and target that gives a scalar. A model with several outputs
+   * takes an array or a record with one for each, whose sum is minimised, or one function of all.
+   */
+  loss: Loss<T>;
+  /** Factors of the losses of several outputs, by name; 1 by default. */
+  lossWeights?: Readonly<Record<string, number>>;
+  /** adam() by default. */
+  optimizer?: Optimizer;
+  /** 'accuracy', 'mae', or functions of output and target that give a scalar. */
+  metrics?: Metrics<T>;
+  /** 'float32', the only one for now. */
+  precision?: 'float32';
+  /** 'auto' by default. */
+  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  /** Gradients are scaled down to this norm over all of them when theirs is larger. */
+  maxGradNorm?: number;
+  /** A factor on the learning rate for each step; constant 1 by default. */
+  lrScheduler?: LearningRateScheduler;
+  /** Of shuffles and dropout, an integer of 0 or more; 0 by default. */
+  seed?: number;
+  /** Threads to compute with; as many as there are processors by default. Results are the same. */
+  threads?: number;
+  /**
+   * Throw ERR_NUMERIC, with the step, instead of taking a step whose input, loss or gradient is not
+   * finite. False by default.
+   */
+  checkNumerics?: boolean;
+  /** Results on a CPU are deterministic either way. */
+  deterministic?: boolean;
+}
+
+/** The checked options that the loop needs. */
+export interface Settings {
+  readonly optimizer: Optimizer;
+  readonly schedule: LearningRateScheduler;
+  readonly native: TrainerDescription;
+}
+
+const known = [
+  'loss',
+  'lossWeights',
+  'optimizer',
+  'metrics',
+  'precision',
+  'device',
+  'maxGradNorm',
+  'lrScheduler',
+  'seed',
+  'threads',
+  'checkNumerics',
+  'deterministic',
+] as const;
+
+export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
+  const set = is.options(options, 'options of Trainer', known, [
+    'gradientAccumulationSteps',
+    'gradientCheckpointing',
+  ]);
+  if (set.precision !== undefined) checkPrecision(set.precision, ['bf16-mixed', 'fp16-mixed']);
+  checkDevice(set.device);
+  if (set.deterministic !== undefined) is.boolean(set.deterministic, 'deterministic');
+  const optimizer = checkOptimizer(set.optimizer ?? adam());
+  const { lrScheduler } = set;
+  if (lrScheduler !== undefined && typeof lrScheduler !== 'function') {
+    throw is.invalid('a function of the step, such as cosine({...})', 'lrScheduler', lrScheduler);
+  }
+  const settings: Settings = {
+    optimizer,
+    schedule: lrScheduler ?? (() => 1),
+    native: {
+      optimizer: { op: optimizer.op, attributes: optimizer.attributes },
+      maxGradNorm: set.maxGradNorm === undefined ? 0 : is.positive(set.maxGradNorm, 'maxGradNorm'),
+      checkNumerics: is.boolean(set.checkNumerics ?? false, 'checkNumerics'),
+      seed: is.integer(set.seed ?? 0, 'seed', 0),
+      threads: checkThreads(set.threads),
+    },
+  };
+  return { set, settings };
+}
+
+function checkOptimizer(value: unknown): Optimizer {
+  if (typeof value === 'object' && value !== null && 'op' in value && 'attributes' in value) {
+    return value as Optimizer;
+  }
+  throw is.invalid('an optimizer, such as adamw({...})', 'optimizer', value);
+}
+
+/** 0 for as many as the pool has. */
+export function checkThreads(value: unknown): number {
+  return value === undefined ? 0 : is.integer(value, 'threads', 1, 1024);
+}
+
+/** Only float32 for now: what else the contract names gets an error that says so. */
+export function checkPrecision(value: unknown, later: readonly string[]): void {
+  if (value === 'float32') return;
+  const received = is.show(value);
+  const why = later.some((name) => name === value) ? ', which is not available for now' : '';
+  throw is.mismatch('ERR_ARGUMENT', '"float32"', 'precision', `${received}${why}`);
+}
+
+/** Throws ERR_DEVICE for devices that this build lacks. */
+export function checkDevice(value: unknown): void {
+  if (value === undefined || value === 'auto' || value === 'cpu') return;
+  if (typeof value === 'string' && /^cuda(:\d+)?$/.test(value)) {
+    throw new TandemError(
+      'ERR_DEVICE',
+      `expected "auto" or "cpu" for \`device\`, received ${is.show(value)}: this build has no CUDA backend`,
+    );
+  }
+  throw is.invalid('"auto", "cpu", "cuda" or "cuda:N"', 'device', value);
+}
