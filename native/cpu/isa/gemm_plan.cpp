@@ -130,7 +130,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     choose_grid(p, wanted);
   }
   p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
-  const int64_t block_columns = at_most(ceil_div(p.col_panels, p.col_blocks) * NR, ceil_div(d.n, W) * W);
+  const int64_t block_columns =
+      at_most(ceil_div(p.col_panels, p.col_blocks) * NR, ceil_div(d.n, W) * W);
   p.scratch_bytes = (p.pack_a ? p.kc * A_PANEL * 4 : 0) +
                     (p.source == GEMM_B_LOCAL ? d.k * block_columns * 4 : 0);
 
