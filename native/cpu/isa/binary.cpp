@@ -36,6 +36,7 @@ TANDEM_INLINE void row(const float* pa, const float* pb, float* out, int64_t n, 
 
 constexpr int64_t kShortRow = 64;
 constexpr int64_t kChunk = 1024;
+constexpr int64_t kScratch = kChunk + kWidth;  ///< whole vectors are written; the next row overwrites the rest
 
 struct Params {
   RowBinary row;
@@ -97,7 +98,7 @@ void row_tile(const void* params, void* const* operands, int64_t tile, const Til
 void expand_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
   const Params& p = *static_cast<const Params*>(params);
   const float* source[2] = {static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1])};
-  float* copy[2] = {static_cast<float*>(context.scratch), static_cast<float*>(context.scratch) + kChunk};
+  float* copy[2] = {static_cast<float*>(context.scratch), static_cast<float*>(context.scratch) + kScratch};
   float* out = static_cast<float*>(operands[2]);
   const int inner = p.rank - 1;
   const int64_t end = least(p.n, (tile + 1) * kMapTile);
@@ -109,8 +110,12 @@ void expand_tile(const void* params, void* const* operands, int64_t tile, const 
       for (int k = 0; k < 2; ++k) {
         if ((p.expand >> k & 1) == 0) continue;
         const float* from = source[k] + cursor.offset[k];
-        const int64_t stride = p.strides[k][inner];
-        for (int64_t j = 0; j < count; ++j) copy[k][i + j] = from[j * stride];
+        if (p.strides[k][inner] == 0) {
+          const Vec repeated = set1(*from);
+          for (int64_t j = 0; j < count; j += kWidth) store(copy[k] + i + j, repeated);
+        } else {
+          for (int64_t j = 0; j < count; j += kWidth) store(copy[k] + i + j, load_partial(from + j, count - j));
+        }
       }
       advance(p, cursor, count);
       i += count;
@@ -165,8 +170,8 @@ void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) 
     for (int k = 0; k < 2; ++k) {
       if (node.inputs[k]->numel != params.n) params.expand |= 1 << k;
     }
-    emit.scratch(2 * kChunk * static_cast<int64_t>(sizeof(float)));
-    work += static_cast<double>(params.n) * (0.3 + 3.0 / static_cast<double>(inner));
+    emit.scratch(2 * kScratch * static_cast<int64_t>(sizeof(float)));
+    work += static_cast<double>(params.n) * (0.3 + 5.0 / static_cast<double>(inner));
   } else {
     work += static_cast<double>(params.n / inner) * 3;
   }

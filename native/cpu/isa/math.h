@@ -23,12 +23,23 @@ inline constexpr float kLn2Low = -0x1.05c610p-29F;
 
 TANDEM_INLINE Vec quiet_nan() { return set1(__builtin_nanf("")); }
 
-/// x * 2^n for integral n in [-252, 252], rounded once.
-TANDEM_INLINE Vec scale_by_power_of_two(Vec x, Vec n) {
+/// A whole number in [-252, 252], as a float and, in the low bits, as an integer.
+struct Whole {
+  Vec n;
+  IVec i;
+};
+/// The whole number nearest to x / ln 2: adding 1.5 * 2^23 leaves it in the low bits.
+TANDEM_INLINE Whole halvings(Vec x) {
+  const Vec shifted = fma(x, c(kLog2e), c(0x1.8p23F));
+  return {shifted - c(0x1.8p23F), bits(shifted)};
+}
+
+/// x * 2^n, rounded once.
+TANDEM_INLINE Vec scale_by_power_of_two(Vec x, Whole n) {
 #if defined(TANDEM_ISA_AVX512)
-  return {_mm512_scalef_ps(x.v, n.v)};
+  return {_mm512_scalef_ps(x.v, n.n.v)};
 #else
-  const IVec whole = to_int(n);
+  const IVec whole = n.i - iset1(0x4b400000);
   const IVec half = shr_signed<1>(whole);
   return (x * from_bits(shl<23>(half + iset1(127)))) * from_bits(shl<23>(whole - half + iset1(127)));
 #endif
@@ -36,9 +47,9 @@ TANDEM_INLINE Vec scale_by_power_of_two(Vec x, Vec n) {
 
 /// exp(x + tail) for x in [-110, 90], |tail| << |x|.
 TANDEM_INLINE Vec exp_in_range(Vec x, Vec tail) {
-  const Vec n = round_(x * c(kLog2e));
-  Vec r = fused(n, c(-kLn2High), x);
-  r = fused(n, c(-kLn2Low), r) + tail;
+  const Whole n = halvings(x);
+  Vec r = fused(n.n, c(-kLn2High), x);
+  r = fused(n.n, c(-kLn2Low), r) + tail;
   Vec q = c(0x1.6ac74ap-10F);
   q = fma(q, r, c(0x1.123de0p-7F));
   q = fma(q, r, c(0x1.555858p-5F));
@@ -53,7 +64,8 @@ TANDEM_INLINE Vec exp_(Vec x) { return exp_in_range(lesser_of(c(89), greater_of(
 
 TANDEM_INLINE Vec expm1_(Vec x) {
   const Vec in = lesser_of(c(89), greater_of(c(-30), x));
-  const Vec n = round_(in * c(kLog2e));
+  const Whole whole = halvings(in);
+  const Vec n = whole.n;
   Vec r = fused(n, c(-kLn2High), in);
   r = fused(n, c(-kLn2Low), r);
   Vec q = c(0x1.9c5076p-13F);
@@ -65,7 +77,7 @@ TANDEM_INLINE Vec expm1_(Vec x) {
   // 2^n expm1(r) + (2^n - 1), halved so that 2^128 fits; for n = 1 the sum would lose a bit.
   const Mask one = n == c(1);
   const Vec v = fused(q, r * r, select(one, r + c(0.5F), r));
-  const Vec power = scale_by_power_of_two(c(0.5F), n);
+  const Vec power = scale_by_power_of_two(c(0.5F), whole);
   const Vec high = power - c(0.5F);
   const Vec low = (power - high) - c(0.5F);
   const Vec sum = fused(v, power, low) + high;

@@ -62,7 +62,7 @@ TANDEM_INLINE Vec round_(Vec x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_T
 
 TANDEM_INLINE IVec bits(Vec x) { return {_mm512_castps_si512(x.v)}; }
 TANDEM_INLINE Vec from_bits(IVec x) { return {_mm512_castsi512_ps(x.v)}; }
-/// To the nearest integer; the smallest one if it does not fit.
+/// To the nearest integer; any one if it does not fit.
 TANDEM_INLINE IVec to_int(Vec x) { return {_mm512_cvtps_epi32(x.v)}; }
 TANDEM_INLINE Vec to_float(IVec x) { return {_mm512_cvtepi32_ps(x.v)}; }
 TANDEM_INLINE IVec iset1(int32_t x) { return {_mm512_set1_epi32(x)}; }
@@ -179,7 +179,7 @@ TANDEM_INLINE Vec round_(Vec x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEA
 
 TANDEM_INLINE IVec bits(Vec x) { return {_mm256_castps_si256(x.v)}; }
 TANDEM_INLINE Vec from_bits(IVec x) { return {_mm256_castsi256_ps(x.v)}; }
-/// To the nearest integer; the smallest one if it does not fit.
+/// To the nearest integer; any one if it does not fit.
 TANDEM_INLINE IVec to_int(Vec x) { return {_mm256_cvtps_epi32(x.v)}; }
 TANDEM_INLINE Vec to_float(IVec x) { return {_mm256_cvtepi32_ps(x.v)}; }
 TANDEM_INLINE IVec iset1(int32_t x) { return {_mm256_set1_epi32(x)}; }
@@ -266,16 +266,18 @@ struct Vec {
 struct IVec {
   int32_t v;
 };
+// All bits or none, and selection by bits: straight-line code, which compilers vectorise and share.
 struct Mask {
-  bool m;
+  int32_t m;
 };
+TANDEM_INLINE Mask mask_of(bool condition) { return {condition ? -1 : 0}; }
 
 TANDEM_INLINE Vec set1(float x) { return {x}; }
 TANDEM_INLINE Vec zero() { return {0.0F}; }
 TANDEM_INLINE Vec load(const float* p) { return {*p}; }
 TANDEM_INLINE void store(float* p, Vec x) { *p = x.v; }
 /// The first `n` lanes, 0 <= n; all from kWidth on.
-TANDEM_INLINE Mask first(int64_t n) { return {n > 0}; }
+TANDEM_INLINE Mask first(int64_t n) { return mask_of(n > 0); }
 TANDEM_INLINE Vec load_partial(const float* p, int64_t n) { return {n > 0 ? *p : 0.0F}; }
 TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) {
   if (n > 0) *p = x.v;
@@ -292,13 +294,6 @@ TANDEM_INLINE Vec fused(Vec a, Vec b, Vec c) {
   return {static_cast<float>(static_cast<double>(a.v) * static_cast<double>(b.v) + static_cast<double>(c.v))};
 }
 TANDEM_INLINE Vec sqrt_(Vec x) { return {__builtin_sqrtf(x.v)}; }
-/// To the nearest integer, halves to even.
-TANDEM_INLINE Vec round_(Vec x) {
-  const float magic = __builtin_copysignf(8388608.0F, x.v);  // 2^23: no bits are left for a fraction
-  const float rounded = __builtin_copysignf((x.v + magic) - magic, x.v);
-  return {__builtin_fabsf(x.v) < 8388608.0F ? rounded : x.v};
-}
-
 TANDEM_INLINE IVec bits(Vec x) {
   int32_t i;
   __builtin_memcpy(&i, &x.v, 4);
@@ -308,11 +303,6 @@ TANDEM_INLINE Vec from_bits(IVec x) {
   float f;
   __builtin_memcpy(&f, &x.v, 4);
   return {f};
-}
-/// To the nearest integer; the smallest one if it does not fit.
-TANDEM_INLINE IVec to_int(Vec x) {
-  const float r = round_(x).v;
-  return {r >= -2147483648.0F && r < 2147483648.0F ? static_cast<int32_t>(r) : INT32_MIN};
 }
 TANDEM_INLINE Vec to_float(IVec x) { return {static_cast<float>(x.v)}; }
 TANDEM_INLINE IVec iset1(int32_t x) { return {x}; }
@@ -343,25 +333,38 @@ TANDEM_INLINE IVec shr_unsigned(IVec x) {
 }
 
 // False where an operand is NaN, except !=.
-TANDEM_INLINE Mask operator>(Vec a, Vec b) { return {a.v > b.v}; }
-TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return {a.v >= b.v}; }
-TANDEM_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
-TANDEM_INLINE Mask operator!=(Vec a, Vec b) { return {a.v != b.v}; }
-TANDEM_INLINE Mask operator>(IVec a, IVec b) { return {a.v > b.v}; }
-TANDEM_INLINE Mask operator==(IVec a, IVec b) { return {a.v == b.v}; }
-TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {a.m && b.m}; }
-TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {a.m || b.m}; }
-TANDEM_INLINE Mask operator!(Mask a) { return {!a.m}; }
-TANDEM_INLINE bool any(Mask m) { return m.m; }
-TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return m.m ? yes : no; }
-TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return m.m ? yes : no; }
+TANDEM_INLINE Mask operator>(Vec a, Vec b) { return mask_of(a.v > b.v); }
+TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return mask_of(a.v >= b.v); }
+TANDEM_INLINE Mask operator==(Vec a, Vec b) { return mask_of(a.v == b.v); }
+TANDEM_INLINE Mask operator!=(Vec a, Vec b) { return mask_of(a.v != b.v); }
+TANDEM_INLINE Mask operator>(IVec a, IVec b) { return mask_of(a.v > b.v); }
+TANDEM_INLINE Mask operator==(IVec a, IVec b) { return mask_of(a.v == b.v); }
+TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {a.m & b.m}; }
+TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {a.m | b.m}; }
+TANDEM_INLINE Mask operator!(Mask a) { return {~a.m}; }
+TANDEM_INLINE bool any(Mask m) { return m.m != 0; }
+TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return {(yes.v & m.m) | (no.v & ~m.m)}; }
+TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return from_bits(select(m, bits(yes), bits(no))); }
 
 // NaN in either operand gives NaN.
-TANDEM_INLINE Vec max_(Vec a, Vec b) { return a.v > b.v || a.v != a.v ? a : b; }
-TANDEM_INLINE Vec min_(Vec a, Vec b) { return a.v < b.v || a.v != a.v ? a : b; }
+TANDEM_INLINE Vec max_(Vec a, Vec b) { return select((a > b) | (a != a), a, b); }
+TANDEM_INLINE Vec min_(Vec a, Vec b) { return select((b > a) | (a != a), a, b); }
 // One instruction: `b` where either operand is NaN.
-TANDEM_INLINE Vec greater_of(Vec a, Vec b) { return a.v > b.v ? a : b; }
-TANDEM_INLINE Vec lesser_of(Vec a, Vec b) { return a.v < b.v ? a : b; }
+TANDEM_INLINE Vec greater_of(Vec a, Vec b) { return select(a > b, a, b); }
+TANDEM_INLINE Vec lesser_of(Vec a, Vec b) { return select(b > a, a, b); }
+
+/// To the nearest integer, halves to even.
+TANDEM_INLINE Vec round_(Vec x) {
+  const IVec sign = bits(x) & iset1(INT32_MIN);
+  const Vec magic = from_bits(sign | iset1(0x4b000000));  // 2^23: no bits are left for a fraction
+  const Vec rounded = from_bits(bits((x + magic) - magic) | sign);
+  const Vec magnitude = from_bits(bits(x) & iset1(INT32_MAX));
+  return select(set1(0x1p23F) > magnitude, rounded, x);
+}
+/// To the nearest integer; any one if it does not fit.
+TANDEM_INLINE IVec to_int(Vec x) {
+  return {static_cast<int32_t>(lesser_of(greater_of(round_(x), set1(-0x1p31F)), set1(2147483520.0F)).v)};
+}
 
 TANDEM_INLINE float reduce_add(Vec x) { return x.v; }
 
