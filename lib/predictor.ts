@@ -2,7 +2,7 @@ import type { Predictor as NativePredictor, ProfileDescription, TypedArray } fro
 import { TandemError } from './errors.js';
 import { describe } from './graph/describe.js';
 import * as is from './is.js';
-import { assertIdle, stateOf } from './model/state.js';
+import { stateOf } from './model/state.js';
 import { Model, type Port } from './model.js';
 import { native } from './native.js';
 import {
@@ -51,8 +51,8 @@ export class Predictor {
   readonly #rowOut: number;
 
   /**
-   * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_BUSY (a model
-   * in training), ERR_OUT_OF_MEMORY, or an error of the file system.
+   * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_OUT_OF_MEMORY, or
+   * an error of the file system. A model in training is copied between two steps.
    */
   static async load(source: string | URL | Model, options?: PredictorOptions): Promise<Predictor> {
     const set = is.options(
@@ -72,7 +72,6 @@ export class Predictor {
 
   private constructor(model: Model, threads: number, maxBatch: number) {
     const state = stateOf(model);
-    assertIdle(state, 'Predictor.load');
     const outputs = state.outputs.map(({ value }) => value);
     const { graph } = describe(state.inputs, outputs, state.parameters);
     this.inputs = model.inputs;

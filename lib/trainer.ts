@@ -44,6 +44,7 @@ export class Trainer<T extends Targets = Value> {
   readonly #run: RunState = makeRun();
   /** The call that trains just now. */
   #training: Promise<unknown> | undefined;
+  #fitting = false;
   #evaluations: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -80,8 +81,13 @@ export class Trainer<T extends Targets = Value> {
     this.#assertFree('fit');
     const { feeds, results } = this.#graph;
     const plan = planFit(data, options, feeds);
-    return await this.#exclusively(() => {
-      return new Fit(this, this.#engine, feeds, results, plan, this.#run).start();
+    return await this.#exclusively(async () => {
+      this.#fitting = true;
+      try {
+        return await new Fit(this, this.#engine, feeds, results, plan, this.#run).start();
+      } finally {
+        this.#fitting = false;
+      }
     });
   }
 
@@ -136,7 +142,7 @@ export class Trainer<T extends Targets = Value> {
 
   /** Ends a running fit at the next step boundary; it resolves with the history so far. */
   stop(): void {
-    if (this.#training === undefined || this.#run.closed) return;
+    if (!this.#fitting || this.#run.closed) return;
     this.#run.stopped = true;
     this.#engine.native.stop();
   }
@@ -193,7 +199,7 @@ export class Trainer<T extends Targets = Value> {
     const bad = findBadRows(rows, this.#graph.feeds);
     if (bad === undefined) return;
     const [row] = bad.rows;
-    const { step } = this.#engine.native;
+    const step = this.#engine.native.step + 1;
     const received = `a NaN or an infinity in row ${row}, in step ${step}`;
     throw is.mismatch('ERR_NUMERIC', 'finite numbers', bad.name, received);
   }

@@ -32,7 +32,7 @@ export function prepareCall(
   const batch = findBatch(fed);
   const arrays = fed.map(([value, array, name]) => checkLength(value, array, name, batch));
   const values = fed.map(([value]) => value);
-  const { parameters, constants, results } = collect(values, outputs);
+  const { parameters, constants, results } = collect(values, outputs, 'feeds');
 
   const numbers = new Map<Value, number>();
   for (const value of [...values, ...parameters, ...constants, ...results]) {
@@ -117,7 +117,7 @@ function findBatch(fed: readonly Fed[]): number {
     const slope = (at1 - at0) / (high - low);
     const batch = (array.length / rest - (at0 - slope * low)) / slope;
     if (Number.isInteger(batch) && batch >= 1) return batch;
-    throw is.mismatch('ERR_SHAPE', `whole rows of ${showShape(value.shape)}`, name, is.show(array));
+    throw is.mismatch('ERR_SHAPE', `whole rows of ${showShape(value)}`, name, is.show(array));
   }
   if (!free) return 1;
   throw new TandemError(

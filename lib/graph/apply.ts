@@ -1,8 +1,17 @@
 import type { Attributes, TensorSpec } from '../../bindings.js';
 import { TandemError } from '../errors.js';
+import * as is from '../is.js';
 import { native } from '../native.js';
 import { currentLayer } from './scope.js';
-import { definition, makeValue, type Node, sampleBatches, type Value } from './value.js';
+import {
+  definition,
+  makeValue,
+  type Node,
+  sampleBatches,
+  showShape,
+  showSize,
+  type Value,
+} from './value.js';
 
 /**
  * The first output of an op. Shapes are inferred natively; ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT are
@@ -23,8 +32,25 @@ export function apply(
   if (at0 === undefined || at1 === undefined) {
     throw new TandemError('ERR_ARGUMENT', `expected an op with an output, received \`${op}\``);
   }
+  if (free && op === 'reshape') checkDivides(at0.shape, at1.shape, inputs, attributes);
   const samples = free ? ([at0.shape, at1.shape] as const) : ([at0.shape, at0.shape] as const);
   return makeValue(at0.dtype, samples, { kind: 'output', node, index: 0 });
+}
+
+/** A dimension that is no whole multiple or part of the batch divides the samples by chance. */
+function checkDivides(
+  first: readonly number[],
+  second: readonly number[],
+  inputs: readonly (Value | null)[],
+  { shape }: Attributes,
+): void {
+  const [low, high] = sampleBatches;
+  for (const [i, length] of first.entries()) {
+    const slope = ((second[i] ?? length) - length) / (high - low);
+    if (slope === 0 || Number.isInteger(slope) || Number.isInteger(1 / slope)) continue;
+    const elements = Array.isArray(shape) ? `as many elements as [${shape.join(', ')}]` : 'a shape';
+    throw is.mismatch('ERR_SHAPE', elements, 'reshape', inputs[0] ? showShape(inputs[0]) : 'none');
+  }
 }
 
 function inferAt(
@@ -48,8 +74,7 @@ function inferAt(
 export function nameBatch(message: string, batch: number): string {
   return message.replace(/(?<![\d.])\d+(?![\d.]*\d)/g, (digits) => {
     const size = Number(digits);
-    if (size < batch / 16) return digits;
-    if (size % batch === 0) return size === batch ? 'batch' : `${size / batch}·batch`;
-    return batch % size === 0 ? `batch/${batch / size}` : digits;
+    // Small divisors of the sample size are dimensions in their own right.
+    return size < batch / 16 ? digits : showSize(size, batch);
   });
 }

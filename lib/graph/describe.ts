@@ -31,8 +31,11 @@ export interface NamedValue {
   readonly value: Value;
 }
 
-/** Everything between `inputs` and `outputs`. Throws ERR_ARGUMENT for an input that is not listed. */
-export function collect(inputs: Iterable<Value>, outputs: Iterable<Value>): Parts {
+/**
+ * Everything between `inputs` and `outputs`. Throws ERR_ARGUMENT for an input that is not listed;
+ * `name` is what the list is called.
+ */
+export function collect(inputs: Iterable<Value>, outputs: Iterable<Value>, name = 'inputs'): Parts {
   const leaves = new Set(inputs);
   const seen = new Set<Value>(leaves);
   const found: Value[] = [];
@@ -43,10 +46,10 @@ export function collect(inputs: Iterable<Value>, outputs: Iterable<Value>): Part
     found.push(value);
     const { source } = definition(value);
     if (source.kind === 'input') {
-      const which = value.name === undefined ? showShape(value.shape) : `\`${value.name}\``;
+      const which = value.name === undefined ? showShape(value) : `\`${value.name}\``;
       throw new TandemError(
         'ERR_ARGUMENT',
-        `expected every input that outputs depend on in \`inputs\`, received outputs that depend on input ${which} too`,
+        `expected every input that outputs depend on in \`${name}\`, received outputs that depend on input ${which} too`,
       );
     }
     if (source.kind === 'output') {

@@ -77,7 +77,7 @@ export class Value {
   }
 
   toString(): string {
-    return `Value(${this.dtype} ${showShape(this.shape)})`;
+    return `Value(${this.dtype} ${showShape(this)})`;
   }
 
   static {
@@ -101,9 +101,16 @@ export const definition = (value: Value): Definition => read(value);
 
 export const isFree = (value: Value): boolean => value.shape.includes(null);
 
-/** "[batch, 10]". A free dimension other than the batch itself is shown as "?". */
-export function showShape(shape: readonly Dimension[]): string {
-  return `[${shape.map((length, i) => length ?? (i === 0 ? 'batch' : '?')).join(', ')}]`;
+/** "[batch, 10]"; dimensions that depend on the batch otherwise are shown as "2·batch" and so on. */
+export function showShape(value: Value): string {
+  const [first] = definition(value).samples;
+  return `[${first.map((length, i) => (value.shape[i] === null ? showSize(length, sampleBatches[0]) : length)).join(', ')}]`;
+}
+
+/** A size as a multiple of the batch, which is `batch` just now. */
+export function showSize(size: number, batch: number): string {
+  if (size % batch === 0) return size === batch ? 'batch' : `${size / batch}·batch`;
+  return batch % size === 0 ? `batch/${batch / size}` : String(size);
 }
 
 /** The concrete shape at `batch` rows: dimensions are linear in the batch. */

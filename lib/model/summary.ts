@@ -5,8 +5,7 @@ import type { ModelState } from './state.js';
 /** A table of the model's inputs, layers and ops with their output shapes and parameters. */
 export function summarize(title: string, state: ModelState): string {
   const rows: [string, string, string][] = [['layer (type)', 'output shape', 'parameters']];
-  for (const { name, value } of state.inputs)
-    rows.push([`${name} (input)`, showShape(value.shape), '0']);
+  for (const { name, value } of state.inputs) rows.push([`${name} (input)`, showShape(value), '0']);
 
   const counts = new Map<LayerIdentity, number>();
   let total = 0;
@@ -19,7 +18,7 @@ export function summarize(title: string, state: ModelState): string {
     if (trained) trainable += count;
   }
   for (const { layer, op, value } of stages(state)) {
-    const shape = showShape(value.shape);
+    const shape = showShape(value);
     if (layer === undefined) {
       rows.push([op, shape, '0']);
     } else {

@@ -69,8 +69,8 @@ export class Engine {
     let nextStep = this.native.step;
     let landed = performance.now();
     try {
-      while (!halted()) {
-        while (flights.length < depth && position < order.length) {
+      for (;;) {
+        while (flights.length < depth && position < order.length && !halted()) {
           const steps = Math.min(most, this.#chunk);
           const end = Math.min(order.length, position + steps * batchSize);
           flights.push(this.#launch(arrays, order.subarray(position, end), batchSize, nextStep));

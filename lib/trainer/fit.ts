@@ -270,7 +270,8 @@ export class Fit {
     const position =
       bad === undefined ? -1 : this.#order(run.epoch).findIndex((row) => bad.rows.has(row));
     if (bad === undefined || position === -1) return;
-    const step = engine.native.step + Math.floor(position / plan.batchSize);
+    // Errors count steps from 1, as native code does.
+    const step = engine.native.step + Math.floor(position / plan.batchSize) + 1;
     const row = this.#order(run.epoch)[position];
     throw is.mismatch(
       'ERR_NUMERIC',

@@ -31,7 +31,7 @@ export function makeTrainingGraph(
     if (elements === null) {
       throw new TandemError(
         'ERR_SHAPE',
-        `expected inputs and outputs [batch, ...] for \`Trainer\`, received ${showShape(value.shape)} for \`${name}\``,
+        `expected inputs and outputs [batch, ...] for \`Trainer\`, received ${showShape(value)} for \`${name}\``,
       );
     }
     return { name, dtype: value.dtype, elements, classes: classes.get(value) };

@@ -136,7 +136,7 @@ function makeTarget({ name, value }: NamedValue, classes: boolean): Value {
   if (classes && value.shape.length < 2) {
     throw new TandemError(
       'ERR_SHAPE',
-      `expected logits [batch, ..., classes] for \`crossEntropy\`, received ${showShape(value.shape)}`,
+      `expected logits [batch, ..., classes] for \`crossEntropy\`, received ${showShape(value)}`,
     );
   }
   return classes

@@ -1,0 +1,258 @@
+// The loop: history, shuffling, validation, callbacks, early stopping.
+import test from 'ava';
+import { add, dense, earlyStopping, l1, mean, mse, sequential, sgd, sub, Trainer } from 'tandem-ml';
+
+const rows = 23;
+const x = Float32Array.from({ length: rows }, (_, i) => i / rows);
+const y = x.map((value) => 2 * value - 1);
+const quiet = { verbose: 0 };
+
+const make = (t, options = {}) => {
+  const model = sequential([dense(4, { activation: 'tanh' }), dense(1)], { input: [1], seed: 1 });
+  const optimizer = sgd({ learningRate: 0.1 });
+  const trainer = new Trainer(model, { loss: 'mse', optimizer, ...options });
+  t.teardown(() => trainer.close());
+  return trainer;
+};
+
+const values = ({ model }) => [...model.parameters.values()].map(({ data }) => [...data]);
+
+/** A trainer whose learning rate is 0: losses show which rows a batch has, and nothing changes. */
+const still = (t, options) => make(t, { optimizer: sgd({ learningRate: 0 }), ...options });
+
+test('history has a number an epoch', async (t) => {
+  const trainer = make(t, { metrics: ['mae'] });
+  const history = await trainer.fit({ x, y }, { ...quiet, epochs: 4, validationSplit: 0.25 });
+  t.deepEqual(history.epochs, [0, 1, 2, 3]);
+  for (const name of ['loss', 'mae', 'valLoss', 'valMae', 'learningRate']) {
+    t.is(history[name]?.length, 4, name);
+    t.true(history[name]?.every(Number.isFinite), name);
+  }
+  t.true((history.loss[3] ?? 1) < (history.loss[0] ?? 0));
+});
+
+test('without validation there is no valLoss', async (t) => {
+  const history = await make(t).fit({ x, y }, quiet);
+  t.false('valLoss' in history);
+});
+
+test('fit called again goes on', async (t) => {
+  const [once, twice] = [make(t), make(t)];
+  await once.fit({ x, y }, { ...quiet, epochs: 4, batchSize: 5 });
+  await twice.fit({ x, y }, { ...quiet, epochs: 1, batchSize: 5 });
+  const { epochs } = await twice.fit({ x, y }, { ...quiet, epochs: 3, batchSize: 5 });
+  t.deepEqual(epochs, [1, 2, 3]);
+  t.deepEqual(values(twice), values(once));
+});
+
+test('losses are weighted by the rows of their batches', async (t) => {
+  const trainer = still(t);
+  const whole = await trainer.evaluate({ x, y }, { batchSize: rows });
+  const parts = await trainer.evaluate({ x, y }, { batchSize: 5 });
+  const { loss } = await trainer.fit({ x, y }, { ...quiet, batchSize: 7 });
+  t.true(Math.abs(parts.loss - whole.loss) < 1e-6);
+  t.true(Math.abs((loss[0] ?? 0) - whole.loss) < 1e-6);
+});
+
+/** The means of the inputs of each batch, seen through a metric. */
+async function batchMeans(t, options, seed = 0) {
+  const seen = [];
+  const onBatchEnd = (_, logs) => void seen.push(logs.target);
+  const trainer = still(t, { metrics: { target: (_, target) => mean(target) }, seed });
+  await trainer.fit({ x, y: x }, { ...quiet, ...options, callbacks: [{ onBatchEnd }] });
+  return seen;
+}
+
+test('without shuffle rows come in order, and the last batch is smaller', async (t) => {
+  const means = await batchMeans(t, { batchSize: 10, shuffle: false });
+  t.is(means.length, 3);
+  for (const [i, expected] of [4.5, 14.5, 21].entries()) {
+    t.true(Math.abs((means[i] ?? 0) * rows - expected) < 1e-4);
+  }
+});
+
+test('a shuffle follows from the seed and differs between epochs', async (t) => {
+  const options = { batchSize: 1, epochs: 2 };
+  const means = await batchMeans(t, options);
+  t.deepEqual(await batchMeans(t, options), means);
+  t.notDeepEqual(await batchMeans(t, options, 1), means);
+  const [first, second] = [means.slice(0, rows), means.slice(rows)];
+  t.notDeepEqual(first, second);
+  const sorted = (list) => list.toSorted((a, b) => a - b).map((value) => Math.round(value * rows));
+  t.deepEqual(sorted(first), [...Array(rows).keys()]);
+  t.deepEqual(sorted(second), [...Array(rows).keys()]);
+});
+
+test('validationSplit takes the last rows, before any shuffle', async (t) => {
+  const trainer = still(t);
+  const { loss, valLoss } = await trainer.fit({ x, y }, { ...quiet, validationSplit: 3 / 23 });
+  const head = await trainer.evaluate({ x: x.subarray(0, 20), y: y.subarray(0, 20) });
+  const tail = await trainer.evaluate({ x: x.subarray(20), y: y.subarray(20) });
+  t.true(Math.abs((loss[0] ?? 0) - head.loss) < 1e-6);
+  t.true(Math.abs((valLoss?.[0] ?? 0) - tail.loss) < 1e-6);
+});
+
+test('validationData is an object or a pair', async (t) => {
+  const trainer = still(t);
+  const data = { x: x.subarray(5), y: y.subarray(5) };
+  const { loss } = await trainer.evaluate(data);
+  for (const validationData of [data, [data.x, data.y]]) {
+    const { valLoss } = await trainer.fit({ x, y }, { ...quiet, validationData });
+    t.true(Math.abs((valLoss?.[0] ?? 0) - loss) < 1e-6);
+  }
+});
+
+test('callbacks are called and awaited in order', async (t) => {
+  const calls = [];
+  const later = async (name) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    calls.push(name);
+  };
+  const callback = {
+    onTrainBegin: (trainer) => later(`begin ${trainer instanceof Trainer}`),
+    onEpochBegin: (epoch) => later(`epoch ${epoch}`),
+    onBatchEnd: (step, logs) => later(`step ${step} ${Number.isFinite(logs.loss)}`),
+    onEpochEnd: (epoch, logs) => later(`end ${epoch} ${Number.isFinite(logs.loss)}`),
+    onTrainEnd: () => later('end'),
+  };
+  await make(t).fit({ x, y }, { ...quiet, epochs: 2, batchSize: 12, callbacks: [callback] });
+  t.deepEqual(calls, [
+    'begin true',
+    'epoch 0',
+    'step 0 true',
+    'step 1 true',
+    'end 0 true',
+    'epoch 1',
+    'step 2 true',
+    'step 3 true',
+    'end 1 true',
+    'end',
+  ]);
+});
+
+test('results do not depend on how steps are handed over', async (t) => {
+  const [chunks, singly] = [make(t), make(t)];
+  const options = { ...quiet, epochs: 3, batchSize: 4 };
+  const one = await chunks.fit({ x, y }, options);
+  const two = await singly.fit({ x, y }, { ...options, callbacks: [{ onBatchEnd() {} }] });
+  t.deepEqual(two, one);
+  t.deepEqual(values(singly), values(chunks));
+});
+
+test('a callback stops training by false or by stop()', async (t) => {
+  const run = async (callback, epochs = 50) => {
+    const trainer = make(t);
+    return await trainer.fit({ x, y }, { ...quiet, epochs, batchSize: 5, callbacks: [callback] });
+  };
+  t.is((await run({ onEpochEnd: (epoch) => epoch < 2 })).loss.length, 3);
+  t.is(
+    (await run({ onEpochEnd: (epoch, _, trainer) => void (epoch === 1 && trainer.stop()) })).loss
+      .length,
+    2,
+  );
+  t.is((await run({ onBatchEnd: (step) => step < 6 })).loss.length, 2);
+  t.is((await run({ onTrainBegin: () => false })).loss.length, 0);
+});
+
+test('an error in a callback rejects fit, and the trainer goes on', async (t) => {
+  const trainer = make(t);
+  const callbacks = [
+    {
+      onEpochEnd() {
+        throw new RangeError('mine');
+      },
+    },
+  ];
+  await t.throwsAsync(trainer.fit({ x, y }, { ...quiet, callbacks }), { instanceOf: RangeError });
+  await trainer.fit({ x, y }, quiet);
+});
+
+test('callbacks may evaluate and save', async (t) => {
+  const trainer = make(t);
+  const seen = [];
+  const onEpochEnd = async () => void seen.push(await trainer.evaluate({ x, y }));
+  await trainer.fit({ x, y }, { ...quiet, epochs: 2, callbacks: [{ onEpochEnd }] });
+  t.is(seen.length, 2);
+});
+
+test('stop() outside of fit does nothing', async (t) => {
+  const trainer = make(t);
+  trainer.stop();
+  t.is((await trainer.fit({ x, y }, quiet)).loss.length, 1);
+});
+
+/** Feeds made-up numbers to earlyStopping through onEpochEnd, as fit would. */
+async function feed(t, stopper, numbers, name = 'valLoss') {
+  const { model } = make(t);
+  const weight = model.parameters.get('dense.weight')?.data;
+  stopper.onTrainBegin({ model });
+  let epoch = 0;
+  for (; epoch < numbers.length; epoch++) {
+    weight?.fill(epoch);
+    if ((await stopper.onEpochEnd(epoch, { [name]: numbers[epoch] }, { model })) === false) break;
+  }
+  stopper.onTrainEnd({ model });
+  return { epoch, weight: weight?.[0] };
+}
+
+test('early stopping waits for `patience` epochs without improvement', async (t) => {
+  const numbers = [5, 4, 4.5, 3, 3.5, 3.4, 3.3, 1];
+  t.is((await feed(t, earlyStopping(), numbers)).epoch, 2);
+  t.is((await feed(t, earlyStopping({ patience: 2 }), numbers)).epoch, 5);
+  t.is((await feed(t, earlyStopping({ patience: 4 }), numbers)).epoch, 8);
+  t.is((await feed(t, earlyStopping({ patience: 2, minDelta: 1.5 }), numbers)).epoch, 2);
+});
+
+test('early stopping knows which way is better', async (t) => {
+  const numbers = [0.5, 0.6, 0.4, 0.9];
+  const upwards = { monitor: 'valAccuracy' };
+  t.is((await feed(t, earlyStopping(upwards), numbers, 'valAccuracy')).epoch, 2);
+  t.is(
+    (await feed(t, earlyStopping({ ...upwards, mode: 'min' }), numbers, 'valAccuracy')).epoch,
+    1,
+  );
+  t.is((await feed(t, earlyStopping({ mode: 'max' }), numbers)).epoch, 2);
+});
+
+test('early stopping restores the best weights', async (t) => {
+  const options = { patience: 2, restoreBestWeights: true };
+  const stopper = earlyStopping(options);
+  t.is((await feed(t, stopper, [3, 2, 4, 5, 1])).weight, 1);
+  t.is(stopper.bestEpoch, 1);
+  t.is(stopper.best, 2);
+  t.is(stopper.stoppedEpoch, 3);
+  t.is((await feed(t, earlyStopping({ patience: 2 }), [3, 2, 4, 5, 1])).weight, 3);
+});
+
+test('early stopping counts a NaN as no improvement', async (t) => {
+  t.is((await feed(t, earlyStopping({ patience: 2 }), [3, Number.NaN, Number.NaN, 1])).epoch, 2);
+});
+
+test('early stopping ends fit, and refuses what fit does not report', async (t) => {
+  const trainer = still(t);
+  const options = { ...quiet, epochs: 50, validationSplit: 0.2 };
+  const { loss } = await trainer.fit(
+    { x, y },
+    { ...options, callbacks: [earlyStopping({ patience: 3 })] },
+  );
+  t.is(loss.length, 4);
+  const callbacks = [earlyStopping({ monitor: 'valLos' })];
+  const message = /did you mean `valLoss`\?/;
+  await t.throwsAsync(trainer.fit({ x, y }, { ...options, callbacks }), {
+    code: 'ERR_ARGUMENT',
+    message,
+  });
+  t.throws(() => earlyStopping({ patience: -1 }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => earlyStopping({ mode: 'up' }), { code: 'ERR_ARGUMENT' });
+});
+
+test('losses and metrics may be functions', async (t) => {
+  const loss = (output, target) => add(mse(output, target), l1(output, target));
+  const trainer = make(t, {
+    loss,
+    metrics: { bias: (output, target) => mean(sub(output, target)) },
+  });
+  const { loss: losses, bias } = await trainer.fit({ x, y }, { ...quiet, epochs: 2 });
+  t.is(losses.length, 2);
+  t.is(bias?.length, 2);
+});

@@ -1,0 +1,122 @@
+// Values, their shapes, and the errors of ops.
+import test from 'ava';
+import {
+  add,
+  concat,
+  crossEntropy,
+  dense,
+  flatten,
+  functional,
+  gelu,
+  input,
+  matmul,
+  mean,
+  mul,
+  relu,
+  reshape,
+  slice,
+  softmax,
+  sum,
+  TandemError,
+  transpose,
+  Value,
+} from 'tandem-ml';
+
+/** Runs `body` and checks the error's code and a part of its message. */
+const fails = (t, body, code, message) => {
+  const error = t.throws(body, { instanceOf: TandemError });
+  t.is(error?.code, code, error?.message);
+  if (message !== undefined) t.regex(error?.message ?? '', message);
+};
+
+test('an input has a free batch unless it is fixed', (t) => {
+  const x = input([1, 28, 28], { name: 'x' });
+  t.deepEqual(x.shape, [null, 1, 28, 28]);
+  t.is(x.dtype, 'float32');
+  t.is(x.name, 'x');
+  t.deepEqual(input([3], { batch: 4, dtype: 'int32' }).shape, [4, 3]);
+  t.is(String(x), 'Value(float32 [batch, 1, 28, 28])');
+});
+
+test('shapes follow from ops', (t) => {
+  const x = input([4, 6]);
+  t.deepEqual(flatten(x).shape, [null, 24]);
+  t.deepEqual(reshape(x, [-1, 24]).shape, [null, 24]);
+  t.deepEqual(reshape(x, [null, 2, 12]).shape, [null, 2, 12]);
+  t.deepEqual(transpose(x, { perm: [0, 2, 1] }).shape, [null, 6, 4]);
+  t.deepEqual(transpose(x).shape, [6, 4, null]);
+  t.deepEqual(sum(x).shape, []);
+  t.deepEqual(mean(x, { axes: [1], keepDims: true }).shape, [null, 1, 6]);
+  t.deepEqual(mean(x, { axes: -1 }).shape, [null, 4]);
+  t.deepEqual(slice(x, { axis: 1, start: 1, end: -1 }).shape, [null, 2, 6]);
+  t.deepEqual(concat([x, x], { axis: 2 }).shape, [null, 4, 12]);
+  t.deepEqual(matmul(x, input([6, 5])).shape, [null, 4, 5]);
+  t.deepEqual(add(x, 1).shape, [null, 4, 6]);
+  t.deepEqual(mul(2, sum(x)).shape, []);
+  t.is(String(concat([x, x], { axis: 0 })), 'Value(float32 [2·batch, 4, 6])');
+});
+
+test('values cannot be changed', (t) => {
+  const x = input([2]);
+  t.throws(() => x.shape.push(1), { instanceOf: TypeError });
+  t.throws(() => Object.assign(x, { dtype: 'int32' }), { instanceOf: TypeError });
+});
+
+test('shape errors speak of the batch', (t) => {
+  const x = input([5]);
+  fails(t, () => add(x, input([4])), 'ERR_SHAPE', /\[batch, 5\].*\[batch, 4\]/);
+  fails(t, () => reshape(x, [-1, 3, 7]), 'ERR_SHAPE', /\[batch, 5\]/);
+  fails(t, () => concat([x, concat([x, x], { axis: 0 }), input([6])]), 'ERR_SHAPE', /2·batch/);
+  const w = relu(input([3], { batch: 2 }));
+  fails(
+    t,
+    () => functional.linear(x, w),
+    'ERR_SHAPE',
+    /`linear`, received \[batch, 5\] and \[2, 3\]/,
+  );
+});
+
+test('shape errors in a layer name it', (t) => {
+  const head = dense(3, { name: 'head' });
+  head(input([4]));
+  fails(t, () => head(input([5])), 'ERR_SHAPE', /^in layer `head`: /);
+  const unnamed = dense(3);
+  unnamed(input([4]));
+  fails(t, () => unnamed(dense(5)(input([4]))), 'ERR_SHAPE', /^in layer `dense_1`: /);
+});
+
+test('a layer whose first call failed has no parameters yet', (t) => {
+  const layer = dense(3);
+  fails(t, () => layer(input([4], { dtype: 'int32' })), 'ERR_DTYPE');
+  t.deepEqual(layer(input([7])).shape, [null, 3]);
+});
+
+test('types are checked', (t) => {
+  const x = input([3]);
+  const labels = input([], { dtype: 'int32' });
+  fails(t, () => relu(labels), 'ERR_DTYPE');
+  fails(t, () => crossEntropy(x, input([])), 'ERR_DTYPE');
+  t.deepEqual(crossEntropy(x, labels).shape, []);
+});
+
+test('arguments are checked', (t) => {
+  const x = input([3]);
+  fails(t, () => input('784'), 'ERR_ARGUMENT', /an array of integers for `shape`, received "784"/);
+  fails(t, () => input([0]), 'ERR_ARGUMENT', /`shape\[0\]`, received 0/);
+  fails(t, () => input([1.5]), 'ERR_ARGUMENT');
+  fails(t, () => input([3], { dtype: 'float64' }), 'ERR_ARGUMENT', /"float32" or "int32"/);
+  fails(t, () => add(x, '1'), 'ERR_ARGUMENT', /a Value or a number for `b`, received "1"/);
+  fails(t, () => softmax(x, { axes: 1 }), 'ERR_ARGUMENT', /did you mean `axis`\?/);
+  fails(t, () => softmax(x, { axis: 2 }), 'ERR_ARGUMENT');
+  fails(t, () => gelu(x, { approximate: 'tan' }), 'ERR_ARGUMENT', /"none" or "tanh"/);
+  fails(t, () => crossEntropy(x, x, { labelSmoothing: 2 }), 'ERR_ARGUMENT', /labelSmoothing/);
+  fails(t, () => concat([]), 'ERR_ARGUMENT');
+  fails(t, () => concat([x, 1]), 'ERR_ARGUMENT', /`values\[1\]`/);
+});
+
+test('class weights fit the classes', (t) => {
+  const [x, labels] = [input([3]), input([], { dtype: 'int32' })];
+  t.true(crossEntropy(x, labels, { classWeights: [1, 2, 3] }) instanceof Value);
+  fails(t, () => crossEntropy(x, labels, { classWeights: [1, 2] }), 'ERR_SHAPE');
+  fails(t, () => crossEntropy(x, labels, { classWeights: [1, 2, -3] }), 'ERR_ARGUMENT');
+});

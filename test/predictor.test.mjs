@@ -1,0 +1,187 @@
+// Prediction: forms of arrays, checks, bindings, closing.
+import test from 'ava';
+import {
+  add,
+  dense,
+  flatten,
+  input,
+  Model,
+  mul,
+  Predictor,
+  relu,
+  sequential,
+  slice,
+} from 'tandem-ml';
+
+const build = () => sequential([dense(3)], { input: [2], seed: 1 });
+const x = Float32Array.from({ length: 10 }, (_, i) => Math.sin(i));
+
+const load = async (t, model = build(), options = undefined) => {
+  const predictor = await Predictor.load(model, options);
+  t.teardown(() => predictor.close());
+  return predictor;
+};
+
+/** What dense(3) on [2] gives, by hand. */
+function expected({ parameters }, inputs) {
+  const weight = parameters.get('dense.weight')?.data ?? [];
+  const bias = parameters.get('dense.bias')?.data ?? [];
+  return Array.from({ length: (inputs.length / 2) * 3 }, (_, i) => {
+    const [row, unit] = [Math.floor(i / 3), i % 3];
+    return (
+      inputs[2 * row] * weight[2 * unit] + inputs[2 * row + 1] * weight[2 * unit + 1] + bias[unit]
+    );
+  });
+}
+
+const close = (t, actual, wanted) => {
+  t.is(actual.length, wanted.length);
+  t.true(wanted.every((value, i) => Math.abs(value - actual[i]) < 1e-5));
+};
+
+const error = (code, message) => ({ code, ...(message && { message }) });
+
+test('predict and predictSync agree, with and without `out`', async (t) => {
+  const model = build();
+  const predictor = await load(t, model);
+  const result = predictor.predictSync(x);
+  close(t, result, expected(model, x));
+  t.deepEqual(await predictor.predict(x), result);
+  const out = new Float32Array(15);
+  t.is(predictor.predictSync(x, out), out);
+  t.deepEqual(out, result);
+  const other = new Float32Array(15);
+  t.is(await predictor.predict(x, { out: other }), other);
+  t.deepEqual(other, result);
+  t.deepEqual(predictor.predictSync({ x }), result);
+  t.deepEqual(predictor.predictSync(x, { y: new Float32Array(15) }), result);
+});
+
+test('a predictor keeps the parameters that it was loaded with', async (t) => {
+  const model = build();
+  const predictor = await load(t, model);
+  const before = predictor.predictSync(x);
+  model.parameters.get('dense.weight')?.data.fill(0);
+  t.deepEqual(predictor.predictSync(x), before);
+});
+
+test('calls over maxBatch are cut', async (t) => {
+  const model = build();
+  const many = Float32Array.from({ length: 2 * 100 }, (_, i) => Math.cos(i));
+  const [small, large] = [await load(t, model, { maxBatch: 7 }), await load(t, model)];
+  close(t, small.predictSync(many), expected(model, many));
+  close(t, await small.predict(many), expected(model, many));
+  close(t, large.predictSync(many), expected(model, many));
+});
+
+test('inputs may change as soon as predict returns', async (t) => {
+  const model = build();
+  const predictor = await load(t, model);
+  const mine = x.slice();
+  const pending = predictor.predict(mine);
+  mine.fill(0);
+  close(t, await pending, expected(model, x));
+});
+
+test('arrays are checked', async (t) => {
+  const predictor = await load(t);
+  const refuses = async (array, out, code, message) => {
+    t.throws(() => predictor.predictSync(array, out), error(code, message));
+    await t.throwsAsync(predictor.predict(array, out && { out }), error(code, message));
+  };
+  await refuses(x.subarray(1), undefined, 'ERR_SHAPE', /a multiple of 2 elements.*`x`/);
+  await refuses(new Float32Array(0), undefined, 'ERR_SHAPE');
+  await refuses(Float64Array.from(x), undefined, 'ERR_DTYPE', /Float32Array\.from/);
+  await refuses([1, 2], undefined, 'ERR_ARGUMENT', /a Float32Array for `x`, received \[1, 2\]/);
+  await refuses(undefined, undefined, 'ERR_ARGUMENT');
+  await refuses({ y: x }, undefined, 'ERR_ARGUMENT', /`y`/);
+  await refuses({}, undefined, 'ERR_ARGUMENT', /`x\.x`, received undefined/);
+  await refuses(x, new Float32Array(14), 'ERR_SHAPE', /15 elements for `out`/);
+  await refuses(x, new Float64Array(15), 'ERR_DTYPE', /`out`/);
+  await refuses(x, { z: new Float32Array(15) }, 'ERR_ARGUMENT', /`z`/);
+  await t.throwsAsync(predictor.predict(x, { output: x }), error('ERR_ARGUMENT'));
+});
+
+test('several inputs and outputs have names', async (t) => {
+  const [a, b] = [input([2], { name: 'a' }), input([1, 2], { name: 'b' })];
+  const outputs = { sum: add(a, flatten(b)), twice: mul(a, 2) };
+  const predictor = await load(t, new Model({ inputs: [a, b], outputs }));
+  const result = predictor.predictSync({ a: Float32Array.of(1, 2), b: Float32Array.of(10, 20) });
+  t.deepEqual(result, { sum: Float32Array.of(11, 22), twice: Float32Array.of(2, 4) });
+  const again = await predictor.predict({ a: Float32Array.of(1, 2), b: Float32Array.of(10, 20) });
+  t.deepEqual(again, result);
+  t.throws(() => predictor.predictSync(x), error('ERR_ARGUMENT', /a record of a, b/));
+  t.throws(
+    () => predictor.predictSync({ a: new Float32Array(4), b: new Float32Array(2) }),
+    error('ERR_SHAPE', /2 rows.*`x\.b`, received 1 rows/),
+  );
+});
+
+test('integer inputs take any integer array', async (t) => {
+  const ids = input([4], { dtype: 'int32' });
+  const predictor = await load(
+    t,
+    new Model({ inputs: ids, outputs: slice(ids, { axis: 1, end: 2 }) }),
+  );
+  t.deepEqual(predictor.predictSync(Uint8Array.of(1, 2, 3, 4)), Int32Array.of(1, 2));
+  t.throws(() => predictor.predictSync(new Float32Array(4)), error('ERR_DTYPE'));
+});
+
+test('a binding runs on fixed buffers', async (t) => {
+  const model = build();
+  const predictor = await load(t, model);
+  const io = predictor.bind(2);
+  t.is(io.inputs.x.length, 4);
+  io.inputs.x.set(x.subarray(0, 4));
+  io.runSync();
+  close(t, io.outputs.y, expected(model, x.subarray(0, 4)));
+  io.inputs.x.set(x.subarray(4, 8));
+  await io.run();
+  close(t, io.outputs.y, expected(model, x.subarray(4, 8)));
+  io.close();
+  io.close();
+  t.is(io.outputs.y.length, 6);
+  t.throws(() => io.runSync(), error('ERR_CLOSED'));
+  t.throws(() => predictor.bind(0), error('ERR_ARGUMENT', /`batch`/));
+});
+
+test('an abort rejects and leaves `out` alone', async (t) => {
+  const predictor = await load(t);
+  const out = new Float32Array(15).fill(7);
+  await t.throwsAsync(
+    predictor.predict(x, { out, signal: AbortSignal.abort() }),
+    error('ERR_ABORTED'),
+  );
+  const controller = new AbortController();
+  const pending = predictor.predict(x, { out, signal: controller.signal });
+  controller.abort();
+  await t.throwsAsync(pending, error('ERR_ABORTED'));
+  t.true(out.every((value) => value === 7));
+});
+
+test('a closed predictor says so, and closes twice', async (t) => {
+  const predictor = await Predictor.load(build());
+  await predictor.close();
+  await predictor.close();
+  t.throws(() => predictor.predictSync(x), error('ERR_CLOSED'));
+  await t.throwsAsync(predictor.predict(x), error('ERR_CLOSED'));
+  t.throws(() => predictor.bind(1), error('ERR_CLOSED'));
+  t.throws(() => predictor.profile(), error('ERR_CLOSED'));
+});
+
+test('options are checked', async (t) => {
+  const refuses = (options, code, message) =>
+    t.throwsAsync(Predictor.load(build(), options), error(code, message));
+  await refuses({ precison: 'float32' }, 'ERR_ARGUMENT', /did you mean `precision`\?/);
+  await refuses({ precision: 'int8' }, 'ERR_ARGUMENT', /not available for now/);
+  await refuses({ maxBatch: 0 }, 'ERR_ARGUMENT', /`maxBatch`/);
+  await refuses({ device: 'cuda' }, 'ERR_DEVICE');
+  await t.throwsAsync(Predictor.load(7), error('ERR_ARGUMENT', /`source`, received 7/));
+});
+
+test('inputs and outputs are described', async (t) => {
+  const model = sequential([relu(), dense(3)], { input: [2] });
+  const predictor = await load(t, model);
+  t.deepEqual(predictor.inputs, [{ name: 'x', shape: [null, 2], dtype: 'float32' }]);
+  t.deepEqual(predictor.outputs, [{ name: 'y', shape: [null, 3], dtype: 'float32' }]);
+});

@@ -1,0 +1,297 @@
+// Options of the trainer, checks of data, steps, and what runs at a time.
+import { readFile } from 'node:fs/promises';
+import test from 'ava';
+import {
+  adagrad,
+  adam,
+  adamw,
+  cosine,
+  crossEntropy,
+  dense,
+  input,
+  l1,
+  Model,
+  mse,
+  rmsprop,
+  sequential,
+  sgd,
+  Trainer,
+} from 'tandem-ml';
+
+const model = () => sequential([dense(3)], { input: [2], seed: 1 });
+const rows = 20;
+const x = Float32Array.from({ length: rows * 2 }, (_, i) => Math.sin(i));
+const y = Int32Array.from({ length: rows }, (_, i) => i % 3);
+const quiet = { verbose: 0 };
+
+/** A trainer that is closed when the test ends. */
+const make = (t, options = {}, of = model()) => {
+  const trainer = new Trainer(of, { loss: 'crossEntropy', ...options });
+  t.teardown(() => trainer.close());
+  return trainer;
+};
+
+const error = (code, message) => ({ code, ...(message && { message }) });
+
+test('options are checked', (t) => {
+  const refuses = (options, code, message) =>
+    t.throws(() => make(t, options), error(code, message));
+  refuses({ optimiser: sgd() }, 'ERR_ARGUMENT', /did you mean `optimizer`\?/);
+  refuses({ loss: 'mze' }, 'ERR_ARGUMENT', /did you mean `mse`\?/);
+  refuses({ loss: undefined }, 'ERR_ARGUMENT', /`loss`/);
+  refuses({ loss: (output) => output }, 'ERR_SHAPE', /scalar/);
+  refuses({ loss: () => 1 }, 'ERR_ARGUMENT', /returns a Value/);
+  refuses({ optimizer: 'adam' }, 'ERR_ARGUMENT', /`optimizer`, received "adam"/);
+  refuses({ metrics: ['acuracy'] }, 'ERR_ARGUMENT', /did you mean `accuracy`\?/);
+  refuses({ metrics: { loss: mse } }, 'ERR_DTYPE');
+  refuses({ loss: 'mse', metrics: { loss: mse } }, 'ERR_ARGUMENT', /`loss`/);
+  refuses({ precision: 'bf16-mixed' }, 'ERR_ARGUMENT', /not available for now/);
+  refuses({ precision: 'float16' }, 'ERR_ARGUMENT', /`precision`/);
+  refuses({ device: 'cuda' }, 'ERR_DEVICE', /`device`, received "cuda"/);
+  refuses({ device: 'cuda:1' }, 'ERR_DEVICE');
+  refuses({ device: 'gpu' }, 'ERR_ARGUMENT', /`device`/);
+  refuses({ maxGradNorm: 0 }, 'ERR_ARGUMENT', /`maxGradNorm`/);
+  refuses({ threads: 0 }, 'ERR_ARGUMENT', /`threads`/);
+  refuses({ seed: -1 }, 'ERR_ARGUMENT', /`seed`/);
+  refuses({ lrScheduler: 0.5 }, 'ERR_ARGUMENT', /`lrScheduler`/);
+  refuses({ checkNumerics: 1 }, 'ERR_ARGUMENT', /`checkNumerics`/);
+  refuses({ gradientCheckpointing: true }, 'ERR_ARGUMENT', /this version lacks/);
+});
+
+test('optimizers check theirs and have the defaults of PyTorch', (t) => {
+  t.is(sgd().learningRate, 1e-3);
+  t.is(adam().learningRate, 1e-3);
+  t.is(adamw().attributes.weightDecay, 0.01);
+  t.is(adam().attributes.weightDecay, 0);
+  t.is(rmsprop().learningRate, 1e-2);
+  t.is(adagrad().learningRate, 1e-2);
+  const argument = (message) => error('ERR_ARGUMENT', message);
+  t.throws(() => sgd({ lr: 1 }), argument(/`lr`/));
+  t.throws(() => sgd({ learningRate: -1 }), argument(/`learningRate`, received -1/));
+  t.throws(() => sgd({ nesterov: true }), argument(/`momentum`/));
+  t.throws(() => adam({ betas: [0.9] }), argument(/`betas`/));
+  t.throws(() => adam({ betas: [0.9, 1] }), argument(/`betas\[1\]`/));
+});
+
+test('cosine follows the learning rates of PyTorch', async (t) => {
+  const path = new URL('golden/train/mlp_adamw_cosine_clip.safetensors', import.meta.url);
+  const bytes = await readFile(path);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const { lr } = JSON.parse(bytes.subarray(8, 8 + length).toString());
+  const factor = cosine({ warmupSteps: 10, totalSteps: 40, warmupStart: 0.1 });
+  for (let step = 0; step < 40; step++) {
+    const expected = bytes.readFloatLE(8 + length + lr.data_offsets[0] + 4 * step);
+    t.true(Math.abs(0.01 * factor(step) - expected) < 1e-9, `step ${step}`);
+  }
+  t.is(factor(1000), 0);
+  t.is(cosine({ warmupSteps: 4, totalSteps: 8 })(0), 0);
+  t.is(cosine({ totalSteps: 8, minimum: 0.25 })(8), 0.25);
+  t.throws(() => cosine({}), error('ERR_ARGUMENT', /`totalSteps`, received undefined/));
+  t.throws(() => cosine({ totalSteps: 3, warmupSteps: 4 }), error('ERR_ARGUMENT'));
+});
+
+test('data is checked before anything runs', async (t) => {
+  const trainer = make(t);
+  const before = trainer.model.parameters.get('dense.weight')?.data.slice();
+  const refuses = (data, code, message) =>
+    t.throwsAsync(trainer.fit(data, quiet), error(code, message));
+  await refuses(undefined, 'ERR_ARGUMENT', /`data`/);
+  await refuses({ x }, 'ERR_ARGUMENT', /`y`, received undefined/);
+  await refuses({ x, y, z: y }, 'ERR_ARGUMENT', /`z`/);
+  await refuses({ x: [1, 2], y }, 'ERR_ARGUMENT', /a Float32Array for `x`/);
+  await refuses({ x: Float64Array.from(x), y }, 'ERR_DTYPE', /Float32Array\.from/);
+  await refuses({ x: new BigInt64Array(40), y }, 'ERR_DTYPE');
+  await refuses({ x, y: Float32Array.from(y) }, 'ERR_DTYPE', /Int32Array\.from/);
+  await refuses({ x: x.subarray(1), y }, 'ERR_SHAPE', /a multiple of 2 elements for `x`/);
+  await refuses({ x, y: y.subarray(1) }, 'ERR_SHAPE', /20 rows, as in `x` for `y`, received 19/);
+  await refuses({ x: new Float32Array(0), y: new Int32Array(0) }, 'ERR_SHAPE', /one row or more/);
+  await refuses(
+    { x, y: y.map((c) => c + 1) },
+    'ERR_ARGUMENT',
+    /from 0 to 2.*received 3 at position 2/,
+  );
+  await refuses({ x, y: y.map((c) => c - 1) }, 'ERR_ARGUMENT', /received -1 at position 0/);
+  await refuses({ x: { x, a: x }, y }, 'ERR_ARGUMENT', /`a`/);
+  await t.throwsAsync(trainer.step({ x, y: y.subarray(1) }), error('ERR_SHAPE'));
+  await t.throwsAsync(trainer.evaluate({ x, y: y.subarray(1) }), error('ERR_SHAPE'));
+  t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
+});
+
+test('options of fit are checked', async (t) => {
+  const trainer = make(t);
+  const refuses = (options, message) =>
+    t.throwsAsync(trainer.fit({ x, y }, { ...quiet, ...options }), error('ERR_ARGUMENT', message));
+  await refuses({ epoch: 3 }, /did you mean `epochs`\?/);
+  await refuses({ epochs: 0 }, /`epochs`, received 0/);
+  await refuses({ batchSize: 1.5 }, /`batchSize`/);
+  await refuses({ verbose: 3 }, /0 or 1 or 2/);
+  await refuses({ shuffle: 'yes' }, /`shuffle`/);
+  await refuses({ validationSplit: 1 }, /`validationSplit`/);
+  await refuses({ validationSplit: 0 }, /`validationSplit`/);
+  await refuses({ validationSplit: 0.2, validationData: { x, y } }, /both/);
+  await refuses({ callbacks: {} }, /`callbacks`/);
+  await refuses({ callbacks: [{}] }, /`callbacks\[0\]`/);
+  await refuses({ callbacks: [{ onEpochEnd: 1 }] }, /`callbacks\[0\]\.onEpochEnd`/);
+  await refuses({ signal: {} }, /an AbortSignal/);
+  await refuses({ checkpoint: { dir: '.' } }, /this version lacks/);
+  await t.throwsAsync(
+    trainer.fit({ x, y }, { ...quiet, validationData: { x, y: y.subarray(1) } }),
+    error('ERR_SHAPE'),
+  );
+});
+
+test('ignored targets may lie outside of the classes', async (t) => {
+  const loss = (output, target) => crossEntropy(output, target, { ignoreIndex: -1 });
+  const trainer = make(t, { loss });
+  const masked = y.map((c, i) => (i % 4 === 0 ? -1 : c));
+  t.true(Number.isFinite((await trainer.step({ x, y: masked })).loss));
+  await t.throwsAsync(trainer.step({ x, y: y.map(() => -100) }), error('ERR_ARGUMENT', /-100/));
+  t.true(Number.isFinite((await make(t).step({ x, y: y.map((c, i) => (i > 0 ? c : -100)) })).loss));
+});
+
+test('any integer array holds class numbers', async (t) => {
+  const losses = await Promise.all(
+    [Int32Array, Uint8Array, Int16Array, Uint32Array].map(async (type) => {
+      const { loss } = await make(t).step({ x, y: type.from(y) });
+      return loss;
+    }),
+  );
+  t.is(new Set(losses).size, 1);
+});
+
+test('a step reports loss, learning rate, norm and metrics, and learns', async (t) => {
+  const trainer = make(t, { optimizer: sgd({ learningRate: 0.5 }), metrics: ['accuracy'] });
+  const first = await trainer.step({ x, y });
+  t.deepEqual(Object.keys(first), ['loss', 'learningRate', 'gradNorm', 'accuracy']);
+  t.is(first.learningRate, 0.5);
+  t.true(first.gradNorm > 0);
+  for (let i = 0; i < 20; i++) await trainer.step({ x, y });
+  const { loss } = await trainer.evaluate({ x, y });
+  t.true(loss < first.loss);
+});
+
+test('the scheduler sees every step once, from 0 on, over all calls', async (t) => {
+  const steps = [];
+  const lrScheduler = (step) => {
+    steps.push(step);
+    return 1;
+  };
+  const trainer = make(t, { lrScheduler });
+  await trainer.step({ x, y });
+  await trainer.fit({ x, y }, { ...quiet, epochs: 2, batchSize: 8 });
+  await trainer.step({ x, y });
+  t.deepEqual(steps, [0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
+test('a scheduler that gives no number is an error', async (t) => {
+  const trainer = make(t, { lrScheduler: () => Number.NaN });
+  await t.throwsAsync(trainer.step({ x, y }), error('ERR_ARGUMENT', /`lrScheduler\(step\)`/));
+});
+
+test('one call trains at a time', async (t) => {
+  const trainer = make(t);
+  const running = trainer.fit({ x, y }, { ...quiet, epochs: 20 });
+  await t.throwsAsync(trainer.fit({ x, y }, quiet), error('ERR_BUSY', /`fit`/));
+  await t.throwsAsync(trainer.step({ x, y }), error('ERR_BUSY', /`step`/));
+  await running;
+  await trainer.step({ x, y });
+});
+
+test('an abort ends fit and leaves a model that goes on', async (t) => {
+  const trainer = make(t);
+  const controller = new AbortController();
+  const onEpochEnd = (epoch) => {
+    if (epoch === 2) controller.abort('enough');
+  };
+  const options = {
+    ...quiet,
+    epochs: 1000,
+    signal: controller.signal,
+    callbacks: [{ onEpochEnd }],
+  };
+  const thrown = await t.throwsAsync(trainer.fit({ x, y }, options), error('ERR_ABORTED'));
+  t.is(thrown?.cause, 'enough');
+  await t.throwsAsync(
+    trainer.fit({ x, y }, { ...quiet, signal: AbortSignal.abort() }),
+    error('ERR_ABORTED'),
+  );
+  const { epochs } = await trainer.fit({ x, y }, quiet);
+  t.deepEqual(epochs, [3]);
+});
+
+test('a closed trainer says so, and closes twice', async (t) => {
+  const trainer = make(t);
+  const fit = t.throwsAsync(
+    trainer.fit({ x, y }, { ...quiet, epochs: 10_000 }),
+    error('ERR_CLOSED'),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await trainer.close();
+  await fit;
+  await trainer.close();
+  await t.throwsAsync(trainer.fit({ x, y }, quiet), error('ERR_CLOSED'));
+  await t.throwsAsync(trainer.step({ x, y }), error('ERR_CLOSED'));
+  await t.throwsAsync(trainer.evaluate({ x, y }), error('ERR_CLOSED'));
+  t.throws(() => trainer.profile(), error('ERR_CLOSED'));
+  trainer.stop();
+  t.is(trainer.model.parameters.get('dense.weight')?.data.length, 6);
+});
+
+test('closing in a callback and waiting for it does not hang', async (t) => {
+  const trainer = make(t);
+  const onEpochEnd = () => trainer.close();
+  await t.throwsAsync(
+    trainer.fit({ x, y }, { ...quiet, epochs: 5, callbacks: [{ onEpochEnd }] }),
+    error('ERR_CLOSED'),
+  );
+});
+
+test('checkNumerics names the step that would meet a NaN, and nothing has run', async (t) => {
+  const trainer = make(t, { checkNumerics: true });
+  await trainer.step({ x, y });
+  const before = trainer.model.parameters.get('dense.weight')?.data.slice();
+  const bad = x.slice();
+  bad[21] = Number.NaN;
+  const options = { ...quiet, batchSize: 4, shuffle: false };
+  await t.throwsAsync(trainer.fit({ x: bad, y }, options), error('ERR_NUMERIC', /row 10.*step 4/));
+  await t.throwsAsync(trainer.step({ x: bad, y }), error('ERR_NUMERIC', /step 2/));
+  t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
+});
+
+test('several inputs and outputs go by name or by order', async (t) => {
+  const [a, b] = [input([2], { name: 'a' }), input([3], { name: 'b' })];
+  const build = (outputs) => new Model({ inputs: [a, b], outputs, seed: 1 });
+  const [left, right] = [dense(2)(a), dense(1)(b)];
+  const data = { a: new Float32Array(8).fill(1), b: new Float32Array(12).fill(2) };
+  const targets = { left: Int32Array.of(0, 1, 1, 0), right: new Float32Array(4) };
+
+  const named = make(
+    t,
+    {
+      loss: { left: 'crossEntropy', right: 'mse' },
+      lossWeights: { right: 0.5 },
+      metrics: ['mae'].slice(1),
+    },
+    build({ left, right }),
+  );
+  const one = await named.evaluate({ x: data, y: targets });
+  t.true(Math.abs(one.loss - one.leftLoss - one.rightLoss) < 1e-5);
+
+  const listed = make(t, { loss: ['crossEntropy', 'mse'] }, build([left, right]));
+  const two = await listed.evaluate({ x: [data.a, data.b], y: [targets.left, targets.right] });
+  t.true(Math.abs(two.loss - two.yLoss - two.y_1Loss) < 1e-5);
+
+  const all = (outputs, wanted) => l1(outputs.right, wanted.right);
+  const own = make(t, { loss: all }, build({ left, right }));
+  const floats = { left: new Float32Array(8), right: new Float32Array(4) };
+  t.true(Number.isFinite((await own.step({ x: data, y: floats })).loss));
+  t.throws(
+    () => make(t, { loss: { lft: 'mse' } }, build({ left, right })),
+    error('ERR_ARGUMENT', /did you mean `left`\?/),
+  );
+});
+
+test('a loss with a layer of its own is refused', (t) => {
+  const loss = (output, target) => mse(dense(3)(output), target);
+  t.throws(() => make(t, { loss }), error('ERR_ARGUMENT', /without parameters of their own/));
+});
