@@ -81,14 +81,16 @@ export class Trainer<T extends Targets = Value> {
     this.#assertFree('fit');
     const { feeds, results } = this.#graph;
     const plan = planFit(data, options, feeds);
-    return await this.#exclusively(async () => {
-      this.#fitting = true;
-      try {
-        return await new Fit(this, this.#engine, feeds, results, plan, this.#run).start();
-      } finally {
-        this.#fitting = false;
-      }
-    });
+    // Before anything waits, so that stop() acts on a call that has just been made.
+    this.#fitting = true;
+    try {
+      return await this.#exclusively(() => {
+        const settled = () => this.#evaluations;
+        return new Fit(this, this.#engine, feeds, results, plan, this.#run, settled).start();
+      });
+    } finally {
+      this.#fitting = false;
+    }
   }
 
   /** One optimizer step on exactly this batch. Checks and errors are those of fit. */
@@ -171,11 +173,6 @@ export class Trainer<T extends Targets = Value> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** Resolves when evaluations begun in callbacks are over. @internal */
-  async settled(): Promise<void> {
-    await this.#evaluations;
   }
 
   #assertFree(what: string): void {

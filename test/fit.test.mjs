@@ -175,6 +175,13 @@ test('callbacks may evaluate and save', async (t) => {
   t.is(seen.length, 2);
 });
 
+test('stop() right after fit leaves nothing to do', async (t) => {
+  const trainer = make(t);
+  const running = trainer.fit({ x, y }, { ...quiet, epochs: 1000 });
+  trainer.stop();
+  t.deepEqual((await running).loss, []);
+});
+
 test('stop() outside of fit does nothing', async (t) => {
   const trainer = make(t);
   trainer.stop();

@@ -166,6 +166,8 @@ export class Fit {
     readonly results: readonly string[],
     readonly plan: FitPlan,
     readonly run: RunState,
+    /** Resolves when evaluations begun in callbacks are over. */
+    readonly settled: () => Promise<unknown>,
   ) {}
 
   async start(): Promise<History> {
@@ -258,7 +260,7 @@ export class Fit {
       const result = await Promise.race([hook(callback), this.run.whenClosed]);
       if (result === false) this.run.stopped = true;
     }
-    await this.trainer.settled();
+    await this.settled();
     this.#throwIfEnded();
   }
 
