@@ -19,7 +19,9 @@ struct AccuracyParams {
 
 TANDEM_INLINE float largest_of(const float* x, int64_t n, float start) {
   Vec m = set1(start);
-  for (int64_t i = 0; i < n; i += kWidth) m = max_(m, keep_first(load_partial(x + i, n - i), n - i, m));
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) m = max_(m, load(x + i));
+  if (i < n) m = max_(m, keep_first(load_partial(x + i, n - i), n - i, m));
   return reduce_max(m);
 }
 

@@ -87,6 +87,13 @@ void fill_row(float* x, int64_t n, float value) {
   for (int64_t i = 0; i < n; ++i) x[i] = value;
 }
 
+/// A one at index kWidth: loaded from kWidth - i on, it is at lane i.
+struct OneHot {
+  float at[2 * kWidth + 1] = {};
+  constexpr OneHot() { at[kWidth] = 1.0F; }
+};
+constexpr OneHot kOneHot;
+
 /// One row that counts; returns its part of the loss. `scale` is g / D; dx may be x.
 template <bool grad>
 double row_loss(const LossParams& p, const float* x, const float* weights, int64_t target, float* dx, double scale) {
@@ -97,20 +104,35 @@ double row_loss(const LossParams& p, const float* x, const float* weights, int64
   const double below = static_cast<double>(x[target] - largest);
   Spread spread{0.0, 0.0};
   if (p.smoothing > 0.0) spread = spread_of(x, weights, n, largest);
-  const double sum = row_exp<grad>(x, dx, n, largest);
+  double sum;
   if constexpr (grad) {
-    const Vec factor = set1(static_cast<float>(scale * (on_target + on_each * spread.weights) / sum));
+    const double on_p = scale * (on_target + on_each * spread.weights);
     const Vec each = set1(static_cast<float>(scale * on_each));
     const bool smooth = p.smoothing > 0.0;
-    for (int64_t i = 0; i < n; i += kWidth) {
-      Vec d = load_partial(dx + i, n - i) * factor;
-      if (smooth) d -= weights == nullptr ? each : each * load_partial(weights + i, n - i);
-      store_partial(dx + i, d, n - i);
+    const auto finish = [&](Vec e, Vec factor, int64_t i, int64_t m) {
+      Vec d = e * factor;
+      if (smooth) d -= weights == nullptr ? each : each * load_partial(weights + i, m);
+      return d;
+    };
+    const auto hit = static_cast<float>(scale * on_target);
+    if (n <= kWidth) {  // the row stays in a register
+      const Vec e = keep_first(exp_(load_partial(x, n) - set1(largest)), n, zero());
+      sum = static_cast<double>(reduce_add(e));
+      const Vec d = finish(e, set1(static_cast<float>(on_p / sum)), 0, n);
+      store_partial(dx, d - load(kOneHot.at + kWidth - target) * set1(hit), n);
+    } else {
+      sum = row_exp<true>(x, dx, n, largest);
+      const Vec factor = set1(static_cast<float>(on_p / sum));
+      int64_t i = 0;
+      for (; i + kWidth <= n; i += kWidth) store(dx + i, finish(load(dx + i), factor, i, kWidth));
+      if (i < n) store_partial(dx + i, finish(load_partial(dx + i, n - i), factor, i, n - i), n - i);
+      dx[target] -= hit;
     }
-    dx[target] -= static_cast<float>(scale * on_target);
+  } else {
+    sum = row_exp<false>(x, nullptr, n, largest);
   }
   if (p.loss < 0) return 0.0;
-  const double log_sum = __builtin_log(sum);
+  const auto log_sum = static_cast<double>(__builtin_logf(static_cast<float>(sum)));
   const double loss = on_target * (log_sum - below);
   return p.smoothing > 0.0 ? loss + on_each * (spread.weights * log_sum - spread.x) : loss;
 }
@@ -171,7 +193,7 @@ void launch(const NodeView& node, Emitter& emit, bool has_loss) {
   p.divisor = emit.workspace(most(p.pieces, 1) * 8);
   p.partial = has_loss ? emit.workspace(most(p.tiles, 1) * 8) : -1;
   const auto rows = static_cast<double>(p.rows);
-  const double cost = 20.0 + 0.5 * static_cast<double>(x.numel) + 20.0 * rows;
+  const double cost = 20.0 + (kWidth == 1 ? 12.0 : 0.5) * static_cast<double>(x.numel) + 20.0 * rows;
   emit_step(emit, divisor_tile, p, p.pieces, 10.0 + rows);
   emit_step(emit, rows_tile<grad>, p, p.tiles, cost);
   if (has_loss) emit_step(emit, loss_tile, p, 1, 10.0 + static_cast<double>(p.tiles + p.pieces));

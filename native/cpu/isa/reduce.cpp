@@ -12,8 +12,9 @@ namespace {
 enum class Kind { kSum, kMax, kMin, kSquares };  // kSquares: of the distances from the mean
 
 constexpr int64_t kTile = 16384;      // elements that a tile reads, about
-constexpr int64_t kGroup = kWidth == 1 ? 16 : 64;  // columns that add up in registers
-constexpr int64_t kMaxStrip = 512;    // columns of a tile
+constexpr int64_t kMinStrip = 128;    // columns of a tile, where there are as many
+constexpr int64_t kMaxStrip = 512;
+constexpr int64_t kNarrow = kWidth == 1 ? 16 : 4 * kWidth;
 constexpr int64_t kBlock = 64;        // float additions in a row before the sum goes on in double
 constexpr int64_t kCombineTile = 1024;
 
@@ -144,39 +145,40 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
 
 // ---- columns -----------------------------------------------------------------------------------
 
-/// Folds up to kBlock rows, which start at x + offsets[r], into acc[0, columns).
+/// Folds up to kBlock rows, which start at x + offsets[r], into acc[0, columns). A few columns add up
+/// in registers, four rows at a time; otherwise each row is read in one run, as memory likes it, into
+/// sums that stay in the first cache.
 template <Kind kind>
 void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t columns, const float* mean, double* acc) {
-  constexpr int kVectors = static_cast<int>(kGroup / kWidth);
-  float sums[kGroup];
-  int64_t c0 = 0;
-  for (; c0 + kGroup <= columns; c0 += kGroup) {
-    Vec v[kVectors];
-    Vec m[kVectors];
-    for (int k = 0; k < kVectors; ++k) {
-      v[k] = set1(neutral<kind>());
-      m[k] = kind == Kind::kSquares ? load(mean + c0 + k * kWidth) : zero();
+  alignas(64) float sums[kMaxStrip + kWidth];
+  const Vec none = set1(neutral<kind>());
+  if (columns <= kNarrow) {
+    for (int64_t c = 0; c < columns; c += kWidth) {
+      const int64_t n = columns - c;
+      const Vec m = kind == Kind::kSquares ? load_partial(mean + c, n) : none;
+      Vec v[4] = {none, none, none, none};
+      int64_t r = 0;
+      for (; r + 4 <= rows; r += 4) {
+        for (int k = 0; k < 4; ++k) v[k] = fold<kind>(v[k], load_partial(x + offsets[r + k] + c, n), m);
+      }
+      for (; r < rows; ++r) v[0] = fold<kind>(v[0], load_partial(x + offsets[r] + c, n), m);
+      store(sums + c, join<kind>(join<kind>(v[0], v[1]), join<kind>(v[2], v[3])));
     }
+  } else {
+    for (int64_t c = 0; c < columns; c += kWidth) store(sums + c, none);
     for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + offsets[r] + c0;
-      for (int k = 0; k < kVectors; ++k) v[k] = fold<kind>(v[k], load(row + k * kWidth), m[k]);
+      const float* row = x + offsets[r];
+      int64_t c = 0;
+      for (; c + kWidth <= columns; c += kWidth) {
+        store(sums + c, fold<kind>(load(sums + c), load(row + c), kind == Kind::kSquares ? load(mean + c) : none));
+      }
+      if (c < columns) {
+        const Vec m = kind == Kind::kSquares ? load_partial(mean + c, columns - c) : none;
+        store(sums + c, fold<kind>(load(sums + c), load_partial(row + c, columns - c), m));
+      }
     }
-    for (int k = 0; k < kVectors; ++k) store(sums + k * kWidth, v[k]);
-    for (int64_t i = 0; i < kGroup; ++i) acc[c0 + i] = join<kind>(acc[c0 + i], static_cast<double>(sums[i]));
   }
-  for (; c0 < columns; c0 += kWidth) {  // vector by vector, four rows at a time
-    const int64_t n = least(columns - c0, kWidth);
-    const Vec m = kind == Kind::kSquares ? load_partial(mean + c0, n) : zero();
-    Vec v[4];
-    for (int k = 0; k < 4; ++k) v[k] = set1(neutral<kind>());
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-      for (int k = 0; k < 4; ++k) v[k] = fold<kind>(v[k], load_partial(x + offsets[r + k] + c0, n), m);
-    }
-    for (; r < rows; ++r) v[0] = fold<kind>(v[0], load_partial(x + offsets[r] + c0, n), m);
-    store(sums, join<kind>(join<kind>(v[0], v[1]), join<kind>(v[2], v[3])));
-    for (int64_t i = 0; i < n; ++i) acc[c0 + i] = join<kind>(acc[c0 + i], static_cast<double>(sums[i]));
-  }
+  for (int64_t i = 0; i < columns; ++i) acc[i] = join<kind>(acc[i], static_cast<double>(sums[i]));
 }
 
 /// Folds rows `range` of `columns` columns at `x` into acc.
@@ -270,11 +272,11 @@ Reduction plan(const Tensor& x, const IntList& axes) {
   p.mean = -1;
   if (r.columns) {
     p.outputs = outer * p.width;
-    p.per_tile = least(most(kTile / most(p.rows, 1) / 64 * 64, 64), kMaxStrip);
+    p.per_tile = least(most(kTile / most(p.rows, 1) / 64 * 64, p.rows > 2048 ? kMaxStrip : kMinStrip), kMaxStrip);
     r.tiles = outer * ceil_div(p.width, p.per_tile);
     const int64_t columns = most(least(p.width, p.per_tile), 1);
     if (r.tiles > 0 && r.tiles < 64 && p.rows * columns > 2 * kTile) {
-      p.piece = most(ceil_div(kTile, columns), ceil_div(p.rows * r.tiles, 256));
+      p.piece = most(ceil_div(kTile, columns), ceil_div(p.rows * r.tiles, 64));
       p.piece = ceil_div(p.piece, kBlock) * kBlock;
       p.pieces = ceil_div(p.rows, p.piece);
     }
@@ -289,7 +291,8 @@ Reduction plan(const Tensor& x, const IntList& axes) {
     }
   }
   if (p.pieces > 1) r.tiles = (r.columns ? r.tiles : outer) * p.pieces;
-  r.cost = 20.0 + 0.06 * static_cast<double>(x.numel) + (r.columns ? 0.5 : 8.0) * static_cast<double>(p.outputs);
+  const double per_element = (kWidth == 1 ? 0.2 : 0.06) * (r.columns && p.width < kNarrow ? 3.0 : 1.0);
+  r.cost = 20.0 + per_element * static_cast<double>(x.numel) + (r.columns ? 0.5 : 8.0) * static_cast<double>(p.outputs);
   return r;
 }
 

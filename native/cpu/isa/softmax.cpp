@@ -35,7 +35,7 @@ void row_forward(const float* x, float* y, int64_t n) {
     if (i < n) store_partial(y + i, load_partial(y + i, n - i) * factor, n - i);
   } else {
     const Vec shift = set1(largest);
-    const Vec log_sum = set1(static_cast<float>(__builtin_log(sum)));
+    const Vec log_sum = set1(__builtin_logf(static_cast<float>(sum)));
     int64_t i = 0;
     for (; i + kWidth <= n; i += kWidth) store(y + i, load(x + i) - shift - log_sum);
     if (i < n) store_partial(y + i, load_partial(x + i, n - i) - shift - log_sum, n - i);
@@ -48,18 +48,17 @@ void row_grad(const float* dy, const float* y, float* dx, int64_t n) {
   for (int64_t i = 0; i < n;) {
     const int64_t end = least(i + kRowBlock, n);
     Vec a = zero();
-    for (; i < end; i += kWidth) {
-      const Vec d = load_partial(dy + i, n - i);
-      a = form == Form::kSoftmaxGrad ? fma(d, load_partial(y + i, n - i), a) : a + d;
-    }
+    const auto take = [&](Vec d, Vec v) { a = form == Form::kSoftmaxGrad ? fma(d, v, a) : a + d; };
+    for (; i + kWidth <= end; i += kWidth) take(load(dy + i), load(y + i));
+    if (i < end) take(load_partial(dy + i, end - i), load_partial(y + i, end - i));
+    i = end;
     sum += static_cast<double>(reduce_add(a));
   }
   const Vec s = set1(static_cast<float>(sum));
-  for (int64_t i = 0; i < n; i += kWidth) {
-    const Vec d = load_partial(dy + i, n - i);
-    const Vec v = load_partial(y + i, n - i);
-    store_partial(dx + i, form == Form::kSoftmaxGrad ? v * (d - s) : d - exp_(v) * s, n - i);
-  }
+  const auto give = [&](Vec d, Vec v) { return form == Form::kSoftmaxGrad ? v * (d - s) : d - exp_(v) * s; };
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(dx + i, give(load(dy + i), load(y + i)));
+  if (i < n) store_partial(dx + i, give(load_partial(dy + i, n - i), load_partial(y + i, n - i)), n - i);
 }
 
 template <Form form>
@@ -208,7 +207,8 @@ void launch(const NodeView& node, Emitter& emit) {
   p.outer = x.numel / (p.axis * p.inner);
   const int64_t units = p.inner == 1 ? p.outer : p.outer * ceil_div(p.inner, kStrip);
   p.per_tile = ceil_div(kTile, p.axis * least(p.inner, kStrip));
-  const double cost = 20.0 + 0.5 * static_cast<double>(x.numel) + 20.0 * static_cast<double>(units);
+  const double per_element = kWidth == 1 ? 12.0 : 0.5;
+  const double cost = 20.0 + per_element * static_cast<double>(x.numel) + 20.0 * static_cast<double>(units);
   emit_step(emit, p.inner == 1 ? rows_tile<form> : columns_tile<form>, p, ceil_div(units, p.per_tile), cost);
 }
 
