@@ -13,7 +13,7 @@ enum class Kind { kSum, kMax, kMin, kSquares };  // kSquares: of the distances f
 
 constexpr int64_t kTile = 16384;      // elements that a tile reads, about
 constexpr int64_t kMinStrip = 128;    // columns of a tile, where there are as many
-constexpr int64_t kMaxStrip = 512;
+constexpr int64_t kMaxStrip = 1024;
 constexpr int64_t kNarrow = kWidth == 1 ? 16 : 4 * kWidth;
 constexpr int64_t kBlock = 64;        // float additions in a row before the sum goes on in double
 constexpr int64_t kCombineTile = 1024;
@@ -185,6 +185,7 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
 template <Kind kind>
 void fold_columns(const ReduceParams& p, const float* x, Range range, int64_t columns, const float* mean, double* acc) {
   for (int64_t i = 0; i < columns; ++i) acc[i] = static_cast<double>(neutral<kind>());
+  if (range.begin >= range.end) return;
   Odometer row = odometer_at(p.inner, range.begin);
   int64_t offsets[kBlock];
   for (int64_t r = range.begin; r < range.end; r += kBlock) {

@@ -84,12 +84,13 @@ struct Odometer {
   int64_t offset;
 };
 
+/// No dimension may be 0, the first one excepted.
 TANDEM_INLINE Odometer odometer_at(const Walk& walk, int64_t index) {
   Odometer o;
   o.offset = 0;
   for (int32_t i = walk.rank; i-- > 0;) {
     o.at[i] = i == 0 ? index : index % walk.dims[i];
-    index /= walk.dims[i];
+    if (i > 0) index /= walk.dims[i];
     o.offset += o.at[i] * walk.strides[i];
   }
   return o;
