@@ -165,7 +165,6 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   ++state_.step;
   run(plan, inputs, results);
   results[plan.results.size()] = static_cast<double>(state_.gradient_norm);
-  last_batch_ = batch;
   if (state_.skip != 0) {
     const uint64_t step = state_.step--;
     fail(ErrorCode::kNumeric, "expected a finite loss and finite gradients at step " + std::to_string(step) + ", received loss " +
@@ -183,7 +182,6 @@ void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, do
 Profile Trainer::profile() const {
   Profile profile;
   profile.device = backend_.name();
-  profile.batch = last_batch_;
   profile.memory.parameters = parameters_->memory().bytes;
   profile.memory.gradients = gradients_.bytes;
   profile.memory.optimizer = optimizer_state_.bytes;
@@ -192,13 +190,13 @@ Profile Trainer::profile() const {
   for (const auto& [batch, plan] : plans_) {
     profile.memory.workspace += plan->executable->private_bytes();
     scratch = std::max(scratch, plan->executable->scratch_bytes());
+    // the full batch speaks for training, not the smaller one that ends an epoch
+    if (batch <= profile.batch) continue;
+    profile.batch = batch;
+    profile.flops = count_flops(plan->plan.graph);
+    profile.kernels = plan->executable->kernels();
   }
   profile.memory.workspace += scratch;
-  const auto found = plans_.find(last_batch_);
-  if (found != plans_.end()) {
-    profile.flops = count_flops(found->second->plan.graph);
-    profile.kernels = found->second->executable->kernels();
-  }
   profile.p50_ms = latencies_.percentile(0.50);
   profile.p99_ms = latencies_.percentile(0.99);
   return profile;

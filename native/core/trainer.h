@@ -56,7 +56,6 @@ class Trainer {
   StepState state_{};
   std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;  ///< by batch; negative: inference
   LatencyWindow latencies_;
-  int64_t last_batch_ = 0;
 };
 
 /// Slots of optimizer state, each as large as the trainable parameters.
