@@ -141,8 +141,7 @@ struct Product {
   std::atomic<int64_t> next_pack{0}, next_tile{0};
 
   // Forms: N rows as they are, T transposed; the first letter is A's.
-  Product(const Isa& isa, int64_t m, int64_t n, int64_t k, const char* form, bool frozen,
-          bool relu)
+  Product(const Isa& isa, int64_t m, int64_t n, int64_t k, const char* form, bool frozen, bool relu)
       : plan(isa.plan(describe(m, n, k, form, frozen))),
         a(m * k),
         b(k * n),
@@ -188,8 +187,7 @@ struct Bench {
     }
     const float* b = p.plan.source == GEMM_B_PACKED ? p.packed.data : p.b.data;
     if (p.plan.compute_tiles == 1) {
-      if (thread == 0)
-        isa.compute(p.plan, p.a.data, b, p.c.data, p.epilogue, 0, scratch[0]->data);
+      if (thread == 0) isa.compute(p.plan, p.a.data, b, p.c.data, p.epilogue, 0, scratch[0]->data);
     } else {
       for (int64_t i; (i = p.next_tile.fetch_add(1)) < p.plan.compute_tiles;)
         isa.compute(p.plan, p.a.data, b, p.c.data, p.epilogue, i,
@@ -239,10 +237,10 @@ struct Bench {
       const double time = (now() - start) / inner;
       best = time < best ? time : best;
     } while (now() < end);
-    std::printf("{\"isa\":\"%s\",\"threads\":%d,\"shape\":\"%s\",\"us\":%.2f,\"gflops\":%.1f,"
-                "\"roof\":%.3f}\n",
-                isa.name, team.count(), name, best * 1e6, flops / best * 1e-9,
-                flops / best / roof);
+    std::printf(
+        "{\"isa\":\"%s\",\"threads\":%d,\"shape\":\"%s\",\"us\":%.2f,\"gflops\":%.1f,"
+        "\"roof\":%.3f}\n",
+        isa.name, team.count(), name, best * 1e6, flops / best * 1e-9, flops / best / roof);
     std::fflush(stdout);
   }
 
@@ -280,7 +278,8 @@ int main(int argc, char** argv) {
     Team team(threads);
     Bench bench{isa, team, {}, 0};
     for (int i = 0; i < threads; ++i) bench.scratch.push_back(nullptr);
-    // Short rounds that each thread times for itself fit between the interruptions of a busy machine.
+    // Short rounds that each thread times for itself fit between the interruptions of a busy
+    // machine.
     std::vector<double> best(static_cast<size_t>(threads));
     team.run([&](int t) {
       double& rate = best[static_cast<size_t>(t)];

@@ -72,7 +72,8 @@ void parse_attributes(const char* op, const AttributeField* fields, size_t count
     size_t i = 0;
     while (i < count && name != fields[i].name) ++i;
     if (i == count) {
-      fail(ErrorCode::kArgument, std::string("expected a known attribute of ") + op + ", received `" + name + "`");
+      fail(ErrorCode::kArgument,
+           std::string("expected a known attribute of ") + op + ", received `" + name + "`");
     }
     store_value(op, fields[i], value, storage);
   }

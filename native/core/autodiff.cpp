@@ -15,7 +15,9 @@ class Backward {
     for (size_t i = forward_nodes_; i-- > 0;) visit(i);
   }
 
-  [[nodiscard]] ValueId gradient(ValueId id) const { return gradient_[static_cast<size_t>(id)].id(); }
+  [[nodiscard]] ValueId gradient(ValueId id) const {
+    return gradient_[static_cast<size_t>(id)].id();
+  }
 
  private:
   void mark_dependents(const std::vector<ValueId>& wrt) {
@@ -72,7 +74,8 @@ class Backward {
 
 }  // namespace
 
-std::vector<ValueId> add_gradients(Graph& graph, const std::vector<Seed>& seeds, const std::vector<ValueId>& wrt) {
+std::vector<ValueId> add_gradients(Graph& graph, const std::vector<Seed>& seeds,
+                                   const std::vector<ValueId>& wrt) {
   Backward backward(graph, seeds, wrt);
   backward.run();
   std::vector<ValueId> result;

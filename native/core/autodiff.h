@@ -11,8 +11,13 @@ namespace tandem {
 /// inputs. Only gradients that `wants` asks for need to be set.
 class GradContext {
  public:
-  GradContext(Graph& graph, const Node& node, std::vector<Expr> output_gradients, std::vector<char> wanted)
-      : graph_(graph), node_(node), dy_(std::move(output_gradients)), wanted_(std::move(wanted)), dx_(node_.inputs.size()) {}
+  GradContext(Graph& graph, const Node& node, std::vector<Expr> output_gradients,
+              std::vector<char> wanted)
+      : graph_(graph),
+        node_(node),
+        dy_(std::move(output_gradients)),
+        wanted_(std::move(wanted)),
+        dx_(node_.inputs.size()) {}
 
   [[nodiscard]] Graph& graph() { return graph_; }
   [[nodiscard]] const Node& node() const { return node_; }
@@ -20,7 +25,9 @@ class GradContext {
   [[nodiscard]] const T& attributes() const {
     return node_.attrs<T>();
   }
-  [[nodiscard]] Expr input(size_t i) { return {graph_, i < node_.inputs.size() ? node_.inputs[i] : kNoValue}; }
+  [[nodiscard]] Expr input(size_t i) {
+    return {graph_, i < node_.inputs.size() ? node_.inputs[i] : kNoValue};
+  }
   [[nodiscard]] Expr output(size_t i = 0) { return {graph_, node_.outputs[i]}; }
   /// Gradient of output `i`; empty when nothing depends on it.
   [[nodiscard]] const Expr& dy(size_t i = 0) const { return dy_[i]; }
@@ -43,6 +50,7 @@ struct Seed {
 
 /// Appends the backward pass for `seeds` and returns the gradient of each of `wrt`, kNoValue where
 /// nothing depends on it. Throws ERR_ARGUMENT when an op on the way has no gradient.
-std::vector<ValueId> add_gradients(Graph& graph, const std::vector<Seed>& seeds, const std::vector<ValueId>& wrt);
+std::vector<ValueId> add_gradients(Graph& graph, const std::vector<Seed>& seeds,
+                                   const std::vector<ValueId>& wrt);
 
 }  // namespace tandem

@@ -19,7 +19,8 @@ struct Memory {
   int64_t bytes = 0;
 };
 
-/// Frozen weights in the layout that kernels want, made once and shared by the plans of a Predictor.
+/// Frozen weights in the layout that kernels want, made once and shared by the plans of a
+/// Predictor.
 class FrozenWeights {
  public:
   FrozenWeights() = default;
@@ -77,11 +78,13 @@ class Backend {
   [[nodiscard]] virtual bool supports(Op op) const = 0;
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
-  /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters will
-  /// be compiled as FrozenWeights.
-  [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node, bool frozen) const = 0;
+  /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters
+  /// will be compiled as FrozenWeights.
+  [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node,
+                                                bool frozen) const = 0;
   [[nodiscard]] virtual std::unique_ptr<FrozenWeights> make_frozen_weights() const = 0;
-  [[nodiscard]] virtual std::unique_ptr<Executable> compile(const CompileRequest& request) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Executable> compile(
+      const CompileRequest& request) const = 0;
 };
 
 /// The CPU's backend: one for the process.

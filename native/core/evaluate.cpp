@@ -9,10 +9,12 @@ namespace tandem {
 namespace {
 
 Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore& parameters,
-               const std::vector<const void*>& feeds, const EvaluateOptions& options, const Backend& backend) {
+               const std::vector<const void*>& feeds, const EvaluateOptions& options,
+               const Backend& backend) {
   fuse(graph);
   const Plan plan = make_plan(std::move(graph), layout, {}, backend);
-  const auto executable = backend.compile({plan, {parameters.memory().data.get(), nullptr, nullptr}, options.threads, nullptr});
+  const auto executable = backend.compile(
+      {plan, {parameters.memory().data.get(), nullptr, nullptr}, options.threads, nullptr});
   const Memory arena = backend.allocate(plan.arena_bytes);
   executable->bind_arena(arena.data.get());
   for (size_t i = 0; i < feeds.size(); ++i) executable->bind_input(i, feeds[i]);
@@ -32,16 +34,18 @@ Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore&
 
 }  // namespace
 
-Evaluation evaluate(const GraphDescription& description, int64_t batch, const std::vector<const void*>& feeds,
-                    const EvaluateOptions& options, const Backend& backend) {
+Evaluation evaluate(const GraphDescription& description, int64_t batch,
+                    const std::vector<const void*>& feeds, const EvaluateOptions& options,
+                    const Backend& backend) {
   const ParameterStore parameters(description.parameters, options.seed);
   Graph graph = instantiate(description, batch, options.training);
   return run(std::move(graph), parameters.layout(), parameters, feeds, options, backend);
 }
 
-Evaluation vjp(const GraphDescription& description, int64_t batch, const std::vector<const void*>& feeds,
-               const std::vector<const float*>& cotangents, const std::vector<int64_t>& wrt,
-               const EvaluateOptions& options, const Backend& backend) {
+Evaluation vjp(const GraphDescription& description, int64_t batch,
+               const std::vector<const void*>& feeds, const std::vector<const float*>& cotangents,
+               const std::vector<int64_t>& wrt, const EvaluateOptions& options,
+               const Backend& backend) {
   const ParameterStore parameters(description.parameters, options.seed);
   std::vector<ValueId> ids;
   Graph graph = instantiate(description, batch, options.training, &ids);
@@ -50,14 +54,16 @@ Evaluation vjp(const GraphDescription& description, int64_t batch, const std::ve
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     if (i >= cotangents.size() || cotangents[i] == nullptr) continue;
     const Tensor tensor = graph.tensor(graph.outputs[i]);
-    if (tensor.dtype != DType::kFloat32) fail(ErrorCode::kDType, "expected float32 outputs for cotangents, received int32");
+    if (tensor.dtype != DType::kFloat32)
+      fail(ErrorCode::kDType, "expected float32 outputs for cotangents, received int32");
     seeds.push_back({graph.outputs[i], graph.add_input(tensor)});
     all_feeds.push_back(cotangents[i]);
   }
   std::vector<ValueId> targets;
   for (const int64_t number : wrt) {
     if (number < 0 || number >= static_cast<int64_t>(ids.size())) {
-      fail(ErrorCode::kArgument, "expected `wrt` among the graph's values, received " + std::to_string(number));
+      fail(ErrorCode::kArgument,
+           "expected `wrt` among the graph's values, received " + std::to_string(number));
     }
     targets.push_back(ids[static_cast<size_t>(number)]);
   }

@@ -16,11 +16,12 @@ struct Evaluation {
   std::vector<Tensor> tensors;
   std::vector<Memory> outputs;
 };
-Evaluation evaluate(const GraphDescription& graph, int64_t batch, const std::vector<const void*>& feeds,
-                    const EvaluateOptions& options, const Backend& backend);
+Evaluation evaluate(const GraphDescription& graph, int64_t batch,
+                    const std::vector<const void*>& feeds, const EvaluateOptions& options,
+                    const Backend& backend);
 
-/// Outputs, followed by the gradients of the values numbered `wrt` in the description. `cotangents`:
-/// one pointer an output, null for none.
+/// Outputs, followed by the gradients of the values numbered `wrt` in the description.
+/// `cotangents`: one pointer an output, null for none.
 Evaluation vjp(const GraphDescription& graph, int64_t batch, const std::vector<const void*>& feeds,
                const std::vector<const float*>& cotangents, const std::vector<int64_t>& wrt,
                const EvaluateOptions& options, const Backend& backend);

@@ -69,7 +69,8 @@ Expr sum_to(const Expr& a, const Shape& shape) {
   IntList axes{};
   const size_t lead = from.size() - shape.size();
   for (size_t i = 0; i < from.size(); ++i) {
-    if (i < lead || (shape[i - lead] == 1 && from[i] != 1)) axes.values[axes.count++] = static_cast<int64_t>(i);
+    if (i < lead || (shape[i - lead] == 1 && from[i] != 1))
+      axes.values[axes.count++] = static_cast<int64_t>(i);
   }
   return reshape(axes.count == 0 ? a : sum(a, axes, true), shape);
 }

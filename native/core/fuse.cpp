@@ -53,11 +53,13 @@ class Fuser {
     const Value& value = graph_.value(id);
     if (value.kind != ValueKind::kConstant || value.tensor.numel != 1) return false;
     float number = 0;
-    std::memcpy(&number, graph_.constant_data[static_cast<size_t>(value.index)].data.data(), sizeof number);
+    std::memcpy(&number, graph_.constant_data[static_cast<size_t>(value.index)].data.data(),
+                sizeof number);
     return number == 1.0F;
   }
 
-  /// act(product + bias) in one op; the value before the activation is kept if anything else reads it.
+  /// act(product + bias) in one op; the value before the activation is kept if anything else reads
+  /// it.
   void fuse_activations() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (!is_product(node(i).op) || node(i).outputs.empty()) continue;

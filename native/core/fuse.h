@@ -5,9 +5,9 @@
 
 namespace tandem {
 
-/// Bias and activation move into the epilogue of the matrix product before them, the derivative of an
-/// activation into that of the product whose result it scales, and a cross-entropy and its gradient
-/// become one pass over the logits. Dead nodes are removed.
+/// Bias and activation move into the epilogue of the matrix product before them, the derivative of
+/// an activation into that of the product whose result it scales, and a cross-entropy and its
+/// gradient become one pass over the logits. Dead nodes are removed.
 void fuse(Graph& graph);
 
 }  // namespace tandem

@@ -101,7 +101,8 @@ void Graph::remove_dead_nodes() {
   }
   nodes.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
   for (size_t i = 0; i < nodes.size(); ++i) {
-    for (const ValueId id : nodes[i].outputs) values[static_cast<size_t>(id)].index = static_cast<int32_t>(i);
+    for (const ValueId id : nodes[i].outputs)
+      values[static_cast<size_t>(id)].index = static_cast<int32_t>(i);
   }
 }
 

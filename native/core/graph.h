@@ -74,7 +74,9 @@ class Graph {
     return apply(op, std::move(operands), make_attributes(op, {}));
   }
 
-  [[nodiscard]] const Tensor& tensor(ValueId id) const { return values[static_cast<size_t>(id)].tensor; }
+  [[nodiscard]] const Tensor& tensor(ValueId id) const {
+    return values[static_cast<size_t>(id)].tensor;
+  }
   [[nodiscard]] const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
   /// The node that computes `id`, or null for a leaf.
   [[nodiscard]] const Node* producer(ValueId id) const;

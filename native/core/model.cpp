@@ -14,14 +14,17 @@ Shape at_batch(const InputDescription& input, int64_t batch) {
   Shape shape = input.shape;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != -1) continue;
-    if (i != 0) fail(ErrorCode::kShape, "expected a free batch at axis 0 only for input " + quoted(input.name));
+    if (i != 0)
+      fail(ErrorCode::kShape,
+           "expected a free batch at axis 0 only for input " + quoted(input.name));
     shape[i] = batch;
   }
   return shape;
 }
 
 /// Adds one described node; its inputs must be values that exist already, so there are no cycles.
-void add_node(Graph& graph, const NodeDescription& described, bool training, std::vector<ValueId>& ids) {
+void add_node(Graph& graph, const NodeDescription& described, bool training,
+              std::vector<ValueId>& ids) {
   const std::optional<Op> op = find_op(described.op);
   if (!op || (info(*op).flags & kInternal) != 0) {
     fail(ErrorCode::kArgument, "expected a known op, received " + quoted(described.op));
@@ -29,7 +32,9 @@ void add_node(Graph& graph, const NodeDescription& described, bool training, std
   std::vector<ValueId> operands;
   for (const int64_t number : described.inputs) {
     if (number < -1 || number >= static_cast<int64_t>(ids.size())) {
-      fail(ErrorCode::kArgument, "expected inputs of " + described.op + " before it (no cycles), received value " + std::to_string(number));
+      fail(ErrorCode::kArgument, "expected inputs of " + described.op +
+                                     " before it (no cycles), received value " +
+                                     std::to_string(number));
     }
     operands.push_back(number == -1 ? kNoValue : ids[static_cast<size_t>(number)]);
   }
@@ -91,7 +96,8 @@ uint64_t hash(const std::string& text) {
 
 }  // namespace
 
-Graph instantiate(const GraphDescription& description, int64_t batch, bool training, std::vector<ValueId>* ids) {
+Graph instantiate(const GraphDescription& description, int64_t batch, bool training,
+                  std::vector<ValueId>* ids) {
   Graph graph;
   std::vector<ValueId> numbers;
   for (const InputDescription& input : description.inputs) {
@@ -102,23 +108,28 @@ Graph instantiate(const GraphDescription& description, int64_t batch, bool train
   }
   for (const Constant& constant : description.constants) {
     if (static_cast<int64_t>(constant.data.size()) != byte_size(constant.tensor)) {
-      fail(ErrorCode::kShape, "expected as many elements of a constant as its shape " + to_string(constant.tensor) + " says");
+      fail(ErrorCode::kShape, "expected as many elements of a constant as its shape " +
+                                  to_string(constant.tensor) + " says");
     }
     numbers.push_back(graph.add_constant(constant));
   }
   for (const NodeDescription& node : description.nodes) add_node(graph, node, training, numbers);
   for (const int64_t number : description.outputs) {
     if (number < 0 || number >= static_cast<int64_t>(numbers.size())) {
-      fail(ErrorCode::kArgument, "expected outputs among the graph's values, received " + std::to_string(number));
+      fail(ErrorCode::kArgument,
+           "expected outputs among the graph's values, received " + std::to_string(number));
     }
     graph.outputs.push_back(numbers[static_cast<size_t>(number)]);
   }
-  if (graph.outputs.empty()) fail(ErrorCode::kArgument, "expected at least one output, received none");
+  if (graph.outputs.empty())
+    fail(ErrorCode::kArgument, "expected at least one output, received none");
   if (ids != nullptr) *ids = std::move(numbers);
   return graph;
 }
 
-int64_t row_elements(const InputDescription& input) { return make_tensor(at_batch(input, 1), input.dtype).numel; }
+int64_t row_elements(const InputDescription& input) {
+  return make_tensor(at_batch(input, 1), input.dtype).numel;
+}
 
 bool has_free_batch(const GraphDescription& description) {
   for (const InputDescription& input : description.inputs) {
@@ -144,24 +155,29 @@ ParameterLayout make_layout(const std::vector<ParameterDescription>& parameters)
 }
 
 ParameterStore::ParameterStore(std::vector<ParameterDescription> parameters, uint64_t seed)
-    : descriptions_(std::move(parameters)), layout_(make_layout(descriptions_)), memory_(cpu_backend().allocate(layout_.bytes)) {
+    : descriptions_(std::move(parameters)),
+      layout_(make_layout(descriptions_)),
+      memory_(cpu_backend().allocate(layout_.bytes)) {
   for (size_t i = 0; i < descriptions_.size(); ++i) {
     const ParameterDescription& parameter = descriptions_[i];
     for (size_t j = 0; j < i; ++j) {
       if (descriptions_[j].name == parameter.name) {
-        fail(ErrorCode::kArgument, "expected distinct names of parameters, received " + quoted(parameter.name) + " twice");
+        fail(ErrorCode::kArgument, "expected distinct names of parameters, received " +
+                                       quoted(parameter.name) + " twice");
       }
     }
     // a parameter's numbers depend on its name alone: adding a layer leaves the others as they were
     auto* data = reinterpret_cast<float*>(memory_.data.get() + layout_.offsets[i]);
-    fill(data, make_tensor(parameter.shape, DType::kFloat32).numel, parameter.initializer, seed, hash(parameter.name));
+    fill(data, make_tensor(parameter.shape, DType::kFloat32).numel, parameter.initializer, seed,
+         hash(parameter.name));
   }
 }
 
 void ParameterStore::check_matches(const GraphDescription& graph) const {
   bool same = graph.parameters.size() == descriptions_.size();
   for (size_t i = 0; same && i < descriptions_.size(); ++i) {
-    same = graph.parameters[i].name == descriptions_[i].name && graph.parameters[i].shape == descriptions_[i].shape;
+    same = graph.parameters[i].name == descriptions_[i].name &&
+           graph.parameters[i].shape == descriptions_[i].shape;
   }
   if (!same) fail(ErrorCode::kArgument, "expected a graph with the parameters of its model");
 }

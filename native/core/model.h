@@ -1,5 +1,5 @@
-// A model as data: the description of its graph, as it comes from JavaScript or from a file, and the
-// arena of its parameters. Descriptions are not trusted: instantiate() checks all of them.
+// A model as data: the description of its graph, as it comes from JavaScript or from a file, and
+// the arena of its parameters. Descriptions are not trusted: instantiate() checks all of them.
 #pragma once
 
 #include <memory>
@@ -48,7 +48,8 @@ struct GraphDescription {
 /// The graph at `batch` rows. Outside training, ops that only act in training are left out. `ids`,
 /// if given, receives the value of each number of the description. Throws ERR_ARGUMENT for unknown
 /// ops, cycles and numbers that are out of range.
-Graph instantiate(const GraphDescription& description, int64_t batch, bool training, std::vector<ValueId>* ids = nullptr);
+Graph instantiate(const GraphDescription& description, int64_t batch, bool training,
+                  std::vector<ValueId>* ids = nullptr);
 
 /// Elements of input `index` in one row (all of them when its batch is fixed).
 int64_t row_elements(const InputDescription& input);
@@ -61,7 +62,9 @@ ParameterLayout make_layout(const std::vector<ParameterDescription>& parameters)
 class ParameterStore {
  public:
   ParameterStore(std::vector<ParameterDescription> parameters, uint64_t seed);
-  [[nodiscard]] const std::vector<ParameterDescription>& descriptions() const { return descriptions_; }
+  [[nodiscard]] const std::vector<ParameterDescription>& descriptions() const {
+    return descriptions_;
+  }
   [[nodiscard]] const ParameterLayout& layout() const { return layout_; }
   [[nodiscard]] const Memory& memory() const { return memory_; }
   /// Throws ERR_ARGUMENT unless the graph has just these parameters.

@@ -26,7 +26,8 @@ void infer_binary(InferContext& context) {
 }
 
 void infer_loss(InferContext& context) {
-  if (!same_shape(context.input(0), context.input(1))) context.bad_shape("x and a target of one shape");
+  if (!same_shape(context.input(0), context.input(1)))
+    context.bad_shape("x and a target of one shape");
   context.output({});
 }
 
@@ -39,14 +40,17 @@ void grad_unary(GradContext& context) {
   if (saved == Saved::kNone) {
     context.set(0, apply(grad_op(op), {dy}, attributes));
   } else {
-    context.set(0, apply(grad_op(op), {dy, saved == Saved::kX ? context.input(0) : context.output()}, attributes));
+    context.set(0,
+                apply(grad_op(op), {dy, saved == Saved::kX ? context.input(0) : context.output()},
+                      attributes));
   }
 }
 
 template <Op op>
 void grad_loss(GradContext& context) {
   const auto gradient = [&](Op which) {
-    return apply(which, {context.input(0), context.input(1), context.dy()}, context.node().attributes);
+    return apply(which, {context.input(0), context.input(1), context.dy()},
+                 context.node().attributes);
   };
   const Op for_x = grad_op(op);
   const Op for_target = static_cast<Op>(static_cast<int>(op) + 2);
@@ -60,14 +64,14 @@ Expr binary_gradient(GradContext& context, int wrt);
 // The gradient expressions of elementwise.def, read as graph ops. `none` marks ops without one.
 const Expr none;
 
-#define BINARY(name, forward, gradient_a, gradient_b)                                        \
-  template <>                                                                                \
-  Expr binary_gradient<Op::name>([[maybe_unused]] GradContext & context, int wrt) {          \
-    [[maybe_unused]] const Expr a = context.input(0);                                        \
-    [[maybe_unused]] const Expr b = context.input(1);                                        \
-    [[maybe_unused]] const Expr y = context.output();                                        \
-    [[maybe_unused]] const Expr dy = context.dy();                                           \
-    return wrt == 0 ? (gradient_a) : (gradient_b);                                           \
+#define BINARY(name, forward, gradient_a, gradient_b)                               \
+  template <>                                                                       \
+  Expr binary_gradient<Op::name>([[maybe_unused]] GradContext & context, int wrt) { \
+    [[maybe_unused]] const Expr a = context.input(0);                               \
+    [[maybe_unused]] const Expr b = context.input(1);                               \
+    [[maybe_unused]] const Expr y = context.output();                               \
+    [[maybe_unused]] const Expr dy = context.dy();                                  \
+    return wrt == 0 ? (gradient_a) : (gradient_b);                                  \
   }
 #include "core/elementwise.def"
 
@@ -77,7 +81,8 @@ void grad_binary(GradContext& context) {
     if (!context.wants(static_cast<size_t>(i))) continue;
     const Expr gradient = binary_gradient<op>(context, i);
     if (!gradient.empty()) {
-      context.set(static_cast<size_t>(i), sum_to(gradient, shape_of(context.input(static_cast<size_t>(i)).tensor())));
+      context.set(static_cast<size_t>(i),
+                  sum_to(gradient, shape_of(context.input(static_cast<size_t>(i)).tensor())));
     }
   }
 }
@@ -109,23 +114,23 @@ constexpr AttributeField elementwise_field(const char* name, size_t offset) {
 template <Op op>
 struct ElementwiseFields;
 
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)          \
-  template <>                                                                        \
-  struct ElementwiseFields<Op::name> {                                               \
-    static constexpr const char* a = A;                                              \
-    static constexpr const char* b = B;                                              \
-    static constexpr AttributeField table[] = {                                      \
-        elementwise_field(A, offsetof(ElementwiseAttributes, a)),                    \
-        elementwise_field(B, offsetof(ElementwiseAttributes, b))};                   \
-    static constexpr size_t count = b != nullptr ? 2 : a != nullptr ? 1 : 0;         \
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)  \
+  template <>                                                                \
+  struct ElementwiseFields<Op::name> {                                       \
+    static constexpr const char* a = A;                                      \
+    static constexpr const char* b = B;                                      \
+    static constexpr AttributeField table[] = {                              \
+        elementwise_field(A, offsetof(ElementwiseAttributes, a)),            \
+        elementwise_field(B, offsetof(ElementwiseAttributes, b))};           \
+    static constexpr size_t count = b != nullptr ? 2 : a != nullptr ? 1 : 0; \
   };
-#define LOSS(name, A, a_default, value, gradient_x, gradient_t)                      \
-  template <>                                                                        \
-  struct ElementwiseFields<Op::name> {                                               \
-    static constexpr const char* a = A;                                              \
-    static constexpr AttributeField table[] = {                                      \
-        elementwise_field(A, offsetof(ElementwiseAttributes, a))};                   \
-    static constexpr size_t count = a != nullptr ? 1 : 0;                            \
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t)    \
+  template <>                                                      \
+  struct ElementwiseFields<Op::name> {                             \
+    static constexpr const char* a = A;                            \
+    static constexpr AttributeField table[] = {                    \
+        elementwise_field(A, offsetof(ElementwiseAttributes, a))}; \
+    static constexpr size_t count = a != nullptr ? 1 : 0;          \
   };
 #include "core/elementwise.def"
 
@@ -135,30 +140,78 @@ constexpr OpInfo unary_info(const char* name, Saved saved) {
   const auto grad = saved == Saved::kX   ? &grad_unary<op, Saved::kX>
                     : saved == Saved::kY ? &grad_unary<op, Saved::kY>
                                          : &grad_unary<op, Saved::kNone>;
-  return {name, 1, 1, kNoFlags, in_place, 0, ElementwiseFields<op>::table, ElementwiseFields<op>::count,
-          &elementwise_defaults<static_cast<int>(op)>, &infer_unary, grad};
+  return {name,
+          1,
+          1,
+          kNoFlags,
+          in_place,
+          0,
+          ElementwiseFields<op>::table,
+          ElementwiseFields<op>::count,
+          &elementwise_defaults<static_cast<int>(op)>,
+          &infer_unary,
+          grad};
 }
 
 template <Op op>
 constexpr OpInfo unary_grad_info(const char* name, Saved saved) {
   const int inputs = saved == Saved::kNone ? 1 : 2;
-  return {name, inputs, inputs, kInternal, 3, 0, nullptr, 0, &elementwise_defaults<static_cast<int>(op)>, &infer_unary_grad, nullptr};
+  return {name,
+          inputs,
+          inputs,
+          kInternal,
+          3,
+          0,
+          nullptr,
+          0,
+          &elementwise_defaults<static_cast<int>(op)>,
+          &infer_unary_grad,
+          nullptr};
 }
 
 template <Op op>
 constexpr OpInfo binary_info(const char* name) {
-  return {name, 2, 2, kNoFlags, 3, 0, nullptr, 0, &elementwise_defaults<static_cast<int>(op)>, &infer_binary, &grad_binary<op>};
+  return {name,
+          2,
+          2,
+          kNoFlags,
+          3,
+          0,
+          nullptr,
+          0,
+          &elementwise_defaults<static_cast<int>(op)>,
+          &infer_binary,
+          &grad_binary<op>};
 }
 
 template <Op op>
 constexpr OpInfo loss_info(const char* name) {
-  return {name, 2, 2, kNoFlags, 0, 0, ElementwiseFields<op>::table, ElementwiseFields<op>::count,
-          &elementwise_defaults<static_cast<int>(op)>, &infer_loss, &grad_loss<op>};
+  return {name,
+          2,
+          2,
+          kNoFlags,
+          0,
+          0,
+          ElementwiseFields<op>::table,
+          ElementwiseFields<op>::count,
+          &elementwise_defaults<static_cast<int>(op)>,
+          &infer_loss,
+          &grad_loss<op>};
 }
 
 template <Op op>
 constexpr OpInfo loss_grad_info(const char* name) {
-  return {name, 3, 3, kInternal, 3, 0, nullptr, 0, &elementwise_defaults<static_cast<int>(op)>, &infer_loss_grad, nullptr};
+  return {name,
+          3,
+          3,
+          kInternal,
+          3,
+          0,
+          nullptr,
+          0,
+          &elementwise_defaults<static_cast<int>(op)>,
+          &infer_loss_grad,
+          nullptr};
 }
 
 // ---- the other ops, from ops.def -------------------------------------------------------------
@@ -173,16 +226,18 @@ void defaults_of(AttributeStorage& storage) {
 
 template <typename T>
 constexpr OpInfo op_info(const char* name) {
-  return {name, T::kMinInputs, T::kMaxInputs, T::kFlags, T::kInPlace, T::kAnyDType, T::kFields, T::kFieldCount,
-          &defaults_of<T>, &T::infer, T::grad};
+  return {name,       T::kMinInputs,  T::kMaxInputs,   T::kFlags, T::kInPlace, T::kAnyDType,
+          T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad};
 }
 
 constexpr OpInfo kTable[] = {
 #define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
-  unary_info<Op::name>(#name, Saved::SAVED), unary_grad_info<Op::name##Grad>(#name "Grad", Saved::SAVED),
+  unary_info<Op::name>(#name, Saved::SAVED),                                \
+      unary_grad_info<Op::name##Grad>(#name "Grad", Saved::SAVED),
 #define BINARY(name, forward, gradient_a, gradient_b) binary_info<Op::name>(#name),
-#define LOSS(name, A, a_default, value, gradient_x, gradient_t) \
-  loss_info<Op::name>(#name), loss_grad_info<Op::name##Grad>(#name "Grad"), loss_grad_info<Op::name##GradTarget>(#name "GradTarget"),
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t)             \
+  loss_info<Op::name>(#name), loss_grad_info<Op::name##Grad>(#name "Grad"), \
+      loss_grad_info<Op::name##GradTarget>(#name "GradTarget"),
 #include "core/elementwise.def"
 #define OP(name, Type) op_info<ops::Type>(#name),
 #include "core/ops.def"
@@ -197,7 +252,8 @@ struct UnaryRole {
 };
 
 constexpr UnaryRole kUnaryRoles[] = {
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) {1, Saved::SAVED}, {2, Saved::SAVED},
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
+  {1, Saved::SAVED}, {2, Saved::SAVED},
 #include "core/elementwise.def"
 };
 
@@ -234,15 +290,17 @@ std::optional<Op> unary_of_grad(Op op) noexcept {
 
 const Tensor& InferContext::input(size_t i) const {
   if (!has_input(i)) {
-    fail(ErrorCode::kArgument, std::string("expected input ") + std::to_string(i) + " of " + name(op_) + ", received none");
+    fail(ErrorCode::kArgument, std::string("expected input ") + std::to_string(i) + " of " +
+                                   name(op_) + ", received none");
   }
   return *inputs_[i];
 }
 
 void InferContext::expect_dtype(size_t i, DType dtype) const {
   if (input(i).dtype != dtype) {
-    fail(ErrorCode::kDType, std::string("expected ") + tandem::name(dtype) + " for input " + std::to_string(i) + " of " +
-                                name(op_) + ", received " + tandem::name(input(i).dtype));
+    fail(ErrorCode::kDType, std::string("expected ") + tandem::name(dtype) + " for input " +
+                                std::to_string(i) + " of " + name(op_) + ", received " +
+                                tandem::name(input(i).dtype));
   }
 }
 
@@ -253,15 +311,18 @@ void InferContext::bad_shape(const std::string& expected) const {
     if (!received.empty()) received += " and ";
     received += to_string(*input);
   }
-  fail(ErrorCode::kShape, "expected " + expected + " for `" + name(op_) + "`, received " + received);
+  fail(ErrorCode::kShape,
+       "expected " + expected + " for `" + name(op_) + "`, received " + received);
 }
 
-std::vector<Tensor> infer(Op op, const std::vector<std::optional<Tensor>>& inputs, AttributeStorage& attributes) {
+std::vector<Tensor> infer(Op op, const std::vector<std::optional<Tensor>>& inputs,
+                          AttributeStorage& attributes) {
   const OpInfo& what = info(op);
   const auto count = static_cast<int>(inputs.size());
   if (count < what.min_inputs || count > what.max_inputs) {
-    fail(ErrorCode::kArgument, "expected " + std::to_string(what.min_inputs) + " to " + std::to_string(what.max_inputs) +
-                                   " inputs of " + what.name + ", received " + std::to_string(count));
+    fail(ErrorCode::kArgument, "expected " + std::to_string(what.min_inputs) + " to " +
+                                   std::to_string(what.max_inputs) + " inputs of " + what.name +
+                                   ", received " + std::to_string(count));
   }
   InferContext context(op, inputs, attributes);
   for (size_t i = 0; i < inputs.size(); ++i) {

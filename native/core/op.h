@@ -24,7 +24,9 @@ class InferContext {
 
   [[nodiscard]] Op op() const { return op_; }
   [[nodiscard]] size_t input_count() const { return inputs_.size(); }
-  [[nodiscard]] bool has_input(size_t i) const { return i < inputs_.size() && inputs_[i].has_value(); }
+  [[nodiscard]] bool has_input(size_t i) const {
+    return i < inputs_.size() && inputs_[i].has_value();
+  }
   [[nodiscard]] const Tensor& input(size_t i) const;
   [[nodiscard]] Shape shape(size_t i) const { return shape_of(input(i)); }
   template <typename T>
@@ -50,10 +52,10 @@ class InferContext {
 
 enum OpFlags : uint32_t {
   kNoFlags = 0,
-  kAlias = 1,       ///< output 0 is input 0 under another shape: no kernel runs
-  kEffect = 2,      ///< writes memory that is no output (optimizers): never removed
-  kInternal = 4,    ///< made by passes, not offered to users
-  kTrainingOnly = 8 ///< identity of input 0 outside training (dropout)
+  kAlias = 1,        ///< output 0 is input 0 under another shape: no kernel runs
+  kEffect = 2,       ///< writes memory that is no output (optimizers): never removed
+  kInternal = 4,     ///< made by passes, not offered to users
+  kTrainingOnly = 8  ///< identity of input 0 outside training (dropout)
 };
 
 struct OpInfo {
@@ -61,7 +63,7 @@ struct OpInfo {
   int min_inputs;
   int max_inputs;
   uint32_t flags;
-  uint32_t in_place;  ///< bit i: output 0 may overwrite input i when that is its last use
+  uint32_t in_place;   ///< bit i: output 0 may overwrite input i when that is its last use
   uint32_t any_dtype;  ///< bit i: input i need not be float32; infer() checks it
   const AttributeField* fields;
   size_t field_count;

@@ -34,10 +34,16 @@ class Classes {
 
 class Planner {
  public:
-  Planner(Plan& plan, const ParameterLayout& layout, const std::vector<Pin>& pins, const Backend& backend,
-          bool frozen)
-      : plan_(plan), graph_(plan.graph), layout_(layout), backend_(backend), frozen_(frozen), classes_(graph_.values.size()),
-        last_use_(graph_.values.size(), -1), bytes_(graph_.values.size(), 0) {
+  Planner(Plan& plan, const ParameterLayout& layout, const std::vector<Pin>& pins,
+          const Backend& backend, bool frozen)
+      : plan_(plan),
+        graph_(plan.graph),
+        layout_(layout),
+        backend_(backend),
+        frozen_(frozen),
+        classes_(graph_.values.size()),
+        last_use_(graph_.values.size(), -1),
+        bytes_(graph_.values.size(), 0) {
     plan_.places.assign(graph_.values.size(), {});
     pinned_.assign(graph_.values.size(), 0);
     place_leaves();
@@ -55,11 +61,14 @@ class Planner {
     plan_.arena_bytes = assign_offsets();
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const ValueId root = classes_.find(static_cast<ValueId>(i));
-      if (root != static_cast<ValueId>(i)) plan_.places[i] = plan_.places[static_cast<size_t>(root)];
+      if (root != static_cast<ValueId>(i))
+        plan_.places[i] = plan_.places[static_cast<size_t>(root)];
     }
     for (size_t i = 0; i < graph_.values.size(); ++i) {
-      const int32_t buffer = buffer_of_[static_cast<size_t>(classes_.find(static_cast<ValueId>(i)))];
-      if (buffer >= 0) plan_.places[i] = {Space::kArena, 0, buffers_[static_cast<size_t>(buffer)].offset};
+      const int32_t buffer =
+          buffer_of_[static_cast<size_t>(classes_.find(static_cast<ValueId>(i)))];
+      if (buffer >= 0)
+        plan_.places[i] = {Space::kArena, 0, buffers_[static_cast<size_t>(buffer)].offset};
     }
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (workspace_of_[i] >= 0) {
@@ -103,7 +112,8 @@ class Planner {
   void measure_lifetimes() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       for (const ValueId id : graph_.nodes[i].inputs) {
-        if (id != kNoValue) last_use_[static_cast<size_t>(classes_.find(id))] = static_cast<int32_t>(i);
+        if (id != kNoValue)
+          last_use_[static_cast<size_t>(classes_.find(id))] = static_cast<int32_t>(i);
       }
     }
   }
@@ -121,8 +131,10 @@ class Planner {
       if ((allowed >> i & 1U) == 0 || node.inputs[i] == kNoValue) continue;
       const ValueId root = classes_.find(node.inputs[i]);
       const bool dies_here = last_use_[static_cast<size_t>(root)] == index;
-      const bool same_size = graph_.tensor(node.inputs[i]).numel == graph_.tensor(node.outputs[0]).numel;
-      if (in_arena(root) && dies_here && same_size && bytes_[static_cast<size_t>(root)] == bytes_[static_cast<size_t>(out)]) {
+      const bool same_size =
+          graph_.tensor(node.inputs[i]).numel == graph_.tensor(node.outputs[0]).numel;
+      if (in_arena(root) && dies_here && same_size &&
+          bytes_[static_cast<size_t>(root)] == bytes_[static_cast<size_t>(out)]) {
         return root;
       }
     }
@@ -145,7 +157,8 @@ class Planner {
         const ValueId root = classes_.find(id);
         if (!in_arena(root) || buffer_of_[static_cast<size_t>(root)] >= 0) continue;
         buffer_of_[static_cast<size_t>(root)] = static_cast<int32_t>(buffers_.size());
-        buffers_.push_back({bytes_[static_cast<size_t>(root)], index, std::max(index, last_use_[static_cast<size_t>(root)])});
+        buffers_.push_back({bytes_[static_cast<size_t>(root)], index,
+                            std::max(index, last_use_[static_cast<size_t>(root)])});
       }
       const int64_t workspace = backend_.workspace_bytes(graph_, node, frozen_);
       if (workspace > 0) {
@@ -167,7 +180,8 @@ class Planner {
   int64_t assign_offsets() {
     std::vector<size_t> order(buffers_.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers_[a].bytes > buffers_[b].bytes; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return buffers_[a].bytes > buffers_[b].bytes; });
     std::vector<const Buffer*> placed;  // by offset
     int64_t total = 0;
     for (const size_t i : order) {
@@ -181,9 +195,10 @@ class Planner {
       }
       buffer.offset = offset;
       total = std::max(total, checked_add(offset, buffer.bytes));
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), &buffer,
-                                     [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
-                    &buffer);
+      placed.insert(
+          std::upper_bound(placed.begin(), placed.end(), &buffer,
+                           [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
+          &buffer);
     }
     return total;
   }
@@ -208,7 +223,8 @@ void separate_pins(Graph& graph, std::vector<Pin>& pins) {
   std::vector<char> taken(graph.values.size(), 0);
   for (Pin& pin : pins) {
     ValueId root = pin.value;
-    for (const Node* node = graph.producer(root); node != nullptr && is_alias(*node); node = graph.producer(root)) {
+    for (const Node* node = graph.producer(root); node != nullptr && is_alias(*node);
+         node = graph.producer(root)) {
       root = node->inputs[0];
     }
     const bool is_leaf = graph.producer(root) == nullptr;
@@ -220,8 +236,8 @@ void separate_pins(Graph& graph, std::vector<Pin>& pins) {
   }
 }
 
-Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend,
-               bool frozen) {
+Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins,
+               const Backend& backend, bool frozen) {
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     pins.push_back({graph.outputs[i], {Space::kOutput, static_cast<int32_t>(i), 0}});
   }

@@ -28,7 +28,9 @@ struct Place {
 
 /// Every buffer starts on a cache line, which is also the widest vector.
 inline constexpr int64_t kAlignment = 64;
-constexpr int64_t align_up(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+constexpr int64_t align_up(int64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 /// Where each parameter lies in the parameter arena.
 struct ParameterLayout {
@@ -59,7 +61,7 @@ void separate_pins(Graph& graph, std::vector<Pin>& pins);
 /// Fixes a place for every value: lifetimes share one arena, in place where the last reader allows.
 /// `pins` are computed where they say; the graph's outputs go to Space::kOutput. `frozen`: the plan
 /// will be compiled with frozen weights.
-Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins, const Backend& backend,
-               bool frozen = false);
+Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins,
+               const Backend& backend, bool frozen = false);
 
 }  // namespace tandem

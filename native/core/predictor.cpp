@@ -11,7 +11,7 @@ namespace tandem {
 struct Predictor::Session::Compiled {
   Plan plan;
   std::unique_ptr<Executable> executable;
-  std::vector<int64_t> input_bytes;   ///< of one run
+  std::vector<int64_t> input_bytes;  ///< of one run
   std::vector<int64_t> output_bytes;
 };
 
@@ -28,24 +28,36 @@ void check_rows(const Graph& graph, int64_t batch) {
   for (const ValueId id : graph.outputs) {
     const Tensor& tensor = graph.tensor(id);
     if (tensor.rank == 0 || tensor.dims[0] != batch) {
-      fail(ErrorCode::kShape, "expected at most `maxBatch` rows where an output has no batch dimension, received output " + to_string(tensor));
+      fail(ErrorCode::kShape,
+           "expected at most `maxBatch` rows where an output has no batch dimension, received "
+           "output " +
+               to_string(tensor));
     }
   }
 }
 
 }  // namespace
 
-Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads, int64_t max_batch, const Backend& backend)
-    : graph_(std::move(graph)), layout_(parameters.layout()), backend_(backend), threads_(threads),
-      max_batch_(has_free_batch(graph_) ? max_batch : 1), parameters_(backend.allocate(layout_.bytes)),
+Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
+                     int64_t max_batch, const Backend& backend)
+    : graph_(std::move(graph)),
+      layout_(parameters.layout()),
+      backend_(backend),
+      threads_(threads),
+      max_batch_(has_free_batch(graph_) ? max_batch : 1),
+      parameters_(backend.allocate(layout_.bytes)),
       frozen_(backend.make_frozen_weights()) {
   parameters.check_matches(graph_);
-  if (max_batch < 1) fail(ErrorCode::kArgument, "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
-  std::memcpy(parameters_.data.get(), parameters.memory().data.get(), static_cast<size_t>(layout_.bytes));
+  if (max_batch < 1)
+    fail(ErrorCode::kArgument,
+         "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
+  std::memcpy(parameters_.data.get(), parameters.memory().data.get(),
+              static_cast<size_t>(layout_.bytes));
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
     const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_, true);
-    const auto probe = backend_.compile({plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
+    const auto probe = backend_.compile(
+        {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
     const std::vector<bool> plain = probe->plain_parameters();
     for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
   }
@@ -66,8 +78,9 @@ void Predictor::drop_unread_parameters(const std::vector<bool>& read) {
   Memory memory = backend_.allocate(kept.bytes);
   for (size_t i = 0; i < read.size(); ++i) {
     if (!read[i]) continue;
-    std::memcpy(memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
-                static_cast<size_t>(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32))));
+    std::memcpy(
+        memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
+        static_cast<size_t>(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32))));
   }
   layout_ = std::move(kept);
   parameters_ = std::move(memory);
@@ -124,12 +137,17 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   constexpr size_t kMaxPlans = 32;
   if (plans_.size() >= kMaxPlans && bound_ == nullptr) plans_.clear();
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan = make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_, true);
-  compiled->executable = owner_.backend_.compile(
-      {compiled->plan, {owner_.parameters_.data.get(), nullptr, nullptr}, owner_.threads_, owner_.frozen_.get()});
+  compiled->plan =
+      make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_, true);
+  compiled->executable = owner_.backend_.compile({compiled->plan,
+                                                  {owner_.parameters_.data.get(), nullptr, nullptr},
+                                                  owner_.threads_,
+                                                  owner_.frozen_.get()});
   const Graph& graph = compiled->plan.graph;
-  for (const ValueId id : graph.inputs) compiled->input_bytes.push_back(byte_size(graph.tensor(id)));
-  for (const ValueId id : graph.outputs) compiled->output_bytes.push_back(byte_size(graph.tensor(id)));
+  for (const ValueId id : graph.inputs)
+    compiled->input_bytes.push_back(byte_size(graph.tensor(id)));
+  for (const ValueId id : graph.outputs)
+    compiled->output_bytes.push_back(byte_size(graph.tensor(id)));
   if (compiled->plan.arena_bytes > arena_.bytes) {
     arena_ = {};
     arena_ = owner_.backend_.allocate(compiled->plan.arena_bytes);
@@ -139,7 +157,8 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   return *(plans_[batch] = std::move(compiled));
 }
 
-void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
+void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs,
+                             const std::vector<void*>& outputs) {
   const auto start = std::chrono::steady_clock::now();
   const bool fixed = !has_free_batch(owner_.graph_);
   int64_t done = 0;
@@ -160,12 +179,14 @@ void Predictor::Session::run(int64_t rows, const std::vector<const void*>& input
     plan.executable->run(state_);
     done += batch;
   }
-  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  const std::chrono::duration<double, std::milli> elapsed =
+      std::chrono::steady_clock::now() - start;
   const std::lock_guard lock(owner_.mutex_);
   owner_.latencies_.add(elapsed.count());
 }
 
-void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
+void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
+                              const std::vector<void*>& outputs) {
   Compiled& plan = compiled(has_free_batch(owner_.graph_) ? rows : 1);
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) plan.executable->bind_output(i, outputs[i]);

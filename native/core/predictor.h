@@ -15,7 +15,8 @@ namespace tandem {
 
 class Predictor {
  public:
-  Predictor(const ParameterStore& parameters, GraphDescription graph, int threads, int64_t max_batch, const Backend& backend);
+  Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
+            int64_t max_batch, const Backend& backend);
   ~Predictor();
 
   [[nodiscard]] const GraphDescription& graph() const { return graph_; }
@@ -35,9 +36,11 @@ class Predictor {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     /// `inputs` and `outputs` hold `rows` rows; calls over max_batch are cut into several runs.
-    void run(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
+    void run(int64_t rows, const std::vector<const void*>& inputs,
+             const std::vector<void*>& outputs);
     /// Binds fixed buffers once; run_bound() then runs with no look-up at all.
-    void bind(int64_t rows, const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
+    void bind(int64_t rows, const std::vector<const void*>& inputs,
+              const std::vector<void*>& outputs);
     void run_bound();
 
    private:

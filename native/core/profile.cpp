@@ -53,8 +53,10 @@ void LatencyWindow::add(double milliseconds) {
 double LatencyWindow::percentile(double p) const {
   if (samples_.empty()) return 0;
   std::vector<float> sorted = samples_;
-  const auto rank = static_cast<size_t>(std::min(std::floor(p * static_cast<double>(sorted.size())), static_cast<double>(sorted.size() - 1)));
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank), sorted.end());
+  const auto rank = static_cast<size_t>(std::min(std::floor(p * static_cast<double>(sorted.size())),
+                                                 static_cast<double>(sorted.size() - 1)));
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
+                   sorted.end());
   return sorted[rank];
 }
 

@@ -16,7 +16,9 @@ struct MemoryUse {
   int64_t optimizer = 0;
   int64_t activations = 0;
   int64_t workspace = 0;
-  [[nodiscard]] int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
+  [[nodiscard]] int64_t total() const {
+    return parameters + gradients + optimizer + activations + workspace;
+  }
 };
 
 struct Profile {

@@ -9,7 +9,8 @@ namespace tandem {
 constexpr int64_t kMaxElements = int64_t{1} << 59;
 
 int64_t checked_add(int64_t a, int64_t b) {
-  if (a > kMaxElements - b) fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
+  if (a > kMaxElements - b)
+    fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
   return a + b;
 }
 
@@ -78,8 +79,9 @@ Shape broadcast_shapes(const Shape& a, const Shape& b) {
 
 int64_t normalize_axis(int64_t axis, int64_t rank, const char* what) {
   if (axis < -rank || axis >= rank) {
-    fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) + ", " +
-                                   std::to_string(rank) + "), received " + std::to_string(axis));
+    fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) +
+                                   ", " + std::to_string(rank) + "), received " +
+                                   std::to_string(axis));
   }
   return axis < 0 ? axis + rank : axis;
 }

@@ -1,4 +1,5 @@
-// Shapes with checked arithmetic. Sizes come from users and from files, so every product is checked.
+// Shapes with checked arithmetic. Sizes come from users and from files, so every product is
+// checked.
 #pragma once
 
 #include <initializer_list>

@@ -8,11 +8,11 @@ namespace tandem {
 
 struct StepState {
   double learning_rate;
-  uint64_t step;       ///< optimizer steps including this one: 1 in the first
-  uint64_t seed;       ///< of dropout's random numbers
-  float gradient_norm; ///< written by gradientNorm
-  float clip;          ///< factor on every gradient; 1 when nothing is clipped
-  uint32_t skip;       ///< not 0: the optimizer must leave parameters and its state alone
+  uint64_t step;        ///< optimizer steps including this one: 1 in the first
+  uint64_t seed;        ///< of dropout's random numbers
+  float gradient_norm;  ///< written by gradientNorm
+  float clip;           ///< factor on every gradient; 1 when nothing is clipped
+  uint32_t skip;        ///< not 0: the optimizer must leave parameters and its state alone
   uint32_t reserved;
 };
 

@@ -43,14 +43,17 @@ void check_outputs(const GraphDescription& description) {
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     const Tensor& tensor = graph.tensor(graph.outputs[i]);
     if (tensor.numel != 1 || tensor.dtype != DType::kFloat32) {
-      fail(ErrorCode::kShape, std::string("expected one number as ") + (i == 0 ? "the loss" : "a metric") + ", received shape " + to_string(tensor));
+      fail(ErrorCode::kShape, std::string("expected one number as ") +
+                                  (i == 0 ? "the loss" : "a metric") + ", received shape " +
+                                  to_string(tensor));
     }
   }
 }
 
 /// Forward, backward and optimizer as one graph; `pins` says which values are gradients.
-Graph training_graph(const GraphDescription& description, int64_t batch, const ParameterLayout& layout,
-                     const TrainerOptions& options, std::vector<Pin>& pins) {
+Graph training_graph(const GraphDescription& description, int64_t batch,
+                     const ParameterLayout& layout, const TrainerOptions& options,
+                     std::vector<Pin>& pins) {
   Graph graph = instantiate(description, batch, true);
   std::vector<ValueId> wrt;
   for (size_t i = 0; i < description.parameters.size(); ++i) {
@@ -58,13 +61,15 @@ Graph training_graph(const GraphDescription& description, int64_t batch, const P
   }
   const ValueId loss = graph.outputs[0];
   ValueId one = graph.scalar(1.0F);
-  if (graph.tensor(loss).rank != 0) one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
+  if (graph.tensor(loss).rank != 0)
+    one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
   const std::vector<ValueId> gradients = add_gradients(graph, {{loss, one}}, wrt);
   size_t next = 0;
   for (size_t i = 0; i < description.parameters.size(); ++i) {
     if (!description.parameters[i].trainable) continue;
     const ValueId gradient = gradients[next++];
-    if (gradient != kNoValue) pins.push_back({gradient, {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
+    if (gradient != kNoValue)
+      pins.push_back({gradient, {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
   }
   // a gradient is read by the optimizer through its arena, so nothing in the graph may drop it
   std::vector<ValueId> outputs = graph.outputs;
@@ -76,7 +81,8 @@ Graph training_graph(const GraphDescription& description, int64_t batch, const P
   const int64_t count = layout.trainable_bytes / static_cast<int64_t>(sizeof(float));
   const ValueId parameters = graph.add_arena(ArenaKind::kParameters, count);
   const ValueId gradient_arena = graph.add_arena(ArenaKind::kGradients, count);
-  AttributeStorage norm = make_attributes(Op::gradientNorm, {{"maxNorm", options.max_gradient_norm}, {"check", options.check_numerics}});
+  AttributeStorage norm = make_attributes(Op::gradientNorm, {{"maxNorm", options.max_gradient_norm},
+                                                             {"check", options.check_numerics}});
   graph.apply(Op::gradientNorm, {gradient_arena, loss}, norm);
   std::vector<ValueId> operands = {parameters, gradient_arena};
   const int slots = optimizer_slots(options.optimizer, options.optimizer_attributes);
@@ -87,13 +93,18 @@ Graph training_graph(const GraphDescription& description, int64_t batch, const P
 
 }  // namespace
 
-Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph, const TrainerOptions& options, const Backend& backend)
-    : parameters_(std::move(parameters)), graph_(std::move(graph)), options_(options), backend_(backend) {
+Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph,
+                 const TrainerOptions& options, const Backend& backend)
+    : parameters_(std::move(parameters)),
+      graph_(std::move(graph)),
+      options_(options),
+      backend_(backend) {
   parameters_->check_matches(graph_);
   check_outputs(graph_);
   const int64_t bytes = parameters_->layout().trainable_bytes;
   gradients_ = backend_.allocate(bytes);
-  optimizer_state_ = backend_.allocate(checked_mul(bytes, optimizer_slots(options_.optimizer, options_.optimizer_attributes)));
+  optimizer_state_ = backend_.allocate(
+      checked_mul(bytes, optimizer_slots(options_.optimizer, options_.optimizer_attributes)));
   state_.seed = options_.seed;
 }
 
@@ -111,10 +122,12 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training
     fuse(graph);
   }
   compiled->plan = make_plan(std::move(graph), layout, std::move(pins), backend_);
-  const Arenas arenas{parameters_->memory().data.get(), gradients_.data.get(), optimizer_state_.data.get()};
+  const Arenas arenas{parameters_->memory().data.get(), gradients_.data.get(),
+                      optimizer_state_.data.get()};
   compiled->executable = backend_.compile({compiled->plan, arenas, options_.threads, nullptr});
   compiled->results.resize(graph_.outputs.size());
-  for (size_t i = 0; i < compiled->results.size(); ++i) compiled->executable->bind_output(i, &compiled->results[i]);
+  for (size_t i = 0; i < compiled->results.size(); ++i)
+    compiled->executable->bind_output(i, &compiled->results[i]);
   return compiled;
 }
 
@@ -153,10 +166,12 @@ void Trainer::reserve_arena(int64_t bytes) {
 void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double* results) {
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
   plan.executable->run(state_);
-  for (size_t i = 0; i < plan.results.size(); ++i) results[i] = static_cast<double>(plan.results[i]);
+  for (size_t i = 0; i < plan.results.size(); ++i)
+    results[i] = static_cast<double>(plan.results[i]);
 }
 
-void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate, double* results) {
+void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
+                    double* results) {
   Compiled& plan = compiled(batch, true);
   const auto start = std::chrono::steady_clock::now();
   state_.learning_rate = learning_rate;
@@ -167,11 +182,13 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   results[plan.results.size()] = static_cast<double>(state_.gradient_norm);
   if (state_.skip != 0) {
     const uint64_t step = state_.step--;
-    fail(ErrorCode::kNumeric, "expected a finite loss and finite gradients at step " + std::to_string(step) + ", received loss " +
-                                  std::to_string(results[0]) + " and gradient norm " + std::to_string(state_.gradient_norm) +
-                                  "; parameters are as before that step");
+    fail(ErrorCode::kNumeric,
+         "expected a finite loss and finite gradients at step " + std::to_string(step) +
+             ", received loss " + std::to_string(results[0]) + " and gradient norm " +
+             std::to_string(state_.gradient_norm) + "; parameters are as before that step");
   }
-  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  const std::chrono::duration<double, std::milli> elapsed =
+      std::chrono::steady_clock::now() - start;
   latencies_.add(elapsed.count());
 }
 

@@ -22,8 +22,8 @@ struct TrainerOptions {
 class Trainer {
  public:
   /// Output 0 of the graph is the loss. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY.
-  Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph, const TrainerOptions& options,
-          const Backend& backend);
+  Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph,
+          const TrainerOptions& options, const Backend& backend);
   ~Trainer();
 
   [[nodiscard]] const GraphDescription& graph() const { return graph_; }
@@ -32,7 +32,8 @@ class Trainer {
 
   /// One optimizer step on `batch` rows. `inputs`: one pointer a graph input, of its dtype.
   /// Throws ERR_NUMERIC with the step's number, the parameters unchanged.
-  void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate, double* results);
+  void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
+             double* results);
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
 

@@ -15,7 +15,8 @@ namespace tandem {
 namespace {
 
 [[noreturn]] void out_of_memory(int64_t bytes) {
-  fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(bytes) + " bytes of memory, the system has none left");
+  fail(ErrorCode::kOutOfMemory,
+       "expected " + std::to_string(bytes) + " bytes of memory, the system has none left");
 }
 
 class CpuBackend final : public Backend {
@@ -35,10 +36,13 @@ class CpuBackend final : public Backend {
     if (alignment == kHugePage) (void)madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
 #endif
     std::memset(data, 0, static_cast<size_t>(bytes));
-    return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data), [align](std::byte* p) { ::operator delete(p, align); }), bytes};
+    return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
+                                       [align](std::byte* p) { ::operator delete(p, align); }),
+            bytes};
   }
 
-  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node, bool frozen) const override {
+  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
+                                        bool frozen) const override {
     cpu::Recorder recorder(graph, node, frozen, nullptr, nullptr, nullptr);
     recorder.launch();
     return recorder.workspace_bytes;

@@ -14,8 +14,9 @@ bool has_avx2() {
 }
 
 bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  return has_avx2() && __builtin_cpu_supports("avx512f") != 0 &&
+         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+         __builtin_cpu_supports("avx512vl") != 0;
 }
 
 #elif defined(_MSC_VER) && defined(_M_X64)
@@ -42,12 +43,14 @@ bool saves(unsigned long long mask) { return bit(cpuid(1).ecx, 27) && (_xgetbv(0
 bool has_avx2() {
   const Leaf one = cpuid(1);
   const Leaf seven = cpuid(7);
-  return saves(0x6) && bit(one.ecx, 12) && bit(seven.ebx, 5) && bit(seven.ebx, 3) && bit(seven.ebx, 8);
+  return saves(0x6) && bit(one.ecx, 12) && bit(seven.ebx, 5) && bit(seven.ebx, 3) &&
+         bit(seven.ebx, 8);
 }
 
 bool has_avx512() {
   const Leaf seven = cpuid(7);
-  return has_avx2() && saves(0xe6) && bit(seven.ebx, 16) && bit(seven.ebx, 30) && bit(seven.ebx, 17) && bit(seven.ebx, 31);
+  return has_avx2() && saves(0xe6) && bit(seven.ebx, 16) && bit(seven.ebx, 30) &&
+         bit(seven.ebx, 17) && bit(seven.ebx, 31);
 }
 
 #else

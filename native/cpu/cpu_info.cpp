@@ -5,7 +5,8 @@
 namespace tandem {
 
 CpuInfo cpu_info() {
-  return {cpu::instruction_set().name, cpu::available_instruction_sets(), cpu::available_processors()};
+  return {cpu::instruction_set().name, cpu::available_instruction_sets(),
+          cpu::available_processors()};
 }
 
 }  // namespace tandem

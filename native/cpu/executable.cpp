@@ -62,7 +62,8 @@ void CpuExecutable::copy_constants(const Graph& graph) {
   constants_ = cpu_backend().allocate(bytes);
   for (size_t i = 0; i < constant_offsets_.size(); ++i) {
     const std::vector<std::byte>& data = graph.constant_data[i].data;
-    if (!data.empty()) std::memcpy(constants_.data.get() + constant_offsets_[i], data.data(), data.size());
+    if (!data.empty())
+      std::memcpy(constants_.data.get() + constant_offsets_[i], data.data(), data.size());
   }
 }
 
@@ -95,10 +96,12 @@ void CpuExecutable::add_operand(const CompileRequest& request, ValueId id) {
   }
 }
 
-void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFrozenWeights* weights) {
+void CpuExecutable::add_node(const CompileRequest& request, size_t index,
+                             CpuFrozenWeights* weights) {
   const Graph& graph = request.plan.graph;
   const Node& node = graph.nodes[index];
-  Recorder recorder(graph, node, weights != nullptr, weights, request.arenas.parameters, &parameter_offsets_);
+  Recorder recorder(graph, node, weights != nullptr, weights, request.arenas.parameters,
+                    &parameter_offsets_);
   recorder.launch();
   const size_t operands = pointers_.size();
   for (size_t i = 0; i < node.inputs.size(); ++i) {
@@ -111,12 +114,14 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFro
     const Value& value = graph.value(node.inputs[i]);
     const Place& place = request.plan.places[static_cast<size_t>(node.inputs[i])];
     // a reshape of a parameter has the parameter's place
-    if (place.space == Space::kParameters && value.kind != ValueKind::kArena) plain_[static_cast<size_t>(place.index)] = true;
+    if (place.space == Space::kParameters && value.kind != ValueKind::kArena)
+      plain_[static_cast<size_t>(place.index)] = true;
   }
   for (const ValueId id : node.outputs) add_operand(request, id);
   for (const ExtraOperand& extra : recorder.extras) {
     if (extra.workspace_offset >= 0) {
-      arena_patches_.push_back({pointers_.size(), request.plan.workspaces[index] + extra.workspace_offset});
+      arena_patches_.push_back(
+          {pointers_.size(), request.plan.workspaces[index] + extra.workspace_offset});
     }
     pointers_.push_back(extra.frozen);
   }
@@ -139,7 +144,8 @@ void CpuExecutable::make_stages() {
       stages_.push_back({i, i + 1, shared});
     }
   }
-  const bool any = std::any_of(stages_.begin(), stages_.end(), [](const Stage& stage) { return stage.shared; });
+  const bool any =
+      std::any_of(stages_.begin(), stages_.end(), [](const Stage& stage) { return stage.shared; });
   if (!any) workers_ = 1;
   counters_ = std::vector<Counter>(stages_.size());
 }
@@ -159,7 +165,8 @@ void CpuExecutable::bind_output(size_t index, void* data) {
 
 void CpuExecutable::run_step(const Step& step, const TileContext& context) const {
   void* const* operands = pointers_.data() + step.operands;
-  for (int64_t tile = 0; tile < step.tiles; ++tile) step.fn(step.params.get(), operands, tile, context);
+  for (int64_t tile = 0; tile < step.tiles; ++tile)
+    step.fn(step.params.get(), operands, tile, context);
 }
 
 void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
@@ -186,7 +193,8 @@ void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
 void CpuExecutable::run(StepState& state) {
   const TileContext context{&state, thread_scratch(scratch_bytes_)};
   if (scratch_bytes_ > 0 && context.scratch == nullptr) {
-    fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(scratch_bytes_) + " bytes of scratch memory, the system has none left");
+    fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(scratch_bytes_) +
+                                      " bytes of scratch memory, the system has none left");
   }
   if (workers_ == 1) {
     for (const Step& step : steps_) run_step(step, context);

@@ -1,6 +1,6 @@
-// A plan as a flat list of steps on the CPU. A run is one dispatch of the pool: workers take the tiles
-// of a stage from a counter and meet at a barrier before the next one. Work that is too small to share
-// stays on the caller, and a plan that is small altogether never wakes the pool.
+// A plan as a flat list of steps on the CPU. A run is one dispatch of the pool: workers take the
+// tiles of a stage from a counter and meet at a barrier before the next one. Work that is too small
+// to share stays on the caller, and a plan that is small altogether never wakes the pool.
 #pragma once
 
 #include <atomic>

@@ -5,11 +5,13 @@
 
 namespace tandem::cpu {
 
-void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void* plain, TileFn fn, const void* params,
-                                     size_t bytes, int64_t tiles, int64_t packed_bytes) {
+void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void* plain, TileFn fn,
+                                     const void* params, size_t bytes, int64_t tiles,
+                                     int64_t packed_bytes) {
   Memory& memory = packed_[{index, layout}];
   if (memory.data != nullptr) return memory.data.get();
-  if (plain == nullptr) fail(ErrorCode::kArgument, "expected a weight that is packed already, received none");
+  if (plain == nullptr)
+    fail(ErrorCode::kArgument, "expected a weight that is packed already, received none");
   memory = cpu_backend().allocate(packed_bytes);
   std::vector<std::max_align_t> copy(bytes / sizeof(std::max_align_t) + 1);
   if (bytes > 0) std::memcpy(copy.data(), params, bytes);

@@ -51,16 +51,16 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m
   GemmSource source;
   bool pack_a;
-  int64_t row_panels, col_panels;    // of at most MR rows and NR columns
-  int64_t row_blocks, col_blocks;    // of panels
+  int64_t row_panels, col_panels;  // of at most MR rows and NR columns
+  int64_t row_blocks, col_blocks;  // of panels
   int64_t kc;
-  int64_t pack_panels, pack_k;       // extent of a pack tile
-  int64_t b_matrices;                // distinct matrices of B
-  int64_t packed_floats;             // of one packed matrix of B
-  int64_t packed_b_bytes;            // of all of them; the layout depends on k and n alone
-  int64_t pack_tiles;                // nothing to pack: 0. With b_packed: to run once, up front
+  int64_t pack_panels, pack_k;  // extent of a pack tile
+  int64_t b_matrices;           // distinct matrices of B
+  int64_t packed_floats;        // of one packed matrix of B
+  int64_t packed_b_bytes;       // of all of them; the layout depends on k and n alone
+  int64_t pack_tiles;           // nothing to pack: 0. With b_packed: to run once, up front
   int64_t compute_tiles;
-  int64_t scratch_bytes;             // per thread, 64-byte aligned
+  int64_t scratch_bytes;  // per thread, 64-byte aligned
 };
 
 }  // namespace tandem::cpu
@@ -71,10 +71,10 @@ struct GemmPlan {
 //   gemm_compute  tile in [0, compute_tiles); `b` is the packed buffer if source is
 //                 GEMM_B_PACKED and the caller's matrix otherwise
 // Tiles write disjoint memory and run in any order on any thread.
-#define TANDEM_GEMM_DECLARE(ns)                                                                  \
-  namespace tandem::cpu::ns {                                                                    \
-  GemmPlan plan_gemm(const GemmDesc& desc);                                                      \
-  void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t tile);           \
-  void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c,              \
-                    const GemmEpilogue& epilogue, int64_t tile, void* scratch);                  \
+#define TANDEM_GEMM_DECLARE(ns)                                                        \
+  namespace tandem::cpu::ns {                                                          \
+  GemmPlan plan_gemm(const GemmDesc& desc);                                            \
+  void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t tile); \
+  void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c,    \
+                    const GemmEpilogue& epilogue, int64_t tile, void* scratch);        \
   }

@@ -8,8 +8,8 @@
 
 namespace tandem::cpu {
 
-#define TANDEM_DECLARE_LAUNCHERS(ns) \
-  namespace ns {                     \
+#define TANDEM_DECLARE_LAUNCHERS(ns)         \
+  namespace ns {                             \
   extern const LaunchFn launchers[kOpCount]; \
   }
 TANDEM_DECLARE_LAUNCHERS(isa_scalar)
@@ -48,11 +48,15 @@ const InstructionSet& choose() {
     if (forced != nullptr && *forced != '\0') {
       if (std::string(forced) != set.name) continue;
       if (set.available()) return set;
-      fail(ErrorCode::kDevice, std::string("expected TANDEM_ISA to name an instruction set of this processor, received ") + forced);
+      fail(ErrorCode::kDevice,
+           std::string(
+               "expected TANDEM_ISA to name an instruction set of this processor, received ") +
+               forced);
     }
     if (set.available()) return set;
   }
-  fail(ErrorCode::kDevice, "expected TANDEM_ISA to be one of " + known_names() + ", received " + std::string(forced));
+  fail(ErrorCode::kDevice,
+       "expected TANDEM_ISA to be one of " + known_names() + ", received " + std::string(forced));
 }
 
 }  // namespace

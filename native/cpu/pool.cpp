@@ -40,7 +40,8 @@ double read_quota(const char* path, const char* period_path) {
 int quota_processors() {
   double quota = read_quota("/sys/fs/cgroup/cpu.max", nullptr);
   if (quota == 0) {
-    quota = read_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    quota =
+        read_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   }
   return quota > 0 ? std::max(1, static_cast<int>(quota)) : 0;
 }
@@ -87,8 +88,8 @@ Pool& Pool::instance() {
   return *pool;
 }
 
-/// fork() copies no threads: the child starts with an empty pool. What described the parent's threads
-/// is given up, because joining or destroying them is impossible here.
+/// fork() copies no threads: the child starts with an empty pool. What described the parent's
+/// threads is given up, because joining or destroying them is impossible here.
 void Pool::after_fork_in_child() {
   Pool& pool = instance();
   for (auto& worker : pool.workers_) (void)worker.release();

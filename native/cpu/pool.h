@@ -1,6 +1,6 @@
 // The one pool of threads of the process. A dispatch runs one body on some threads, of which the
-// caller is the first; bodies meet at barriers of their own. Threads spin briefly after work, so that
-// the next step of a training loop finds them awake, and then park.
+// caller is the first; bodies meet at barriers of their own. Threads spin briefly after work, so
+// that the next step of a training loop finds them awake, and then park.
 #pragma once
 
 #include <atomic>

@@ -28,8 +28,8 @@ struct ExtraOperand {
 class Recorder final : public Emitter {
  public:
   /// `weights` null while measuring; `frozen` says whether parameters will be frozen then.
-  Recorder(const Graph& graph, const Node& node, bool frozen, CpuFrozenWeights* weights, const std::byte* parameters,
-           const std::vector<int64_t>* parameter_offsets);
+  Recorder(const Graph& graph, const Node& node, bool frozen, CpuFrozenWeights* weights,
+           const std::byte* parameters, const std::vector<int64_t>* parameter_offsets);
 
   void launch();
 

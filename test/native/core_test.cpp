@@ -31,10 +31,11 @@ GraphDescription mlp(int64_t in, int64_t hidden, int64_t classes) {
   GraphDescription d;
   d.inputs = {{"x", {-1, in}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
   const Initializer uniform{InitializerKind::kUniform, -0.3, 0.3};
-  d.parameters = {{"a.weight", {hidden, in}, true, uniform},     {"a.bias", {hidden}, true, uniform},
-                  {"b.weight", {hidden, hidden}, true, uniform}, {"b.bias", {hidden}, true, uniform},
-                  {"c.weight", {classes, hidden}, true, uniform}, {"c.bias", {classes}, true, uniform}};
-  d.nodes = {{"linear", {0, 2, 3}, {}}, {"relu", {8}, {}},  {"linear", {9, 4, 5}, {}},
+  d.parameters = {
+      {"a.weight", {hidden, in}, true, uniform},      {"a.bias", {hidden}, true, uniform},
+      {"b.weight", {hidden, hidden}, true, uniform},  {"b.bias", {hidden}, true, uniform},
+      {"c.weight", {classes, hidden}, true, uniform}, {"c.bias", {classes}, true, uniform}};
+  d.nodes = {{"linear", {0, 2, 3}, {}}, {"relu", {8}, {}},          {"linear", {9, 4, 5}, {}},
              {"gelu", {10}, {}},        {"linear", {11, 6, 7}, {}}, {"crossEntropy", {12, 1}, {}}};
   d.outputs = {13};
   return d;
@@ -43,7 +44,8 @@ GraphDescription mlp(int64_t in, int64_t hidden, int64_t classes) {
 /// Forward and backward, unfused; the outputs are the loss and every gradient.
 Graph with_gradients(const GraphDescription& d, int64_t batch) {
   Graph graph = instantiate(d, batch, true);
-  const auto gradients = add_gradients(graph, {{graph.outputs[0], graph.scalar(1.0F)}}, graph.parameters);
+  const auto gradients =
+      add_gradients(graph, {{graph.outputs[0], graph.scalar(1.0F)}}, graph.parameters);
   for (const ValueId id : gradients) graph.outputs.push_back(id);
   return graph;
 }
@@ -59,9 +61,11 @@ std::multiset<std::string> op_names(const Graph& graph) {
 TEST(core_philox_known_answers) {
   // Random123's kat_vectors for philox4x32-10
   const Philox zero = philox(0, 0, 0);
-  CHECK(zero.word[0] == 0x6627e8d5U && zero.word[1] == 0xe169c58dU && zero.word[2] == 0xbc57ac4cU && zero.word[3] == 0x9b00dbd8U);
+  CHECK(zero.word[0] == 0x6627e8d5U && zero.word[1] == 0xe169c58dU && zero.word[2] == 0xbc57ac4cU &&
+        zero.word[3] == 0x9b00dbd8U);
   const Philox ones = philox(~0ULL, ~0ULL, ~0ULL);
-  CHECK(ones.word[0] == 0x408f276dU && ones.word[1] == 0x41c83b0eU && ones.word[2] == 0xa20bc7c6U && ones.word[3] == 0x6d5451fdU);
+  CHECK(ones.word[0] == 0x408f276dU && ones.word[1] == 0x41c83b0eU && ones.word[2] == 0xa20bc7c6U &&
+        ones.word[3] == 0x6d5451fdU);
   CHECK(unit_float(0) == 0.0F && unit_float(~0U) < 1.0F);
 }
 
@@ -82,15 +86,20 @@ TEST(core_ops_have_distinct_names) {
     CHECK(find_op(name(op)) == op);
   }
   CHECK(!find_op("nonsense"));
-  CHECK(grad_op(Op::relu) == Op::reluGrad && unary_of_grad(Op::reluGrad) == Op::relu && !unary_of_grad(Op::add));
+  CHECK(grad_op(Op::relu) == Op::reluGrad && unary_of_grad(Op::reluGrad) == Op::relu &&
+        !unary_of_grad(Op::add));
 }
 
 TEST(core_attributes_are_checked) {
-  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axes", 1.0}}); }) == ErrorCode::kArgument);
-  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", 0.5}}); }) == ErrorCode::kArgument);
-  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", true}}); }) == ErrorCode::kArgument);
+  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axes", 1.0}}); }) ==
+        ErrorCode::kArgument);
+  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", 0.5}}); }) ==
+        ErrorCode::kArgument);
+  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", true}}); }) ==
+        ErrorCode::kArgument);
   CHECK(code_of([] { (void)make_attributes(Op::reshape, {}); }) == ErrorCode::kArgument);
-  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", 1e300}}); }) == ErrorCode::kArgument);
+  CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", 1e300}}); }) ==
+        ErrorCode::kArgument);
   Graph graph;
   const ValueId x = graph.add_input(f32({2, 3}));
   CHECK_THROWS(graph.apply(Op::dropout, {x}, make_attributes(Op::dropout, {{"rate", 1.0}})));
@@ -173,11 +182,16 @@ TEST(core_plan_never_overlaps_live_values) {
           for (size_t j = 0; j < i; ++j) {
             for (const ValueId other : nodes[j].outputs) {
               const Place& held = plan.places[static_cast<size_t>(other)];
-              if (held.space != Space::kArena || last[static_cast<size_t>(other)] < static_cast<int>(i)) continue;
-              const bool apart = held.offset + byte_size(plan.graph.tensor(other)) <= place.offset || end <= held.offset;
+              if (held.space != Space::kArena ||
+                  last[static_cast<size_t>(other)] < static_cast<int>(i))
+                continue;
+              const bool apart =
+                  held.offset + byte_size(plan.graph.tensor(other)) <= place.offset ||
+                  end <= held.offset;
               if (apart) continue;
               // only an operand of this very node that dies here may be overwritten
-              CHECK(last[static_cast<size_t>(other)] == static_cast<int>(i) && held.offset == place.offset);
+              CHECK(last[static_cast<size_t>(other)] == static_cast<int>(i) &&
+                    held.offset == place.offset);
               CHECK(info(nodes[i].op).in_place != 0);
               ++in_place;
             }
@@ -223,8 +237,9 @@ TEST(core_flops_count_products) {
 }
 
 TEST(core_initializers_are_seeded_by_name) {
-  std::vector<ParameterDescription> two = {{"w", {100, 100}, true, {InitializerKind::kNormal, 1.0, 2.0}},
-                                           {"u", {5000}, true, {InitializerKind::kTruncatedNormal, 0.0, 1.0}}};
+  std::vector<ParameterDescription> two = {
+      {"w", {100, 100}, true, {InitializerKind::kNormal, 1.0, 2.0}},
+      {"u", {5000}, true, {InitializerKind::kTruncatedNormal, 0.0, 1.0}}};
   const ParameterStore a(two, 7);
   std::swap(two[0], two[1]);
   const ParameterStore b(two, 7);

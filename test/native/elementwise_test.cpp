@@ -32,8 +32,12 @@ double sin_(double x) { return std::sin(x); }
 double cos_(double x) { return std::cos(x); }
 double pow_(double x, double y) { return std::pow(x, y); }
 double abs_(double x) { return std::fabs(x); }
-double sigmoid_(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
-double softplus_(double x) { return std::isnan(x) ? x : std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))); }
+double sigmoid_(double x) {
+  return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
+}
+double softplus_(double x) {
+  return std::isnan(x) ? x : std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x)));
+}
 double min_(double x, double y) { return std::isnan(x) || std::isnan(y) ? x + y : std::fmin(x, y); }
 double max_(double x, double y) { return std::isnan(x) || std::isnan(y) ? x + y : std::fmax(x, y); }
 double where_gt(double p, double q, double r, double s) { return p > q ? r : s; }
@@ -42,18 +46,28 @@ double where_eq(double p, double q, double r, double s) { return p == q ? r : s;
 
 enum Saved { kNone, kX, kY };
 
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)                                             \
-  double name##_value([[maybe_unused]] double x, [[maybe_unused]] double a, [[maybe_unused]] double b) { return forward; } \
-  double name##_slope([[maybe_unused]] double x, [[maybe_unused]] double y, [[maybe_unused]] double dy,                 \
-                      [[maybe_unused]] double a, [[maybe_unused]] double b) {                                           \
-    return derivative;                                                                                                  \
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)  \
+  double name##_value([[maybe_unused]] double x, [[maybe_unused]] double a,  \
+                      [[maybe_unused]] double b) {                           \
+    return forward;                                                          \
+  }                                                                          \
+  double name##_slope([[maybe_unused]] double x, [[maybe_unused]] double y,  \
+                      [[maybe_unused]] double dy, [[maybe_unused]] double a, \
+                      [[maybe_unused]] double b) {                           \
+    return derivative;                                                       \
   }
 #define BINARY(name, forward, gradient_a, gradient_b) \
   double name##_value(double a, double b) { return forward; }
-#define LOSS(name, A, a_default, value, gradient_x, gradient_t)                                                        \
-  double name##_value(double x, double t, [[maybe_unused]] double a) { return value; }                                 \
-  double name##_slope([[maybe_unused]] double x, [[maybe_unused]] double t, [[maybe_unused]] double a) { return gradient_x; } \
-  double name##_target([[maybe_unused]] double x, [[maybe_unused]] double t, [[maybe_unused]] double a) { return gradient_t; }
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t)                        \
+  double name##_value(double x, double t, [[maybe_unused]] double a) { return value; } \
+  double name##_slope([[maybe_unused]] double x, [[maybe_unused]] double t,            \
+                      [[maybe_unused]] double a) {                                     \
+    return gradient_x;                                                                 \
+  }                                                                                    \
+  double name##_target([[maybe_unused]] double x, [[maybe_unused]] double t,           \
+                       [[maybe_unused]] double a) {                                    \
+    return gradient_t;                                                                 \
+  }
 #include "core/elementwise.def"
 
 }  // namespace expressions
@@ -68,7 +82,14 @@ struct UnaryCase {
 };
 const UnaryCase kUnary[] = {
 #define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
-  {#name, Op::name, Op::name##Grad, a_default, b_default, expressions::SAVED, expressions::name##_value, expressions::name##_slope},
+  {#name,                                                                   \
+   Op::name,                                                                \
+   Op::name##Grad,                                                          \
+   a_default,                                                               \
+   b_default,                                                               \
+   expressions::SAVED,                                                      \
+   expressions::name##_value,                                               \
+   expressions::name##_slope},
 #include "core/elementwise.def"
 };
 
@@ -90,13 +111,19 @@ struct LossCase {
   double (*target)(double x, double t, double a);
 };
 const LossCase kLoss[] = {
-#define LOSS(name, A, a_default, value, gradient_x, gradient_t)                                              \
-  {#name, Op::name, Op::name##Grad, Op::name##GradTarget, expressions::name##_value, expressions::name##_slope, \
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t) \
+  {#name,                                                       \
+   Op::name,                                                    \
+   Op::name##Grad,                                              \
+   Op::name##GradTarget,                                        \
+   expressions::name##_value,                                   \
+   expressions::name##_slope,                                   \
    expressions::name##_target},
 #include "core/elementwise.def"
 };
 
-// ---- helpers --------------------------------------------------------------------------------------
+// ---- helpers
+// --------------------------------------------------------------------------------------
 
 std::vector<float> numbers(int64_t n, uint64_t seed, double low = -4, double high = 4) {
   std::vector<float> v(static_cast<size_t>(n));
@@ -114,27 +141,33 @@ int64_t product(const Dims& dims) {
   return n;
 }
 
-/// One check for a whole array, the reference rounded to float (beyond the largest, to infinity): the
-/// first difference is reported.
-void check_close(const std::string& what, const std::vector<float>& got, const std::vector<double>& want, double tolerance) {
+/// One check for a whole array, the reference rounded to float (beyond the largest, to infinity):
+/// the first difference is reported.
+void check_close(const std::string& what, const std::vector<float>& got,
+                 const std::vector<double>& want, double tolerance) {
   CHECK(got.size() == want.size());
   for (size_t i = 0; i < got.size() && i < want.size(); ++i) {
-    if (check::near(static_cast<double>(got[i]), static_cast<double>(static_cast<float>(want[i])), tolerance)) continue;
-    check::fail(__FILE__, __LINE__, what + " at " + std::to_string(i) + " is " + std::to_string(got[i]) + ", expected " +
-                                        std::to_string(want[i]));
+    if (check::near(static_cast<double>(got[i]), static_cast<double>(static_cast<float>(want[i])),
+                    tolerance))
+      continue;
+    check::fail(__FILE__, __LINE__,
+                what + " at " + std::to_string(i) + " is " + std::to_string(got[i]) +
+                    ", expected " + std::to_string(want[i]));
     return;
   }
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 const int64_t kSizes[] = {0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100, 1023, 16384, 16391, 40000};
 
 std::vector<float> with_special_values(std::vector<float> x) {
   const float inf = std::numeric_limits<float>::infinity();
-  const float special[] = {0.0F, -0.0F, 1.0F, -3.0F, 3.0F, 0.7F, 1.9F, inf, -inf, std::nanf(""), 100.0F, -100.0F, 1e-30F, -1e-30F};
+  const float special[] = {0.0F, -0.0F, 1.0F,          -3.0F,  3.0F,    0.7F,   1.9F,
+                           inf,  -inf,  std::nanf(""), 100.0F, -100.0F, 1e-30F, -1e-30F};
   for (size_t i = 0; i < std::size(special) && 3 * i < x.size(); ++i) x[3 * i] = special[i];
   return x;
 }
@@ -150,15 +183,22 @@ TEST(elementwise_forward_formulas) {
   const Case cases[] = {
       {"relu", [](double x) { return std::fmax(x, 0); }},
       {"gelu", [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }},
-      {"geluTanh", [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
+      {"geluTanh",
+       [](double x) {
+         return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+       }},
       {"silu", [](double x) { return x / (1 + std::exp(-x)); }},
       {"sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); }},
       {"tanh", [](double x) { return std::tanh(x); }},
       {"leakyRelu", [](double x) { return x > 0 ? x : 0.7 * x; }},
       {"elu", [](double x) { return x > 0 ? x : 0.7 * (std::exp(x) - 1); }},
       {"softplus", [](double x) { return std::log(1 + std::exp(x)); }},
-      {"hardSwish", [](double x) { return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6; }},
-      {"hardSigmoid", [](double x) { return x <= -3 ? 0 : x >= 3 ? 1 : x / 6 + 0.5; }},
+      {"hardSwish", [](double x) { return x <= -3  ? 0
+                                          : x >= 3 ? x
+                                                   : x * (x + 3) / 6; }},
+      {"hardSigmoid", [](double x) { return x <= -3  ? 0
+                                            : x >= 3 ? 1
+                                                     : x / 6 + 0.5; }},
       {"mish", [](double x) { return x * std::tanh(std::log(1 + std::exp(x))); }},
       {"exp", [](double x) { return std::exp(x); }},
       {"log", [](double x) { return std::log(x); }},
@@ -171,7 +211,9 @@ TEST(elementwise_forward_formulas) {
       {"sin", [](double x) { return std::sin(x); }},
       {"cos", [](double x) { return std::cos(x); }},
       {"erf", [](double x) { return std::erf(x); }},
-      {"clamp", [](double x) { return x < 0.7 ? 0.7 : x > 1.9 ? 1.9 : x; }},
+      {"clamp", [](double x) { return x < 0.7   ? 0.7
+                                      : x > 1.9 ? 1.9
+                                                : x; }},
       {"scale", [](double x) { return 0.7 * x + 1.9; }},
   };
   CHECK(std::size(cases) == std::size(kUnary));
@@ -195,7 +237,8 @@ TEST(elementwise_unary) {
     for (const UnaryCase& op : kUnary) {
       const std::string what = std::string(isa.name) + " " + op.name;
       for (const bool defaults : {false, true}) {
-        const ElementwiseAttributes attributes = defaults ? ElementwiseAttributes{op.a, op.b} : ElementwiseAttributes{0.7F, 1.9F};
+        const ElementwiseAttributes attributes =
+            defaults ? ElementwiseAttributes{op.a, op.b} : ElementwiseAttributes{0.7F, 1.9F};
         const auto a = static_cast<double>(attributes.a), b = static_cast<double>(attributes.b);
         for (const int64_t n : kSizes) {
           const std::vector<float> x = with_special_values(numbers(n, 1)), dy = numbers(n, 2);
@@ -212,7 +255,11 @@ TEST(elementwise_unary) {
           CHECK(forward.clean());
           check_close(what, forward.floats(0), value, 1e-6);
           KernelHarness in_place(isa.launchers, op.op);
-          in_place.attributes(attributes).input({n}, x).output_over(0).order(TileOrder::kShuffled).run();
+          in_place.attributes(attributes)
+              .input({n}, x)
+              .output_over(0)
+              .order(TileOrder::kShuffled)
+              .run();
           CHECK(in_place.clean());
           CHECK(same_bits(in_place.floats(0), forward.floats(0)));
           const bool saves = op.saved != expressions::kNone;
@@ -235,7 +282,8 @@ TEST(elementwise_unary) {
           std::vector<float> row(x.size());
           isa.row_function(op.op)(x.data(), nullptr, row.data(), n, parameters);
           CHECK(same_bits(row, forward.floats(0)));
-          isa.row_function(op.grad)(dy.data(), saves ? kept.data() : nullptr, row.data(), n, parameters);
+          isa.row_function(op.grad)(dy.data(), saves ? kept.data() : nullptr, row.data(), n,
+                                    parameters);
           CHECK(same_bits(row, backward.floats(0)));
         }
       }
@@ -276,7 +324,9 @@ TEST(elementwise_binary_broadcasting) {
   for (const Isa& isa : isas()) {
     for (const auto& [da, db] : cases) {
       const size_t rank = std::max(da.size(), db.size());
-      const auto dim = [&](const Dims& dims, size_t d) { return d + dims.size() < rank ? 1 : dims[d + dims.size() - rank]; };
+      const auto dim = [&](const Dims& dims, size_t d) {
+        return d + dims.size() < rank ? 1 : dims[d + dims.size() - rank];
+      };
       Dims out(rank);
       for (size_t d = 0; d < rank; ++d) out[d] = dim(da, d) == 1 ? dim(db, d) : dim(da, d);
       const int64_t n = product(out);
@@ -289,7 +339,8 @@ TEST(elementwise_binary_broadcasting) {
         }
         return static_cast<size_t>(offset);
       };
-      const std::vector<float> a = with_special_values(numbers(product(da), 3)), b = with_special_values(numbers(product(db), 4, -3, 5));
+      const std::vector<float> a = with_special_values(numbers(product(da), 3)),
+                               b = with_special_values(numbers(product(db), 4, -3, 5));
       std::vector<float> a_all(static_cast<size_t>(n)), b_all(static_cast<size_t>(n));
       for (int64_t i = 0; i < n; ++i) {
         a_all[static_cast<size_t>(i)] = a[source(da, i)];
@@ -342,19 +393,35 @@ TEST(elementwise_losses) {
         CHECK(loss.clean());
         CHECK_NEAR(loss.floats(0)[0], sum / static_cast<double>(n), 5e-7);
         KernelHarness forward(isa.launchers, op.op);
-        forward.attributes(attributes).input({n}, x).input({n}, t).output({}).order(TileOrder::kForward).run();
+        forward.attributes(attributes)
+            .input({n}, x)
+            .input({n}, t)
+            .output({})
+            .order(TileOrder::kForward)
+            .run();
         CHECK(same_bits(loss.floats(0), forward.floats(0)));
         for (const bool for_target : {false, true}) {
           const Op grad = for_target ? op.grad_target : op.grad;
           KernelHarness backward(isa.launchers, grad);
-          backward.attributes(attributes).input({n}, x).input({n}, t).input({}, std::vector<float>{dy}).output({n}).run();
+          backward.attributes(attributes)
+              .input({n}, x)
+              .input({n}, t)
+              .input({}, std::vector<float>{dy})
+              .output({n})
+              .run();
           CHECK(backward.clean());
           std::vector<float> scaled = backward.floats(0);
           for (float& g : scaled) g *= static_cast<float>(n);
-          check_close(what + (for_target ? "GradTarget" : "Grad"), scaled, for_target ? target : slope, 2e-6);
+          check_close(what + (for_target ? "GradTarget" : "Grad"), scaled,
+                      for_target ? target : slope, 2e-6);
           for (const size_t over : {size_t{0}, size_t{1}}) {
             KernelHarness in_place(isa.launchers, grad);
-            in_place.attributes(attributes).input({n}, x).input({n}, t).input({}, std::vector<float>{dy}).output_over(over).run();
+            in_place.attributes(attributes)
+                .input({n}, x)
+                .input({n}, t)
+                .input({}, std::vector<float>{dy})
+                .output_over(over)
+                .run();
             CHECK(in_place.clean());
             CHECK(same_bits(in_place.floats(0), backward.floats(0)));
           }

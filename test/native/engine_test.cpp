@@ -20,10 +20,14 @@ GraphDescription classifier(int64_t in, int64_t hidden, int64_t classes, bool lo
   if (loss) d.inputs.push_back({"t", {-1}, DType::kInt32});
   const auto first = static_cast<int64_t>(d.inputs.size());
   const Initializer uniform{InitializerKind::kUniform, -0.2, 0.2};
-  d.parameters = {{"a.weight", {hidden, in}, true, uniform}, {"a.bias", {hidden}, true, uniform},
-                  {"b.weight", {classes, hidden}, true, uniform}, {"b.bias", {classes}, true, uniform}};
+  d.parameters = {{"a.weight", {hidden, in}, true, uniform},
+                  {"a.bias", {hidden}, true, uniform},
+                  {"b.weight", {classes, hidden}, true, uniform},
+                  {"b.bias", {classes}, true, uniform}};
   const int64_t value = first + 4;
-  d.nodes = {{"linear", {0, first, first + 1}, {}}, {"silu", {value}, {}}, {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
+  d.nodes = {{"linear", {0, first, first + 1}, {}},
+             {"silu", {value}, {}},
+             {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
              {"linear", {value + 2, first + 2, first + 3}, {}}};
   d.outputs = {value + 3};
   if (loss) {
@@ -98,7 +102,8 @@ TEST(engine_trainers_on_many_threads_at_once) {
   std::vector<std::vector<float>> results(6);
   for (auto& result : results) threads.emplace_back([&result] { result = train(2, 6); });
   for (auto& thread : threads) thread.join();
-  for (const auto& result : results) CHECK(std::memcmp(alone.data(), result.data(), alone.size() * 4) == 0);
+  for (const auto& result : results)
+    CHECK(std::memcmp(alone.data(), result.data(), alone.size() * 4) == 0);
 }
 
 TEST(engine_learns) {
@@ -118,13 +123,15 @@ TEST(engine_refuses_steps_that_are_not_finite) {
   Data data = make_data(8, 16, 3);
   double results[3];
   trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
-  const std::vector<std::byte> before(store->memory().data.get(), store->memory().data.get() + store->memory().bytes);
+  const std::vector<std::byte> before(store->memory().data.get(),
+                                      store->memory().data.get() + store->memory().bytes);
   data.x[5] = std::numeric_limits<float>::quiet_NaN();
   bool refused = false;
   try {
     trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
   } catch (const Error& error) {
-    refused = error.code() == ErrorCode::kNumeric && error.message().find("step 2") != std::string::npos;
+    refused =
+        error.code() == ErrorCode::kNumeric && error.message().find("step 2") != std::string::npos;
   }
   CHECK(refused);
   CHECK(std::memcmp(before.data(), store->memory().data.get(), before.size()) == 0);
@@ -164,7 +171,8 @@ TEST(engine_predictor_agrees_with_evaluate_at_every_batch) {
     std::vector<float> part(static_cast<size_t>(rows) * 10);
     session.bind(rows, {data.x.data()}, {part.data()});
     session.run_bound();
-    for (int64_t i = 0; i < rows * 10; ++i) CHECK_NEAR(part[static_cast<size_t>(i)], reference[i], 1e-5);
+    for (int64_t i = 0; i < rows * 10; ++i)
+      CHECK_NEAR(part[static_cast<size_t>(i)], reference[i], 1e-5);
   }
 }
 

@@ -45,8 +45,8 @@ std::vector<Isa> isas() {
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
   if (avx2)
-    all.push_back({"avx2", avx2, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b,
-                   isa_avx2::gemm_compute});
+    all.push_back(
+        {"avx2", avx2, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b, isa_avx2::gemm_compute});
   if (avx512)
     all.push_back({"avx512", avx512, isa_avx512::plan_gemm, isa_avx512::gemm_pack_b,
                    isa_avx512::gemm_compute});
@@ -72,8 +72,7 @@ class Guarded {
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const size_t inside = (bytes + page - 1) / page * page;
     size_ = inside + 2 * page;
-    base_ = static_cast<char*>(
-        mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (inside) mprotect(base_ + page, inside, PROT_READ | PROT_WRITE);
     first_ = base_ + page;
     last_ = first_ + inside;
@@ -118,7 +117,8 @@ class Guarded {
   float* data_;
 };
 
-void apply_test(const float* in, const float* /*unused*/, float* out, int64_t n, const float* params) {
+void apply_test(const float* in, const float* /*unused*/, float* out, int64_t n,
+                const float* params) {
   for (int64_t i = 0; i < n; ++i) out[i] = in[i] > 0 ? in[i] : in[i] * params[0];
 }
 void grad_test(const float* dy, const float* saved, float* out, int64_t n, const float* params) {
@@ -163,10 +163,10 @@ void run_case(const Isa& isa, const Case& t, bool reverse = false) {
   for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
   const float nan = std::numeric_limits<float>::quiet_NaN();
   int64_t c_col = 1;
-  const int64_t a_size = lay_out(t.m, t.k, t.a_transposed, t.gap, t.batch, t.a_repeats, d.a_row,
-                                 d.a_col, d.a_batch);
-  const int64_t b_size = lay_out(t.k, t.n, t.b_transposed, t.gap, t.batch, t.b_repeats, d.b_row,
-                                 d.b_col, d.b_batch);
+  const int64_t a_size =
+      lay_out(t.m, t.k, t.a_transposed, t.gap, t.batch, t.a_repeats, d.a_row, d.a_col, d.a_batch);
+  const int64_t b_size =
+      lay_out(t.k, t.n, t.b_transposed, t.gap, t.batch, t.b_repeats, d.b_row, d.b_col, d.b_batch);
   const int64_t c_size = lay_out(t.m, t.n, false, t.gap, t.batch, never, d.c_row, c_col, d.c_batch);
   Guarded a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
   Guarded saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
@@ -212,7 +212,8 @@ void run_case(const Isa& isa, const Case& t, bool reverse = false) {
           written[static_cast<size_t>(at)] = true;
           const float* pa = a.data() + x * d.a_batch[0] + y * d.a_batch[1] + i * d.a_row;
           const float* pb = b.data() + x * d.b_batch[0] + y * d.b_batch[1] + j * d.b_col;
-          double v = t.accumulate ? before[static_cast<size_t>(at)] : 0.0, size = 1.0 + std::fabs(v);
+          double v = t.accumulate ? before[static_cast<size_t>(at)] : 0.0,
+                 size = 1.0 + std::fabs(v);
           for (int64_t l = 0; l < t.k; ++l) {
             const double term = static_cast<double>(pa[l * d.a_col]) * pb[l * d.b_row];
             v += term;
@@ -280,7 +281,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
   const int64_t shapes[][3] = {{128, 512, 784}, {512, 784, 128}, {1, 512, 784},  {10, 256, 128},
                                {129, 257, 385}, {300, 33, 900},  {5, 1030, 600}, {33, 300, 64},
                                {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100},
-                               {40, 70, 1024},   {1024, 170, 70}, {60, 1024, 80}};
+                               {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}};
   for (const Isa& isa : isas())
     for (const auto& s : shapes)
       for (int form = 0; form < 8; ++form) {

@@ -9,7 +9,8 @@
 
 namespace tandem::cpu {
 
-using RowFunction = void (*)(const float* in, const float* saved, float* out, int64_t n, const float* params);
+using RowFunction = void (*)(const float* in, const float* saved, float* out, int64_t n,
+                             const float* params);
 
 #define TANDEM_DECLARE_ISA(name)             \
   namespace name {                           \
@@ -31,16 +32,19 @@ struct Isa {
 
 inline std::vector<Isa> isas() {
   std::vector<Isa> all;
-  all.push_back({"scalar", isa_scalar::launchers, &isa_scalar::math_table, isa_scalar::row_function});
+  all.push_back(
+      {"scalar", isa_scalar::launchers, &isa_scalar::math_table, isa_scalar::row_function});
 #if defined(TANDEM_HAVE_AVX2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi2")) {
     all.push_back({"avx2", isa_avx2::launchers, &isa_avx2::math_table, isa_avx2::row_function});
   }
 #endif
 #if defined(TANDEM_HAVE_AVX512)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    all.push_back({"avx512", isa_avx512::launchers, &isa_avx512::math_table, isa_avx512::row_function});
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    all.push_back(
+        {"avx512", isa_avx512::launchers, &isa_avx512::math_table, isa_avx512::row_function});
   }
 #endif
   return all;

@@ -1,6 +1,6 @@
 // Runs one kernel as a plan would, but suspiciously: every operand lies between guards (poisoned
-// under AddressSanitizer, otherwise bytes that are checked), outputs, workspaces and scratch start as
-// NaN, scratch is spoilt again before every tile, and tiles run in any order that is asked for.
+// under AddressSanitizer, otherwise bytes that are checked), outputs, workspaces and scratch start
+// as NaN, scratch is spoilt again before every tile, and tiles run in any order that is asked for.
 //
 //   KernelHarness kernel(isa.launchers, Op::add);
 //   kernel.input({2, 3}, a).input({3}, b).output({2, 3}).run();
@@ -39,7 +39,8 @@ namespace tandem::cpu {
 /// Memory of exactly `bytes`, aligned to 64 bytes, between guards.
 class GuardedMemory {
  public:
-  explicit GuardedMemory(size_t bytes) : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
+  explicit GuardedMemory(size_t bytes)
+      : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
     base_ = static_cast<unsigned char*>(::operator new(whole_, std::align_val_t{64}));
     std::memset(base_, kPattern, whole_);
     spoil();
@@ -88,7 +89,8 @@ class KernelHarness final : public Emitter {
   using Dims = std::vector<int64_t>;
 
   /// `launchers`: the table of one instruction set. Without attributes the op reads zeros.
-  KernelHarness(const LaunchFn* launchers, Op op) : launch_(launchers[static_cast<int>(op)]), op_(op), attributes_() {}
+  KernelHarness(const LaunchFn* launchers, Op op)
+      : launch_(launchers[static_cast<int>(op)]), op_(op), attributes_() {}
 
   template <typename T>
   KernelHarness& attributes(const T& value) {
@@ -97,8 +99,12 @@ class KernelHarness final : public Emitter {
     return *this;
   }
 
-  KernelHarness& input(const Dims& dims, const std::vector<float>& values) { return add_input(dims, DType::kFloat32, values.data(), values.size()); }
-  KernelHarness& input(const Dims& dims, const std::vector<int32_t>& values) { return add_input(dims, DType::kInt32, values.data(), values.size()); }
+  KernelHarness& input(const Dims& dims, const std::vector<float>& values) {
+    return add_input(dims, DType::kFloat32, values.data(), values.size());
+  }
+  KernelHarness& input(const Dims& dims, const std::vector<int32_t>& values) {
+    return add_input(dims, DType::kInt32, values.data(), values.size());
+  }
   /// An input that the op writes, as optimizers do: it is not checked to be unchanged.
   template <typename T>
   KernelHarness& changing_input(const Dims& dims, const std::vector<T>& values) {
@@ -167,9 +173,15 @@ class KernelHarness final : public Emitter {
     return ok;
   }
 
-  [[nodiscard]] std::vector<float> floats(size_t output) const { return values<float>(*outputs_[output]); }
-  [[nodiscard]] std::vector<int32_t> ints(size_t output) const { return values<int32_t>(*outputs_[output]); }
-  [[nodiscard]] std::vector<float> input_floats(size_t input) const { return values<float>(*inputs_[input]); }
+  [[nodiscard]] std::vector<float> floats(size_t output) const {
+    return values<float>(*outputs_[output]);
+  }
+  [[nodiscard]] std::vector<int32_t> ints(size_t output) const {
+    return values<int32_t>(*outputs_[output]);
+  }
+  [[nodiscard]] std::vector<float> input_floats(size_t input) const {
+    return values<float>(*inputs_[input]);
+  }
 
   /// Of what the launcher emitted.
   [[nodiscard]] size_t step_count() const { return steps_.size(); }
@@ -184,8 +196,11 @@ class KernelHarness final : public Emitter {
     steps_.push_back({fn, copy(params, bytes), tiles, cost});
   }
   int workspace(int64_t bytes) override { return add_extra(bytes); }
-  void scratch(int64_t bytes) override { scratch_bytes_ = std::max(scratch_bytes_, static_cast<size_t>(bytes)); }
-  int frozen(int input, uint64_t, TileFn fn, const void* params, size_t bytes, int64_t tiles, int64_t packed_bytes) override {
+  void scratch(int64_t bytes) override {
+    scratch_bytes_ = std::max(scratch_bytes_, static_cast<size_t>(bytes));
+  }
+  int frozen(int input, uint64_t, TileFn fn, const void* params, size_t bytes, int64_t tiles,
+             int64_t packed_bytes) override {
     const auto index = static_cast<size_t>(input);
     if (inputs_[index] == nullptr || !inputs_[index]->frozen) return -1;
     const int operand = add_extra(packed_bytes);
@@ -228,8 +243,8 @@ class KernelHarness final : public Emitter {
   KernelHarness& add_input(const Dims& dims, DType dtype, const void* values, size_t count) {
     auto operand = make_operand(dims, dtype);
     if (static_cast<int64_t>(count) != operand->tensor.numel) {
-      std::printf("  op %d: input %zu has %zu values for %lld places\n", static_cast<int>(op_), inputs_.size(), count,
-                  static_cast<long long>(operand->tensor.numel));
+      std::printf("  op %d: input %zu has %zu values for %lld places\n", static_cast<int>(op_),
+                  inputs_.size(), count, static_cast<long long>(operand->tensor.numel));
       std::abort();
     }
     if (count != 0) {
@@ -254,11 +269,14 @@ class KernelHarness final : public Emitter {
 
   void launch() {
     std::vector<const Tensor*> in, out;
-    for (const auto& operand : inputs_) in.push_back(operand == nullptr ? nullptr : &operand->tensor);
+    for (const auto& operand : inputs_)
+      in.push_back(operand == nullptr ? nullptr : &operand->tensor);
     for (const auto& operand : outputs_) out.push_back(&operand->tensor);
-    launch_({op_, attributes_, in.data(), out.data(), static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size())},
+    launch_({op_, attributes_, in.data(), out.data(), static_cast<int32_t>(in.size()),
+             static_cast<int32_t>(out.size())},
             *this);
-    for (const auto& operand : inputs_) operands_.push_back(operand == nullptr ? nullptr : operand->memory->data());
+    for (const auto& operand : inputs_)
+      operands_.push_back(operand == nullptr ? nullptr : operand->memory->data());
     for (const auto& operand : outputs_) operands_.push_back(operand->memory->data());
     for (const auto& memory : extra_) operands_.push_back(memory->data());
     scratch_ = std::make_unique<GuardedMemory>(scratch_bytes_);

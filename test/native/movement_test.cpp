@@ -38,7 +38,8 @@ int64_t flat(const Dims& dims, const Dims& at) {
 /// Values that float arithmetic would not preserve, should a kernel do any.
 std::vector<int32_t> bit_patterns(int64_t n) {
   std::vector<int32_t> v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<int32_t>(0x7f800000U + i * 2654435761U % 0x80000000U);
+  for (size_t i = 0; i < v.size(); ++i)
+    v[i] = static_cast<int32_t>(0x7f800000U + i * 2654435761U % 0x80000000U);
   return v;
 }
 
@@ -90,8 +91,9 @@ TEST(concat_joins_parts) {
     int64_t outer, inner;
     Dims parts;
   };
-  for (const Case& c : {Case{1, 1, {5}}, Case{3, 4, {1, 2, 3}}, Case{50, 1, {1, 1, 1, 7}}, Case{7, 333, {40, 0, 11}},
-                        Case{0, 3, {1, 2}}, Case{2, 5, {0, 0, 4000}}, Case{1, 1, {20000, 30000}}}) {
+  for (const Case& c : {Case{1, 1, {5}}, Case{3, 4, {1, 2, 3}}, Case{50, 1, {1, 1, 1, 7}},
+                        Case{7, 333, {40, 0, 11}}, Case{0, 3, {1, 2}}, Case{2, 5, {0, 0, 4000}},
+                        Case{1, 1, {20000, 30000}}}) {
     Dims out_dims{c.outer, 0, c.inner};
     for (const int64_t p : c.parts) out_dims[1] += p;
     for (const Isa& isa : isas()) {
@@ -110,7 +112,8 @@ TEST(concat_joins_parts) {
         Dims at = indices(out_dims, i);
         size_t part = 0;
         while (at[1] >= c.parts[part]) at[1] -= c.parts[part++];
-        wrong += y[static_cast<size_t>(i)] != parts[part][static_cast<size_t>(flat({c.outer, c.parts[part], c.inner}, at))];
+        wrong += y[static_cast<size_t>(i)] !=
+                 parts[part][static_cast<size_t>(flat({c.outer, c.parts[part], c.inner}, at))];
       }
       CHECK(wrong == 0);
     }
@@ -122,10 +125,11 @@ TEST(slice_and_its_gradient_match) {
     Dims dims;
     int64_t start, end, step;
   };
-  for (const Case& c : {Case{{7, 10, 3}, 2, 9, 1}, Case{{7, 10, 3}, 1, 10, 4}, Case{{4, 1000, 1}, 3, 990, 7},
-                        Case{{1, 30000, 1}, 5, 29999, 1}, Case{{3, 40, 500}, 0, 40, 3}, Case{{3, 40, 500}, 39, 40, 1},
-                        Case{{3, 40, 5}, 7, 7, 1}, Case{{3, 40, 5}, 7, 7, 2}, Case{{0, 4, 5}, 1, 3, 1},
-                        Case{{2000, 3, 11}, 1, 3, 1}}) {
+  for (const Case& c :
+       {Case{{7, 10, 3}, 2, 9, 1}, Case{{7, 10, 3}, 1, 10, 4}, Case{{4, 1000, 1}, 3, 990, 7},
+        Case{{1, 30000, 1}, 5, 29999, 1}, Case{{3, 40, 500}, 0, 40, 3},
+        Case{{3, 40, 500}, 39, 40, 1}, Case{{3, 40, 5}, 7, 7, 1}, Case{{3, 40, 5}, 7, 7, 2},
+        Case{{0, 4, 5}, 1, 3, 1}, Case{{2000, 3, 11}, 1, 3, 1}}) {
     const ops::SliceAttributes attributes{1, c.start, c.end, c.step, c.dims[1]};
     Dims out_dims = c.dims;
     out_dims[1] = (c.end - c.start + c.step - 1) / c.step;
@@ -164,10 +168,18 @@ TEST(copy_copies) {
 }
 
 TEST(broadcast_repeats) {
-  const std::pair<Dims, Dims> shapes[] = {
-      {{}, {}},           {{}, {40000}},         {{1}, {3, 5}},          {{5}, {3, 5}},
-      {{3, 1}, {3, 70}},  {{3}, {20000, 3}},     {{2, 1, 4, 1}, {2, 3, 4, 5}}, {{1, 6, 1, 7}, {5, 6, 9, 7}},
-      {{1, 1}, {0, 5}},   {{9, 1, 1}, {9, 50, 60}}, {{2, 3}, {1, 2, 3}},  {{33, 1, 2}, {33, 400, 2}}};
+  const std::pair<Dims, Dims> shapes[] = {{{}, {}},
+                                          {{}, {40000}},
+                                          {{1}, {3, 5}},
+                                          {{5}, {3, 5}},
+                                          {{3, 1}, {3, 70}},
+                                          {{3}, {20000, 3}},
+                                          {{2, 1, 4, 1}, {2, 3, 4, 5}},
+                                          {{1, 6, 1, 7}, {5, 6, 9, 7}},
+                                          {{1, 1}, {0, 5}},
+                                          {{9, 1, 1}, {9, 50, 60}},
+                                          {{2, 3}, {1, 2, 3}},
+                                          {{33, 1, 2}, {33, 400, 2}}};
   for (const auto& [dims, out_dims] : shapes) {
     const auto x = random_floats(count_of(dims), 3);
     for (const Isa& isa : isas()) {

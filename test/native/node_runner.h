@@ -1,5 +1,5 @@
-// One node on one instruction set after another: a KernelHarness that is made anew for each, runs its
-// tiles in two orders and must give the same bits and leave everything else alone.
+// One node on one instruction set after another: a KernelHarness that is made anew for each, runs
+// its tiles in two orders and must give the same bits and leave everything else alone.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,8 @@ class NodeRunner {
   }
 
   template <typename T>
-  NodeRunner& input(const std::vector<int64_t>& dims, const std::vector<T>& values, bool changes = false) {
+  NodeRunner& input(const std::vector<int64_t>& dims, const std::vector<T>& values,
+                    bool changes = false) {
     setup_.push_back([=](KernelHarness& h) {
       if (changes) {
         h.changing_input(dims, values);
@@ -60,9 +61,15 @@ class NodeRunner {
     if (state != nullptr) *state = after;
   }
 
-  [[nodiscard]] std::vector<float> result(size_t index = 0) const { return harness_->floats(index); }
-  [[nodiscard]] std::vector<int32_t> result_bits(size_t index = 0) const { return harness_->ints(index); }
-  [[nodiscard]] std::vector<float> input_now(size_t index) const { return harness_->input_floats(index); }
+  [[nodiscard]] std::vector<float> result(size_t index = 0) const {
+    return harness_->floats(index);
+  }
+  [[nodiscard]] std::vector<int32_t> result_bits(size_t index = 0) const {
+    return harness_->ints(index);
+  }
+  [[nodiscard]] std::vector<float> input_now(size_t index) const {
+    return harness_->input_floats(index);
+  }
 
  private:
   StepState run_once(const Isa& isa, const StepState* state, TileOrder order) {
@@ -87,14 +94,16 @@ inline int64_t count_of(const std::vector<int64_t>& dims) {
   return n;
 }
 
-inline std::vector<float> random_floats(int64_t n, uint32_t seed, float low = -1.0F, float high = 1.0F) {
+inline std::vector<float> random_floats(int64_t n, uint32_t seed, float low = -1.0F,
+                                        float high = 1.0F) {
   std::mt19937 engine(seed);
   std::vector<float> v(static_cast<size_t>(n));
   for (float& x : v) x = low + (high - low) * static_cast<float>(engine() >> 8) * 0x1p-24F;
   return v;
 }
 
-/// |a - b| / |b| by Euclidean norm; not finite where one has a NaN or an infinity and the other not.
+/// |a - b| / |b| by Euclidean norm; not finite where one has a NaN or an infinity and the other
+/// not.
 inline double distance(const std::vector<float>& a, const std::vector<double>& b) {
   if (a.size() != b.size()) return HUGE_VAL;
   double difference = 0;

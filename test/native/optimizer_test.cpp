@@ -1,4 +1,5 @@
-// gradientNorm and the optimizers against PyTorch's update rules in double, and dropout and accuracy.
+// gradientNorm and the optimizers against PyTorch's update rules in double, and dropout and
+// accuracy.
 #include <cmath>
 
 #include "check.h"
@@ -23,7 +24,8 @@ StepState state_at(uint64_t step, double rate) {
   return state;
 }
 
-/// Runs three steps from a random start with `Rule`, update(step, p, g, s[]) on doubles as reference.
+/// Runs three steps from a random start with `Rule`, update(step, p, g, s[]) on doubles as
+/// reference.
 template <typename Attributes, typename Update>
 void check_optimizer(Op op, const Attributes& attributes, size_t slots, Update update) {
   constexpr double kRate = 0.01;
@@ -67,7 +69,8 @@ TEST(sgd_follows_pytorch) {
   for (const double momentum : {0.0, 0.9}) {
     for (const double decay : {0.0, 0.1}) {
       for (const bool nesterov : {false, true}) {
-        check_optimizer(Op::sgd, ops::Sgd::Attributes{momentum, decay, nesterov}, momentum != 0 ? 1 : 0,
+        check_optimizer(Op::sgd, ops::Sgd::Attributes{momentum, decay, nesterov},
+                        momentum != 0 ? 1 : 0,
                         [=](uint64_t step, double rate, double& p, double g, double* s) {
                           g += decay * p;
                           if (momentum != 0) {
@@ -93,7 +96,8 @@ TEST(adam_follows_pytorch) {
                         }
                         s[0] += (1 - 0.9) * (g - s[0]);
                         s[1] = 0.99 * s[1] + (1 - 0.99) * g * g;
-                        const double correction = std::sqrt(1 - std::pow(0.99, static_cast<double>(step)));
+                        const double correction =
+                            std::sqrt(1 - std::pow(0.99, static_cast<double>(step)));
                         const double size = rate / (1 - std::pow(0.9, static_cast<double>(step)));
                         p -= size * s[0] / (std::sqrt(s[1]) / correction + 1e-6);
                       });
@@ -128,7 +132,8 @@ TEST(adagrad_follows_pytorch) {
                   [](uint64_t step, double rate, double& p, double g, double* s) {
                     g += 0.05 * p;
                     s[0] += g * g;
-                    p -= rate / (1 + (static_cast<double>(step) - 1) * 0.1) * g / (std::sqrt(s[0]) + 1e-8);
+                    p -= rate / (1 + (static_cast<double>(step) - 1) * 0.1) * g /
+                         (std::sqrt(s[0]) + 1e-8);
                   });
 }
 
@@ -154,7 +159,8 @@ TEST(gradient_norm_clips_and_checks) {
         for (const bool check : {false, true}) {
           StepState state = state_at(1, 0.1);
           NodeRunner node(Op::gradientNorm, ops::GradientNorm::Attributes{1.0, check});
-          node.input({3}, std::vector<float>{1, in_loss ? 2 : bad, 3}).input({}, std::vector<float>{in_loss ? bad : 1.0F});
+          node.input({3}, std::vector<float>{1, in_loss ? 2 : bad, 3})
+              .input({}, std::vector<float>{in_loss ? bad : 1.0F});
           node.run(isa, &state);
           CHECK(state.skip == (check ? 1U : 0U));
         }
@@ -172,7 +178,8 @@ TEST(dropout_follows_philox) {
       const ops::Dropout::Attributes attributes{5, rate};
       std::vector<float> expected(x.size());
       for (size_t i = 0; i < x.size(); ++i) {
-        const uint32_t word = philox(state.seed, i / 4, state.step ^ (uint64_t{5} << 32)).word[i % 4];
+        const uint32_t word =
+            philox(state.seed, i / 4, state.step ^ (uint64_t{5} << 32)).word[i % 4];
         expected[i] = unit_float(word) >= rate ? x[i] * (1.0F / (1.0F - rate)) : 0.0F;
       }
       for (const Isa& isa : isas()) {
@@ -188,7 +195,8 @@ TEST(dropout_follows_philox) {
 
 TEST(accuracy_takes_the_first_of_equals) {
   const float nan = std::nanf("");
-  const auto share = [](const Isa& isa, int64_t rows, int64_t classes, const std::vector<float>& x, auto targets) {
+  const auto share = [](const Isa& isa, int64_t rows, int64_t classes, const std::vector<float>& x,
+                        auto targets) {
     NodeRunner node(Op::accuracy, ops::Accuracy::Attributes{});
     node.input({rows, classes}, x).input({rows}, targets).output({}).run(isa);
     return node.result()[0];
@@ -210,11 +218,14 @@ TEST(accuracy_takes_the_first_of_equals) {
     for (int64_t r = 0; r < rows; ++r) {
       int32_t best = 0;
       for (int32_t c = 0; c < classes; ++c) {
-        if (scores[static_cast<size_t>(r * classes + c)] > scores[static_cast<size_t>(r * classes + best)]) best = c;
+        if (scores[static_cast<size_t>(r * classes + c)] >
+            scores[static_cast<size_t>(r * classes + best)])
+          best = c;
       }
       targets.push_back(r % 3 == 0 ? best : static_cast<int32_t>(picks[static_cast<size_t>(r)]));
       hits += targets.back() == best;
     }
-    CHECK(share(isa, rows, classes, scores, targets) == static_cast<float>(static_cast<double>(hits) / static_cast<double>(rows)));
+    CHECK(share(isa, rows, classes, scores, targets) ==
+          static_cast<float>(static_cast<double>(hits) / static_cast<double>(rows)));
   }
 }

@@ -13,7 +13,8 @@ namespace {
 
 constexpr double kInfinity = HUGE_VAL;
 
-std::vector<double> reference(Op op, const Dims& dims, const std::vector<bool>& reduced, const std::vector<float>& x) {
+std::vector<double> reference(Op op, const Dims& dims, const std::vector<bool>& reduced,
+                              const std::vector<float>& x) {
   int64_t outputs = 1;
   int64_t count = 1;
   for (size_t k = 0; k < dims.size(); ++k) (reduced[k] ? count : outputs) *= dims[k];
@@ -61,7 +62,8 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
   ops::ReduceAttributes attributes;
   std::vector<bool> reduced(dims.size(), axes.empty());
   if (axes.empty()) {
-    for (size_t k = 0; k < dims.size(); ++k) attributes.axes.values[attributes.axes.count++] = static_cast<int64_t>(k);
+    for (size_t k = 0; k < dims.size(); ++k)
+      attributes.axes.values[attributes.axes.count++] = static_cast<int64_t>(k);
   }
   for (const int64_t a : axes) {
     attributes.axes.values[attributes.axes.count++] = a;
@@ -85,7 +87,10 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
         double terms = 0;
         for (const double e : expected) norm += e * e;
         for (const float v : x) terms += static_cast<double>(v) * static_cast<double>(v);
-        scale = norm > 0 ? std::sqrt(terms / norm) * (op == Op::mean ? 1.0 / static_cast<double>(x.size() / y.size()) : 1.0) : 1.0;
+        scale = norm > 0
+                    ? std::sqrt(terms / norm) *
+                          (op == Op::mean ? 1.0 / static_cast<double>(x.size() / y.size()) : 1.0)
+                    : 1.0;
         scale = scale > 1.0 ? scale : 1.0;
       }
       CHECK_NEAR(distance(y, expected), 0.0, 5e-7 * scale);
@@ -96,7 +101,8 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
 }  // namespace
 
 TEST(reduce_rows) {
-  for (const int64_t n : {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 100, 1024, 5000}) check({37, n}, {1}, 0.0F, 1.0F);
+  for (const int64_t n : {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 100, 1024, 5000})
+    check({37, n}, {1}, 0.0F, 1.0F);
   check({3, 100000}, {1}, 0.0F, 1.0F);
   check({100, 40000}, {1});
   check({1000003}, {}, 0.0F, 1.0F);
@@ -152,7 +158,8 @@ TEST(extremes_pass_nan_on) {
         NodeRunner node(op, attributes);
         node.input({70, 90}, x).output({axis == 0 ? 90 : 70}).run(isa);
         const auto y = node.result();
-        for (size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i == (axis == 0 ? 77U : 13U)));
+        for (size_t i = 0; i < y.size(); ++i)
+          CHECK(std::isnan(y[i]) == (i == (axis == 0 ? 77U : 13U)));
       }
     }
   }

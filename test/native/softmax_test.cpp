@@ -22,13 +22,15 @@ void each_row(const Axis& a, Visit visit) {
   std::vector<size_t> at(static_cast<size_t>(a.axis));
   for (int64_t o = 0; o < a.outer; ++o) {
     for (int64_t i = 0; i < a.inner; ++i) {
-      for (int64_t k = 0; k < a.axis; ++k) at[static_cast<size_t>(k)] = static_cast<size_t>((o * a.axis + k) * a.inner + i);
+      for (int64_t k = 0; k < a.axis; ++k)
+        at[static_cast<size_t>(k)] = static_cast<size_t>((o * a.axis + k) * a.inner + i);
       visit(at);
     }
   }
 }
 
-std::vector<double> reference(Op op, const Axis& a, const std::vector<float>& first, const std::vector<float>& second) {
+std::vector<double> reference(Op op, const Axis& a, const std::vector<float>& first,
+                              const std::vector<float>& second) {
   std::vector<double> out(first.size());
   each_row(a, [&](const std::vector<size_t>& row) {
     double largest = -HUGE_VAL;
@@ -131,10 +133,13 @@ struct Loss {
 };
 
 /// As PyTorch computes it: a weighted mean, and smoothing as a second loss.
-Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x, const std::vector<int32_t>& targets,
-             const std::vector<float>& weights, const ops::CrossEntropyAttributes& a, double dy) {
+Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x,
+             const std::vector<int32_t>& targets, const std::vector<float>& weights,
+             const ops::CrossEntropyAttributes& a, double dy) {
   Loss result{0.0, std::vector<double>(x.size(), 0.0)};
-  const auto weight = [&](int64_t c) { return weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<size_t>(c)]); };
+  const auto weight = [&](int64_t c) {
+    return weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<size_t>(c)]);
+  };
   const auto s = static_cast<double>(a.label_smoothing);
   double divisor = 0;
   for (const int32_t t : targets) {
@@ -151,7 +156,8 @@ Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x, const std::ve
     for (int64_t c = 0; c < n; ++c) sum += std::exp(static_cast<double>(row[c]) - largest);
     for (int64_t c = 0; c < n; ++c) {
       const double log_p = static_cast<double>(row[c]) - largest - std::log(sum);
-      const double share = (c == t ? (1 - s) * weight(c) : 0.0) + s / static_cast<double>(n) * weight(c);
+      const double share =
+          (c == t ? (1 - s) * weight(c) : 0.0) + s / static_cast<double>(n) * weight(c);
       if (share != 0) result.loss -= share * log_p / divisor;
       for (int64_t k = 0; k < n; ++k) {
         const double p = std::exp(static_cast<double>(row[k]) - largest) / sum;
@@ -231,7 +237,9 @@ TEST(cross_entropy_of_targets_that_are_no_class) {
   for (const Isa& isa : isas()) {
     for (const int32_t bad : {5, -1, INT32_MAX, INT32_MIN}) {
       NodeRunner node(Op::softmaxCrossEntropy, ops::CrossEntropyAttributes{});
-      node.input({4, 5}, x).input({4}, std::vector<int32_t>{0, bad, -100, 4}).input({5}, random_floats(5, 9, 0.5F, 1.0F));
+      node.input({4, 5}, x)
+          .input({4}, std::vector<int32_t>{0, bad, -100, 4})
+          .input({5}, random_floats(5, 9, 0.5F, 1.0F));
       node.output({}).output({4, 5}).run(isa);
       CHECK(std::isnan(node.result(0)[0]));
       const auto gradient = node.result(1);

@@ -41,7 +41,9 @@ struct Concat : Base {
       const int64_t end = start + context.input(i).tensor().dims[axis];
       if (context.wants(i)) {
         context.set(i, apply(Op::slice, {context.dy()},
-                             {{"axis", static_cast<double>(axis)}, {"start", static_cast<double>(start)}, {"end", static_cast<double>(end)}}));
+                             {{"axis", static_cast<double>(axis)},
+                              {"start", static_cast<double>(start)},
+                              {"end", static_cast<double>(end)}}));
       }
       start = end;
     }

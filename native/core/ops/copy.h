@@ -8,7 +8,9 @@ namespace tandem::ops {
 struct Copy : Base {
   static constexpr uint32_t kAnyDType = 1;
   static constexpr uint32_t kFlags = kInternal;
-  static void infer(InferContext& context) { context.output(context.shape(0), context.input(0).dtype); }
+  static void infer(InferContext& context) {
+    context.output(context.shape(0), context.input(0).dtype);
+  }
   static void grad(GradContext& context) { context.set(0, context.dy()); }
 };
 

@@ -28,10 +28,12 @@ struct CrossEntropyBase : Base {
     if (x.empty() || x.back() == 0 || context.shape(1) != Shape(x.begin(), x.end() - 1)) {
       context.bad_shape("logits [..., classes] and targets [...]");
     }
-    if (context.has_input(2) && context.shape(2) != Shape{x.back()}) context.bad_shape("class weights [classes]");
+    if (context.has_input(2) && context.shape(2) != Shape{x.back()})
+      context.bad_shape("class weights [classes]");
     const float smoothing = context.attributes<Attributes>().label_smoothing;
     if (!(smoothing >= 0.0F && smoothing <= 1.0F)) {
-      fail(ErrorCode::kArgument, "expected `labelSmoothing` in [0, 1], received " + std::to_string(smoothing));
+      fail(ErrorCode::kArgument,
+           "expected `labelSmoothing` in [0, 1], received " + std::to_string(smoothing));
     }
   }
 };
@@ -46,7 +48,8 @@ struct CrossEntropy : CrossEntropyBase {
   }
 
   static void grad(GradContext& context) {
-    context.set(0, apply(Op::crossEntropyGrad, {context.input(0), context.input(1), context.input(2), context.dy()},
+    context.set(0, apply(Op::crossEntropyGrad,
+                         {context.input(0), context.input(1), context.input(2), context.dy()},
                          context.node().attributes));
   }
 };

@@ -25,7 +25,8 @@ struct Dropout : Base {
   static void infer(InferContext& context) {
     const float rate = context.attributes<Attributes>().rate;
     if (!(rate >= 0.0F && rate < 1.0F)) {
-      fail(ErrorCode::kArgument, "expected `rate` in [0, 1) for dropout, received " + std::to_string(rate));
+      fail(ErrorCode::kArgument,
+           "expected `rate` in [0, 1) for dropout, received " + std::to_string(rate));
     }
     context.output(context.shape(0));
   }

@@ -29,7 +29,8 @@ struct FusedMatMul : Base {
       shape = context.shape(0);
       shape.back() = context.shape(1)[0];
     } else {
-      shape = MatMul::product_shape(context.shape(0), context.shape(1), attributes.trans_a, attributes.trans_b);
+      shape = MatMul::product_shape(context.shape(0), context.shape(1), attributes.trans_a,
+                                    attributes.trans_b);
     }
     context.output(shape);
     if (attributes.save_pre) context.output(shape);

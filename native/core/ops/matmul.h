@@ -35,7 +35,8 @@ struct MatMul : Base {
 
   static void infer(InferContext& context) {
     const auto& attributes = context.attributes<Attributes>();
-    const Shape shape = product_shape(context.shape(0), context.shape(1), attributes.trans_a, attributes.trans_b);
+    const Shape shape =
+        product_shape(context.shape(0), context.shape(1), attributes.trans_a, attributes.trans_b);
     if (shape.empty()) context.bad_shape("a [..., m, k] and b [..., k, n]");
     context.output(shape);
   }

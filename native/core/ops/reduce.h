@@ -29,7 +29,8 @@ struct Reduce : Base {
       Shape squeezed;
       int next = 0;
       for (size_t i = 0; i < shape.size(); ++i) {
-        if (next < attributes.axes.count && attributes.axes.values[next] == static_cast<int64_t>(i)) {
+        if (next < attributes.axes.count &&
+            attributes.axes.values[next] == static_cast<int64_t>(i)) {
           ++next;
         } else {
           squeezed.push_back(shape[i]);
@@ -55,7 +56,8 @@ struct Reduce : Base {
   /// `e`, of the reduced shape, spread over the input's shape.
   static Expr spread(GradContext& context, const Expr& e) {
     const Shape shape = shape_of(context.input(0).tensor());
-    return broadcast_to(reshape(e, kept_shape(shape, context.attributes<Attributes>().axes)), shape);
+    return broadcast_to(reshape(e, kept_shape(shape, context.attributes<Attributes>().axes)),
+                        shape);
   }
 };
 
@@ -88,10 +90,11 @@ struct Variance : Reduce {
     const Attributes attributes = context.attributes<Attributes>();
     const Expr x = context.input(0);
     const float n = count(x.tensor(), attributes.axes);
-    const Expr mean = apply(Op::mean, {x},
-                            {{"axes", std::vector<double>(attributes.axes.values,
-                                                          attributes.axes.values + attributes.axes.count)},
-                             {"keepDims", true}});
+    const Expr mean =
+        apply(Op::mean, {x},
+              {{"axes", std::vector<double>(attributes.axes.values,
+                                            attributes.axes.values + attributes.axes.count)},
+               {"keepDims", true}});
     context.set(0, spread(context, context.dy() * (2.0F / n)) * (x - mean));
   }
 };

@@ -38,7 +38,8 @@ struct Reshape : Base {
       known = -1;
     }
     if (known != count) {
-      context.bad_shape("as many elements as " + to_string(to_shape(context.attributes<Attributes>().shape)));
+      context.bad_shape("as many elements as " +
+                        to_string(to_shape(context.attributes<Attributes>().shape)));
     }
     context.output(shape, context.input(0).dtype);
   }

@@ -33,10 +33,13 @@ struct Slice : Base {
     Shape shape = context.shape(0);
     attributes.axis = normalize_axis(attributes.axis, static_cast<int64_t>(shape.size()), "axis");
     if (attributes.step < 1) {
-      fail(ErrorCode::kArgument, "expected `step` of 1 or more for slice, received " + std::to_string(attributes.step));
+      fail(ErrorCode::kArgument,
+           "expected `step` of 1 or more for slice, received " + std::to_string(attributes.step));
     }
     int64_t& length = shape[static_cast<size_t>(attributes.axis)];
-    const auto clip = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + length : at, 0, length); };
+    const auto clip = [&](int64_t at) {
+      return std::clamp<int64_t>(at < 0 ? at + length : at, 0, length);
+    };
     attributes.start = clip(attributes.start);
     attributes.end = std::max(clip(attributes.end), attributes.start);
     attributes.length = length;

@@ -29,13 +29,15 @@ struct SoftmaxBase : Base {
 
 struct Softmax : SoftmaxBase {
   static void grad(GradContext& context) {
-    context.set(0, apply(Op::softmaxGrad, {context.dy(), context.output()}, context.node().attributes));
+    context.set(
+        0, apply(Op::softmaxGrad, {context.dy(), context.output()}, context.node().attributes));
   }
 };
 
 struct LogSoftmax : SoftmaxBase {
   static void grad(GradContext& context) {
-    context.set(0, apply(Op::logSoftmaxGrad, {context.dy(), context.output()}, context.node().attributes));
+    context.set(
+        0, apply(Op::logSoftmaxGrad, {context.dy(), context.output()}, context.node().attributes));
   }
 };
 

@@ -1,6 +1,6 @@
-// accuracy: the share of rows whose first largest entry is at the class number `target`, or, with one
-// class, whose sign agrees with it. Rows of a negative target do not count; without any the share is
-// NaN. A row that holds NaN is wrong. Tiles of rows count, one step divides.
+// accuracy: the share of rows whose first largest entry is at the class number `target`, or, with
+// one class, whose sign agrees with it. Rows of a negative target do not count; without any the
+// share is NaN. A row that holds NaN is wrong. Tiles of rows count, one step divides.
 #include "core/ops/accuracy.h"
 
 #include "cpu/isa/kernels.h"
@@ -13,7 +13,7 @@ constexpr int64_t kTile = 16384;  // elements, about
 
 struct AccuracyParams {
   int64_t rows, classes, per_tile, tiles;
-  int32_t counts;     // operand: hits and rows that count, by tile
+  int32_t counts;  // operand: hits and rows that count, by tile
   bool float_target;
 };
 
@@ -41,15 +41,18 @@ void count_tile(const void* params, void* const* operands, int64_t tile, const T
   const Range range = piece(tile, p.per_tile, p.rows);
   for (int64_t row = range.begin; row < range.end; ++row) {
     // As a double: any int32 and float is one, and a float target need not be a whole number.
-    const double target = p.float_target ? static_cast<double>(static_cast<const float*>(operands[1])[row])
-                                         : static_cast<double>(static_cast<const int32_t*>(operands[1])[row]);
+    const double target = p.float_target
+                              ? static_cast<double>(static_cast<const float*>(operands[1])[row])
+                              : static_cast<double>(static_cast<const int32_t*>(operands[1])[row]);
     if (target < 0.0) continue;
     ++counted;
     if (p.classes == 1) {
       hits += target == (x[row] > 0.0F ? 1.0 : 0.0) ? 1 : 0;
     } else if (target < static_cast<double>(p.classes)) {
       const auto whole = static_cast<int64_t>(target);
-      hits += static_cast<double>(whole) == target && hit(x + row * p.classes, p.classes, whole) ? 1 : 0;
+      hits += static_cast<double>(whole) == target && hit(x + row * p.classes, p.classes, whole)
+                  ? 1
+                  : 0;
     }
   }
   auto* counts = static_cast<int64_t*>(operands[p.counts]) + 2 * tile;
@@ -66,7 +69,8 @@ void share_tile(const void* params, void* const* operands, int64_t, const TileCo
     hits += counts[2 * i];
     counted += counts[2 * i + 1];
   }
-  *static_cast<float*>(operands[2]) = static_cast<float>(static_cast<double>(hits) / static_cast<double>(counted));
+  *static_cast<float*>(operands[2]) =
+      static_cast<float>(static_cast<double>(hits) / static_cast<double>(counted));
 }
 
 }  // namespace
@@ -80,7 +84,8 @@ void launch_accuracy(const NodeView& node, Emitter& emit) {
   p.tiles = ceil_div(p.rows, p.per_tile);
   p.float_target = node.inputs[1]->dtype == DType::kFloat32;
   p.counts = emit.workspace(most(p.tiles, 1) * 16);
-  emit_step(emit, count_tile, p, p.tiles, 10.0 + 0.1 * static_cast<double>(x.numel) + 8.0 * static_cast<double>(p.rows));
+  emit_step(emit, count_tile, p, p.tiles,
+            10.0 + 0.1 * static_cast<double>(x.numel) + 8.0 * static_cast<double>(p.rows));
   emit_step(emit, share_tile, p, 1, 10.0 + static_cast<double>(p.tiles));
 }
 

@@ -1,10 +1,10 @@
 // out = f(a, b) with NumPy's broadcasting, for every BINARY of elementwise.def.
 //
 // Neighbouring dimensions that both operands walk alike are merged, which leaves one dimension for
-// operands of one shape, none to repeat for a scalar, two for a row vector or a column. Operands are
-// contiguous, so along the innermost dimension each has stride 1 or 0 (repeats one element), and a
-// row function covers it. Where that dimension is short, repeated operands are first written out in
-// chunks to this thread's scratch memory.
+// operands of one shape, none to repeat for a scalar, two for a row vector or a column. Operands
+// are contiguous, so along the innermost dimension each has stride 1 or 0 (repeats one element),
+// and a row function covers it. Where that dimension is short, repeated operands are first written
+// out in chunks to this thread's scratch memory.
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/map.h"
 
@@ -16,7 +16,8 @@ enum class Repeat : int32_t { kNeither, kA, kB };
 using RowBinary = void (*)(const float* a, const float* b, float* out, int64_t n, Repeat repeat);
 
 template <typename F>
-TANDEM_INLINE void row(const float* pa, const float* pb, float* out, int64_t n, Repeat repeat, F f) {
+TANDEM_INLINE void row(const float* pa, const float* pb, float* out, int64_t n, Repeat repeat,
+                       F f) {
   if (repeat == Repeat::kNeither) {
     map(pa, pb, out, n, f);
   } else if (repeat == Repeat::kA) {
@@ -28,15 +29,16 @@ TANDEM_INLINE void row(const float* pa, const float* pb, float* out, int64_t n, 
   }
 }
 
-#define BINARY(name, forward, gradient_a, gradient_b)                                               \
-  void name##_row(const float* pa, const float* pb, float* out, int64_t n, Repeat repeat) {        \
-    row(pa, pb, out, n, repeat, [](Vec a, Vec b) { return forward; });                              \
+#define BINARY(name, forward, gradient_a, gradient_b)                                       \
+  void name##_row(const float* pa, const float* pb, float* out, int64_t n, Repeat repeat) { \
+    row(pa, pb, out, n, repeat, [](Vec a, Vec b) { return forward; });                      \
   }
 #include "core/elementwise.def"
 
 constexpr int64_t kShortRow = 64;
 constexpr int64_t kChunk = 1024;
-constexpr int64_t kScratch = kChunk + kWidth;  ///< whole vectors are written; the next row overwrites the rest
+constexpr int64_t kScratch =
+    kChunk + kWidth;  ///< whole vectors are written; the next row overwrites the rest
 
 struct Params {
   RowBinary row;
@@ -69,7 +71,8 @@ TANDEM_INLINE void advance(const Params& p, Cursor& cursor, int64_t count) {
   cursor.at[d] += count;
   for (int k = 0; k < 2; ++k) cursor.offset[k] += count * p.strides[k][d];
   while (cursor.at[d] == p.dims[d] && d > 0) {
-    for (int k = 0; k < 2; ++k) cursor.offset[k] += p.strides[k][d - 1] - p.dims[d] * p.strides[k][d];
+    for (int k = 0; k < 2; ++k)
+      cursor.offset[k] += p.strides[k][d - 1] - p.dims[d] * p.strides[k][d];
     cursor.at[d] = 0;
     ++cursor.at[--d];
   }
@@ -95,10 +98,13 @@ void row_tile(const void* params, void* const* operands, int64_t tile, const Til
   }
 }
 
-void expand_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
+void expand_tile(const void* params, void* const* operands, int64_t tile,
+                 const TileContext& context) {
   const Params& p = *static_cast<const Params*>(params);
-  const float* source[2] = {static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1])};
-  float* copy[2] = {static_cast<float*>(context.scratch), static_cast<float*>(context.scratch) + kScratch};
+  const float* source[2] = {static_cast<const float*>(operands[0]),
+                            static_cast<const float*>(operands[1])};
+  float* copy[2] = {static_cast<float*>(context.scratch),
+                    static_cast<float*>(context.scratch) + kScratch};
   float* out = static_cast<float*>(operands[2]);
   const int inner = p.rank - 1;
   const int64_t end = least(p.n, (tile + 1) * kMapTile);
@@ -114,14 +120,15 @@ void expand_tile(const void* params, void* const* operands, int64_t tile, const 
           const Vec repeated = set1(*from);
           for (int64_t j = 0; j < count; j += kWidth) store(copy[k] + i + j, repeated);
         } else {
-          for (int64_t j = 0; j < count; j += kWidth) store(copy[k] + i + j, load_partial(from + j, count - j));
+          for (int64_t j = 0; j < count; j += kWidth)
+            store(copy[k] + i + j, load_partial(from + j, count - j));
         }
       }
       advance(p, cursor, count);
       i += count;
     }
-    p.row((p.expand & 1) != 0 ? copy[0] : source[0] + begin, (p.expand & 2) != 0 ? copy[1] : source[1] + begin, out + begin,
-          n, Repeat::kNeither);
+    p.row((p.expand & 1) != 0 ? copy[0] : source[0] + begin,
+          (p.expand & 2) != 0 ? copy[1] : source[1] + begin, out + begin, n, Repeat::kNeither);
   }
 }
 
@@ -144,7 +151,8 @@ void merge_dimensions(const Tensor& a, const Tensor& b, const Tensor& out, Param
   for (int32_t d = 0; d < out.rank; ++d) {
     if (out.dims[d] == 1) continue;
     const int32_t last = p.rank - 1;
-    if (last >= 0 && p.strides[0][last] == strides[0][d] * out.dims[d] && p.strides[1][last] == strides[1][d] * out.dims[d]) {
+    if (last >= 0 && p.strides[0][last] == strides[0][d] * out.dims[d] &&
+        p.strides[1][last] == strides[1][d] * out.dims[d]) {
       p.dims[last] *= out.dims[d];
     } else {
       p.dims[p.rank++] = out.dims[d];
@@ -175,13 +183,16 @@ void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) 
   } else {
     work += static_cast<double>(params.n / inner) * 3;
   }
-  emit.step(params.expand != 0 ? expand_tile : row_tile, &params, sizeof(params), tiles_of(params.n), work);
+  emit.step(params.expand != 0 ? expand_tile : row_tile, &params, sizeof(params),
+            tiles_of(params.n), work);
 }
 
 }  // namespace
 
-#define BINARY(name, forward, gradient_a, gradient_b) \
-  void launch_##name(const NodeView& node, Emitter& emit) { launch(node, emit, name##_row, cost_of(#forward)); }
+#define BINARY(name, forward, gradient_a, gradient_b)       \
+  void launch_##name(const NodeView& node, Emitter& emit) { \
+    launch(node, emit, name##_row, cost_of(#forward));      \
+  }
 #include "core/elementwise.def"
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -54,7 +54,8 @@ void launch_broadcastTo(const NodeView& node, Emitter& emit) {
   }
   const auto n = static_cast<double>(p.total);
   const double rows = p.run > 0 ? n / static_cast<double>(p.run) : 0.0;
-  emit_step(emit, broadcast_tile, p, ceil_div(p.total, kMoveTile), 20.0 + kMoveCost * n + 3.0 * rows);
+  emit_step(emit, broadcast_tile, p, ceil_div(p.total, kMoveTile),
+            20.0 + kMoveCost * n + 3.0 * rows);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

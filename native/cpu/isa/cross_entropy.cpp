@@ -31,7 +31,9 @@ TANDEM_INLINE const float* weights_of(const LossParams& p, void* const* operands
   return p.weights < 0 ? nullptr : static_cast<const float*>(operands[p.weights]);
 }
 
-TANDEM_INLINE bool is_class(const LossParams& p, int64_t target) { return target >= 0 && target < p.classes; }
+TANDEM_INLINE bool is_class(const LossParams& p, int64_t target) {
+  return target >= 0 && target < p.classes;
+}
 
 // ---- the divisor -------------------------------------------------------------------------------
 
@@ -96,9 +98,11 @@ constexpr OneHot kOneHot;
 
 /// One row that counts; returns its part of the loss. `scale` is g / D; dx may be x.
 template <bool grad>
-double row_loss(const LossParams& p, const float* x, const float* weights, int64_t target, float* dx, double scale) {
+double row_loss(const LossParams& p, const float* x, const float* weights, int64_t target,
+                float* dx, double scale) {
   const int64_t n = p.classes;
-  const double on_target = (1.0 - p.smoothing) * (weights == nullptr ? 1.0 : static_cast<double>(weights[target]));
+  const double on_target =
+      (1.0 - p.smoothing) * (weights == nullptr ? 1.0 : static_cast<double>(weights[target]));
   const double on_each = p.smoothing / static_cast<double>(n);
   const float largest = row_max(x, n);
   const double below = static_cast<double>(x[target] - largest);
@@ -125,7 +129,8 @@ double row_loss(const LossParams& p, const float* x, const float* weights, int64
       const Vec factor = set1(static_cast<float>(on_p / sum));
       int64_t i = 0;
       for (; i + kWidth <= n; i += kWidth) store(dx + i, finish(load(dx + i), factor, i, kWidth));
-      if (i < n) store_partial(dx + i, finish(load_partial(dx + i, n - i), factor, i, n - i), n - i);
+      if (i < n)
+        store_partial(dx + i, finish(load_partial(dx + i, n - i), factor, i, n - i), n - i);
       dx[target] -= hit;
     }
   } else {
@@ -193,7 +198,8 @@ void launch(const NodeView& node, Emitter& emit, bool has_loss) {
   p.divisor = emit.workspace(most(p.pieces, 1) * 8);
   p.partial = has_loss ? emit.workspace(most(p.tiles, 1) * 8) : -1;
   const auto rows = static_cast<double>(p.rows);
-  const double cost = 20.0 + (kWidth == 1 ? 12.0 : 0.5) * static_cast<double>(x.numel) + 20.0 * rows;
+  const double cost =
+      20.0 + (kWidth == 1 ? 12.0 : 0.5) * static_cast<double>(x.numel) + 20.0 * rows;
   emit_step(emit, divisor_tile, p, p.pieces, 10.0 + rows);
   emit_step(emit, rows_tile<grad>, p, p.tiles, cost);
   if (has_loss) emit_step(emit, loss_tile, p, 1, 10.0 + static_cast<double>(p.tiles + p.pieces));
@@ -202,7 +208,11 @@ void launch(const NodeView& node, Emitter& emit, bool has_loss) {
 }  // namespace
 
 void launch_crossEntropy(const NodeView& node, Emitter& emit) { launch<false>(node, emit, true); }
-void launch_crossEntropyGrad(const NodeView& node, Emitter& emit) { launch<true>(node, emit, false); }
-void launch_softmaxCrossEntropy(const NodeView& node, Emitter& emit) { launch<true>(node, emit, true); }
+void launch_crossEntropyGrad(const NodeView& node, Emitter& emit) {
+  launch<true>(node, emit, false);
+}
+void launch_softmaxCrossEntropy(const NodeView& node, Emitter& emit) {
+  launch<true>(node, emit, true);
+}
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

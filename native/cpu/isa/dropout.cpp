@@ -1,6 +1,6 @@
-// dropout: y = x / (1 - rate) where unit_float(word) >= rate, 0 elsewhere. Element i takes word i % 4
-// of philox(key = state.seed, counter_low = i / 4, counter_high = state.step ^ (seed << 32)), seed
-// being the op's: the same mask on every device, in the forward and in the backward pass.
+// dropout: y = x / (1 - rate) where unit_float(word) >= rate, 0 elsewhere. Element i takes word i %
+// 4 of philox(key = state.seed, counter_low = i / 4, counter_high = state.step ^ (seed << 32)),
+// seed being the op's: the same mask on every device, in the forward and in the backward pass.
 #include "core/ops/dropout.h"
 
 #include "core/random.h"
@@ -25,8 +25,12 @@ TANDEM_INLINE Lanes lanes(uint64_t x) { return _mm512_set1_epi64(static_cast<int
 TANDEM_INLINE Lanes add64(Lanes a, Lanes b) { return _mm512_add_epi64(a, b); }
 TANDEM_INLINE Lanes product(Lanes a, Lanes b) { return _mm512_mul_epu32(a, b); }
 TANDEM_INLINE Lanes upper(Lanes a) { return _mm512_srli_epi64(a, 32); }
-TANDEM_INLINE Lanes xor3(Lanes a, Lanes b, Lanes c0) { return _mm512_ternarylogic_epi64(a, b, c0, 0x96); }
-TANDEM_INLINE Lanes pair(Lanes low, Lanes high) { return _mm512_mask_blend_epi32(0xaaaa, low, _mm512_slli_epi64(high, 32)); }
+TANDEM_INLINE Lanes xor3(Lanes a, Lanes b, Lanes c0) {
+  return _mm512_ternarylogic_epi64(a, b, c0, 0x96);
+}
+TANDEM_INLINE Lanes pair(Lanes low, Lanes high) {
+  return _mm512_mask_blend_epi32(0xaaaa, low, _mm512_slli_epi64(high, 32));
+}
 TANDEM_INLINE IVec unpack_low(Lanes a, Lanes b) { return {_mm512_unpacklo_epi64(a, b)}; }
 TANDEM_INLINE IVec unpack_high(Lanes a, Lanes b) { return {_mm512_unpackhi_epi64(a, b)}; }
 /// Such that the lower words of lane pairs are the first half of the counters.
@@ -37,15 +41,20 @@ TANDEM_INLINE Lanes lanes(uint64_t x) { return _mm256_set1_epi64x(static_cast<in
 TANDEM_INLINE Lanes add64(Lanes a, Lanes b) { return _mm256_add_epi64(a, b); }
 TANDEM_INLINE Lanes product(Lanes a, Lanes b) { return _mm256_mul_epu32(a, b); }
 TANDEM_INLINE Lanes upper(Lanes a) { return _mm256_srli_epi64(a, 32); }
-TANDEM_INLINE Lanes xor3(Lanes a, Lanes b, Lanes c0) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c0); }
-TANDEM_INLINE Lanes pair(Lanes low, Lanes high) { return _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0xaa); }
+TANDEM_INLINE Lanes xor3(Lanes a, Lanes b, Lanes c0) {
+  return _mm256_xor_si256(_mm256_xor_si256(a, b), c0);
+}
+TANDEM_INLINE Lanes pair(Lanes low, Lanes high) {
+  return _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0xaa);
+}
 TANDEM_INLINE IVec unpack_low(Lanes a, Lanes b) { return {_mm256_unpacklo_epi64(a, b)}; }
 TANDEM_INLINE IVec unpack_high(Lanes a, Lanes b) { return {_mm256_unpackhi_epi64(a, b)}; }
 TANDEM_INLINE Lanes lane_counters() { return _mm256_setr_epi64x(0, 2, 1, 3); }
 #endif
 
 /// kWords random words in the order of the elements.
-TANDEM_INLINE void random_words(uint64_t key, uint64_t counter, uint64_t counter_high, IVec (&words)[kWords / kWidth]) {
+TANDEM_INLINE void random_words(uint64_t key, uint64_t counter, uint64_t counter_high,
+                                IVec (&words)[kWords / kWidth]) {
   const Lanes m0 = lanes(0xD2511F53U);
   const Lanes m1 = lanes(0xCD9E8D57U);
   Lanes x0 = add64(lanes(counter), lane_counters());
@@ -72,7 +81,8 @@ TANDEM_INLINE void random_words(uint64_t key, uint64_t counter, uint64_t counter
 #else
 constexpr int64_t kWords = 4;
 
-TANDEM_INLINE void random_words(uint64_t key, uint64_t counter, uint64_t counter_high, IVec (&words)[kWords / kWidth]) {
+TANDEM_INLINE void random_words(uint64_t key, uint64_t counter, uint64_t counter_high,
+                                IVec (&words)[kWords / kWidth]) {
   const Philox random = philox(key, counter, counter_high);
   for (int i = 0; i < 4; ++i) words[i] = {static_cast<int32_t>(random.word[i])};
 }
@@ -87,7 +97,8 @@ struct DropoutParams {
   float scale;
 };
 
-void dropout_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
+void dropout_tile(const void* params, void* const* operands, int64_t tile,
+                  const TileContext& context) {
   const auto& p = params_of<DropoutParams>(params);
   const auto* x = static_cast<const float*>(operands[0]);
   auto* y = static_cast<float*>(operands[1]);
@@ -106,7 +117,8 @@ void dropout_tile(const void* params, void* const* operands, int64_t tile, const
       if (whole) {
         store(y + at, select(drop, zero(), load(x + at) * scale));
       } else if (at < range.end) {
-        store_partial(y + at, select(drop, zero(), load_partial(x + at, range.end - at) * scale), range.end - at);
+        store_partial(y + at, select(drop, zero(), load_partial(x + at, range.end - at) * scale),
+                      range.end - at);
       }
     }
   }
@@ -116,11 +128,13 @@ void dropout_tile(const void* params, void* const* operands, int64_t tile, const
 
 void launch_dropout(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::Dropout::Attributes>(node);
-  // unit_float(word) is the integer word >> 8 by 2^-24, and so exactly comparable with rate by 2^24.
+  // unit_float(word) is the integer word >> 8 by 2^-24, and so exactly comparable with rate by
+  // 2^24.
   const double threshold = __builtin_ceil(static_cast<double>(attributes.rate) * 0x1p24);
-  const DropoutParams p{node.outputs[0]->numel, static_cast<uint64_t>(attributes.seed), static_cast<int32_t>(threshold),
-                        1.0F / (1.0F - attributes.rate)};
-  emit_step(emit, dropout_tile, p, ceil_div(p.n, kTile), 20.0 + (kWidth == 1 ? 5.0 : 0.6) * static_cast<double>(p.n));
+  const DropoutParams p{node.outputs[0]->numel, static_cast<uint64_t>(attributes.seed),
+                        static_cast<int32_t>(threshold), 1.0F / (1.0F - attributes.rate)};
+  emit_step(emit, dropout_tile, p, ceil_div(p.n, kTile),
+            20.0 + (kWidth == 1 ? 5.0 : 0.6) * static_cast<double>(p.n));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -146,7 +146,8 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   t.saved = e.saved ? e.saved + c_at : nullptr;
   if (plan.source == GEMM_B_PACKED) {
     const int64_t inners = d.b_batch[1] != 0 ? d.batch[1] : 1;
-    const int64_t packed = (d.b_batch[0] != 0 ? outer * inners : 0) + (d.b_batch[1] != 0 ? inner : 0);
+    const int64_t packed =
+        (d.b_batch[0] != 0 ? outer * inners : 0) + (d.b_batch[1] != 0 ? inner : 0);
     t.b = b + packed * plan.packed_floats;
   } else {
     t.b = b + outer * d.b_batch[0] + inner * d.b_batch[1];

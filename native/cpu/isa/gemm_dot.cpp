@@ -101,8 +101,7 @@ void dot(const DotArgs& t) {
 
 typedef void (*DotKernel)(const DotArgs&);
 
-#define ROW(M) \
-  { dot<M, 1>, dot<M, 2>, dot<M, 3>, dot<M, 4> }
+#define ROW(M) {dot<M, 1>, dot<M, 2>, dot<M, 3>, dot<M, 4>}
 const DotKernel dot_kernels[4][4] = {ROW(1), ROW(2), ROW(3), ROW(4)};
 
 }  // namespace

@@ -69,8 +69,7 @@ void micro(const MicroArgs& t) {
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j)
-        acc[i][j] = vadd(acc[i][j], vload(t.add + i * t.add_row + j * W));
+      for (int j = 0; j < N; ++j) acc[i][j] = vadd(acc[i][j], vload(t.add + i * t.add_row + j * W));
   }
   const Vec floor = vset(t.floor);
 #pragma GCC unroll 8
@@ -92,21 +91,16 @@ constexpr MicroKernel pick() {
 }
 
 #if defined(TANDEM_ISA_AVX512)
-#define ROWS(N, L)                                                                           \
-  {                                                                                          \
-    pick<1, N, L>(), pick<2, N, L>(), pick<3, N, L>(), pick<4, N, L>(), pick<5, N, L>(),     \
-        pick<6, N, L>(), pick<7, N, L>(), pick<8, N, L>(), pick<9, N, L>(), pick<10, N, L>(), \
-        pick<11, N, L>(), pick<12, N, L>(), pick<13, N, L>(), pick<14, N, L>()               \
-  }
+#define ROWS(N, L)                                                                          \
+  {pick<1, N, L>(),  pick<2, N, L>(),  pick<3, N, L>(),  pick<4, N, L>(), pick<5, N, L>(),  \
+   pick<6, N, L>(),  pick<7, N, L>(),  pick<8, N, L>(),  pick<9, N, L>(), pick<10, N, L>(), \
+   pick<11, N, L>(), pick<12, N, L>(), pick<13, N, L>(), pick<14, N, L>()}
 #elif defined(TANDEM_ISA_AVX2)
-#define ROWS(N, L)                                                                       \
-  {                                                                                      \
-    pick<1, N, L>(), pick<2, N, L>(), pick<3, N, L>(), pick<4, N, L>(), pick<5, N, L>(), \
-        pick<6, N, L>()                                                                  \
-  }
+#define ROWS(N, L)                                    \
+  {pick<1, N, L>(), pick<2, N, L>(), pick<3, N, L>(), \
+   pick<4, N, L>(), pick<5, N, L>(), pick<6, N, L>()}
 #else
-#define ROWS(N, L) \
-  { pick<1, N, L>(), pick<2, N, L>(), pick<3, N, L>(), pick<4, N, L>() }
+#define ROWS(N, L) {pick<1, N, L>(), pick<2, N, L>(), pick<3, N, L>(), pick<4, N, L>()}
 #endif
 
 }  // namespace

@@ -12,16 +12,16 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 struct MicroArgs {
   const float* a;
   int64_t a_row, a_k;
-  const float* b;        // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
+  const float* b;  // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
   int64_t b_pair, b_k;
   int64_t k;
   float* c;
   int64_t c_row;
-  const float* add;      // earlier sum, same stride as C; or null
+  const float* add;  // earlier sum, same stride as C; or null
   int64_t add_row;
-  const float* bias;     // of these columns; or null
-  float floor;           // 0 for relu, -infinity otherwise
-  int columns;           // of the N * W, those that exist
+  const float* bias;  // of these columns; or null
+  float floor;        // 0 for relu, -infinity otherwise
+  int columns;        // of the N * W, those that exist
 };
 
 typedef void (*MicroKernel)(const MicroArgs&);

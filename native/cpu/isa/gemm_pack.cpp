@@ -196,8 +196,8 @@ void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t ti
   const int64_t matrix = tile / k_tiles / panel_tiles;
   // Repeated dimensions of B have one packed matrix, so they do not count here.
   const int64_t inner = d.b_batch[1] != 0 ? d.batch[1] : 1;
-  pack_b_panels(b + matrix / inner * d.b_batch[0] + matrix % inner * d.b_batch[1], d.b_row,
-                d.b_col, d.n, d.k, pt * plan.pack_panels,
+  pack_b_panels(b + matrix / inner * d.b_batch[0] + matrix % inner * d.b_batch[1], d.b_row, d.b_col,
+                d.n, d.k, pt * plan.pack_panels,
                 at_most((pt + 1) * plan.pack_panels, plan.col_panels), kt * plan.pack_k,
                 at_most((kt + 1) * plan.pack_k, d.k), packed + matrix * plan.packed_floats);
 }

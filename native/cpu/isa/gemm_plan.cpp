@@ -13,7 +13,7 @@ constexpr int64_t L2_FLOATS = 192 * 1024;
 constexpr int64_t TILE_MACS = 8 * 1024 * W;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t TILES = 40;
-constexpr int64_t DIRECT_FLOATS = 4 * 1024;    // B stays in half of L1 however its rows fall
+constexpr int64_t DIRECT_FLOATS = 4 * 1024;  // B stays in half of L1 however its rows fall
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t LOCAL_FLOATS = 96 * 1024, LOCAL_SMALL = 16 * 1024;
 constexpr int64_t LOCAL_TILES = 16, LOCAL_ROW_PANELS = 20;
@@ -118,8 +118,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_blocks = p.col_blocks = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(d, p.col_panels);
   const int64_t macs = d.m * d.n * d.k;
-  const int64_t wanted =
-      at_least(1, at_most(ceil_div(TILES, matrices), ceil_div(macs, TILE_MACS)));
+  const int64_t wanted = at_least(1, at_most(ceil_div(TILES, matrices), ceil_div(macs, TILE_MACS)));
   if (p.source == GEMM_B_DOT) {
     if (d.n <= DOT_COLUMNS) p.row_panels = ceil_div(d.m, DOT_ROWS);
     p.row_blocks = at_most(wanted, p.row_panels);

@@ -1,5 +1,5 @@
-// What the elementwise kernels share: loops over contiguous elements and the estimate of their cost.
-// Outputs may lie on an input: an element is read before its place is written.
+// What the elementwise kernels share: loops over contiguous elements and the estimate of their
+// cost. Outputs may lie on an input: an element is read before its place is written.
 #pragma once
 
 #include "core/op_list.h"
@@ -27,7 +27,8 @@ template <typename F>
 TANDEM_INLINE void map(const float* x, const float* y, float* out, int64_t n, F f) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) store(out + i, f(load(x + i), load(y + i)));
-  if (i < n) store_partial(out + i, f(load_partial(x + i, n - i), load_partial(y + i, n - i)), n - i);
+  if (i < n)
+    store_partial(out + i, f(load_partial(x + i, n - i), load_partial(y + i, n - i)), n - i);
 }
 
 [[maybe_unused]] static consteval bool mentions(const char* expression, const char* name) {
@@ -46,8 +47,10 @@ TANDEM_INLINE void map(const float* x, const float* y, float* out, int64_t n, F 
     const char* name;
     double cycles;  // of a vector
   };
-  constexpr Price prices[] = {{"exp_(", 13},  {"expm1_(", 18}, {"log_(", 16}, {"sigmoid_(", 22}, {"sin_(", 18}, {"cos_(", 18},
-                              {"tanh_(", 28}, {"erf_(", 24},   {"softplus_(", 24}, {"sqrt_(", 8}, {"/", 8}, {"pow_(", 80}};
+  constexpr Price prices[] = {{"exp_(", 13},     {"expm1_(", 18}, {"log_(", 16},
+                              {"sigmoid_(", 22}, {"sin_(", 18},   {"cos_(", 18},
+                              {"tanh_(", 28},    {"erf_(", 24},   {"softplus_(", 24},
+                              {"sqrt_(", 8},     {"/", 8},        {"pow_(", 80}};
   double cycles = 0;
   for (const Price& price : prices) cycles += mentions(expression, price.name) ? price.cycles : 0;
   return 0.14 + cycles * 0.3 / kWidth;

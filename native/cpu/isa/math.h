@@ -2,10 +2,10 @@
 //
 // How: arguments are reduced in two or three parts (Cody and Waite: a constant is split so that the
 // first product is exact under fma), the rest is a polynomial. The coefficients are minimax fits of
-// the relative error by the Remez exchange in 40-digit arithmetic, each rounded to float in turn and
-// the higher ones fitted again. The forms follow N. Juffa's published float functions (expm1, log,
-// erf, pow) and J.-M. Muller, "Elementary Functions". Signs of zero, infinities, NaN and denormals
-// come out as in C99.
+// the relative error by the Remez exchange in 40-digit arithmetic, each rounded to float in turn
+// and the higher ones fitted again. The forms follow N. Juffa's published float functions (expm1,
+// log, erf, pow) and J.-M. Muller, "Elementary Functions". Signs of zero, infinities, NaN and
+// denormals come out as in C99.
 //
 // Largest errors found, in ulp of the exact result, over every 199th float of all (math_test.cpp):
 //   exp 0.98, expm1 0.97, log 0.92, tanh 1.30, erf 1.13, sin 1.48, cos 1.48, sigmoid 2.33,
@@ -41,7 +41,8 @@ TANDEM_INLINE Vec scale_by_power_of_two(Vec x, Whole n) {
 #else
   const IVec whole = n.i - iset1(0x4b400000);
   const IVec half = shr_signed<1>(whole);
-  return (x * from_bits(shl<23>(half + iset1(127)))) * from_bits(shl<23>(whole - half + iset1(127)));
+  return (x * from_bits(shl<23>(half + iset1(127)))) *
+         from_bits(shl<23>(whole - half + iset1(127)));
 #endif
 }
 
@@ -104,7 +105,8 @@ TANDEM_INLINE Vec log_(Vec x) {
   const IVec i = bits(select(denormal, x * c(0x1p23F), x));
   const IVec exponent = (i - iset1(0x3f2aaaab)) & iset1(static_cast<int32_t>(0xff800000U));
   const Vec n = to_float(shr_signed<23>(exponent)) - select(denormal, c(23), zero());
-  const Vec y = fused(n, c(kLn2High), log1p_in_range(from_bits(i - exponent) - c(1)));  // of m in [2/3, 4/3)
+  const Vec y =
+      fused(n, c(kLn2High), log1p_in_range(from_bits(i - exponent) - c(1)));  // of m in [2/3, 4/3)
   const Vec special = select(x == zero(), c(-kInfinity), select(x < zero(), quiet_nan(), x));
   return select((x > zero()) & (x < c(kInfinity)), y, special);
 }
@@ -162,8 +164,9 @@ TANDEM_INLINE Vec softplus_(Vec x) {
 /// The reduction by pi/2 of `count` large numbers, infinities or NaN: integer arithmetic with the
 /// 96 bits of 2/pi that matter (Payne and Hanek).
 [[maybe_unused]] static void reduce_large(const float* x, float* r, int32_t* quadrant) {
-  static constexpr uint32_t kTwoOverPi[] = {0x00000000, 0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0,
-                                            0xdb629599, 0x3c439041, 0xfe5163ab, 0xdebbc561};
+  static constexpr uint32_t kTwoOverPi[] = {0x00000000, 0xa2f9836e, 0x4e441529,
+                                            0xfc2757d1, 0xf534ddc0, 0xdb629599,
+                                            0x3c439041, 0xfe5163ab, 0xdebbc561};
   for (int i = 0; i < kWidth; ++i) {
     uint32_t word;
     __builtin_memcpy(&word, &x[i], 4);
@@ -234,7 +237,8 @@ TANDEM_INLINE Vec sine(Vec x) {
 TANDEM_INLINE Vec sin_(Vec x) { return select(x == zero(), x, sine<0>(x)); }
 TANDEM_INLINE Vec cos_(Vec x) { return sine<1>(x); }
 
-/// x^y = exp(y log x), with the logarithm and the product in two floats each. Special cases as in C99.
+/// x^y = exp(y log x), with the logarithm and the product in two floats each. Special cases as in
+/// C99.
 TANDEM_INLINE Vec pow_(Vec x, Vec y) {
   const Vec base = abs_(x);
   // log(base) = 2 atanh(q) + n ln 2, q = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2))
@@ -269,7 +273,10 @@ TANDEM_INLINE Vec pow_(Vec x, Vec y) {
   Vec z = exp_in_range(bounded, select(in_range, product_low, zero()));
 
   const Mask base_ends = (base == zero()) | (base == c(kInfinity));
-  z = select(base_ends, select((base == zero()) & (y > zero()), zero(), select((base > zero()) & (y < zero()), zero(), c(kInfinity))), z);
+  z = select(base_ends,
+             select((base == zero()) & (y > zero()), zero(),
+                    select((base > zero()) & (y < zero()), zero(), c(kInfinity))),
+             z);
   z = select(base == c(1), c(1), z);
   const Mask whole = round_(y) == y;
   const Vec half = y * c(0.5F);

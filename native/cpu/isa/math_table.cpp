@@ -12,8 +12,10 @@ TANDEM_INLINE void loop(const float* x, float* y, int64_t n, F f) {
   if (i < n) store_partial(y + i, f(load_partial(x + i, n - i)), n - i);
 }
 
-#define TANDEM_MATH(name) \
-  void name##_loop(const float* x, float* y, int64_t n) { loop(x, y, n, [](Vec v) { return name##_(v); }); }
+#define TANDEM_MATH(name)                                 \
+  void name##_loop(const float* x, float* y, int64_t n) { \
+    loop(x, y, n, [](Vec v) { return name##_(v); });      \
+  }
 TANDEM_MATH(exp)
 TANDEM_MATH(expm1)
 TANDEM_MATH(log)
@@ -28,7 +30,8 @@ TANDEM_MATH(cos)
 void pow_loop(const float* x, const float* y, float* z, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) store(z + i, pow_(load(x + i), load(y + i)));
-  if (i < n) store_partial(z + i, pow_(load_partial(x + i, n - i), load_partial(y + i, n - i)), n - i);
+  if (i < n)
+    store_partial(z + i, pow_(load_partial(x + i, n - i), load_partial(y + i, n - i)), n - i);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Matrix products: linear, matmul and the fused form, cut into the tiles of gemm.h. Frozen weights are
-// packed once; other right-hand sides are packed into the arena where the plan wants it.
+// Matrix products: linear, matmul and the fused form, cut into the tiles of gemm.h. Frozen weights
+// are packed once; other right-hand sides are packed into the arena where the plan wants it.
 #include "core/ops/fused_matmul.h"
 #include "cpu/gemm.h"
 #include "cpu/isa/kernels.h"
@@ -22,28 +22,35 @@ struct Product {
   float params[2];
 };
 
-void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& /*context*/) {
+void pack_tile(const void* raw, void* const* operands, int64_t tile,
+               const TileContext& /*context*/) {
   const auto& product = *static_cast<const Product*>(raw);
   gemm_pack_b(product.plan, static_cast<const float*>(operands[1]) + product.b_offset,
               static_cast<float*>(operands[product.b]), tile);
 }
 
 /// The same for frozen weights, whose operands are the weight and the packed memory alone.
-void pack_frozen_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& /*context*/) {
+void pack_frozen_tile(const void* raw, void* const* operands, int64_t tile,
+                      const TileContext& /*context*/) {
   const auto& product = *static_cast<const Product*>(raw);
-  gemm_pack_b(product.plan, static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), tile);
+  gemm_pack_b(product.plan, static_cast<const float*>(operands[0]),
+              static_cast<float*>(operands[1]), tile);
 }
 
-void product_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
+void product_tile(const void* raw, void* const* operands, int64_t tile,
+                  const TileContext& context) {
   const auto& product = *static_cast<const Product*>(raw);
   GemmEpilogue epilogue{};
   if (product.bias >= 0) epilogue.bias = static_cast<const float*>(operands[product.bias]);
-  if (product.pre >= 0) epilogue.pre = static_cast<float*>(operands[product.pre]) + product.c_offset;
+  if (product.pre >= 0)
+    epilogue.pre = static_cast<float*>(operands[product.pre]) + product.c_offset;
   epilogue.params = product.params;
   if (product.gradient) {
     epilogue.apply_grad = product.activation;
     // derivatives that read nothing saved (neg, scale) get memory of the right size all the same
-    epilogue.saved = static_cast<const float*>(operands[product.saved >= 0 ? product.saved : product.y]) + product.c_offset;
+    epilogue.saved =
+        static_cast<const float*>(operands[product.saved >= 0 ? product.saved : product.y]) +
+        product.c_offset;
   } else if (product.relu) {
     epilogue.activation = GEMM_ACT_RELU;
   } else if (product.activation != nullptr) {
@@ -53,7 +60,8 @@ void product_tile(const void* raw, void* const* operands, int64_t tile, const Ti
   const bool packed = product.plan.source == GEMM_B_PACKED;
   gemm_compute(product.plan, static_cast<const float*>(operands[0]) + product.a_offset,
                static_cast<const float*>(operands[product.b]) + (packed ? 0 : product.b_offset),
-               static_cast<float*>(operands[product.y]) + product.c_offset, epilogue, tile, context.scratch);
+               static_cast<float*>(operands[product.y]) + product.c_offset, epilogue, tile,
+               context.scratch);
 }
 
 /// Batch dimensions of a broadcast product, neighbours merged where all three operands allow it.
@@ -75,7 +83,8 @@ Batches merge_batches(const Tensor& a, const Tensor& b, const Tensor& y) {
     const int64_t b_step = b_size == 1 ? 0 : b_stride;
     if (size != 1) {
       const int32_t last = out.count - 1;
-      const bool merges = last >= 0 && a_step == out.a[last] * out.size[last] && b_step == out.b[last] * out.size[last];
+      const bool merges = last >= 0 && a_step == out.a[last] * out.size[last] &&
+                          b_step == out.b[last] * out.size[last];
       if (merges) {
         out.size[last] *= size;
       } else {
@@ -150,7 +159,8 @@ Product make_product(const NodeView& node, const Attributes& attributes) {
 
 double cost_of(const GemmDesc& desc) {
   const double batch = static_cast<double>(desc.batch[0]) * static_cast<double>(desc.batch[1]);
-  const double flops = 2.0 * static_cast<double>(desc.m) * static_cast<double>(desc.n) * static_cast<double>(desc.k);
+  const double flops =
+      2.0 * static_cast<double>(desc.m) * static_cast<double>(desc.n) * static_cast<double>(desc.k);
   constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
   return batch * flops / kFlopsPerNanosecond + 100.0;
 }
@@ -160,7 +170,8 @@ void emit_product(Product product, Emitter& emit) {
   const double k_by_n = static_cast<double>(desc.k) * static_cast<double>(desc.n);
   if (product.plan.pack_tiles > 0 && !desc.b_packed) {
     product.b = emit.workspace(product.plan.packed_b_bytes);
-    emit.step(pack_tile, &product, sizeof product, product.plan.pack_tiles, k_by_n * static_cast<double>(product.plan.b_matrices) * 0.4);
+    emit.step(pack_tile, &product, sizeof product, product.plan.pack_tiles,
+              k_by_n * static_cast<double>(product.plan.b_matrices) * 0.4);
   }
   emit.scratch(product.plan.scratch_bytes);
   emit.step(product_tile, &product, sizeof product, product.plan.compute_tiles, cost_of(desc));
@@ -176,8 +187,8 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     desc.b_packed = true;
     product.plan = plan_gemm(desc);
     const uint64_t orientation = desc.b_row == 1 ? 1 : 2;
-    const int packed = emit.frozen(1, orientation, pack_frozen_tile, &product, sizeof product, product.plan.pack_tiles,
-                                   product.plan.packed_b_bytes);
+    const int packed = emit.frozen(1, orientation, pack_frozen_tile, &product, sizeof product,
+                                   product.plan.pack_tiles, product.plan.packed_b_bytes);
     if (packed >= 0) {
       product.b = packed;
       emit_product(product, emit);

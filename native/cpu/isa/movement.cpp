@@ -40,7 +40,8 @@ void concat_tile(const void* params, void* const* operands, int64_t tile, const 
     const int64_t start = part == 0 ? 0 : p.ends[part - 1];
     const int64_t length = p.ends[part] - start;
     const int64_t n = least(p.ends[part] - column, range.end - at);
-    copy_words(out + at, static_cast<const uint32_t*>(operands[part]) + row * length + (column - start), n);
+    copy_words(out + at,
+               static_cast<const uint32_t*>(operands[part]) + row * length + (column - start), n);
     at += n;
     column += n;
     if (column == p.row) {
@@ -101,21 +102,29 @@ void slice_grad_tile(const void* params, void* const* operands, int64_t tile, co
   for (int64_t row = range.begin / p.row; row * p.row < range.end; ++row) {
     const int64_t base = row * p.row + p.start;
     const int64_t before = range.begin - base - p.length + 1;  // segments that end before the tile
-    for (int64_t segment = before > 0 ? ceil_div(before, p.step) : 0; segment < p.count; ++segment) {
+    for (int64_t segment = before > 0 ? ceil_div(before, p.step) : 0; segment < p.count;
+         ++segment) {
       const int64_t at = base + segment * p.step;
       if (at >= range.end) break;
       const int64_t first_word = most(at, range.begin);
       const int64_t last_word = least(at + p.length, range.end);
-      copy_words(dx + first_word, dy + (row * p.count + segment) * p.length + (first_word - at), last_word - first_word);
+      copy_words(dx + first_word, dy + (row * p.count + segment) * p.length + (first_word - at),
+                 last_word - first_word);
     }
   }
 }
 
 /// `whole` is the tensor that is sliced; the output has `total` elements.
-SliceParams slice_params(const ops::SliceAttributes& attributes, const Tensor& whole, int64_t total) {
+SliceParams slice_params(const ops::SliceAttributes& attributes, const Tensor& whole,
+                         int64_t total) {
   const int64_t inner = stride_of(whole, attributes.axis);
   const int64_t count = ceil_div(attributes.end - attributes.start, attributes.step);
-  SliceParams p{total, whole.dims[attributes.axis] * inner, attributes.start * inner, attributes.step * inner, count, inner};
+  SliceParams p{total,
+                whole.dims[attributes.axis] * inner,
+                attributes.start * inner,
+                attributes.step * inner,
+                count,
+                inner};
   if (attributes.step == 1) {  // one segment a row
     p.length *= count;
     p.step = most(p.length, 1);
@@ -147,8 +156,10 @@ void launch_concat(const NodeView& node, Emitter& emit) {
     p.row += node.inputs[i]->dims[axis] * stride_of(*node.inputs[i], axis);
     p.ends[i] = p.row;
   }
-  const size_t bytes = offsetof(ConcatParams, ends) + static_cast<size_t>(p.parts) * sizeof(int64_t);
-  if (p.total > 0) emit.step(concat_tile, &p, bytes, ceil_div(p.total, kMoveTile), move_cost(p.total));
+  const size_t bytes =
+      offsetof(ConcatParams, ends) + static_cast<size_t>(p.parts) * sizeof(int64_t);
+  if (p.total > 0)
+    emit.step(concat_tile, &p, bytes, ceil_div(p.total, kMoveTile), move_cost(p.total));
 }
 
 void launch_slice(const NodeView& node, Emitter& emit) {
@@ -159,7 +170,8 @@ void launch_slice(const NodeView& node, Emitter& emit) {
 
 void launch_sliceGrad(const NodeView& node, Emitter& emit) {
   const int64_t n = node.outputs[0]->numel;
-  const SliceParams p = slice_params(attributes_of<ops::SliceAttributes>(node), *node.outputs[0], n);
+  const SliceParams p =
+      slice_params(attributes_of<ops::SliceAttributes>(node), *node.outputs[0], n);
   emit_step(emit, slice_grad_tile, p, ceil_div(n, kMoveTile), move_cost(n));
 }
 

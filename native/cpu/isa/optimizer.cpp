@@ -1,7 +1,8 @@
 // sgd, adam, rmsprop, adagrad: PyTorch's update rules (torch/optim, the single-tensor functions) as
-// one sweep over parameters, gradients and optimizer state. A rule is a struct made once a tile from
-// the attributes and the step's state; update() takes vectors of a parameter, its gradient and its
-// state. Factors that depend on the step are computed in double. A skipped step changes nothing.
+// one sweep over parameters, gradients and optimizer state. A rule is a struct made once a tile
+// from the attributes and the step's state; update() takes vectors of a parameter, its gradient and
+// its state. Factors that depend on the step are computed in double. A skipped step changes
+// nothing.
 #include "core/ops/optimizer.h"
 
 #include "cpu/isa/kernels.h"
@@ -103,7 +104,8 @@ struct AdagradRule {
   Vec rate, decay, epsilon;
 
   AdagradRule(const Attributes& a, const StepState& state)
-      : rate(constant(-state.learning_rate / (1.0 + (static_cast<double>(state.step) - 1.0) * a.lr_decay))),
+      : rate(constant(-state.learning_rate /
+                      (1.0 + (static_cast<double>(state.step) - 1.0) * a.lr_decay))),
         decay(constant(a.weight_decay)),
         epsilon(constant(a.epsilon)) {}
 
@@ -123,7 +125,8 @@ struct SweepParams {
 };
 
 template <typename Rule>
-void sweep_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
+void sweep_tile(const void* params, void* const* operands, int64_t tile,
+                const TileContext& context) {
   if (context.state->skip != 0) return;
   const auto& p = params_of<SweepParams<Rule>>(params);
   const Rule rule(p.attributes, *context.state);
@@ -155,7 +158,8 @@ template <typename Rule>
 void launch(const NodeView& node, Emitter& emit) {
   const SweepParams<Rule> p{node.inputs[0]->numel, attributes_of<typename Rule::Attributes>(node)};
   const double per_element = 0.15 + 0.12 * Rule::kSlots;
-  emit_step(emit, sweep_tile<Rule>, p, ceil_div(p.n, kTile), 50.0 + per_element * static_cast<double>(p.n));
+  emit_step(emit, sweep_tile<Rule>, p, ceil_div(p.n, kTile),
+            50.0 + per_element * static_cast<double>(p.n));
 }
 
 }  // namespace
@@ -173,9 +177,11 @@ void launch_adam(const NodeView& node, Emitter& emit) { launch<AdamRule>(node, e
 void launch_rmsprop(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::RmsProp::Attributes>(node);
   if (attributes.momentum != 0.0) {
-    attributes.centered ? launch<RmsPropRule<true, true>>(node, emit) : launch<RmsPropRule<true, false>>(node, emit);
+    attributes.centered ? launch<RmsPropRule<true, true>>(node, emit)
+                        : launch<RmsPropRule<true, false>>(node, emit);
   } else {
-    attributes.centered ? launch<RmsPropRule<false, true>>(node, emit) : launch<RmsPropRule<false, false>>(node, emit);
+    attributes.centered ? launch<RmsPropRule<false, true>>(node, emit)
+                        : launch<RmsPropRule<false, false>>(node, emit);
   }
 }
 

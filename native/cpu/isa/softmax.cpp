@@ -1,6 +1,6 @@
 // softmax, logSoftmax and their gradients over one axis of [outer, axis, inner]. With inner == 1 a
-// row lies in vectors; otherwise every lane is a row of its own. All may run in place: each pass over
-// a row ends before the next begins, and the last one reads what it overwrites first.
+// row lies in vectors; otherwise every lane is a row of its own. All may run in place: each pass
+// over a row ends before the next begins, and the last one reads what it overwrites first.
 #include "core/ops/softmax.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/softmax_row.h"
@@ -11,11 +11,13 @@ namespace {
 
 enum class Form { kSoftmax, kLogSoftmax, kSoftmaxGrad, kLogSoftmaxGrad };
 
-constexpr bool is_grad(Form form) { return form == Form::kSoftmaxGrad || form == Form::kLogSoftmaxGrad; }
+constexpr bool is_grad(Form form) {
+  return form == Form::kSoftmaxGrad || form == Form::kLogSoftmaxGrad;
+}
 
-constexpr int64_t kTile = 8192;    // elements, about
-constexpr int64_t kStrip = 64;     // columns
-constexpr int64_t kLevel = 64;     // additions in a lane before its sum is put away
+constexpr int64_t kTile = 8192;  // elements, about
+constexpr int64_t kStrip = 64;   // columns
+constexpr int64_t kLevel = 64;   // additions in a lane before its sum is put away
 
 struct SoftmaxParams {
   int64_t outer, axis, inner;
@@ -55,10 +57,13 @@ void row_grad(const float* dy, const float* y, float* dx, int64_t n) {
     sum += static_cast<double>(reduce_add(a));
   }
   const Vec s = set1(static_cast<float>(sum));
-  const auto give = [&](Vec d, Vec v) { return form == Form::kSoftmaxGrad ? v * (d - s) : d - exp_(v) * s; };
+  const auto give = [&](Vec d, Vec v) {
+    return form == Form::kSoftmaxGrad ? v * (d - s) : d - exp_(v) * s;
+  };
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) store(dx + i, give(load(dy + i), load(y + i)));
-  if (i < n) store_partial(dx + i, give(load_partial(dy + i, n - i), load_partial(y + i, n - i)), n - i);
+  if (i < n)
+    store_partial(dx + i, give(load_partial(dy + i, n - i), load_partial(y + i, n - i)), n - i);
 }
 
 template <Form form>
@@ -69,7 +74,8 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
     const int64_t at = row * p.axis;
     const float* a = static_cast<const float*>(operands[0]) + at;
     if constexpr (is_grad(form)) {
-      row_grad<form>(a, static_cast<const float*>(operands[1]) + at, static_cast<float*>(operands[2]) + at, p.axis);
+      row_grad<form>(a, static_cast<const float*>(operands[1]) + at,
+                     static_cast<float*>(operands[2]) + at, p.axis);
     } else {
       row_forward<form>(a, static_cast<float*>(operands[1]) + at, p.axis);
     }
@@ -133,7 +139,8 @@ template <Form form, int vectors>
 void columns_forward(const Columns<vectors>& columns, const float* x, float* y) {
   Vec largest[vectors];
   for (int k = 0; k < vectors; ++k) largest[k] = set1(-__builtin_huge_valf());
-  each(columns, [&](int64_t, int k, int64_t at) { largest[k] = max_(largest[k], get(columns, x + at)); });
+  each(columns,
+       [&](int64_t, int k, int64_t at) { largest[k] = max_(largest[k], get(columns, x + at)); });
   auto sums = lane_sums<vectors>();
   each(columns, [&](int64_t i, int k, int64_t at) {
     const Vec e = exp_(get(columns, x + at) - largest[k]);
@@ -147,7 +154,8 @@ void columns_forward(const Columns<vectors>& columns, const float* x, float* y) 
   }
   each(columns, [&](int64_t, int k, int64_t at) {
     put(columns, y + at,
-        form == Form::kSoftmax ? get(columns, y + at) * last[k] : get(columns, x + at) - largest[k] - last[k]);
+        form == Form::kSoftmax ? get(columns, y + at) * last[k]
+                               : get(columns, x + at) - largest[k] - last[k]);
   });
 }
 
@@ -162,7 +170,8 @@ void columns_grad(const Columns<vectors>& columns, const float* dy, const float*
   each(columns, [&](int64_t, int k, int64_t at) {
     const Vec d = get(columns, dy + at);
     const Vec v = get(columns, y + at);
-    put(columns, dx + at, form == Form::kSoftmaxGrad ? v * (d - sums.total[k]) : d - exp_(v) * sums.total[k]);
+    put(columns, dx + at,
+        form == Form::kSoftmaxGrad ? v * (d - sums.total[k]) : d - exp_(v) * sums.total[k]);
   });
 }
 
@@ -170,7 +179,8 @@ template <Form form, int vectors>
 TANDEM_INLINE void columns_at(const Columns<vectors>& columns, void* const* operands, int64_t at) {
   const float* a = static_cast<const float*>(operands[0]) + at;
   if constexpr (is_grad(form)) {
-    columns_grad<form>(columns, a, static_cast<const float*>(operands[1]) + at, static_cast<float*>(operands[2]) + at);
+    columns_grad<form>(columns, a, static_cast<const float*>(operands[1]) + at,
+                       static_cast<float*>(operands[2]) + at);
   } else {
     columns_forward<form>(columns, a, static_cast<float*>(operands[1]) + at);
   }
@@ -189,7 +199,8 @@ void columns_tile(const void* params, void* const* operands, int64_t tile, const
       columns_at<form>(Columns<4>{p.axis, p.inner, 4 * kWidth}, operands, base + c0);
     }
     for (; c0 < columns.end; c0 += kWidth) {
-      columns_at<form>(Columns<1>{p.axis, p.inner, least(columns.end - c0, kWidth)}, operands, base + c0);
+      columns_at<form>(Columns<1>{p.axis, p.inner, least(columns.end - c0, kWidth)}, operands,
+                       base + c0);
     }
   }
 }
@@ -208,15 +219,23 @@ void launch(const NodeView& node, Emitter& emit) {
   const int64_t units = p.inner == 1 ? p.outer : p.outer * ceil_div(p.inner, kStrip);
   p.per_tile = ceil_div(kTile, p.axis * least(p.inner, kStrip));
   const double per_element = kWidth == 1 ? 12.0 : 0.5;
-  const double cost = 20.0 + per_element * static_cast<double>(x.numel) + 20.0 * static_cast<double>(units);
-  emit_step(emit, p.inner == 1 ? rows_tile<form> : columns_tile<form>, p, ceil_div(units, p.per_tile), cost);
+  const double cost =
+      20.0 + per_element * static_cast<double>(x.numel) + 20.0 * static_cast<double>(units);
+  emit_step(emit, p.inner == 1 ? rows_tile<form> : columns_tile<form>, p,
+            ceil_div(units, p.per_tile), cost);
 }
 
 }  // namespace
 
 void launch_softmax(const NodeView& node, Emitter& emit) { launch<Form::kSoftmax>(node, emit); }
-void launch_logSoftmax(const NodeView& node, Emitter& emit) { launch<Form::kLogSoftmax>(node, emit); }
-void launch_softmaxGrad(const NodeView& node, Emitter& emit) { launch<Form::kSoftmaxGrad>(node, emit); }
-void launch_logSoftmaxGrad(const NodeView& node, Emitter& emit) { launch<Form::kLogSoftmaxGrad>(node, emit); }
+void launch_logSoftmax(const NodeView& node, Emitter& emit) {
+  launch<Form::kLogSoftmax>(node, emit);
+}
+void launch_softmaxGrad(const NodeView& node, Emitter& emit) {
+  launch<Form::kSoftmaxGrad>(node, emit);
+}
+void launch_logSoftmaxGrad(const NodeView& node, Emitter& emit) {
+  launch<Form::kLogSoftmaxGrad>(node, emit);
+}
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -6,7 +6,8 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 extern const LaunchFn launchers[kOpCount];
 
 const LaunchFn launchers[kOpCount] = {
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) launch_##name, launch_##name##Grad,
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
+  launch_##name, launch_##name##Grad,
 #define BINARY(name, forward, gradient_a, gradient_b) launch_##name,
 #define LOSS(name, A, a_default, value, gradient_x, gradient_t) \
   launch_##name, launch_##name##Grad, launch_##name##GradTarget,

@@ -38,7 +38,8 @@ TANDEM_INLINE const Params& params_of(const void* params) {
 
 /// Emits a step unless there is nothing to do.
 template <typename Params>
-TANDEM_INLINE void emit_step(Emitter& emit, TileFn fn, const Params& params, int64_t tiles, double cost) {
+TANDEM_INLINE void emit_step(Emitter& emit, TileFn fn, const Params& params, int64_t tiles,
+                             double cost) {
   if (tiles > 0) emit.step(fn, &params, sizeof(Params), tiles, cost);
 }
 
@@ -58,7 +59,8 @@ struct Walk {
   int32_t rank;
 };
 
-/// Appends a dimension, merged with the one before where both are one run. Those of length 1 vanish.
+/// Appends a dimension, merged with the one before where both are one run. Those of length 1
+/// vanish.
 TANDEM_INLINE void add_dim(Walk& walk, int64_t dim, int64_t stride) {
   if (dim == 1) return;
   const int32_t last = walk.rank - 1;

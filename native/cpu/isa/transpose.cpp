@@ -1,6 +1,6 @@
 // transpose: any permutation of axes, 4-byte elements. Axes that stay together are merged first.
-// When the innermost axis stays innermost the rest is copies of runs; otherwise the innermost axes of
-// input and output span planes, which are transposed in blocks of registers.
+// When the innermost axis stays innermost the rest is copies of runs; otherwise the innermost axes
+// of input and output span planes, which are transposed in blocks of registers.
 #include "core/ops/transpose.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
@@ -88,8 +88,8 @@ TANDEM_INLINE void transpose_registers(Vec (&x)[kWidth]) {
 #endif
 
 /// out[r][c] = in[c][r] for `rows` and `columns` of at most a vector each.
-TANDEM_INLINE void transpose_vectors(const float* in, int64_t in_stride, float* out, int64_t out_stride, int64_t rows,
-                                     int64_t columns) {
+TANDEM_INLINE void transpose_vectors(const float* in, int64_t in_stride, float* out,
+                                     int64_t out_stride, int64_t rows, int64_t columns) {
   Vec x[kWidth];
   if (rows >= kWidth && columns >= kWidth) {
     for (int i = 0; i < kWidth; ++i) x[i] = load(in + i * in_stride);
@@ -97,7 +97,8 @@ TANDEM_INLINE void transpose_vectors(const float* in, int64_t in_stride, float* 
     for (int i = 0; i < kWidth; ++i) store(out + i * out_stride, x[i]);
     return;
   }
-  for (int i = 0; i < kWidth; ++i) x[i] = i < columns ? load_partial(in + i * in_stride, rows) : zero();
+  for (int i = 0; i < kWidth; ++i)
+    x[i] = i < columns ? load_partial(in + i * in_stride, rows) : zero();
   transpose_registers(x);
   for (int i = 0; i < kWidth; ++i) {
     if (i < rows) store_partial(out + i * out_stride, x[i], columns);
@@ -106,7 +107,8 @@ TANDEM_INLINE void transpose_vectors(const float* in, int64_t in_stride, float* 
 
 #else
 
-TANDEM_INLINE void transpose_vectors(const float* in, int64_t, float* out, int64_t, int64_t, int64_t) {
+TANDEM_INLINE void transpose_vectors(const float* in, int64_t, float* out, int64_t, int64_t,
+                                     int64_t) {
   std::memcpy(out, in, sizeof(float));
 }
 
@@ -123,12 +125,13 @@ void plane_tile(const void* params, void* const* operands, int64_t tile, const T
     const int64_t r0 = block / across % down * p.block_rows;
     const int64_t c1 = least(c0 + p.block_columns, p.columns);
     const int64_t r1 = least(r0 + p.block_rows, p.rows);
-    const float* in = static_cast<const float*>(operands[0]) + odometer_at(p.batch_in, batch).offset;
+    const float* in =
+        static_cast<const float*>(operands[0]) + odometer_at(p.batch_in, batch).offset;
     float* out = static_cast<float*>(operands[1]) + odometer_at(p.batch_out, batch).offset;
     for (int64_t r = r0; r < r1; r += kWidth) {
       for (int64_t c = c0; c < c1; c += kWidth) {
-        transpose_vectors(in + c * p.in_stride + r, p.in_stride, out + r * p.out_stride + c, p.out_stride,
-                          least(r1 - r, kWidth), least(c1 - c, kWidth));
+        transpose_vectors(in + c * p.in_stride + r, p.in_stride, out + r * p.out_stride + c,
+                          p.out_stride, least(r1 - r, kWidth), least(c1 - c, kWidth));
       }
     }
   }
@@ -159,10 +162,12 @@ void emit_planes(Emitter& emit, const Walk& walk, int64_t total) {
   // A narrow plane is cut into longer blocks.
   p.block_columns = most(64, 4096 / (least(p.rows, 64) + 15) / 64 * 64);
   p.block_rows = most(64, 4096 / (least(p.columns, 64) + 15) / 64 * 64);
-  p.blocks = walk_count(p.batch_in) * ceil_div(p.columns, p.block_columns) * ceil_div(p.rows, p.block_rows);
+  p.blocks = walk_count(p.batch_in) * ceil_div(p.columns, p.block_columns) *
+             ceil_div(p.rows, p.block_rows);
   const int64_t block_elements = least(p.columns, p.block_columns) * least(p.rows, p.block_rows);
   p.blocks_per_tile = ceil_div(8192, block_elements);
-  const double cost = 20.0 + 0.3 * static_cast<double>(total) + 10.0 * static_cast<double>(p.blocks);
+  const double cost =
+      20.0 + 0.3 * static_cast<double>(total) + 10.0 * static_cast<double>(p.blocks);
   emit_step(emit, plane_tile, p, ceil_div(p.blocks, p.blocks_per_tile), cost);
 }
 
@@ -173,7 +178,8 @@ void launch_transpose(const NodeView& node, Emitter& emit) {
   const Tensor& x = *node.inputs[0];
   if (x.numel == 0) return;
   Walk walk{};
-  for (int32_t i = 0; i < x.rank; ++i) add_dim(walk, x.dims[perm.values[i]], stride_of(x, perm.values[i]));
+  for (int32_t i = 0; i < x.rank; ++i)
+    add_dim(walk, x.dims[perm.values[i]], stride_of(x, perm.values[i]));
   if (walk.rank > 0 && walk.strides[walk.rank - 1] != 1) {
     emit_planes(emit, walk, x.numel);
     return;
@@ -181,7 +187,8 @@ void launch_transpose(const NodeView& node, Emitter& emit) {
   RunParams p{x.numel, walk, 1};
   if (walk.rank > 0) p.run = walk.dims[--p.outer.rank];
   const double runs = static_cast<double>(x.numel) / static_cast<double>(p.run);
-  emit_step(emit, run_tile, p, ceil_div(x.numel, kMoveTile), 20.0 + kMoveCost * static_cast<double>(x.numel) + 3.0 * runs);
+  emit_step(emit, run_tile, p, ceil_div(x.numel, kMoveTile),
+            20.0 + kMoveCost * static_cast<double>(x.numel) + 3.0 * runs);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,4 +1,5 @@
-// out[i] = f(x[i]) and the gradients dx[i] = f'(x[i] or y[i]) dy[i] of every UNARY of elementwise.def.
+// out[i] = f(x[i]) and the gradients dx[i] = f'(x[i] or y[i]) dy[i] of every UNARY of
+// elementwise.def.
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/map.h"
 
@@ -7,17 +8,18 @@ namespace {
 
 enum Saved { kNone, kX, kY };
 
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)                               \
-  void name##_row(const float* in, const float*, float* out, int64_t n, const float* params) {           \
-    [[maybe_unused]] const Vec a = set1(params[0]), b = set1(params[1]);                                  \
-    map(in, out, n, [=](Vec x) { return forward; });                                                      \
-  }                                                                                                       \
-  void name##_grad_row(const float* in, const float* saved, float* out, int64_t n, const float* params) { \
-    [[maybe_unused]] const Vec a = set1(params[0]), b = set1(params[1]);                                  \
-    map(in, SAVED == kNone ? in : saved, out, n, [=](Vec dy, Vec value) {                                 \
-      [[maybe_unused]] const Vec x = value, y = value;                                                    \
-      return derivative;                                                                                  \
-    });                                                                                                   \
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)                    \
+  void name##_row(const float* in, const float*, float* out, int64_t n, const float* params) { \
+    [[maybe_unused]] const Vec a = set1(params[0]), b = set1(params[1]);                       \
+    map(in, out, n, [=](Vec x) { return forward; });                                           \
+  }                                                                                            \
+  void name##_grad_row(const float* in, const float* saved, float* out, int64_t n,             \
+                       const float* params) {                                                  \
+    [[maybe_unused]] const Vec a = set1(params[0]), b = set1(params[1]);                       \
+    map(in, SAVED == kNone ? in : saved, out, n, [=](Vec dy, Vec value) {                      \
+      [[maybe_unused]] const Vec x = value, y = value;                                         \
+      return derivative;                                                                       \
+    });                                                                                        \
   }
 #include "core/elementwise.def"
 
@@ -33,8 +35,9 @@ void tile_fn(const void* params, void* const* operands, int64_t tile, const Tile
   const Params& p = *static_cast<const Params*>(params);
   const int64_t begin = tile * kMapTile;
   const float* kept = saved ? static_cast<const float*>(operands[1]) + begin : nullptr;
-  p.row(static_cast<const float*>(operands[0]) + begin, kept, static_cast<float*>(operands[saved ? 2 : 1]) + begin,
-        least(kMapTile, p.n - begin), p.attributes);
+  p.row(static_cast<const float*>(operands[0]) + begin, kept,
+        static_cast<float*>(operands[saved ? 2 : 1]) + begin, least(kMapTile, p.n - begin),
+        p.attributes);
 }
 
 void launch(const NodeView& node, Emitter& emit, RowFn row, bool saved, double cost) {
@@ -46,17 +49,18 @@ void launch(const NodeView& node, Emitter& emit, RowFn row, bool saved, double c
 }
 
 const RowFn kRows[] = {
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) name##_row, name##_grad_row,
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
+  name##_row, name##_grad_row,
 #include "core/elementwise.def"
 };
 
 }  // namespace
 
-#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)   \
-  void launch_##name(const NodeView& node, Emitter& emit) {                   \
-    launch(node, emit, name##_row, false, cost_of(#forward));                 \
-  }                                                                           \
-  void launch_##name##Grad(const NodeView& node, Emitter& emit) {             \
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED)    \
+  void launch_##name(const NodeView& node, Emitter& emit) {                    \
+    launch(node, emit, name##_row, false, cost_of(#forward));                  \
+  }                                                                            \
+  void launch_##name##Grad(const NodeView& node, Emitter& emit) {              \
     launch(node, emit, name##_grad_row, SAVED != kNone, cost_of(#derivative)); \
   }
 #include "core/elementwise.def"

@@ -45,10 +45,15 @@ TANDEM_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
 TANDEM_INLINE void store(float* p, Vec x) { _mm512_storeu_ps(p, x.v); }
 /// The first `n` lanes, 0 <= n; all from kWidth on.
 TANDEM_INLINE Mask first(int64_t n) {
-  return {n >= kWidth ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>(_bzhi_u32(0xffffU, static_cast<unsigned>(n)))};
+  return {n >= kWidth ? static_cast<__mmask16>(0xffff)
+                      : static_cast<__mmask16>(_bzhi_u32(0xffffU, static_cast<unsigned>(n)))};
 }
-TANDEM_INLINE Vec load_partial(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n).m, p)}; }
-TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) { _mm512_mask_storeu_ps(p, first(n).m, x.v); }
+TANDEM_INLINE Vec load_partial(const float* p, int64_t n) {
+  return {_mm512_maskz_loadu_ps(first(n).m, p)};
+}
+TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) {
+  _mm512_mask_storeu_ps(p, first(n).m, x.v);
+}
 
 TANDEM_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 TANDEM_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -58,7 +63,9 @@ TANDEM_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c
 TANDEM_INLINE Vec fused(Vec a, Vec b, Vec c) { return fma(a, b, c); }
 TANDEM_INLINE Vec sqrt_(Vec x) { return {_mm512_sqrt_ps(x.v)}; }
 /// To the nearest integer, halves to even.
-TANDEM_INLINE Vec round_(Vec x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+TANDEM_INLINE Vec round_(Vec x) {
+  return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 
 TANDEM_INLINE IVec bits(Vec x) { return {_mm512_castps_si512(x.v)}; }
 TANDEM_INLINE Vec from_bits(IVec x) { return {_mm512_castsi512_ps(x.v)}; }
@@ -68,8 +75,12 @@ TANDEM_INLINE Vec to_float(IVec x) { return {_mm512_cvtepi32_ps(x.v)}; }
 TANDEM_INLINE IVec iset1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 TANDEM_INLINE IVec iload(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 TANDEM_INLINE void istore(int32_t* p, IVec x) { _mm512_storeu_si512(p, x.v); }
-TANDEM_INLINE IVec iload_partial(const int32_t* p, int64_t n) { return {_mm512_maskz_loadu_epi32(first(n).m, p)}; }
-TANDEM_INLINE void istore_partial(int32_t* p, IVec x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n).m, x.v); }
+TANDEM_INLINE IVec iload_partial(const int32_t* p, int64_t n) {
+  return {_mm512_maskz_loadu_epi32(first(n).m, p)};
+}
+TANDEM_INLINE void istore_partial(int32_t* p, IVec x, int64_t n) {
+  _mm512_mask_storeu_epi32(p, first(n).m, x.v);
+}
 TANDEM_INLINE IVec operator+(IVec a, IVec b) { return {_mm512_add_epi32(a.v, b.v)}; }
 TANDEM_INLINE IVec operator-(IVec a, IVec b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 TANDEM_INLINE IVec operator*(IVec a, IVec b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
@@ -100,8 +111,12 @@ TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.
 TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.m | b.m)}; }
 TANDEM_INLINE Mask operator!(Mask a) { return {static_cast<__mmask16>(~a.m)}; }
 TANDEM_INLINE bool any(Mask m) { return m.m != 0; }
-TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
-TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return {_mm512_mask_blend_epi32(m.m, no.v, yes.v)}; }
+TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) {
+  return {_mm512_mask_blend_ps(m.m, no.v, yes.v)};
+}
+TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) {
+  return {_mm512_mask_blend_epi32(m.m, no.v, yes.v)};
+}
 
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return select(a != a, a, {_mm512_max_ps(a.v, b.v)}); }
@@ -128,12 +143,15 @@ TANDEM_INLINE void add(DoubleSum& sum, Vec x) {
   sum.high = _mm512_add_pd(sum.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1)));
 }
 TANDEM_INLINE void add_product(DoubleSum& sum, Vec a, Vec b) {
-  sum.low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm512_castps512_ps256(b.v)), sum.low);
-  sum.high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(b.v, 1)), sum.high);
+  sum.low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)),
+                            _mm512_cvtps_pd(_mm512_castps512_ps256(b.v)), sum.low);
+  sum.high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)),
+                             _mm512_cvtps_pd(_mm512_extractf32x8_ps(b.v, 1)), sum.high);
 }
 TANDEM_INLINE double total(const DoubleSum& sum) {
   const __m512d eight = _mm512_add_pd(sum.low, sum.high);
-  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+  const __m256d four =
+      _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
@@ -158,7 +176,8 @@ TANDEM_INLINE void store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
 /// The first `n` lanes, 0 <= n; all from kWidth on.
 TANDEM_INLINE Mask first(int64_t n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n >= kWidth ? kWidth : n)), lane))};
+  return {_mm256_castsi256_ps(
+      _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n >= kWidth ? kWidth : n)), lane))};
 }
 TANDEM_INLINE Vec load_partial(const float* p, int64_t n) {
   return {_mm256_maskload_ps(p, _mm256_castps_si256(first(n).m))};
@@ -175,7 +194,9 @@ TANDEM_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c
 TANDEM_INLINE Vec fused(Vec a, Vec b, Vec c) { return fma(a, b, c); }
 TANDEM_INLINE Vec sqrt_(Vec x) { return {_mm256_sqrt_ps(x.v)}; }
 /// To the nearest integer, halves to even.
-TANDEM_INLINE Vec round_(Vec x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+TANDEM_INLINE Vec round_(Vec x) {
+  return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 
 TANDEM_INLINE IVec bits(Vec x) { return {_mm256_castps_si256(x.v)}; }
 TANDEM_INLINE Vec from_bits(IVec x) { return {_mm256_castsi256_ps(x.v)}; }
@@ -183,8 +204,12 @@ TANDEM_INLINE Vec from_bits(IVec x) { return {_mm256_castsi256_ps(x.v)}; }
 TANDEM_INLINE IVec to_int(Vec x) { return {_mm256_cvtps_epi32(x.v)}; }
 TANDEM_INLINE Vec to_float(IVec x) { return {_mm256_cvtepi32_ps(x.v)}; }
 TANDEM_INLINE IVec iset1(int32_t x) { return {_mm256_set1_epi32(x)}; }
-TANDEM_INLINE IVec iload(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-TANDEM_INLINE void istore(int32_t* p, IVec x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
+TANDEM_INLINE IVec iload(const int32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+TANDEM_INLINE void istore(int32_t* p, IVec x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v);
+}
 TANDEM_INLINE IVec iload_partial(const int32_t* p, int64_t n) {
   return {_mm256_maskload_epi32(p, _mm256_castps_si256(first(n).m))};
 }
@@ -215,14 +240,22 @@ TANDEM_INLINE Mask operator>(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CM
 TANDEM_INLINE Mask operator>=(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
 TANDEM_INLINE Mask operator==(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
 TANDEM_INLINE Mask operator!=(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_NEQ_UQ)}; }
-TANDEM_INLINE Mask operator>(IVec a, IVec b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.v, b.v))}; }
-TANDEM_INLINE Mask operator==(IVec a, IVec b) { return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v))}; }
+TANDEM_INLINE Mask operator>(IVec a, IVec b) {
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.v, b.v))};
+}
+TANDEM_INLINE Mask operator==(IVec a, IVec b) {
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v))};
+}
 TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.m, b.m)}; }
 TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.m, b.m)}; }
-TANDEM_INLINE Mask operator!(Mask a) { return {_mm256_xor_ps(a.m, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }
+TANDEM_INLINE Mask operator!(Mask a) {
+  return {_mm256_xor_ps(a.m, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))};
+}
 TANDEM_INLINE bool any(Mask m) { return _mm256_movemask_ps(m.m) != 0; }
 TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
-TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return bits(select(m, from_bits(yes), from_bits(no))); }
+TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) {
+  return bits(select(m, from_bits(yes), from_bits(no)));
+}
 
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return select(a != a, a, {_mm256_max_ps(a.v, b.v)}); }
@@ -248,8 +281,10 @@ TANDEM_INLINE void add(DoubleSum& sum, Vec x) {
   sum.high = _mm256_add_pd(sum.high, _mm256_cvtps_pd(_mm256_extractf128_ps(x.v, 1)));
 }
 TANDEM_INLINE void add_product(DoubleSum& sum, Vec a, Vec b) {
-  sum.low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_castps256_ps128(b.v)), sum.low);
-  sum.high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)), _mm256_cvtps_pd(_mm256_extractf128_ps(b.v, 1)), sum.high);
+  sum.low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)),
+                            _mm256_cvtps_pd(_mm256_castps256_ps128(b.v)), sum.low);
+  sum.high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)),
+                             _mm256_cvtps_pd(_mm256_extractf128_ps(b.v, 1)), sum.high);
 }
 TANDEM_INLINE double total(const DoubleSum& sum) {
   const __m256d four = _mm256_add_pd(sum.low, sum.high);
@@ -291,7 +326,8 @@ TANDEM_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
 /// single rounding, use fused(), which here goes through double.
 TANDEM_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 TANDEM_INLINE Vec fused(Vec a, Vec b, Vec c) {
-  return {static_cast<float>(static_cast<double>(a.v) * static_cast<double>(b.v) + static_cast<double>(c.v))};
+  return {static_cast<float>(static_cast<double>(a.v) * static_cast<double>(b.v) +
+                             static_cast<double>(c.v))};
 }
 TANDEM_INLINE Vec sqrt_(Vec x) { return {__builtin_sqrtf(x.v)}; }
 TANDEM_INLINE IVec bits(Vec x) {
@@ -313,9 +349,15 @@ TANDEM_INLINE void istore_partial(int32_t* p, IVec x, int64_t n) {
   if (n > 0) *p = x.v;
 }
 TANDEM_INLINE uint32_t as_unsigned(IVec x) { return static_cast<uint32_t>(x.v); }
-TANDEM_INLINE IVec operator+(IVec a, IVec b) { return {static_cast<int32_t>(as_unsigned(a) + as_unsigned(b))}; }
-TANDEM_INLINE IVec operator-(IVec a, IVec b) { return {static_cast<int32_t>(as_unsigned(a) - as_unsigned(b))}; }
-TANDEM_INLINE IVec operator*(IVec a, IVec b) { return {static_cast<int32_t>(as_unsigned(a) * as_unsigned(b))}; }
+TANDEM_INLINE IVec operator+(IVec a, IVec b) {
+  return {static_cast<int32_t>(as_unsigned(a) + as_unsigned(b))};
+}
+TANDEM_INLINE IVec operator-(IVec a, IVec b) {
+  return {static_cast<int32_t>(as_unsigned(a) - as_unsigned(b))};
+}
+TANDEM_INLINE IVec operator*(IVec a, IVec b) {
+  return {static_cast<int32_t>(as_unsigned(a) * as_unsigned(b))};
+}
 TANDEM_INLINE IVec operator&(IVec a, IVec b) { return {a.v & b.v}; }
 TANDEM_INLINE IVec operator|(IVec a, IVec b) { return {a.v | b.v}; }
 TANDEM_INLINE IVec operator^(IVec a, IVec b) { return {a.v ^ b.v}; }
@@ -344,7 +386,9 @@ TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {a.m | b.m}; }
 TANDEM_INLINE Mask operator!(Mask a) { return {~a.m}; }
 TANDEM_INLINE bool any(Mask m) { return m.m != 0; }
 TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return {(yes.v & m.m) | (no.v & ~m.m)}; }
-TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return from_bits(select(m, bits(yes), bits(no))); }
+TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) {
+  return from_bits(select(m, bits(yes), bits(no)));
+}
 
 // NaN in either operand gives NaN.
 TANDEM_INLINE Vec max_(Vec a, Vec b) { return select((a > b) | (a != a), a, b); }
@@ -363,7 +407,8 @@ TANDEM_INLINE Vec round_(Vec x) {
 }
 /// To the nearest integer; any one if it does not fit.
 TANDEM_INLINE IVec to_int(Vec x) {
-  return {static_cast<int32_t>(lesser_of(greater_of(round_(x), set1(-0x1p31F)), set1(2147483520.0F)).v)};
+  return {static_cast<int32_t>(
+      lesser_of(greater_of(round_(x), set1(-0x1p31F)), set1(2147483520.0F)).v)};
 }
 
 TANDEM_INLINE float reduce_add(Vec x) { return x.v; }
@@ -374,7 +419,9 @@ struct DoubleSum {
 };
 TANDEM_INLINE DoubleSum double_zero() { return {0.0}; }
 TANDEM_INLINE void add(DoubleSum& sum, Vec x) { sum.sum += static_cast<double>(x.v); }
-TANDEM_INLINE void add_product(DoubleSum& sum, Vec a, Vec b) { sum.sum += static_cast<double>(a.v) * static_cast<double>(b.v); }
+TANDEM_INLINE void add_product(DoubleSum& sum, Vec a, Vec b) {
+  sum.sum += static_cast<double>(a.v) * static_cast<double>(b.v);
+}
 TANDEM_INLINE double total(const DoubleSum& sum) { return sum.sum; }
 
 #endif
