@@ -11,6 +11,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "binding/completions.h"
@@ -42,8 +43,11 @@ class Addon : public std::enable_shared_from_this<Addon> {
   Lane& prediction() { return prediction_; }
   Leases& leases() { return leases_; }
 
-  /// The receiver of class `id` whose type tag was checked last, so that calls in a row check once.
-  void*& verified(ClassId id) { return verified_[static_cast<size_t>(id)]; }
+  /// Where `object` of class `id` is remembered once its type tag has been checked, so that the next
+  /// call need not; objects share places.
+  void*& verified(ClassId id, const void* object) {
+    return verified_[static_cast<size_t>(id)][reinterpret_cast<uintptr_t>(object) / 32 % kVerified];
+  }
   Reference& constructor(ClassId id) { return constructors_[static_cast<size_t>(id)]; }
   /// What the constructor of Binding takes over; JavaScript cannot call it by itself.
   std::unique_ptr<BindingObject>& new_binding() { return new_binding_; }
@@ -53,14 +57,19 @@ class Addon : public std::enable_shared_from_this<Addon> {
   void refuse_external_buffers() { external_buffers_ = false; }
 
  private:
+  static constexpr size_t kVerified = 16;
   static void shut_down(void* addon) noexcept;
 
   napi_env env_;
   Reference error_class_;
   Reference constructors_[static_cast<size_t>(ClassId::kCount)];
-  void* verified_[static_cast<size_t>(ClassId::kCount)] = {};
+  void* verified_[static_cast<size_t>(ClassId::kCount)][kVerified] = {};
   std::unique_ptr<BindingObject> new_binding_;
+#ifdef NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED
+  bool external_buffers_ = false;
+#else
   bool external_buffers_ = true;
+#endif
   Leases leases_;
   Completions completions_;  // before the lanes, which post to it
   Lane training_{completions_};

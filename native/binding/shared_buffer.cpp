@@ -15,6 +15,10 @@ SharedBuffer::SharedBuffer(napi_env env, Addon& addon, Memory memory, int64_t by
   store();
 }
 
+#ifdef NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED
+// Node-API's own macro for addons that must do without.
+bool SharedBuffer::try_share(Addon& /*addon*/) { return false; }
+#else
 bool SharedBuffer::try_share(Addon& addon) {
   auto owner = std::make_unique<Memory>(memory_);
   napi_value buffer = nullptr;
@@ -31,6 +35,7 @@ bool SharedBuffer::try_share(Addon& addon) {
   buffer_ = Reference(env_, buffer);
   return true;
 }
+#endif
 
 std::byte* SharedBuffer::copy() const noexcept {
   void* data = nullptr;

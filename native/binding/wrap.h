@@ -25,7 +25,7 @@ class Wrapped {
 
  protected:
   ~Wrapped() {
-    void*& verified = addon_->verified(T::kClass);
+    void*& verified = addon_->verified(T::kClass, static_cast<T*>(this));
     if (verified == static_cast<T*>(this)) verified = nullptr;
   }
 
@@ -34,13 +34,13 @@ class Wrapped {
 };
 
 /// The T behind `value`, or null. A foreign object, or one of another class, has not T's type tag.
-/// The tag is what costs; an object that was checked just before is known by its address, which is
+/// The tag is what costs; an object that was checked before is known by its address, which is
 /// forgotten when it dies.
 template <typename T>
 T* unwrap(napi_env env, Addon& addon, napi_value value) {
   void* data = nullptr;
   if (napi_unwrap(env, value, &data) != napi_ok || data == nullptr) return nullptr;
-  void*& verified = addon.verified(T::kClass);
+  void*& verified = addon.verified(T::kClass, data);
   if (data != verified) {
     bool ours = false;
     if (napi_check_object_type_tag(env, value, &T::kTag, &ours) != napi_ok || !ours) return nullptr;
@@ -105,16 +105,20 @@ napi_property_descriptor method(const char* name, Addon* addon) {
 template <typename T, napi_value (T::*member)(const Call&)>
 napi_property_descriptor getter(const char* name, Addon* addon) {
   return {name,    nullptr, nullptr, entry<call_member<T, member>>, nullptr,
-          nullptr, napi_default, addon};
+          nullptr, napi_configurable, addon};
 }
 
-/// Defines class T with these members and puts it into `exports`.
+/// Defines class T with these members and puts it into `exports`. Members go onto the prototype one
+/// by one: those of napi_define_class refuse a wrong receiver on V8's own account, with a TypeError.
 template <typename T>
 void define_class(napi_env env, napi_value exports, Addon* addon,
                   std::initializer_list<napi_property_descriptor> members) {
   napi_value constructor = nullptr;
-  check(env, napi_define_class(env, T::kName, NAPI_AUTO_LENGTH, construct_entry<T>, addon,
-                               members.size(), members.begin(), &constructor));
+  napi_value prototype = nullptr;
+  check(env, napi_define_class(env, T::kName, NAPI_AUTO_LENGTH, construct_entry<T>, addon, 0,
+                               nullptr, &constructor));
+  check(env, napi_get_named_property(env, constructor, "prototype", &prototype));
+  check(env, napi_define_properties(env, prototype, members.size(), members.begin()));
   check(env, napi_set_named_property(env, exports, T::kName, constructor));
   addon->constructor(T::kClass) = Reference(env, constructor);
 }

@@ -1,0 +1,137 @@
+// Who keeps what alive within one environment: pending calls, closing, buffers that move away.
+import test from 'ava';
+import { addon, close, linear, makePredictor, makeTrainer, parameters, ramp, reference, work } from './support.mjs';
+
+// A second of steps, so that whatever a test does comes in the middle.
+const steps = 20000;
+const longWork = work(steps, 1, 256, 256);
+const long = (trainer) => trainer.train(...longWork);
+const makeLong = () => makeTrainer(256, 256);
+
+test('at most two calls of train() are pending', async (t) => {
+  const { trainer } = makeLong();
+  const first = long(trainer);
+  const second = long(trainer);
+  t.throws(() => long(trainer), { code: 'ERR_BUSY' });
+  const evaluated = trainer.evaluate(...longWork.slice(0, 3));
+  trainer.stop();
+  const results = await Promise.all([first, second, evaluated]);
+  t.true(results[0].length < 2 * steps);
+  t.true(results[2].length < steps);
+  t.is(results[1].length, 0);
+  t.is(results[0].length / 2, trainer.step);
+  t.is((await trainer.train(...work(1, 1, 256, 256))).length, 2);
+});
+
+test('profile() answers between two steps', async (t) => {
+  const { trainer } = makeLong();
+  const pending = long(trainer);
+  for (let i = 0; i < 20; i++) {
+    t.is(trainer.profile().device, 'cpu');
+    await new Promise(setImmediate);
+  }
+  trainer.stop();
+  await pending;
+});
+
+test('close() lets pending calls settle', async (t) => {
+  const { trainer } = makeLong();
+  const training = long(trainer);
+  trainer.close();
+  t.true((await training).length < 2 * steps);
+  const predictor = makePredictor();
+  const y = new Float32Array(2);
+  const binding = predictor.bind(1);
+  const pending = [predictor.predict(1, null, ramp(3), y), binding.run()];
+  predictor.close();
+  t.throws(() => binding.runSync(), { code: 'ERR_CLOSED' });
+  await Promise.all(pending);
+  t.true(y.some((value) => value !== 0));
+  t.is(binding.inputs[0].length, 3);
+});
+
+test('a binding runs one call at a time', async (t) => {
+  const binding = makePredictor().bind(1);
+  const pending = binding.run();
+  t.throws(() => binding.run(), { code: 'ERR_BUSY' });
+  t.throws(() => binding.runSync(), { code: 'ERR_BUSY' });
+  await pending;
+  binding.runSync();
+  await binding.run();
+  t.pass();
+});
+
+test('pending outputs are leased', async (t) => {
+  const predictor = makePredictor();
+  const memory = new Float32Array(8);
+  const x = ramp(6);
+  const pending = predictor.predict(2, null, x, memory.subarray(0, 4));
+  t.throws(() => predictor.predict(2, null, x, memory.subarray(3, 7)), { code: 'ERR_BUSY' });
+  t.throws(() => predictor.predictSync(2, x, memory.subarray(3, 7)), { code: 'ERR_BUSY' });
+  t.throws(() => makePredictor().predict(2, null, x, memory.subarray(0, 4)), { code: 'ERR_BUSY' });
+  const other = predictor.predict(2, null, x, memory.subarray(4));
+  await Promise.all([pending, other]);
+  t.deepEqual(memory.subarray(0, 4), memory.subarray(4));
+  await predictor.predict(2, null, x, memory.subarray(3, 7));
+});
+
+test('a cancelled prediction leaves its outputs alone', async (t) => {
+  const predictor = makePredictor();
+  const y = new Float32Array(4);
+  const cancel = new Int32Array(1);
+  const pending = predictor.predict(2, cancel, ramp(6), y);
+  cancel[0] = 1;
+  await t.throwsAsync(pending, { code: 'ERR_ABORTED' });
+  t.deepEqual(y, new Float32Array(4));
+  t.throws(() => predictor.predict(2, new Uint8Array(1), ramp(6), y), { code: 'ERR_DTYPE' });
+});
+
+test('outputs that move away reject, inputs may go at once', async (t) => {
+  const predictor = makePredictor();
+  const x = ramp(6);
+  const y = new Float32Array(4);
+  const pending = predictor.predict(2, null, x, y);
+  structuredClone(x.buffer, { transfer: [x.buffer] });
+  const moved = structuredClone(y.buffer, { transfer: [y.buffer] });
+  await t.throwsAsync(pending, { code: 'ERR_ARGUMENT', message: /detached/ });
+  t.deepEqual(new Float32Array(moved), new Float32Array(4));
+  t.throws(() => predictor.predictSync(2, x, new Float32Array(4)), { code: 'ERR_SHAPE' });
+
+  const buffer = new ArrayBuffer(16, { maxByteLength: 32 });
+  const tracking = new Float32Array(buffer);
+  const shrunk = predictor.predict(2, null, ramp(6), tracking);
+  buffer.resize(8);
+  await t.throwsAsync(shrunk, { code: 'ERR_ARGUMENT', message: /shrunk/ });
+});
+
+test('many predictions settle in order', async (t) => {
+  const store = new addon.Parameters(parameters(3, 2), 1);
+  const predictor = new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const order = [];
+  await Promise.all(
+    Array.from({ length: 200 }, async (_, i) => {
+      const x = ramp(3).map((value) => value + i);
+      const y = new Float32Array(2);
+      await predictor.predict(1, null, x, y);
+      order.push(i);
+      close(t, y, reference(store, x, 3, 2), 1e-3);
+    }),
+  );
+  t.deepEqual(order, Array.from({ length: 200 }, (_, i) => i));
+});
+
+test('buffers of native memory may be transferred or cloned', async (t) => {
+  const { store, trainer } = makeTrainer();
+  let moved;
+  try {
+    moved = structuredClone(store.buffer, { transfer: [store.buffer] });
+  } catch (error) {
+    t.is(error.name, 'DataCloneError');
+    moved = structuredClone(store.buffer);
+  }
+  t.true(new Float32Array(moved).some((value) => value !== 0));
+  const results = await trainer.train(...work(3, 4));
+  t.true(results.every(Number.isFinite));
+  const again = await trainer.train(...work(3, 4));
+  t.true(again[0] < results[0]);
+});

@@ -1,0 +1,174 @@
+// What goes in and comes out: conversion, gathering, scanning, buffers.
+import test from 'ava';
+import {
+  addon,
+  close,
+  linear,
+  makeTrainer,
+  parameters,
+  ramp,
+  reference,
+  regression,
+  work,
+} from './support.mjs';
+
+test('all ways to predict agree', async (t) => {
+  const store = new addon.Parameters(parameters(5, 3), 7);
+  const predictor = new addon.Predictor(store, linear(5, 3), { maxBatch: 4, threads: 1 });
+  const x = ramp(5 * 10);
+  const expected = reference(store, x, 5, 3);
+  const sync = new Float32Array(30);
+  const later = new Float32Array(30);
+  predictor.predictSync(10, x, sync);
+  await predictor.predict(10, null, x, later);
+  close(t, sync, expected);
+  t.deepEqual(later, sync);
+  const binding = predictor.bind(2);
+  t.is(binding.inputs, binding.inputs);
+  t.true(Object.isFrozen(binding.outputs));
+  binding.inputs[0].set(x.subarray(0, 10));
+  binding.runSync();
+  close(t, binding.outputs[0], expected.slice(0, 6));
+  binding.outputs[0].fill(0);
+  await binding.run();
+  close(t, binding.outputs[0], expected.slice(0, 6));
+});
+
+test('a predictor keeps the parameters of its time', (t) => {
+  const store = new addon.Parameters(parameters(2, 1), 1);
+  const predictor = new addon.Predictor(store, linear(2, 1), { maxBatch: 1, threads: 1 });
+  const x = ramp(2);
+  const before = reference(store, x, 2, 1);
+  new Float32Array(store.buffer).fill(3);
+  const y = new Float32Array(1);
+  predictor.predictSync(1, x, y);
+  close(t, y, before);
+});
+
+test('steps see the rows they ask for', async (t) => {
+  const { store, trainer } = makeTrainer(3, 2);
+  const x = ramp(3 * 8);
+  const target = ramp(2 * 8).reverse();
+  const rows = Uint32Array.of(7, 0, 1, 2, 5, 5);
+  const loss = (picked) => {
+    const y = reference(store, x, 3, 2);
+    let sum = 0;
+    for (const row of picked) {
+      for (let k = 0; k < 2; k++) sum += (y[row * 2 + k] - target[row * 2 + k]) ** 2;
+    }
+    return sum / (picked.length * 2);
+  };
+  const expected = [loss([7, 0, 1, 2]), loss([5, 5])];
+  close(t, await trainer.evaluate([x, target], rows, Uint32Array.of(4, 2)), expected);
+  const results = await trainer.train([x, target], rows, Uint32Array.of(4, 2), new Float64Array(2));
+  t.is(results.length, 4);
+  close(t, [results[0], results[2]], expected);
+  t.is(trainer.step, 2);
+});
+
+test('training changes what the buffer shows', async (t) => {
+  const { store, trainer } = makeTrainer();
+  const view = new Float32Array(store.buffer);
+  const before = view.slice();
+  const results = await trainer.train(...work(20, 4));
+  t.notDeepEqual(view, before);
+  t.true(results.at(-2) < results[0]);
+});
+
+test('inputs are copied when a call is made', async (t) => {
+  const losses = [];
+  for (const spoil of [false, true]) {
+    const { trainer } = makeTrainer();
+    const given = work(3, 4);
+    const pending = trainer.train(...given);
+    if (spoil) for (const array of [...given[0], ...given.slice(1)]) array.fill(0);
+    losses.push(await pending);
+  }
+  t.deepEqual(losses[1], losses[0]);
+});
+
+test('integer inputs take any integers that fit', (t) => {
+  const graph = {
+    inputs: [
+      { name: 'x', shape: [-1, 4], dtype: 'float32' },
+      { name: 'label', shape: [-1], dtype: 'int32' },
+    ],
+    parameters: [],
+    constants: [],
+    nodes: [{ op: 'crossEntropy', inputs: [0, 1], attributes: {} }],
+    outputs: [2],
+  };
+  const options = { training: false, seed: 0, threads: 1 };
+  const x = ramp(12);
+  const run = (labels) => Array.from(addon.evaluate(graph, 3, [x, labels], options)[0]);
+  const expected = run(Int32Array.of(0, 3, 1));
+  t.true(expected.every(Number.isFinite));
+  for (const type of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Uint32Array]) {
+    t.deepEqual(run(type.of(0, 3, 1)), expected);
+  }
+  t.throws(() => run(Uint32Array.of(0, 2 ** 31, 1)), { code: 'ERR_DTYPE' });
+  t.throws(() => run(Float32Array.of(0, 3, 1)), { code: 'ERR_DTYPE' });
+  t.throws(() => run(BigInt64Array.of(0n, 3n, 1n)), { code: 'ERR_DTYPE' });
+});
+
+test('vjp gives gradients of what is asked for', (t) => {
+  const options = { training: false, seed: 0, threads: 1 };
+  const graph = { ...regression(2, 1), parameters: [], outputs: [6] };
+  graph.inputs = [
+    { name: 'x', shape: [-1, 2], dtype: 'float32' },
+    { name: 't', shape: [-1, 1], dtype: 'float32' },
+    { name: 'w', shape: [1, 2], dtype: 'float32' },
+    { name: 'b', shape: [1], dtype: 'float32' },
+  ];
+  const feeds = [[1, 2], [3], [0.5, -1], [0.25]].map((list) => Float32Array.from(list));
+  const result = addon.vjp(graph, 1, feeds, [Float32Array.of(1)], [2, 3], options);
+  const error = 0.5 - 2 + 0.25 - 3;
+  close(t, result.outputs[0], [error ** 2]);
+  close(t, result.gradients[0], [2 * error, 4 * error]);
+  close(t, result.gradients[1], [2 * error]);
+  t.throws(() => addon.vjp(graph, 1, feeds, [Float32Array.of(1, 2)], [2], options), { code: 'ERR_SHAPE' });
+  t.throws(() => addon.vjp(graph, 1, feeds, [], [2], options), { code: 'ERR_ARGUMENT' });
+  t.throws(() => addon.vjp(graph, 1, feeds, [null], [99], options), { code: 'ERR_ARGUMENT' });
+});
+
+test('values outside a range are found in arrays of every type', (t) => {
+  const types = [Int8Array, Uint8Array, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array];
+  for (const type of types) {
+    const values = new type(2000).fill(3);
+    t.is(addon.findOutside(values, 0, 10, -1), -1);
+    t.is(addon.findOutside(values, 0, 3, -1), 0);
+    t.is(addon.findOutside(values, 0, 3, 3), -1);
+    t.is(addon.findOutside(values, 4, 10, -1), 0);
+    t.is(addon.findOutside(values, 5, 5, -1), 0);
+    t.is(addon.findOutside(values, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, -1), -1);
+    values[1700] = 10;
+    t.is(addon.findOutside(values, 0, 10, -1), 1700);
+    t.is(addon.findOutside(values, 0, 10, 10), -1);
+    t.is(addon.findOutside(new type(0), 0, 10, 10), -1);
+  }
+  t.is(addon.findOutside(Int32Array.of(0, -1, 2), 0, 10, -1), -1);
+  t.is(addon.findOutside(Int32Array.of(0, -2, 2), 0, 10, -1), 1);
+  t.is(addon.findOutside(Float32Array.of(0, 0.5, 2), 0, 10, -1), 1);
+  t.is(addon.findOutside(Float32Array.of(0, 1, Number.NaN), 0, 10, -1), 2);
+});
+
+test('numbers that are not finite are found', (t) => {
+  const values = new Float32Array(3000).fill(3.4e38);
+  t.is(addon.findNonFinite(values), -1);
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    values[2345] = bad;
+    t.is(addon.findNonFinite(values), 2345);
+  }
+});
+
+test('a loss that is not finite rejects and leaves the model alone', async (t) => {
+  const { store, trainer } = makeTrainer(3, 2, { checkNumerics: true });
+  const given = work(2, 4);
+  given[0][0][0] = Number.NaN;
+  const before = new Float32Array(store.buffer).slice();
+  await t.throwsAsync(trainer.train(...given), { code: 'ERR_NUMERIC' });
+  t.deepEqual(new Float32Array(store.buffer), before);
+  t.is(trainer.step, 0);
+  const results = await trainer.train(...work(1, 4));
+  t.true(Number.isFinite(results[0]));
+});
