@@ -1,0 +1,436 @@
+// The gradients of every op against central differences, at sizes that leave odd ends everywhere.
+import test from 'ava';
+import * as tandem from 'tandem-ml';
+import { evaluate, vjp } from 'tandem-ml/autodiff';
+import { fixed, generator, relativeError, uniform } from '../helpers/numbers.mjs';
+
+/**
+ * Of directional derivatives, by norm over the directions. With steps of 1/64 the third derivative
+ * contributes about 1e-4 of the slope, the rounding of float32 outputs less.
+ */
+const tolerance = 2e-3;
+const step = 1 / 64;
+const directions = 6;
+
+/**
+ * Compares <gradient, v> with differences along random v, of all of `floats` together and then of
+ * each alone.
+ *
+ * @param graph  the output, from values by name
+ * @param floats  { shape, data, constant } by name; no gradient of the constant ones
+ * @param integers  { shape, data } by name
+ */
+function check(t, { graph, floats, integers = {}, options = {}, seed = 1 }) {
+  const random = generator(seed);
+  const values = {};
+  const feeds = new Map();
+  const add =
+    (dtype) =>
+    ([name, { shape, data }]) => {
+      values[name] = fixed(shape, dtype, name);
+      feeds.set(values[name], data);
+    };
+  Object.entries(floats).forEach(add('float32'));
+  Object.entries(integers).forEach(add('int32'));
+  const output = graph(values);
+  const names = Object.keys(floats).filter((name) => !floats[name].constant);
+
+  const [start] = evaluate(output, feeds, options);
+  const cotangent = uniform(start.length, random, 0.5, 1.5).map((c, i) => (i % 3 === 1 ? -c : c));
+  const wrt = names.map((name) => values[name]);
+  const { outputs, gradients } = vjp(output, feeds, cotangent, { ...options, wrt });
+  t.true(relativeError(outputs[0], start) < 1e-5, 'outputs of vjp and evaluate differ');
+
+  /** The sum of outputs times cotangents, in doubles. */
+  const weigh = (moved) => {
+    const [result] = evaluate(output, new Map([...feeds, ...moved]), options);
+    return result.reduce((total, value, i) => total + value * cotangent[i], 0);
+  };
+  const shift = (data, v, scale) => data.map((value, i) => value + scale * v[i]);
+
+  const groups = names.length > 1 ? [names, ...names.map((name) => [name])] : [names];
+  for (const group of groups) {
+    const [slopes, differences] = [[], []];
+    for (let k = 0; k < directions; k++) {
+      const [up, down] = [new Map(), new Map()];
+      let slope = 0;
+      for (const name of group) {
+        const { data } = floats[name];
+        const v = uniform(data.length, random);
+        const [high, low] = [shift(data, v, step), shift(data, v, -step)];
+        up.set(values[name], high);
+        down.set(values[name], low);
+        // The distance after rounding to float32.
+        gradients[names.indexOf(name)].forEach((g, i) => {
+          slope += g * (high[i] - low[i]);
+        });
+      }
+      slopes.push(slope);
+      differences.push(weigh(up) - weigh(down));
+    }
+    const error = relativeError(slopes, differences);
+    t.true(error <= tolerance, `${group}: relative error ${error}`);
+  }
+}
+
+const count = (shape) => shape.reduce((product, length) => product * length, 1);
+
+/** Numbers from `low` to `high`, none within 1/20 of a kink. */
+function numbers(shape, seed, { low = -3, high = 3, kinks = [] } = {}) {
+  const random = generator(seed);
+  const draw = () => {
+    for (;;) {
+      const value = low + (high - low) * random();
+      if (kinks.every((kink) => Math.abs(value - kink) > 0.05)) return value;
+    }
+  };
+  return { shape, data: Float32Array.from({ length: count(shape) }, draw) };
+}
+
+/** Shuffled numbers that are 1/10 apart, so that no maximum changes hands. */
+function distinct(shape, seed, offset = 0) {
+  const random = generator(seed);
+  const data = Float32Array.from({ length: count(shape) }, (_, i) => i / 10);
+  for (let i = data.length - 1; i > 0; i--) {
+    const j = Math.floor((i + 1) * random());
+    [data[i], data[j]] = [data[j], data[i]];
+  }
+  const middle = Math.floor(data.length / 2) / 10;
+  return { shape, data: data.map((value) => value - middle + offset) };
+}
+
+const exported = { ...tandem };
+const covered = new Set();
+
+/** One test for `op`, of all its cases: `cases` calls its argument once for each. */
+function differentiates(op, cases) {
+  covered.add(op);
+  test(op, (t) => cases((details) => check(t, details), exported[op]));
+}
+
+// Elementwise, one operand: where they have kinks, their options, and the range of x.
+const unary = {
+  relu: { kinks: [0] },
+  gelu: { options: [{}, { approximate: 'tanh' }] },
+  silu: {},
+  sigmoid: {},
+  tanh: {},
+  leakyRelu: { kinks: [0], options: [{}, { alpha: 0.3 }] },
+  elu: { kinks: [0], options: [{}, { alpha: 0.7 }] },
+  softplus: {},
+  hardSwish: { kinks: [-3, 3], low: -5, high: 5 },
+  hardSigmoid: { kinks: [-3, 3], low: -5, high: 5 },
+  mish: {},
+  exp: {},
+  log: { low: 0.4, high: 4 },
+  sqrt: { low: 0.4, high: 4 },
+  rsqrt: { low: 0.4, high: 4 },
+  abs: { kinks: [0] },
+  neg: {},
+  square: {},
+  reciprocal: { low: 0.5, high: 4 },
+  sin: {},
+  cos: {},
+  erf: {},
+  clamp: { kinks: [-0.5, 0.75], options: [{ min: -0.5, max: 0.75 }, { min: -0.5 }, { max: 0.75 }] },
+};
+
+for (const [name, { options = [{}], ...range }] of Object.entries(unary)) {
+  differentiates(name, (each, op) => {
+    for (const set of options) {
+      for (const shape of [[1], [17], [5, 7, 13]]) {
+        const graph = ({ x }) => op(x, ...(Object.keys(set).length > 0 ? [set] : []));
+        each({ graph, floats: { x: numbers(shape, 2, range) } });
+      }
+    }
+  });
+}
+
+// Elementwise, two operands, which broadcast both ways.
+const pairs = [
+  [
+    [5, 7, 13],
+    [5, 7, 13],
+  ],
+  [[5, 7, 13], [13]],
+  [
+    [5, 7, 13],
+    [7, 1],
+  ],
+  [
+    [3, 1, 13],
+    [7, 1],
+  ],
+  [[1], [5, 7]],
+  [
+    [5, 1, 3],
+    [5, 7, 3],
+  ],
+];
+
+const smooth = (a, b) => (each, op) => {
+  for (const [left, right] of pairs) {
+    const floats = { a: numbers(left, 3, a), b: numbers(right, 4, b) };
+    each({ graph: (value) => op(value.a, value.b), floats });
+  }
+};
+
+differentiates('add', smooth());
+differentiates('sub', smooth());
+differentiates('mul', smooth());
+differentiates('div', smooth({}, { low: 0.6, high: 3 }));
+differentiates('pow', smooth({ low: 0.5, high: 3 }, { low: -2, high: 2 }));
+
+for (const name of ['maximum', 'minimum']) {
+  differentiates(name, (each, op) => {
+    for (const [left, right] of pairs) {
+      // One grid lies between the other's points.
+      const floats = { a: distinct(left, 5), b: distinct(right, 6, 1 / 20) };
+      each({ graph: (value) => op(value.a, value.b), floats });
+    }
+  });
+}
+
+test('an operand that is a number or stands on both sides', (t) => {
+  const x = numbers([5, 13], 7, { low: 0.5, high: 3 });
+  const graphs = [
+    (v) => tandem.div(2, v.x),
+    (v) => tandem.pow(v.x, 2.5),
+    (v) => tandem.pow(1.5, v.x),
+    (v) => tandem.mul(v.x, v.x),
+    (v) => tandem.div(tandem.exp(v.x), tandem.add(v.x, 1)),
+    (v) => tandem.sub(tandem.square(v.x), tandem.mul(v.x, tandem.log(v.x))),
+  ];
+  for (const graph of graphs) check(t, { graph, floats: { x } });
+});
+
+// Reductions over the last, the first, a middle, several and all axes.
+const shapes = [[7, 5, 13], [3, 67], [17]];
+const axesOf = ({ length }) => (length === 3 ? [-1, 0, 1, [0, 2], [1, 2], undefined] : [-1, [0]]);
+
+for (const name of ['sum', 'mean', 'max', 'min', 'variance']) {
+  differentiates(name, (each, op) => {
+    const make = name === 'max' || name === 'min' ? distinct : numbers;
+    for (const shape of shapes) {
+      for (const axes of axesOf(shape)) {
+        for (const keepDims of [false, true]) {
+          const options = { keepDims, ...(axes !== undefined && { axes }) };
+          each({ graph: ({ x }) => op(x, options), floats: { x: make(shape, 8) } });
+        }
+      }
+    }
+  });
+}
+
+for (const name of ['softmax', 'logSoftmax']) {
+  differentiates(name, (each, op) => {
+    for (const axis of [-1, 0, 1]) {
+      each({ graph: ({ x }) => op(x, { axis }), floats: { x: numbers([5, 7, 33], 9) } });
+    }
+    each({ graph: ({ x }) => op(x), floats: { x: numbers([3, 131], 10) } });
+  });
+}
+
+// Movement. The square after each makes its gradient depend on the position.
+differentiates('transpose', (each, op) => {
+  const x = numbers([3, 5, 7], 11);
+  for (const perm of [
+    [2, 1, 0],
+    [0, 2, 1],
+    [1, 0, 2],
+    [2, 0, 1],
+    [1, 2, 0],
+    [0, 1, 2],
+  ]) {
+    each({ graph: (v) => tandem.square(op(v.x, { perm })), floats: { x } });
+  }
+  each({ graph: (v) => tandem.square(op(v.x)), floats: { x: numbers([37, 19], 12) } });
+});
+differentiates('reshape', (each, op) => {
+  const floats = { x: numbers([3, 5, 7], 13) };
+  for (const shape of [[-1], [15, 7], [7, -1, 3]]) {
+    each({ graph: (v) => tandem.square(op(v.x, shape)), floats });
+  }
+});
+differentiates('flatten', (each, op) => {
+  each({ graph: (v) => tandem.square(op(v.x)), floats: { x: numbers([3, 5, 7], 14) } });
+});
+differentiates('concat', (each, op) => {
+  const lengths = [3, 1, 9];
+  for (const axis of [0, 1, -1]) {
+    const [a, b, c] = lengths.map((length, i) => numbers([5, 7, 3].with(axis, length), 15 + i));
+    const graph = (v) => tandem.square(op([v.a, v.b, v.c, v.a], { axis }));
+    each({ graph, floats: { a, b, c } });
+  }
+});
+differentiates('slice', (each, op) => {
+  const floats = { x: numbers([9, 11, 5], 18) };
+  const cases = [
+    { start: 2 },
+    { axis: 1, start: 1, end: -1, step: 2 },
+    { axis: 1, start: -4, step: 3 },
+    { axis: -1, end: 3 },
+    { axis: 0, start: 1, end: 8, step: 4 },
+  ];
+  for (const options of cases) {
+    each({ graph: (v) => tandem.square(op(v.x, options)), floats });
+  }
+});
+
+// Products; batches of both operands, broadcast too.
+differentiates('matmul', (each, op) => {
+  const sizes = [
+    [
+      [5, 9],
+      [9, 3],
+    ],
+    [
+      [1, 17],
+      [17, 1],
+    ],
+    [
+      [33, 67],
+      [67, 19],
+    ],
+    [
+      [3, 5, 9],
+      [3, 9, 7],
+    ],
+    [
+      [2, 3, 5, 9],
+      [9, 7],
+    ],
+    [
+      [5, 9],
+      [3, 9, 7],
+    ],
+    [
+      [2, 1, 5, 9],
+      [3, 9, 7],
+    ],
+    [
+      [2, 3, 5, 9],
+      [1, 3, 9, 1],
+    ],
+  ];
+  for (const [left, right] of sizes) {
+    const floats = { a: numbers(left, 19), b: numbers(right, 20) };
+    each({ graph: (v) => op(v.a, v.b), floats });
+  }
+  const floats = { a: numbers([9, 5], 21), b: numbers([7, 9], 22) };
+  each({ graph: (v) => op(tandem.transpose(v.a), tandem.transpose(v.b)), floats });
+});
+test('functional.linear', (t) => {
+  const { linear } = tandem.functional;
+  for (const [x, units] of [
+    [[5, 9], 3],
+    [[3, 5, 7], 17],
+    [[1, 13], 1],
+    [[33, 67], 35],
+  ]) {
+    const floats = {
+      x: numbers(x, 23),
+      w: numbers([units, x.at(-1)], 24),
+      b: numbers([units], 25),
+    };
+    check(t, { graph: (v) => linear(v.x, v.w, v.b), floats });
+    check(t, { graph: (v) => linear(v.x, v.w), floats: { x: floats.x, w: floats.w } });
+  }
+});
+
+// Losses, by the prediction and, of those of two float operands, by the target.
+differentiates('mse', smoothLoss([{}]));
+differentiates('huber', (each, op) => {
+  for (const delta of [undefined, 0.6, 2]) {
+    const limit = delta ?? 1;
+    // Differences away from both kinks.
+    const t = numbers([5, 7, 3], 26);
+    const gap = numbers([5, 7, 3], 27, { kinks: [-limit, limit] });
+    const x = { shape: t.shape, data: t.data.map((value, i) => value + gap.data[i]) };
+    const graph = (v) => op(v.x, v.t, ...(delta === undefined ? [] : [{ delta }]));
+    each({ graph, floats: { x, t } });
+  }
+});
+differentiates('l1', (each, op) => {
+  const floats = { x: distinct([5, 7, 3], 28), t: distinct([5, 7, 3], 29, 1 / 20) };
+  each({ graph: (v) => op(v.x, v.t), floats });
+});
+differentiates('bceWithLogits', smoothLoss([{}, { posWeight: 2.5 }], { low: 0.05, high: 0.95 }));
+
+function smoothLoss(options, targets) {
+  return (each, op) => {
+    for (const set of options) {
+      for (const shape of [[1], [17], [5, 7, 3]]) {
+        const floats = { x: numbers(shape, 30), t: numbers(shape, 31, targets) };
+        each({ graph: (v) => op(v.x, v.t, set), floats });
+      }
+    }
+  };
+}
+
+differentiates('crossEntropy', (each, op) => {
+  const classes = 7;
+  const classWeights = Float32Array.of(0.5, 1, 2, 0.1, 3, 1.5, 0.7);
+  for (const rows of [[11], [3, 5], [1]]) {
+    const data = Int32Array.from({ length: count(rows) }, (_, i) => (3 * i + 1) % classes);
+    const some = data.map((target, i) => (i % 3 === 1 ? -100 : target));
+    const none = data.map((target, i) => (i % 4 === 2 ? -1 : target));
+    const cases = [
+      [data, {}],
+      [data, { labelSmoothing: 0.1 }],
+      [data, { classWeights }],
+      [some, {}],
+      [none, { ignoreIndex: -1 }],
+      [data, { ignoreIndex: 2 }],
+      [some, { labelSmoothing: 0.2, classWeights }],
+    ];
+    for (const [target, options] of cases) {
+      each({
+        graph: (v) => op(v.x, v.t, options),
+        floats: { x: numbers([...rows, classes], 32) },
+        integers: { t: { shape: rows, data: target } },
+      });
+    }
+  }
+});
+
+differentiates('dropout', (each, op) => {
+  for (const shape of [[17], [5, 7, 13]]) {
+    const options = { training: true, seed: 3 };
+    each({
+      graph: (v) => op(tandem.square(v.x), { rate: 0.4 }),
+      floats: { x: numbers(shape, 33) },
+      options,
+    });
+  }
+});
+
+test('a network of several ops, each value used more than once', (t) => {
+  const graph = ({ x, w, u, b }) => {
+    const hidden = tandem.gelu(tandem.functional.linear(x, w, b));
+    const mean = tandem.mean(hidden, { axes: [-1], keepDims: true });
+    const spread = tandem.variance(hidden, { axes: [-1], keepDims: true });
+    const normal = tandem.mul(tandem.sub(hidden, mean), tandem.rsqrt(tandem.add(spread, 0.1)));
+    const scores = tandem.softmax(tandem.matmul(normal, tandem.transpose(normal)));
+    return tandem.add(tandem.matmul(scores, hidden), tandem.matmul(normal, u));
+  };
+  const floats = {
+    x: numbers([11, 13], 34, { low: -1, high: 1 }),
+    w: numbers([17, 13], 35, { low: -1, high: 1 }),
+    u: numbers([17, 17], 36, { low: -1, high: 1 }),
+    b: numbers([17], 37, { low: -1, high: 1 }),
+  };
+  check(t, { graph, floats });
+});
+
+/** Exports that are no ops. */
+const others = [
+  ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
+  ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
+  ...['dense', 'earlyStopping', 'functional', 'input', 'sequential', 'version'],
+];
+
+test('every op that the package exports is here', (t) => {
+  t.deepEqual(Object.keys(tandem).sort(), [...covered, ...others].sort());
+  t.deepEqual(Object.keys(tandem.functional), ['linear']);
+});
