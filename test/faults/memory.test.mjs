@@ -1,0 +1,117 @@
+// What is made and closed a thousand times gives its memory back.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { build, ends } from './support.mjs';
+
+const megabytes = 5;
+
+/**
+ * Runs `body` 1,000 times after a warm-up and reports how much the process grew. A leak grows in every
+ * round, a heap that has not settled yet in one: up to three rounds, of which the least counts.
+ */
+const grows = (prepare, body) => `
+  ${prepare}
+  const once = async () => { ${body} };
+  const many = async (count) => { for (let i = 0; i < count; i++) await once(); };
+  const rss = async () => {
+    for (let i = 0; i < 4; i++) {
+      globalThis.gc();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return process.memoryUsage.rss() / 2 ** 20;
+  };
+  await many(300);
+  let before = await rss();
+  let least = Infinity;
+  for (let round = 0; round < 3 && least > ${megabytes}; round++) {
+    await many(1000);
+    const after = await rss();
+    least = Math.min(least, after - before);
+    before = after;
+  }
+  console.log(least);`;
+
+// V8 doubles its young generation a few times before it stops: megabytes that are no leak.
+const flags = ['--expose-gc', '--max-semi-space-size=1'];
+
+async function keepsSize(t, prepare, body) {
+  const { stdout } = await ends(t, grows(prepare, body), 0, { flags });
+  const growth = Number.parseFloat(stdout);
+  t.log(`${growth.toFixed(2)} MB`);
+  t.true(growth < megabytes, `${growth} MB`);
+}
+
+test.before(async (t) => {
+  t.context.folder = await mkdtemp(join(tmpdir(), 'tandem-'));
+});
+test.after.always((t) => rm(t.context.folder, { recursive: true, force: true }));
+
+const use = 'predictor.predictSync(x); await predictor.predict(x);';
+
+test.serial('predictors of a model', async (t) => {
+  await keepsSize(
+    t,
+    'const model = build(); const x = makeX(16);',
+    `const predictor = await Predictor.load(model); ${use} await predictor.close();`,
+  );
+});
+
+test.serial('predictors of a file', async (t) => {
+  const path = join(t.context.folder, 'm.safetensors');
+  await build().save(path);
+  await keepsSize(
+    t,
+    `const x = makeX(16); const path = ${JSON.stringify(path)};`,
+    `const predictor = await Predictor.load(path); ${use} await predictor.close();`,
+  );
+});
+
+test.serial('bindings', async (t) => {
+  await keepsSize(
+    t,
+    'const predictor = await Predictor.load(build());',
+    'const io = predictor.bind(16); io.runSync(); await io.run(); io.close();',
+  );
+});
+
+test.serial('trainers of a model', async (t) => {
+  await keepsSize(
+    t,
+    'const model = build(); const data = makeData(16);',
+    `const trainer = makeTrainer(model);
+    await trainer.step(data);
+    await trainer.fit(data, { ...quiet, batchSize: 8 });
+    await trainer.evaluate(data);
+    await trainer.close();`,
+  );
+});
+
+test.serial('models with a trainer, never closed', async (t) => {
+  await keepsSize(t, 'const data = makeData(16);', 'await makeTrainer(build()).step(data);');
+});
+
+test.serial('errors', async (t) => {
+  await keepsSize(
+    t,
+    `const trainer = makeTrainer();
+    const predictor = await Predictor.load(build());
+    const x = makeX(16);
+    const out = new Float32Array(64);
+    const fails = async (promise) => {
+      try { await promise; } catch (error) { if (error.name === 'TandemError') return; }
+      throw new Error('no error');
+    };`,
+    `await fails(trainer.step({ x, y: new Int32Array(16).fill(9) }));
+    await fails(trainer.fit({ x, y: new Int32Array(3) }, quiet));
+    await fails(Predictor.load(build(), { threads: -1 }));
+    const first = predictor.predict(x, { out });
+    await fails(predictor.predict(x, { out }));
+    await first;
+    const controller = new AbortController();
+    const aborted = predictor.predict(x, { out, signal: controller.signal });
+    controller.abort();
+    await fails(aborted);`,
+  );
+});
