@@ -36,10 +36,6 @@ Expr operator*(const Expr& a, const Expr& b) { return apply(Op::mul, {a, b}); }
 Expr operator/(const Expr& a, const Expr& b) { return apply(Op::div, {a, b}); }
 Expr operator-(const Expr& a) { return apply(Op::neg, {a}); }
 
-Expr operator-(const Expr& a, float b) {
-  return apply(Op::scale, {a}, {{"offset", static_cast<double>(-b)}});
-}
-
 Expr operator*(const Expr& a, float b) {
   return apply(Op::scale, {a}, {{"factor", static_cast<double>(b)}});
 }
@@ -47,6 +43,7 @@ Expr operator*(const Expr& a, float b) {
 Expr pow_(const Expr& a, const Expr& b) { return apply(Op::pow, {a, b}); }
 Expr greater_(const Expr& a, const Expr& b) { return apply(Op::greater, {a, b}); }
 Expr equal_(const Expr& a, const Expr& b) { return apply(Op::equal, {a, b}); }
+Expr powSlope_(const Expr& a, const Expr& b) { return apply(Op::powSlope, {a, b}); }
 Expr xlogy_(const Expr& a, const Expr& b) { return apply(Op::xlogy, {a, b}); }
 
 Expr sum(const Expr& a, const IntList& axes, bool keep_dims) {

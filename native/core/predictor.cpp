@@ -1,7 +1,6 @@
 #include "core/predictor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "core/fuse.h"
@@ -44,7 +43,8 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
       layout_(parameters.layout()),
       backend_(backend),
       threads_(threads),
-      max_batch_(has_free_batch(graph_) ? max_batch : 1),
+      fixed_batch_(!has_free_batch(graph_)),
+      max_batch_(fixed_batch_ ? 1 : max_batch),
       parameters_(backend.allocate(layout_.bytes)),
       frozen_(backend.make_frozen_weights()) {
   parameters.check_matches(graph_);
@@ -101,7 +101,9 @@ Profile Predictor::profile() const {
   profile.batch = 1;
   profile.memory.parameters = parameters_.bytes + frozen_->bytes();
   int64_t scratch = 0;
+  std::vector<float> samples;
   for (const Session* session : sessions_) {
+    session->latencies_.collect(samples);
     profile.memory.activations += session->arena_.bytes;
     for (const auto& [batch, plan] : session->plans_) {
       profile.memory.workspace += plan->executable->private_bytes();
@@ -114,8 +116,8 @@ Profile Predictor::profile() const {
   }
   profile.memory.workspace += scratch;
   profile.flops = count_flops(inference_graph(graph_, profile.batch));
-  profile.p50_ms = latencies_.percentile(0.50);
-  profile.p99_ms = latencies_.percentile(0.99);
+  profile.p50_ms = percentile(samples, 0.50);
+  profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;
 }
 
@@ -130,12 +132,16 @@ Predictor::Session::~Session() {
 }
 
 Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
+  if (batch == latest_batch_) return *latest_;
   const auto found = plans_.find(batch);
-  if (found != plans_.end()) return *found->second;
+  if (found != plans_.end()) return use(batch, *found->second);
   const std::lock_guard lock(owner_.mutex_);
   // callers whose every call has another number of rows must not collect plans
   constexpr size_t kMaxPlans = 32;
-  if (plans_.size() >= kMaxPlans && bound_ == nullptr) plans_.clear();
+  if (plans_.size() >= kMaxPlans && bound_ == nullptr) {
+    plans_.clear();
+    latest_batch_ = -1;
+  }
   auto compiled = std::make_unique<Compiled>();
   compiled->plan =
       make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_, true);
@@ -154,45 +160,48 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
     for (auto& [size, plan] : plans_) plan->executable->bind_arena(arena_.data.get());
   }
   compiled->executable->bind_arena(arena_.data.get());
-  return *(plans_[batch] = std::move(compiled));
+  return use(batch, *(plans_[batch] = std::move(compiled)));
+}
+
+Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& plan) {
+  latest_batch_ = batch;
+  latest_ = &plan;
+  return plan;
 }
 
 void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs,
                              const std::vector<void*>& outputs) {
-  const auto start = std::chrono::steady_clock::now();
-  const bool fixed = !has_free_batch(owner_.graph_);
-  int64_t done = 0;
-  std::vector<int64_t> input_offsets(inputs.size(), 0);
-  std::vector<int64_t> output_offsets(outputs.size(), 0);
-  while (done < rows) {
-    const int64_t batch = fixed ? rows : std::min(rows - done, owner_.max_batch_);
-    Compiled& plan = compiled(fixed ? 1 : batch);
+  const Stopwatch stopwatch;
+  for (int64_t done = 0; done < rows;) {
+    const int64_t batch = owner_.fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
+    Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : batch);
     if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);
     for (size_t i = 0; i < inputs.size(); ++i) {
-      plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + input_offsets[i]);
-      input_offsets[i] += plan.input_bytes[i];
+      const int64_t offset = plan.input_bytes[i] / batch * done;
+      plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + offset);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
-      plan.executable->bind_output(i, static_cast<std::byte*>(outputs[i]) + output_offsets[i]);
-      output_offsets[i] += plan.output_bytes[i];
+      const int64_t offset = plan.output_bytes[i] / batch * done;
+      plan.executable->bind_output(i, static_cast<std::byte*>(outputs[i]) + offset);
     }
     plan.executable->run(state_);
     done += batch;
   }
-  const std::chrono::duration<double, std::milli> elapsed =
-      std::chrono::steady_clock::now() - start;
-  const std::lock_guard lock(owner_.mutex_);
-  owner_.latencies_.add(elapsed.count());
+  latencies_.add(stopwatch.milliseconds());
 }
 
 void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
                               const std::vector<void*>& outputs) {
-  Compiled& plan = compiled(has_free_batch(owner_.graph_) ? rows : 1);
+  Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : rows);
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) plan.executable->bind_output(i, outputs[i]);
   bound_ = &plan;
 }
 
-void Predictor::Session::run_bound() { bound_->executable->run(state_); }
+void Predictor::Session::run_bound() {
+  const Stopwatch stopwatch;
+  bound_->executable->run(state_);
+  latencies_.add(stopwatch.milliseconds());
+}
 
 }  // namespace tandem

@@ -47,11 +47,15 @@ class Predictor {
     friend class Predictor;
     struct Compiled;
     Compiled& compiled(int64_t batch);
+    Compiled& use(int64_t batch, Compiled& plan);
 
     Predictor& owner_;
     Memory arena_;
     std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;
+    int64_t latest_batch_ = -1;
+    Compiled* latest_ = nullptr;  ///< the plan of latest_batch_: most callers always send as many rows
     Compiled* bound_ = nullptr;
+    LatencyWindow latencies_;
     StepState state_{};
   };
 
@@ -62,12 +66,12 @@ class Predictor {
   ParameterLayout layout_;
   const Backend& backend_;
   int threads_;
+  bool fixed_batch_;  ///< no input has a free batch: every run is one whole batch
   int64_t max_batch_;
   mutable std::mutex mutex_;  ///< guards compiling, weights and the profile
   Memory parameters_;
   std::unique_ptr<FrozenWeights> frozen_;
   std::vector<Session*> sessions_;
-  LatencyWindow latencies_;
 };
 
 }  // namespace tandem

@@ -40,24 +40,25 @@ double count_flops(const Graph& graph) {
   return total;
 }
 
-void LatencyWindow::add(double milliseconds) {
-  constexpr size_t kWindow = 1024;
-  if (samples_.size() < kWindow) {
-    samples_.push_back(static_cast<float>(milliseconds));
-    return;
-  }
-  samples_[next_] = static_cast<float>(milliseconds);
-  next_ = (next_ + 1) % kWindow;
+void LatencyWindow::add(double milliseconds) noexcept {
+  const size_t count = count_.load(std::memory_order_relaxed);
+  samples_[count % kSize].store(static_cast<float>(milliseconds), std::memory_order_relaxed);
+  count_.store(count + 1, std::memory_order_release);
 }
 
-double LatencyWindow::percentile(double p) const {
-  if (samples_.empty()) return 0;
-  std::vector<float> sorted = samples_;
-  const auto rank = static_cast<size_t>(std::min(std::floor(p * static_cast<double>(sorted.size())),
-                                                 static_cast<double>(sorted.size() - 1)));
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
-                   sorted.end());
-  return sorted[rank];
+void LatencyWindow::collect(std::vector<float>& samples) const {
+  const size_t count = std::min(count_.load(std::memory_order_acquire), kSize);
+  for (size_t i = 0; i < count; ++i) {
+    samples.push_back(samples_[i].load(std::memory_order_relaxed));
+  }
+}
+
+double percentile(std::vector<float> samples, double p) {
+  if (samples.empty()) return 0;
+  const auto last = static_cast<double>(samples.size() - 1);
+  const auto rank = static_cast<std::ptrdiff_t>(std::min(std::floor(p * (last + 1)), last));
+  std::nth_element(samples.begin(), samples.begin() + rank, samples.end());
+  return static_cast<double>(samples[static_cast<size_t>(rank)]);
 }
 
 }  // namespace tandem

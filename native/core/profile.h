@@ -1,6 +1,9 @@
 // What a Trainer or a Predictor costs, as measured and as allocated.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -35,15 +38,32 @@ struct Profile {
 /// reader otherwise.
 double count_flops(const Graph& graph);
 
-/// The most recent latencies, for percentiles.
+/// The most recent latencies of one thread's runs; any thread may read them meanwhile.
 class LatencyWindow {
  public:
-  void add(double milliseconds);
-  [[nodiscard]] double percentile(double p) const;
+  void add(double milliseconds) noexcept;
+  /// Appends what is in the window.
+  void collect(std::vector<float>& samples) const;
 
  private:
-  std::vector<float> samples_;
-  size_t next_ = 0;
+  static constexpr size_t kSize = 1024;
+  std::array<std::atomic<float>, kSize> samples_{};
+  std::atomic<size_t> count_{0};
+};
+
+/// The smallest sample that a share `p` of them does not exceed; 0 without samples.
+double percentile(std::vector<float> samples, double p);
+
+/// A clock reading at the start of a run and the difference at its end.
+class Stopwatch {
+ public:
+  [[nodiscard]] double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace tandem

@@ -1,7 +1,6 @@
 #include "core/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -173,7 +172,7 @@ void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double
 void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
                     double* results) {
   Compiled& plan = compiled(batch, true);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   state_.learning_rate = learning_rate;
   state_.clip = 1.0F;
   state_.skip = 0;
@@ -187,9 +186,7 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
              ", received loss " + std::to_string(results[0]) + " and gradient norm " +
              std::to_string(state_.gradient_norm) + "; parameters are as before that step");
   }
-  const std::chrono::duration<double, std::milli> elapsed =
-      std::chrono::steady_clock::now() - start;
-  latencies_.add(elapsed.count());
+  latencies_.add(stopwatch.milliseconds());
 }
 
 void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results) {
@@ -214,8 +211,10 @@ Profile Trainer::profile() const {
     profile.kernels = plan->executable->kernels();
   }
   profile.memory.workspace += scratch;
-  profile.p50_ms = latencies_.percentile(0.50);
-  profile.p99_ms = latencies_.percentile(0.99);
+  std::vector<float> samples;
+  latencies_.collect(samples);
+  profile.p50_ms = percentile(samples, 0.50);
+  profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;
 }
 
