@@ -93,7 +93,13 @@ export class Model {
       const source = parameterOf(value);
       const { shape, trainable } = source;
       const data = new Float32Array(arena.buffer, arena.offsets[i], elements(shape));
-      if (source.data !== undefined) data.set(source.data);
+      if (source.data !== undefined) {
+        if (source.data.length !== data.length) {
+          const what = 'memory that has been transferred elsewhere';
+          throw is.mismatch('ERR_ARGUMENT', 'the values of another model', name, what);
+        }
+        data.set(source.data);
+      }
       source.data = data;
       views.set(name, Object.freeze({ shape, dtype: value.dtype, data, trainable }));
     });

@@ -13,14 +13,21 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
   if (!(path instanceof URL)) is.string(path, 'path');
   const state = stateOf(model);
   assertIdle(state, 'save');
-  const tensors = [...model.parameters].map(([name, { shape, data }]) => ({
-    name,
-    dtype: 'F32',
-    shape,
-    bytes: elements(shape) * 4,
+  const tensors = [...model.parameters].map(([name, { shape, data }]) => {
+    const count = elements(shape);
+    if (data.length !== count) {
+      const what = `${count} elements`;
+      throw is.mismatch('ERR_ARGUMENT', what, name, 'memory that has been transferred elsewhere');
+    }
     // A copy: training may go on while the file is being written.
-    data: new Uint8Array(data.slice().buffer),
-  }));
+    return {
+      name,
+      dtype: 'F32',
+      shape,
+      bytes: count * 4,
+      data: new Uint8Array(data.slice().buffer),
+    };
+  });
   const metadata = {
     format: 'tandem-ml',
     version: String(formatVersion),
