@@ -61,7 +61,10 @@ test('SIGTERM in the middle of everything ends by that signal', async (t) => {
 test('a process ends by itself, without any close', async (t) => {
   await ends(t, '');
   await ends(t, `${prepare} await trainer.fit(makeData(64), quiet);`);
-  await ends(t, `${prepare} const io = predictor.bind(4); io.runSync(); await predictor.predict(x);`);
+  await ends(
+    t,
+    `${prepare} const io = predictor.bind(4); io.runSync(); await predictor.predict(x);`,
+  );
 });
 
 test('pending calls keep a process alive until they are done', async (t) => {

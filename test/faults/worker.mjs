@@ -14,7 +14,8 @@ const tasks = {
     const io = predictor.bind(64);
     const x = makeX(512);
     parentPort?.postMessage('busy');
-    for (;;) await Promise.all([io.run(), ...Array.from({ length: 50 }, () => predictor.predict(x))]);
+    for (;;)
+      await Promise.all([io.run(), ...Array.from({ length: 50 }, () => predictor.predict(x))]);
   },
 
   /** Ends by itself with everything still pending. */
