@@ -114,6 +114,7 @@ export class Model {
       layerNames,
       native: arena,
       training: false,
+      taken: false,
     });
   }
 

@@ -32,8 +32,8 @@ export interface EvaluateOptions {
 }
 
 /**
- * Trains a model's parameters in place, off the event loop. One of fit and step runs at a time:
- * ERR_BUSY otherwise. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE for options that do not fit the
+ * Trains a model's parameters in place, off the event loop. One of fit and step runs at a time, over
+ * all trainers of a model: ERR_BUSY otherwise. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE for options that do not fit the
  * model, ERR_DEVICE, ERR_OUT_OF_MEMORY.
  */
 export class Trainer<T extends Targets = Value> {
@@ -177,17 +177,19 @@ export class Trainer<T extends Targets = Value> {
 
   #assertFree(what: string): void {
     if (this.#run.closed) throw this.#closedError();
-    if (this.#training !== undefined || this.#state.training) throw this.#busyError(what);
+    if (this.#state.taken) throw this.#busyError(what);
   }
 
   async #exclusively<R>(body: () => Promise<R>): Promise<R> {
     this.#run.stopped = false;
+    this.#state.taken = true;
     const running = this.#evaluations.then(body);
     this.#training = running;
     try {
       return await running;
     } finally {
       this.#training = undefined;
+      this.#state.taken = false;
     }
   }
 

@@ -17,6 +17,8 @@ export interface ModelState {
   readonly native: Parameters;
   /** Whether native code may be writing to the parameters just now. */
   training: boolean;
+  /** Whether a Trainer is in fit or step, also while it waits for a callback. */
+  taken: boolean;
 }
 
 export const states = new WeakMap<Model, ModelState>();

@@ -1,0 +1,153 @@
+// One user at a time of what cannot be shared: ERR_BUSY for the second, and all fine afterwards.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { dense, input, Model, Predictor, TandemError } from 'tandem-ml';
+import { bits, build, makeData, makeTrainer, makeX, quiet, startFit, work } from './support.mjs';
+
+const busy = { instanceOf: TandemError, code: 'ERR_BUSY' };
+
+const load = async (t, model = build()) => {
+  const predictor = await Predictor.load(model);
+  t.teardown(() => predictor.close());
+  return predictor;
+};
+
+test('outputs of pending predictions do not overlap', async (t) => {
+  const [predictor, other] = [await load(t), await load(t)];
+  const x = makeX(64);
+  const expected = predictor.predictSync(x);
+  const memory = new Float32Array(600);
+  const first = memory.subarray(0, 256);
+  const pending = predictor.predict(x, { out: first });
+  for (const out of [first, memory.subarray(255, 511), memory.subarray(100, 356)]) {
+    await t.throwsAsync(predictor.predict(x, { out }), busy);
+    await t.throwsAsync(other.predict(x, { out }), busy);
+    t.throws(() => predictor.predictSync(x, out), busy);
+  }
+  const beside = memory.subarray(256, 512);
+  await Promise.all([pending, other.predict(x, { out: beside })]);
+  t.deepEqual(first, expected);
+  t.deepEqual(beside, expected);
+  t.deepEqual(await other.predict(x, { out: memory.subarray(100, 356) }), expected);
+  t.deepEqual(predictor.predictSync(x, first), expected);
+});
+
+test('outputs of one call do not overlap', async (t) => {
+  const x = input([8]);
+  const model = new Model({ inputs: x, outputs: { a: dense(2)(x), b: dense(2)(x) } });
+  const predictor = await load(t, model);
+  const memory = new Float32Array(8);
+  const out = { a: memory.subarray(0, 4), b: memory.subarray(2, 6) };
+  t.throws(() => predictor.predictSync(makeX(2), out), { instanceOf: TandemError });
+  await t.throwsAsync(predictor.predict(makeX(2), { out }), busy);
+  const apart = { a: memory.subarray(0, 4), b: memory.subarray(4) };
+  t.deepEqual(await predictor.predict(makeX(2), { out: apart }), predictor.predictSync(makeX(2)));
+});
+
+test('a binding has one run at a time', async (t) => {
+  const predictor = await load(t);
+  const x = makeX(4);
+  const expected = predictor.predictSync(x);
+  const [io, other] = [predictor.bind(4), predictor.bind(4)];
+  io.inputs.x.set(x);
+  const pending = io.run();
+  await t.throwsAsync(io.run(), busy);
+  t.throws(() => io.runSync(), busy);
+  await t.throwsAsync(predictor.predict(x, { out: io.outputs.y }), busy);
+  t.throws(() => predictor.predictSync(x, io.outputs.y), busy);
+  await other.run();
+  await pending;
+  t.deepEqual(io.outputs.y, expected);
+  io.outputs.y.fill(0);
+  io.runSync();
+  t.deepEqual(io.outputs.y, expected);
+  await io.run();
+  t.deepEqual(predictor.predictSync(x, io.outputs.y), expected);
+});
+
+test('a trainer takes one call at a time', async (t) => {
+  const trainer = makeTrainer();
+  const data = makeData(64);
+  const { done } = await startFit(trainer);
+  await t.throwsAsync(trainer.fit(data, quiet), busy);
+  await t.throwsAsync(trainer.step(data), busy);
+  await t.throwsAsync(trainer.evaluate(data), busy);
+  trainer.stop();
+  await done;
+  const [first, second] = [trainer.step(data), trainer.step(data)];
+  await t.throwsAsync(second, busy);
+  t.true(Number.isFinite((await first).loss));
+  t.true(Number.isFinite((await trainer.fit(data, quiet)).loss[0]));
+  t.true(Number.isFinite((await trainer.evaluate(data)).loss));
+  await trainer.close();
+});
+
+test('a model has one trainer at work at a time', async (t) => {
+  const model = build();
+  const [first, second] = [makeTrainer(model), makeTrainer(model)];
+  const data = makeData(64);
+  // At once, before either has begun.
+  const running = first.fit(data, { ...quiet, epochs: 3 });
+  await t.throwsAsync(second.fit(data, quiet), busy);
+  await t.throwsAsync(second.step(data), busy);
+  const { loss } = await running;
+
+  // The same as with one trainer: nothing of the other got in.
+  const alone = makeTrainer(build());
+  t.deepEqual((await alone.fit(data, { ...quiet, epochs: 3 })).loss, loss);
+  t.deepEqual(bits(model), bits(alone.model));
+
+  // Neither in the middle, nor in a callback, where the first only waits.
+  const codes = [];
+  const onBatchEnd = () =>
+    second.step(data).then(
+      () => codes.push('none'),
+      (error) => codes.push(error.code),
+    );
+  await first.fit(data, { ...quiet, batchSize: 32, callbacks: [{ onBatchEnd }] });
+  t.deepEqual(codes, ['ERR_BUSY', 'ERR_BUSY']);
+  t.true(Number.isFinite((await second.step(data)).loss));
+  t.true(Number.isFinite((await first.step(data)).loss));
+  await Promise.all([first, second, alone].map((trainer) => trainer.close()));
+  t.true(Number.isFinite((await work(1)).loss[0]));
+});
+
+test('a model is saved at rest, also by callbacks', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'm.safetensors');
+  const model = build();
+  const trainer = makeTrainer(model);
+  const { done } = await startFit(trainer);
+  await t.throwsAsync(model.save(path), busy);
+  trainer.stop();
+  await done;
+  let saved;
+  const onEpochEnd = async () => {
+    saved = bits(model);
+    await model.save(path);
+  };
+  await trainer.fit(makeData(64), { ...quiet, callbacks: [{ onEpochEnd }] });
+  t.deepEqual(bits(await Model.load(path)), saved);
+  t.deepEqual(bits(model), saved);
+  await trainer.close();
+});
+
+test('a model is served while it is trained', async (t) => {
+  const model = build();
+  const trainer = makeTrainer(model);
+  const before = (await load(t, model)).predictSync(makeX(4));
+  const { done } = await startFit(trainer);
+  const predictors = await Promise.all(Array.from({ length: 20 }, () => load(t, model)));
+  for (const predictor of predictors) {
+    const y = predictor.predictSync(makeX(4));
+    t.true(y.every(Number.isFinite));
+    t.notDeepEqual(y, before);
+    t.deepEqual(await predictor.predict(makeX(4)), y);
+  }
+  trainer.stop();
+  await done;
+  await trainer.close();
+});
