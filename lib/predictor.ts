@@ -15,6 +15,7 @@ import {
   result,
 } from './predictor/arrays.js';
 import { PredictorBinding } from './predictor/binding.js';
+import { unwatch, watch } from './predictor/cancel.js';
 import { closedPredictor } from './predictor/closed.js';
 import { aborted, checkSignal } from './trainer/fit.js';
 import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
@@ -128,16 +129,14 @@ export class Predictor {
     checkSignal(signal);
     if (signal?.aborted) throw aborted(signal);
     const { rows, arrays, outputs } = prepare(this.#layout, x, out);
-    const cancel = signal === undefined ? null : new Int32Array(1);
-    const abort = () => cancel?.fill(1);
-    signal?.addEventListener('abort', abort);
+    const cancel = signal === undefined ? null : watch(signal);
     try {
       await this.#native.predict(rows, cancel, ...arrays, ...outputs);
     } catch (error) {
       const ended = error instanceof TandemError && error.code === 'ERR_ABORTED';
       throw ended && signal?.aborted ? aborted(signal) : error;
     } finally {
-      signal?.removeEventListener('abort', abort);
+      if (signal !== undefined) unwatch(signal);
     }
     return result(this.#layout, outputs);
   }

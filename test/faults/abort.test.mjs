@@ -1,0 +1,135 @@
+// AbortSignal: before, during and after.
+import test from 'ava';
+import { Predictor, TandemError } from 'tandem-ml';
+import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
+
+const aborted = { instanceOf: TandemError, code: 'ERR_ABORTED' };
+
+test('a fit aborted before it begins leaves the model alone', async (t) => {
+  const trainer = makeTrainer();
+  const before = bits(trainer.model);
+  const signal = AbortSignal.abort('never');
+  const error = await t.throwsAsync(trainer.fit(makeData(64), { ...quiet, signal }), aborted);
+  t.is(error.cause, 'never');
+  t.deepEqual(bits(trainer.model), before);
+  const controller = new AbortController();
+  const fit = trainer.fit(makeData(64), { ...quiet, signal: controller.signal });
+  controller.abort();
+  await t.throwsAsync(fit, aborted);
+  t.deepEqual(bits(trainer.model), before);
+  await trainer.fit(makeData(64), quiet);
+  t.notDeepEqual(bits(trainer.model), before);
+  await trainer.close();
+});
+
+test('a fit aborted in the middle keeps the steps that it took', async (t) => {
+  const model = build();
+  const trainer = makeTrainer(model);
+  const controller = new AbortController();
+  const { done } = await startFit(trainer, makeData(64), { signal: controller.signal });
+  controller.abort(new Error('enough'));
+  const error = await t.throwsAsync(done, aborted);
+  t.is(error.cause.message, 'enough');
+  const kept = bits(model);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.deepEqual(bits(model), kept);
+  for (const { data } of model.parameters.values()) t.true(data.every(Number.isFinite));
+  const { loss } = await trainer.fit(makeData(64), quiet);
+  t.true(Number.isFinite(loss[0]));
+  await trainer.close();
+});
+
+test('a fit aborted at a known step has the parameters of that step', async (t) => {
+  const abortAt = async (stopAt) => {
+    const trainer = makeTrainer();
+    const controller = new AbortController();
+    const onBatchEnd = (step) => {
+      if (step === stopAt) controller.abort();
+    };
+    const options = { ...quiet, epochs: 2, batchSize: 16, callbacks: [{ onBatchEnd }] };
+    const error = await trainer
+      .fit(makeData(64), { ...options, signal: controller.signal })
+      .catch((thrown) => thrown);
+    await trainer.close();
+    return { code: error.code, bits: bits(trainer.model) };
+  };
+  const steps = async (count) => {
+    const trainer = makeTrainer();
+    let left = count;
+    const onBatchEnd = () => --left > 0;
+    const options = { ...quiet, epochs: 2, batchSize: 16, callbacks: [{ onBatchEnd }] };
+    await trainer.fit(makeData(64), options);
+    await trainer.close();
+    return bits(trainer.model);
+  };
+  t.deepEqual(await abortAt(2), { code: 'ERR_ABORTED', bits: await steps(3) });
+  t.deepEqual(await abortAt(5), { code: 'ERR_ABORTED', bits: await steps(6) });
+});
+
+test('a signal aborted after the end does nothing', async (t) => {
+  const trainer = makeTrainer();
+  const controller = new AbortController();
+  const { signal } = controller;
+  await trainer.fit(makeData(64), { ...quiet, signal });
+  const { done } = await startFit(trainer);
+  controller.abort();
+  trainer.stop();
+  t.true((await done).loss.length > 0);
+  await trainer.close();
+});
+
+test('predictions aborted before, during and after', async (t) => {
+  const predictor = await Predictor.load(build());
+  const x = makeX(64);
+  const expected = predictor.predictSync(x);
+  const out = new Float32Array(256).fill(7);
+  const error = await t.throwsAsync(
+    predictor.predict(x, { out, signal: AbortSignal.abort('no') }),
+    aborted,
+  );
+  t.is(error.cause, 'no');
+  const controller = new AbortController();
+  const { signal } = controller;
+  const pending = Array.from({ length: 50 }, () => predictor.predict(x, { signal }));
+  pending.push(predictor.predict(x, { signal, out }));
+  const other = predictor.predict(x);
+  controller.abort();
+  for (const promise of pending) await t.throwsAsync(promise, aborted);
+  t.true(out.every((value) => value === 7));
+  t.deepEqual(await other, expected);
+  const late = new AbortController();
+  t.deepEqual(await predictor.predict(x, { out, signal: late.signal }), expected);
+  late.abort();
+  t.deepEqual(out, expected);
+  t.deepEqual(await predictor.predict(x, { out }), expected);
+  await predictor.close();
+});
+
+test('one signal serves any number of calls', async (t) => {
+  await ends(
+    t,
+    `const predictor = await Predictor.load(build());
+    const controller = new AbortController();
+    const { signal } = controller;
+    const pending = Array.from({ length: 1000 }, () => predictor.predict(makeX(1), { signal }));
+    await pending[0];
+    await Promise.all(pending);
+    const more = Array.from({ length: 20 }, () => predictor.predict(makeX(1), { signal }));
+    controller.abort();
+    for (const result of await Promise.allSettled(more)) {
+      if (result.reason?.code !== 'ERR_ABORTED') throw new Error(result.status);
+    }`,
+  );
+});
+
+test('signals have to be signals', async (t) => {
+  const trainer = makeTrainer();
+  const predictor = await Predictor.load(trainer.model);
+  const argument = { instanceOf: TandemError, code: 'ERR_ARGUMENT', message: /`signal`/ };
+  for (const signal of [null, 1, {}, new AbortController()]) {
+    await t.throwsAsync(trainer.fit(makeData(8), { ...quiet, signal }), argument);
+    await t.throwsAsync(predictor.predict(makeX(1), { signal }), argument);
+  }
+  await trainer.close();
+  await predictor.close();
+});
