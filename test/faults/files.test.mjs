@@ -1,0 +1,262 @@
+// Files that are cut, forged or damaged, and saves that fail. The single rules of the format are in
+// ../safetensors.test.mjs.
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import test from 'ava';
+import { Model, Predictor } from 'tandem-ml';
+import { bits, build, ends, generator, makeX, runScript } from './support.mjs';
+
+test.before(async (t) => {
+  t.context.folder = await mkdtemp(join(tmpdir(), 'tandem-'));
+  const path = join(t.context.folder, 'whole.safetensors');
+  await build().save(path);
+  t.context.whole = await readFile(path);
+});
+test.after.always((t) => rm(t.context.folder, { recursive: true, force: true }));
+
+let files = 0;
+async function load(t, bytes) {
+  const path = join(t.context.folder, `${files++}.safetensors`);
+  await writeFile(path, bytes);
+  try {
+    return await Model.load(path);
+  } finally {
+    await rm(path);
+  }
+}
+const format = { code: 'ERR_FILE_FORMAT' };
+
+const set = (object, changes) => {
+  Object.assign(object, changes);
+};
+
+/** The file with another header around the same tensors. */
+function reheaded(whole, change) {
+  const length = Number(whole.readBigUInt64LE(0));
+  const header = JSON.parse(whole.subarray(8, 8 + length).toString());
+  const graph = JSON.parse(header.__metadata__.graph);
+  const made = change(header, graph) ?? header;
+  if (made === header) header.__metadata__.graph = JSON.stringify(graph);
+  return encode(typeof made === 'string' ? made : JSON.stringify(made), whole.subarray(8 + length));
+}
+function encode(json, data = Buffer.alloc(0)) {
+  const text = Buffer.from(json);
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([prefix, text, data]);
+}
+
+test('a file cut anywhere is refused', async (t) => {
+  const { whole } = t.context;
+  const lengths = new Set([0, 1, 7, 8, 9, whole.length - 1, whole.length - 4]);
+  for (let length = 0; length < whole.length; length += 61) lengths.add(length);
+  for (const length of lengths) {
+    await t.throwsAsync(load(t, whole.subarray(0, length)), format, `${length} bytes`);
+  }
+  await t.throwsAsync(load(t, Buffer.concat([whole, Buffer.alloc(1)])), format);
+  t.deepEqual(bits(await load(t, whole)), bits(build()));
+});
+
+test('headers that claim more than there is are refused without taking memory', async (t) => {
+  const { whole } = t.context;
+  const before = process.memoryUsage.rss();
+  for (const claim of [2n ** 60n, 2n ** 63n, 2n ** 64n - 1n, 2n ** 32n, BigInt(whole.length - 7)]) {
+    const bytes = Buffer.from(whole);
+    bytes.writeBigUInt64LE(claim);
+    await t.throwsAsync(load(t, bytes), format, String(claim));
+  }
+  const huge = { dtype: 'F32', shape: [2 ** 58], data_offsets: [0, 2 ** 60] };
+  await t.throwsAsync(
+    load(
+      t,
+      reheaded(whole, (header) => set(header, { 'dense.weight': huge })),
+    ),
+    format,
+  );
+  await t.throwsAsync(
+    load(
+      t,
+      reheaded(whole, (_, graph) => set(graph.parameters[0], { shape: [2 ** 24, 2 ** 24] })),
+    ),
+    format,
+  );
+  t.true(process.memoryUsage.rss() - before < 200 * 2 ** 20);
+});
+
+test('graphs and tensors that do not fit each other are refused', async (t) => {
+  const { whole } = t.context;
+  const changes = {
+    'offsets outside': (header) =>
+      set(header['dense.weight'], { data_offsets: [2 ** 40, 2 ** 41] }),
+    'negative offsets': (header) => set(header['dense.weight'], { data_offsets: [-4, 1020] }),
+    'an overlap': (header) => {
+      const [begin] = header['dense.weight'].data_offsets;
+      set(header['dense_1.weight'], { data_offsets: [begin, begin + 512] });
+    },
+    'a wrong dtype': (header) => set(header['dense.weight'], { dtype: 'F16' }),
+    'an unknown dtype': (header) => set(header['dense.weight'], { dtype: 'F33' }),
+    'an integer dtype': (header) => set(header['dense.weight'], { dtype: 'I32' }),
+    'a cycle': (_, graph) => set(graph.nodes[0].inputs, { 0: graph.outputs[0].value }),
+    'a node that reads itself': (_, graph) => set(graph.nodes[0].inputs, { 0: 5 }),
+    'an unknown op': (_, graph) => set(graph.nodes[0], { op: 'explode' }),
+    'an internal op': (_, graph) => set(graph.nodes[0], { op: 'adam' }),
+    'unknown attributes': (_, graph) => set(graph.nodes[0], { attributes: { alpha: 1 } }),
+    'attributes of other types': (_, graph) => set(graph.nodes[0], { attributes: { a: 'b' } }),
+    'no outputs': (_, graph) => set(graph, { outputs: [] }),
+    'no inputs': (_, graph) => set(graph, { inputs: [] }),
+    'an output that is none': (_, graph) => set(graph.outputs[0], { value: 99 }),
+    'huge numbers': (_, graph) => set(graph.inputs[0], { shape: [-1, 2 ** 52] }),
+    'a prototype': (_, graph) => set(graph.nodes[0], { op: '__proto__' }),
+    'no graph': (header) => ({ ...header, __metadata__: {} }),
+    'no object': () => '[]',
+    'no JSON': () => '{"a":',
+    'deep JSON': () => `{"a":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`,
+    'deep JSON of a graph': (header) => ({
+      ...header,
+      __metadata__: { ...header.__metadata__, graph: '{"a":'.repeat(100_000) },
+    }),
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const error = await t.throwsAsync(load(t, reheaded(whole, change)), undefined, what);
+    t.is(error?.code, 'ERR_FILE_FORMAT', `${what}: ${error}`);
+  }
+  for (const garbage of [
+    '',
+    '{}',
+    'null',
+    '{"x":null}',
+    '{"__metadata__":7}',
+    '\u0000'.repeat(99),
+  ]) {
+    await t.throwsAsync(load(t, encode(garbage)), format);
+    await t.throwsAsync(load(t, Buffer.from(garbage)), format);
+  }
+});
+
+test('a graph of very many nodes is no matter of the stack', async (t) => {
+  const count = 20_000;
+  const bytes = reheaded(t.context.whole, (_, graph) => {
+    const [output] = graph.outputs;
+    const node = { op: 'neg', attributes: {}, layer: -1 };
+    for (let i = 0; i < count; i++) graph.nodes.push({ ...node, inputs: [output.value + i] });
+    output.value += count;
+  });
+  const path = join(t.context.folder, 'long.safetensors');
+  await writeFile(path, bytes);
+  // In a process of its own: a stack that overflows is a crash.
+  await ends(
+    t,
+    `const path = ${JSON.stringify(path)};
+    const code = async (body) => {
+      try { await body(); } catch (error) { if (error.name !== 'TandemError') throw error; }
+    };
+    await code(async () => {
+      const model = await Model.load(path);
+      await code(async () => (await Predictor.load(model)).predictSync(makeX(1)));
+      await code(async () => makeTrainer(model).step(makeData(4)));
+    });`,
+  );
+});
+
+const run = promisify(execFile);
+const mutations = fileURLToPath(new URL('mutations.mjs', import.meta.url));
+
+test('1,000 damaged files load or are refused', async (t) => {
+  const path = join(t.context.folder, 'valid.safetensors');
+  await writeFile(path, t.context.whole);
+  const { stdout, stderr } = await run(process.execPath, [mutations, path, '1', '1000']);
+  t.is(stderr, '');
+  const { loaded, codes, other } = JSON.parse(stdout);
+  t.deepEqual(other, []);
+  t.true(loaded > 100, `${loaded} loaded`);
+  t.true(codes.ERR_FILE_FORMAT > 100);
+});
+
+test('values that are no numbers survive a file', async (t) => {
+  const model = build();
+  const [first] = model.parameters.values();
+  const random = generator(4);
+  const words = new Uint32Array(first.data.buffer, first.data.byteOffset, first.data.length);
+  words.forEach((_, i) => {
+    words[i] = random() * 2 ** 32;
+  });
+  first.data.set([Number.NaN, Number.POSITIVE_INFINITY, -0, 1e-45]);
+  const path = join(t.context.folder, 'nan.safetensors');
+  await model.save(path);
+  const loaded = await Model.load(path);
+  t.deepEqual(bits(loaded), bits(model));
+  const predictor = await Predictor.load(loaded);
+  t.is(predictor.predictSync(makeX(3)).length, 12);
+  await predictor.close();
+});
+
+const support = JSON.stringify(new URL('support.mjs', import.meta.url).href);
+
+/** A script that saves to `path` with one function of the file system replaced by `instead`. */
+const savingWith = (name, instead, path) => `
+  import fs from 'node:fs/promises';
+  import { syncBuiltinESMExports } from 'node:module';
+  const name = ${JSON.stringify(name)};
+  const { open } = fs;
+  if (name === 'rename') fs.rename = ${instead};
+  else fs.open = async (path, flags) => {
+    if (flags === 'r') return await open(path, flags);
+    if (name === 'open') return await ${instead}();
+    const file = await open(path, flags);
+    const real = file[name].bind(file);
+    file[name] = async (...given) => {
+      if (name === 'close') await real(...given);
+      return await ${instead}();
+    };
+    return file;
+  };
+  syncBuiltinESMExports();
+  const { build } = await import(${support});
+  const error = await build(6).save(${JSON.stringify(path)}).catch((thrown) => thrown);`;
+
+test('a save that fails leaves the old file whole and nothing beside it', async (t) => {
+  const folder = await mkdtemp(join(t.context.folder, 'save-'));
+  const path = join(folder, 'm.safetensors');
+  const model = build(5);
+  await model.save(path);
+  const old = await readFile(path);
+  for (const name of ['open', 'write', 'sync', 'close', 'rename']) {
+    const script = `
+      const fail = () => Promise.reject(Object.assign(new Error('broken'), { code: 'EIO' }));
+      ${savingWith(name, 'fail', path)}
+      if (error?.code !== 'EIO') throw new Error('saved: ' + error);`;
+    await ends(t, script, 0, { bare: true });
+    t.deepEqual(await readFile(path), old, name);
+    t.deepEqual(await readdir(folder), ['m.safetensors'], name);
+  }
+  t.deepEqual(bits(await Model.load(path)), bits(model));
+  const place = join(folder, 'folder');
+  await mkdir(place);
+  await t.throwsAsync(model.save(place), { message: /^E[A-Z]+: / });
+  t.deepEqual((await readdir(folder)).sort(), ['folder', 'm.safetensors']);
+});
+
+test('a process killed during a save leaves the old file whole', async (t) => {
+  const folder = await mkdtemp(join(t.context.folder, 'kill-'));
+  const path = join(folder, 'm.safetensors');
+  const model = build(5);
+  await model.save(path);
+  const old = await readFile(path);
+  for (const name of ['write', 'sync', 'rename']) {
+    const script = `
+      const end = () => {
+        process.kill(process.pid, 'SIGKILL');
+        return new Promise(() => {});
+      };
+      ${savingWith(name, 'end', path)}`;
+    const { signal, status } = await runScript(script, { bare: true });
+    t.true(signal === 'SIGKILL' || (process.platform === 'win32' && status === 1));
+    t.deepEqual(await readFile(path), old, name);
+  }
+  await model.save(path);
+  t.deepEqual(await readFile(path), old);
+});
