@@ -16,8 +16,7 @@ namespace {
 
 template <napi_value (*body)(const Call&)>
 napi_property_descriptor function(const char* name, Addon* addon) {
-  return {name,    nullptr,         entry<body>, nullptr, nullptr,
-          nullptr, napi_enumerable, addon};
+  return {name, nullptr, entry<body>, nullptr, nullptr, nullptr, napi_enumerable, addon};
 }
 
 }  // namespace
@@ -31,10 +30,11 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
   // Instance data owns one share, deleted by Node-API at the very end.
   auto owner = std::make_unique<std::shared_ptr<Addon>>(std::make_shared<Addon>(env));
   Addon* const addon = owner->get();
-  check(env, napi_set_instance_data(
-                 env, owner.get(),
-                 [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Addon>*>(data); },
-                 nullptr));
+  check(env,
+        napi_set_instance_data(
+            env, owner.get(),
+            [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Addon>*>(data); },
+            nullptr));
   static_cast<void>(owner.release());
   // After the thread-safe function, so that this hook runs before Node closes it.
   check(env, napi_add_env_cleanup_hook(env, shut_down, addon));

@@ -1,7 +1,7 @@
 // What the addon keeps for one environment: the main thread or one of Node's worker threads.
 //
-// Owners: Node-API's instance data, and every native object, so that finalizers may run in any order
-// at the end. Everything here belongs to the JavaScript thread. How an environment ends:
+// Owners: Node-API's instance data, and every native object, so that finalizers may run in any
+// order at the end. Everything here belongs to the JavaScript thread. How an environment ends:
 //   1. the cleanup hook calls shut_down(): lanes stop at their next step boundary and are joined,
 //      jobs are dropped, JavaScript references are deleted;
 //   2. Node closes the thread-safe function (made earlier, so its hook runs later);
@@ -43,8 +43,8 @@ class Addon : public std::enable_shared_from_this<Addon> {
   Lane& prediction() { return prediction_; }
   Leases& leases() { return leases_; }
 
-  /// Where `object` of class `id` is remembered once its type tag has been checked, so that the next
-  /// call need not; objects share places.
+  /// Where `object` of class `id` is remembered once its type tag has been checked, so that the
+  /// next call need not; objects share places.
   void*& verified(ClassId id, const void* object) {
     return verified_[static_cast<size_t>(id)][reinterpret_cast<uintptr_t>(object) / 32 % kVerified];
   }

@@ -49,10 +49,10 @@ size_t ArrayView::element_size() const {
 }
 
 const char* type_name(napi_typedarray_type type) {
-  constexpr const char* kNames[] = {"Int8Array",         "Uint8Array",    "Uint8ClampedArray",
-                                    "Int16Array",        "Uint16Array",   "Int32Array",
-                                    "Uint32Array",       "Float32Array",  "Float64Array",
-                                    "BigInt64Array",     "BigUint64Array"};
+  constexpr const char* kNames[] = {"Int8Array",     "Uint8Array",    "Uint8ClampedArray",
+                                    "Int16Array",    "Uint16Array",   "Int32Array",
+                                    "Uint32Array",   "Float32Array",  "Float64Array",
+                                    "BigInt64Array", "BigUint64Array"};
   const auto index = static_cast<size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "an array of another type";
 }
@@ -69,8 +69,8 @@ void fail_not_array(const std::string& name) {
 
 void fail_dtype(const ArrayView& view, DType dtype, const std::string& name) {
   fail_expected(ErrorCode::kDType,
-                dtype == DType::kFloat32 ? "a Float32Array" : "an Int32Array or other integers", name,
-                type_name(view.type));
+                dtype == DType::kFloat32 ? "a Float32Array" : "an Int32Array or other integers",
+                name, type_name(view.type));
 }
 
 void fail_length(int64_t expected, size_t received, const std::string& name) {

@@ -83,7 +83,8 @@ napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> pre
   std::vector<const void*> input_data;
   std::vector<void*> output_data;
   for (const SharedBuffer& buffer : plan->inputs) input_data.push_back(buffer.memory().data.get());
-  for (const SharedBuffer& buffer : plan->outputs) output_data.push_back(buffer.memory().data.get());
+  for (const SharedBuffer& buffer : plan->outputs)
+    output_data.push_back(buffer.memory().data.get());
   plan->session.bind(rows, input_data, output_data);
 
   addon.new_binding() = std::make_unique<BindingObject>(addon, std::move(plan), std::move(inputs),

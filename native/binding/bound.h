@@ -1,4 +1,5 @@
-// The class Binding: a plan with buffers of its own, for calls that copy nothing and look nothing up.
+// The class Binding: a plan with buffers of its own, for calls that copy nothing and look nothing
+// up.
 #pragma once
 
 #include <memory>
@@ -19,7 +20,7 @@ struct BoundPlan {
 
   explicit BoundPlan(std::shared_ptr<Prediction> owner)
       : prediction(std::move(owner)), session(prediction->predictor) {}
-  void load() const {
+  void load() const noexcept {
     for (const SharedBuffer& input : inputs) input.load();
   }
   void store() const noexcept {

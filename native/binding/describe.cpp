@@ -105,11 +105,10 @@ AttributeValue read_attribute(Napi::Value value, const std::string& name) {
 AttributeList read_attributes(Napi::Value value, const std::string& name) {
   const Napi::Object object = read_object(value, name);
   napi_value keys = nullptr;
-  check(object.Env(),
-        napi_get_all_property_names(
-            object.Env(), object, napi_key_own_only,
-            static_cast<napi_key_filter>(napi_key_enumerable | napi_key_skip_symbols),
-            napi_key_numbers_to_strings, &keys));
+  check(object.Env(), napi_get_all_property_names(
+                          object.Env(), object, napi_key_own_only,
+                          static_cast<napi_key_filter>(napi_key_enumerable | napi_key_skip_symbols),
+                          napi_key_numbers_to_strings, &keys));
   AttributeList attributes;
   for (napi_value key : list_elements(object.Env(), keys, name)) {
     std::string field = Napi::String(object.Env(), key).Utf8Value();
@@ -139,8 +138,8 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) 
   const Napi::Object optimizer = read_object(object.Get("optimizer"), name + ".optimizer");
   const std::string op = read_string(optimizer.Get("op"), name + ".optimizer.op");
   const std::optional<Op> known = find_op(op);
-  if (!known || (*known != Op::sgd && *known != Op::adam && *known != Op::rmsprop &&
-                 *known != Op::adagrad)) {
+  if (!known ||
+      (*known != Op::sgd && *known != Op::adam && *known != Op::rmsprop && *known != Op::adagrad)) {
     fail_expected(ErrorCode::kArgument, "'sgd', 'adam', 'rmsprop' or 'adagrad'",
                   name + ".optimizer.op", "'" + op + "'");
   }

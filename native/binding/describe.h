@@ -1,5 +1,5 @@
-// Descriptions from JavaScript as those of the core. Types and ranges are checked here; what a graph
-// means, such as known ops and shapes that fit, is checked by instantiate().
+// Descriptions from JavaScript as those of the core. Types and ranges are checked here; what a
+// graph means, such as known ops and shapes that fit, is checked by instantiate().
 #pragma once
 
 #include <napi.h>

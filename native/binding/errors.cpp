@@ -41,8 +41,8 @@ napi_value make_string(napi_env env, const char* text, size_t length) {
 }
 
 napi_value make_cause_error(napi_env env, Addon& addon, napi_value cause) {
-  napi_value error =
-      make_error(env, addon, {ErrorCode::kArgument, "reading the arguments: " + text_of(env, cause)});
+  napi_value error = make_error(
+      env, addon, {ErrorCode::kArgument, "reading the arguments: " + text_of(env, cause)});
   if (error != nullptr && napi_set_named_property(env, error, "cause", cause) != napi_ok) {
     clear_pending(env);
   }
@@ -75,9 +75,8 @@ Failure current_failure() noexcept {
 
 napi_value make_error(napi_env env, Addon& addon, const Failure& failure) noexcept {
   const std::string_view code_name = name(failure.code);
-  const napi_value arguments[] = {
-      make_string(env, code_name.data(), code_name.size()),
-      make_string(env, failure.message.data(), failure.message.size())};
+  const napi_value arguments[] = {make_string(env, code_name.data(), code_name.size()),
+                                  make_string(env, failure.message.data(), failure.message.size())};
   napi_value error = nullptr;
   napi_value error_class = addon.error_class().value();
   if (error_class == nullptr) {

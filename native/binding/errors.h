@@ -24,8 +24,9 @@ Failure current_failure() noexcept;
 /// `failure` as an object of the registered class; null only when JavaScript can no longer run.
 napi_value make_error(napi_env env, Addon& addon, const Failure& failure) noexcept;
 
-/// The exception in flight as an error object. Also takes what JavaScript threw (a getter, a proxy):
-/// it becomes the `cause` of an ERR_ARGUMENT. Call it inside a catch block, on the JavaScript thread.
+/// The exception in flight as an error object. Also takes what JavaScript threw (a getter, a
+/// proxy): it becomes the `cause` of an ERR_ARGUMENT. Call it inside a catch block, on the
+/// JavaScript thread.
 napi_value make_current_error(napi_env env, Addon& addon) noexcept;
 
 /// Throws when a call of Node-API failed; what JavaScript threw stays pending for the guard.

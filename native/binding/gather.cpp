@@ -25,9 +25,9 @@ void check_array(const InputRows& input, const ArrayView& array, uint32_t last_r
                   input.name, std::to_string(array.length));
   }
   if (last_row >= array.length / elements) {
-    fail_expected(ErrorCode::kArgument,
-                  "row numbers below " + std::to_string(array.length / elements), "rows",
-                  "row index out of range: " + std::to_string(last_row) + " of " + input.name);
+    fail(ErrorCode::kArgument, "row index out of range: expected `rows` below " +
+                                   std::to_string(array.length / elements) + " for `" + input.name +
+                                   "`, received " + std::to_string(last_row));
   }
 }
 
@@ -38,8 +38,8 @@ void gather_input(const InputRows& input, const ArrayView& array, const std::vec
   for (size_t i = 0; i < rows.size();) {
     size_t run = 1;
     while (i + run < rows.size() && rows[i + run] == rows[i] + run) ++run;
-    copy_elements(array, rows[i] * elements, run * elements, input.dtype,
-                  target + i * elements * 4, input.name);
+    copy_elements(array, rows[i] * elements, run * elements, input.dtype, target + i * elements * 4,
+                  input.name);
     i += run;
   }
 }

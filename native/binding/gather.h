@@ -20,8 +20,8 @@ struct InputRows {
   bool whole = false;    ///< a fixed shape beside free ones: every step sees all of it
 };
 
-/// The rows of a graph's inputs. When no input has a free batch but all agree on axis 0, that is the
-/// fixed number of rows of every step.
+/// The rows of a graph's inputs. When no input has a free batch but all agree on axis 0, that is
+/// the fixed number of rows of every step.
 struct RowPlan {
   std::vector<InputRows> inputs;
   int64_t fixed_batch = 0;  ///< 0: steps may have any number of rows
@@ -34,8 +34,8 @@ struct GatheredRows {
   std::vector<size_t> offsets;
 };
 
-/// Copies `rows` of each of `arrays` (one a graph input, typed arrays already). Everything is checked
-/// before anything is copied. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT.
+/// Copies `rows` of each of `arrays` (one a graph input, typed arrays already). Everything is
+/// checked before anything is copied. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT.
 void gather_rows(const RowPlan& plan, const std::vector<ArrayView>& arrays,
                  const std::vector<uint32_t>& rows, GatheredRows& target);
 

@@ -20,12 +20,15 @@ struct GraphCall {
 
 GraphCall read_call(const Call& call, size_t options) {
   const napi_env env = call.env();
-  GraphCall read{read_graph({env, call[0]}, "graph"), read_rows(env, call[1], "batch"),
+  GraphCall read{read_graph({env, call[0]}, "graph"),
+                 read_rows(env, call[1], "batch"),
                  list_elements(env, call[2], "feeds"),
-                 read_evaluate_options({env, call[options]}, "options"), {}, {}};
+                 read_evaluate_options({env, call[options]}, "options"),
+                 {},
+                 {}};
   if (read.arrays.size() != read.graph.inputs.size()) {
-    fail_expected(ErrorCode::kArgument, std::to_string(read.graph.inputs.size()) + " arrays", "feeds",
-                  std::to_string(read.arrays.size()));
+    fail_expected(ErrorCode::kArgument, std::to_string(read.graph.inputs.size()) + " arrays",
+                  "feeds", std::to_string(read.arrays.size()));
   }
   return read;
 }
@@ -103,8 +106,8 @@ napi_value vjp(const Call& call) {
   }
   const std::vector<const float*> cotangents = view_cotangents(env, arrays, graph);
   view_feeds(env, read, graph);
-  const Evaluation result = tandem::vjp(read.graph, read.batch, read.feeds, cotangents, wrt,
-                                        read.options, cpu_backend());
+  const Evaluation result =
+      tandem::vjp(read.graph, read.batch, read.feeds, cotangents, wrt, read.options, cpu_backend());
   const size_t outputs = graph.outputs.size();
   Napi::Object object = Napi::Object::New(env);
   object.Set("outputs", make_arrays(env, result, 0, outputs));

@@ -43,7 +43,9 @@ class ExitGuard {
   }
 
  private:
-  ExitGuard() { std::atexit([] { instance().halt_all(); }); }
+  ExitGuard() {
+    std::atexit([] { instance().halt_all(); });
+  }
   void halt_all() noexcept {
     const std::lock_guard lock(mutex_);
     for (Lane* lane : lanes_) lane->halt_and_join();

@@ -1,6 +1,6 @@
-// A lane: one thread of the engine's own that runs jobs in order, so that libuv's pool stays free for
-// files and DNS. An environment has one for training and one for predictions, started by their first
-// job.
+// A lane: one thread of the engine's own that runs jobs in order, so that libuv's pool stays free
+// for files and DNS. An environment has one for training and one for predictions, started by their
+// first job.
 //
 // A job is made on the JavaScript thread, runs on its lane, and is settled and destroyed on the
 // JavaScript thread again; it may therefore hold JavaScript references, which run() does not touch.

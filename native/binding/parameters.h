@@ -1,5 +1,5 @@
-// The class Parameters: the arena of a model. It has no close(): memory goes when neither a view nor
-// a Trainer refers to it.
+// The class Parameters: the arena of a model. It has no close(): memory goes when neither a view
+// nor a Trainer refers to it.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ struct ParameterArena {
 
   /// Brackets a job, for buffers that are copies; only the first may load, as it alone has no
   /// thread beside it.
-  void begin_use() {
+  void begin_use() noexcept {
     if (users == 0) buffer.load();
     ++users;
   }

@@ -55,8 +55,7 @@ void Prediction::check_array(const Signature& signature, size_t i, const ArrayVi
 }
 
 PredictionJob::PredictionJob(napi_env env, Addon& addon, std::shared_ptr<Prediction> prediction,
-                             int64_t rows, const std::vector<napi_value>& arrays,
-                             napi_value cancel)
+                             int64_t rows, const std::vector<napi_value>& arrays, napi_value cancel)
     : addon_(addon), prediction_(std::move(prediction)), rows_(rows) {
   const Signature& signature = prediction_->signature(rows);
   std::vector<ArrayView> views;

@@ -1,5 +1,5 @@
-// A core Predictor shared by its object, its jobs and its Bindings. Every caller has a Session of its
-// own: predictSync() on the JavaScript thread, the prediction lane, and each Binding.
+// A core Predictor shared by its object, its jobs and its Bindings. Every caller has a Session of
+// its own: predictSync() on the JavaScript thread, the prediction lane, and each Binding.
 #pragma once
 
 #include <memory>
@@ -59,8 +59,8 @@ struct Prediction {
   size_t next_signature_ = 0;
 };
 
-/// One call of predict(). Inputs were copied when it was made; outputs are written by finish(), after
-/// it has made sure that their memory is still there.
+/// One call of predict(). Inputs were copied when it was made; outputs are written by finish(),
+/// after it has made sure that their memory is still there.
 class PredictionJob : public Job {
  public:
   /// `cancel` may be null. Throws ERR_BUSY when an output overlaps that of a pending call.

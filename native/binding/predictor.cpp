@@ -12,9 +12,8 @@ namespace {
 void check_count(const Prediction& prediction, size_t received) {
   const size_t expected = prediction.input_count + prediction.output_count;
   if (received != expected) {
-    fail_expected(ErrorCode::kArgument,
-                  std::to_string(expected) + " arrays (inputs, then outputs)", "arrays",
-                  std::to_string(received));
+    fail_expected(ErrorCode::kArgument, std::to_string(expected) + " arrays (inputs, then outputs)",
+                  "arrays", std::to_string(received));
   }
 }
 
@@ -58,11 +57,11 @@ std::unique_ptr<PredictorObject> PredictorObject::create(const Call& call) {
 
 void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
   using T = PredictorObject;
-  define_class<T>(env, exports, addon,
-                  {method<T, &T::shapes>("shapes", addon),
-                   method<T, &T::predict_sync>("predictSync", addon),
-                   method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
-                   method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
+  define_class<T>(
+      env, exports, addon,
+      {method<T, &T::shapes>("shapes", addon), method<T, &T::predict_sync>("predictSync", addon),
+       method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
+       method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
 }
 
 Prediction& PredictorObject::open() {
@@ -96,8 +95,7 @@ napi_value PredictorObject::predict_sync(const Call& call) {
   const Signature& signature = prediction.signature(rows);
   size_t used = 0;
   for (size_t i = 0; i < signature.entries.size(); ++i) {
-    const ArrayView view =
-        view_array(env, call[i + 1], [&] { return prediction.name_of(i); });
+    const ArrayView view = view_array(env, call[i + 1], [&] { return prediction.name_of(i); });
     prediction.check_array(signature, i, view);
     if (i < prediction.input_count) {
       if (used == 0 && !is_exactly(view, signature.entries[i].dtype)) {

@@ -1,6 +1,6 @@
 // A JavaScript value kept alive. It must die on the JavaScript thread, while the environment is
-// still there: everything that holds one is either wrapped by an object (finalized in time) or a job
-// (settled, or dropped by the cleanup hook).
+// still there: everything that holds one is either wrapped by an object (finalized in time) or a
+// job (settled, or dropped by the cleanup hook).
 #pragma once
 
 #include <napi.h>

@@ -1,5 +1,5 @@
-// Looking for values that training must not see. Blocks are tested without branches, which compilers
-// vectorise; only a block that has one is searched.
+// Looking for values that training must not see. Blocks are tested without branches, which
+// compilers vectorise; only a block that has one is searched.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -38,22 +38,19 @@ bool SharedBuffer::try_share(Addon& addon) {
 #endif
 
 std::byte* SharedBuffer::copy() const noexcept {
+  // A scope of its own: jobs that the cleanup hook drops come here without one.
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return nullptr;
   void* data = nullptr;
   size_t length = 0;
-  const napi_value buffer = buffer_.value();
-  if (napi_get_arraybuffer_info(env_, buffer, &data, &length) != napi_ok || length != bytes_) {
-    return nullptr;
-  }
-  return static_cast<std::byte*>(data);
+  const bool known = napi_get_arraybuffer_info(env_, buffer_.value(), &data, &length) == napi_ok;
+  napi_close_handle_scope(env_, scope);
+  return known && length == bytes_ ? static_cast<std::byte*>(data) : nullptr;
 }
 
-void SharedBuffer::load() const {
+void SharedBuffer::load() const noexcept {
   if (!copied_) return;
-  const std::byte* const data = copy();
-  if (data == nullptr) {
-    fail(ErrorCode::kArgument, "expected an attached buffer of native memory, received a detached one");
-  }
-  std::memcpy(memory_.data.get(), data, bytes_);
+  if (const std::byte* const data = copy()) std::memcpy(memory_.data.get(), data, bytes_);
 }
 
 void SharedBuffer::store() const noexcept {

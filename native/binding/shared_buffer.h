@@ -20,10 +20,10 @@ class SharedBuffer {
 
   [[nodiscard]] napi_value array_buffer() const { return buffer_.value(); }
   [[nodiscard]] const Memory& memory() const { return memory_; }
-  /// What JavaScript wrote becomes visible to native code; nothing to do without a copy. Throws
-  /// ERR_ARGUMENT when the copy has been detached.
-  void load() const;
-  /// What native code wrote becomes visible to JavaScript; skipped when the copy has been detached.
+  /// What JavaScript wrote becomes visible to native code. Nothing to do without a copy, or when
+  /// JavaScript has detached it.
+  void load() const noexcept;
+  /// What native code wrote becomes visible to JavaScript, in the same way.
   void store() const noexcept;
 
  private:

@@ -1,5 +1,6 @@
-// Memory that a job copies its inputs to, so that no transfer of an ArrayBuffer can reach what a lane
-// reads. Blocks are used again by later jobs: touching fresh pages would cost more than the copy.
+// Memory that a job copies its inputs to, so that no transfer of an ArrayBuffer can reach what a
+// lane reads. Blocks are used again by later jobs: touching fresh pages would cost more than the
+// copy.
 #pragma once
 
 #include <cstddef>
@@ -46,9 +47,7 @@ class Staging {
 /// Blocks between two jobs; keeps two, since more are rarely in flight. Of the JavaScript thread.
 class StagingPool {
  public:
-  Staging take() {
-    return kept_ > 0 ? std::move(free_[--kept_]) : Staging();
-  }
+  Staging take() { return kept_ > 0 ? std::move(free_[--kept_]) : Staging(); }
   void give(Staging staging) noexcept {
     if (kept_ < std::size(free_)) free_[kept_++] = std::move(staging);
   }

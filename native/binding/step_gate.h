@@ -6,8 +6,8 @@
 
 namespace tandem::binding {
 
-/// Lets the JavaScript thread in between two steps of a running job. A mutex alone would not: the lane
-/// takes it again before anyone who waits wakes up.
+/// Lets the JavaScript thread in between two steps of a running job. A mutex alone would not: the
+/// lane takes it again before anyone who waits wakes up.
 class StepGate {
  public:
   void begin_step() {

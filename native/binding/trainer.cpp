@@ -69,7 +69,8 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
 }
 
 Training& TrainerObject::open() {
-  if (training_ == nullptr) fail(ErrorCode::kClosed, "expected an open trainer, received a closed one");
+  if (training_ == nullptr)
+    fail(ErrorCode::kClosed, "expected an open trainer, received a closed one");
   return *training_;
 }
 
@@ -91,8 +92,8 @@ napi_value TrainerObject::submit(const Call& call, bool train) {
 
   std::vector<ArrayView> arrays;
   for (napi_value element : elements) {
-    arrays.push_back(view_array(
-        env, element, [&] { return "inputs[" + std::to_string(arrays.size()) + "]"; }));
+    arrays.push_back(
+        view_array(env, element, [&] { return "inputs[" + std::to_string(arrays.size()) + "]"; }));
   }
   GatheredRows gathered{training.staging.take(), {}};
   gather_rows(training.rows, arrays, rows, gathered);

@@ -1,5 +1,5 @@
-// A core Trainer shared by its object, on the JavaScript thread, and its jobs, on the training lane.
-// Whoever lets go last frees it: always the JavaScript thread, since jobs die there too.
+// A core Trainer shared by its object, on the JavaScript thread, and its jobs, on the training
+// lane. Whoever lets go last frees it: always the JavaScript thread, since jobs die there too.
 #pragma once
 
 #include <atomic>

@@ -59,7 +59,7 @@ double read_finite(Napi::Value value, const std::string& name) {
 
 int64_t read_integer(Napi::Value value, const std::string& name, double low, double high) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue()
-                                          : std::numeric_limits<double>::quiet_NaN();
+                                         : std::numeric_limits<double>::quiet_NaN();
   if (!(number >= low && number <= high) || number != std::trunc(number)) {
     fail_value("an integer of " + text_of(low) +
                    (high < kMaxSafeInteger ? " to " + text_of(high) : " or more"),

@@ -72,10 +72,10 @@ napi_value construct(const Call& call, napi_callback_info info) {
     fail(ErrorCode::kArgument, std::string("expected `new` before ") + T::kName);
   }
   std::unique_ptr<T> object = T::create(call);
-  check(call.env(), napi_wrap(
-                        call.env(), call.self(), object.get(),
-                        [](napi_env, void* data, void*) { delete static_cast<T*>(data); }, nullptr,
-                        nullptr));
+  check(call.env(),
+        napi_wrap(
+            call.env(), call.self(), object.get(),
+            [](napi_env, void* data, void*) { delete static_cast<T*>(data); }, nullptr, nullptr));
   T* const raw = object.release();  // the wrap's from here on
   const napi_status tagged = napi_type_tag_object(call.env(), call.self(), &T::kTag);
   if (tagged != napi_ok) {
@@ -98,18 +98,19 @@ napi_value construct_entry(napi_env env, napi_callback_info info) noexcept {
 
 template <typename T, napi_value (T::*member)(const Call&)>
 napi_property_descriptor method(const char* name, Addon* addon) {
-  return {name,    nullptr, entry<call_member<T, member>>, nullptr, nullptr,
-          nullptr, napi_default_method, addon};
+  return {name,    nullptr, entry<call_member<T, member>>, nullptr,
+          nullptr, nullptr, napi_default_method,           addon};
 }
 
 template <typename T, napi_value (T::*member)(const Call&)>
 napi_property_descriptor getter(const char* name, Addon* addon) {
-  return {name,    nullptr, nullptr, entry<call_member<T, member>>, nullptr,
-          nullptr, napi_configurable, addon};
+  return {name,    nullptr, nullptr,           entry<call_member<T, member>>,
+          nullptr, nullptr, napi_configurable, addon};
 }
 
 /// Defines class T with these members and puts it into `exports`. Members go onto the prototype one
-/// by one: those of napi_define_class refuse a wrong receiver on V8's own account, with a TypeError.
+/// by one: those of napi_define_class refuse a wrong receiver on V8's own account, with a
+/// TypeError.
 template <typename T>
 void define_class(napi_env env, napi_value exports, Addon* addon,
                   std::initializer_list<napi_property_descriptor> members) {

@@ -1,6 +1,16 @@
 // Who keeps what alive within one environment: pending calls, closing, buffers that move away.
 import test from 'ava';
-import { addon, close, linear, makePredictor, makeTrainer, parameters, ramp, reference, work } from './support.mjs';
+import {
+  addon,
+  close,
+  linear,
+  makePredictor,
+  makeTrainer,
+  parameters,
+  ramp,
+  reference,
+  work,
+} from './support.mjs';
 
 // A second of steps, so that whatever a test does comes in the middle.
 const steps = 20000;
@@ -117,7 +127,10 @@ test('many predictions settle in order', async (t) => {
       close(t, y, reference(store, x, 3, 2), 1e-3);
     }),
   );
-  t.deepEqual(order, Array.from({ length: 200 }, (_, i) => i));
+  t.deepEqual(
+    order,
+    Array.from({ length: 200 }, (_, i) => i),
+  );
 });
 
 test('buffers of native memory may be transferred or cloned', async (t) => {

@@ -34,7 +34,11 @@ const ends = async (t, body, status, output = '') => {
 test.serial('process.exit() in the middle of a fit keeps its code', async (t) => {
   await ends(t, 'long(makeLong().trainer); process.exit(7);', 7);
   await ends(t, 'long(makeLong().trainer); setTimeout(() => process.exit(8), 50);', 8);
-  await ends(t, 'makePredictor().predict(1, null, ramp(3), new Float32Array(2)); process.exit(9);', 9);
+  await ends(
+    t,
+    'makePredictor().predict(1, null, ramp(3), new Float32Array(2)); process.exit(9);',
+    9,
+  );
 });
 
 test.serial('an uncaught exception in the middle of a fit ends as usual', async (t) => {
@@ -42,7 +46,12 @@ test.serial('an uncaught exception in the middle of a fit ends as usual', async 
 });
 
 test.serial('pending calls keep the process alive, and nothing else does', async (t) => {
-  await ends(t, 'const { trainer } = makeLong(); trainer.train(...work(50, 1, 256, 256)).then(() => console.log("done"));', 0, 'done\n');
+  await ends(
+    t,
+    'const { trainer } = makeLong(); trainer.train(...work(50, 1, 256, 256)).then(() => console.log("done"));',
+    0,
+    'done\n',
+  );
   await ends(t, 'makePredictor().bind(1).run().then(() => console.log("done"));', 0, 'done\n');
   await ends(t, 'makeLong(); makePredictor().bind(1);', 0);
 });
@@ -126,4 +135,3 @@ test.serial('the addon survives its last worker thread', async (t) => {
     'alive\n',
   );
 });
-

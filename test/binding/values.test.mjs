@@ -103,7 +103,14 @@ test('integer inputs take any integers that fit', (t) => {
   const run = (labels) => Array.from(addon.evaluate(graph, 3, [x, labels], options)[0]);
   const expected = run(Int32Array.of(0, 3, 1));
   t.true(expected.every(Number.isFinite));
-  for (const type of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Uint32Array]) {
+  for (const type of [
+    Int8Array,
+    Uint8Array,
+    Uint8ClampedArray,
+    Int16Array,
+    Uint16Array,
+    Uint32Array,
+  ]) {
     t.deepEqual(run(type.of(0, 3, 1)), expected);
   }
   t.throws(() => run(Uint32Array.of(0, 2 ** 31, 1)), { code: 'ERR_DTYPE' });
@@ -126,13 +133,24 @@ test('vjp gives gradients of what is asked for', (t) => {
   close(t, result.outputs[0], [error ** 2]);
   close(t, result.gradients[0], [2 * error, 4 * error]);
   close(t, result.gradients[1], [2 * error]);
-  t.throws(() => addon.vjp(graph, 1, feeds, [Float32Array.of(1, 2)], [2], options), { code: 'ERR_SHAPE' });
+  t.throws(() => addon.vjp(graph, 1, feeds, [Float32Array.of(1, 2)], [2], options), {
+    code: 'ERR_SHAPE',
+  });
   t.throws(() => addon.vjp(graph, 1, feeds, [], [2], options), { code: 'ERR_ARGUMENT' });
   t.throws(() => addon.vjp(graph, 1, feeds, [null], [99], options), { code: 'ERR_ARGUMENT' });
 });
 
 test('values outside a range are found in arrays of every type', (t) => {
-  const types = [Int8Array, Uint8Array, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array];
+  const types = [
+    Int8Array,
+    Uint8Array,
+    Int16Array,
+    Uint16Array,
+    Int32Array,
+    Uint32Array,
+    Float32Array,
+    Float64Array,
+  ];
   for (const type of types) {
     const values = new type(2000).fill(3);
     t.is(addon.findOutside(values, 0, 10, -1), -1);

@@ -51,4 +51,3 @@ test.serial('terminated worker threads take their work along', async (t) => {
   }
   t.pass();
 });
-
