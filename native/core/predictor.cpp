@@ -10,8 +10,8 @@ namespace tandem {
 struct Predictor::Session::Compiled {
   Plan plan;
   std::unique_ptr<Executable> executable;
-  std::vector<int64_t> input_bytes;  ///< of one run
-  std::vector<int64_t> output_bytes;
+  std::vector<int64_t> input_row_bytes;  ///< what a row advances by; 0 for inputs of a fixed shape
+  std::vector<int64_t> output_row_bytes;
 };
 
 namespace {
@@ -150,10 +150,15 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
                                                   owner_.threads_,
                                                   owner_.frozen_.get()});
   const Graph& graph = compiled->plan.graph;
-  for (const ValueId id : graph.inputs)
-    compiled->input_bytes.push_back(byte_size(graph.tensor(id)));
-  for (const ValueId id : graph.outputs)
-    compiled->output_bytes.push_back(byte_size(graph.tensor(id)));
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const Shape& shape = owner_.graph_.inputs[i].shape;
+    const bool advances = !shape.empty() && shape[0] == -1;
+    const int64_t bytes = byte_size(graph.tensor(graph.inputs[i]));
+    compiled->input_row_bytes.push_back(advances ? bytes / batch : 0);
+  }
+  for (const ValueId id : graph.outputs) {
+    compiled->output_row_bytes.push_back(byte_size(graph.tensor(id)) / batch);
+  }
   if (compiled->plan.arena_bytes > arena_.bytes) {
     arena_ = {};
     arena_ = owner_.backend_.allocate(compiled->plan.arena_bytes);
@@ -177,11 +182,11 @@ void Predictor::Session::run(int64_t rows, const std::vector<const void*>& input
     Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : batch);
     if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);
     for (size_t i = 0; i < inputs.size(); ++i) {
-      const int64_t offset = plan.input_bytes[i] / batch * done;
+      const int64_t offset = plan.input_row_bytes[i] * done;
       plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + offset);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
-      const int64_t offset = plan.output_bytes[i] / batch * done;
+      const int64_t offset = plan.output_row_bytes[i] * done;
       plan.executable->bind_output(i, static_cast<std::byte*>(outputs[i]) + offset);
     }
     plan.executable->run(state_);

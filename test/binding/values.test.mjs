@@ -34,6 +34,24 @@ test('all ways to predict agree', async (t) => {
   close(t, binding.outputs[0], expected.slice(0, 6));
 });
 
+test('calls that are cut use inputs of a fixed shape again', (t) => {
+  const graph = {
+    inputs: [
+      { name: 'x', shape: [-1, 4], dtype: 'float32' },
+      { name: 'offset', shape: [4], dtype: 'float32' },
+    ],
+    parameters: [],
+    constants: [],
+    nodes: [{ op: 'add', inputs: [0, 1], attributes: {} }],
+    outputs: [2],
+  };
+  const store = new addon.Parameters([], 1);
+  const predictor = new addon.Predictor(store, graph, { maxBatch: 1, threads: 1 });
+  const y = new Float32Array(12);
+  predictor.predictSync(3, new Float32Array(12), Float32Array.of(1, 2, 3, 4), y);
+  t.deepEqual(Array.from(y), [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
+});
+
 test('a predictor keeps the parameters of its time', (t) => {
   const store = new addon.Parameters(parameters(2, 1), 1);
   const predictor = new addon.Predictor(store, linear(2, 1), { maxBatch: 1, threads: 1 });
