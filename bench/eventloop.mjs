@@ -1,0 +1,113 @@
+// How long the event loop is held up while the engine works: by perf_hooks' histogram, which fires
+// a timer every millisecond (so 1 ms is no delay), and by the rounds of a loop that never sleeps.
+// The same without work stands beside it: what the machine adds by itself.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { adam, Predictor, Trainer } from 'tandem-ml';
+import { labels, mlp, noise } from './lib/models.mjs';
+import { columns, header, quick, report, short, threads } from './lib/report.mjs';
+
+const seconds = quick ? 2 : 10;
+const sizes = [784, 512, 256, 10];
+const batchSize = 128;
+const inFlight = 1000;
+
+const loads = {
+  'fit 784-512-256-10 b128': fit,
+  '1,000 predict calls of 784-512-256-10 in flight': predict,
+};
+
+header('event loop');
+columns('while', 'measured by', 'p50, ms', 'p99, ms', 'max, ms', 'p99 without work, ms');
+for (const [method, watch] of Object.entries({ timer: watchTimer, rounds: watchRounds })) {
+  const idle = await watch(() => sleep(seconds * 1000));
+  for (const [load, prepare] of Object.entries(loads)) {
+    const work = await prepare();
+    const busy = await watch(work.run);
+    await work.close();
+    const result = {
+      name: `event loop, ${load}, by ${method}`,
+      ours: busy.p99,
+      peer: null,
+      ratio: null,
+      unit: 'ms (p99)',
+      threads,
+      busy,
+      idle,
+    };
+    report(result, [load, method, ...[busy.p50, busy.p99, busy.max, idle.p99].map(short)]);
+  }
+}
+
+/** Milliseconds between two firings of a timer of 1 ms. */
+async function watchTimer(run) {
+  const histogram = monitorEventLoopDelay({ resolution: 1 });
+  histogram.enable();
+  await run();
+  histogram.disable();
+  const ms = (nanoseconds) => nanoseconds / 1e6;
+  return {
+    p50: ms(histogram.percentile(50)),
+    p99: ms(histogram.percentile(99)),
+    max: ms(histogram.max),
+  };
+}
+
+/**
+ * Milliseconds of the round of a never sleeping loop that something falls into which happens at a
+ * random moment. Counting rounds would say nothing: nearly all are empty and take a microsecond.
+ */
+async function watchRounds(run) {
+  const long = [];
+  const began = performance.now();
+  let last = began;
+  let immediate = setImmediate(function round() {
+    const now = performance.now();
+    if (now - last > 0.01) long.push(now - last);
+    last = now;
+    immediate = setImmediate(round);
+  });
+  await run();
+  clearImmediate(immediate);
+
+  long.sort((a, b) => b - a);
+  const at = (share) => {
+    let left = (1 - share) * (last - began);
+    const found = long.find((time) => {
+      left -= time;
+      return left <= 0;
+    });
+    return found ?? 0; // shorter than 0.01
+  };
+  return { p50: at(0.5), p99: at(0.99), max: long[0] ?? 0 };
+}
+
+function fit() {
+  const trainer = new Trainer(mlp(sizes), {
+    loss: 'crossEntropy',
+    optimizer: adam({ learningRate: 1e-3 }),
+  });
+  const rows = 32 * batchSize;
+  const data = { x: noise(rows * sizes[0]), y: labels(rows, sizes[3]) };
+  const end = performance.now() + seconds * 1000;
+  const clock = { onEpochEnd: () => performance.now() < end };
+  return {
+    run: () => trainer.fit(data, { epochs: 1e6, batchSize, verbose: 0, callbacks: [clock] }),
+    close: () => trainer.close(),
+  };
+}
+
+async function predict() {
+  const predictor = await Predictor.load(mlp(sizes));
+  const x = noise(sizes[0]);
+  return {
+    async run() {
+      const end = performance.now() + seconds * 1000;
+      const caller = async () => {
+        while (performance.now() < end) await predictor.predict(x);
+      };
+      await Promise.all(Array.from({ length: inFlight }, caller));
+    },
+    close: () => predictor.close(),
+  };
+}
