@@ -11,8 +11,8 @@ namespace {
 
 // In nanoseconds. Below kStageWorthSharing a step costs less than the barrier around it; below
 // kPlanWorthSharing the whole run costs less than waking a thread.
-constexpr double kStageWorthSharing = 2500;
-constexpr double kPlanWorthSharing = 15000;
+constexpr double kStageWorthSharing = 4000;
+constexpr double kPlanWorthSharing = 40000;
 
 std::byte* base_of(const Arenas& arenas, Space space) {
   switch (space) {
