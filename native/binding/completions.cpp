@@ -11,6 +11,16 @@ Completions::Completions(napi_env env, Addon& addon) : env_(env), addon_(addon) 
   check(env, napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr,
                                              this, on_wake, &wake_));
   check(env, napi_unref_threadsafe_function(env, wake_));
+  set_immediate_ = Reference(env, Napi::Env(env).Global().Get("setImmediate"));
+  napi_value resume = nullptr;
+  const auto body = [](napi_env running, napi_callback_info info) -> napi_value {
+    void* self = nullptr;
+    napi_get_cb_info(running, info, nullptr, nullptr, nullptr, &self);
+    static_cast<Completions*>(self)->settle_some(running);
+    return nullptr;
+  };
+  check(env, napi_create_function(env, "settle", NAPI_AUTO_LENGTH, body, this, &resume));
+  resume_ = Reference(env, resume);
 }
 
 napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
@@ -33,29 +43,59 @@ void Completions::post(std::unique_ptr<Job> job) noexcept {
 }
 
 void Completions::drop() noexcept {
-  while (finished_.pop() != nullptr) {
+  while (next_finished() != nullptr) {
   }
+  set_immediate_.reset();
+  resume_.reset();
+}
+
+std::unique_ptr<Job> Completions::next_finished() noexcept {
+  const std::lock_guard lock(mutex_);
+  return finished_.pop();
 }
 
 void Completions::on_wake(napi_env env, napi_value /*function*/, void* context, void* /*data*/) {
   // Without an environment this is Node emptying its queue after the cleanup hook.
-  if (env != nullptr) static_cast<Completions*>(context)->settle_all(env);
+  if (env != nullptr) static_cast<Completions*>(context)->settle_some(env);
 }
 
-void Completions::settle_all(napi_env env) {
-  JobQueue finished = [this] {
+void Completions::settle_some(napi_env env) {
+  // enough to make a turn of the loop worth while, few enough that it ends within a millisecond
+  constexpr int kJobsPerTurn = 32;
+  {
     const std::lock_guard lock(mutex_);
     wake_pending_ = false;
-    return std::move(finished_);
-  }();
-  while (std::unique_ptr<Job> job = finished.pop()) {
+  }
+  for (int settled = 0;; ++settled) {
+    if (settled >= kJobsPerTurn && defer(env)) return;
+    const std::unique_ptr<Job> job = next_finished();
+    if (job == nullptr) return;
     napi_handle_scope scope = nullptr;
     napi_open_handle_scope(env, &scope);
     settle(env, *job);
-    job.reset();
     napi_close_handle_scope(env, scope);
     if (--pending_ == 0) napi_unref_threadsafe_function(env, wake_);
   }
+}
+
+bool Completions::defer(napi_env env) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_.empty() || wake_pending_) return true;
+    wake_pending_ = true;
+  }
+  napi_handle_scope scope = nullptr;
+  napi_open_handle_scope(env, &scope);
+  napi_value undefined = nullptr;
+  napi_get_undefined(env, &undefined);
+  const napi_value resume = resume_.value();
+  const napi_status status =
+      napi_call_function(env, undefined, set_immediate_.value(), 1, &resume, nullptr);
+  napi_close_handle_scope(env, scope);
+  if (status == napi_ok) return true;
+  const std::lock_guard lock(mutex_);
+  wake_pending_ = false;
+  return false;
 }
 
 void Completions::settle(napi_env env, Job& job) {

@@ -1,5 +1,6 @@
 // The way back from the lanes: finished jobs gather in one queue, and one wake of the event loop
-// settles all that are there.
+// settles what is there, some at a time: what waits on a thousand promises must not hold up the
+// loop in one go.
 #pragma once
 
 #include <napi.h>
@@ -8,6 +9,7 @@
 #include <mutex>
 
 #include "binding/lane.h"
+#include "binding/reference.h"
 
 namespace tandem::binding {
 
@@ -28,17 +30,22 @@ class Completions {
 
  private:
   static void on_wake(napi_env env, napi_value function, void* context, void* data);
-  void settle_all(napi_env env);
+  void settle_some(napi_env env);
+  std::unique_ptr<Job> next_finished() noexcept;
+  /// Whether the rest will be settled in the loop's next turn.
+  bool defer(napi_env env) noexcept;
   void settle(napi_env env, Job& job);
 
   napi_env env_;
   Addon& addon_;
   napi_threadsafe_function wake_ = nullptr;
   size_t pending_ = 0;  ///< submitted and not settled; of the JavaScript thread
+  Reference set_immediate_;
+  Reference resume_;  ///< the function that defer() hands to setImmediate
 
   std::mutex mutex_;  ///< guards what follows
   JobQueue finished_;
-  bool wake_pending_ = false;
+  bool wake_pending_ = false;  ///< settle_some() is going to run
 };
 
 }  // namespace tandem::binding
