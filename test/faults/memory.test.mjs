@@ -115,3 +115,36 @@ test.serial('errors', async (t) => {
     await fails(aborted);`,
   );
 });
+
+test.serial('worker threads with a model of 4 MB each', async (t) => {
+  const { stdout } = await ends(
+    t,
+    `
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    const body = \`
+      import('tandem-ml').then(async ({ dense, Predictor, sequential }) => {
+        const model = sequential([dense(1024)], { input: [1024] });
+        const predictor = await Predictor.load(model);
+        predictor.bind(16).runSync();
+        require('node:worker_threads').parentPort.postMessage('made');
+        if (process.env.STAY) setInterval(() => {}, 1000);
+      });\`;
+    const run = async (terminate) => {
+      const env = { ...process.env, ...(terminate && { STAY: '1' }) };
+      const worker = new Worker(body, { eval: true, execArgv: [], env });
+      const exit = once(worker, 'exit');
+      await once(worker, 'message');
+      if (terminate) worker.terminate();
+      await exit;
+    };
+    for (let i = 0; i < 6; i++) await run(i % 2 === 0);
+    const before = process.memoryUsage.rss();
+    for (let i = 0; i < 30; i++) await run(i % 2 === 0);
+    console.log((process.memoryUsage.rss() - before) / 2 ** 20);`,
+  );
+  const growth = Number.parseFloat(stdout);
+  t.log(`${growth.toFixed(2)} MB`);
+  // Of the 240 MB and more that they had together.
+  t.true(growth < 60, `${growth} MB`);
+});

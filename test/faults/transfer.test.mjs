@@ -218,3 +218,42 @@ test('native memory that is moved by force stays whole', async (t) => {
   t.deepEqual(await readFile(path), before);
   t.deepEqual(bits(await Model.load(path)), bits(model));
 });
+
+test.serial(
+  'native memory that has moved to another thread outlives the one it came from',
+  async (t) => {
+    // A sum over the memory stays what it is while the allocator hands out all that is free.
+    await ends(
+      t,
+      `
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    const body = \`
+      Promise.all([import('node:worker_threads'), import(process.env.SUPPORT)]).then(
+        ([{ parentPort }, { build }]) => {
+          const [{ data }] = build().parameters.values();
+          const moved = data.buffer.transfer();
+          parentPort.postMessage(moved, [moved]);
+        },
+      );\`;
+    const env = { ...process.env, SUPPORT: ${JSON.stringify(new URL('support.mjs', import.meta.url).href)} };
+    const sum = (array) => array.reduce((total, value) => total + value, 0);
+    let expected;
+    for (let i = 0; i < 10; i++) {
+      const worker = new Worker(body, { eval: true, env, execArgv: [] });
+      const exit = once(worker, 'exit');
+      const [buffer] = await once(worker, 'message');
+      await exit;
+      const array = new Float32Array(buffer);
+      const found = sum(array);
+      expected ??= found;
+      const others = Array.from({ length: 2000 }, () => Buffer.alloc(buffer.byteLength, 65));
+      if (found !== expected || sum(array) !== expected) throw new Error('other memory: ' + found);
+      array.fill(3);
+      if (others.some((other) => other.some((byte) => byte !== 65))) throw new Error('written');
+    }`,
+      0,
+      { flags: moving },
+    );
+  },
+);
