@@ -1,6 +1,6 @@
 // Training steps of two perceptrons, beside PyTorch's when /usr/bin/python3 (or the Python that
-// TANDEM_BENCH_PYTHON names) has it. Ours counts shuffling and gathering rows; PyTorch's steps all
-// get the same batch.
+// TANDEM_BENCH_PYTHON names) has it. In fit ours counts gathering rows; PyTorch's steps all get the
+// same batch.
 import { adam, Trainer } from 'tandem-ml';
 import { best, inTurns, median, pairedRatio, timeOf } from './lib/measure.mjs';
 import { labels, mlp, noise } from './lib/models.mjs';
