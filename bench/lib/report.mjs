@@ -45,7 +45,9 @@ export function header(title) {
     return;
   }
   const of = `${model}, ${threads} ${threads === 1 ? 'core' : 'cores'}, ${isa}`;
-  console.log(`## ${title[0].toUpperCase()}${title.slice(1)}\n\n${of}, Node ${process.version}, ${machine.date}.\n`);
+  console.log(
+    `## ${title[0].toUpperCase()}${title.slice(1)}\n\n${of}, Node ${process.version}, ${machine.date}.\n`,
+  );
 }
 
 /** The names of a table's columns, for the markdown output; call it once before the cases. */
@@ -64,7 +66,9 @@ export function report(result, cells) {
 
 /** Says something that is not a result. */
 export function note(text) {
-  console.log(flags.markdown ? `${text[0].toUpperCase()}${text.slice(1)}.\n` : JSON.stringify({ note: text }));
+  console.log(
+    flags.markdown ? `${text[0].toUpperCase()}${text.slice(1)}.\n` : JSON.stringify({ note: text }),
+  );
 }
 
 /** Three digits that mean something. */
