@@ -27,7 +27,11 @@ export interface OpDescription {
   internal: boolean;
   minInputs: number;
   maxInputs: number;
-  attributes: readonly { name: string; type: 'number' | 'integer' | 'boolean' | 'integers'; required: boolean }[];
+  attributes: readonly {
+    name: string;
+    type: 'number' | 'integer' | 'boolean' | 'integers';
+    required: boolean;
+  }[];
 }
 
 export interface InputDescription {
@@ -96,12 +100,16 @@ export interface ProfileDescription {
 
 export const version: string;
 /** Class of every error thrown: called with (code, message). */
-export function setErrorClass(constructor: new (code: string, message: string) => Error): void;
+export function setErrorClass(errorClass: new (code: string, message: string) => Error): void;
 /** The instruction set in use, those this processor has (best first), and the pool's threads. */
 export function cpu(): { isa: string; available: string[]; threads: number };
 export function ops(): OpDescription[];
 /** Output tensors of one op. Throws ERR_SHAPE, ERR_DTYPE or ERR_ARGUMENT. */
-export function infer(op: string, attributes: Attributes, inputs: readonly (TensorSpec | null)[]): TensorSpec[];
+export function infer(
+  op: string,
+  attributes: Attributes,
+  inputs: readonly (TensorSpec | null)[],
+): TensorSpec[];
 /**
  * First position in `values` outside [low, high) and different from `ignored`, or -1. Also finds
  * fractions in float arrays.
@@ -166,7 +174,11 @@ export class Trainer {
     learningRates: Float64Array,
   ): Promise<Float64Array>;
   /** The graph's outputs for each of `sizes` consecutive rows, in inference mode. */
-  evaluate(inputs: readonly TypedArray[], rows: Uint32Array, sizes: Uint32Array): Promise<Float64Array>;
+  evaluate(
+    inputs: readonly TypedArray[],
+    rows: Uint32Array,
+    sizes: Uint32Array,
+  ): Promise<Float64Array>;
   /** Ends the pending calls at the next step boundary. */
   stop(): void;
   /** Optimizer steps taken. */
