@@ -1,6 +1,6 @@
 // Graphs by hand: what can be fed, and checks.
 import test from 'ava';
-import { add, dense, dropout, input, mul, sequential, square, sum } from 'tandem-ml';
+import { add, crossEntropy, dense, dropout, input, mul, sequential, square, sum } from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 
 const error = (code, message) => ({ code, ...(message && { message }) });
@@ -103,4 +103,21 @@ test('cotangents and options are checked', (t) => {
   t.throws(run(new Float32Array(2), { wrt: [input([2])] }), error('ERR_ARGUMENT', /`wrt\[0\]`/));
   t.throws(run(new Float32Array(2), { device: 'cuda' }), error('ERR_DEVICE'));
   t.throws(run(new Float32Array(2), { with: [x] }), error('ERR_ARGUMENT'));
+});
+
+test('class numbers out of range are refused', (t) => {
+  const x = input([3], { batch: 2 });
+  const target = input([], { batch: 2, dtype: 'int32' });
+  const feed = (classes) =>
+    evaluate(
+      [crossEntropy(x, target)],
+      new Map([
+        [x, new Float32Array(6)],
+        [target, Int32Array.from(classes)],
+      ]),
+    );
+  t.notThrows(() => feed([2, -100]));
+  for (const bad of [3, -1, 2 ** 30]) {
+    t.throws(() => feed([0, bad]), { code: 'ERR_ARGUMENT', message: /from 0 to 2.*position 1/ });
+  }
 });

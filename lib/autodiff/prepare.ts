@@ -2,6 +2,7 @@
 // that are not fed become constants.
 import type { GraphDescription, TypedArray } from '../../bindings.js';
 import { TandemError } from '../errors.js';
+import { checkClasses, findClasses } from '../graph/classes.js';
 import { collect, nodeOf, parameterOf } from '../graph/describe.js';
 import {
   definition,
@@ -33,6 +34,12 @@ export function prepareCall(
   const arrays = fed.map(([value, array, name]) => checkLength(value, array, name, batch));
   const values = fed.map(([value]) => value);
   const { parameters, constants, results } = collect(values, outputs, 'feeds');
+
+  const classes = findClasses(results);
+  for (const [value, array, name] of fed) {
+    const range = classes.get(value);
+    if (range) checkClasses(array, name, range);
+  }
 
   const numbers = new Map<Value, number>();
   for (const value of [...values, ...parameters, ...constants, ...results]) {

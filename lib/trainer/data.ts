@@ -1,5 +1,6 @@
 // Arrays of users -> the arrays that native code gathers rows from, checked once before a run.
 import type { DType, TypedArray } from '../../bindings.js';
+import { type Classes, checkClasses } from '../graph/classes.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
 
@@ -19,8 +20,7 @@ export interface Feed {
   readonly dtype: DType;
   /** Elements of a row. */
   readonly elements: number;
-  /** Class numbers are in [0, classes) or `ignored`. */
-  readonly classes: { readonly count: number; readonly ignored: number } | undefined;
+  readonly classes: Classes | undefined;
 }
 
 export interface Feeds {
@@ -125,16 +125,11 @@ function convert(
     const fix = `${array.constructor.name}; Int32Array.from converts it`;
     throw is.mismatch('ERR_DTYPE', wanted, name, fix);
   }
-  const { classes } = feed;
-  const at = classes
-    ? native.findOutside(array, 0, classes.count, classes.ignored)
-    : array instanceof Uint32Array
-      ? native.findOutside(array, 0, 2 ** 31, -1)
-      : -1;
+  if (feed.classes) checkClasses(array, name, feed.classes);
+  const at = array instanceof Uint32Array ? native.findOutside(array, 0, 2 ** 31, -1) : -1;
   if (at !== -1) {
-    const most = classes ? classes.count - 1 : 2 ** 31 - 1;
-    const what = `${classes ? 'class numbers' : 'integers'} from 0 to ${most}`;
-    throw is.mismatch('ERR_ARGUMENT', what, name, `${array[at]} at position ${at}`);
+    const received = `${array[at]} at position ${at}`;
+    throw is.mismatch('ERR_ARGUMENT', 'integers below 2^31', name, received);
   }
   return array instanceof Int32Array ? array : Int32Array.from(array);
 }

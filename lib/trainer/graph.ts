@@ -1,8 +1,9 @@
 // The graph that a Trainer runs: the model's, its targets as inputs, the loss and the metrics.
 import type { GraphDescription } from '../../bindings.js';
 import { TandemError } from '../errors.js';
-import { describe, type NamedValue, nodeOf } from '../graph/describe.js';
-import { definition, rowElements, showShape, type Value } from '../graph/value.js';
+import { findClasses } from '../graph/classes.js';
+import { describe, type NamedValue } from '../graph/describe.js';
+import { rowElements, showShape } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
 import { makeObjective } from './losses.js';
@@ -41,27 +42,4 @@ export function makeTrainingGraph(
     feeds: { x: state.inputs.map(feed), y: targets.map(feed) },
     results: results.map(({ name }) => name),
   };
-}
-
-/** The inputs that a crossEntropy reads class numbers from, maybe under another shape. */
-function findClasses(results: readonly Value[]): Map<Value, { count: number; ignored: number }> {
-  const found = new Map<Value, { count: number; ignored: number }>();
-  for (const result of results) {
-    const { op, inputs, attributes } = nodeOf(result);
-    const count = inputs[0]?.shape.at(-1);
-    if (op !== 'crossEntropy' || typeof count !== 'number') continue;
-    let target = inputs[1];
-    while (target) {
-      const { source } = definition(target);
-      if (source.kind === 'input') {
-        const { ignoreIndex } = attributes;
-        const ignored = typeof ignoreIndex === 'number' ? ignoreIndex : -100;
-        found.set(target, { count, ignored });
-      }
-      const moves =
-        source.kind === 'output' && /^(reshape|flatten|transpose)$/.test(source.node.op);
-      target = moves ? source.node.inputs[0] : undefined;
-    }
-  }
-  return found;
 }
