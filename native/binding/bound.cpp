@@ -7,11 +7,11 @@ class BoundJob : public Job {
  public:
   BoundJob(Addon& addon, std::shared_ptr<BoundPlan> plan) : addon_(addon), plan_(std::move(plan)) {
     plan_->load();
-    for (const SharedBuffer& output : plan_->outputs) addon_.leases().add(range_of(output));
+    for (const SharedBuffer& output : plan_->outputs) addon_.leases().add(output.bytes());
     plan_->running = true;
   }
   ~BoundJob() override {
-    for (const SharedBuffer& output : plan_->outputs) addon_.leases().remove(range_of(output));
+    for (const SharedBuffer& output : plan_->outputs) addon_.leases().remove(output.bytes());
     plan_->running = false;
   }
   void run(const std::atomic<bool>& /*halt*/) override { plan_->session.run_bound(); }
@@ -21,10 +21,6 @@ class BoundJob : public Job {
   }
 
  private:
-  static ByteRange range_of(const SharedBuffer& buffer) {
-    const std::byte* const begin = buffer.memory().data.get();
-    return {begin, begin + buffer.memory().bytes};
-  }
   Addon& addon_;  // outlives every job: its cleanup hook drops them
   std::shared_ptr<BoundPlan> plan_;
 };
@@ -108,6 +104,12 @@ void BindingObject::define(napi_env env, napi_value exports, Addon* addon) {
 BoundPlan& BindingObject::idle() {
   if (plan_ == nullptr) fail(ErrorCode::kClosed, "expected an open binding, received a closed one");
   if (plan_->running) fail(ErrorCode::kBusy, "expected an idle binding, received one in run()");
+  for (const SharedBuffer& output : plan_->outputs) {
+    if (addon().leases().overlaps(output.bytes())) {
+      fail(ErrorCode::kBusy,
+           "expected outputs of its own for the binding, received some that a pending call writes");
+    }
+  }
   return *plan_;
 }
 

@@ -18,8 +18,9 @@ struct ParameterArena {
 
   std::shared_ptr<ParameterStore> store;
   SharedBuffer buffer;
-  StepGate gate;  ///< steps change the arena behind it
-  int users = 0;  ///< pending jobs on the arena
+  StepGate gate;    ///< steps change the arena behind it
+  int users = 0;    ///< pending jobs on the arena
+  int writers = 0;  ///< those that train; together they lease its memory
 
   /// Brackets a job, for buffers that are copies; only the first may load, as it alone has no
   /// thread beside it.

@@ -20,6 +20,10 @@ class SharedBuffer {
 
   [[nodiscard]] napi_value array_buffer() const { return buffer_.value(); }
   [[nodiscard]] const Memory& memory() const { return memory_; }
+  [[nodiscard]] ByteRange bytes() const {
+    const std::byte* const begin = memory_.data.get();
+    return {begin, begin + bytes_};
+  }
   /// What JavaScript wrote becomes visible to native code. Nothing to do without a copy, or when
   /// JavaScript has detached it.
   void load() const noexcept;

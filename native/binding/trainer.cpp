@@ -99,7 +99,7 @@ napi_value TrainerObject::submit(const Call& call, bool train) {
   gather_rows(training.rows, arrays, rows, gathered);
   return call.addon().completions().submit(
       call.addon().training(),
-      std::make_unique<TrainingJob>(training_, std::move(gathered), std::move(sizes),
+      std::make_unique<TrainingJob>(call.addon(), training_, std::move(gathered), std::move(sizes),
                                     std::move(rates), train));
 }
 

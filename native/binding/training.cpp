@@ -23,10 +23,11 @@ void Training::report_memory(uint32_t largest) {
   memory.set(use.total() - use.parameters);  // V8 knows of the parameters through their buffer
 }
 
-TrainingJob::TrainingJob(std::shared_ptr<Training> training, GatheredRows rows,
+TrainingJob::TrainingJob(Addon& addon, std::shared_ptr<Training> training, GatheredRows rows,
                          std::vector<uint32_t> sizes, std::vector<double> learning_rates,
                          bool train)
-    : training_(std::move(training)),
+    : addon_(addon),
+      training_(std::move(training)),
       rows_(std::move(rows)),
       sizes_(std::move(sizes)),
       learning_rates_(std::move(learning_rates)),
@@ -34,14 +35,31 @@ TrainingJob::TrainingJob(std::shared_ptr<Training> training, GatheredRows rows,
       stop_count_(training_->stop_count),
       width_(training_->trainer.results_per_step() - (train ? 0 : 1)),
       results_(sizes_.size() * width_) {
+  if (train_) lease_parameters();
   training_->parameters->begin_use();
   ++(train_ ? training_->pending_train : training_->pending_evaluate);
 }
 
 TrainingJob::~TrainingJob() {
-  training_->parameters->end_use();
+  ParameterArena& arena = *training_->parameters;
+  if (train_ && --arena.writers == 0) addon_.leases().remove(arena.buffer.bytes());
+  arena.end_use();
   training_->staging.give(std::move(rows_.staging));
   --(train_ ? training_->pending_train : training_->pending_evaluate);
+}
+
+void TrainingJob::lease_parameters() {
+  ParameterArena& arena = *training_->parameters;
+  if (arena.writers == 0) {
+    const ByteRange range = arena.buffer.bytes();
+    if (addon_.leases().overlaps(range)) {
+      fail(ErrorCode::kBusy,
+           "expected parameters that nothing else writes, received some that are the output of a "
+           "pending call");
+    }
+    addon_.leases().add(range);
+  }
+  ++arena.writers;
 }
 
 void TrainingJob::run(const std::atomic<bool>& halt) {

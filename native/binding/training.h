@@ -40,15 +40,18 @@ struct Training {
 /// One call of train() or evaluate(): steps over rows that were gathered when it was made.
 class TrainingJob : public Job {
  public:
-  TrainingJob(std::shared_ptr<Training> training, GatheredRows rows, std::vector<uint32_t> sizes,
-              std::vector<double> learning_rates, bool train);
+  /// Throws ERR_BUSY when a pending call writes to the parameters as its output.
+  TrainingJob(Addon& addon, std::shared_ptr<Training> training, GatheredRows rows,
+              std::vector<uint32_t> sizes, std::vector<double> learning_rates, bool train);
   ~TrainingJob() override;
   void run(const std::atomic<bool>& halt) override;
   napi_value finish(napi_env env) override;
 
  private:
+  void lease_parameters();
   void run_step(size_t i, const std::vector<const void*>& inputs);
 
+  Addon& addon_;  // outlives every job: its cleanup hook drops them
   std::shared_ptr<Training> training_;
   GatheredRows rows_;
   std::vector<uint32_t> sizes_;

@@ -67,6 +67,42 @@ test('a binding has one run at a time', async (t) => {
   t.deepEqual(predictor.predictSync(x, io.outputs.y), expected);
 });
 
+test('a binding leaves its outputs to a pending prediction', async (t) => {
+  const predictor = await load(t);
+  const x = makeX(4);
+  const expected = predictor.predictSync(x);
+  const io = predictor.bind(4);
+  const pending = predictor.predict(x, { out: io.outputs.y });
+  t.throws(() => io.runSync(), busy);
+  await t.throwsAsync(io.run(), busy);
+  await pending;
+  t.deepEqual(io.outputs.y, expected);
+  await io.run();
+  t.notDeepEqual(io.outputs.y, expected);
+});
+
+test("parameters in training are nobody else's output", async (t) => {
+  const model = build();
+  const predictor = await load(t, model);
+  const trainer = makeTrainer(model);
+  // 4 x 32 weights, as many as 32 rows of outputs.
+  const { data: out } = model.parameters.get('dense_1.weight');
+  const x = makeX(32);
+  const expected = predictor.predictSync(x);
+  const { done } = await startFit(trainer);
+  t.throws(() => predictor.predictSync(x, out), busy);
+  await t.throwsAsync(predictor.predict(x, { out }), busy);
+  trainer.stop();
+  await done;
+  const pending = predictor.predict(x, { out });
+  await t.throwsAsync(trainer.step(makeData(64)), busy);
+  await pending;
+  t.deepEqual(out, expected);
+  t.deepEqual(predictor.predictSync(x, out), expected);
+  t.true(Number.isFinite((await trainer.step(makeData(64))).loss));
+  await trainer.close();
+});
+
 test('a trainer takes one call at a time', async (t) => {
   const trainer = makeTrainer();
   const data = makeData(64);
