@@ -21,7 +21,7 @@ napi_property_descriptor function(const char* name, Addon* addon) {
 
 }  // namespace
 
-Addon::Addon(napi_env env) : env_(env), loans_(env), completions_(env, *this) {}
+Addon::Addon(napi_env env) : env_(env), completions_(env, *this) {}
 
 Addon::~Addon() = default;
 

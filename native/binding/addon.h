@@ -17,7 +17,6 @@
 #include "binding/completions.h"
 #include "binding/lane.h"
 #include "binding/leases.h"
-#include "binding/loans.h"
 #include "binding/reference.h"
 
 namespace tandem::binding {
@@ -43,7 +42,6 @@ class Addon : public std::enable_shared_from_this<Addon> {
   Lane& training() { return training_; }
   Lane& prediction() { return prediction_; }
   Leases& leases() { return leases_; }
-  Loans& loans() { return loans_; }
 
   /// Where `object` of class `id` is remembered once its type tag has been checked, so that the
   /// next call need not; objects share places.
@@ -73,7 +71,6 @@ class Addon : public std::enable_shared_from_this<Addon> {
   bool external_buffers_ = true;
 #endif
   Leases leases_;
-  Loans loans_;
   Completions completions_;  // before the lanes, which post to it
   Lane training_{completions_};
   Lane prediction_{completions_};

@@ -20,18 +20,18 @@ SharedBuffer::SharedBuffer(napi_env env, Addon& addon, Memory memory, int64_t by
 bool SharedBuffer::try_share(Addon& /*addon*/) { return false; }
 #else
 bool SharedBuffer::try_share(Addon& addon) {
-  auto loan = std::make_unique<Loan>(Loan{memory_, addon.shared_from_this()});
+  auto owner = std::make_unique<Memory>(memory_);
   napi_value buffer = nullptr;
   const napi_status status = napi_create_external_arraybuffer(
-      env_, memory_.data.get(), bytes_, Loans::give_back, loan.get(), &buffer);
+      env_, memory_.data.get(), bytes_,
+      [](napi_env, void*, void* hint) { delete static_cast<Memory*>(hint); }, owner.get(), &buffer);
   if (status == napi_no_external_buffers_allowed) {
     addon.refuse_external_buffers();
     return false;
   }
   // In every other failure Node may already have called the finalizer, so it keeps what it got.
-  Loan* const lent = loan.release();
+  static_cast<void>(owner.release());
   check(env_, status);
-  addon.loans().add(lent, buffer);
   buffer_ = Reference(env_, buffer);
   return true;
 }
