@@ -1,7 +1,7 @@
 // Speed of the single-precision matrix product against the FMA roof of this machine.
 //   gemm_bench [scalar|avx2|avx512] [threads]
 // Prints one JSON line per shape; times are the least of many runs and include packing.
-#include "../../native/cpu/gemm.h"
+#include "cpu/gemm.h"
 
 #include <immintrin.h>
 

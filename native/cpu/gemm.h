@@ -51,7 +51,7 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m
   GemmSource source;
   bool pack_a;
-  int64_t row_panels, col_panels;  // of at most MR rows and NR columns
+  int64_t row_panels, col_panels;  // of at most kPanelRows rows and kPanelColumns columns
   int64_t row_blocks, col_blocks;  // of panels
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile

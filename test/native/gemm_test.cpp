@@ -1,7 +1,7 @@
 // The matrix product of every instruction set against a naive one in double precision. Buffers
 // end or start at a page that must not be touched, gaps between rows hold NaN in the operands
 // and a mark in the results: a stray read or write cannot pass.
-#include "../../native/cpu/gemm.h"
+#include "cpu/gemm.h"
 
 #include <cmath>
 #include <cstdint>

@@ -1,5 +1,5 @@
 // One tile of a matrix product: a block of C, summed over k in steps, then the epilogue.
-#include "gemm_kernel.h"
+#include "cpu/isa/gemm_kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -27,11 +27,11 @@ void finish_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, in
     if (e.activation == GEMM_ACT_APPLY) {
       e.apply(value, nullptr, c, n, e.params);
     } else if (value != c) {
-      const Vec floor = vset(e.activation == GEMM_ACT_RELU ? 0.0f : -__builtin_inff());
+      const Lanes floor = spread(e.activation == GEMM_ACT_RELU ? 0.0F : -__builtin_inff());
       int64_t j = 0;
-      for (; j + W <= n; j += W) vstore(c + j, vmax(floor, vload(value + j)));
+      for (; j + kLanes <= n; j += kLanes) store(c + j, greater_of(floor, load_lanes(value + j)));
       const int left = static_cast<int>(n - j);
-      if (left > 0) vstore_part(c + j, vmax(floor, vload_part(value + j, left)), left);
+      if (left > 0) store_lanes(c + j, greater_of(floor, load_lanes(value + j, left)), left);
     }
     if (e.apply_grad) e.apply_grad(c, t.saved + at, c, n, e.params);
   }
@@ -41,12 +41,12 @@ bool needs_rows(const Block& t, const GemmEpilogue& e) {
   return t.pre || e.activation == GEMM_ACT_APPLY || e.apply_grad;
 }
 
-// Index into micro_kernels: the widest kernel for this height that the columns fill. Columns
+// Index into kMicroKernels: the widest kernel for this height that the columns fill. Columns
 // read in place must all exist, except with a width of one vector.
 int choose_width(int64_t rows, int64_t left, bool padded) {
-  if (rows <= WIDE8_ROWS && left >= 8 * W) return 3;
-  if (rows <= WIDE4_ROWS && left >= 4 * W) return 2;
-  return left >= 2 * W || (padded && left > W) ? 1 : 0;
+  if (rows <= kWide8Rows && left >= 8 * kLanes) return 3;
+  if (rows <= kWide4Rows && left >= 4 * kLanes) return 2;
+  return left >= 2 * kLanes || (padded && left > kLanes) ? 1 : 0;
 }
 
 void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, float* scratch) {
@@ -60,11 +60,11 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
 
   int64_t k0 = 0;
   do {
-    const int64_t kc = at_most(plan.kc, d.k - k0);
+    const int64_t kc = least(plan.kc, d.k - k0);
     const bool last = k0 + kc >= d.k;
     const float* add = k0 > 0 ? sum : d.accumulate ? t.c : nullptr;
     args.k = kc;
-    args.floor = last && e.activation == GEMM_ACT_RELU && !t.pre ? 0.0f : -__builtin_inff();
+    args.floor = last && e.activation == GEMM_ACT_RELU && !t.pre ? 0.0F : -__builtin_inff();
     for (int64_t panel = t.i0; panel < t.i1; ++panel) {
       const int64_t row = part_start(d.m, plan.row_panels, panel);
       const int64_t rows = part_start(d.m, plan.row_panels, panel + 1) - row;
@@ -75,26 +75,26 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         pack_a_panel(args.a, d.a_row, d.a_col, rows, kc, scratch);
         args.a = scratch;
         args.a_row = 1;
-        args.a_k = A_PANEL;
+        args.a_k = kPackedRows;
       }
       args.add_row = d.c_row;
       for (int64_t j = t.j0; j < t.j1;) {
         const int64_t left = t.j1 - j;
         const int width = choose_width(rows, left, padded);
         if (padded) {
-          args.b_k = left > W ? NR : W;
-          args.b_pair = NR * d.k;
+          args.b_k = left > kLanes ? kPanelColumns : kLanes;
+          args.b_pair = kPanelColumns * d.k;
           args.b = t.b + (j - t.packed_j0) * d.k + k0 * args.b_k;
         } else {
           args.b_k = d.b_row;
-          args.b_pair = NR;
+          args.b_pair = kPanelColumns;
           args.b = t.b + j + k0 * d.b_row;
         }
-        args.columns = static_cast<int>(at_most(left, int64_t{W} << width));
+        args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
         args.c = sum + row * d.c_row + j;
         args.add = add ? add + row * d.c_row + j : nullptr;
         args.bias = last && e.bias ? e.bias + j : nullptr;
-        micro_kernels[width][rows - 1](args);
+        kMicroKernels[width][rows - 1](args);
         j += args.columns;
       }
       if (last && rows_after) finish_rows(plan, t, e, row, rows);
@@ -116,7 +116,7 @@ void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
       float* row = sum + at + i * d.c_row;
       for (int64_t j = 0; j < columns; ++j) {
         const float v = e.bias ? row[j] + e.bias[t.j0 + j] : row[j];
-        row[j] = relu && v < 0.0f ? 0.0f : v;
+        row[j] = relu && v < 0.0F ? 0.0F : v;
       }
     }
   }
@@ -138,8 +138,8 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   float* free_scratch = static_cast<float*>(scratch);
 
   Block t = {};
-  t.j0 = part_start(plan.col_panels, plan.col_blocks, col) * NR;
-  t.j1 = at_most(part_start(plan.col_panels, plan.col_blocks, col + 1) * NR, d.n);
+  t.j0 = part_start(plan.col_panels, plan.col_blocks, col) * kPanelColumns;
+  t.j1 = least(part_start(plan.col_panels, plan.col_blocks, col + 1) * kPanelColumns, d.n);
   t.a = a + outer * d.a_batch[0] + inner * d.a_batch[1];
   t.c = c + c_at;
   t.pre = e.pre ? e.pre + c_at : nullptr;
@@ -163,11 +163,11 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   t.i1 = part_start(plan.row_panels, plan.row_blocks, row + 1);
   if (plan.source == GEMM_B_LOCAL) {
     const int64_t n = t.j1 - t.j0;
-    pack_b_panels(t.b + t.j0 * d.b_col, d.b_row, d.b_col, n, d.k, 0, ceil_div(n, NR), 0, d.k,
-                  free_scratch);
+    pack_b_panels(t.b + t.j0 * d.b_col, d.b_row, d.b_col, n, d.k, 0, ceil_div(n, kPanelColumns), 0,
+                  d.k, free_scratch);
     t.b = free_scratch;
     t.packed_j0 = t.j0;
-    free_scratch += ceil_div(n, W) * W * d.k;
+    free_scratch += ceil_div(n, kLanes) * kLanes * d.k;
   }
   compute_block(plan, t, e, free_scratch);
 }

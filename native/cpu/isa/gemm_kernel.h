@@ -1,12 +1,29 @@
 // The pieces that the tiles of a matrix product are made of, between the files gemm_*.cpp.
 #pragma once
 
-#include "../gemm.h"
-#include "gemm_vec.h"
+#include "cpu/gemm.h"
+#include "cpu/isa/lanes.h"
+#include "cpu/isa/tiles.h"
 
 TANDEM_GEMM_DECLARE(TANDEM_ISA_NS)
 
 namespace tandem::cpu::TANDEM_ISA_NS {
+
+// Rows of a panel of A, and the rows that kernels of 4 and of 8 vectors of columns serve.
+#if defined(TANDEM_ISA_AVX512)
+// 14 x 2 accumulators, two vectors of B and one of A leave one register of 32 free.
+inline constexpr int kPanelRows = 14, kWide4Rows = 6, kWide8Rows = 2;
+#elif defined(TANDEM_ISA_AVX2)
+inline constexpr int kPanelRows = 6, kWide4Rows = 2, kWide8Rows = 1;
+#else
+inline constexpr int kPanelRows = 4, kWide4Rows = 1, kWide8Rows = 0;
+#endif
+inline constexpr int kPanelColumns = 2 * kLanes;  // of a panel of B
+
+// Start of part i when `total` is cut in `parts` that differ by one at most.
+TANDEM_INLINE int64_t part_start(int64_t total, int64_t parts, int64_t i) {
+  return (total / parts) * i + least(total % parts, i);
+}
 
 // One piece of C in registers: M rows, N vectors of columns, summed over k.
 struct MicroArgs {
@@ -21,25 +38,26 @@ struct MicroArgs {
   int64_t add_row;
   const float* bias;  // of these columns; or null
   float floor;        // 0 for relu, -infinity otherwise
-  int columns;        // of the N * W, those that exist
+  int columns;        // of the N * kLanes, those that exist
 };
 
-typedef void (*MicroKernel)(const MicroArgs&);
+using MicroKernel = void (*)(const MicroArgs&);
 
 // Widths of 1, 2, 4 and 8 vectors; the wide ones for few rows only, which would leave the FMA
 // units waiting for their own results otherwise. A width of 1 loads only the columns that
 // exist, the others load all of their columns.
-extern const MicroKernel micro_kernels[4][MR];
+extern const MicroKernel kMicroKernels[4][kPanelRows];
 
 // Row stride of a packed panel of A: whole vectors, so that stores stay in one cache line.
-constexpr int A_PANEL = (MR + W - 1) / W * W;
+inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 
-// Panel [k][A_PANEL] from `rows` rows of A.
+// Panel [k][kPackedRows] from `rows` rows of A.
 void pack_a_panel(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
                   float* panel);
 
-// Columns of B as panels [k][NR], one after the other, each with all of k; the last panel is
-// [k][W] where that is enough. Missing columns are zero. Packs rows [k0, k1) of panels [p0, p1).
+// Columns of B as panels [k][kPanelColumns], one after the other, each with all of k; the last
+// panel is [k][kLanes] where that is enough. Missing columns are zero. Packs rows [k0, k1) of
+// panels [p0, p1).
 void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int64_t k, int64_t p0,
                    int64_t p1, int64_t k0, int64_t k1, float* packed);
 

@@ -1,5 +1,5 @@
 // Packing: rows of A and columns of B copied to the order in which the kernels read them.
-#include "gemm_kernel.h"
+#include "cpu/isa/gemm_kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -8,20 +8,20 @@ namespace {
 #if defined(TANDEM_ISA_AVX512)
 
 // Four rows of four 4 x 4 squares, each transposed in its lane.
-TANDEM_INLINE void transpose_lanes(Vec* r) {
-  const Vec a = _mm512_maskz_unpacklo_ps(ALL, r[0], r[1]);
-  const Vec b = _mm512_maskz_unpackhi_ps(ALL, r[0], r[1]);
-  const Vec c = _mm512_maskz_unpacklo_ps(ALL, r[2], r[3]);
-  const Vec d = _mm512_maskz_unpackhi_ps(ALL, r[2], r[3]);
-  r[0] = _mm512_maskz_shuffle_ps(ALL, a, c, 0x44);
-  r[1] = _mm512_maskz_shuffle_ps(ALL, a, c, 0xee);
-  r[2] = _mm512_maskz_shuffle_ps(ALL, b, d, 0x44);
-  r[3] = _mm512_maskz_shuffle_ps(ALL, b, d, 0xee);
+TANDEM_INLINE void transpose_squares(Lanes* r) {
+  const __m512 a = _mm512_unpacklo_ps(r[0].v, r[1].v);
+  const __m512 b = _mm512_unpackhi_ps(r[0].v, r[1].v);
+  const __m512 c = _mm512_unpacklo_ps(r[2].v, r[3].v);
+  const __m512 d = _mm512_unpackhi_ps(r[2].v, r[3].v);
+  r[0].v = _mm512_shuffle_ps(a, c, 0x44);
+  r[1].v = _mm512_shuffle_ps(a, c, 0xee);
+  r[2].v = _mm512_shuffle_ps(b, d, 0x44);
+  r[3].v = _mm512_shuffle_ps(b, d, 0xee);
 }
 
 // The squares reach their lanes as they are loaded: that leaves half of the shuffles of a
 // transpose between registers.
-TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Vec r[W]) {
+TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Lanes r[kLanes]) {
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q) {
 #pragma GCC unroll 4
@@ -30,72 +30,62 @@ TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Vec r[W]) 
       __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
       v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(p + 4 * src_row));
       v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(p + 8 * src_row));
-      r[4 * q + i] = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(p + 12 * src_row));
+      r[4 * q + i].v = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(p + 12 * src_row));
     }
-    transpose_lanes(r + 4 * q);
+    transpose_squares(r + 4 * q);
   }
 }
 
 // r[i] holds row i before and column i after.
-TANDEM_INLINE void transpose(Vec r[W]) {
-  __m512 t[W];
-#pragma GCC unroll 8
-  for (int i = 0; i < W; i += 2) {
-    t[i] = _mm512_maskz_unpacklo_ps(ALL, r[i], r[i + 1]);
-    t[i + 1] = _mm512_maskz_unpackhi_ps(ALL, r[i], r[i + 1]);
-  }
+TANDEM_INLINE void transpose(Lanes r[kLanes]) {
+  __m512 t[kLanes];
 #pragma GCC unroll 4
-  for (int i = 0; i < W; i += 4) {
-    r[i] = _mm512_maskz_shuffle_ps(ALL, t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm512_maskz_shuffle_ps(ALL, t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm512_maskz_shuffle_ps(ALL, t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm512_maskz_shuffle_ps(ALL, t[i + 1], t[i + 3], 0xee);
+  for (int i = 0; i < kLanes; i += 4) transpose_squares(r + i);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_f32x4(r[i].v, r[i + 4].v, 0x88);
+    t[i + 4] = _mm512_shuffle_f32x4(r[i].v, r[i + 4].v, 0xdd);
+    t[i + 8] = _mm512_shuffle_f32x4(r[i + 8].v, r[i + 12].v, 0x88);
+    t[i + 12] = _mm512_shuffle_f32x4(r[i + 8].v, r[i + 12].v, 0xdd);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_maskz_shuffle_f32x4(ALL, r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_maskz_shuffle_f32x4(ALL, r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_maskz_shuffle_f32x4(ALL, r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_maskz_shuffle_f32x4(ALL, r[i + 8], r[i + 12], 0xdd);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_maskz_shuffle_f32x4(ALL, t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_maskz_shuffle_f32x4(ALL, t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_maskz_shuffle_f32x4(ALL, t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_maskz_shuffle_f32x4(ALL, t[i + 4], t[i + 12], 0xdd);
+    r[i].v = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    r[i + 8].v = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4].v = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12].v = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
   }
 }
 
 #elif defined(TANDEM_ISA_AVX2)
 
-TANDEM_INLINE void transpose(Vec r[W]) {
-  __m256 t[W];
+TANDEM_INLINE void transpose(Lanes r[kLanes]) {
+  __m256 t[kLanes];
 #pragma GCC unroll 4
-  for (int i = 0; i < W; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  for (int i = 0; i < kLanes; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
   }
 #pragma GCC unroll 2
-  for (int i = 0; i < W; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  for (int i = 0; i < kLanes; i += 4) {
+    r[i].v = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1].v = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2].v = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3].v = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    t[i] = _mm256_permute2f128_ps(r[i].v, r[i + 4].v, 0x20);
+    t[i + 4] = _mm256_permute2f128_ps(r[i].v, r[i + 4].v, 0x31);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < W; ++i) r[i] = t[i];
+  for (int i = 0; i < kLanes; ++i) r[i].v = t[i];
 }
 
 #else
 
-TANDEM_INLINE void transpose(Vec r[W]) {
-  for (int i = 0; i < W; ++i)
+TANDEM_INLINE void transpose(Lanes r[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
     for (int j = 0; j < i; ++j) {
       const float x = r[i].lane[j];
       r[i].lane[j] = r[j].lane[i];
@@ -106,37 +96,37 @@ TANDEM_INLINE void transpose(Vec r[W]) {
 #endif
 
 #if !defined(TANDEM_ISA_AVX512)
-TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Vec r[W]) {
+TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Lanes r[kLanes]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < W; ++i) r[i] = vload(src + i * src_row);
+  for (int i = 0; i < kLanes; ++i) r[i] = load_lanes(src + i * src_row);
   transpose(r);
 }
 #endif
 
-// out[j][0..W) = column j of src[rows][columns] for rows <= W; missing rows become zero.
+// out[j][0..kLanes) = column j of src[rows][columns] for rows <= kLanes; missing rows become zero.
 TANDEM_INLINE void transpose_strip(const float* src, int64_t src_row, int rows, int64_t columns,
                                    float* out, int64_t out_row) {
-  Vec r[W];
+  Lanes r[kLanes];
   int64_t j = 0;
-  if (rows == W) {
-    for (; j + W <= columns; j += W) {
+  if (rows == kLanes) {
+    for (; j + kLanes <= columns; j += kLanes) {
       // So many rows at once are more than the hardware prefetcher follows.
 #pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) __builtin_prefetch(src + i * src_row + j + 2 * W);
+      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(src + i * src_row + j + 2 * kLanes);
       load_transposed(src + j, src_row, r);
 #pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) vstore(out + (j + i) * out_row, r[i]);
+      for (int i = 0; i < kLanes; ++i) store(out + (j + i) * out_row, r[i]);
     }
   }
-  for (; j < columns; j += W) {
-    const int count = static_cast<int>(at_most(columns - j, W));
+  for (; j < columns; j += kLanes) {
+    const int count = static_cast<int>(least(columns - j, kLanes));
 #pragma GCC unroll 16
-    for (int i = 0; i < W; ++i)
-      r[i] = i < rows ? vload_part(src + i * src_row + j, count) : vzero();
+    for (int i = 0; i < kLanes; ++i)
+      r[i] = i < rows ? load_lanes(src + i * src_row + j, count) : spread(0.0F);
     transpose(r);
 #pragma GCC unroll 16
-    for (int i = 0; i < W; ++i)
-      if (i < count) vstore(out + (j + i) * out_row, r[i]);
+    for (int i = 0; i < kLanes; ++i)
+      if (i < count) store(out + (j + i) * out_row, r[i]);
   }
 }
 
@@ -146,9 +136,10 @@ void pack_a_panel(const float* a, int64_t a_row, int64_t a_col, int64_t rows, in
                   float* panel) {
   const int count = static_cast<int>(rows);
   if (a_col == 1) {
-    transpose_strip(a, a_row, count, k, panel, A_PANEL);
+    transpose_strip(a, a_row, count, k, panel, kPackedRows);
   } else {
-    for (int64_t i = 0; i < k; ++i) vstore(panel + i * A_PANEL, vload_part(a + i * a_col, count));
+    for (int64_t i = 0; i < k; ++i)
+      store(panel + i * kPackedRows, load_lanes(a + i * a_col, count));
   }
 }
 
@@ -156,33 +147,34 @@ void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int6
                    int64_t p1, int64_t k0, int64_t k1, float* packed) {
   if (b_col == 1) {
     // Whole rows, so that each page of B is visited once: full panels, then the last one.
-    const int64_t full = at_most(p1, n / NR);
+    const int64_t full = least(p1, n / kPanelColumns);
     for (int64_t i = k0; i < k1; ++i) {
-      const float* src = b + i * b_row + p0 * NR;
-      float* out = packed + p0 * NR * k + i * NR;
-      for (int64_t p = p0; p < full; ++p, src += NR, out += NR * k) {
-        vstore(out, vload(src));
-        vstore(out + W, vload(src + W));
+      const float* src = b + i * b_row + p0 * kPanelColumns;
+      float* out = packed + p0 * kPanelColumns * k + i * kPanelColumns;
+      for (int64_t p = p0; p < full; ++p, src += kPanelColumns, out += kPanelColumns * k) {
+        store(out, load_lanes(src));
+        store(out + kLanes, load_lanes(src + kLanes));
       }
     }
     if (full == p1) return;
-    const int64_t left = n - full * NR, width = left > W ? NR : W;
-    const int first = static_cast<int>(at_most(left, W)), second = static_cast<int>(left - first);
+    const int64_t left = n - full * kPanelColumns, width = left > kLanes ? kPanelColumns : kLanes;
+    const int in_first = static_cast<int>(least(left, kLanes));
+    const int in_second = static_cast<int>(left - in_first);
     for (int64_t i = k0; i < k1; ++i) {
-      const float* src = b + i * b_row + full * NR;
-      float* out = packed + full * NR * k + i * width;
-      vstore(out, vload_part(src, first));
-      if (width == NR) vstore(out + W, vload_part(src + W, second));
+      const float* src = b + i * b_row + full * kPanelColumns;
+      float* out = packed + full * kPanelColumns * k + i * width;
+      store(out, load_lanes(src, in_first));
+      if (width == kPanelColumns) store(out + kLanes, load_lanes(src + kLanes, in_second));
     }
     return;
   }
   for (int64_t p = p0; p < p1; ++p) {
-    const int64_t left = n - p * NR;
-    const int64_t width = left > W ? NR : W;
-    float* out = packed + p * NR * k + k0 * width;
-    const float* src = b + p * NR * b_col + k0 * b_row;
-    for (int64_t j = 0; j < width; j += W)
-      transpose_strip(src + j * b_col, b_col, static_cast<int>(at_most(left - j, W)), k1 - k0,
+    const int64_t left = n - p * kPanelColumns;
+    const int64_t width = left > kLanes ? kPanelColumns : kLanes;
+    float* out = packed + p * kPanelColumns * k + k0 * width;
+    const float* src = b + p * kPanelColumns * b_col + k0 * b_row;
+    for (int64_t j = 0; j < width; j += kLanes)
+      transpose_strip(src + j * b_col, b_col, static_cast<int>(least(left - j, kLanes)), k1 - k0,
                       out + j, width);
   }
 }
@@ -198,8 +190,8 @@ void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t ti
   const int64_t inner = d.b_batch[1] != 0 ? d.batch[1] : 1;
   pack_b_panels(b + matrix / inner * d.b_batch[0] + matrix % inner * d.b_batch[1], d.b_row, d.b_col,
                 d.n, d.k, pt * plan.pack_panels,
-                at_most((pt + 1) * plan.pack_panels, plan.col_panels), kt * plan.pack_k,
-                at_most((kt + 1) * plan.pack_k, d.k), packed + matrix * plan.packed_floats);
+                least((pt + 1) * plan.pack_panels, plan.col_panels), kt * plan.pack_k,
+                least((kt + 1) * plan.pack_k, d.k), packed + matrix * plan.packed_floats);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

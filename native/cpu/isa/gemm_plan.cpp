@@ -1,5 +1,5 @@
 // Decides from the shape alone how a matrix product is cut in tiles and what is packed.
-#include "gemm_kernel.h"
+#include "cpu/isa/gemm_kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -7,18 +7,18 @@ namespace {
 
 // Long sums in registers beat panels that fit in L1: the panels stream from L2 well ahead of the
 // FMAs, while every step of k reads and writes C again.
-constexpr int64_t KC = 1024;
-constexpr int64_t L2_FLOATS = 192 * 1024;
+constexpr int64_t kLongestSum = 1024;
+constexpr int64_t kL2Floats = 192 * 1024;
 // Below this a tile costs about as much to hand out as to compute: some 5 us.
-constexpr int64_t TILE_MACS = 8 * 1024 * W;
+constexpr int64_t kTileMacs = 8 * 1024 * kLanes;
 // Enough tiles that 16 threads end at about the same time.
-constexpr int64_t TILES = 40;
-constexpr int64_t DIRECT_FLOATS = 4 * 1024;  // B stays in half of L1 however its rows fall
+constexpr int64_t kTiles = 40;
+constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
-constexpr int64_t LOCAL_FLOATS = 96 * 1024, LOCAL_SMALL = 16 * 1024;
-constexpr int64_t LOCAL_TILES = 16, LOCAL_ROW_PANELS = 20;
-constexpr int64_t PACK_TILE_FLOATS = 16 * 1024;
-constexpr int64_t DOT_ROWS = 8, DOT_ROWS_LONG = 64, DOT_COLUMNS = 4;
+constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
+constexpr int64_t kLocalTiles = 16, kLocalRowPanels = 20;
+constexpr int64_t kPackTileFloats = 16 * 1024;
+constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
 void fold_batch(GemmDesc& d) {
@@ -35,14 +35,14 @@ GemmSource choose_source(const GemmDesc& d) {
   if (d.b_row == 1 && d.a_col == 1) {
     // Adding up the lanes at the end is what a dot product costs: little if k is long, while a
     // packed B has to be used by many rows to be worth it.
-    if (d.m <= DOT_ROWS || d.n <= DOT_COLUMNS) return GEMM_B_DOT;
-    if (d.m <= DOT_ROWS_LONG && 8 * d.m <= d.k) return GEMM_B_DOT;
+    if (d.m <= kDotRows || d.n <= kDotColumns) return GEMM_B_DOT;
+    if (d.m <= kDotRowsLong && 8 * d.m <= d.k) return GEMM_B_DOT;
   }
   if (d.b_col == 1) {
     // Few panels of rows read B too few times for a copy, except where its rows collide: that
     // defeats the caches and the prefetcher.
-    const int64_t rows = d.b_row % 1024 == 0 && d.k >= 64 ? 3 : 3 * MR;
-    if (d.m <= rows || d.k * d.n <= DIRECT_FLOATS) return GEMM_B_DIRECT;
+    const int64_t rows = d.b_row % 1024 == 0 && d.k >= 64 ? 3 : 3 * kPanelRows;
+    if (d.m <= rows || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
   }
   return GEMM_B_PACKED;
 }
@@ -58,34 +58,34 @@ bool choose_pack_a(const GemmDesc& d, int64_t col_panels) {
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
-  if (d.k * NR > LOCAL_FLOATS || p.row_panels > LOCAL_ROW_PANELS) return false;
-  const bool one_tile = wanted == 1 || d.m * d.n * d.k <= 4 * TILE_MACS;
-  if (d.k * d.n <= LOCAL_SMALL && (one_tile || matrices >= LOCAL_TILES)) {
+  if (d.k * kPanelColumns > kLocalFloats || p.row_panels > kLocalRowPanels) return false;
+  const bool one_tile = wanted == 1 || d.m * d.n * d.k <= 4 * kTileMacs;
+  if (d.k * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
     p.row_blocks = p.col_blocks = 1;
     return true;
   }
-  const int64_t tiles = at_most(ceil_div(LOCAL_TILES, matrices), wanted);
-  const int64_t least = ceil_div(p.col_panels * NR * d.k, LOCAL_FLOATS);
-  p.col_blocks = at_most(p.col_panels, at_least(wanted, least));
-  p.row_blocks = at_most(ceil_div(tiles, p.col_blocks), at_least(1, p.row_panels / 4));
+  const int64_t tiles = least(ceil_div(kLocalTiles, matrices), wanted);
+  const int64_t fewest = ceil_div(p.col_panels * kPanelColumns * d.k, kLocalFloats);
+  p.col_blocks = least(p.col_panels, most(wanted, fewest));
+  p.row_blocks = least(ceil_div(tiles, p.col_blocks), most(1, p.row_panels / 4));
   return 2 * p.row_blocks * p.col_blocks >= tiles;
 }
 
 // The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
 // part of B stays in L2, but A is read once per part, or copied.
 void choose_grid(GemmPlan& p, int64_t wanted) {
-  const int64_t l2_parts = ceil_div(p.col_panels * NR * p.kc, L2_FLOATS);
-  const int64_t least = p.pack_a ? 1 : at_most(l2_parts, p.col_panels);
+  const int64_t l2_parts = ceil_div(p.col_panels * kPanelColumns * p.kc, kL2Floats);
+  const int64_t fewest = p.pack_a ? 1 : least(l2_parts, p.col_panels);
   int64_t best = -1;
-  for (int64_t cols = least; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
-    const int64_t rows = at_most(ceil_div(wanted, cols), p.row_panels);
+  for (int64_t cols = fewest; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
+    const int64_t rows = least(ceil_div(wanted, cols), p.row_panels);
     // In register tiles per step of k: what the largest block does beyond the mean, per block;
     // reading A and B; and blocks that are missing.
     const int64_t work = p.col_panels * p.row_panels;
     const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels, rows);
     const int64_t uneven = (per_block * rows * cols - work) * 8;
     const int64_t traffic = cols * p.row_panels * (p.pack_a ? 16 : 4) + rows * p.col_panels * 4;
-    const int64_t missing = at_least(0, wanted - rows * cols) * work;
+    const int64_t missing = most(0, wanted - rows * cols) * work;
     const int64_t cost = uneven + traffic + missing;
     if (best < 0 || cost < best) {
       best = cost;
@@ -108,21 +108,21 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
 
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
-  p.packed_floats = d.k * ceil_div(d.n, W) * W;
-  p.kc = at_least(1, ceil_div(d.k, at_least(1, ceil_div(d.k, KC))));
+  p.packed_floats = d.k * ceil_div(d.n, kLanes) * kLanes;
+  p.kc = most(1, ceil_div(d.k, most(1, ceil_div(d.k, kLongestSum))));
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);
-  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, MR);
-  p.col_panels = ceil_div(d.n, NR);
+  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, kPanelRows);
+  p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks = p.col_blocks = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(d, p.col_panels);
   const int64_t macs = d.m * d.n * d.k;
-  const int64_t wanted = at_least(1, at_most(ceil_div(TILES, matrices), ceil_div(macs, TILE_MACS)));
+  const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs)));
   if (p.source == GEMM_B_DOT) {
-    if (d.n <= DOT_COLUMNS) p.row_panels = ceil_div(d.m, DOT_ROWS);
-    p.row_blocks = at_most(wanted, p.row_panels);
-    p.col_blocks = at_most(ceil_div(wanted, p.row_blocks), p.col_panels);
+    if (d.n <= kDotColumns) p.row_panels = ceil_div(d.m, kDotRows);
+    p.row_blocks = least(wanted, p.row_panels);
+    p.col_blocks = least(ceil_div(wanted, p.row_blocks), p.col_panels);
   } else if (p.source == GEMM_B_PACKED && !d.b_packed && choose_local(p, matrices, wanted)) {
     p.source = GEMM_B_LOCAL;
   } else {
@@ -130,15 +130,15 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   }
   p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
   const int64_t block_columns =
-      at_most(ceil_div(p.col_panels, p.col_blocks) * NR, ceil_div(d.n, W) * W);
-  p.scratch_bytes = (p.pack_a ? p.kc * A_PANEL * 4 : 0) +
+      least(ceil_div(p.col_panels, p.col_blocks) * kPanelColumns, ceil_div(d.n, kLanes) * kLanes);
+  p.scratch_bytes = (p.pack_a ? p.kc * kPackedRows * 4 : 0) +
                     (p.source == GEMM_B_LOCAL ? d.k * block_columns * 4 : 0);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
     p.packed_b_bytes = p.b_matrices * p.packed_floats * 4;
     // Long pieces of the rows that B has in memory, of k or of n.
-    p.pack_k = at_most(d.k, d.b_col == 1 ? 256 : 1024);
-    p.pack_panels = at_least(1, PACK_TILE_FLOATS / (NR * p.pack_k));
+    p.pack_k = least(d.k, d.b_col == 1 ? 256 : 1024);
+    p.pack_panels = most(1, kPackTileFloats / (kPanelColumns * p.pack_k));
     p.pack_tiles = p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(d.k, p.pack_k);
   }
   return p;

@@ -48,12 +48,12 @@ TANDEM_INLINE Mask first(int64_t n) {
   return {n >= kWidth ? static_cast<__mmask16>(0xffff)
                       : static_cast<__mmask16>(_bzhi_u32(0xffffU, static_cast<unsigned>(n)))};
 }
-TANDEM_INLINE Vec load_partial(const float* p, int64_t n) {
-  return {_mm512_maskz_loadu_ps(first(n).m, p)};
-}
-TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) {
-  _mm512_mask_storeu_ps(p, first(n).m, x.v);
-}
+/// The same for n <= kWidth, which spares the comparison.
+TANDEM_INLINE Mask first_few(int n) { return {static_cast<__mmask16>((1U << n) - 1U)}; }
+TANDEM_INLINE Vec load_masked(const float* p, Mask m) { return {_mm512_maskz_loadu_ps(m.m, p)}; }
+TANDEM_INLINE void store_masked(float* p, Vec x, Mask m) { _mm512_mask_storeu_ps(p, m.m, x.v); }
+TANDEM_INLINE Vec load_partial(const float* p, int64_t n) { return load_masked(p, first(n)); }
+TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) { store_masked(p, x, first(n)); }
 
 TANDEM_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 TANDEM_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -173,18 +173,23 @@ TANDEM_INLINE Vec set1(float x) { return {_mm256_set1_ps(x)}; }
 TANDEM_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
 TANDEM_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 TANDEM_INLINE void store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
-/// The first `n` lanes, 0 <= n; all from kWidth on.
-TANDEM_INLINE Mask first(int64_t n) {
+/// The first `n` lanes, 0 <= n <= kWidth.
+TANDEM_INLINE Mask first_few(int n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return {_mm256_castsi256_ps(
-      _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n >= kWidth ? kWidth : n)), lane))};
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane))};
 }
-TANDEM_INLINE Vec load_partial(const float* p, int64_t n) {
-  return {_mm256_maskload_ps(p, _mm256_castps_si256(first(n).m))};
+/// The same for any 0 <= n; all from kWidth on.
+TANDEM_INLINE Mask first(int64_t n) {
+  return first_few(static_cast<int>(n >= kWidth ? kWidth : n));
 }
-TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) {
-  _mm256_maskstore_ps(p, _mm256_castps_si256(first(n).m), x.v);
+TANDEM_INLINE Vec load_masked(const float* p, Mask m) {
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(m.m))};
 }
+TANDEM_INLINE void store_masked(float* p, Vec x, Mask m) {
+  _mm256_maskstore_ps(p, _mm256_castps_si256(m.m), x.v);
+}
+TANDEM_INLINE Vec load_partial(const float* p, int64_t n) { return load_masked(p, first(n)); }
+TANDEM_INLINE void store_partial(float* p, Vec x, int64_t n) { store_masked(p, x, first(n)); }
 
 TANDEM_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
 TANDEM_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
