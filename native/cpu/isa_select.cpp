@@ -43,10 +43,12 @@ std::string known_names() {
 }
 
 const InstructionSet& choose() {
-  const char* forced = std::getenv("TANDEM_ISA");
+  // Read once, while the library loads. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  const char* variable = std::getenv("TANDEM_ISA");
+  const std::string forced = variable == nullptr ? "" : variable;
   for (const InstructionSet& set : kInstructionSets) {
-    if (forced != nullptr && *forced != '\0') {
-      if (std::string(forced) != set.name) continue;
+    if (!forced.empty()) {
+      if (forced != set.name) continue;
       if (set.available()) return set;
       fail(ErrorCode::kDevice,
            std::string(
@@ -56,7 +58,7 @@ const InstructionSet& choose() {
     if (set.available()) return set;
   }
   fail(ErrorCode::kDevice,
-       "expected TANDEM_ISA to be one of " + known_names() + ", received " + std::string(forced));
+       "expected TANDEM_ISA to be one of " + known_names() + ", received " + forced);
 }
 
 }  // namespace

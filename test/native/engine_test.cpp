@@ -100,6 +100,7 @@ TEST(engine_trainers_on_many_threads_at_once) {
   const std::vector<float> alone = train(2, 6);
   std::vector<std::thread> threads;
   std::vector<std::vector<float>> results(6);
+  threads.reserve(results.size());
   for (auto& result : results) threads.emplace_back([&result] { result = train(2, 6); });
   for (auto& thread : threads) thread.join();
   for (const auto& result : results)

@@ -53,6 +53,7 @@ TEST(pool_runs_every_worker_and_barriers_hold) {
 TEST(pool_serves_many_callers_at_once) {
   std::atomic<int> errors{0};
   std::vector<std::thread> callers;
+  callers.reserve(8);
   for (int i = 0; i < 8; ++i) {
     callers.emplace_back([&errors] {
       for (int round = 0; round < 100; ++round) {

@@ -58,7 +58,7 @@ std::vector<double> reference(Op op, const Dims& dims, const std::vector<bool>& 
   return out;
 }
 
-void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1.0F) {
+void check_reductions(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1.0F) {
   ops::ReduceAttributes attributes;
   std::vector<bool> reduced(dims.size(), axes.empty());
   if (axes.empty()) {
@@ -87,11 +87,10 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
         double terms = 0;
         for (const double e : expected) norm += e * e;
         for (const float v : x) terms += static_cast<double>(v) * static_cast<double>(v);
-        scale = norm > 0
-                    ? std::sqrt(terms / norm) *
-                          (op == Op::mean ? 1.0 / static_cast<double>(x.size() / y.size()) : 1.0)
-                    : 1.0;
-        scale = scale > 1.0 ? scale : 1.0;
+        if (norm > 0) {
+          const size_t count = op == Op::mean ? x.size() / y.size() : 1;
+          scale = std::fmax(1.0, std::sqrt(terms / norm) / static_cast<double>(count));
+        }
       }
       CHECK_NEAR(distance(y, expected), 0.0, 5e-7 * scale);
     }
@@ -102,24 +101,25 @@ void check(const Dims& dims, const Dims& axes, float low = -1.0F, float high = 1
 
 TEST(reduce_rows) {
   for (const int64_t n : {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 100, 1024, 5000})
-    check({37, n}, {1}, 0.0F, 1.0F);
-  check({3, 100000}, {1}, 0.0F, 1.0F);
-  check({100, 40000}, {1});
-  check({1000003}, {}, 0.0F, 1.0F);
-  check({4, 5, 6}, {});
-  check({}, {});
-  check({1, 1}, {0});
+    check_reductions({37, n}, {1}, 0.0F, 1.0F);
+  check_reductions({3, 100000}, {1}, 0.0F, 1.0F);
+  check_reductions({100, 40000}, {1});
+  check_reductions({1000003}, {}, 0.0F, 1.0F);
+  check_reductions({4, 5, 6}, {});
+  check_reductions({}, {});
+  check_reductions({1, 1}, {0});
 }
 
 TEST(reduce_columns) {
-  check({128, 512}, {0}, 0.0F, 1.0F);
-  check({10000, 10}, {0}, 0.0F, 1.0F);
-  check({10000, 1}, {0});
-  for (const int64_t n : {1, 2, 3, 9, 16, 31, 64, 65, 200, 513, 1500}) check({67, n}, {0});
-  check({50000, 3}, {0}, 0.0F, 1.0F);
-  check({20000, 130}, {0}, 0.0F, 1.0F);
-  check({1, 70000}, {0});
-  check({5, 70000}, {0});
+  check_reductions({128, 512}, {0}, 0.0F, 1.0F);
+  check_reductions({10000, 10}, {0}, 0.0F, 1.0F);
+  check_reductions({10000, 1}, {0});
+  for (const int64_t n : {1, 2, 3, 9, 16, 31, 64, 65, 200, 513, 1500})
+    check_reductions({67, n}, {0});
+  check_reductions({50000, 3}, {0}, 0.0F, 1.0F);
+  check_reductions({20000, 130}, {0}, 0.0F, 1.0F);
+  check_reductions({1, 70000}, {0});
+  check_reductions({5, 70000}, {0});
 }
 
 TEST(reduce_mixed_axes) {
@@ -129,22 +129,22 @@ TEST(reduce_mixed_axes) {
     for (int k = 0; k < 5; ++k) {
       if ((mask >> k & 1) != 0) axes.push_back(k);
     }
-    check(dims, axes);
+    check_reductions(dims, axes);
   }
-  check({2, 3, 2, 3, 2, 3, 2, 3}, {0, 2, 4, 6});
-  check({2, 3, 2, 3, 2, 3, 2, 3}, {1, 3, 5, 7});
-  check({32, 3, 50, 50}, {0, 2, 3}, 0.0F, 1.0F);
-  check({64, 5, 3000}, {0, 2}, 0.0F, 1.0F);
-  check({64, 5, 3000}, {1});
-  check({300, 5, 300, 7}, {0, 2});
+  check_reductions({2, 3, 2, 3, 2, 3, 2, 3}, {0, 2, 4, 6});
+  check_reductions({2, 3, 2, 3, 2, 3, 2, 3}, {1, 3, 5, 7});
+  check_reductions({32, 3, 50, 50}, {0, 2, 3}, 0.0F, 1.0F);
+  check_reductions({64, 5, 3000}, {0, 2}, 0.0F, 1.0F);
+  check_reductions({64, 5, 3000}, {1});
+  check_reductions({300, 5, 300, 7}, {0, 2});
 }
 
 TEST(reduce_nothing) {
-  check({0}, {});
-  check({3, 0}, {1});
-  check({0, 70}, {0});
-  check({0, 3}, {1});
-  check({4, 0, 3}, {1});
+  check_reductions({0}, {});
+  check_reductions({3, 0}, {1});
+  check_reductions({0, 70}, {0});
+  check_reductions({0, 3}, {1});
+  check_reductions({4, 0, 3}, {1});
 }
 
 TEST(extremes_pass_nan_on) {

@@ -181,7 +181,8 @@ void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) 
     emit.scratch(2 * kScratch * static_cast<int64_t>(sizeof(float)));
     work += static_cast<double>(params.n) * (0.3 + 5.0 / static_cast<double>(inner));
   } else {
-    work += static_cast<double>(params.n / inner) * 3;
+    const int64_t rows = params.n / inner;
+    work += static_cast<double>(rows) * 3;
   }
   emit.step(params.expand != 0 ? expand_tile : row_tile, &params, sizeof(params),
             tiles_of(params.n), work);
