@@ -53,7 +53,8 @@ class Predictor {
     Memory arena_;
     std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;
     int64_t latest_batch_ = -1;
-    Compiled* latest_ = nullptr;  ///< the plan of latest_batch_: most callers always send as many rows
+    Compiled* latest_ =
+        nullptr;  ///< the plan of latest_batch_: most callers always send as many rows
     Compiled* bound_ = nullptr;
     LatencyWindow latencies_;
     StepState state_{};

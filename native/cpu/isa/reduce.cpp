@@ -1,7 +1,7 @@
-// sum, mean, max, min, variance over any axes. Where the innermost axes are reduced ("rows"), runs of
-// the input fold into one number each; where they are kept ("columns"), vectors of columns add up row
-// by row. The other axes, kept or reduced, are walked. Few outputs with much to reduce are cut into
-// pieces whose partial results, in double, are combined in order by a step of their own.
+// sum, mean, max, min, variance over any axes. Where the innermost axes are reduced ("rows"), runs
+// of the input fold into one number each; where they are kept ("columns"), vectors of columns add
+// up row by row. The other axes, kept or reduced, are walked. Few outputs with much to reduce are
+// cut into pieces whose partial results, in double, are combined in order by a step of their own.
 #include "core/ops/reduce.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
@@ -11,11 +11,11 @@ namespace {
 
 enum class Kind { kSum, kMax, kMin, kSquares };  // kSquares: of the distances from the mean
 
-constexpr int64_t kTile = 16384;      // elements that a tile reads, about
-constexpr int64_t kMinStrip = 128;    // columns of a tile, where there are as many
+constexpr int64_t kTile = 16384;    // elements that a tile reads, about
+constexpr int64_t kMinStrip = 128;  // columns of a tile, where there are as many
 constexpr int64_t kMaxStrip = 1024;
 constexpr int64_t kNarrow = kWidth == 1 ? 16 : 4 * kWidth;
-constexpr int64_t kBlock = 64;        // float additions in a row before the sum goes on in double
+constexpr int64_t kBlock = 64;  // float additions in a row before the sum goes on in double
 constexpr int64_t kCombineTile = 1024;
 
 struct ReduceParams {
@@ -28,15 +28,17 @@ struct ReduceParams {
   int64_t pieces;    // 1: tiles write the output
   int64_t piece;     // rows: elements, columns: rows of a piece
   double divisor;
-  int32_t target;     // operand: the output (float) or partial results (double)
-  int32_t mean;       // operand; -1: the tile computes it
+  int32_t target;  // operand: the output (float) or partial results (double)
+  int32_t mean;    // operand; -1: the tile computes it
 };
 
 // ---- folding -----------------------------------------------------------------------------------
 
 template <Kind kind>
 TANDEM_INLINE float neutral() {
-  return kind == Kind::kMax ? -__builtin_huge_valf() : kind == Kind::kMin ? __builtin_huge_valf() : 0.0F;
+  return kind == Kind::kMax   ? -__builtin_huge_valf()
+         : kind == Kind::kMin ? __builtin_huge_valf()
+                              : 0.0F;
 }
 
 template <Kind kind>
@@ -52,7 +54,9 @@ TANDEM_INLINE Vec fold(Vec acc, Vec x, Vec mean) {
 template <Kind kind>
 TANDEM_INLINE Vec load_tail(const float* x, int64_t n, Vec mean) {
   const Vec v = load_partial(x, n);
-  return kind == Kind::kSum ? v : keep_first(v, n, kind == Kind::kSquares ? mean : set1(neutral<kind>()));
+  return kind == Kind::kSum
+             ? v
+             : keep_first(v, n, kind == Kind::kSquares ? mean : set1(neutral<kind>()));
 }
 
 /// Two partial folds as one.
@@ -71,10 +75,14 @@ TANDEM_INLINE double join(double a, double b) {
 
 template <Kind kind>
 TANDEM_INLINE double lanes(Vec x) {
-  return static_cast<double>(kind == Kind::kMax ? reduce_max(x) : kind == Kind::kMin ? reduce_min(x) : reduce_add(x));
+  return static_cast<double>(kind == Kind::kMax   ? reduce_max(x)
+                             : kind == Kind::kMin ? reduce_min(x)
+                                                  : reduce_add(x));
 }
 
-TANDEM_INLINE float finish(double value, double divisor) { return static_cast<float>(value / divisor); }
+TANDEM_INLINE float finish(double value, double divisor) {
+  return static_cast<float>(value / divisor);
+}
 
 // ---- rows --------------------------------------------------------------------------------------
 
@@ -127,8 +135,8 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
   if (p.pieces > 1) {
     const int64_t output = tile / p.pieces;
     const float mean = p.mean < 0 ? 0.0F : static_cast<const float*>(operands[p.mean])[output];
-    static_cast<double*>(operands[p.target])[tile] =
-        fold_runs<kind>(p, x + odometer_at(p.outer, output).offset, piece(tile % p.pieces, p.piece, count), mean);
+    static_cast<double*>(operands[p.target])[tile] = fold_runs<kind>(
+        p, x + odometer_at(p.outer, output).offset, piece(tile % p.pieces, p.piece, count), mean);
     return;
   }
   auto* out = static_cast<float*>(operands[p.target]);
@@ -137,7 +145,8 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
   for (int64_t i = range.begin; i < range.end; ++i) {
     const float* from = x + at.offset;
     float mean = 0.0F;
-    if constexpr (kind == Kind::kSquares) mean = finish(fold_runs<Kind::kSum>(p, from, {0, count}, 0.0F), p.divisor);
+    if constexpr (kind == Kind::kSquares)
+      mean = finish(fold_runs<Kind::kSum>(p, from, {0, count}, 0.0F), p.divisor);
     out[i] = finish(fold_runs<kind>(p, from, {0, count}, mean), p.divisor);
     advance(p.outer, at);
   }
@@ -145,11 +154,12 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
 
 // ---- columns -----------------------------------------------------------------------------------
 
-/// Folds up to kBlock rows, which start at x + offsets[r], into acc[0, columns). A few columns add up
-/// in registers, four rows at a time; otherwise each row is read in one run, as memory likes it, into
-/// sums that stay in the first cache.
+/// Folds up to kBlock rows, which start at x + offsets[r], into acc[0, columns). A few columns add
+/// up in registers, four rows at a time; otherwise each row is read in one run, as memory likes it,
+/// into sums that stay in the first cache.
 template <Kind kind>
-void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t columns, const float* mean, double* acc) {
+void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                const float* mean, double* acc) {
   alignas(64) float sums[kMaxStrip + kWidth];
   const Vec none = set1(neutral<kind>());
   if (columns <= kNarrow) {
@@ -159,7 +169,8 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
       Vec v[4] = {none, none, none, none};
       int64_t r = 0;
       for (; r + 4 <= rows; r += 4) {
-        for (int k = 0; k < 4; ++k) v[k] = fold<kind>(v[k], load_partial(x + offsets[r + k] + c, n), m);
+        for (int k = 0; k < 4; ++k)
+          v[k] = fold<kind>(v[k], load_partial(x + offsets[r + k] + c, n), m);
       }
       for (; r < rows; ++r) v[0] = fold<kind>(v[0], load_partial(x + offsets[r] + c, n), m);
       store(sums + c, join<kind>(join<kind>(v[0], v[1]), join<kind>(v[2], v[3])));
@@ -170,7 +181,8 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
       const float* row = x + offsets[r];
       int64_t c = 0;
       for (; c + kWidth <= columns; c += kWidth) {
-        store(sums + c, fold<kind>(load(sums + c), load(row + c), kind == Kind::kSquares ? load(mean + c) : none));
+        store(sums + c, fold<kind>(load(sums + c), load(row + c),
+                                   kind == Kind::kSquares ? load(mean + c) : none));
       }
       if (c < columns) {
         const Vec m = kind == Kind::kSquares ? load_partial(mean + c, columns - c) : none;
@@ -183,7 +195,8 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
 
 /// Folds rows `range` of `columns` columns at `x` into acc.
 template <Kind kind>
-void fold_columns(const ReduceParams& p, const float* x, Range range, int64_t columns, const float* mean, double* acc) {
+void fold_columns(const ReduceParams& p, const float* x, Range range, int64_t columns,
+                  const float* mean, double* acc) {
   for (int64_t i = 0; i < columns; ++i) acc[i] = static_cast<double>(neutral<kind>());
   if (range.begin >= range.end) return;
   Odometer row = odometer_at(p.inner, range.begin);
@@ -206,7 +219,8 @@ void columns_tile(const void* params, void* const* operands, int64_t tile, const
   const Range columns = piece(strip % strips, p.per_tile, p.width);
   const int64_t n = columns.end - columns.begin;
   const int64_t output = strip / strips * p.width + columns.begin;
-  const float* x = static_cast<const float*>(operands[0]) + odometer_at(p.outer, strip / strips).offset + columns.begin;
+  const float* x = static_cast<const float*>(operands[0]) +
+                   odometer_at(p.outer, strip / strips).offset + columns.begin;
   double acc[kMaxStrip];
   if (p.pieces > 1) {
     const int64_t part = tile % p.pieces;
@@ -265,15 +279,18 @@ Reduction plan(const Tensor& x, const IntList& axes) {
   while (last >= 0 && x.dims[last] == 1) --last;
   r.columns = last >= 0 && !reduced[last];
   p.width = 1;
-  for (; last >= 0 && (x.dims[last] == 1 || reduced[last] != r.columns); --last) p.width *= x.dims[last];
-  for (int32_t i = 0; i <= last; ++i) add_dim(reduced[i] ? p.inner : p.outer, x.dims[i], stride_of(x, i));
+  for (; last >= 0 && (x.dims[last] == 1 || reduced[last] != r.columns); --last)
+    p.width *= x.dims[last];
+  for (int32_t i = 0; i <= last; ++i)
+    add_dim(reduced[i] ? p.inner : p.outer, x.dims[i], stride_of(x, i));
   p.rows = walk_count(p.inner);
   const int64_t outer = walk_count(p.outer);
   p.pieces = 1;
   p.mean = -1;
   if (r.columns) {
     p.outputs = outer * p.width;
-    p.per_tile = least(most(kTile / most(p.rows, 1) / 64 * 64, p.rows > 2048 ? kMaxStrip : kMinStrip), kMaxStrip);
+    p.per_tile = least(
+        most(kTile / most(p.rows, 1) / 64 * 64, p.rows > 2048 ? kMaxStrip : kMinStrip), kMaxStrip);
     r.tiles = outer * ceil_div(p.width, p.per_tile);
     const int64_t columns = most(least(p.width, p.per_tile), 1);
     if (r.tiles > 0 && r.tiles < 64 && p.rows * columns > 2 * kTile) {
@@ -292,8 +309,10 @@ Reduction plan(const Tensor& x, const IntList& axes) {
     }
   }
   if (p.pieces > 1) r.tiles = (r.columns ? r.tiles : outer) * p.pieces;
-  const double per_element = (kWidth == 1 ? 0.2 : 0.06) * (r.columns && p.width < kNarrow ? 3.0 : 1.0);
-  r.cost = 20.0 + per_element * static_cast<double>(x.numel) + (r.columns ? 0.5 : 8.0) * static_cast<double>(p.outputs);
+  const double per_element =
+      (kWidth == 1 ? 0.2 : 0.06) * (r.columns && p.width < kNarrow ? 3.0 : 1.0);
+  r.cost = 20.0 + per_element * static_cast<double>(x.numel) +
+           (r.columns ? 0.5 : 8.0) * static_cast<double>(p.outputs);
   return r;
 }
 
@@ -305,7 +324,8 @@ void emit_fold(Emitter& emit, Reduction& r, int32_t target, int32_t partial) {
   if (p.pieces <= 1) return;
   const CombineParams combine{p.outputs, p.pieces, p.divisor, partial, target};
   const double cost = 20.0 + static_cast<double>(p.outputs * p.pieces);
-  emit_step(emit, combine_tile<kind == Kind::kSquares ? Kind::kSum : kind>, combine, ceil_div(p.outputs, kCombineTile), cost);
+  emit_step(emit, combine_tile < kind == Kind::kSquares ? Kind::kSum : kind >, combine,
+            ceil_div(p.outputs, kCombineTile), cost);
 }
 
 template <Kind kind>
@@ -330,6 +350,8 @@ void launch_sum(const NodeView& node, Emitter& emit) { launch<Kind::kSum>(node, 
 void launch_mean(const NodeView& node, Emitter& emit) { launch<Kind::kSum>(node, emit, true); }
 void launch_max(const NodeView& node, Emitter& emit) { launch<Kind::kMax>(node, emit, false); }
 void launch_min(const NodeView& node, Emitter& emit) { launch<Kind::kMin>(node, emit, false); }
-void launch_variance(const NodeView& node, Emitter& emit) { launch<Kind::kSquares>(node, emit, true); }
+void launch_variance(const NodeView& node, Emitter& emit) {
+  launch<Kind::kSquares>(node, emit, true);
+}
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
