@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Predictor as NativePredictor, ProfileDescription, TypedArray } from '../bindings.js';
 import { TandemError } from './errors.js';
 import { describe } from './graph/describe.js';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { ProfileDescription } from '../bindings.js';
 import { TandemError } from './errors.js';
 import type { Value } from './graph/value.js';

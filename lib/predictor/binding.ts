@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Binding } from '../../bindings.js';
 import type { Port } from '../model.js';
 import type { NamedArrays } from './arrays.js';

@@ -8,12 +8,10 @@ export interface History {
   loss: number[];
   /** The learning rate of each epoch's last step. */
   learningRate: number[];
-  valLoss?: number[];
-  accuracy?: number[];
-  valAccuracy?: number[];
-  mae?: number[];
-  valMae?: number[];
-  /** Metrics of one's own by their names. */
+  /**
+   * Metrics by their names, and with validation data `valLoss` and so on (`accuracy` becomes
+   * `valAccuracy`). A name that fit did not report is absent.
+   */
   [name: string]: number[];
 }
 

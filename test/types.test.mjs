@@ -1,0 +1,69 @@
+// The published types, as consumers with their own settings compile them.
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const source = `
+import { dense, earlyStopping, input, Model, mse, Predictor, sequential, TandemError, Trainer } from 'tandem-ml';
+import { evaluate } from 'tandem-ml/autodiff';
+
+export async function run(): Promise<number> {
+  const model: Model = sequential([dense(3, { activation: 'relu' })], { input: [2], seed: 1 });
+  const trainer = new Trainer(model, { loss: (output, target) => mse(output, target), metrics: ['mae'] });
+  const data = { x: new Float32Array(4), y: new Float32Array(6) };
+  const history = await trainer.fit(data, { validationSplit: 0.5, callbacks: [earlyStopping()] });
+  const numbers: number[] = [...history.loss, ...history.valLoss, ...history.mae, ...history.valAccuracy];
+  await trainer.close();
+  const predictor = await Predictor.load(model);
+  const y: Float32Array = predictor.predictSync(data.x);
+  const io = predictor.bind(1);
+  io.inputs.x.set([1, 2]);
+  predictor[Symbol.dispose]();
+  const x = input([2]);
+  evaluate(x, new Map([[x, data.x]]));
+  if (numbers.length === 0) throw new TandemError('ERR_ARGUMENT', 'none');
+  return y.length + io.outputs.y.length;
+}
+`;
+
+/** Runs the project's own compiler in a folder; its output, '' when all is well. */
+async function compile(folder, options, files) {
+  const { bin } = JSON.parse(
+    await readFile(join(root, 'node_modules/typescript/package.json'), 'utf8'),
+  );
+  const compiler = join(root, 'node_modules/typescript', bin.tsc);
+  const compilerOptions = { strict: true, noEmit: true, skipLibCheck: false, ...options };
+  const config = join(folder, 'tsconfig.json');
+  await writeFile(config, JSON.stringify({ compilerOptions, files }));
+  return await new Promise((resolve) => {
+    execFile(process.execPath, [compiler, '-p', config], (error, stdout, stderr) => {
+      resolve(error ? `${stdout}${stderr}` : '');
+    });
+  });
+}
+
+test('types compile for ES modules and CommonJS without skipLibCheck', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-types-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  await mkdir(join(folder, 'node_modules'));
+  await symlink(root, join(folder, 'node_modules/tandem-ml'), 'junction');
+  await writeFile(join(folder, 'package.json'), '{}');
+  await writeFile(join(folder, 'module.mts'), source);
+  await writeFile(join(folder, 'common.cts'), source);
+  const files = ['module.mts', 'common.cts'];
+  const nodenext = { module: 'nodenext', target: 'es2022' };
+  t.is(await compile(folder, { ...nodenext, types: [] }, files), '');
+  t.is(
+    await compile(folder, { ...nodenext, types: [], exactOptionalPropertyTypes: true }, files),
+    '',
+  );
+  const bundler = { module: 'esnext', moduleResolution: 'bundler', target: 'es2022', types: [] };
+  t.is(await compile(folder, bundler, files.slice(0, 1)), '');
+  const node = { typeRoots: [join(root, 'node_modules/@types')], types: ['node'] };
+  t.is(await compile(folder, { ...nodenext, ...node, lib: ['es2022'] }, files), '');
+});
