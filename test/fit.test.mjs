@@ -1,6 +1,19 @@
 // The loop: history, shuffling, validation, callbacks, early stopping.
 import test from 'ava';
-import { add, dense, earlyStopping, l1, mean, mse, sequential, sgd, sub, Trainer } from 'tandem-ml';
+import {
+  add,
+  dense,
+  earlyStopping,
+  input,
+  l1,
+  Model,
+  mean,
+  mse,
+  sequential,
+  sgd,
+  sub,
+  Trainer,
+} from 'tandem-ml';
 
 const rows = 23;
 const x = Float32Array.from({ length: rows }, (_, i) => i / rows);
@@ -262,4 +275,18 @@ test('losses and metrics may be functions', async (t) => {
   const { loss: losses, bias } = await trainer.fit({ x, y }, { ...quiet, epochs: 2 });
   t.is(losses.length, 2);
   t.is(bias?.length, 2);
+});
+
+test('functions get the only output alone, in whatever form the model has it', async (t) => {
+  const value = input([1]);
+  const output = dense(1)(value);
+  for (const outputs of [output, [output], { y: output }]) {
+    const trainer = new Trainer(new Model({ inputs: [value], outputs, seed: 1 }), {
+      loss: (got, target) => mse(got, target),
+      metrics: { bias: (got, target) => mean(sub(got, target)) },
+    });
+    t.teardown(() => trainer.close());
+    const { loss, bias } = await trainer.step({ x, y });
+    t.true(Number.isFinite(loss) && Number.isFinite(bias));
+  }
 });

@@ -12,9 +12,15 @@ import { bceWithLogits, crossEntropy, huber, l1, mse } from '../ops/losses.js';
 export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits';
 export type MetricName = 'accuracy' | 'mae';
 
-/** Outputs (and targets) as functions get them: in the form in which the model has its outputs. */
+/**
+ * Outputs (and targets) as functions get them: one value for a model with one output, and for one
+ * with several an array or a record, as they were given to the model.
+ */
 export type Targets = Value | readonly Value[] | Readonly<Record<string, Value>>;
-/** A scalar from output and target. */
+/**
+ * A float32 scalar from output and target. The target has the output's shape (float32), or, where
+ * the function needs that, it is class numbers (int32): the output's shape without its last axis.
+ */
 export type LossFunction<T extends Targets = Value> = (output: T, target: T) => Value;
 
 type One = LossName | LossFunction;
@@ -51,7 +57,7 @@ export function makeObjective(
 ): Objective {
   const { loss } = options;
   const several = outputs.length > 1;
-  if (typeof loss === 'function' && (several || form !== 'single')) {
+  if (typeof loss === 'function' && several) {
     if (options.lossWeights !== undefined) {
       throw is.invalid(
         'no weights beside one function of all outputs',
@@ -175,12 +181,12 @@ function withTargets(
   throw first ?? is.invalid('a loss', name, undefined);
 }
 
+/** One value alone, however it was given; several in the form of the model's outputs. */
 function inForm(values: readonly NamedValue[], form: Form): Targets {
+  const [first, ...rest] = values;
+  if (first !== undefined && rest.length === 0) return first.value;
   if (form === 'array') return values.map(({ value }) => value);
-  if (form === 'record') return Object.fromEntries(values.map(({ name, value }) => [name, value]));
-  const [only] = values;
-  if (only === undefined) throw new TypeError('a model without outputs');
-  return only.value;
+  return Object.fromEntries(values.map(({ name, value }) => [name, value]));
 }
 
 function callLoss(
