@@ -8,9 +8,17 @@ import { Model } from './model.js';
 import { native } from './native.js';
 import { type Data, findBadRows, type Rows, readData } from './trainer/data.js';
 import { Engine, type Step } from './trainer/engine.js';
-import { Fit, type FitOptions, makeRun, planFit, type RunState, stepLogs } from './trainer/fit.js';
+import {
+  Fit,
+  type FitOptions,
+  makeRun,
+  measure,
+  planFit,
+  type RunState,
+  stepLogs,
+} from './trainer/fit.js';
 import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
-import { type History, Means } from './trainer/history.js';
+import type { History } from './trainer/history.js';
 import type { Targets } from './trainer/losses.js';
 import { readOptions, type TrainerOptions } from './trainer/options.js';
 import { sequence } from './trainer/random.js';
@@ -119,8 +127,9 @@ export class Trainer<T extends Targets = Value> {
   }
 
   /**
-   * Loss and metrics on `{ x, y }` in inference mode, as means over its rows. Also in callbacks of
-   * fit. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_BUSY, ERR_CLOSED.
+   * Loss and metrics on `{ x, y }` in inference mode, as means over its rows, of crossEntropy and
+   * accuracy over the targets that count: the same for every batch size. Also in callbacks of fit.
+   * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data, options?: EvaluateOptions): Promise<Scores> {
     if (this.#run.closed) throw this.#closedError();
@@ -128,16 +137,14 @@ export class Trainer<T extends Targets = Value> {
     const set = is.options(options, 'options of evaluate', ['batchSize']);
     const batchSize = is.integer(set.batchSize ?? 32, 'batchSize', 1, 2 ** 32 - 1);
     const rows = readData(data, this.#graph.feeds, 'data');
-    const means = new Means(this.#graph.results);
     const closed = () => this.#run.closed;
+    const { results } = this.#graph;
     const before = this.#evaluations;
     const evaluation = before.then(() =>
-      this.#engine.evaluate(rows, sequence(rows.count), batchSize, closed, (...batch) =>
-        means.add(...batch),
-      ),
+      measure(this.#engine, results, rows, sequence(rows.count), batchSize, closed),
     );
     this.#evaluations = evaluation.catch(() => {});
-    await evaluation;
+    const means = await evaluation;
     if (this.#run.closed) throw this.#closedError();
     const { loss = Number.NaN, ...metrics } = means.logs();
     return { loss, ...metrics };

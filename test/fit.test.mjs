@@ -2,6 +2,7 @@
 import test from 'ava';
 import {
   add,
+  crossEntropy,
   dense,
   earlyStopping,
   input,
@@ -289,4 +290,49 @@ test('functions get the only output alone, in whatever form the model has it', a
     const { loss, bias } = await trainer.step({ x, y });
     t.true(Number.isFinite(loss) && Number.isFinite(bias));
   }
+});
+
+test('means of crossEntropy and accuracy are over the targets that count', async (t) => {
+  const targets = Int32Array.from({ length: rows }, (_, i) =>
+    i < 9 || i % 4 === 0 ? -100 : i % 3,
+  );
+  const value = input([1]);
+  const [cls, reg] = [dense(3)(value), dense(1)(value)];
+  const optimizer = sgd({ learningRate: 0 });
+  const classWeights = [0.5, 1, 3];
+  const single = (loss) => ({ outputs: cls, y: targets, loss, metrics: ['accuracy'] });
+  const cases = [
+    single('crossEntropy'),
+    single((output, target) => crossEntropy(output, target, { classWeights, labelSmoothing: 0.1 })),
+    single((output, target) => crossEntropy(output, target, { ignoreIndex: 2 })),
+    {
+      outputs: { cls, reg },
+      y: { cls: targets, reg: y },
+      loss: { cls: 'crossEntropy', reg: 'mse' },
+      lossWeights: { cls: 0.25 },
+      metrics: {},
+    },
+  ];
+  for (const [number, { outputs, y: wanted, loss, lossWeights, metrics }] of cases.entries()) {
+    const model = new Model({ inputs: value, outputs, seed: 1 });
+    const options = { loss, lossWeights, metrics, optimizer };
+    const trainer = new Trainer(model, options);
+    t.teardown(() => trainer.close());
+    const data = number === 2 ? { x, y: wanted.map((c) => (c < 0 ? 2 : c)) } : { x, y: wanted };
+    const whole = await trainer.evaluate(data, { batchSize: rows });
+    const history = await trainer.fit(data, { ...quiet, batchSize: 2, validationData: data });
+    for (const [name, expected] of Object.entries(whole)) {
+      for (const batchSize of [1, 2, 5, 22]) {
+        const scores = await trainer.evaluate(data, { batchSize });
+        t.true(Math.abs(scores[name] - expected) < 1e-5, `${number} ${name} by ${batchSize}`);
+      }
+      const validation = history[`val${name.charAt(0).toUpperCase()}${name.slice(1)}`];
+      t.true(Math.abs((history[name]?.[0] ?? 0) - expected) < 1e-5, `${number} ${name}`);
+      t.true(Math.abs((validation?.[0] ?? 0) - expected) < 1e-5, `${number} val ${name}`);
+    }
+  }
+  const model = new Model({ inputs: value, outputs: cls });
+  const trainer = new Trainer(model, { loss: 'crossEntropy', optimizer });
+  t.teardown(() => trainer.close());
+  t.true(Number.isNaN((await trainer.evaluate({ x, y: targets.map(() => -100) })).loss));
 });

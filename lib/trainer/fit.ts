@@ -4,6 +4,7 @@ import * as is from '../is.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
 import { type Data, type Feeds, findBadRows, type Rows, readData } from './data.js';
+import type { Result } from './divisors.js';
 import type { Engine, Step } from './engine.js';
 import { type History, Means, record, validationName } from './history.js';
 import { makeProgress, type Progress } from './progress.js';
@@ -163,7 +164,7 @@ export class Fit {
     readonly trainer: Trainer,
     readonly engine: Engine,
     readonly feeds: Feeds,
-    readonly results: readonly string[],
+    readonly results: readonly Result[],
     readonly plan: FitPlan,
     readonly run: RunState,
     /** Resolves when evaluations begun in callbacks are over. */
@@ -194,12 +195,14 @@ export class Fit {
     const order = this.#order(epoch);
     await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
     progress.epochBegin(epoch, Math.ceil(order.length / plan.batchSize));
-    const means = new Means(this.results);
+    const means = new Means(this.results, plan.rows);
     const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
     let learningRate = Number.NaN;
+    let position = 0;
     await engine.train(plan.rows, order, plan.batchSize, singly, this.#halted, async (steps) => {
       for (const step of steps) {
-        means.add(step.values, step.offset, step.rows);
+        means.add(step.values, step.offset, order.subarray(position, position + step.rows));
+        position += step.rows;
         learningRate = step.learningRate;
       }
       progress.step(steps.length, steps.at(-1)?.values.at(-1 - this.results.length) ?? Number.NaN);
@@ -223,11 +226,9 @@ export class Fit {
   async #validate(): Promise<Logs> {
     const { validation, batchSize } = this.plan;
     if (validation === undefined) return {};
-    const means = new Means(this.results);
     const ended = () => this.run.closed || this.plan.signal?.aborted === true;
-    await this.engine.evaluate(validation.rows, validation.which, batchSize, ended, (...batch) =>
-      means.add(...batch),
-    );
+    const { rows, which } = validation;
+    const means = await measure(this.engine, this.results, rows, which, batchSize, ended);
     this.#throwIfEnded();
     return means.logs(validationName);
   }
@@ -284,10 +285,28 @@ export class Fit {
   }
 }
 
+/** The means of all results over the rows `which`, in inference mode. */
+export async function measure(
+  engine: Engine,
+  results: readonly Result[],
+  rows: Rows,
+  which: Uint32Array,
+  batchSize: number,
+  ended: () => boolean,
+): Promise<Means> {
+  const means = new Means(results, rows);
+  let position = 0;
+  await engine.evaluate(rows, which, batchSize, ended, (values, offset, count) => {
+    means.add(values, offset, which.subarray(position, position + count));
+    position += count;
+  });
+  return means;
+}
+
 /** What a step reports. */
-export function stepLogs(results: readonly string[], step: Step): Record<string, number> {
+export function stepLogs(results: readonly Result[], step: Step): Record<string, number> {
   const logs: Record<string, number> = {};
-  results.forEach((name, i) => {
+  results.forEach(({ name }, i) => {
     logs[name] = step.values[step.offset + i] ?? Number.NaN;
   });
   logs.learningRate = step.learningRate;

@@ -6,13 +6,14 @@ import { describe, type NamedValue } from '../graph/describe.js';
 import { rowElements, showShape } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
+import { divisorOf, type Result } from './divisors.js';
 import { makeObjective } from './losses.js';
 
 export interface TrainingGraph {
   readonly description: GraphDescription;
   readonly feeds: Feeds;
-  /** Names of the outputs, "loss" first. */
-  readonly results: readonly string[];
+  /** The outputs, "loss" first. */
+  readonly results: readonly Result[];
 }
 
 export function makeTrainingGraph(
@@ -24,6 +25,7 @@ export function makeTrainingGraph(
     ...state.inputs,
     ...targets.map(({ name, value }) => ({ name: `${name}.target`, value })),
   ];
+  const values = inputs.map(({ value }) => value);
   const outputs = results.map(({ value }) => value);
   const { graph, parts } = describe(inputs, outputs, state.parameters);
   const classes = findClasses(parts.results);
@@ -40,6 +42,9 @@ export function makeTrainingGraph(
   return {
     description: graph,
     feeds: { x: state.inputs.map(feed), y: targets.map(feed) },
-    results: results.map(({ name }) => name),
+    results: results.map(({ name, value, sum }) => ({
+      name,
+      divisor: sum ? { kind: 'sum', of: sum } : divisorOf(value, values),
+    })),
   };
 }

@@ -1,6 +1,10 @@
+import type { Rows } from './data.js';
+import { type Result, weighRows } from './divisors.js';
+
 /**
- * What fit returns: numbers for each epoch. Losses and metrics are means over the epoch's rows;
- * those of validation data have `val` before their name.
+ * What fit returns: numbers for each epoch. Losses and metrics are means over the epoch's rows, of
+ * crossEntropy and accuracy over the targets that count; those of validation data have `val` before
+ * their name.
  */
 export interface History {
   /** The epochs' numbers, from 0 on, over all calls of fit. */
@@ -19,33 +23,56 @@ export interface History {
 export const validationName = (name: string): string =>
   `val${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 
-/** Means of a step's numbers, weighted by rows. */
+/** Means of the numbers of batches, each weighted by what its own mean divides by. */
 export class Means {
-  readonly #sums: number[];
+  readonly #results: readonly Result[];
+  readonly #weights: readonly (Float64Array | undefined)[];
+  readonly #sums: Float64Array;
+  readonly #totals: Float64Array;
   #rows = 0;
 
-  constructor(readonly names: readonly string[]) {
-    this.#sums = names.map(() => 0);
+  constructor(results: readonly Result[], rows: Rows) {
+    this.#results = results;
+    this.#weights = results.map(({ divisor }) => weighRows(divisor, rows));
+    this.#sums = new Float64Array(results.length);
+    this.#totals = new Float64Array(results.length);
   }
 
   get rows(): number {
     return this.#rows;
   }
 
-  /** Adds numbers that lie in `values` from `offset` on. */
-  add(values: Float64Array, offset: number, rows: number): void {
+  /** Adds numbers that lie in `values` from `offset` on, of a batch of the rows `which`. */
+  add(values: Float64Array, offset: number, which: Uint32Array): void {
     for (let i = 0; i < this.#sums.length; i++) {
-      this.#sums[i] = (this.#sums[i] ?? 0) + (values[offset + i] ?? Number.NaN) * rows;
+      const weights = this.#weights[i];
+      let weight = which.length;
+      if (weights !== undefined) {
+        weight = 0;
+        for (const row of which) weight += weights[row] ?? 0;
+      }
+      // Without a target that counts a mean is NaN.
+      if (weight === 0) continue;
+      this.#sums[i] = (this.#sums[i] ?? 0) + (values[offset + i] ?? Number.NaN) * weight;
+      this.#totals[i] = (this.#totals[i] ?? 0) + weight;
     }
-    this.#rows += rows;
+    this.#rows += which.length;
   }
 
   /** The means by `rename(name)`; none before the first rows. */
   logs(rename: (name: string) => string = (name) => name): Record<string, number> {
     if (this.#rows === 0) return {};
     return Object.fromEntries(
-      this.names.map((name, i) => [rename(name), (this.#sums[i] ?? Number.NaN) / this.#rows]),
+      this.#results.map(({ name }, i) => [rename(name), this.#mean(i)] as const),
     );
+  }
+
+  #mean(i: number): number {
+    const divisor = this.#results[i]?.divisor;
+    if (divisor?.kind === 'sum' && divisor.of.some((part) => this.#weights[part] !== undefined)) {
+      return divisor.of.reduce((sum, part) => sum + this.#mean(part), 0);
+    }
+    return (this.#sums[i] ?? Number.NaN) / (this.#totals[i] ?? Number.NaN);
   }
 }
 

@@ -42,7 +42,12 @@ type AnyFunction = (output: Targets, target: Targets) => Value;
 export interface Objective {
   readonly targets: readonly NamedValue[];
   /** The loss first. */
-  readonly results: readonly NamedValue[];
+  readonly results: readonly Scalar[];
+}
+
+interface Scalar extends NamedValue {
+  /** Where it is the sum of other results: their numbers. */
+  readonly sum?: readonly number[];
 }
 
 interface Output extends NamedValue {
@@ -96,7 +101,9 @@ export function makeObjective(
   if (first === undefined) throw is.invalid('a loss', 'loss', loss);
   const total = rest.reduce((sum, { value }) => add(sum, value), first.value);
   const shown = parts.map(({ name, value }) => ({ name: `${name.slice(5)}Loss`, value }));
-  const results = [{ name: 'loss', value: total }, ...(several ? shown : [])];
+  const results: Scalar[] = several
+    ? [{ name: 'loss', value: total, sum: shown.map((_, i) => i + 1) }, ...shown]
+    : [{ name: 'loss', value: total }];
   return {
     targets,
     results: distinct([...results, ...metrics(options.metrics, outputs, targets, form)]),
@@ -157,7 +164,7 @@ function makeTarget({ name, value }: NamedValue, classes: boolean): Value {
 function withTargets(
   outputs: readonly NamedValue[],
   name: string,
-  build: (targets: readonly NamedValue[]) => NamedValue[],
+  build: (targets: readonly NamedValue[]) => Scalar[],
 ): Objective {
   const able = outputs.map(({ value }) => value.shape.length > 1);
   const all = 2 ** Math.min(outputs.length, 6) - 1;
@@ -252,7 +259,7 @@ function inside<T>(name: string, body: () => T): T {
 
 const reserved = ['learningRate', 'gradNorm', 'epochs', 'steps'];
 
-function distinct(results: NamedValue[]): NamedValue[] {
+function distinct(results: Scalar[]): Scalar[] {
   const seen = new Set<string>(reserved);
   for (const { name } of results) {
     if (seen.has(name)) throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
