@@ -6,7 +6,14 @@ import * as is from './is.js';
 import { type ModelState, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { native } from './native.js';
-import { type Data, findBadRows, type Rows, readData } from './trainer/data.js';
+import {
+  checkWhole,
+  type Data,
+  findBadRows,
+  type Rows,
+  readBatchSize,
+  readData,
+} from './trainer/data.js';
 import { Engine, type Step } from './trainer/engine.js';
 import {
   Fit,
@@ -36,7 +43,7 @@ export interface StepResult extends Scores {
 }
 
 export interface EvaluateOptions {
-  /** Rows of one run; 32 by default. */
+  /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
   batchSize?: number;
 }
 
@@ -105,7 +112,12 @@ export class Trainer<T extends Targets = Value> {
   /** One optimizer step on exactly this batch. Checks and errors are those of fit. */
   async step(data: Data): Promise<StepResult> {
     this.#assertFree('step');
-    const rows = readData(data, this.#graph.feeds, 'data');
+    const { feeds } = this.#graph;
+    const rows = readData(data, feeds, 'data');
+    if (feeds.batch !== undefined && rows.count !== feeds.batch) {
+      const what = `${feeds.batch} rows, which the inputs fix,`;
+      throw is.mismatch('ERR_SHAPE', what, 'data', `${rows.count} rows`);
+    }
     this.#checkNumerics(rows);
     return await this.#exclusively(async () => {
       const steps: Step[] = [];
@@ -135,8 +147,10 @@ export class Trainer<T extends Targets = Value> {
     if (this.#run.closed) throw this.#closedError();
     if (this.#state.training) throw this.#busyError('evaluate');
     const set = is.options(options, 'options of evaluate', ['batchSize']);
-    const batchSize = is.integer(set.batchSize ?? 32, 'batchSize', 1, 2 ** 32 - 1);
-    const rows = readData(data, this.#graph.feeds, 'data');
+    const { feeds } = this.#graph;
+    const batchSize = readBatchSize(set.batchSize, feeds);
+    const rows = readData(data, feeds, 'data');
+    checkWhole(rows.count, feeds, 'data');
     const closed = () => this.#run.closed;
     const { results } = this.#graph;
     const before = this.#evaluations;

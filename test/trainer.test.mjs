@@ -295,3 +295,36 @@ test('a loss with a layer of its own is refused', (t) => {
   const loss = (output, target) => mse(dense(3)(output), target);
   t.throws(() => make(t, { loss }), error('ERR_ARGUMENT', /without parameters of their own/));
 });
+
+test('a model with a fixed batch trains on whole batches', async (t) => {
+  const build = (batch) =>
+    sequential([dense(3)], { input: input([2], batch && { batch }), seed: 1 });
+  const data = { x, y };
+  const options = { optimizer: sgd({ learningRate: 0.1 }), metrics: ['accuracy'] };
+  const [fixed, free] = [make(t, options, build(10)), make(t, options, build())];
+  const history = await fixed.fit(data, { ...quiet, epochs: 2, validationData: data });
+  const wanted = await free.fit(data, {
+    ...quiet,
+    epochs: 2,
+    batchSize: 10,
+    validationData: data,
+  });
+  for (const name of ['loss', 'accuracy', 'valLoss', 'valAccuracy']) {
+    t.true(
+      history[name].every((value, i) => Math.abs(value - wanted[name][i]) < 1e-6),
+      name,
+    );
+  }
+  const ten = { x: x.subarray(0, 20), y: y.subarray(0, 10) };
+  t.true(Number.isFinite((await fixed.step(ten)).loss));
+  t.true(Number.isFinite((await fixed.evaluate(data)).loss));
+  const part = { x: x.subarray(0, 24), y: y.subarray(0, 12) };
+  const refuses = (promise, message) => t.throwsAsync(promise, error('ERR_SHAPE', message));
+  await refuses(fixed.fit(data, { ...quiet, batchSize: 5 }), /10.*`batchSize`, received 5/);
+  await refuses(fixed.fit(part, quiet), /whole batches of 10 rows.*received 12 rows/);
+  await refuses(fixed.fit(data, { ...quiet, validationData: part }), /`validationData`/);
+  await refuses(fixed.fit(data, { ...quiet, validationSplit: 0.25 }), /`validationSplit`/);
+  await refuses(fixed.step(data), /10 rows.*received 20 rows/);
+  await refuses(fixed.evaluate(part), /whole batches/);
+  await refuses(fixed.evaluate(data, { batchSize: 20 }), /`batchSize`/);
+});

@@ -26,6 +26,8 @@ export interface Feed {
 export interface Feeds {
   readonly x: readonly Feed[];
   readonly y: readonly Feed[];
+  /** The rows of every batch, where inputs of the model fix them. */
+  readonly batch: number | undefined;
 }
 
 /** Checked arrays, those of x first. */
@@ -57,6 +59,20 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
     }
   }
   return { arrays, count: count ?? 0 };
+}
+
+/** The batch size given, or its default. Throws ERR_ARGUMENT, and ERR_SHAPE for a fixed batch. */
+export function readBatchSize(given: unknown, { batch }: Feeds): number {
+  const size = is.integer(given ?? batch ?? 32, 'batchSize', 1, 2 ** 32 - 1);
+  if (batch === undefined || size === batch) return size;
+  throw is.mismatch('ERR_SHAPE', `${batch}, which the inputs fix,`, 'batchSize', String(size));
+}
+
+/** Throws ERR_SHAPE for rows that do not fill batches of a fixed size. */
+export function checkWhole(count: number, { batch }: Feeds, name: string): void {
+  if (batch === undefined || count % batch === 0) return;
+  const what = `whole batches of ${batch} rows, which the inputs fix,`;
+  throw is.mismatch('ERR_SHAPE', what, name, `${count} rows`);
 }
 
 /** The array for each feed, with the name that errors give it. */

@@ -3,7 +3,15 @@ import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
-import { type Data, type Feeds, findBadRows, type Rows, readData } from './data.js';
+import {
+  checkWhole,
+  type Data,
+  type Feeds,
+  findBadRows,
+  type Rows,
+  readBatchSize,
+  readData,
+} from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine, Step } from './engine.js';
 import { type History, Means, record, validationName } from './history.js';
@@ -13,7 +21,10 @@ import { generator, sequence, shuffle } from './random.js';
 export interface FitOptions {
   /** How often all rows are gone through; 1 by default. */
   epochs?: number;
-  /** Rows of a step; 32 by default. The last step of an epoch takes what is left. */
+  /**
+   * Rows of a step; 32 by default, or the batch that the model's inputs fix. The last step of an
+   * epoch takes what is left; with a fixed batch there must be nothing left.
+   */
   batchSize?: number;
   /** Rows to measure after each epoch. */
   validationData?: Data | readonly [x: Data['x'], y: Data['y']];
@@ -59,7 +70,7 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
     ['checkpoint', 'resumeFrom'],
   );
   const epochs = is.integer(set.epochs ?? 1, 'epochs', 1);
-  const batchSize = is.integer(set.batchSize ?? 32, 'batchSize', 1, 2 ** 32 - 1);
+  const batchSize = readBatchSize(set.batchSize, feeds);
   const rows = readData(data, feeds, 'data');
   let training = rows.count;
   let validation: FitPlan['validation'];
@@ -69,6 +80,7 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
   }
   if (set.validationData !== undefined) {
     const held = readData(set.validationData, feeds, 'validationData');
+    checkWhole(held.count, feeds, 'validationData');
     validation = { rows: held, which: sequence(held.count) };
   }
   if (set.validationSplit !== undefined) {
@@ -79,8 +91,10 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
       const what = `a share that leaves rows on both sides of ${rows.count}`;
       throw is.invalid(what, 'validationSplit', split);
     }
+    checkWhole(rows.count - training, feeds, 'validationSplit');
     validation = { rows, which: sequence(rows.count - training, training) };
   }
+  checkWhole(training, feeds, 'data');
   return {
     rows,
     training: sequence(training),

@@ -3,7 +3,7 @@ import type { GraphDescription } from '../../bindings.js';
 import { TandemError } from '../errors.js';
 import { findClasses } from '../graph/classes.js';
 import { describe, type NamedValue } from '../graph/describe.js';
-import { rowElements, showShape } from '../graph/value.js';
+import { elements, isFree, rowElements, shapeAt, showShape, type Value } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
 import { divisorOf, type Result } from './divisors.js';
@@ -29,22 +29,31 @@ export function makeTrainingGraph(
   const outputs = results.map(({ value }) => value);
   const { graph, parts } = describe(inputs, outputs, state.parameters);
   const classes = findClasses(parts.results);
+  const batch = fixedBatch(values);
   const feed = ({ name, value }: NamedValue): Feed => {
-    const elements = rowElements(value);
-    if (elements === null) {
+    const count =
+      batch === undefined ? rowElements(value) : elements(shapeAt(value, batch)) / batch;
+    if (count === null) {
       throw new TandemError(
         'ERR_SHAPE',
         `expected inputs and outputs [batch, ...] for \`Trainer\`, received ${showShape(value)} for \`${name}\``,
       );
     }
-    return { name, dtype: value.dtype, elements, classes: classes.get(value) };
+    return { name, dtype: value.dtype, elements: count, classes: classes.get(value) };
   };
   return {
     description: graph,
-    feeds: { x: state.inputs.map(feed), y: targets.map(feed) },
+    feeds: { x: state.inputs.map(feed), y: targets.map(feed), batch },
     results: results.map(({ name, value, sum }) => ({
       name,
       divisor: sum ? { kind: 'sum', of: sum } : divisorOf(value, values),
     })),
   };
+}
+
+/** The rows of every batch, when all inputs of the graph have that many. */
+function fixedBatch(values: readonly Value[]): number | undefined {
+  const [batch] = values[0]?.shape ?? [];
+  if (typeof batch !== 'number') return undefined;
+  return values.every((value) => !isFree(value) && value.shape[0] === batch) ? batch : undefined;
 }
