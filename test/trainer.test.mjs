@@ -328,3 +328,40 @@ test('a model with a fixed batch trains on whole batches', async (t) => {
   await refuses(fixed.evaluate(part), /whole batches/);
   await refuses(fixed.evaluate(data, { batchSize: 20 }), /`batchSize`/);
 });
+
+test('named metrics apply to the outputs whose loss they fit', async (t) => {
+  const value = input([2], { name: 'x' });
+  const model = new Model({
+    inputs: value,
+    outputs: { cls: dense(3)(value), reg: dense(1)(value), yes: dense(1)(value) },
+    seed: 1,
+  });
+  const loss = { cls: 'crossEntropy', reg: 'mse', yes: 'bceWithLogits' };
+  const data = { x, y: { cls: y, reg: new Float32Array(rows), yes: new Float32Array(rows) } };
+  const reported = async (options) => {
+    const scores = await make(t, { loss, ...options }, model).evaluate(data);
+    t.true(Object.values(scores).every(Number.isFinite));
+    return Object.keys(scores).slice(4);
+  };
+  t.deepEqual(await reported({ metrics: ['accuracy'] }), ['clsAccuracy', 'yesAccuracy']);
+  t.deepEqual(await reported({ metrics: ['mae'] }), ['regMae']);
+  t.deepEqual(await reported({ metrics: { share: 'accuracy' } }), ['clsShare', 'yesShare']);
+  const metrics = { cls: ['accuracy'], reg: ['mae'] };
+  t.deepEqual(await reported({ metrics }), ['clsAccuracy', 'regMae']);
+  const own = { ...loss, reg: (output, target) => mse(output, target) };
+  const all = ['accuracy', 'mae'];
+  t.deepEqual(await reported({ loss: own, metrics: all }), [
+    'clsAccuracy',
+    'yesAccuracy',
+    'regMae',
+  ]);
+
+  const refuses = (options, message, of = model) =>
+    t.throws(() => make(t, { loss, ...options }, of), error('ERR_ARGUMENT', message));
+  refuses({ metrics: { reg: ['accuracy'] } }, /`metrics`, received "accuracy"/);
+  refuses({ metrics: { rge: ['mae'] } }, /did you mean `reg`\?/);
+  refuses({ metrics: { cls: ['acuracy'] } }, /did you mean `accuracy`\?/);
+  const single = sequential([dense(3)], { input: [2] });
+  refuses({ loss: 'mse', metrics: ['accuracy'] }, /`metrics`, received "accuracy"/, single);
+  refuses({ loss: 'crossEntropy', metrics: ['mae'] }, /`metrics`, received "mae"/, single);
+});

@@ -9,7 +9,15 @@ import type { Form } from '../model/state.js';
 import { add, mul } from '../ops/elementwise.js';
 import { bceWithLogits, crossEntropy, huber, l1, mse } from '../ops/losses.js';
 
+/**
+ * A loss of this library with its default options, by name. `crossEntropy` takes class numbers as
+ * targets, the others float32 values of the output's shape.
+ */
 export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits';
+/**
+ * `accuracy`: the share of targets that are met, of outputs with class numbers or bceWithLogits.
+ * `mae`: the mean absolute error, of all others.
+ */
 export type MetricName = 'accuracy' | 'mae';
 
 /**
@@ -24,14 +32,23 @@ export type Targets = Value | readonly Value[] | Readonly<Record<string, Value>>
 export type LossFunction<T extends Targets = Value> = (output: T, target: T) => Value;
 
 type One = LossName | LossFunction;
+/**
+ * A name or a function of output and target. For several outputs: a name for all, an array or a
+ * record with a loss for each, whose sum is minimised, or one function of all.
+ */
 export type Loss<T extends Targets = Value> =
   | LossName
   | LossFunction<T>
   | readonly One[]
   | Readonly<Record<string, One>>;
+/**
+ * Names, which apply to all outputs whose loss they fit; or a record of names and functions under
+ * names of one's own; or of arrays of names for single outputs: `{ heads: ['accuracy'] }`. With
+ * several outputs a named metric reports as output and metric: `headsAccuracy`.
+ */
 export type Metrics<T extends Targets = Value> =
   | readonly MetricName[]
-  | Readonly<Record<string, MetricName | LossFunction<T>>>;
+  | Readonly<Record<string, MetricName | LossFunction<T> | readonly MetricName[]>>;
 
 const losses = { crossEntropy, mse, l1, huber, bceWithLogits };
 const lossNames = Object.keys(losses) as LossName[];
@@ -61,8 +78,8 @@ export function makeObjective(
   options: { loss: unknown; lossWeights?: unknown; metrics?: unknown },
 ): Objective {
   const { loss } = options;
-  const several = outputs.length > 1;
-  if (typeof loss === 'function' && several) {
+  const many = outputs.length > 1;
+  if (typeof loss === 'function' && many) {
     if (options.lossWeights !== undefined) {
       throw is.invalid(
         'no weights beside one function of all outputs',
@@ -80,7 +97,7 @@ export function makeObjective(
   const targets: NamedValue[] = [];
   const parts: NamedValue[] = [];
   assigned.forEach((output, i) => {
-    const name = several ? `loss.${output.name}` : 'loss';
+    const name = many ? `loss.${output.name}` : 'loss';
     if (typeof output.loss === 'function') {
       const made = withTargets([output], name, (own) => [
         { name, value: callLoss(output.loss as AnyFunction, [output], own, 'single', name) },
@@ -101,12 +118,21 @@ export function makeObjective(
   if (first === undefined) throw is.invalid('a loss', 'loss', loss);
   const total = rest.reduce((sum, { value }) => add(sum, value), first.value);
   const shown = parts.map(({ name, value }) => ({ name: `${name.slice(5)}Loss`, value }));
-  const results: Scalar[] = several
+  const results: Scalar[] = many
     ? [{ name: 'loss', value: total, sum: shown.map((_, i) => i + 1) }, ...shown]
     : [{ name: 'loss', value: total }];
   return {
     targets,
-    results: distinct([...results, ...metrics(options.metrics, outputs, targets, form)]),
+    results: distinct([
+      ...results,
+      ...metrics(
+        options.metrics,
+        outputs,
+        targets,
+        form,
+        assigned.map((output) => output.loss),
+      ),
+    ]),
   };
 }
 
@@ -212,22 +238,34 @@ function callLoss(
   return value;
 }
 
+const metricNames = ['accuracy', 'mae'] as const;
+
+/** An output with the input for its target; `loss` only where that is a name. */
+interface Pair extends NamedValue {
+  readonly target: Value;
+  readonly loss: LossName | undefined;
+}
+
 function metrics(
   given: unknown,
   outputs: readonly NamedValue[],
   targets: readonly NamedValue[],
   form: Form,
+  names: readonly unknown[] = [],
 ): NamedValue[] {
   if (given === undefined) return [];
-  const entries: [string, unknown][] = Array.isArray(given)
-    ? given.map((item: unknown) => [is.oneOf(item, 'metrics', ['accuracy', 'mae']), item])
-    : is.isRecord(given)
-      ? Object.entries(given)
-      : [];
-  if (entries.length === 0 && !Array.isArray(given) && !is.isRecord(given)) {
-    throw is.invalid('an array of names or a record', 'metrics', given);
+  const pairs = outputs.map((output, i): Pair => {
+    const loss = lossNames.find((name) => name === names[i]);
+    return { ...output, target: targets[i]?.value ?? output.value, loss };
+  });
+  if (Array.isArray(given)) {
+    return given.flatMap((item: unknown) => {
+      const kind = is.oneOf(item, 'metrics', metricNames);
+      return named(kind, kind, pairs, several(pairs));
+    });
   }
-  return entries.flatMap(([name, item]) => {
+  if (!is.isRecord(given)) throw is.invalid('an array of names or a record', 'metrics', given);
+  return Object.entries(given).flatMap(([name, item]) => {
     const where = `metrics.${name}`;
     if (typeof item === 'function') {
       const value = inside(where, () =>
@@ -235,16 +273,52 @@ function metrics(
       );
       return [{ name, value }];
     }
-    const kind = is.oneOf(item, where, ['accuracy', 'mae']);
-    return outputs.map((output, i): NamedValue => {
-      const target = targets[i]?.value ?? output.value;
-      const value = inside(where, () =>
-        kind === 'mae' ? l1(output.value, target) : apply('accuracy', [output.value, target]),
-      );
-      const capital = name.charAt(0).toUpperCase() + name.slice(1);
-      return { name: outputs.length > 1 ? `${output.name}${capital}` : name, value };
+    if (!Array.isArray(item)) {
+      return named(is.oneOf(item, where, metricNames), name, pairs, several(pairs));
+    }
+    checkKeys({ [name]: item }, outputs, 'metrics');
+    const own = pairs.filter((pair) => pair.name === name);
+    return item.flatMap((entry: unknown) => {
+      const kind = is.oneOf(entry, where, metricNames);
+      return named(kind, kind, own, several(pairs));
     });
   });
+}
+
+const several = (pairs: readonly Pair[]): boolean => pairs.length > 1;
+
+/** A named metric of the outputs whose loss it fits. Throws ERR_ARGUMENT when there are none. */
+function named(
+  kind: MetricName,
+  name: string,
+  pairs: readonly Pair[],
+  prefixed: boolean,
+): NamedValue[] {
+  const sure = pairs.filter((pair) => fits(kind, pair) === true);
+  // Nobody knows what a function with a float32 target measures.
+  const chosen =
+    kind === 'mae' || sure.length === 0 ? pairs.filter((pair) => fits(kind, pair) !== false) : sure;
+  if (chosen.length === 0) {
+    const what =
+      kind === 'accuracy'
+        ? 'a metric for an output with class numbers or bceWithLogits'
+        : 'a metric for an output with numbers to come close to';
+    throw is.mismatch('ERR_ARGUMENT', what, 'metrics', is.show(kind));
+  }
+  return chosen.map(({ name: output, value: x, target }) => {
+    const value = inside(`metrics.${name}`, () =>
+      kind === 'mae' ? l1(x, target) : apply('accuracy', [x, target]),
+    );
+    const capital = name.charAt(0).toUpperCase() + name.slice(1);
+    return { name: prefixed ? `${output}${capital}` : name, value };
+  });
+}
+
+/** Undefined where the loss does not tell. */
+function fits(kind: MetricName, { loss, target }: Pair): boolean | undefined {
+  const classes = target.dtype === 'int32' || loss === 'bceWithLogits';
+  if (classes) return kind === 'accuracy';
+  return loss === undefined ? undefined : kind === 'mae';
 }
 
 /** Says which option an error of an op comes from. */

@@ -16,7 +16,7 @@ export interface TrainerOptions<T extends Targets = Value> {
   lossWeights?: Readonly<Record<string, number>>;
   /** adam() by default. */
   optimizer?: Optimizer;
-  /** 'accuracy', 'mae', or functions of output and target that give a scalar. */
+  /** 'accuracy', 'mae', or functions of output and target that give a scalar; none by default. */
   metrics?: Metrics<T>;
   /** 'float32', the only one for now. */
   precision?: 'float32';
