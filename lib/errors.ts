@@ -19,9 +19,15 @@ export type ErrorCode =
 export class TandemError extends Error {
   override readonly name = 'TandemError';
   readonly code: ErrorCode;
+  /**
+   * With ERR_NUMERIC in training: the step that met, or would meet, a number that is not finite. From
+   * 0, over all calls of fit and step, as callbacks and schedulers count. Undefined otherwise.
+   */
+  declare readonly step?: number;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { step?: number }) {
     super(message, options);
     this.code = code;
+    if (options?.step !== undefined) this.step = options.step;
   }
 }

@@ -16,6 +16,7 @@ import {
 } from './trainer/data.js';
 import { Engine, type Step } from './trainer/engine.js';
 import {
+  badRow,
   Fit,
   type FitOptions,
   makeRun,
@@ -209,6 +210,8 @@ export class Trainer<T extends Targets = Value> {
     this.#training = running;
     try {
       return await running;
+    } catch (error) {
+      throw countFromZero(error);
     } finally {
       this.#training = undefined;
       this.#state.taken = false;
@@ -218,11 +221,10 @@ export class Trainer<T extends Targets = Value> {
   #checkNumerics(rows: Rows): void {
     if (!this.#engine.settings.native.checkNumerics) return;
     const bad = findBadRows(rows, this.#graph.feeds);
-    if (bad === undefined) return;
-    const [row] = bad.rows;
-    const step = this.#engine.native.step + 1;
-    const received = `a NaN or an infinity in row ${row}, in step ${step}`;
-    throw is.mismatch('ERR_NUMERIC', 'finite numbers', bad.name, received);
+    if (bad.size === 0) return;
+    let first = Number.POSITIVE_INFINITY;
+    for (const row of bad.keys()) first = Math.min(first, row);
+    throw badRow(bad, first, '', this.#engine.native.step);
   }
 
   #closedError(): TandemError {
@@ -235,4 +237,16 @@ export class Trainer<T extends Targets = Value> {
       `expected one call at a time for \`${what}\`, received it while the model is training; await the first`,
     );
   }
+}
+
+/** Native code counts steps from 1 in its messages, callbacks count from 0. */
+function countFromZero(error: unknown): unknown {
+  if (!(error instanceof TandemError) || error.code !== 'ERR_NUMERIC' || error.step !== undefined) {
+    return error;
+  }
+  const [found, digits] = /\bat step (\d+)/.exec(error.message) ?? [];
+  if (found === undefined) return error;
+  const step = Number(digits) - 1;
+  const message = error.message.replace(found, `at step ${step}`);
+  return new TandemError(error.code, message, { cause: error, step });
 }

@@ -253,9 +253,57 @@ test('checkNumerics names the step that would meet a NaN, and nothing has run', 
   const bad = x.slice();
   bad[21] = Number.NaN;
   const options = { ...quiet, batchSize: 4, shuffle: false };
-  await t.throwsAsync(trainer.fit({ x: bad, y }, options), error('ERR_NUMERIC', /row 10.*step 4/));
-  await t.throwsAsync(trainer.step({ x: bad, y }), error('ERR_NUMERIC', /step 2/));
+  const fitted = await t.throwsAsync(
+    trainer.fit({ x: bad, y }, options),
+    error('ERR_NUMERIC', /row 10.*step 3/),
+  );
+  t.is(fitted?.step, 3);
+  const stepped = await t.throwsAsync(
+    trainer.step({ x: bad, y }),
+    error('ERR_NUMERIC', /row 10.*step 1/),
+  );
+  t.is(stepped?.step, 1);
   t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
+});
+
+test('checkNumerics looks at validation data before training', async (t) => {
+  const trainer = make(t, { checkNumerics: true });
+  const before = trainer.model.parameters.get('dense.weight')?.data.slice();
+  const bad = x.slice();
+  bad[31] = Number.POSITIVE_INFINITY;
+  await t.throwsAsync(
+    trainer.fit({ x, y }, { ...quiet, validationData: { x: bad, y } }),
+    error('ERR_NUMERIC', /`validationData: x \(x\)`.*row 15/),
+  );
+  await t.throwsAsync(
+    trainer.fit({ x: bad, y }, { ...quiet, validationSplit: 0.5 }),
+    error('ERR_NUMERIC', /`validationSplit: x \(x\)`.*row 15/),
+  );
+  t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
+});
+
+test('a step that is not finite is numbered as callbacks count', async (t) => {
+  const trainer = make(t, { checkNumerics: true, loss: 'mse' });
+  const seen = [];
+  const huge = { x: new Float32Array(8).fill(3e38), y: new Float32Array(12).fill(-3e38) };
+  huge.x.fill(0, 0, 4);
+  huge.y.fill(0, 0, 6);
+  const callbacks = [{ onBatchEnd: (step) => void seen.push(step) }];
+  const options = { ...quiet, batchSize: 1, shuffle: false, callbacks };
+  const thrown = await t.throwsAsync(trainer.fit(huge, options), error('ERR_NUMERIC', /step 2,/));
+  t.is(thrown?.step, 2);
+  t.deepEqual(seen, [0, 1]);
+});
+
+test('the feed whose bad row is met first is named', async (t) => {
+  const trainer = make(t, { checkNumerics: true, loss: 'mse' });
+  const data = { x: x.slice(), y: new Float32Array(3 * rows) };
+  data.x[2 * 9] = Number.NaN;
+  data.y[3 * 4] = Number.NaN;
+  const options = { ...quiet, shuffle: false };
+  const message = /`y \(y\)`.*row 4/;
+  await t.throwsAsync(trainer.fit(data, options), error('ERR_NUMERIC', message));
+  await t.throwsAsync(trainer.step(data), error('ERR_NUMERIC', message));
 });
 
 test('several inputs and outputs go by name or by order', async (t) => {

@@ -150,25 +150,21 @@ function convert(
   return array instanceof Int32Array ? array : Int32Array.from(array);
 }
 
-/** The rows with a NaN or an infinity, and the name of the first feed that has one. */
-export function findBadRows(
-  { arrays }: Rows,
-  feeds: Feeds,
-): { rows: ReadonlySet<number>; name: string } | undefined {
-  const bad = new Set<number>();
-  let name = '';
+/** The rows with a NaN or an infinity, each with the name of the first feed that has one there. */
+export function findBadRows({ arrays }: Rows, feeds: Feeds): ReadonlyMap<number, string> {
+  const bad = new Map<number, string>();
   [...feeds.x, ...feeds.y].forEach((feed, i) => {
     const array = arrays[i];
     if (!(array instanceof Float32Array)) return;
+    const name = i < feeds.x.length ? `x (${feed.name})` : `y (${feed.name})`;
     let from = 0;
     for (;;) {
       const at = native.findNonFinite(array.subarray(from));
       if (at === -1) return;
-      if (name === '') name = i < feeds.x.length ? `x (${feed.name})` : `y (${feed.name})`;
       const row = Math.floor((from + at) / feed.elements);
-      bad.add(row);
+      if (!bad.has(row)) bad.set(row, name);
       from = (row + 1) * feed.elements;
     }
   });
-  return name === '' ? undefined : { rows: bad, name };
+  return bad;
 }

@@ -281,22 +281,37 @@ export class Fit {
 
   /** With checkNumerics: the first step that would meet a NaN, before any step runs. */
   #checkNumerics(): void {
-    const { plan, engine, run } = this;
+    const { plan, engine, run, feeds } = this;
     if (!engine.settings.native.checkNumerics) return;
-    const bad = findBadRows(plan.rows, this.feeds);
-    const position =
-      bad === undefined ? -1 : this.#order(run.epoch).findIndex((row) => bad.rows.has(row));
-    if (bad === undefined || position === -1) return;
-    // Errors count steps from 1, as native code does.
-    const step = engine.native.step + Math.floor(position / plan.batchSize) + 1;
-    const row = this.#order(run.epoch)[position];
-    throw is.mismatch(
-      'ERR_NUMERIC',
-      'finite numbers',
-      bad.name,
-      `a NaN or an infinity in row ${row}, which step ${step} would meet`,
-    );
+    const bad = findBadRows(plan.rows, feeds);
+    const order = bad.size > 0 ? this.#order(run.epoch) : plan.training;
+    const position = bad.size > 0 ? order.findIndex((row) => bad.has(row)) : -1;
+    if (position !== -1) {
+      const step = engine.native.step + Math.floor(position / plan.batchSize);
+      throw badRow(bad, order[position] ?? 0, '', step);
+    }
+    const { validation } = plan;
+    if (validation === undefined) return;
+    const apart = validation.rows !== plan.rows;
+    const held = apart ? findBadRows(validation.rows, feeds) : bad;
+    const row = held.size > 0 ? validation.which.find((which) => held.has(which)) : undefined;
+    if (row !== undefined)
+      throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
   }
+}
+
+/** The error for a row with a NaN; `step` is the one that would meet it. */
+export function badRow(
+  bad: ReadonlyMap<number, string>,
+  row: number,
+  where = '',
+  step?: number,
+): TandemError {
+  const which = step === undefined ? '' : `, which step ${step} would meet`;
+  const received = `a NaN or an infinity in row ${row}${which}`;
+  const name = `${where}${bad.get(row)}`;
+  const message = `expected finite numbers for \`${name}\`, received ${received}`;
+  return new TandemError('ERR_NUMERIC', message, step === undefined ? {} : { step });
 }
 
 /** The means of all results over the rows `which`, in inference mode. */
