@@ -336,3 +336,54 @@ test('means of crossEntropy and accuracy are over the targets that count', async
   t.teardown(() => trainer.close());
   t.true(Number.isNaN((await trainer.evaluate({ x, y: targets.map(() => -100) })).loss));
 });
+
+test('early stopping restores the best weights when fit rejects', async (t) => {
+  const fail = () => {
+    throw new RangeError('mine');
+  };
+  const ends = [(_, controller) => controller.abort(), fail, (trainer) => trainer.close()];
+  for (const end of ends) {
+    const controller = new AbortController();
+    const trainer = make(t, { optimizer: sgd({ learningRate: 1e3 }) });
+    const stopper = earlyStopping({ monitor: 'loss', patience: 9, restoreBestWeights: true });
+    let best;
+    let later;
+    const onEpochEnd = (epoch) => {
+      if (epoch === 0) best = values(trainer);
+      if (epoch < 2) return undefined;
+      later = values(trainer);
+      return end(trainer, controller);
+    };
+    const options = { ...quiet, epochs: 5, signal: controller.signal };
+    await t.throwsAsync(
+      trainer.fit({ x, y }, { ...options, callbacks: [stopper, { onEpochEnd }] }),
+    );
+    t.is(stopper.bestEpoch, 0);
+    t.notDeepEqual(later, best);
+    t.deepEqual(values(trainer), best);
+  }
+});
+
+test('onTrainEnd is called once however fit ends, and does not hide the error', async (t) => {
+  const trainer = make(t);
+  const mine = new RangeError('mine');
+  const seen = [];
+  const noisy = {
+    onTrainEnd(_, ...error) {
+      seen.push(error);
+      if (error.length > 0) throw new TypeError('later');
+    },
+  };
+  await trainer.fit({ x, y }, { ...quiet, callbacks: [noisy] });
+  const failing = {
+    onEpochEnd() {
+      throw mine;
+    },
+  };
+  const options = { ...quiet, callbacks: [noisy, failing] };
+  t.is(await t.throwsAsync(trainer.fit({ x, y }, options)), mine);
+  t.deepEqual(seen, [[], [mine]]);
+  const signal = AbortSignal.abort();
+  await t.throwsAsync(trainer.fit({ x, y }, { ...options, signal }), { code: 'ERR_ABORTED' });
+  t.is(seen.length, 2);
+});

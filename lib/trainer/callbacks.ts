@@ -12,7 +12,11 @@ export type CallbackResult = unknown;
  */
 export interface Callback {
   onTrainBegin?(trainer: Trainer): CallbackResult;
-  onTrainEnd?(trainer: Trainer): CallbackResult;
+  /**
+   * Called however a fit ends that called onTrainBegin: with `error` when fit is about to reject with
+   * it, also for an abort or a closed trainer. What it throws then is dropped.
+   */
+  onTrainEnd?(trainer: Trainer, error?: unknown): CallbackResult;
   /** Epochs count from 0, over all calls of fit. */
   onEpochBegin?(epoch: number, trainer: Trainer): CallbackResult;
   onEpochEnd?(epoch: number, logs: Logs, trainer: Trainer): CallbackResult;

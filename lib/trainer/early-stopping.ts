@@ -2,6 +2,7 @@ import * as is from '../is.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
 
+/** When earlyStopping ends training, and what it leaves. */
 export interface EarlyStoppingOptions {
   /** What should improve; 'valLoss' by default. */
   monitor?: string;
@@ -11,7 +12,10 @@ export interface EarlyStoppingOptions {
   minDelta?: number;
   /** 'auto' (the default): larger is better for names that end in "accuracy". */
   mode?: 'auto' | 'min' | 'max';
-  /** Whether the model ends with the parameters of its best epoch; false by default. */
+  /**
+   * Whether the model ends with the parameters of its best epoch, also when fit rejects (an abort, an
+   * error); false by default.
+   */
   restoreBestWeights?: boolean;
 }
 

@@ -32,6 +32,7 @@ export interface FitOptions {
   validationSplit?: number;
   /** Whether each epoch has an order of its own, which follows from the seed; true by default. */
   shuffle?: boolean;
+  /** Called in order and awaited; none by default. */
   callbacks?: readonly Callback[];
   /** 0: silent. 1 (the default): a bar on a terminal, else a line an epoch. 2: a line an epoch. */
   verbose?: 0 | 1 | 2;
@@ -173,6 +174,8 @@ export function makeRun(): RunState {
 
 export class Fit {
   readonly #history: History = { epochs: [], loss: [], learningRate: [] };
+  /** Callbacks between their onTrainBegin and onTrainEnd. */
+  readonly #begun = new Set<Callback>();
 
   constructor(
     readonly trainer: Trainer,
@@ -193,14 +196,37 @@ export class Fit {
     try {
       this.#throwIfEnded();
       this.#checkNumerics();
-      await this.#call((callback) => callback.onTrainBegin?.(trainer));
+      await this.#call((callback) => {
+        this.#begun.add(callback);
+        return callback.onTrainBegin?.(trainer);
+      });
       for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
-      await this.#call((callback) => callback.onTrainEnd?.(trainer));
+      await this.#call((callback) => this.#trainEnd(callback));
       return this.#history;
+    } catch (error) {
+      await this.#cleanUp(error);
+      throw error;
     } finally {
       plan.signal?.removeEventListener('abort', stop);
       progress.end();
     }
+  }
+
+  #trainEnd(callback: Callback, ...error: [error?: unknown]): unknown {
+    if (!this.#begun.delete(callback)) return undefined;
+    return callback.onTrainEnd?.(this.trainer, ...error);
+  }
+
+  /** After an error: the end of training for callbacks that have not seen it. */
+  async #cleanUp(error: unknown): Promise<void> {
+    for (const callback of this.plan.callbacks) {
+      try {
+        await Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]);
+      } catch {
+        // The first error is the one to report.
+      }
+    }
+    await this.settled();
   }
 
   async #epoch(progress: Progress): Promise<void> {
