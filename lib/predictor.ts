@@ -87,7 +87,8 @@ export class Predictor {
 
   /**
    * The outputs for n rows, without a promise: the shortest path. `x` is one typed array of n rows
-   * (one input), or a record of them; so is the result, which is `out` when that is given. Throws
+   * (one input), an array of them in the order of inputs, or a record of names. The result is one
+   * array (one output) or a record, and is `out` when that is given. Throws
    * ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED.
    */
   predictSync(x: Float32Array, out?: Float32Array): Float32Array;

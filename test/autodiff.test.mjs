@@ -1,6 +1,17 @@
 // Graphs by hand: what can be fed, and checks.
 import test from 'ava';
-import { add, crossEntropy, dense, dropout, input, mul, sequential, square, sum } from 'tandem-ml';
+import {
+  add,
+  crossEntropy,
+  dense,
+  dropout,
+  input,
+  mul,
+  sequential,
+  slice,
+  square,
+  sum,
+} from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 
 const error = (code, message) => ({ code, ...(message && { message }) });
@@ -120,4 +131,11 @@ test('class numbers out of range are refused', (t) => {
   for (const bad of [3, -1, 2 ** 30]) {
     t.throws(() => feed([0, bad]), { code: 'ERR_ARGUMENT', message: /from 0 to 2.*position 1/ });
   }
+});
+
+test('integers that int32 lacks are refused', (t) => {
+  const ids = input([2], { dtype: 'int32', name: 'ids' });
+  const feeds = new Map([[ids, Uint32Array.of(0, 2 ** 32 - 1)]]);
+  const message = /below 2\^31 for `feeds \(ids\)`, received 4294967295 at position 1/;
+  t.throws(() => evaluate(slice(ids, { axis: 1 }), feeds), { code: 'ERR_ARGUMENT', message });
 });

@@ -11,6 +11,7 @@ import {
   relu,
   sequential,
   slice,
+  sub,
 } from 'tandem-ml';
 
 const build = () => sequential([dense(3)], { input: [2], seed: 1 });
@@ -184,4 +185,29 @@ test('inputs and outputs are described', async (t) => {
   const predictor = await load(t, model);
   t.deepEqual(predictor.inputs, [{ name: 'x', shape: [null, 2], dtype: 'float32' }]);
   t.deepEqual(predictor.outputs, [{ name: 'y', shape: [null, 3], dtype: 'float32' }]);
+});
+
+test('several inputs may come in order', async (t) => {
+  const [a, b] = [input([2], { name: 'a' }), input([2], { name: 'b' })];
+  const predictor = await load(t, new Model({ inputs: [a, b], outputs: sub(a, b) }));
+  const [left, right] = [Float32Array.of(5, 6), Float32Array.of(1, 3)];
+  const wanted = Float32Array.of(4, 3);
+  t.deepEqual(predictor.predictSync([left, right]), wanted);
+  t.deepEqual(await predictor.predict([left, right]), wanted);
+  t.deepEqual((await load(t)).predictSync([x]).length, 15);
+  t.throws(
+    () => predictor.predictSync([left]),
+    error('ERR_ARGUMENT', /2 arrays or a record of a, b/),
+  );
+  t.throws(() => predictor.predictSync([left, [1]]), error('ERR_ARGUMENT', /`x\[1\]`/));
+});
+
+test('integers that int32 lacks are refused', async (t) => {
+  const ids = input([2], { dtype: 'int32' });
+  const predictor = await load(t, new Model({ inputs: ids, outputs: slice(ids, { axis: 1 }) }));
+  const large = Uint32Array.of(1, 2 ** 31);
+  const wanted = error('ERR_ARGUMENT', /below 2\^31 for `x`, received 2147483648 at position 1/);
+  t.throws(() => predictor.predictSync(large), wanted);
+  await t.throwsAsync(predictor.predict(large), wanted);
+  t.deepEqual(predictor.predictSync(Uint32Array.of(1, 2 ** 31 - 1))[1], 2 ** 31 - 1);
 });

@@ -1,6 +1,7 @@
 // A part of a graph with everything in it given: fed values become inputs of fixed shapes, parameters
 // that are not fed become constants.
 import type { GraphDescription, TypedArray } from '../../bindings.js';
+import { toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
 import { checkClasses, findClasses } from '../graph/classes.js';
 import { collect, nodeOf, parameterOf } from '../graph/describe.js';
@@ -95,16 +96,7 @@ function checkFeeds(feeds: unknown): Fed[] {
   return [...(feeds as Map<unknown, unknown>)].map(([value, array], i) => {
     if (!(value instanceof Value)) throw is.invalid('a Value', `feeds (key ${i})`, value);
     const name = value.name === undefined ? `feeds (${value})` : `feeds (${value.name})`;
-    const isFloat = value.dtype === 'float32';
-    const wanted = isFloat ? 'a Float32Array' : 'an Int32Array or another integer typed array';
-    if (!is.isTypedArray(array)) {
-      const code = ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT';
-      throw is.mismatch(code, wanted, name, is.show(array));
-    }
-    const isReal = array instanceof Float32Array || array instanceof Float64Array;
-    if (isFloat && array instanceof Float32Array) return [value, array, name];
-    if (isFloat || isReal) throw is.mismatch('ERR_DTYPE', wanted, name, array.constructor.name);
-    return [value, array instanceof Int32Array ? array : Int32Array.from(array), name];
+    return [value, toInput(array, name, value.dtype), name];
   });
 }
 

@@ -1,13 +1,18 @@
 // Arrays of users -> the arrays of one native call, and back.
 import type { DType, TypedArray } from '../../bindings.js';
+import { matchArrays, toInput } from '../arrays.js';
 import type { NamedValue } from '../graph/describe.js';
 import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 
+/** Arrays of inputs or outputs by name: Float32Array for float32, Int32Array for int32. */
 export type NamedArrays = Readonly<Record<string, Float32Array | Int32Array>>;
-/** One typed array for a model with one input, or a record of names. */
-export type PredictInput = TypedArray | Readonly<Record<string, TypedArray>>;
+/** One typed array for a model with one input, an array of them in order, or a record of names. */
+export type PredictInput =
+  | TypedArray
+  | readonly TypedArray[]
+  | Readonly<Record<string, TypedArray>>;
 /** One array for a model with one output, or a record of names. */
 export type PredictOutput = Float32Array | Int32Array | NamedArrays;
 
@@ -54,7 +59,7 @@ export interface Call {
 export function prepare(layout: Layout, x: unknown, out: unknown): Call {
   const arrays: (Float32Array | Int32Array)[] = [];
   let rows: number | undefined;
-  for (const [array, name, slot] of match(x, layout.inputs, 'x')) {
+  for (const [array, name, slot] of matchArrays(x, layout.inputs, 'x')) {
     const typed = toInput(array, name, slot.dtype);
     const count = rowsOf(typed, name, slot.value);
     if (rows === undefined) rows = count;
@@ -67,7 +72,7 @@ export function prepare(layout: Layout, x: unknown, out: unknown): Call {
   const batch = rows ?? 1;
   if (out === undefined)
     return { rows: batch, arrays, outputs: layout.outputs.map((slot) => makeOutput(slot, batch)) };
-  const outputs = match(out, layout.outputs, 'out').map(([array, name, slot]) =>
+  const outputs = matchArrays(out, layout.outputs, 'out').map(([array, name, slot]) =>
     checkOutput(array, name, slot, batch),
   );
   return { rows: batch, arrays, outputs };
@@ -86,38 +91,6 @@ export function result(
     if (array !== undefined) named[name] = array;
   });
   return named;
-}
-
-function match(given: unknown, slots: readonly Slot[], what: string): [unknown, string, Slot][] {
-  const [only] = slots;
-  const names = slots.map(({ name }) => name);
-  if (is.isRecord(given)) {
-    for (const key of Object.keys(given)) {
-      if (!names.includes(key)) {
-        const received = `\`${key}\`${is.didYouMean(key, names)}`;
-        throw is.mismatch('ERR_ARGUMENT', names.join(', '), what, received);
-      }
-    }
-    return slots.map((slot) => [given[slot.name], `${what}.${slot.name}`, slot]);
-  }
-  if (slots.length === 1 && only !== undefined) return [[given, what, only]];
-  throw is.invalid(`a record of ${names.join(', ')}`, what, given);
-}
-
-function toInput(array: unknown, name: string, dtype: DType): Float32Array | Int32Array {
-  const wanted =
-    dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
-  if (!is.isTypedArray(array)) {
-    const code = ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT';
-    throw is.mismatch(code, wanted, name, is.show(array));
-  }
-  if (dtype === 'float32') {
-    if (array instanceof Float32Array) return array;
-  } else if (!(array instanceof Float32Array || array instanceof Float64Array)) {
-    return array instanceof Int32Array ? array : Int32Array.from(array);
-  }
-  const fix = `${array.constructor.name}; ${dtype === 'float32' ? 'Float32' : 'Int32'}Array.from converts it`;
-  throw is.mismatch('ERR_DTYPE', wanted, name, fix);
 }
 
 /** Rows in the array of an input; undefined when the input has a fixed batch. */

@@ -1,5 +1,6 @@
 // Arrays of users -> the arrays that native code gathers rows from, checked once before a run.
 import type { DType, TypedArray } from '../../bindings.js';
+import { checkInput, matchArrays, toInput } from '../arrays.js';
 import { type Classes, checkClasses } from '../graph/classes.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
@@ -47,7 +48,7 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
     ['x', x, feeds.x],
     ['y', y, feeds.y],
   ] as const) {
-    for (const [array, label, feed] of match(given, of, what)) {
+    for (const [array, label, feed] of matchArrays(given, of, what)) {
       const { typed, rows } = readArray(array, label, feed);
       if (count === undefined) {
         count = rows;
@@ -75,79 +76,15 @@ export function checkWhole(count: number, { batch }: Feeds, name: string): void 
   throw is.mismatch('ERR_SHAPE', what, name, `${count} rows`);
 }
 
-/** The array for each feed, with the name that errors give it. */
-function match(
-  given: unknown,
-  feeds: readonly Feed[],
-  what: string,
-): (readonly [unknown, string, Feed])[] {
-  const names = feeds.map(({ name }) => name);
-  if (is.isRecord(given)) {
-    for (const key of Object.keys(given)) {
-      if (!names.includes(key)) {
-        const hint = is.didYouMean(key, names);
-        throw is.mismatch('ERR_ARGUMENT', names.join(', '), what, `\`${key}\`${hint}`);
-      }
-    }
-    return feeds.map((feed) => [given[feed.name], `${what}.${feed.name}`, feed] as const);
-  }
-  const [only] = feeds;
-  if (
-    feeds.length === 1 &&
-    only !== undefined &&
-    !(Array.isArray(given) && is.isTypedArray(given[0]))
-  ) {
-    return [[given, what, only]];
-  }
-  if (!Array.isArray(given) || given.length !== feeds.length) {
-    throw is.invalid(`${feeds.length} arrays or a record of ${names.join(', ')}`, what, given);
-  }
-  return feeds.map((feed, i) => [given[i] as unknown, `${what}[${i}]`, feed] as const);
-}
-
-function readArray(array: unknown, name: string, feed: Feed) {
-  const wanted =
-    feed.dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
-  if (!is.isTypedArray(array)) {
-    // BigInt arrays are typed arrays of a type that nothing here takes.
-    throw is.mismatch(
-      ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT',
-      wanted,
-      name,
-      is.show(array),
-    );
-  }
+function readArray(given: unknown, name: string, feed: Feed) {
+  const array = checkInput(given, name, feed.dtype);
   const rows = array.length / feed.elements;
   if (array.length === 0) throw is.mismatch('ERR_SHAPE', 'one row or more', name, is.show(array));
   if (!Number.isInteger(rows)) {
     throw is.mismatch('ERR_SHAPE', `a multiple of ${feed.elements} elements`, name, is.show(array));
   }
-  return { typed: convert(array, name, feed, wanted), rows };
-}
-
-function convert(
-  array: TypedArray,
-  name: string,
-  feed: Feed,
-  wanted: string,
-): Float32Array | Int32Array {
-  const isFloat = array instanceof Float32Array || array instanceof Float64Array;
-  if (feed.dtype === 'float32') {
-    if (array instanceof Float32Array) return array;
-    const fix = `${array.constructor.name}; Float32Array.from converts it`;
-    throw is.mismatch('ERR_DTYPE', wanted, name, fix);
-  }
-  if (isFloat) {
-    const fix = `${array.constructor.name}; Int32Array.from converts it`;
-    throw is.mismatch('ERR_DTYPE', wanted, name, fix);
-  }
   if (feed.classes) checkClasses(array, name, feed.classes);
-  const at = array instanceof Uint32Array ? native.findOutside(array, 0, 2 ** 31, -1) : -1;
-  if (at !== -1) {
-    const received = `${array[at]} at position ${at}`;
-    throw is.mismatch('ERR_ARGUMENT', 'integers below 2^31', name, received);
-  }
-  return array instanceof Int32Array ? array : Int32Array.from(array);
+  return { typed: toInput(array, name, feed.dtype), rows };
 }
 
 /** The rows with a NaN or an infinity, each with the name of the first feed that has one there. */
