@@ -9,6 +9,7 @@ import { native } from './native.js';
 import {
   type Layout,
   layoutOf,
+  makeArray,
   type NamedArrays,
   type PredictInput,
   type PredictOutput,
@@ -88,8 +89,8 @@ export class Predictor {
   /**
    * The outputs for n rows, without a promise: the shortest path. `x` is one typed array of n rows
    * (one input), an array of them in the order of inputs, or a record of names. The result is one
-   * array (one output) or a record, and is `out` when that is given. Throws
-   * ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED.
+   * array (one output) or a record, and is `out` when that is given. Throws ERR_SHAPE, ERR_DTYPE,
+   * ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
    */
   predictSync(x: Float32Array, out?: Float32Array): Float32Array;
   predictSync(x: TypedArray, out?: Float32Array | Int32Array): Float32Array | Int32Array;
@@ -100,7 +101,7 @@ export class Predictor {
       const length = rows * this.#rowOut;
       if (Number.isInteger(rows) && rows > 0) {
         if (out === undefined) {
-          const made = new Float32Array(length);
+          const made = makeArray(Float32Array, length, this.#layout.outputs[0]?.name ?? 'y');
           this.#native.predictSync(rows, x, made);
           return made;
         }

@@ -9,6 +9,7 @@ import {
   mul,
   Predictor,
   relu,
+  reshape,
   sequential,
   slice,
   sub,
@@ -210,4 +211,16 @@ test('integers that int32 lacks are refused', async (t) => {
   t.throws(() => predictor.predictSync(large), wanted);
   await t.throwsAsync(predictor.predict(large), wanted);
   t.deepEqual(predictor.predictSync(Uint32Array.of(1, 2 ** 31 - 1))[1], 2 ** 31 - 1);
+});
+
+test('an output that no typed array holds is a lack of memory', async (t) => {
+  const wide = input([98304]);
+  const [a, b] = [reshape(wide, [-1, 98304, 1]), slice(wide, { axis: 1, end: 65536 })];
+  const outputs = add(a, reshape(b, [-1, 1, 65536]));
+  const predictor = await load(t, new Model({ inputs: wide, outputs }), { maxBatch: 1 });
+  const rows = new Float32Array(98304 * 64);
+  const wanted = error('ERR_OUT_OF_MEMORY', /`y`.*412316860416 elements \(1649267441664 bytes\)/);
+  t.throws(() => predictor.predictSync(rows), wanted);
+  t.throws(() => predictor.predictSync({ x: rows }), wanted);
+  await t.throwsAsync(predictor.predict(rows), wanted);
 });

@@ -1,6 +1,7 @@
 // Arrays of users -> the arrays of one native call, and back.
 import type { DType, TypedArray } from '../../bindings.js';
 import { matchArrays, toInput } from '../arrays.js';
+import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
 import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
 import * as is from '../is.js';
@@ -106,9 +107,29 @@ function rowsOf(array: TypedArray, name: string, value: Value): number | undefin
   return fixed ? undefined : rows;
 }
 
-function makeOutput({ value, dtype }: Slot, rows: number): Float32Array | Int32Array {
+function makeOutput({ name, value, dtype }: Slot, rows: number): Float32Array | Int32Array {
   const length = elements(shapeAt(value, rows));
-  return dtype === 'float32' ? new Float32Array(length) : new Int32Array(length);
+  return dtype === 'float32'
+    ? makeArray(Float32Array, length, name)
+    : makeArray(Int32Array, length, name);
+}
+
+/** A new array for an output. Throws ERR_OUT_OF_MEMORY for one that there is no room for. */
+export function makeArray<T extends Float32Array | Int32Array>(
+  type: new (length: number) => T,
+  length: number,
+  name: string,
+): T {
+  try {
+    return new type(length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new TandemError(
+      'ERR_OUT_OF_MEMORY',
+      `expected memory for \`${name}\`, received none for ${length} elements (${4 * length} bytes)`,
+      { cause: error },
+    );
+  }
 }
 
 function checkOutput(
