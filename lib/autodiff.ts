@@ -18,16 +18,19 @@ import { checkDevice, checkThreads } from './trainer/options.js';
  */
 export type GraphFeeds = ReadonlyMap<Value, TypedArray>;
 
+/** Where and how a graph is computed. */
 export interface AutodiffOptions {
   /** 'auto' by default. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
   /** Whether dropout drops and normalisations take the statistics of the batch; false by default. */
   training?: boolean;
-  /** Of dropout; 0 by default. */
+  /** Of dropout's masks, an integer of 0 or more; 0 by default. */
   seed?: number;
+  /** Threads to compute with; as many as there are processors by default. Results are the same. */
   threads?: number;
 }
 
+/** The options of evaluate, and what to differentiate by. */
 export interface VjpOptions extends AutodiffOptions {
   /** The values to differentiate by; by default those of float32 in `feeds`, in its order. */
   wrt?: readonly Value[];

@@ -38,12 +38,15 @@ export interface Port {
   readonly dtype: DType;
 }
 
+/** The ends of a model's graph, and how its parameters start. */
 export interface ModelOptions {
+  /** Values made by `input`: everything that the outputs depend on. */
   inputs: Values;
+  /** Any values of the graph; one has the name `y` unless a record or an input gives another. */
   outputs: Values;
   /** Of the initial parameters, an integer of 0 or more; 0 by default. */
   seed?: number;
-  /** Heads the summary and is kept in files. */
+  /** Heads the summary and is kept in files; 'model' by default. */
   name?: string;
 }
 
@@ -145,11 +148,13 @@ export class Model {
 const port = ({ name, value }: NamedValue): Port =>
   Object.freeze({ name, shape: value.shape, dtype: value.dtype });
 
+/** What goes into the first layer, and how parameters start. */
 export interface SequentialOptions {
   /** Shape of one row, without the batch; or an input made by `input`. */
   input: readonly number[] | Value;
   /** Of the initial parameters, an integer of 0 or more; 0 by default. */
   seed?: number;
+  /** Heads the summary and is kept in files; 'model' by default. */
   name?: string;
 }
 

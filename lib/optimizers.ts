@@ -24,6 +24,7 @@ function fill<O extends object>(name: string, options: O | undefined, defaults: 
   return set;
 }
 
+/** Options of sgd, with the defaults of torch.optim.SGD. */
 export interface SgdOptions {
   /** 1e-3 by default. */
   learningRate?: number;
@@ -51,6 +52,7 @@ export function sgd(options?: SgdOptions): Optimizer {
   return make('sgd', 'sgd', set.learningRate, { momentum, nesterov, weightDecay });
 }
 
+/** Options of adam and adamw, with the defaults of torch.optim.Adam and AdamW. */
 export interface AdamOptions {
   /** 1e-3 by default. */
   learningRate?: number;
@@ -102,6 +104,7 @@ export function adamw(options?: AdamOptions): Optimizer {
   return makeAdam('adamw', options, true);
 }
 
+/** Options of rmsprop, with the defaults of torch.optim.RMSprop. */
 export interface RmspropOptions {
   /** 1e-2 by default. */
   learningRate?: number;
@@ -139,6 +142,7 @@ export function rmsprop(options?: RmspropOptions): Optimizer {
   });
 }
 
+/** Options of adagrad, with the defaults of torch.optim.Adagrad. */
 export interface AdagradOptions {
   /** 1e-2 by default. */
   learningRate?: number;

@@ -22,10 +22,11 @@ import { closedPredictor } from './predictor/closed.js';
 import { aborted, checkSignal } from './trainer/fit.js';
 import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
 
+/** How a Predictor computes, and how many rows in one run. */
 export interface PredictorOptions {
-  /** 'float32', the only one for now. */
+  /** 'float32' (the default), the only one for now. */
   precision?: 'float32';
-  /** 'auto' by default. */
+  /** 'auto' by default, which is the CPU in a build without CUDA. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
   /** Threads to compute with; as many as there are processors by default. Results are the same. */
   threads?: number;
@@ -33,6 +34,7 @@ export interface PredictorOptions {
   maxBatch?: number;
 }
 
+/** Where one prediction puts its results, and what cancels it. */
 export interface PredictOptions {
   /** Where results go: an array of their size, or a record of them; new ones by default. */
   out?: PredictOutput;

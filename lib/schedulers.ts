@@ -3,6 +3,7 @@ import * as is from './is.js';
 /** The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. */
 export type LearningRateScheduler = (step: number) => number;
 
+/** The shape of cosine's curve: lengths in steps, heights as factors from 0 to 1. */
 export interface CosineOptions {
   /** Steps of linear warm-up before the cosine; 0 by default. */
   warmupSteps?: number;

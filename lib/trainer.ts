@@ -43,6 +43,7 @@ export interface StepResult extends Scores {
   gradNorm: number;
 }
 
+/** How evaluate goes through the rows; the result is the same. */
 export interface EvaluateOptions {
   /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
   batchSize?: number;

@@ -67,3 +67,27 @@ test('types compile for ES modules and CommonJS without skipLibCheck', async (t)
   const node = { typeRoots: [join(root, 'node_modules/@types')], types: ['node'] };
   t.is(await compile(folder, { ...nodenext, ...node, lib: ['es2022'] }, files), '');
 });
+
+test('every type that is exported has a doc comment', async (t) => {
+  const index = await readFile(join(root, 'dist/index.d.ts'), 'utf8');
+  const listed = [...index.matchAll(/export (?:type )?\{([^}]*)\} from '\.\/(.*)\.js'/g)].flatMap(
+    ([, names, file]) => names.split(',').map((name) => [name.trim().replace(/^type /, ''), file]),
+  );
+  const whole = [...index.matchAll(/export \* from '\.\/(.*)\.js'/g)].map(([, file]) => file);
+  t.true(listed.length > 50);
+  t.true(whole.length > 2);
+  const documented = (code, kind, name) =>
+    new RegExp(`\\*/\\nexport (?:declare )?${kind} ${name}\\b`).test(code);
+  for (const [name, file] of listed) {
+    const code = await readFile(join(root, `dist/${file}.d.ts`), 'utf8');
+    const kind = '(?:interface|type|class|function|const)';
+    const here = new RegExp(`export (?:declare )?${kind} ${name}\\b`).test(code);
+    if (here) t.true(documented(code, kind, name), name);
+  }
+  for (const file of [...whole, 'autodiff']) {
+    const code = await readFile(join(root, `dist/${file}.d.ts`), 'utf8');
+    for (const [, kind, name] of code.matchAll(/^export (interface|type) (\w+)/gm)) {
+      t.true(documented(code, kind, name), name);
+    }
+  }
+});

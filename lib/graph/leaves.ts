@@ -3,9 +3,11 @@ import type { DType } from '../../bindings.js';
 import * as is from '../is.js';
 import { makeValue, type ParameterSource, sampleBatches, Value } from './value.js';
 
+/** Name, type and batch of an input; float32 with a free batch by default. */
 export interface InputOptions {
   /** Its name in records of arrays and in errors; a model names what has none. */
   name?: string;
+  /** 'float32' by default; 'int32' for indices. */
   dtype?: DType;
   /** Fixes the number of rows, which is free otherwise. */
   batch?: number;

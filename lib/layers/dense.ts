@@ -10,11 +10,13 @@ import {
 } from './initializers.js';
 import { type Layer, makeLayer } from './layer.js';
 
+/** Options of dense. */
 export interface DenseOptions {
   /** Applied to the result. None by default. */
   activation?: Activation;
   /** Whether a bias is added. True by default. */
   bias?: boolean;
+  /** Begins the names of its parameters; `dense`, `dense_1`, ... by default. */
   name?: string;
   /** How the weight starts; 'pytorch' by default. */
   initializer?: Initializer;

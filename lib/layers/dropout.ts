@@ -3,7 +3,9 @@ import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { type Layer, makeLayer } from './layer.js';
 
+/** Options of the layer dropout. */
 export interface DropoutOptions {
+  /** Its name in summaries; `dropout`, `dropout_1`, ... by default. */
   name?: string;
 }
 

@@ -8,6 +8,7 @@ const finite = (value: unknown, name: string): number => is.number(value, name);
 /** `max(x, 0)`. Without a value: the layer. */
 export const relu = unary('relu');
 
+/** Which form gelu computes. */
 export interface GeluOptions {
   /** 'tanh' for the faster approximation of the paper; 'none' (exact) by default. */
   approximate?: 'none' | 'tanh';
@@ -35,6 +36,7 @@ export const sigmoid = unary('sigmoid');
 /** The hyperbolic tangent. Without a value: the layer. */
 export const tanh = unary('tanh');
 
+/** What leakyRelu does below zero. */
 export interface LeakyReluOptions {
   /** Slope below zero; 0.01 by default. */
   alpha?: number;
@@ -46,6 +48,7 @@ export interface LeakyReluOptions {
  */
 export const leakyRelu = unaryWith<LeakyReluOptions>('leakyRelu', { alpha: finite });
 
+/** What elu does below zero. */
 export interface EluOptions {
   /** Minus the limit for large negative x; 1 by default. */
   alpha?: number;
@@ -98,6 +101,7 @@ export const cos = unary('cos');
 /** The Gauss error function. */
 export const erf = unary('erf');
 
+/** The limits of clamp; one left out does not apply. */
 export interface ClampOptions {
   /** No lower limit by default. */
   min?: number;

@@ -6,6 +6,7 @@ import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { attributesOf, loss } from './make.js';
 
+/** What crossEntropy counts, and how much. */
 export interface CrossEntropyOptions {
   /**
    * Share of the target that is spread over all classes, from 0 (the default) to 1: Szegedy et al.,
@@ -14,7 +15,7 @@ export interface CrossEntropyOptions {
   labelSmoothing?: number;
   /** Rows with this target do not count; -100 by default. */
   ignoreIndex?: number;
-  /** One weight a class; the mean is weighted by those of the targets. */
+  /** One weight of 0 or more a class, 1 each by default; the mean is weighted by the targets'. */
   classWeights?: readonly number[] | Float32Array;
 }
 
@@ -50,6 +51,7 @@ export const mse = loss('mse', {});
 /** Mean absolute error of x and a target of its shape. */
 export const l1 = loss('l1', {});
 
+/** Where huber turns from square to line, in the unit of the target. */
 export interface HuberOptions {
   /** Where the loss turns from quadratic to linear; 1 by default. */
   delta?: number;
@@ -61,6 +63,7 @@ export interface HuberOptions {
  */
 export const huber = loss<HuberOptions>('huber', { delta: is.positive });
 
+/** How bceWithLogits weighs positive targets against negative ones. */
 export interface BceWithLogitsOptions {
   /** Weight of the positive targets; 1 by default. */
   posWeight?: number;

@@ -15,6 +15,7 @@ export interface Unary {
   (x: Operand): Value;
 }
 
+/** A function of one value with options. Without a value it is the layer that applies it. */
 export interface UnaryWith<O> {
   (options?: O): Layer;
   (x: Operand, options?: O): Value;

@@ -8,6 +8,7 @@ import { attributesOf, reduction, unary, unaryWith } from './make.js';
 
 const integer = (value: unknown, name: string): number => is.integer(value, name);
 
+/** What sum, mean, max, min and variance reduce over; the batch is axis 0. */
 export interface ReduceOptions {
   /** The axes to reduce, or one of them; all by default. */
   axes?: readonly number[] | number;
@@ -32,6 +33,7 @@ export const min = reduction<ReduceOptions>('min', reduce);
 /** The mean squared distance from the mean over some axes: divides by n, not by n - 1. */
 export const variance = reduction<ReduceOptions>('variance', reduce);
 
+/** The axis an op works along; the batch is axis 0, negative ones count from the end. */
 export interface AxisOptions {
   /** The last axis by default. */
   axis?: number;
@@ -45,6 +47,7 @@ export const logSoftmax = unaryWith<AxisOptions>('logSoftmax', { axis: integer }
 /** From `[n, ...]` to `[n, the rest]`. Without a value: the layer. */
 export const flatten = unary('flatten');
 
+/** The order that transpose brings axes into. */
 export interface TransposeOptions {
   /** Axis i of the result is axis `perm[i]` of x; the axes in reverse order by default. */
   perm?: readonly number[];
@@ -85,6 +88,7 @@ export function concat(values: readonly Value[], options?: AxisOptions): Value {
   return apply('concat', values, attributesOf<AxisOptions>('concat', options, { axis: integer }));
 }
 
+/** The part of an axis that slice takes, as Python's `start:end:step`. */
 export interface SliceOptions {
   /** 0 by default. */
   axis?: number;

@@ -18,6 +18,7 @@ import { type History, Means, record, validationName } from './history.js';
 import { makeProgress, type Progress } from './progress.js';
 import { generator, sequence, shuffle } from './random.js';
 
+/** How fit goes through the data, what it measures, reports, and what ends it. */
 export interface FitOptions {
   /** How often all rows are gone through; 1 by default. */
   epochs?: number;
@@ -26,9 +27,12 @@ export interface FitOptions {
    * epoch takes what is left; with a fixed batch there must be nothing left.
    */
   batchSize?: number;
-  /** Rows to measure after each epoch. */
+  /** Rows to measure after each epoch, in inference mode; none by default. */
   validationData?: Data | readonly [x: Data['x'], y: Data['y']];
-  /** Share of the rows, taken from the end before any shuffle, to measure after each epoch. */
+  /**
+   * Share of the rows, between 0 and 1, taken from the end before any shuffle, to measure after each
+   * epoch; none by default.
+   */
   validationSplit?: number;
   /** Whether each epoch has an order of its own, which follows from the seed; true by default. */
   shuffle?: boolean;

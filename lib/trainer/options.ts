@@ -6,10 +6,13 @@ import { adam, type Optimizer } from '../optimizers.js';
 import type { LearningRateScheduler } from '../schedulers.js';
 import type { Loss, Metrics, Targets } from './losses.js';
 
+/** What a Trainer minimises, by which rule, and what it reports; only `loss` has no default. */
 export interface TrainerOptions<T extends Targets = Value> {
   /**
    * By name, or a function of output and target that gives a scalar. A model with several outputs
    * takes an array or a record with one for each, whose sum is minimised, or one function of all.
+   * A function's target has the output's shape (float32) or is class numbers (int32), whichever the
+   * function accepts.
    */
   loss: Loss<T>;
   /** Factors of the losses of several outputs, by name; 1 by default. */
@@ -18,11 +21,14 @@ export interface TrainerOptions<T extends Targets = Value> {
   optimizer?: Optimizer;
   /** 'accuracy', 'mae', or functions of output and target that give a scalar; none by default. */
   metrics?: Metrics<T>;
-  /** 'float32', the only one for now. */
+  /** 'float32' (the default), the only one for now. */
   precision?: 'float32';
-  /** 'auto' by default. */
+  /** 'auto' by default, which is the CPU in a build without CUDA. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
-  /** Gradients are scaled down to this norm over all of them when theirs is larger. */
+  /**
+   * Gradients are scaled down to this norm (L2, over all of them) when theirs is larger; none by
+   * default.
+   */
   maxGradNorm?: number;
   /** A factor on the learning rate for each step; constant 1 by default. */
   lrScheduler?: LearningRateScheduler;
@@ -35,7 +41,7 @@ export interface TrainerOptions<T extends Targets = Value> {
    * finite. False by default.
    */
   checkNumerics?: boolean;
-  /** Results on a CPU are deterministic either way. */
+  /** Results on a CPU are deterministic either way; false by default. */
   deterministic?: boolean;
 }
 
