@@ -17,6 +17,7 @@ import {
 import { Engine, type Step } from './trainer/engine.js';
 import {
   badRow,
+  countFromZero,
   Fit,
   type FitOptions,
   makeRun,
@@ -238,16 +239,4 @@ export class Trainer<T extends Targets = Value> {
       `expected one call at a time for \`${what}\`, received it while the model is training; await the first`,
     );
   }
-}
-
-/** Native code counts steps from 1 in its messages, callbacks count from 0. */
-function countFromZero(error: unknown): unknown {
-  if (!(error instanceof TandemError) || error.code !== 'ERR_NUMERIC' || error.step !== undefined) {
-    return error;
-  }
-  const [found, digits] = /\bat step (\d+)/.exec(error.message) ?? [];
-  if (found === undefined) return error;
-  const step = Number(digits) - 1;
-  const message = error.message.replace(found, `at step ${step}`);
-  return new TandemError(error.code, message, { cause: error, step });
 }

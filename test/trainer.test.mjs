@@ -288,11 +288,12 @@ test('a step that is not finite is numbered as callbacks count', async (t) => {
   const huge = { x: new Float32Array(8).fill(3e38), y: new Float32Array(12).fill(-3e38) };
   huge.x.fill(0, 0, 4);
   huge.y.fill(0, 0, 6);
-  const callbacks = [{ onBatchEnd: (step) => void seen.push(step) }];
+  const onTrainEnd = (_, error) => void seen.push(error.step);
+  const callbacks = [{ onBatchEnd: (step) => void seen.push(step), onTrainEnd }];
   const options = { ...quiet, batchSize: 1, shuffle: false, callbacks };
   const thrown = await t.throwsAsync(trainer.fit(huge, options), error('ERR_NUMERIC', /step 2,/));
   t.is(thrown?.step, 2);
-  t.deepEqual(seen, [0, 1]);
+  t.deepEqual(seen, [0, 1, 2]);
 });
 
 test('the feed whose bad row is met first is named', async (t) => {

@@ -207,7 +207,8 @@ export class Fit {
       for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
       await this.#call((callback) => this.#trainEnd(callback));
       return this.#history;
-    } catch (error) {
+    } catch (thrown) {
+      const error = countFromZero(thrown);
       await this.#cleanUp(error);
       throw error;
     } finally {
@@ -371,4 +372,16 @@ export function stepLogs(results: readonly Result[], step: Step): Record<string,
   logs.learningRate = step.learningRate;
   logs.gradNorm = step.values[step.offset + results.length] ?? Number.NaN;
   return logs;
+}
+
+/** Native code counts steps from 1 in its messages, callbacks count from 0. */
+export function countFromZero(error: unknown): unknown {
+  if (!(error instanceof TandemError) || error.code !== 'ERR_NUMERIC' || error.step !== undefined) {
+    return error;
+  }
+  const [found, digits] = /\bat step (\d+)/.exec(error.message) ?? [];
+  if (found === undefined) return error;
+  const step = Number(digits) - 1;
+  const message = error.message.replace(found, `at step ${step}`);
+  return new TandemError(error.code, message, { cause: error, step });
 }
