@@ -33,13 +33,18 @@ class ExitGuard {
     static auto* const guard = new ExitGuard;
     return *guard;
   }
-  void add(Lane* lane) {
+  /// Starts the lane's thread, unless the process is ending.
+  void start(Lane* lane) {
     const std::lock_guard lock(mutex_);
+    if (ended_) return;
+    lanes_.reserve(lanes_.size() + 1);
+    lane->thread_ = std::thread([lane] { lane->work(); });
     lanes_.push_back(lane);
   }
-  void remove(Lane* lane) noexcept {
+  /// Whether the lane's thread is still to be joined; from here on nobody but the caller does.
+  bool remove(Lane* lane) noexcept {
     const std::lock_guard lock(mutex_);
-    std::erase(lanes_, lane);
+    return std::erase(lanes_, lane) > 0;
   }
 
  private:
@@ -50,21 +55,18 @@ class ExitGuard {
     const std::lock_guard lock(mutex_);
     for (Lane* lane : lanes_) lane->halt_and_join();
     lanes_.clear();
+    ended_ = true;
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< also guards the threads of lanes: it is held while one starts or is joined
+  bool ended_ = false;
   std::vector<Lane*> lanes_;
 };
 
 void Lane::start() {
-  if (thread_.joinable()) return;
-  ExitGuard::instance().add(this);
-  try {
-    thread_ = std::thread([this] { work(); });
-  } catch (...) {
-    ExitGuard::instance().remove(this);
-    throw;
-  }
+  if (started_) return;
+  ExitGuard::instance().start(this);
+  started_ = true;
 }
 
 void Lane::push(std::unique_ptr<Job> job) noexcept {
@@ -76,9 +78,10 @@ void Lane::push(std::unique_ptr<Job> job) noexcept {
 }
 
 void Lane::stop() noexcept {
-  if (!thread_.joinable()) return;
-  ExitGuard::instance().remove(this);
-  halt_and_join();
+  if (!started_) return;
+  // Not there: the end of the process has joined the thread, maybe while remove() waited.
+  if (ExitGuard::instance().remove(this)) halt_and_join();
+  started_ = false;
   while (queue_.pop() != nullptr) {
   }
 }

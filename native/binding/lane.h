@@ -83,11 +83,12 @@ class Lane {
   std::unique_ptr<Job> next() noexcept;
 
   Completions& completions_;
-  std::mutex mutex_;  ///< guards queue_ and waiting_
+  std::mutex mutex_;  ///< guards queue_, and halt_ for those who wait
   std::condition_variable wake_;
   JobQueue queue_;
   std::atomic<bool> halt_{false};
-  std::thread thread_;
+  std::thread thread_;    ///< guarded by ExitGuard
+  bool started_ = false;  ///< of the JavaScript thread
 };
 
 }  // namespace tandem::binding
