@@ -8,7 +8,13 @@ endif()
 file(GLOB_RECURSE binding_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/binding/*.cpp")
 add_library(tandem_ml SHARED ${binding_sources} ${CMAKE_JS_SRC})
 set_target_properties(tandem_ml PROPERTIES PREFIX "" SUFFIX ".node")
+# The version has one home, package.json.
+set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/package.json")
+file(READ "${PROJECT_SOURCE_DIR}/package.json" package)
+string(JSON version GET "${package}" version)
 target_compile_definitions(tandem_ml PRIVATE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS)
+set_source_files_properties("${PROJECT_SOURCE_DIR}/native/binding/addon.cpp"
+                            PROPERTIES COMPILE_DEFINITIONS "TANDEM_VERSION=\"${version}\"")
 # SYSTEM: our warnings are not meant for Node's headers.
 target_include_directories(tandem_ml SYSTEM PRIVATE ${CMAKE_JS_INC})
 target_link_libraries(tandem_ml PRIVATE tandem_cpu ${CMAKE_JS_LIB})

@@ -7,10 +7,6 @@
 #include "binding/predictor.h"
 #include "binding/trainer.h"
 
-#ifndef TANDEM_VERSION
-#define TANDEM_VERSION "0.1.0"
-#endif
-
 namespace tandem::binding {
 namespace {
 
