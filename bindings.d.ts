@@ -203,9 +203,14 @@ export class Predictor {
   /**
    * The same off the event loop: inputs are copied at once, outputs are written on the event loop
    * just before the promise resolves. `cancel[0]` != 0 by then: they are left alone and the promise
-   * rejects with ERR_ABORTED. Outputs that overlap those of a pending call: ERR_BUSY.
+   * rejects with ERR_ABORTED. Outputs that overlap those of a pending call: ERR_BUSY. Without outputs
+   * it resolves with new ones: the array of the only output, or a list.
    */
-  predict(rows: number, cancel: Int32Array | null, ...arrays: TypedArray[]): Promise<void>;
+  predict(
+    rows: number,
+    cancel: Int32Array | null,
+    ...arrays: TypedArray[]
+  ): Promise<Float32Array | Int32Array | (Float32Array | Int32Array)[] | undefined>;
   bind(rows: number): Binding;
   profile(): ProfileDescription;
   close(): void;

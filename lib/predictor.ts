@@ -129,7 +129,22 @@ export class Predictor {
   ): Promise<Float32Array>;
   predict(x: TypedArray, options?: PredictOptions): Promise<Float32Array | Int32Array>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput>;
-  async predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
+  predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
+    // What servers do a thousand times in a turn of the event loop: nothing but the native call.
+    if (options === undefined && this.#rowIn !== 0 && x instanceof Float32Array) {
+      const rows = x.length / this.#rowIn;
+      if (Number.isInteger(rows) && rows > 0) {
+        try {
+          return this.#native.predict(rows, null, x) as Promise<Float32Array>;
+        } catch (error) {
+          return Promise.reject(error);
+        }
+      }
+    }
+    return this.#predict(x, options);
+  }
+
+  async #predict(x: PredictInput, options: PredictOptions | undefined): Promise<PredictOutput> {
     const { out, signal } = is.options(options, 'options of predict', ['out', 'signal']);
     checkSignal(signal);
     if (signal?.aborted) throw aborted(signal);

@@ -58,7 +58,8 @@ class ExitGuard {
     ended_ = true;
   }
 
-  std::mutex mutex_;  ///< also guards the threads of lanes: it is held while one starts or is joined
+  std::mutex
+      mutex_;  ///< also guards the threads of lanes: it is held while one starts or is joined
   bool ended_ = false;
   std::vector<Lane*> lanes_;
 };
@@ -70,11 +71,14 @@ void Lane::start() {
 }
 
 void Lane::push(std::unique_ptr<Job> job) noexcept {
+  bool asleep = false;
   {
     const std::lock_guard lock(mutex_);
     queue_.push(std::move(job));
+    pushed_.store(true, std::memory_order_relaxed);
+    asleep = std::exchange(asleep_, false);
   }
-  wake_.notify_one();
+  if (asleep) wake_.notify_one();  // a system call: only the first of many jobs pays for it
 }
 
 void Lane::stop() noexcept {
@@ -82,7 +86,7 @@ void Lane::stop() noexcept {
   // Not there: the end of the process has joined the thread, maybe while remove() waited.
   if (ExitGuard::instance().remove(this)) halt_and_join();
   started_ = false;
-  while (queue_.pop() != nullptr) {
+  while (taken_.pop() != nullptr || queue_.pop() != nullptr) {
   }
 }
 
@@ -95,10 +99,28 @@ void Lane::halt_and_join() noexcept {
   thread_.join();
 }
 
+/// A while for the next job, which often follows: someone who sends many small ones would otherwise
+/// wake this thread for each. Others who want the processor get it.
+void Lane::linger() const noexcept {
+  constexpr int kTurns = 50;
+  for (int i = 0; i < kTurns && !pushed_.load(std::memory_order_relaxed) && !halt_; ++i) {
+    std::this_thread::yield();
+  }
+}
+
 std::unique_ptr<Job> Lane::next() noexcept {
-  std::unique_lock lock(mutex_);
-  wake_.wait(lock, [this] { return halt_ || !queue_.empty(); });
-  return halt_ ? nullptr : queue_.pop();
+  if (taken_.empty()) {
+    linger();
+    std::unique_lock lock(mutex_);
+    while (!halt_ && queue_.empty()) {
+      asleep_ = true;
+      wake_.wait(lock);
+    }
+    asleep_ = false;
+    taken_.swap(queue_);
+    pushed_.store(false, std::memory_order_relaxed);
+  }
+  return halt_ ? nullptr : taken_.pop();
 }
 
 void Lane::work() noexcept {

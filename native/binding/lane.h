@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "binding/errors.h"
 
@@ -52,6 +53,10 @@ class JobQueue {
   void push(std::unique_ptr<Job> job) noexcept;
   /// The oldest job, or null.
   std::unique_ptr<Job> pop() noexcept;
+  void swap(JobQueue& other) noexcept {
+    std::swap(head_, other.head_);
+    std::swap(tail_, other.tail_);
+  }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
 
  private:
@@ -81,11 +86,15 @@ class Lane {
   void work() noexcept;
   void halt_and_join() noexcept;
   std::unique_ptr<Job> next() noexcept;
+  void linger() const noexcept;
 
   Completions& completions_;
-  std::mutex mutex_;  ///< guards queue_, and halt_ for those who wait
+  JobQueue taken_;    ///< of the thread: jobs that it took from queue_ together
+  std::mutex mutex_;  ///< guards queue_, asleep_, and halt_ for those who wait
   std::condition_variable wake_;
   JobQueue queue_;
+  bool asleep_ = false;
+  std::atomic<bool> pushed_{false};  ///< queue_ may have jobs; looked at before mutex_ is taken
   std::atomic<bool> halt_{false};
   std::thread thread_;    ///< guarded by ExitGuard
   bool started_ = false;  ///< of the JavaScript thread

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <vector>
+#include <iterator>
+#include <map>
 
 namespace tandem::binding {
 
@@ -15,29 +15,26 @@ struct ByteRange {
   }
 };
 
-/// The ranges leased within one environment. Of the JavaScript thread.
+/// The ranges leased within one environment, no two of which overlap. Of the JavaScript thread.
 class Leases {
  public:
-  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] bool empty() const { return ends_.empty(); }
   [[nodiscard]] bool overlaps(const ByteRange& range) const {
-    for (const ByteRange& leased : ranges_) {
-      if (leased.overlaps(range)) return true;
-    }
-    return false;
+    if (range.begin == range.end) return false;
+    // Of those that begin before its end only the last can reach into it.
+    const auto next = ends_.lower_bound(range.end);
+    return next != ends_.begin() && range.begin < std::prev(next)->second;
   }
-  void add(const ByteRange& range) { ranges_.push_back(range); }
+  /// Needs a range that overlaps none.
+  void add(const ByteRange& range) {
+    if (range.begin != range.end) ends_.emplace(range.begin, range.end);
+  }
   void remove(const ByteRange& range) noexcept {
-    for (ByteRange& leased : ranges_) {
-      if (leased.begin == range.begin && leased.end == range.end) {
-        leased = ranges_.back();
-        ranges_.pop_back();
-        return;
-      }
-    }
+    if (range.begin != range.end) ends_.erase(range.begin);
   }
 
  private:
-  std::vector<ByteRange> ranges_;
+  std::map<const std::byte*, const std::byte*> ends_;
 };
 
 }  // namespace tandem::binding

@@ -13,23 +13,28 @@ Prediction::Prediction(napi_env env, const ParameterStore& parameters, GraphDesc
       output_count(predictor.graph().outputs.size()),
       sync_inputs(input_count),
       sync_outputs(output_count),
-      memory(env) {
+      memory(env),
+      lane_inputs(input_count),
+      lane_outputs(output_count) {
   report_memory(1);
 }
 
-const Signature& Prediction::signature(int64_t rows) {
-  for (const Signature& known : signatures_) {
-    if (known.rows == rows) return known;
+std::shared_ptr<const Signature> Prediction::signature(int64_t rows) {
+  for (const auto& known : signatures_) {
+    if (known->rows == rows) return known;
   }
   const Predictor::Shapes shapes = predictor.shapes(rows);
-  Signature fresh{rows, {}};
-  for (const Tensor& tensor : shapes.inputs) fresh.entries.push_back({tensor.numel, tensor.dtype});
-  for (const Tensor& tensor : shapes.outputs) fresh.entries.push_back({tensor.numel, tensor.dtype});
+  auto fresh = std::make_shared<Signature>();
+  fresh->rows = rows;
+  for (const auto* tensors : {&shapes.inputs, &shapes.outputs}) {
+    for (const Tensor& tensor : *tensors) {
+      fresh->entries.push_back({tensor.numel, tensor.dtype, fresh->bytes});
+      fresh->bytes += static_cast<size_t>(align_up(checked_mul(tensor.numel, 4)));
+    }
+  }
   constexpr size_t kRemembered = 4;
   if (signatures_.size() < kRemembered) return signatures_.emplace_back(std::move(fresh));
-  Signature& replaced = signatures_[next_signature_++ % kRemembered];
-  replaced = std::move(fresh);
-  return replaced;
+  return signatures_[next_signature_++ % kRemembered] = std::move(fresh);
 }
 
 void Prediction::report_memory(int64_t rows) {
@@ -54,69 +59,82 @@ void Prediction::check_array(const Signature& signature, size_t i, const ArrayVi
   }
 }
 
-PredictionJob::PredictionJob(napi_env env, Addon& addon, std::shared_ptr<Prediction> prediction,
-                             int64_t rows, const std::vector<napi_value>& arrays, napi_value cancel)
-    : addon_(addon), prediction_(std::move(prediction)), rows_(rows) {
-  const Signature& signature = prediction_->signature(rows);
-  std::vector<ArrayView> views;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    views.push_back(view_array(env, arrays[i], [&] { return prediction_->name_of(i); }));
-    prediction_->check_array(signature, i, views[i]);
-  }
-  if (cancel != nullptr) cancel_ = Reference(env, cancel);
-  copy_inputs(signature, views);
+PredictionJob::PredictionJob(const Call& call, std::shared_ptr<Prediction> prediction, int64_t rows,
+                             size_t first, napi_value cancel)
+    : addon_(call.addon()),
+      prediction_(std::move(prediction)),
+      signature_(prediction_->signature(rows)) {
+  // Everything is checked before anything is taken.
+  for (size_t i = first; i < call.count(); ++i) checked_view(call, first, i - first);
+  if (cancel != nullptr) cancel_ = Reference(call.env(), cancel);
+  staging_ = prediction_->staging.take();
   try {
-    lease_outputs(env, arrays, views);
+    staging_.resize(signature_->bytes);
+    copy_inputs(call, first);
+    if (call.count() - first > prediction_->input_count) lease_outputs(call, first);
   } catch (...) {
-    for (const Output& output : outputs_) addon_.leases().remove(output.lease);
+    drop_leases();
+    prediction_->staging.give(std::move(staging_));
     throw;
   }
 }
 
 PredictionJob::~PredictionJob() {
-  for (const Output& output : outputs_) addon_.leases().remove(output.lease);
+  drop_leases();
   prediction_->staging.give(std::move(staging_));
 }
 
-void PredictionJob::copy_inputs(const Signature& signature, const std::vector<ArrayView>& views) {
-  size_t bytes = 0;
-  for (size_t i = 0; i < views.size(); ++i) {
-    if (i < prediction_->input_count) {
-      input_offsets_.push_back(bytes);
-    } else {
-      outputs_.push_back({{}, {}, bytes, views[i].length * 4});
-    }
-    bytes += static_cast<size_t>(align_up(checked_mul(static_cast<int64_t>(views[i].length), 4)));
-  }
-  staging_ = prediction_->staging.take();
-  staging_.resize(bytes);
+void PredictionJob::drop_leases() noexcept {
+  for (const Output& output : outputs_) addon_.leases().remove(output.lease);
+}
+
+ArrayView PredictionJob::checked_view(const Call& call, size_t first, size_t i) const {
+  const ArrayView view =
+      view_array(call.env(), call[first + i], [&] { return prediction_->name_of(i); });
+  prediction_->check_array(*signature_, i, view);
+  return view;
+}
+
+void PredictionJob::copy_inputs(const Call& call, size_t first) {
   for (size_t i = 0; i < prediction_->input_count; ++i) {
-    copy_elements(views[i], 0, views[i].length, signature.entries[i].dtype,
-                  staging_.data() + input_offsets_[i], prediction_->name_of(i));
+    const ArrayView view = checked_view(call, first, i);
+    const Signature::Entry& entry = signature_->entries[i];
+    if (is_exactly(view, entry.dtype)) {
+      if (view.length > 0) std::memcpy(staging_.data() + entry.offset, view.data, view.length * 4);
+    } else {
+      copy_elements(view, 0, view.length, entry.dtype, staging_.data() + entry.offset,
+                    prediction_->name_of(i));
+    }
   }
 }
 
-void PredictionJob::lease_outputs(napi_env env, const std::vector<napi_value>& arrays,
-                                  const std::vector<ArrayView>& views) {
-  for (size_t k = 0; k < outputs_.size(); ++k) {
+void PredictionJob::lease_outputs(const Call& call, size_t first) {
+  outputs_.reserve(prediction_->output_count);
+  for (size_t k = 0; k < prediction_->output_count; ++k) {
     const size_t i = prediction_->input_count + k;
-    const ByteRange range = views[i].bytes();
+    const ByteRange range = checked_view(call, first, i).bytes();
     if (addon_.leases().overlaps(range)) {
       fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction_->name_of(i) +
                                  "`, received memory that another output or a pending call writes");
     }
-    outputs_[k].array = Reference(env, arrays[i]);
+    Reference array(call.env(), call[first + i]);
     addon_.leases().add(range);
-    outputs_[k].lease = range;
+    outputs_.push_back({std::move(array), range});
   }
 }
 
 void PredictionJob::run(const std::atomic<bool>& /*halt*/) {
-  std::vector<const void*> inputs;
-  std::vector<void*> outputs;
-  for (const size_t offset : input_offsets_) inputs.push_back(staging_.data() + offset);
-  for (const Output& output : outputs_) outputs.push_back(staging_.data() + output.offset);
-  prediction_->lane_session.run(rows_, inputs, outputs);
+  std::vector<const void*>& inputs = prediction_->lane_inputs;
+  std::vector<void*>& outputs = prediction_->lane_outputs;
+  for (size_t i = 0; i < signature_->entries.size(); ++i) {
+    std::byte* const place = staging_.data() + signature_->entries[i].offset;
+    if (i < inputs.size()) {
+      inputs[i] = place;
+    } else {
+      outputs[i - inputs.size()] = place;
+    }
+  }
+  prediction_->lane_session.run(signature_->rows, inputs, outputs);
 }
 
 bool PredictionJob::cancelled(napi_env env) const {
@@ -127,24 +145,44 @@ bool PredictionJob::cancelled(napi_env env) const {
 }
 
 napi_value PredictionJob::finish(napi_env env) {
-  prediction_->report_memory(rows_);
+  prediction_->report_memory(signature_->rows);
   if (cancelled(env)) fail(ErrorCode::kAborted, "the prediction was aborted");
+  if (outputs_.empty()) return make_outputs(env);
+  write_outputs(env);
+  return nullptr;
+}
+
+napi_value PredictionJob::make_outputs(napi_env env) const {
+  const auto make = [&](size_t k) {
+    const Signature::Entry& entry = signature_->entries[prediction_->input_count + k];
+    return make_array(env, entry.dtype, staging_.data() + entry.offset,
+                      static_cast<size_t>(entry.elements));
+  };
+  const size_t count = prediction_->output_count;
+  if (count == 1) return make(0);
+  Napi::Array list = Napi::Array::New(env, count);
+  for (size_t k = 0; k < count; ++k) list.Set(static_cast<uint32_t>(k), Napi::Value(env, make(k)));
+  return list;
+}
+
+void PredictionJob::write_outputs(napi_env env) const {
   std::vector<void*> targets;
-  for (const Output& output : outputs_) {
+  for (size_t k = 0; k < outputs_.size(); ++k) {
+    const size_t i = prediction_->input_count + k;
     ArrayView view;
-    if (!try_view_array(env, output.array.value(), view) || view.length * 4 < output.bytes) {
+    if (!try_view_array(env, outputs_[k].array.value(), view) ||
+        view.length < static_cast<size_t>(signature_->entries[i].elements)) {
       fail(ErrorCode::kArgument,
-           "expected `" + prediction_->name_of(prediction_->input_count + targets.size()) +
+           "expected `" + prediction_->name_of(i) +
                "` to stay as it was, received an array that has been detached or shrunk");
     }
     targets.push_back(view.data);
   }
-  for (size_t i = 0; i < targets.size(); ++i) {
-    if (outputs_[i].bytes > 0) {
-      std::memcpy(targets[i], staging_.data() + outputs_[i].offset, outputs_[i].bytes);
-    }
+  for (size_t k = 0; k < targets.size(); ++k) {
+    const Signature::Entry& entry = signature_->entries[prediction_->input_count + k];
+    const auto bytes = static_cast<size_t>(entry.elements) * 4;
+    if (bytes > 0) std::memcpy(targets[k], staging_.data() + entry.offset, bytes);
   }
-  return nullptr;
 }
 
 }  // namespace tandem::binding

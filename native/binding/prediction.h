@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "binding/arrays.h"
+#include "binding/call.h"
 #include "binding/lane.h"
 #include "binding/shared_buffer.h"
 #include "binding/staging.h"
@@ -14,14 +15,17 @@
 
 namespace tandem::binding {
 
-/// Elements and type of each input, then of each output, at so many rows.
+/// Elements and type of each input, then of each output, at so many rows, and their places in the
+/// staging block of a call.
 struct Signature {
   struct Entry {
     int64_t elements;
     DType dtype;
+    size_t offset;
   };
   int64_t rows = 0;
   std::vector<Entry> entries;
+  size_t bytes = 0;  ///< of the staging block
 };
 
 class BindingObject;
@@ -45,8 +49,12 @@ struct Prediction {
   int64_t reported_rows = 0;
   ExternalMemory memory;
 
-  /// Remembered for the numbers of rows that came last; valid until the next call.
-  const Signature& signature(int64_t rows);
+  // Of the prediction lane.
+  std::vector<const void*> lane_inputs;
+  std::vector<void*> lane_outputs;
+
+  /// Remembered for the numbers of rows that came last.
+  std::shared_ptr<const Signature> signature(int64_t rows);
   /// After a run of so many rows or a new Binding, if it may have taken more memory.
   void report_memory(int64_t rows);
   /// "x" for input 0, "outputs[0]" for output 0: what messages call array `i`.
@@ -55,17 +63,20 @@ struct Prediction {
   void check_array(const Signature& signature, size_t i, const ArrayView& array) const;
 
  private:
-  std::vector<Signature> signatures_;
+  std::vector<std::shared_ptr<const Signature>> signatures_;
   size_t next_signature_ = 0;
 };
 
 /// One call of predict(). Inputs were copied when it was made; outputs are written by finish(),
-/// after it has made sure that their memory is still there.
+/// after it has made sure that their memory is still there, or made by it when none were given.
+/// A thousand of these may be made in one turn of the event loop: for a call without outputs the
+/// constructor allocates nothing once the pool of staging blocks has grown.
 class PredictionJob : public Job {
  public:
-  /// `cancel` may be null. Throws ERR_BUSY when an output overlaps that of a pending call.
-  PredictionJob(napi_env env, Addon& addon, std::shared_ptr<Prediction> prediction, int64_t rows,
-                const std::vector<napi_value>& arrays, napi_value cancel);
+  /// Arguments from `first` on are the inputs, then the outputs or nothing. `cancel` may be null.
+  /// Throws ERR_BUSY when an output overlaps that of a pending call.
+  PredictionJob(const Call& call, std::shared_ptr<Prediction> prediction, int64_t rows,
+                size_t first, napi_value cancel);
   ~PredictionJob() override;
   void run(const std::atomic<bool>& halt) override;
   napi_value finish(napi_env env) override;
@@ -74,20 +85,20 @@ class PredictionJob : public Job {
   struct Output {
     Reference array;
     ByteRange lease;
-    size_t offset;  ///< in the staging block
-    size_t bytes;
   };
-  void copy_inputs(const Signature& signature, const std::vector<ArrayView>& views);
-  void lease_outputs(napi_env env, const std::vector<napi_value>& arrays,
-                     const std::vector<ArrayView>& views);
+  ArrayView checked_view(const Call& call, size_t first, size_t i) const;
+  void copy_inputs(const Call& call, size_t first);
+  void lease_outputs(const Call& call, size_t first);
+  void drop_leases() noexcept;
   [[nodiscard]] bool cancelled(napi_env env) const;
+  napi_value make_outputs(napi_env env) const;
+  void write_outputs(napi_env env) const;
 
   Addon& addon_;  // outlives every job: its cleanup hook drops them
   std::shared_ptr<Prediction> prediction_;
-  int64_t rows_;
+  std::shared_ptr<const Signature> signature_;
   Staging staging_;
-  std::vector<size_t> input_offsets_;
-  std::vector<Output> outputs_;
+  std::vector<Output> outputs_;  ///< empty when finish() makes them
   Reference cancel_;
 };
 

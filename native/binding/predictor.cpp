@@ -92,7 +92,8 @@ napi_value PredictorObject::predict_sync(const Call& call) {
   Prediction& prediction = open();
   const int64_t rows = read_rows(env, call[0], "rows");
   check_count(prediction, call.count() - 1);
-  const Signature& signature = prediction.signature(rows);
+  const std::shared_ptr<const Signature> known = prediction.signature(rows);
+  const Signature& signature = *known;
   size_t used = 0;
   for (size_t i = 0; i < signature.entries.size(); ++i) {
     const ArrayView view = view_array(env, call[i + 1], [&] { return prediction.name_of(i); });
@@ -131,7 +132,8 @@ napi_value PredictorObject::predict(const Call& call) {
   Prediction& prediction = open();
   const int64_t rows = read_rows(env, call[0], "rows");
   napi_value cancel = call[1];
-  const napi_valuetype cancel_type = Napi::Value(env, cancel).Type();
+  napi_valuetype cancel_type = napi_undefined;
+  check(env, napi_typeof(env, cancel, &cancel_type));
   if (cancel_type == napi_null || cancel_type == napi_undefined) {
     cancel = nullptr;
   } else {
@@ -140,12 +142,12 @@ napi_value PredictorObject::predict(const Call& call) {
       fail_expected(ErrorCode::kDType, "an Int32Array or null", "cancel", type_name(view.type));
     }
   }
-  check_count(prediction, call.count() < 2 ? 0 : call.count() - 2);
-  std::vector<napi_value> arrays;
-  for (size_t i = 2; i < call.count(); ++i) arrays.push_back(call[i]);
+  constexpr size_t kFirstArray = 2;
+  const size_t arrays = call.count() < kFirstArray ? 0 : call.count() - kFirstArray;
+  if (arrays != prediction.input_count || arrays == 0) check_count(prediction, arrays);
   return call.addon().completions().submit(
       call.addon().prediction(),
-      std::make_unique<PredictionJob>(env, call.addon(), prediction_, rows, arrays, cancel));
+      std::make_unique<PredictionJob>(call, prediction_, rows, kFirstArray, cancel));
 }
 
 napi_value PredictorObject::bind(const Call& call) {

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <cstddef>
-#include <iterator>
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "core/plan.h"
 
@@ -44,17 +44,34 @@ class Staging {
   size_t bytes_ = 0;
 };
 
-/// Blocks between two jobs; keeps two, since more are rarely in flight. Of the JavaScript thread.
+/// Blocks between two jobs: two of any size, and small ones for as many calls as come at a time. Of
+/// the JavaScript thread.
 class StagingPool {
  public:
-  Staging take() { return kept_ > 0 ? std::move(free_[--kept_]) : Staging(); }
-  void give(Staging staging) noexcept {
-    if (kept_ < std::size(free_)) free_[kept_++] = std::move(staging);
+  Staging take() {
+    // Room for its return, which then cannot fail.
+    if (free_.size() + ++taken_ > free_.capacity()) free_.reserve(2 * (free_.size() + taken_));
+    if (free_.empty()) return {};
+    Staging block = std::move(free_.back());
+    free_.pop_back();
+    kept_ -= block.bytes();
+    return block;
+  }
+  void give(Staging block) noexcept {
+    --taken_;
+    if (block.bytes() == 0) return;
+    if (free_.size() >= kAnySize && kept_ + block.bytes() > kMostBytes) return;
+    kept_ += block.bytes();
+    free_.push_back(std::move(block));
   }
 
  private:
-  Staging free_[2];
-  size_t kept_ = 0;
+  static constexpr size_t kAnySize = 2;
+  static constexpr size_t kMostBytes = size_t{4} << 20;
+
+  std::vector<Staging> free_;
+  size_t kept_ = 0;   ///< bytes in free_
+  size_t taken_ = 0;  ///< blocks in use
 };
 
 }  // namespace tandem::binding

@@ -85,6 +85,44 @@ test('pending outputs are leased', async (t) => {
   await predictor.predict(2, null, x, memory.subarray(3, 7));
 });
 
+test('many leases are told apart', async (t) => {
+  const predictor = makePredictor();
+  const memory = new Float32Array(4 * 101);
+  const x = ramp(6);
+  const [even, odd] = [0, 1].map((first) =>
+    Array.from({ length: 50 }, (_, i) => (2 * i + first) * 4),
+  );
+  const out = (at, length = 4) => memory.subarray(at, at + length);
+  const pending = even.reverse().map((at) => predictor.predict(2, null, x, out(at)));
+  for (const at of even) {
+    t.throws(() => predictor.predict(2, null, x, out(at + 1)), { code: 'ERR_BUSY' });
+    t.throws(() => predictor.predictSync(2, x, out(at)), { code: 'ERR_BUSY' });
+  }
+  pending.push(...odd.map((at) => predictor.predict(2, null, x, out(at))));
+  await Promise.all(pending);
+  const [first] = even.map((at) => out(at));
+  for (const at of [...even, ...odd]) t.deepEqual(out(at), first);
+  await Promise.all(even.map((at) => predictor.predict(2, null, x, out(at + 1))));
+});
+
+test('predictions without outputs resolve with new ones', async (t) => {
+  const graph = { ...linear(3, 2), outputs: [3, 4], nodes: [...linear(3, 2).nodes] };
+  graph.nodes.push({ op: 'relu', inputs: [3], attributes: {} });
+  const store = new addon.Parameters(parameters(3, 2), 1);
+  const predictor = new addon.Predictor(store, graph, { maxBatch: 16, threads: 1 });
+  const y = [new Float32Array(4), new Float32Array(4)];
+  predictor.predictSync(2, ramp(6), ...y);
+  const [a, b] = await Promise.all([
+    predictor.predict(2, null, ramp(6)),
+    predictor.predict(2, null, ramp(6)),
+  ]);
+  t.deepEqual(a, y);
+  t.deepEqual(b, y);
+  t.not(a[0].buffer, b[0].buffer);
+  const cancelled = predictor.predict(2, new Int32Array([1]), ramp(6));
+  await t.throwsAsync(cancelled, { code: 'ERR_ABORTED' });
+});
+
 test('a cancelled prediction leaves its outputs alone', async (t) => {
   const predictor = makePredictor();
   const y = new Float32Array(4);

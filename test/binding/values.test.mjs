@@ -23,6 +23,7 @@ test('all ways to predict agree', async (t) => {
   await predictor.predict(10, null, x, later);
   close(t, sync, expected);
   t.deepEqual(later, sync);
+  t.deepEqual(await predictor.predict(10, null, x), sync);
   const binding = predictor.bind(2);
   t.is(binding.inputs, binding.inputs);
   t.true(Object.isFrozen(binding.outputs));

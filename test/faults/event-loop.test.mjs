@@ -55,6 +55,23 @@ test.serial('while fit runs', async (t) => {
   await trainer.close();
 });
 
+test.serial('while 1,000 predictions are handed over in one turn', async (t) => {
+  const predictor = await Predictor.load(
+    sequential([dense(128, { activation: 'relu' }), dense(10)], { input: [784] }),
+  );
+  const row = new Float32Array(784).fill(0.5);
+  const many = () => Promise.all(Array.from({ length: 1000 }, () => predictor.predict(row)));
+  await many();
+  await staysFree(t, async () => {
+    const until = performance.now() + 700;
+    while (performance.now() < until) {
+      await many();
+      await sleep(1);
+    }
+  });
+  await predictor.close();
+});
+
 test.serial('while 1,000 predictions are in flight', async (t) => {
   const predictor = await Predictor.load(model());
   const rows = x.subarray(0, 256 * 64);
