@@ -133,7 +133,8 @@ export class Predictor {
     // What servers do a thousand times in a turn of the event loop: nothing but the native call.
     if (options === undefined && this.#rowIn !== 0 && x instanceof Float32Array) {
       const rows = x.length / this.#rowIn;
-      if (Number.isInteger(rows) && rows > 0) {
+      // Sizes that memory may not hold are left to the path that can say so.
+      if (Number.isInteger(rows) && rows > 0 && rows * this.#rowOut < 2 ** 31) {
         try {
           return this.#native.predict(rows, null, x) as Promise<Float32Array>;
         } catch (error) {
