@@ -144,6 +144,13 @@ export class Parameters {
   readonly offsets: readonly number[];
 }
 
+/** Integers in [low, high], and `ignored`. */
+export interface IntegerRange {
+  low: number;
+  high: number;
+  ignored: number;
+}
+
 export interface TrainerDescription {
   /** 'sgd', 'adam', 'rmsprop' or 'adagrad', with that op's attributes. */
   optimizer: { op: string; attributes: Attributes };
@@ -154,6 +161,8 @@ export interface TrainerDescription {
   seed: number;
   /** 0: as many as the pool has. */
   threads: number;
+  /** What each graph input may hold: rows are checked as they are copied, or ERR_ARGUMENT. */
+  ranges?: readonly (IntegerRange | null)[];
 }
 
 /**
@@ -184,6 +193,20 @@ export class Trainer {
   /** Optimizer steps taken. */
   readonly step: number;
   profile(): ProfileDescription;
+  close(): void;
+}
+
+/** Rows for one call of a Trainer, copied in slices: the event loop has its turns in between. */
+export class StagedRows {
+  /** Takes memory for so many rows in steps of `sizes`. */
+  constructor(trainer: Trainer, rows: Uint32Array, sizes: Uint32Array);
+  /** Goes on copying for so many bytes of `inputs`, one array a graph input; whether all is done. */
+  copy(inputs: readonly TypedArray[], bytes: number): boolean;
+  /** Trainer.train() on these rows; no step is taken when stop() came since they were made. */
+  train(learningRates: Float64Array): Promise<Float64Array>;
+  /** The same for Trainer.evaluate(). */
+  evaluate(): Promise<Float64Array>;
+  /** Gives the memory back, as train() and evaluate() do. */
   close(): void;
 }
 

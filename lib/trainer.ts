@@ -79,7 +79,13 @@ export class Trainer<T extends Targets = Value> {
     });
     const { description, feeds, results } = this.#graph;
     const rowBytes = [...feeds.x, ...feeds.y].reduce((sum, { elements }) => sum + 4 * elements, 0);
-    const trainer = new native.Trainer(this.#state.native, description, settings.native);
+    const ranges = [...feeds.x, ...feeds.y].map(({ classes }) =>
+      classes ? { low: 0, high: classes.count - 1, ignored: classes.ignored } : null,
+    );
+    const trainer = new native.Trainer(this.#state.native, description, {
+      ...settings.native,
+      ranges,
+    });
     this.#engine = new Engine(
       trainer,
       this.#state,

@@ -1,13 +1,17 @@
 // Keeps the native trainer busy: chunks of steps, two in flight, so that it never waits for the
 // event loop and the event loop never waits for it.
-import type { Trainer as NativeTrainer } from '../../bindings.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Trainer as NativeTrainer, StagedRows } from '../../bindings.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
+import { native } from '../native.js';
 import type { Rows } from './data.js';
 import type { Settings } from './options.js';
 
-/** Rows of a chunk are copied when it is handed over; this bounds the copy. */
+/** Rows of a chunk are copied when it is handed over. It has as many steps as fit, but one at least. */
 const maxChunkBytes = 2 ** 20;
+/** Copied in one turn of the event loop. */
+const sliceBytes = 2 ** 19;
 const chunkMilliseconds = 30;
 const maxChunkSteps = 1024;
 
@@ -73,7 +77,10 @@ export class Engine {
         while (flights.length < depth && position < order.length && !halted()) {
           const steps = Math.min(most, this.#chunk);
           const end = Math.min(order.length, position + steps * batchSize);
-          flights.push(this.#launch(arrays, order.subarray(position, end), batchSize, nextStep));
+          const rows = order.subarray(position, end);
+          const flight = await this.#launch(arrays, rows, batchSize, nextStep, halted);
+          if (flight === undefined) break;
+          flights.push(flight);
           nextStep += Math.ceil((end - position) / batchSize);
           position = end;
         }
@@ -104,12 +111,36 @@ export class Engine {
     onBatch: (values: Float64Array, offset: number, rows: number) => void,
   ): Promise<void> {
     const steps = this.#mostSteps(batchSize);
-    for (let position = 0; position < rows.length && !halted(); position += steps * batchSize) {
-      const chunk = rows.subarray(position, Math.min(rows.length, position + steps * batchSize));
-      const sizes = batches(chunk.length, batchSize);
-      const values = await this.native.evaluate(arrays, chunk, sizes);
+    let running: { values: Promise<Float64Array>; sizes: Uint32Array } | undefined;
+    const land = async () => {
+      if (running === undefined) return;
+      const { sizes } = running;
+      const values = await running.values;
+      running = undefined;
       const done = Math.min(sizes.length, values.length / this.outputs);
       for (let i = 0; i < done; i++) onBatch(values, i * this.outputs, sizes[i] ?? 0);
+    };
+    try {
+      for (let position = 0; position < rows.length && !halted(); position += steps * batchSize) {
+        const chunk = rows.subarray(position, Math.min(rows.length, position + steps * batchSize));
+        const sizes = batches(chunk.length, batchSize);
+        // A large chunk is copied while the one before is computed.
+        const staged = await this.#stage(arrays, chunk, sizes, halted);
+        if (staged === undefined) break;
+        try {
+          await land();
+          if (halted()) break;
+          const values = staged ? staged.evaluate() : this.native.evaluate(arrays, chunk, sizes);
+          // Whoever awaits it sees the error.
+          values.catch(() => {});
+          running = { values, sizes };
+        } finally {
+          staged?.close();
+        }
+      }
+      await land();
+    } finally {
+      await Promise.allSettled([running?.values]);
     }
   }
 
@@ -118,17 +149,48 @@ export class Engine {
     return Math.max(1, Math.min(maxChunkSteps, steps));
   }
 
-  #launch(
+  /**
+   * The rows of a large chunk, copied over several turns of the event loop; null for a small one,
+   * which train() and evaluate() copy at once, and undefined when halted meanwhile.
+   */
+  async #stage(
+    arrays: readonly (Float32Array | Int32Array)[],
+    rows: Uint32Array,
+    sizes: Uint32Array,
+    halted: () => boolean,
+  ): Promise<StagedRows | null | undefined> {
+    if (rows.length * this.rowBytes <= sliceBytes) return null;
+    const staged = new native.StagedRows(this.native, rows, sizes);
+    try {
+      while (!staged.copy(arrays, sliceBytes)) {
+        await nextTurn();
+        if (halted()) {
+          staged.close();
+          return undefined;
+        }
+      }
+    } catch (error) {
+      staged.close();
+      throw error;
+    }
+    return staged;
+  }
+
+  /** Undefined when halted before the first step. */
+  async #launch(
     arrays: readonly (Float32Array | Int32Array)[],
     rows: Uint32Array,
     batchSize: number,
     firstStep: number,
-  ): Flight {
+    halted: () => boolean,
+  ): Promise<Flight | undefined> {
     const sizes = batches(rows.length, batchSize);
     const rates = new Float64Array(sizes.length);
     for (let i = 0; i < rates.length; i++) rates[i] = this.learningRate(firstStep + i);
+    const staged = await this.#stage(arrays, rows, sizes, halted);
+    if (staged === undefined) return undefined;
     this.model.training = true;
-    const promise = this.native.train(arrays, rows, sizes, rates);
+    const promise = staged ? staged.train(rates) : this.native.train(arrays, rows, sizes, rates);
     // Whoever awaits it sees the error; until then nobody may be there yet.
     promise.catch(() => {});
     return { promise, firstStep, sizes, rates, launched: performance.now() };

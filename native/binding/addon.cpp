@@ -5,6 +5,7 @@
 #include "binding/library.h"
 #include "binding/parameters.h"
 #include "binding/predictor.h"
+#include "binding/staged.h"
 #include "binding/trainer.h"
 
 namespace tandem::binding {
@@ -51,6 +52,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
   TrainerObject::define(env, exports, addon);
   PredictorObject::define(env, exports, addon);
   BindingObject::define(env, exports, addon);
+  StagedObject::define(env, exports, addon);
 }
 
 void Addon::shut_down(void* data) noexcept {

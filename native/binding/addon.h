@@ -22,7 +22,7 @@
 namespace tandem::binding {
 
 /// The native classes, each with its type tag and constructor.
-enum class ClassId : uint8_t { kParameters, kTrainer, kPredictor, kBinding, kCount };
+enum class ClassId : uint8_t { kParameters, kTrainer, kPredictor, kBinding, kStagedRows, kCount };
 
 class BindingObject;
 

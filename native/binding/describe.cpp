@@ -1,5 +1,7 @@
 #include "binding/describe.h"
 
+#include <limits>
+
 #include "binding/arrays.h"
 #include "binding/errors.h"
 #include "binding/values.h"
@@ -156,6 +158,22 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) 
   options.seed = static_cast<uint64_t>(read_integer(object.Get("seed"), name + ".seed", 0));
   options.threads = read_threads(object.Get("threads"), name + ".threads");
   return options;
+}
+
+std::vector<std::optional<IntegerRange>> read_ranges(Napi::Value value, const std::string& name) {
+  if (value.IsUndefined()) return {};
+  return read_list(value, name,
+                   [](Napi::Value range, const std::string& field) -> std::optional<IntegerRange> {
+                     if (range.IsNull()) return std::nullopt;
+                     const Napi::Object object = read_object(range, field);
+                     const auto read = [&](const char* key) {
+                       constexpr double kLow = std::numeric_limits<int32_t>::min();
+                       constexpr double kHigh = std::numeric_limits<int32_t>::max();
+                       return static_cast<int32_t>(
+                           read_integer(object.Get(key), field + "." + key, kLow, kHigh));
+                     };
+                     return IntegerRange{read("low"), read("high"), read("ignored")};
+                   });
 }
 
 EvaluateOptions read_evaluate_options(Napi::Value value, const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include "binding/gather.h"
 #include "core/evaluate.h"
 #include "core/model.h"
 #include "core/trainer.h"
@@ -14,6 +15,8 @@ AttributeList read_attributes(Napi::Value value, const std::string& name);
 std::vector<ParameterDescription> read_parameters(Napi::Value value, const std::string& name);
 GraphDescription read_graph(Napi::Value value, const std::string& name);
 TrainerOptions read_trainer_options(Napi::Value value, const std::string& name);
+/// Empty when left out.
+std::vector<std::optional<IntegerRange>> read_ranges(Napi::Value value, const std::string& name);
 EvaluateOptions read_evaluate_options(Napi::Value value, const std::string& name);
 int read_threads(Napi::Value value, const std::string& name);
 

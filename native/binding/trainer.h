@@ -19,6 +19,9 @@ class TrainerObject : public Wrapped<TrainerObject> {
   TrainerObject(Addon& addon, std::shared_ptr<Training> training)
       : Wrapped(addon), training_(std::move(training)) {}
 
+  /// Null once closed.
+  [[nodiscard]] const std::shared_ptr<Training>& training() const { return training_; }
+
  private:
   napi_value train(const Call& call);
   napi_value evaluate(const Call& call);

@@ -1,16 +1,18 @@
 #include "binding/training.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "binding/arrays.h"
 
 namespace tandem::binding {
 
 Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena, GraphDescription graph,
-                   const TrainerOptions& options)
+                   const TrainerOptions& options,
+                   const std::vector<std::optional<IntegerRange>>& ranges)
     : parameters(std::move(arena)),
       trainer(parameters->store, std::move(graph), options, cpu_backend()),
-      rows(plan_rows(trainer.graph())),
+      rows(plan_rows(trainer.graph(), ranges)),
       step(trainer.step()),
       memory(env) {
   report_memory(1);
@@ -23,33 +25,66 @@ void Training::report_memory(uint32_t largest) {
   memory.set(use.total() - use.parameters);  // V8 knows of the parameters through their buffer
 }
 
-TrainingJob::TrainingJob(Addon& addon, std::shared_ptr<Training> training, GatheredRows rows,
-                         std::vector<uint32_t> sizes, std::vector<double> learning_rates,
+void Training::check_pending(bool train) const {
+  // One runs while the next one's rows are gathered.
+  constexpr int kMaxPending = 2;
+  if ((train ? pending_train : pending_evaluate) < kMaxPending) return;
+  fail(ErrorCode::kBusy, std::string("expected at most two pending calls of ") +
+                             (train ? "train()" : "evaluate()") + ", received a third");
+}
+
+std::vector<double> read_learning_rates(napi_env env, napi_value value, size_t steps) {
+  const ArrayView view = view_array(env, value, [] { return "learningRates"; });
+  if (view.type != napi_float64_array) {
+    fail_expected(ErrorCode::kDType, "a Float64Array", "learningRates", type_name(view.type));
+  }
+  if (view.length != steps) {
+    fail_length(static_cast<int64_t>(steps), view.length, "learningRates");
+  }
+  const auto* data = static_cast<const double*>(view.data);
+  std::vector<double> rates(data, data + view.length);
+  for (const double rate : rates) {
+    if (!std::isfinite(rate)) {
+      fail_expected(ErrorCode::kArgument, "finite numbers", "learningRates", std::to_string(rate));
+    }
+  }
+  return rates;
+}
+
+StagedRows::StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t> rows,
+                       std::vector<uint32_t> sizes)
+    : training_(std::move(training)),
+      sizes_(std::move(sizes)),
+      gathered_(training_->rows, std::move(rows), training_->staging.take()),
+      stop_count_(training_->stop_count) {}
+
+StagedRows::~StagedRows() {
+  if (training_ != nullptr) training_->staging.give(gathered_.take_staging());
+}
+
+TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates,
                          bool train)
     : addon_(addon),
-      training_(std::move(training)),
       rows_(std::move(rows)),
-      sizes_(std::move(sizes)),
+      training_(*rows_.training()),
       learning_rates_(std::move(learning_rates)),
       train_(train),
-      stop_count_(training_->stop_count),
-      width_(training_->trainer.results_per_step() - (train ? 0 : 1)),
-      results_(sizes_.size() * width_) {
+      width_(training_.trainer.results_per_step() - (train ? 0 : 1)),
+      results_(rows_.sizes().size() * width_) {
   if (train_) lease_parameters();
-  training_->parameters->begin_use();
-  ++(train_ ? training_->pending_train : training_->pending_evaluate);
+  training_.parameters->begin_use();
+  ++(train_ ? training_.pending_train : training_.pending_evaluate);
 }
 
 TrainingJob::~TrainingJob() {
-  ParameterArena& arena = *training_->parameters;
+  ParameterArena& arena = *training_.parameters;
   if (train_ && --arena.writers == 0) addon_.leases().remove(arena.buffer.bytes());
   arena.end_use();
-  training_->staging.give(std::move(rows_.staging));
-  --(train_ ? training_->pending_train : training_->pending_evaluate);
+  --(train_ ? training_.pending_train : training_.pending_evaluate);
 }
 
 void TrainingJob::lease_parameters() {
-  ParameterArena& arena = *training_->parameters;
+  ParameterArena& arena = *training_.parameters;
   if (arena.writers == 0) {
     const ByteRange range = arena.buffer.bytes();
     if (addon_.leases().overlaps(range)) {
@@ -63,40 +98,41 @@ void TrainingJob::lease_parameters() {
 }
 
 void TrainingJob::run(const std::atomic<bool>& halt) {
-  std::vector<const void*> inputs(rows_.offsets.size());
+  std::vector<const void*> inputs(rows_.gathered().inputs());
+  const std::vector<uint32_t>& sizes = rows_.sizes();
   size_t first_row = 0;
-  for (size_t i = 0; i < sizes_.size(); ++i) {
-    if (halt || training_->stop_count != stop_count_) return;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (halt || rows_.stopped()) return;
     for (size_t k = 0; k < inputs.size(); ++k) {
-      const InputRows& input = training_->rows.inputs[k];
+      const InputRows& input = training_.rows.inputs[k];
       const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
-      inputs[k] = rows_.staging.data() + rows_.offsets[k] + skipped;
+      inputs[k] = rows_.gathered().input(k) + skipped;
     }
     run_step(i, inputs);
-    first_row += sizes_[i];
+    first_row += sizes[i];
   }
 }
 
 void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
-  training_->parameters->gate.begin_step();
+  training_.parameters->gate.begin_step();
   struct End {
     Training& training;
     ~End() {
       training.step = training.trainer.step();
       training.parameters->gate.end_step();
     }
-  } const end{*training_};
+  } const end{training_};
   double* const results = results_.data() + i * width_;
   if (train_) {
-    training_->trainer.train(sizes_[i], inputs, learning_rates_[i], results);
+    training_.trainer.train(rows_.sizes()[i], inputs, learning_rates_[i], results);
   } else {
-    training_->trainer.evaluate(sizes_[i], inputs, results);
+    training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
   }
   done_ = i + 1;
 }
 
 napi_value TrainingJob::finish(napi_env env) {
-  training_->report_memory(*std::max_element(sizes_.begin(), sizes_.end()));
+  training_.report_memory(*std::max_element(rows_.sizes().begin(), rows_.sizes().end()));
   return make_array(env, results_.data(), done_ * width_);
 }
 

@@ -13,7 +13,7 @@ namespace tandem::binding {
 
 struct Training {
   Training(napi_env env, std::shared_ptr<ParameterArena> parameters, GraphDescription graph,
-           const TrainerOptions& options);
+           const TrainerOptions& options, const std::vector<std::optional<IntegerRange>>& ranges);
 
   std::shared_ptr<ParameterArena> parameters;
   Trainer trainer;  ///< used behind the arena's gate
@@ -26,10 +26,13 @@ struct Training {
   StagingPool staging;
   int pending_train = 0;
   int pending_evaluate = 0;
+  bool closed = false;
   uint32_t reported_rows = 0;
   ExternalMemory memory;
 
   void stop() { ++stop_count; }
+  /// Throws ERR_BUSY when as many calls are pending as may be.
+  void check_pending(bool train) const;
   Profile profile() {
     return parameters->gate.visit([this] { return trainer.profile(); });
   }
@@ -37,12 +40,38 @@ struct Training {
   void report_memory(uint32_t rows);
 };
 
-/// One call of train() or evaluate(): steps over rows that were gathered when it was made.
+/// A copy of a Float64Array of finite numbers, one a step. Throws ERR_DTYPE, ERR_SHAPE,
+/// ERR_ARGUMENT.
+std::vector<double> read_learning_rates(napi_env env, napi_value value, size_t steps);
+
+/// Rows for the steps of one call, in staging memory that goes back to its trainer. Of the
+/// JavaScript thread, but for reading.
+class StagedRows {
+ public:
+  StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t> rows,
+             std::vector<uint32_t> sizes);
+  StagedRows(StagedRows&&) = default;
+  StagedRows& operator=(StagedRows&&) = delete;
+  ~StagedRows();
+
+  [[nodiscard]] const std::shared_ptr<Training>& training() const { return training_; }
+  [[nodiscard]] GatheredRows& gathered() { return gathered_; }
+  [[nodiscard]] const std::vector<uint32_t>& sizes() const { return sizes_; }
+  /// Whether Training::stop() has been called since these were made.
+  [[nodiscard]] bool stopped() const { return training_->stop_count != stop_count_; }
+
+ private:
+  std::shared_ptr<Training> training_;  ///< null when moved from
+  std::vector<uint32_t> sizes_;
+  GatheredRows gathered_;
+  uint32_t stop_count_;
+};
+
+/// One call of train() or evaluate(): steps over rows that have been gathered.
 class TrainingJob : public Job {
  public:
   /// Throws ERR_BUSY when a pending call writes to the parameters as its output.
-  TrainingJob(Addon& addon, std::shared_ptr<Training> training, GatheredRows rows,
-              std::vector<uint32_t> sizes, std::vector<double> learning_rates, bool train);
+  TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates, bool train);
   ~TrainingJob() override;
   void run(const std::atomic<bool>& halt) override;
   napi_value finish(napi_env env) override;
@@ -52,13 +81,11 @@ class TrainingJob : public Job {
   void run_step(size_t i, const std::vector<const void*>& inputs);
 
   Addon& addon_;  // outlives every job: its cleanup hook drops them
-  std::shared_ptr<Training> training_;
-  GatheredRows rows_;
-  std::vector<uint32_t> sizes_;
+  StagedRows rows_;
+  Training& training_;  // kept alive by rows_
   std::vector<double> learning_rates_;
   bool train_;
-  uint32_t stop_count_;  ///< when the job was made
-  size_t width_;         ///< results a step
+  size_t width_;  ///< results a step
   std::vector<double> results_;
   size_t done_ = 0;
 };

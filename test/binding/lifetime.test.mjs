@@ -186,3 +186,58 @@ test('buffers of native memory may be transferred or cloned', async (t) => {
   const again = await trainer.train(...work(3, 4));
   t.true(again[0] < results[0]);
 });
+
+test('staged rows train as those of one call do', async (t) => {
+  const [inputs, rows, sizes, rates] = work(4, 5);
+  const [one, sliced] = [makeTrainer(), makeTrainer()];
+  const expected = await one.trainer.train(inputs, rows, sizes, rates);
+  const evaluated = await one.trainer.evaluate(inputs, rows, sizes);
+  const stage = () => {
+    const staged = new addon.StagedRows(sliced.trainer, rows, sizes);
+    t.throws(() => staged.train(rates), { code: 'ERR_ARGUMENT', message: /a part/ });
+    let slices = 1;
+    // Four elements at a time: slices end within rows and begin with them.
+    while (!staged.copy(inputs, 16)) slices++;
+    // 20 rows of 3, then of 2.
+    t.is(slices, (20 * 5) / 4);
+    return staged;
+  };
+  t.deepEqual(await stage().train(rates), expected);
+  t.deepEqual(new Uint8Array(sliced.store.buffer), new Uint8Array(one.store.buffer));
+  const last = stage();
+  t.deepEqual(await last.evaluate(), evaluated);
+  t.throws(() => last.evaluate(), { code: 'ERR_CLOSED' });
+});
+
+test('staged rows may be stopped, closed and left without arrays', async (t) => {
+  const { trainer } = makeTrainer();
+  const [inputs, rows, sizes, rates] = work(1, 8);
+  const stage = () => new addon.StagedRows(trainer, rows, sizes);
+  const gone = stage();
+  t.false(gone.copy(inputs, 16));
+  const [x] = work(1, 8)[0];
+  structuredClone(x.buffer, { transfer: [x.buffer] });
+  t.throws(() => gone.copy([x, inputs[1]], 16), { code: 'ERR_SHAPE', message: /`x`/ });
+  t.throws(() => gone.copy([inputs[0]], 16), { code: 'ERR_ARGUMENT' });
+  t.throws(() => gone.copy(inputs, 0), { code: 'ERR_ARGUMENT', message: /bytes/ });
+  gone.close();
+  gone.close();
+  t.throws(() => gone.copy(inputs, 16), { code: 'ERR_CLOSED' });
+
+  const stopped = stage();
+  stopped.copy(inputs, 2 ** 20);
+  trainer.stop();
+  t.is((await stopped.train(rates)).length, 0);
+  t.is(trainer.step, 0);
+
+  const kept = stage();
+  kept.copy(inputs, 2 ** 20);
+  t.throws(() => kept.train(new Float64Array(3)), { code: 'ERR_SHAPE' });
+  trainer.close();
+  t.throws(() => kept.train(rates), { code: 'ERR_CLOSED' });
+  t.throws(stage, { code: 'ERR_CLOSED' });
+  t.throws(() => new addon.StagedRows({}, rows, sizes), { code: 'ERR_ARGUMENT' });
+  t.throws(() => new addon.StagedRows(makeTrainer().trainer, rows, new Uint32Array([7])), {
+    code: 'ERR_SHAPE',
+  });
+});

@@ -9,6 +9,7 @@ import {
   ramp,
   reference,
   regression,
+  trainerOptions,
   work,
 } from './support.mjs';
 
@@ -208,4 +209,47 @@ test('a loss that is not finite rejects and leaves the model alone', async (t) =
   t.is(trainer.step, 0);
   const results = await trainer.train(...work(1, 4));
   t.true(Number.isFinite(results[0]));
+});
+
+test('rows with integers outside their range are refused as they are copied', async (t) => {
+  const graph = {
+    inputs: [
+      { name: 'x', shape: [-1, 3], dtype: 'float32' },
+      { name: 't', shape: [-1], dtype: 'int32' },
+    ],
+    parameters: parameters(3, 2),
+    constants: [],
+    nodes: [
+      { op: 'linear', inputs: [0, 2, 3], attributes: {} },
+      { op: 'crossEntropy', inputs: [4, 1], attributes: {} },
+      { op: 'mean', inputs: [5], attributes: {} },
+    ],
+    outputs: [6],
+  };
+  const make = (ranges) => {
+    const store = new addon.Parameters(parameters(3, 2), 1);
+    return new addon.Trainer(store, graph, { ...trainerOptions, ranges });
+  };
+  const range = { low: 0, high: 1, ignored: -100 };
+  const trainer = make([null, range]);
+  const y = Int32Array.of(0, 1, -100, 1);
+  const rows = Uint32Array.of(3, 2, 1, 0);
+  const sizes = Uint32Array.of(2, 2);
+  const run = () => trainer.train([ramp(12), y], rows, sizes, Float64Array.of(0.1, 0.1));
+  t.is((await run()).length, 4);
+  for (const bad of [2, -1, -99, 2 ** 31 - 1, -(2 ** 31)]) {
+    y[1] = bad;
+    const message = `expected integers from 0 to 1 for \`t\`, received ${bad} in row 1`;
+    t.throws(run, { code: 'ERR_ARGUMENT', message });
+    const evaluate = () => trainer.evaluate([ramp(12), y], rows, sizes);
+    t.throws(evaluate, { code: 'ERR_ARGUMENT', message });
+  }
+  t.is(trainer.step, 2);
+  y[1] = 0;
+  t.is((await run()).length, 4);
+
+  t.notThrows(() => make(undefined));
+  t.throws(() => make([range]), { code: 'ERR_ARGUMENT', message: /ranges/ });
+  t.throws(() => make([range, null]), { code: 'ERR_DTYPE', message: /integer inputs/ });
+  t.throws(() => make([null, { ...range, low: 0.5 }]), { code: 'ERR_ARGUMENT', message: /low/ });
 });

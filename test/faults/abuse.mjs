@@ -46,6 +46,7 @@ const trainerOptions = () => ({
   checkNumerics: false,
   seed: 1,
   threads: 1,
+  ranges: [null, { low: 0, high: 1, ignored: -100 }],
 });
 const predictorOptions = () => ({ maxBatch: 8, threads: 1 });
 
@@ -53,6 +54,19 @@ const makeParameters = () => new addon.Parameters(list(), 1);
 const makeTrainer = () => new addon.Trainer(makeParameters(), lossGraph(), trainerOptions());
 const makePredictor = () => new addon.Predictor(makeParameters(), graph(), predictorOptions());
 const makeBinding = () => makePredictor().bind(2);
+const classes = () => [
+  addon.Parameters,
+  addon.Trainer,
+  addon.Predictor,
+  addon.Binding,
+  addon.StagedRows,
+];
+const makeStagedRows = () => {
+  const [arrays, rows, sizes] = steps();
+  const staged = new addon.StagedRows(makeTrainer(), rows, sizes);
+  staged.copy(arrays, 2 ** 19);
+  return staged;
+};
 const detached = () => {
   const array = new Float32Array(6);
   structuredClone(array.buffer, { transfer: [array.buffer] });
@@ -106,9 +120,10 @@ const odd = [
   makeTrainer,
   makePredictor,
   makeBinding,
+  makeStagedRows,
   () => addon,
-  () => pick([addon.Parameters, addon.Trainer, addon.Predictor, addon.Binding]),
-  () => pick([addon.Parameters, addon.Trainer, addon.Predictor, addon.Binding]).prototype,
+  () => pick(classes()),
+  () => pick(classes()).prototype,
 ];
 const value = () => pick(odd)();
 
@@ -159,6 +174,9 @@ const good = {
   Trainer: () => [makeParameters(), lossGraph(), trainerOptions()],
   Predictor: () => [makeParameters(), graph(), predictorOptions()],
   Binding: () => [],
+  StagedRows: () => [makeTrainer(), ...steps().slice(1)],
+  'StagedRows.copy': () => [steps()[0], 2 ** 19],
+  'StagedRows.train': () => [Float64Array.of(0.1, 0.1)],
   'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1)],
   'Trainer.evaluate': steps,
   'Predictor.shapes': () => [2],
@@ -179,6 +197,7 @@ const makers = {
   Trainer: makeTrainer,
   Predictor: makePredictor,
   Binding: makeBinding,
+  StagedRows: makeStagedRows,
 };
 const targets = [];
 for (const [name, exported] of Object.entries(addon)) {

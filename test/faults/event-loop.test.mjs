@@ -55,6 +55,18 @@ test.serial('while fit runs', async (t) => {
   await trainer.close();
 });
 
+test.serial('while fit and evaluate copy batches of 19 MB', async (t) => {
+  const wide = 150_528;
+  const trainer = makeTrainer(sequential([dense(4)], { input: [wide] }));
+  const data = { x: new Float32Array(wide * 64), y: new Int32Array(64) };
+  await trainer.fit(data, quiet);
+  await staysFree(t, async () => {
+    await trainer.fit(data, { ...quiet, epochs: 5 });
+    for (let i = 0; i < 5; i++) await trainer.evaluate(data);
+  });
+  await trainer.close();
+});
+
 test.serial('while 1,000 predictions are handed over in one turn', async (t) => {
   const predictor = await Predictor.load(
     sequential([dense(128, { activation: 'relu' }), dense(10)], { input: [784] }),

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { Model, Predictor, TandemError } from 'tandem-ml';
+import { dense, Model, Predictor, sequential, TandemError } from 'tandem-ml';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
 /** Moves the memory away; native memory refuses with a DataCloneError or is copied. */
@@ -217,4 +217,57 @@ test('native memory that is moved by force stays whole', async (t) => {
   );
   t.deepEqual(await readFile(path), before);
   t.deepEqual(bits(await Model.load(path)), bits(model));
+});
+
+test('class numbers that change during a fit', async (t) => {
+  const trainer = makeTrainer();
+  const data = makeData(64);
+  const { done } = await startFit(trainer, data);
+  data.y[5] = 4;
+  await t.throwsAsync(done, {
+    instanceOf: TandemError,
+    code: 'ERR_ARGUMENT',
+    message: /from 0 to 3 for `y\.target`, received 4 in row 5/,
+  });
+  for (const { data: values } of trainer.model.parameters.values()) {
+    t.true(values.every(Number.isFinite));
+  }
+  const { loss } = await trainer.fit(makeData(64), quiet);
+  t.true(Number.isFinite(loss[0]));
+  await trainer.close();
+});
+
+test('large rows: copied in slices, and what may come in between', async (t) => {
+  const wide = 40_000;
+  const model = sequential([dense(4)], { input: [wide] });
+  const make = () => ({
+    x: new Float32Array(wide * 64).fill(0.01),
+    y: Int32Array.from({ length: 64 }, (_, i) => i % 4),
+  });
+  const trainer = makeTrainer(model);
+  const data = make();
+  const { loss } = await trainer.fit(data, { ...quiet, batchSize: 24 });
+  t.true(Number.isFinite(loss[0]));
+  const whole = await trainer.evaluate(data, { batchSize: 64 });
+  const parts = await trainer.evaluate(data, { batchSize: 24 });
+  t.true(Math.abs(whole.loss - parts.loss) < 1e-4 * Math.abs(whole.loss) + 1e-6);
+
+  const moving = make();
+  const { done } = await startFit(trainer, moving, { batchSize: 24 });
+  transfer(moving.x);
+  await t.throwsAsync(done, { instanceOf: TandemError, code: 'ERR_SHAPE' });
+
+  const controller = new AbortController();
+  const run = await startFit(trainer, data, { batchSize: 24, signal: controller.signal });
+  controller.abort();
+  await t.throwsAsync(run.done, { instanceOf: TandemError, code: 'ERR_ABORTED' });
+
+  const stopped = await startFit(trainer, data, { batchSize: 24 });
+  trainer.stop();
+  t.true((await stopped.done).loss.every(Number.isFinite));
+
+  const evaluation = trainer.evaluate(data, { batchSize: 24 });
+  await new Promise((resolve) => setImmediate(resolve));
+  await trainer.close();
+  await t.throwsAsync(evaluation, { instanceOf: TandemError, code: 'ERR_CLOSED' });
 });

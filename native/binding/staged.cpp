@@ -1,0 +1,73 @@
+#include "binding/staged.h"
+
+#include "binding/trainer.h"
+#include "binding/values.h"
+
+namespace tandem::binding {
+
+std::unique_ptr<StagedObject> StagedObject::create(const Call& call) {
+  const napi_env env = call.env();
+  auto* const trainer = unwrap<TrainerObject>(env, call.addon(), call[0]);
+  if (trainer == nullptr) {
+    fail_expected(ErrorCode::kArgument, "a Trainer", "trainer", describe_value({env, call[0]}));
+  }
+  if (trainer->training() == nullptr) {
+    fail(ErrorCode::kClosed, "expected an open trainer, received a closed one");
+  }
+  std::vector<uint32_t> rows = copy_uint32_array(env, call[1], "rows");
+  std::vector<uint32_t> sizes = copy_uint32_array(env, call[2], "sizes");
+  check_sizes(trainer->training()->rows, sizes, rows.size());
+  return std::make_unique<StagedObject>(
+      call.addon(),
+      std::make_unique<StagedRows>(trainer->training(), std::move(rows), std::move(sizes)));
+}
+
+void StagedObject::define(napi_env env, napi_value exports, Addon* addon) {
+  using T = StagedObject;
+  define_class<T>(
+      env, exports, addon,
+      {method<T, &T::copy>("copy", addon), method<T, &T::train>("train", addon),
+       method<T, &T::evaluate>("evaluate", addon), method<T, &T::close>("close", addon)});
+}
+
+StagedRows& StagedObject::open() {
+  if (rows_ != nullptr && rows_->training()->closed) rows_ = nullptr;
+  if (rows_ == nullptr) {
+    fail(ErrorCode::kClosed, "expected open rows of an open trainer, received closed ones");
+  }
+  return *rows_;
+}
+
+napi_value StagedObject::copy(const Call& call) {
+  const napi_env env = call.env();
+  const auto bytes = static_cast<size_t>(read_integer({env, call[1]}, "bytes", 4));
+  const std::vector<napi_value> elements = list_elements(env, call[0], "inputs");
+  StagedRows& rows = open();
+  rows.gathered().copy(rows.training()->rows, view_inputs(env, elements), bytes);
+  return Napi::Boolean::New(env, rows.gathered().complete());
+}
+
+napi_value StagedObject::submit(const Call& call, bool train) {
+  StagedRows& rows = open();
+  if (!rows.gathered().complete()) {
+    fail(ErrorCode::kArgument, "expected rows that have been copied, received a part of them");
+  }
+  rows.training()->check_pending(train);
+  std::vector<double> rates;
+  if (train) rates = read_learning_rates(call.env(), call[0], rows.sizes().size());
+  const std::unique_ptr<StagedRows> taken = std::move(rows_);
+  auto job =
+      std::make_unique<TrainingJob>(call.addon(), std::move(*taken), std::move(rates), train);
+  return call.addon().completions().submit(call.addon().training(), std::move(job));
+}
+
+napi_value StagedObject::train(const Call& call) { return submit(call, true); }
+
+napi_value StagedObject::evaluate(const Call& call) { return submit(call, false); }
+
+napi_value StagedObject::close(const Call& /*call*/) {
+  rows_ = nullptr;
+  return nullptr;
+}
+
+}  // namespace tandem::binding
