@@ -1,5 +1,6 @@
 #include "binding/arrays.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -11,11 +12,6 @@ namespace {
 
 // What Node-API leaves in place for an element type that it does not know.
 constexpr auto kUnknownType = static_cast<napi_typedarray_type>(15);
-
-template <typename T>
-void copy_as_int32(const T* source, size_t count, int32_t* target) {
-  for (size_t i = 0; i < count; ++i) target[i] = static_cast<int32_t>(source[i]);
-}
 
 void copy_uint32(const uint32_t* source, size_t count, int32_t* target, const std::string& name) {
   uint32_t seen = 0;
@@ -95,14 +91,18 @@ void copy_elements(const ArrayView& view, size_t first, size_t count, DType dtyp
   auto* const integers = static_cast<int32_t*>(target);
   switch (view.type) {
     case napi_int8_array:
-      return copy_as_int32(static_cast<const int8_t*>(source), count, integers);
+      std::copy_n(static_cast<const int8_t*>(source), count, integers);
+      return;
     case napi_uint8_array:
     case napi_uint8_clamped_array:
-      return copy_as_int32(static_cast<const uint8_t*>(source), count, integers);
+      std::copy_n(static_cast<const uint8_t*>(source), count, integers);
+      return;
     case napi_int16_array:
-      return copy_as_int32(static_cast<const int16_t*>(source), count, integers);
+      std::copy_n(static_cast<const int16_t*>(source), count, integers);
+      return;
     case napi_uint16_array:
-      return copy_as_int32(static_cast<const uint16_t*>(source), count, integers);
+      std::copy_n(static_cast<const uint16_t*>(source), count, integers);
+      return;
     case napi_uint32_array:
       return copy_uint32(static_cast<const uint32_t*>(source), count, integers, name);
     default:

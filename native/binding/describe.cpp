@@ -114,7 +114,8 @@ AttributeList read_attributes(Napi::Value value, const std::string& name) {
   AttributeList attributes;
   for (napi_value key : list_elements(object.Env(), keys, name)) {
     std::string field = Napi::String(object.Env(), key).Utf8Value();
-    AttributeValue attribute = read_attribute(object.Get(key), name + "." + field);
+    AttributeValue attribute =
+        read_attribute(object.Get(key), std::string(name).append(".").append(field));
     attributes.emplace_back(std::move(field), std::move(attribute));
   }
   return attributes;

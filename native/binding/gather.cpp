@@ -177,6 +177,7 @@ std::vector<uint32_t> copy_uint32_array(napi_env env, napi_value value, const ch
 
 std::vector<ArrayView> view_inputs(napi_env env, const std::vector<napi_value>& elements) {
   std::vector<ArrayView> arrays;
+  arrays.reserve(elements.size());
   for (napi_value element : elements) {
     arrays.push_back(
         view_array(env, element, [&] { return "inputs[" + std::to_string(arrays.size()) + "]"; }));

@@ -66,7 +66,7 @@ std::vector<const float*> view_cotangents(napi_env env, const std::vector<napi_v
     }
     const std::string name = "cotangents[" + std::to_string(i) + "]";
     const Tensor& tensor = graph.tensor(graph.outputs[i]);
-    const ArrayView view = view_array(env, arrays[i], [&] { return name; });
+    const ArrayView view = view_array(env, arrays[i], [&]() -> const std::string& { return name; });
     if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, name);
     if (view.length != static_cast<uint64_t>(tensor.numel)) {
       fail_length(tensor.numel, view.length, name);
