@@ -21,7 +21,18 @@ export interface ModelState {
   taken: boolean;
 }
 
-export const states = new WeakMap<Model, ModelState>();
+// No WeakMap: V8's collector of young objects takes its keys for alive, so that a short-lived model
+// would stay, with its whole graph, until the next full collection.
+const key = Symbol('state');
+
+export const states = {
+  set(model: Model, state: ModelState): void {
+    Object.defineProperty(model, key, { value: state });
+  },
+  get(model: Model & { readonly [key]?: ModelState }): ModelState | undefined {
+    return Object.hasOwn(model, key) ? model[key] : undefined;
+  },
+};
 
 export function stateOf(model: Model): ModelState {
   const state = states.get(model);
