@@ -142,6 +142,11 @@ export class Parameters {
   readonly buffer: ArrayBuffer;
   /** Byte offset of each parameter in `buffer`. */
   readonly offsets: readonly number[];
+  /**
+   * Frees the arena now instead of when it is collected: `buffer` is detached, and the object of no
+   * more use: ERR_CLOSED. ERR_BUSY when a Trainer has it.
+   */
+  release(): void;
 }
 
 /** Integers in [low, high], and `ignored`. */

@@ -71,8 +71,14 @@ export class Predictor {
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
     if (!(source instanceof Model || source instanceof URL)) is.string(source, 'source');
-    const model = source instanceof Model ? source : await Model.load(source);
-    return new Predictor(model, threads, maxBatch);
+    if (source instanceof Model) return new Predictor(source, threads, maxBatch);
+    const model = await Model.load(source);
+    try {
+      return new Predictor(model, threads, maxBatch);
+    } finally {
+      // Nobody else has seen this model, and the predictor has a copy of its parameters.
+      stateOf(model).native.release();
+    }
   }
 
   private constructor(model: Model, threads: number, maxBatch: number) {

@@ -20,13 +20,31 @@ void ParametersObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<ParametersObject>(
       env, exports, addon,
       {getter<ParametersObject, &ParametersObject::buffer>("buffer", addon),
-       getter<ParametersObject, &ParametersObject::offsets>("offsets", addon)});
+       getter<ParametersObject, &ParametersObject::offsets>("offsets", addon),
+       method<ParametersObject, &ParametersObject::release>("release", addon)});
 }
 
-napi_value ParametersObject::buffer(const Call& /*call*/) { return arena_->buffer.array_buffer(); }
+const std::shared_ptr<ParameterArena>& ParametersObject::arena() const {
+  if (arena_ == nullptr) {
+    fail(ErrorCode::kClosed, "expected parameters in memory, received released ones");
+  }
+  return arena_;
+}
+
+napi_value ParametersObject::release(const Call& /*call*/) {
+  if (arena_ == nullptr) return nullptr;
+  if (arena_.use_count() > 1) {
+    fail(ErrorCode::kBusy, "expected parameters of no trainer, received some that one has");
+  }
+  arena_->buffer.release();
+  arena_ = nullptr;
+  return nullptr;
+}
+
+napi_value ParametersObject::buffer(const Call& /*call*/) { return arena()->buffer.array_buffer(); }
 
 napi_value ParametersObject::offsets(const Call& call) {
-  const std::vector<int64_t>& offsets = arena_->store->layout().offsets;
+  const std::vector<int64_t>& offsets = arena()->store->layout().offsets;
   Napi::Array list = Napi::Array::New(call.env(), offsets.size());
   for (uint32_t i = 0; i < offsets.size(); ++i) {
     list.Set(i, Napi::Number::New(call.env(), static_cast<double>(offsets[i])));

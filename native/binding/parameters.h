@@ -1,5 +1,5 @@
-// The class Parameters: the arena of a model. It has no close(): memory goes when neither a view
-// nor a Trainer refers to it.
+// The class Parameters: the arena of a model. Memory goes when neither a view nor a Trainer refers
+// to it; release() is for a model that nobody has seen.
 #pragma once
 
 #include <memory>
@@ -45,16 +45,18 @@ class ParametersObject : public Wrapped<ParametersObject> {
   ParametersObject(Addon& addon, std::shared_ptr<ParameterArena> arena)
       : Wrapped(addon), arena_(std::move(arena)) {}
 
-  [[nodiscard]] const std::shared_ptr<ParameterArena>& arena() const { return arena_; }
+  /// Throws ERR_CLOSED.
+  [[nodiscard]] const std::shared_ptr<ParameterArena>& arena() const;
 
  private:
   napi_value buffer(const Call& call);
   napi_value offsets(const Call& call);
+  napi_value release(const Call& call);
 
-  std::shared_ptr<ParameterArena> arena_;
+  std::shared_ptr<ParameterArena> arena_;  ///< null once released
 };
 
-/// The arena behind argument `i`, an instance of Parameters. Throws ERR_ARGUMENT.
+/// The arena behind argument `i`, an instance of Parameters. Throws ERR_ARGUMENT, ERR_CLOSED.
 const std::shared_ptr<ParameterArena>& parameters_argument(const Call& call, size_t i);
 
 }  // namespace tandem::binding

@@ -37,6 +37,14 @@ bool SharedBuffer::try_share(Addon& addon) {
 }
 #endif
 
+void SharedBuffer::release() noexcept {
+  napi_detach_arraybuffer(env_, buffer_.value());
+  buffer_.reset();
+  memory_ = {};
+  bytes_ = 0;
+  copied_ = false;
+}
+
 std::byte* SharedBuffer::copy() const noexcept {
   // A scope of its own: jobs that the cleanup hook drops come here without one.
   napi_handle_scope scope = nullptr;

@@ -24,6 +24,8 @@ class SharedBuffer {
     const std::byte* const begin = memory_.data.get();
     return {begin, begin + bytes_};
   }
+  /// Detaches the ArrayBuffer and gives the memory up.
+  void release() noexcept;
   /// What JavaScript wrote becomes visible to native code. Nothing to do without a copy, or when
   /// JavaScript has detached it.
   void load() const noexcept;

@@ -241,3 +241,24 @@ test('staged rows may be stopped, closed and left without arrays', async (t) => 
     code: 'ERR_SHAPE',
   });
 });
+
+test('parameters may be released at once', async (t) => {
+  const store = new addon.Parameters(parameters(3, 2), 1);
+  const { buffer } = store;
+  const predictor = new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const before = new Float32Array(4);
+  predictor.predictSync(2, ramp(6), before);
+  store.release();
+  store.release();
+  t.is(buffer.byteLength, 0);
+  t.throws(() => store.buffer, { code: 'ERR_CLOSED' });
+  t.throws(() => store.offsets, { code: 'ERR_CLOSED' });
+  t.throws(() => new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 }), {
+    code: 'ERR_CLOSED',
+  });
+  t.deepEqual(await predictor.predict(2, null, ramp(6)), before);
+  const used = makeTrainer();
+  t.throws(() => used.store.release(), { code: 'ERR_BUSY' });
+  used.trainer.close();
+  used.store.release();
+});
