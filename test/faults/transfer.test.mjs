@@ -72,7 +72,7 @@ test('class numbers that go out of range in a running fit touch nothing else', a
   trainer.stop();
   await caught;
   await trainer.close();
-  // The loss was NaN, and so are the parameters; another model beside it is what it was.
+  // The fit was refused, and another model beside it is what it was.
   t.deepEqual(bits(other), before);
 });
 
