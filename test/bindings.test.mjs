@@ -74,3 +74,8 @@ function exported() {
 test('bindings.d.ts declares what the addon exports, and nothing else', (t) => {
   t.deepEqual(exported(), declared());
 });
+
+test('the version is that of the package', (t) => {
+  const require = createRequire(import.meta.url);
+  t.is(require('node-gyp-build')(root).version, require('../package.json').version);
+});
