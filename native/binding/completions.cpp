@@ -27,9 +27,37 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
   lane.start();
   napi_value promise = nullptr;
   check(env_, napi_create_promise(env_, &job->deferred_, &promise));
+  if (runs_here(*job)) {
+    run_here(*job);
+    return promise;
+  }
   if (pending_++ == 0) napi_ref_threadsafe_function(env_, wake_);
   lane.push(std::move(job));
   return promise;
+}
+
+/// Only when no lane has work, and for a millisecond at most: a loop of awaited calls would
+/// otherwise stay among its own microtasks and the event loop would never turn.
+bool Completions::runs_here(const Job& job) noexcept {
+  constexpr double kBriefMs = 0.03;
+  constexpr double kTurnMs = 1;
+  const double expected = pending_ == 0 ? job.expected_ms() : kBriefMs;
+  if (expected >= kBriefMs || spent_here_ms_ + expected > kTurnMs) {
+    spent_here_ms_ = 0;
+    return false;
+  }
+  spent_here_ms_ += expected;
+  return true;
+}
+
+void Completions::run_here(Job& job) {
+  static const std::atomic<bool> kNeverHalted{false};
+  try {
+    job.run(kNeverHalted);
+  } catch (...) {
+    job.failure_ = current_failure();
+  }
+  settle(env_, job);
 }
 
 void Completions::post(std::unique_ptr<Job> job) noexcept {

@@ -21,7 +21,9 @@ class Completions {
   Completions(const Completions&) = delete;
   Completions& operator=(const Completions&) = delete;
 
-  /// Pushes `job` to `lane` and returns its promise. Pending jobs keep the process alive.
+  /// Pushes `job` to `lane` and returns its promise. Pending jobs keep the process alive. A job
+  /// that takes less time than waking a thread, such as one step of a tiny model, runs at once
+  /// instead.
   napi_value submit(Lane& lane, std::unique_ptr<Job> job);
   /// From a lane: `job` has run.
   void post(std::unique_ptr<Job> job) noexcept;
@@ -29,6 +31,8 @@ class Completions {
   void drop() noexcept;
 
  private:
+  bool runs_here(const Job& job) noexcept;
+  void run_here(Job& job);
   static void on_wake(napi_env env, napi_value function, void* context, void* data);
   void settle_some(napi_env env);
   std::unique_ptr<Job> next_finished() noexcept;
@@ -39,7 +43,8 @@ class Completions {
   napi_env env_;
   Addon& addon_;
   napi_threadsafe_function wake_ = nullptr;
-  size_t pending_ = 0;  ///< submitted and not settled; of the JavaScript thread
+  size_t pending_ = 0;        ///< submitted and not settled; of the JavaScript thread
+  double spent_here_ms_ = 0;  ///< by run_here() since a job last went to a lane
   Reference set_immediate_;
   Reference resume_;  ///< the function that defer() hands to setImmediate
 

@@ -1,5 +1,6 @@
 #include "binding/lane.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <vector>
 
@@ -99,11 +100,14 @@ void Lane::halt_and_join() noexcept {
   thread_.join();
 }
 
-/// A while for the next job, which often follows: someone who sends many small ones would otherwise
-/// wake this thread for each. Others who want the processor get it.
+/// A while for the next job, which often follows: someone who sends many small ones, each when the
+/// one before is done, would otherwise pay for waking this thread each time, which takes longer
+/// than a small training step. Others who want the processor get it.
 void Lane::linger() const noexcept {
-  constexpr int kTurns = 50;
-  for (int i = 0; i < kTurns && !pushed_.load(std::memory_order_relaxed) && !halt_; ++i) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kPatience = std::chrono::microseconds(60);
+  const auto end = Clock::now() + kPatience;
+  while (!pushed_.load(std::memory_order_relaxed) && !halt_ && Clock::now() < end) {
     std::this_thread::yield();
   }
 }

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,6 +28,10 @@ class Job {
 
   /// On the lane. `halt` turns true when the environment ends: return at the next step boundary.
   virtual void run(const std::atomic<bool>& halt) = 0;
+  /// Milliseconds that run() is expected to take, as far as known.
+  [[nodiscard]] virtual double expected_ms() const noexcept {
+    return std::numeric_limits<double>::infinity();
+  }
   /// On the JavaScript thread after run() has succeeded: what the promise resolves with.
   virtual napi_value finish(napi_env env) = 0;
 

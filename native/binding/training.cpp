@@ -97,6 +97,11 @@ void TrainingJob::lease_parameters() {
   ++arena.writers;
 }
 
+double TrainingJob::expected_ms() const noexcept {
+  if (!train_ || rows_.sizes().size() != 1) return Job::expected_ms();
+  return training_.trainer.expected_step_ms(rows_.sizes()[0]);
+}
+
 void TrainingJob::run(const std::atomic<bool>& halt) {
   std::vector<const void*> inputs(rows_.gathered().inputs());
   const std::vector<uint32_t>& sizes = rows_.sizes();

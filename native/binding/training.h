@@ -74,6 +74,7 @@ class TrainingJob : public Job {
   TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates, bool train);
   ~TrainingJob() override;
   void run(const std::atomic<bool>& halt) override;
+  [[nodiscard]] double expected_ms() const noexcept override;
   napi_value finish(napi_env env) override;
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "core/autodiff.h"
 #include "core/fuse.h"
@@ -14,6 +15,7 @@ struct Trainer::Compiled {
   Plan plan;
   std::unique_ptr<Executable> executable;
   std::vector<float> results;  ///< the graph's outputs, one number each
+  double last_step_ms = std::numeric_limits<double>::infinity();
 };
 
 int optimizer_slots(Op optimizer, const AttributeStorage& attributes) {
@@ -186,7 +188,14 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
              ", received loss " + std::to_string(results[0]) + " and gradient norm " +
              std::to_string(state_.gradient_norm) + "; parameters are as before that step");
   }
-  latencies_.add(stopwatch.milliseconds());
+  plan.last_step_ms = stopwatch.milliseconds();
+  latencies_.add(plan.last_step_ms);
+}
+
+double Trainer::expected_step_ms(int64_t batch) const noexcept {
+  const auto found = plans_.find(batch);
+  return found == plans_.end() ? std::numeric_limits<double>::infinity()
+                               : found->second->last_step_ms;
 }
 
 void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results) {

@@ -37,6 +37,8 @@ class Trainer {
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
 
+  /// What the last step of `batch` rows took; infinite before the first.
+  [[nodiscard]] double expected_step_ms(int64_t batch) const noexcept;
   [[nodiscard]] uint64_t step() const { return state_.step; }
   [[nodiscard]] Profile profile() const;
 
