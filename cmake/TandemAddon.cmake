@@ -12,7 +12,9 @@ set_target_properties(tandem_ml PROPERTIES PREFIX "" SUFFIX ".node")
 set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/package.json")
 file(READ "${PROJECT_SOURCE_DIR}/package.json" package)
 string(JSON version GET "${package}" version)
-target_compile_definitions(tandem_ml PRIVATE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS)
+# Without the last one node-addon-api ends the process when a worker thread is terminated during one of its calls.
+target_compile_definitions(tandem_ml PRIVATE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS
+                                             NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 set_source_files_properties("${PROJECT_SOURCE_DIR}/native/binding/addon.cpp"
                             PROPERTIES COMPILE_DEFINITIONS "TANDEM_VERSION=\"${version}\"")
 # SYSTEM: our warnings are not meant for Node's headers.

@@ -12,13 +12,14 @@ namespace {
 // Short enough to need no memory of its own.
 constexpr const char* kOutOfMemory = "out of memory";
 
-/// Node-API calls refuse to work while an exception is pending.
-void clear_pending(napi_env env) {
+/// What JavaScript threw, or null. Node-API calls refuse to work while an exception is pending.
+napi_value take_pending(napi_env env) {
   bool pending = false;
-  napi_value ignored = nullptr;
+  napi_value thrown = nullptr;
   if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-    napi_get_and_clear_last_exception(env, &ignored);
+    napi_get_and_clear_last_exception(env, &thrown);
   }
+  return thrown;
 }
 
 std::string text_of(napi_env env, napi_value value) {
@@ -26,7 +27,7 @@ std::string text_of(napi_env env, napi_value value) {
   size_t length = 0;
   if (napi_get_named_property(env, value, "message", &text) != napi_ok ||
       napi_get_value_string_utf8(env, text, nullptr, 0, &length) != napi_ok) {
-    clear_pending(env);
+    take_pending(env);
     return "no message";
   }
   std::string result(length, '\0');
@@ -44,7 +45,7 @@ napi_value make_cause_error(napi_env env, Addon& addon, napi_value cause) {
   napi_value error = make_error(
       env, addon, {ErrorCode::kArgument, "reading the arguments: " + text_of(env, cause)});
   if (error != nullptr && napi_set_named_property(env, error, "cause", cause) != napi_ok) {
-    clear_pending(env);
+    take_pending(env);
   }
   return error;
 }
@@ -83,11 +84,7 @@ napi_value make_error(napi_env env, Addon& addon, const Failure& failure) noexce
     napi_create_error(env, arguments[0], arguments[1], &error);
   } else if (napi_new_instance(env, error_class, 2, arguments, &error) != napi_ok) {
     // The class's constructor threw: that is what the caller gets to see.
-    error = nullptr;
-    bool pending = false;
-    if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-      napi_get_and_clear_last_exception(env, &error);
-    }
+    error = take_pending(env);
   }
   return error;
 }
@@ -98,6 +95,9 @@ napi_value make_current_error(napi_env env, Addon& addon) noexcept {
       throw;
     } catch (const Napi::Error& error) {
       return make_cause_error(env, addon, error.Value());
+    } catch (const NodeApiFailure& failure) {
+      if (napi_value cause = take_pending(env)) return make_cause_error(env, addon, cause);
+      return make_error(env, addon, {ErrorCode::kArgument, failure.reason});
     }
   } catch (...) {
     return make_error(env, addon, current_failure());
@@ -105,7 +105,11 @@ napi_value make_current_error(napi_env env, Addon& addon) noexcept {
 }
 
 void check(napi_env env, napi_status status) {
-  if (status != napi_ok) throw Napi::Error::New(env);
+  if (status == napi_ok) return;
+  const napi_extended_error_info* info = nullptr;
+  const bool told =
+      napi_get_last_error_info(env, &info) == napi_ok && info->error_message != nullptr;
+  throw NodeApiFailure{told ? info->error_message : "a call of Node-API failed"};
 }
 
 void fail_expected(ErrorCode code, const std::string& what, const std::string& name,

@@ -29,7 +29,13 @@ napi_value make_error(napi_env env, Addon& addon, const Failure& failure) noexce
 /// JavaScript thread.
 napi_value make_current_error(napi_env env, Addon& addon) noexcept;
 
-/// Throws when a call of Node-API failed; what JavaScript threw stays pending for the guard.
+/// A call of Node-API failed. What JavaScript threw, if anything, is still pending. Not a
+/// Napi::Error: making one runs JavaScript, which a worker thread that is being terminated refuses.
+struct NodeApiFailure {
+  const char* reason;  ///< Node's own words, never null
+};
+
+/// Throws NodeApiFailure unless `status` is napi_ok.
 void check(napi_env env, napi_status status);
 
 /// "expected `what` for `name`, received `received`"

@@ -2,14 +2,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import test from 'ava';
 
 /** Runs a script with the addon in a process of its own; `gc` is at hand. */
 const runScript = async (body) => {
-  const support = fileURLToPath(new URL('support.mjs', import.meta.url));
+  const support = JSON.stringify(new URL('support.mjs', import.meta.url).href);
   const script = `
-    const support = await import(${JSON.stringify(support)});
+    const SUPPORT_URL = ${support};
+    const support = await import(SUPPORT_URL);
     const { addon, makePredictor, makeTrainer, ramp, work } = support;
     const longWork = work(20000, 1, 256, 256);
     const makeLong = () => makeTrainer(256, 256);
@@ -133,5 +133,27 @@ test.serial('the addon survives its last worker thread', async (t) => {
     console.log('alive');`,
     0,
     'alive\n',
+  );
+});
+
+test.serial('worker threads may be terminated while their calls settle', async (t) => {
+  await ends(
+    t,
+    `const { Worker } = await import('node:worker_threads');
+    const body = \`import(process.env.SUPPORT).then(async ({ makePredictor, ramp }) => {
+      const predictor = makePredictor();
+      const caller = async (...out) => { for (;;) await predictor.predict(1, null, ramp(3), ...out); };
+      for (let i = 0; i < 50; i++) { caller(); caller(new Float32Array(2)); }
+      require('node:worker_threads').parentPort.postMessage(0);
+    });\`;
+    const env = { ...process.env, SUPPORT: SUPPORT_URL };
+    const run = async (delay) => {
+      const worker = new Worker(body, { eval: true, execArgv: [], env });
+      await new Promise((resolve) => worker.once('message', resolve));
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await worker.terminate();
+    };
+    for (let i = 0; i < 20; i++) await Promise.all([0, 1, 2, 5, 9].map((base) => run(base + i % 4)));`,
+    0,
   );
 });
