@@ -1,13 +1,54 @@
+import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TandemError } from './errors.js';
 
 type Addon = typeof import('../bindings.js');
 
+/** What is used of node-gyp-build, which has no types of its own. */
+interface NodeGypBuild {
+  (root: string): Addon;
+  parseTuple(folder: string): object | undefined;
+  matchTuple(platform: string, arch: string): (tuple: object | undefined) => boolean;
+  compareTuples(a: object, b: object): number;
+  parseTags(file: string): object | undefined;
+  matchTags(runtime: string, abi: string): (tags: object | undefined) => boolean;
+  compareTags(runtime: string): (a: object, b: object) => number;
+}
+
+const require = createRequire(import.meta.url);
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // a clone, or an install from source
+  }
+}
+
+/** The binary of a published package that fits this machine, chosen by node-gyp-build's own rules. */
+function prebuilt(root: string, rules: NodeGypBuild): string | undefined {
+  const folder = join(root, 'prebuilds');
+  const tuples = list(folder).map(rules.parseTuple) as { name: string }[];
+  const [tuple] = tuples
+    .filter(rules.matchTuple(process.platform, process.arch))
+    .sort(rules.compareTuples);
+  if (tuple === undefined) return undefined;
+  const runtime = process.versions.electron === undefined ? 'node' : 'electron';
+  const files = list(join(folder, tuple.name)).map(rules.parseTags) as { file: string }[];
+  const [best] = files
+    .filter(rules.matchTags(runtime, process.versions.modules))
+    .sort(rules.compareTags(runtime));
+  return best && join(folder, tuple.name, best.file);
+}
+
 function load(): Addon {
   const root = fileURLToPath(new URL('..', import.meta.url));
   try {
-    return createRequire(import.meta.url)('node-gyp-build')(root) as Addon;
+    const nodeGypBuild: NodeGypBuild = require('node-gyp-build');
+    const file = prebuilt(root, nodeGypBuild);
+    return file === undefined ? nodeGypBuild(root) : require(file);
   } catch (cause) {
     const where = `${process.platform}-${process.arch}, Node ${process.versions.node}`;
     throw new TandemError(
@@ -18,7 +59,7 @@ function load(): Addon {
   }
 }
 
-/** The addon: build/ of a clone or of an install from source, prebuilds/ of a published package. */
+/** The addon: prebuilds/ of a published package, else build/ of a clone or an install from source. */
 export const native: Addon = load();
 
 // Native code only knows the codes of ErrorCode.

@@ -45,6 +45,9 @@ export function configure(options) {
  */
 function buildTarget(target, options) {
   configure(options);
+  // A prebuild of this platform is loaded first and would hide what is built here.
+  const prebuild = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+  if (target === 'tandem_ml') rmSync(prebuild, { recursive: true, force: true });
   cmakeJs('build', '--target', target);
 }
 

@@ -1,0 +1,59 @@
+// Where the addon comes from: prebuilds/ first, then build/.
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import test from 'ava';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const built = join('build', 'Release', 'tandem_ml.node');
+const prebuilt = join('prebuilds', `${process.platform}-${process.arch}`, 'tandem-ml.node');
+
+/**
+ * Imports a copy of the package in which each of `files` is the addon or, where it says so, no addon.
+ * @param {Record<string, 'addon' | 'broken'>} files
+ */
+async function load(t, files) {
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  await cp(join(root, 'package.json'), join(folder, 'package.json'));
+  await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
+  for (const [file, kind] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, file)), { recursive: true });
+    if (kind === 'addon') await cp(join(root, built), join(folder, file));
+    else await writeFile(join(folder, file), 'no addon');
+  }
+  const script = `
+    process.chdir(${JSON.stringify(folder)});
+    const { pathToFileURL } = await import('node:url');
+    try {
+      await import(pathToFileURL('dist/index.js').href);
+      console.log('loaded');
+    } catch (error) {
+      console.log(error.code, error.message);
+    }`;
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--input-type=module',
+    '-e',
+    script,
+  ]);
+  return stdout.trim();
+}
+
+test('a prebuild is loaded before a build', async (t) => {
+  t.is(await load(t, { [prebuilt]: 'addon', [built]: 'broken' }), 'loaded');
+  t.regex(await load(t, { [prebuilt]: 'broken', [built]: 'addon' }), /^ERR_DEVICE /);
+});
+
+test('a build is loaded where there is no prebuild that fits', async (t) => {
+  t.is(await load(t, { [built]: 'addon' }), 'loaded');
+  const other = join('prebuilds', 'aix-ppc64', 'tandem-ml.node');
+  t.is(await load(t, { [other]: 'broken', [built]: 'addon' }), 'loaded');
+});
+
+test('without either, the error names the fix', async (t) => {
+  t.regex(await load(t, {}), /^ERR_DEVICE expected an addon built for .*npm rebuild tandem-ml/s);
+});
