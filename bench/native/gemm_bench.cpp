@@ -29,8 +29,8 @@ double now() {
 struct Isa {
   const char* name;
   GemmPlan (*plan)(const GemmDesc&);
-  void (*pack)(const GemmPlan&, const float*, float*, int64_t);
-  void (*compute)(const GemmPlan&, const float*, const float*, float*, const GemmEpilogue&, int64_t,
+  void (*pack)(const GemmPlan&, const void*, void*, int64_t);
+  void (*compute)(const GemmPlan&, const void*, const void*, void*, const GemmEpilogue&, int64_t,
                   void*);
   double (*fma_flops)(int64_t rounds);  // runs rounds of independent FMAs, returns their flops
 };

@@ -2,9 +2,64 @@
 
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <intrin.h>
+#elif (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace tandem::cpu {
+
+namespace {
+
+struct Leaf {
+  unsigned eax, ebx, ecx, edx;
+};
+
+bool bit(unsigned word, int index) { return (word >> index & 1U) != 0; }
+
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+
+Leaf cpuid(unsigned leaf, unsigned part = 0) {
+  Leaf words{};
+  if (__get_cpuid_count(leaf, part, &words.eax, &words.ebx, &words.ecx, &words.edx) == 0) return {};
+  return words;
+}
+
+#elif defined(_MSC_VER) && defined(_M_X64)
+
+Leaf cpuid(unsigned leaf, unsigned part = 0) {
+  int words[4];
+  __cpuidex(words, static_cast<int>(leaf), static_cast<int>(part));
+  return {static_cast<unsigned>(words[0]), static_cast<unsigned>(words[1]),
+          static_cast<unsigned>(words[2]), static_cast<unsigned>(words[3])};
+}
+
+/// The operating system saves these register states on a switch of threads.
+bool saves(unsigned long long mask) { return bit(cpuid(1).ecx, 27) && (_xgetbv(0) & mask) == mask; }
+
+#else
+
+Leaf cpuid(unsigned /*leaf*/, unsigned /*part*/ = 0) { return {}; }
+
+#endif
+
+/// Linux gives a process the tile registers when it asks for them; they make every switch of its
+/// threads that uses them dearer.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of asm/prctl.h
+  static const bool granted =
+      bit(cpuid(7).edx, 24) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 
@@ -20,25 +75,6 @@ bool has_avx512() {
 }
 
 #elif defined(_MSC_VER) && defined(_M_X64)
-
-namespace {
-
-struct Leaf {
-  int eax, ebx, ecx, edx;
-};
-
-Leaf cpuid(int leaf) {
-  int words[4];
-  __cpuidex(words, leaf, 0);
-  return {words[0], words[1], words[2], words[3]};
-}
-
-bool bit(int word, int index) { return (static_cast<unsigned>(word) >> index & 1U) != 0; }
-
-/// The operating system saves these register states on a switch of threads.
-bool saves(unsigned long long mask) { return bit(cpuid(1).ecx, 27) && (_xgetbv(0) & mask) == mask; }
-
-}  // namespace
 
 bool has_avx2() {
   const Leaf one = cpuid(1);
@@ -59,5 +95,11 @@ bool has_avx2() { return false; }
 bool has_avx512() { return false; }
 
 #endif
+
+bool has_avx_vnni() { return has_avx2() && bit(cpuid(7, 1).eax, 4); }
+bool has_avx512_vnni() { return has_avx512() && bit(cpuid(7).ecx, 11); }
+bool has_avx512_bf16() { return has_avx512() && bit(cpuid(7, 1).eax, 5); }
+bool has_amx_int8() { return has_avx512() && bit(cpuid(7).edx, 25) && may_use_tiles(); }
+bool has_amx_bf16() { return has_avx512() && bit(cpuid(7).edx, 22) && may_use_tiles(); }
 
 }  // namespace tandem::cpu

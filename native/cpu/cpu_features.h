@@ -6,4 +6,11 @@ namespace tandem::cpu {
 bool has_avx2();    ///< AVX2, FMA, F16C, BMI1 and BMI2
 bool has_avx512();  ///< the above and AVX-512 F, BW, DQ, VL
 
+// What kernels of extensions/ need beyond the instruction set that they belong to.
+bool has_avx_vnni();
+bool has_avx512_vnni();
+bool has_avx512_bf16();
+bool has_amx_int8();  ///< AMX-TILE and AMX-INT8; asks Linux for the use of the tile registers
+bool has_amx_bf16();  ///< the same with AMX-BF16
+
 }  // namespace tandem::cpu

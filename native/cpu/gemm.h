@@ -1,11 +1,21 @@
-// The matrix product in single precision: what a caller describes and what a plan decides.
-// Shared by code compiled with different instruction sets, so it holds plain data only: an
-// inline function here would exist once per instruction set and the linker would keep any one.
+// The matrix product: what a caller describes and what a plan decides. Shared by code compiled
+// with different instruction sets, so it holds plain data only: an inline function here would
+// exist once per instruction set and the linker would keep any one.
 #pragma once
 
 #include <cstdint>
 
 namespace tandem::cpu {
+
+// What is multiplied and in what it is summed up:
+//   GEMM_F32   float x float, in float
+//   GEMM_BF16  bfloat16 x bfloat16, in float
+//   GEMM_S8    uint8 or int8 x int8, in int32, without rounding and modulo 2^32
+enum GemmType : int { GEMM_F32, GEMM_BF16, GEMM_S8 };
+
+enum GemmElement : int { GEMM_TO_F32, GEMM_TO_BF16, GEMM_TO_S32, GEMM_TO_S8, GEMM_TO_U8 };
+
+struct GemmKernels;  // gemm_kernels.h
 
 // C[m,n] = epilogue(A[m,k] * B[k,n]) for each matrix of a batch. Strides count elements.
 struct GemmDesc {
@@ -17,64 +27,87 @@ struct GemmDesc {
   // A stride of 0 repeats A or B; C must not repeat, its tiles are written at the same time.
   int64_t batch[2];
   int64_t a_batch[2], b_batch[2], c_batch[2];
-  bool accumulate;  // C += instead of =; the epilogue sees the sum
+  bool accumulate;  // C += instead of =; the epilogue sees the sum. C is float or bfloat16
   bool b_packed;    // B was packed when the plan was made (frozen weights)
+  GemmType type;
+  GemmElement c_type;  // GEMM_F32: float; GEMM_BF16: float, bfloat16; GEMM_S8: all but bfloat16
+  bool a_signed;       // GEMM_S8: A is int8, otherwise uint8
+  const GemmKernels* kernels;  // null: the best that this processor has for the type
 };
 
 enum GemmActivation : int { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_APPLY };
 
-// value = product [+ C] [+ bias]; pre = value; value = activation(value);
+// value = product [+ C] [+ residual] [+ bias]; pre = value; value = activation(value);
 // value = apply_grad(value, saved); C = value. Each part is optional.
+// GEMM_S8: product = sum of (A - zero) * B, times scale[column] and row_scale[row]; C is float, or
+// round(value * c_inverse) + c_zero, saturated. With C int32 the product is all there is.
 struct GemmEpilogue {
   const float* bias;  // [n] or null
   GemmActivation activation;
   // `in` and `out` are either the same or do not overlap.
   void (*apply)(const float* in, const float* unused, float* out, int64_t n, const float* params);
   const float* params;  // attributes of the activation
-  float* pre;           // value before the activation, laid out as C; may be null
+  void* pre;            // value before the activation, laid out as C and of its type; may be null
   void (*apply_grad)(const float* dy, const float* saved, float* out, int64_t n,
                      const float* params);
-  const float* saved;  // operand of apply_grad, laid out as C
+  const void* saved;     // operand of apply_grad, laid out as C and of its type
+  const void* residual;  // the same; not together with accumulate. C is float or bfloat16
+  // GEMM_S8 alone; `pre`, `saved` and `residual` need C to be float.
+  const float* scale;       // [n], scale of A times scale of B; null: 1
+  const float* row_scale;   // [rows of the whole batch] or null: 1
+  const int32_t* row_zero;  // [rows of the whole batch] or null: 0; added to a_zero
+  int32_t a_zero;           // the value of A that stands for zero
+  float c_inverse;          // 1 / scale of C
+  int32_t c_zero;           // the value of C that stands for zero
 };
 
 // How the columns of B reach the kernels.
 enum GemmSource : int {
   GEMM_B_PACKED,  // packed by the pack tiles before any compute tile starts
   GEMM_B_LOCAL,   // packed by each compute tile in its scratch
-  GEMM_B_DIRECT,  // read in place, b_col == 1
-  GEMM_B_DOT,     // read in place as dot products, b_row == 1 and a_col == 1
+  GEMM_B_DIRECT,  // read in place, b_col == 1; float only
+  GEMM_B_DOT,     // read in place as dot products, b_row == 1 and a_col == 1; float only
 };
 
 // Decided by the shape alone. A block is the part of C that one compute tile writes; it sums k
-// in steps of kc in rising order, so results do not depend on who computes which tile.
+// in steps of kc in rising order, so results do not depend on who computes which tile. The unit
+// of k is the word: what one lane multiplies in one step, a float or a few smaller elements.
 struct GemmPlan {
-  GemmDesc desc;  // with foldable batch dimensions folded into m
+  GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
-  int64_t row_panels, col_panels;  // of at most kPanelRows rows and kPanelColumns columns
+  int64_t row_panels, col_panels;  // of at most panel_rows rows and kPanelColumns columns
   int64_t row_blocks, col_blocks;  // of panels
+  int64_t k_words;                 // with the zeros that fill up the last ones
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile
   int64_t b_matrices;           // distinct matrices of B
-  int64_t packed_floats;        // of one packed matrix of B
+  int64_t packed_bytes;         // of one packed matrix of B
+  int64_t sums_at;              // where in it the sums of its columns are, for GEMM_S8
   int64_t packed_b_bytes;       // of all of them; the layout depends on k and n alone
   int64_t pack_tiles;           // nothing to pack: 0. With b_packed: to run once, up front
   int64_t compute_tiles;
+  int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
+  int64_t stage_at;       // bytes of scratch before the rows that wait for their epilogue
+  int64_t stage_columns;  // of those, which are float; 0 where C is
   int64_t scratch_bytes;  // per thread, 64-byte aligned
 };
 
 }  // namespace tandem::cpu
 
 // Declares the entry points of one instruction set.
+//   gemm_kernels  the kernels of a type, best first, null at the end; not all need be available
 //   plan_gemm     what to do, from the shape
 //   gemm_pack_b   tile in [0, pack_tiles); all of them end before the first compute tile starts
 //   gemm_compute  tile in [0, compute_tiles); `b` is the packed buffer if source is
 //                 GEMM_B_PACKED and the caller's matrix otherwise
-// Tiles write disjoint memory and run in any order on any thread.
-#define TANDEM_GEMM_DECLARE(ns)                                                        \
-  namespace tandem::cpu::ns {                                                          \
-  GemmPlan plan_gemm(const GemmDesc& desc);                                            \
-  void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t tile); \
-  void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c,    \
-                    const GemmEpilogue& epilogue, int64_t tile, void* scratch);        \
+// Tiles write disjoint memory and run in any order on any thread. Packed buffers and scratch are
+// 64-byte aligned.
+#define TANDEM_GEMM_DECLARE(ns)                                                      \
+  namespace tandem::cpu::ns {                                                        \
+  const GemmKernels* const* gemm_kernels(GemmType type);                             \
+  GemmPlan plan_gemm(const GemmDesc& desc);                                          \
+  void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile); \
+  void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,     \
+                    const GemmEpilogue& epilogue, int64_t tile, void* scratch);      \
   }

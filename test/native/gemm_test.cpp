@@ -1,121 +1,19 @@
 // The matrix product of every instruction set against a naive one in double precision. Buffers
 // end or start at a page that must not be touched, gaps between rows hold NaN in the operands
 // and a mark in the results: a stray read or write cannot pass.
-#include "cpu/gemm.h"
-
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
 #include "check.h"
-
-TANDEM_GEMM_DECLARE(isa_scalar)
-#if defined(__x86_64__)
-TANDEM_GEMM_DECLARE(isa_avx2)
-TANDEM_GEMM_DECLARE(isa_avx512)
-#endif
+#include "gemm_support.h"
 
 namespace {
 
 using namespace tandem::cpu;
 
-struct Isa {
-  const char* name;
-  bool present;
-  GemmPlan (*plan)(const GemmDesc&);
-  void (*pack)(const GemmPlan&, const float*, float*, int64_t);
-  void (*compute)(const GemmPlan&, const float*, const float*, float*, const GemmEpilogue&, int64_t,
-                  void*);
-};
-
-std::vector<Isa> isas() {
-  std::vector<Isa> all = {
-      {"scalar", true, isa_scalar::plan_gemm, isa_scalar::gemm_pack_b, isa_scalar::gemm_compute}};
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  if (avx2)
-    all.push_back(
-        {"avx2", avx2, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b, isa_avx2::gemm_compute});
-  if (avx512)
-    all.push_back({"avx512", avx512, isa_avx512::plan_gemm, isa_avx512::gemm_pack_b,
-                   isa_avx512::gemm_compute});
-#endif
-  return all;
-}
-
 constexpr float MARK = -12345.5f;
-
-uint32_t random_state = 1;
-uint32_t next_random() { return random_state = random_state * 1664525u + 1013904223u; }
-int64_t random_in(int64_t low, int64_t high) {
-  return low + static_cast<int64_t>((next_random() >> 8) % static_cast<uint32_t>(high - low + 1));
-}
-float random_value() { return static_cast<float>(random_in(-1000, 1000)) / 1000.0f; }
-
-// `count` floats that lie against a page without access, at their end or at their start.
-class Guarded {
- public:
-  explicit Guarded(int64_t count, float fill) : count_(count) {
-    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
-#if defined(__linux__)
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t inside = (bytes + page - 1) / page * page;
-    size_ = inside + 2 * page;
-    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (inside) mprotect(base_ + page, inside, PROT_READ | PROT_WRITE);
-    first_ = base_ + page;
-    last_ = first_ + inside;
-    data_ = reinterpret_cast<float*>(next_random() >> 31 ? first_ : last_ - bytes);
-#else
-    const size_t margin = 256;
-    size_ = bytes + 2 * margin;
-    base_ = static_cast<char*>(std::malloc(size_));
-    first_ = base_;
-    last_ = base_ + size_;
-    data_ = reinterpret_cast<float*>(base_ + margin);
-#endif
-    if (last_ > first_) std::memset(first_, 0x5a, static_cast<size_t>(last_ - first_));
-    for (int64_t i = 0; i < count; ++i) data_[i] = fill;
-  }
-  ~Guarded() {
-#if defined(__linux__)
-    munmap(base_, size_);
-#else
-    std::free(base_);
-#endif
-  }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-
-  float* data() { return data_; }
-  float& operator[](int64_t i) { return data_[i]; }
-  // Whether the rest of the accessible pages is as it was.
-  bool intact() const {
-    const char* end = reinterpret_cast<const char*>(data_ + count_);
-    for (const char* p = first_; p < reinterpret_cast<const char*>(data_); ++p)
-      if (*p != 0x5a) return false;
-    for (const char* p = end; p < last_; ++p)
-      if (*p != 0x5a) return false;
-    return true;
-  }
-
- private:
-  int64_t count_;
-  size_t size_;
-  char *base_, *first_, *last_;
-  float* data_;
-};
 
 void apply_test(const float* in, const float* /*unused*/, float* out, int64_t n,
                 const float* params) {
@@ -135,7 +33,8 @@ struct Case {
   GemmActivation activation = GEMM_ACT_NONE;
 };
 
-int64_t fill_operand(Guarded& g, int64_t base, int64_t rows, int64_t cols, int64_t rs, int64_t cs) {
+int64_t fill_operand(Guarded<float>& g, int64_t base, int64_t rows, int64_t cols, int64_t rs,
+                     int64_t cs) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < cols; ++j) g[base + i * rs + j * cs] = random_value();
   return base;
@@ -154,7 +53,7 @@ int64_t lay_out(int64_t rows, int64_t cols, bool transposed, int64_t gap, const 
          (cols - 1) * cs + 1;
 }
 
-void run_case(const Isa& isa, const Case& t, bool reverse = false) {
+void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   GemmDesc d = {};
   d.m = t.m, d.n = t.n, d.k = t.k;
   d.accumulate = t.accumulate;
@@ -168,8 +67,8 @@ void run_case(const Isa& isa, const Case& t, bool reverse = false) {
   const int64_t b_size =
       lay_out(t.k, t.n, t.b_transposed, t.gap, t.batch, t.b_repeats, d.b_row, d.b_col, d.b_batch);
   const int64_t c_size = lay_out(t.m, t.n, false, t.gap, t.batch, never, d.c_row, c_col, d.c_batch);
-  Guarded a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
-  Guarded saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
+  Guarded<float> a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
+  Guarded<float> saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
   for (int64_t x = 0; x < t.batch[0]; ++x)
     for (int64_t y = 0; y < t.batch[1]; ++y) {
       fill_operand(a, x * d.a_batch[0] + y * d.a_batch[1], t.m, t.k, d.a_row, d.a_col);
@@ -193,8 +92,8 @@ void run_case(const Isa& isa, const Case& t, bool reverse = false) {
   std::vector<float> before(c.data(), c.data() + c_size);
 
   const GemmPlan plan = isa.plan(d);
-  Guarded packed(plan.packed_b_bytes / 4, nan);
-  Guarded scratch(plan.scratch_bytes / 4, nan);
+  Guarded<float> packed(plan.packed_b_bytes / 4, nan, true);
+  Guarded<float> scratch(plan.scratch_bytes / 4, nan, true);
   for (int64_t i = 0; i < plan.pack_tiles; ++i)
     isa.pack(plan, b.data(), packed.data(), reverse ? plan.pack_tiles - 1 - i : i);
   const float* b_used = plan.source == GEMM_B_PACKED ? packed.data() : b.data();
@@ -258,14 +157,14 @@ Case random_case(int64_t largest) {
 }
 
 TEST(gemm_matches_naive_on_random_shapes) {
-  for (const Isa& isa : isas()) {
+  for (const GemmIsa& isa : gemm_isas()) {
     random_state = 7;
     for (int i = 0; i < 1500; ++i) run_case(isa, random_case(70));
   }
 }
 
 TEST(gemm_handles_every_edge_of_a_kernel) {
-  for (const Isa& isa : isas())
+  for (const GemmIsa& isa : gemm_isas())
     for (int64_t m = 1; m <= 16; ++m)
       for (int64_t n = 1; n <= 35; ++n)
         for (int form = 0; form < 8; ++form) {
@@ -282,7 +181,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
                                {129, 257, 385}, {300, 33, 900},  {5, 1030, 600}, {33, 300, 64},
                                {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100},
                                {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}};
-  for (const Isa& isa : isas())
+  for (const GemmIsa& isa : gemm_isas())
     for (const auto& s : shapes)
       for (int form = 0; form < 8; ++form) {
         Case t = random_case(2);
@@ -296,7 +195,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
 }
 
 TEST(gemm_handles_batches_and_repeated_operands) {
-  for (const Isa& isa : isas()) {
+  for (const GemmIsa& isa : gemm_isas()) {
     random_state = 11;
     for (int i = 0; i < 300; ++i) {
       Case t = random_case(i % 20 == 0 ? 150 : 40);
@@ -311,7 +210,7 @@ TEST(gemm_handles_batches_and_repeated_operands) {
 }
 
 TEST(gemm_of_nothing_is_the_epilogue_of_zero) {
-  for (const Isa& isa : isas())
+  for (const GemmIsa& isa : gemm_isas())
     for (int form = 0; form < 8; ++form) {
       Case t = {19, 37, 0};
       t.b_transposed = form & 1;

@@ -6,110 +6,208 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
 struct Block {
-  int64_t i0, i1;  // row panels, or rows of a dot product
-  int64_t j0, j1;  // columns
-  const float* a;
-  const float* b;     // the matrix, or packed panels
-  int64_t packed_j0;  // first column of those
-  float* c;
-  float* pre;
-  const float* saved;
+  int64_t i0, i1;     // row panels, or rows of a dot product
+  int64_t j0, j1;     // columns
+  int64_t first_row;  // of this matrix among the rows of the whole batch
+  const char* a;
+  const char* b;        // the matrix, or packed panels
+  const int32_t* sums;  // of the columns of packed panels, for GEMM_S8
+  int64_t packed_j0;    // first column of those
+  char* c;
+  char* pre;
+  const char* saved;
+  const char* residual;
 };
 
-// The parts of the epilogue that work on whole rows, while they are in L1.
-void finish_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, int64_t row,
-                 int64_t rows) {
-  const int64_t n = t.j1 - t.j0;
-  for (int64_t i = row; i < row + rows; ++i) {
-    const int64_t at = i * plan.desc.c_row + t.j0;
-    float* c = t.c + at;
-    const float* value = t.pre ? t.pre + at : c;
-    if (e.activation == GEMM_ACT_APPLY) {
-      e.apply(value, nullptr, c, n, e.params);
-    } else if (value != c) {
-      const Lanes floor = spread(e.activation == GEMM_ACT_RELU ? 0.0F : -__builtin_inff());
-      int64_t j = 0;
-      for (; j + kLanes <= n; j += kLanes) store(c + j, greater_of(floor, load_lanes(value + j)));
-      const int left = static_cast<int>(n - j);
-      if (left > 0) store_lanes(c + j, greater_of(floor, load_lanes(value + j, left)), left);
-    }
-    if (e.apply_grad) e.apply_grad(c, t.saved + at, c, n, e.params);
-  }
-}
-
+// Epilogues that work on whole rows, while they are in L1.
 bool needs_rows(const Block& t, const GemmEpilogue& e) {
   return t.pre || e.activation == GEMM_ACT_APPLY || e.apply_grad;
 }
 
-// Index into kMicroKernels: the widest kernel for this height that the columns fill. Columns
+// The bounds of value * c_inverse between which C does not saturate.
+void set_bounds(MicroArgs& args, const GemmEpilogue& e, bool relu) {
+  const int low = args.c_type == GEMM_TO_S8 ? -128 : 0;
+  args.c_low = static_cast<float>(low - e.c_zero);
+  args.c_high = static_cast<float>(low + 255 - e.c_zero);
+  if (relu && args.c_low < 0.0F) args.c_low = 0.0F;
+}
+
+float relu_floor(bool relu) { return relu ? 0.0F : -__builtin_inff(); }
+
+void activate(const GemmEpilogue& e, const float* in, float* out, int64_t n) {
+  if (e.activation == GEMM_ACT_APPLY) {
+    e.apply(in, nullptr, out, n, e.params);
+  } else if (in != out) {
+    const Lanes floor = spread(relu_floor(e.activation == GEMM_ACT_RELU));
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) store(out + j, greater_of(floor, load_lanes(in + j)));
+    const int left = static_cast<int>(n - j);
+    if (left > 0) store_lanes(out + j, greater_of(floor, load_lanes(in + j, left)), left);
+  }
+}
+
+void finish_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, int64_t row,
+                 int64_t rows) {
+  for (int64_t i = row; i < row + rows; ++i) {
+    const int64_t at = (i * plan.desc.c_row + t.j0) * 4;
+    float* c = reinterpret_cast<float*>(t.c + at);
+    activate(e, t.pre ? reinterpret_cast<const float*>(t.pre + at) : c, c, t.j1 - t.j0);
+    if (e.apply_grad)
+      e.apply_grad(c, reinterpret_cast<const float*>(t.saved + at), c, t.j1 - t.j0, e.params);
+  }
+}
+
+// The same where C is not float: `stage` holds the values, with room for one more row behind them.
+void finish_staged_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, int64_t row,
+                        int64_t rows, float* stage) {
+  const GemmElement type = plan.desc.c_type;
+  const int64_t bytes = element_bytes(type), n = t.j1 - t.j0;
+  MicroArgs args = {};
+  args.c_type = type;
+  args.c_inverse = e.c_inverse;
+  args.c_zero = e.c_zero;
+  args.rows = 1;
+  args.columns = static_cast<int>(n);
+  args.floor = relu_floor(false);
+  set_bounds(args, e, false);
+  float* spare = stage + plan.desc.kernels->panel_rows * plan.stage_columns;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t at = ((row + i) * plan.desc.c_row + t.j0) * bytes;
+    float* value = stage + i * plan.stage_columns;
+    if (t.pre) store_row(args, value, t.pre + at);
+    if (e.activation == GEMM_ACT_RELU)
+      for (int64_t j = 0; j < n; ++j) value[j] = value[j] < 0.0F ? 0.0F : value[j];
+    activate(e, value, value, n);
+    if (e.apply_grad) {
+      for (int64_t j = 0; j < n; j += kLanes) {
+        const int count = static_cast<int>(least(n - j, kLanes));
+        store_lanes(spare + j, load_bf16(t.saved + at + 2 * j, count), count);
+      }
+      e.apply_grad(value, spare, value, n, e.params);
+    }
+    store_row(args, value, t.c + at);
+  }
+}
+
+// Index into the kernels of a family: the widest for this height that the columns fill. Columns
 // read in place must all exist, except with a width of one vector.
-int choose_width(int64_t rows, int64_t left, bool padded) {
-  if (rows <= kWide8Rows && left >= 8 * kLanes) return 3;
-  if (rows <= kWide4Rows && left >= 4 * kLanes) return 2;
+int choose_width(const GemmKernels& kernels, int64_t rows, int64_t left, bool padded) {
+  if (rows <= kernels.wide8_rows && left >= 8 * kLanes) return 3;
+  if (rows <= kernels.wide4_rows && left >= 4 * kLanes) return 2;
   return left >= 2 * kLanes || (padded && left > kLanes) ? 1 : 0;
 }
 
-void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, float* scratch) {
+// What stays the same for all pieces of a block.
+MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_type) {
   const GemmDesc& d = plan.desc;
-  const bool padded = plan.source != GEMM_B_DIRECT;
-  // A value that is kept before its activation is summed up where it is kept.
-  float* sum = t.pre ? t.pre : t.c;
-  const bool rows_after = needs_rows(t, e);
   MicroArgs args = {};
-  args.c_row = d.c_row;
+  args.c_type = c_type;
+  args.c_row = d.c_row * element_bytes(c_type);
+  args.add_row = d.c_row * element_bytes(d.c_type);
+  args.add_bf16 = d.c_type == GEMM_TO_BF16;
+  // Without k there are no sums of columns to correct by, and nothing to correct.
+  args.a_zero = d.k > 0 ? e.a_zero + (d.a_signed ? 128 : 0) : 0;
+  args.c_inverse = e.c_inverse;
+  args.c_zero = e.c_zero;
+  return args;
+}
+
+// Where the rows of a panel of A are read: in place, or packed.
+void place_a(const GemmPlan& plan, const char* a, int64_t rows, char* packed, MicroArgs& args) {
+  const GemmDesc& d = plan.desc;
+  const int64_t bytes = element_bytes(d.type);
+  args.a = a;
+  args.a_row = d.a_row * bytes;
+  args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
+  if (!plan.pack_a) return;
+  args.a = packed;
+  if (plan.a_stride > 0) {
+    args.a_row = plan.a_stride;
+    args.a_k = d.kernels->a_word;
+  } else {
+    args.a_row = 4;
+    args.a_k = kPackedRows * 4;
+  }
+  if (d.type == GEMM_F32)
+    pack_a_panel(a, d.a_row, d.a_col, rows, args.k, packed);
+  else
+    pack_a_words(plan, a, rows, packed);
+}
+
+void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, char* scratch) {
+  const GemmDesc& d = plan.desc;
+  const GemmKernels& kernels = *d.kernels;
+  const bool padded = plan.source != GEMM_B_DIRECT;
+  const bool rows_after = needs_rows(t, e);
+  const bool staged = rows_after && d.c_type != GEMM_TO_F32;
+  char* stage = scratch + plan.stage_at;
+  // A value that is kept before its activation is summed up where it is kept.
+  char* sum = t.pre ? t.pre : t.c;
+  MicroArgs args = block_args(plan, e, staged ? GEMM_TO_F32 : d.c_type);
+  const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
+  if (staged) args.c_row = plan.stage_columns * 4;
+  const int64_t a_k = (d.type == GEMM_F32 ? d.a_col : kernels.group) * element_bytes(d.type);
+  const int64_t word = kernels.b_word;
+  if (kernels.begin) kernels.begin();
 
   int64_t k0 = 0;
   do {
-    const int64_t kc = least(plan.kc, d.k - k0);
-    const bool last = k0 + kc >= d.k;
-    const float* add = k0 > 0 ? sum : d.accumulate ? t.c : nullptr;
+    const int64_t kc = least(plan.kc, plan.k_words - k0);
+    const bool last = k0 + kc >= plan.k_words;
+    const char* add = k0 > 0 ? sum : d.accumulate ? t.c : t.residual;
     args.k = kc;
-    args.floor = last && e.activation == GEMM_ACT_RELU && !t.pre ? 0.0F : -__builtin_inff();
+    const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
+    args.floor = relu_floor(relu);
+    set_bounds(args, e, relu);
     for (int64_t panel = t.i0; panel < t.i1; ++panel) {
       const int64_t row = part_start(d.m, plan.row_panels, panel);
       const int64_t rows = part_start(d.m, plan.row_panels, panel + 1) - row;
-      args.a = t.a + row * d.a_row + k0 * d.a_col;
-      args.a_row = d.a_row;
-      args.a_k = d.a_col;
-      if (plan.pack_a) {
-        pack_a_panel(args.a, d.a_row, d.a_col, rows, kc, scratch);
-        args.a = scratch;
-        args.a_row = 1;
-        args.a_k = kPackedRows;
-      }
-      args.add_row = d.c_row;
+      args.rows = static_cast<int>(rows);
+      place_a(plan, t.a + row * d.a_row * element_bytes(d.type) + k0 * a_k, rows, scratch, args);
+      args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
+      args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
       for (int64_t j = t.j0; j < t.j1;) {
         const int64_t left = t.j1 - j;
-        const int width = choose_width(rows, left, padded);
+        const int width = choose_width(kernels, rows, left, padded);
         if (padded) {
-          args.b_k = left > kLanes ? kPanelColumns : kLanes;
-          args.b_pair = kPanelColumns * d.k;
-          args.b = t.b + (j - t.packed_j0) * d.k + k0 * args.b_k;
+          args.b_k = (left > kLanes ? kPanelColumns : kLanes) * word;
+          args.b_pair = kPanelColumns * plan.k_words * word;
+          args.b = t.b + (j - t.packed_j0) * plan.k_words * word + k0 * args.b_k;
         } else {
-          args.b_k = d.b_row;
-          args.b_pair = kPanelColumns;
-          args.b = t.b + j + k0 * d.b_row;
+          args.b_k = d.b_row * word;
+          args.b_pair = kPanelColumns * word;
+          args.b = t.b + j * word + k0 * args.b_k;
         }
+        const int64_t at = row * d.c_row + j;
         args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
-        args.c = sum + row * d.c_row + j;
-        args.add = add ? add + row * d.c_row + j : nullptr;
+        args.c = staged ? stage + (j - t.j0) * 4 : sum + at * c_bytes;
+        args.add = add ? add + at * d_bytes : nullptr;
         args.bias = last && e.bias ? e.bias + j : nullptr;
-        kMicroKernels[width][rows - 1](args);
+        args.scale = e.scale ? e.scale + j : nullptr;
+        args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+        kernels.micro[width * kernels.panel_rows + rows - 1](args);
         j += args.columns;
       }
-      if (last && rows_after) finish_rows(plan, t, e, row, rows);
+      if (!last || !rows_after) continue;
+      if (staged)
+        finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(stage));
+      else
+        finish_rows(plan, t, e, row, rows);
     }
     k0 += kc;
-  } while (k0 < d.k);
+  } while (k0 < plan.k_words);
+  if (kernels.end) kernels.end();
 }
 
 void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
   const GemmDesc& d = plan.desc;
-  float* sum = t.pre ? t.pre : t.c;
+  auto* sum = reinterpret_cast<float*>(t.pre ? t.pre : t.c);
   const int64_t rows = t.i1 - t.i0, columns = t.j1 - t.j0;
   const int64_t at = t.i0 * d.c_row + t.j0;
-  dot_block(t.a + t.i0 * d.a_row, d.a_row, rows, t.b + t.j0 * d.b_col, d.b_col, columns, d.k,
-            d.accumulate ? t.c + at : nullptr, d.c_row, sum + at, d.c_row);
+  const char* add = d.accumulate ? t.c : t.residual;
+  dot_block(reinterpret_cast<const float*>(t.a) + t.i0 * d.a_row, d.a_row, rows,
+            reinterpret_cast<const float*>(t.b) + t.j0 * d.b_col, d.b_col, columns, d.k,
+            add ? reinterpret_cast<const float*>(add) + at : nullptr, d.c_row, sum + at, d.c_row);
   const bool relu = e.activation == GEMM_ACT_RELU && !t.pre;
   if (e.bias || relu) {
     for (int64_t i = 0; i < rows; ++i) {
@@ -123,9 +221,34 @@ void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
   if (needs_rows(t, e)) finish_rows(plan, t, e, t.i0, rows);
 }
 
+// Packed matrix of B for a place in the batch.
+int64_t packed_index(const GemmDesc& d, int64_t outer, int64_t inner) {
+  const int64_t inners = d.b_batch[1] != 0 ? d.batch[1] : 1;
+  return (d.b_batch[0] != 0 ? outer * inners : 0) + (d.b_batch[1] != 0 ? inner : 0);
+}
+
+// Packs the columns of a block in scratch; returns what is left of it.
+char* pack_local(const GemmPlan& plan, Block& t, char* scratch) {
+  const GemmDesc& d = plan.desc;
+  const int64_t n = t.j1 - t.j0, panels = ceil_div(n, kPanelColumns);
+  const int64_t columns = ceil_div(n, kLanes) * kLanes;
+  const int64_t words = round_up(columns * plan.k_words * d.kernels->b_word, 64);
+  const char* from = t.b + t.j0 * d.b_col * element_bytes(d.type);
+  auto* sums = reinterpret_cast<int32_t*>(scratch + words);
+  if (d.type == GEMM_F32)
+    pack_b_panels(reinterpret_cast<const float*>(from), d.b_row, d.b_col, n, d.k, 0, panels, 0, d.k,
+                  reinterpret_cast<float*>(scratch));
+  else
+    pack_b_words(plan, from, n, 0, panels, scratch, sums);
+  t.b = scratch;
+  t.sums = sums;
+  t.packed_j0 = t.j0;
+  return scratch + words + sums_bytes(d.type, columns);
+}
+
 }  // namespace
 
-void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c,
+void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
                   const GemmEpilogue& e, int64_t tile, void* scratch) {
   const GemmDesc& d = plan.desc;
   const int64_t grid = plan.row_blocks * plan.col_blocks;
@@ -134,23 +257,25 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   const int64_t in_grid = tile % grid;
   // Neighbouring tiles share their columns of B.
   const int64_t col = in_grid / plan.row_blocks, row = in_grid % plan.row_blocks;
-  const int64_t c_at = outer * d.c_batch[0] + inner * d.c_batch[1];
-  float* free_scratch = static_cast<float*>(scratch);
+  const int64_t c_at = (outer * d.c_batch[0] + inner * d.c_batch[1]) * element_bytes(d.c_type);
+  const int64_t bytes = element_bytes(d.type);
+  char* free_scratch = static_cast<char*>(scratch);
 
   Block t = {};
   t.j0 = part_start(plan.col_panels, plan.col_blocks, col) * kPanelColumns;
   t.j1 = least(part_start(plan.col_panels, plan.col_blocks, col + 1) * kPanelColumns, d.n);
-  t.a = a + outer * d.a_batch[0] + inner * d.a_batch[1];
-  t.c = c + c_at;
-  t.pre = e.pre ? e.pre + c_at : nullptr;
-  t.saved = e.saved ? e.saved + c_at : nullptr;
+  t.first_row = matrix * d.m;
+  t.a = static_cast<const char*>(a) + (outer * d.a_batch[0] + inner * d.a_batch[1]) * bytes;
+  t.c = static_cast<char*>(c) + c_at;
+  t.pre = e.pre ? static_cast<char*>(e.pre) + c_at : nullptr;
+  t.saved = e.saved ? static_cast<const char*>(e.saved) + c_at : nullptr;
+  t.residual = e.residual ? static_cast<const char*>(e.residual) + c_at : nullptr;
+  t.b = static_cast<const char*>(b);
   if (plan.source == GEMM_B_PACKED) {
-    const int64_t inners = d.b_batch[1] != 0 ? d.batch[1] : 1;
-    const int64_t packed =
-        (d.b_batch[0] != 0 ? outer * inners : 0) + (d.b_batch[1] != 0 ? inner : 0);
-    t.b = b + packed * plan.packed_floats;
+    t.b += packed_index(d, outer, inner) * plan.packed_bytes;
+    t.sums = reinterpret_cast<const int32_t*>(t.b + plan.sums_at);
   } else {
-    t.b = b + outer * d.b_batch[0] + inner * d.b_batch[1];
+    t.b += (outer * d.b_batch[0] + inner * d.b_batch[1]) * bytes;
   }
 
   if (plan.source == GEMM_B_DOT) {
@@ -161,14 +286,7 @@ void gemm_compute(const GemmPlan& plan, const float* a, const float* b, float* c
   }
   t.i0 = part_start(plan.row_panels, plan.row_blocks, row);
   t.i1 = part_start(plan.row_panels, plan.row_blocks, row + 1);
-  if (plan.source == GEMM_B_LOCAL) {
-    const int64_t n = t.j1 - t.j0;
-    pack_b_panels(t.b + t.j0 * d.b_col, d.b_row, d.b_col, n, d.k, 0, ceil_div(n, kPanelColumns), 0,
-                  d.k, free_scratch);
-    t.b = free_scratch;
-    t.packed_j0 = t.j0;
-    free_scratch += ceil_div(n, kLanes) * kLanes * d.k;
-  }
+  if (plan.source == GEMM_B_LOCAL) free_scratch = pack_local(plan, t, free_scratch);
   compute_block(plan, t, e, free_scratch);
 }
 

@@ -1,15 +1,16 @@
 // The pieces that the tiles of a matrix product are made of, between the files gemm_*.cpp.
 #pragma once
 
-#include "cpu/gemm.h"
-#include "cpu/isa/lanes.h"
+#include "cpu/gemm_kernels.h"
 #include "cpu/isa/tiles.h"
+#include "cpu/isa/words.h"
 
 TANDEM_GEMM_DECLARE(TANDEM_ISA_NS)
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
-// Rows of a panel of A, and the rows that kernels of 4 and of 8 vectors of columns serve.
+// Rows of a panel of A, and the rows that kernels of 4 and of 8 vectors of columns serve: the wide
+// ones for few rows only, which would leave the FMA units waiting for their own results otherwise.
 #if defined(TANDEM_ISA_AVX512)
 // 14 x 2 accumulators, two vectors of B and one of A leave one register of 32 free.
 inline constexpr int kPanelRows = 14, kWide4Rows = 6, kWide8Rows = 2;
@@ -25,35 +26,30 @@ TANDEM_INLINE int64_t part_start(int64_t total, int64_t parts, int64_t i) {
   return (total / parts) * i + least(total % parts, i);
 }
 
-// One piece of C in registers: M rows, N vectors of columns, summed over k.
-struct MicroArgs {
-  const float* a;
-  int64_t a_row, a_k;
-  const float* b;  // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
-  int64_t b_pair, b_k;
-  int64_t k;
-  float* c;
-  int64_t c_row;
-  const float* add;  // earlier sum, same stride as C; or null
-  int64_t add_row;
-  const float* bias;  // of these columns; or null
-  float floor;        // 0 for relu, -infinity otherwise
-  int columns;        // of the N * kLanes, those that exist
-};
+TANDEM_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-using MicroKernel = void (*)(const MicroArgs&);
+TANDEM_INLINE int64_t element_bytes(GemmElement type) {
+  return type == GEMM_TO_F32 || type == GEMM_TO_S32 ? 4 : type == GEMM_TO_BF16 ? 2 : 1;
+}
+TANDEM_INLINE int64_t element_bytes(GemmType type) {
+  return type == GEMM_F32 ? 4 : type == GEMM_BF16 ? 2 : 1;
+}
+// Of the sums of the columns that follow packed panels.
+TANDEM_INLINE int64_t sums_bytes(GemmType type, int64_t columns) {
+  return type == GEMM_S8 ? round_up(columns * 4, 64) : 0;
+}
 
-// Widths of 1, 2, 4 and 8 vectors; the wide ones for few rows only, which would leave the FMA
-// units waiting for their own results otherwise. A width of 1 loads only the columns that
-// exist, the others load all of their columns.
-extern const MicroKernel kMicroKernels[4][kPanelRows];
-
-// Row stride of a packed panel of A: whole vectors, so that stores stay in one cache line.
+// Row stride of a packed panel of A in words: whole vectors, so that stores stay in one cache line.
 inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 
-// Panel [k][kPackedRows] from `rows` rows of A.
-void pack_a_panel(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
-                  float* panel);
+// out[j][0..kLanes) = word j of each of `rows` <= kLanes rows of src; missing rows become zero.
+// Strides count bytes in src and words in out.
+void transpose_strip(const char* src, int64_t src_row, int rows, int64_t columns, char* out,
+                     int64_t out_row);
+
+// Panel [k][kPackedRows] from `rows` rows of A, whose strides count floats.
+void pack_a_panel(const char* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
+                  char* panel);
 
 // Columns of B as panels [k][kPanelColumns], one after the other, each with all of k; the last
 // panel is [k][kLanes] where that is enough. Missing columns are zero. Packs rows [k0, k1) of
@@ -61,9 +57,24 @@ void pack_a_panel(const float* a, int64_t a_row, int64_t a_col, int64_t rows, in
 void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int64_t k, int64_t p0,
                    int64_t p1, int64_t k0, int64_t k1, float* packed);
 
+// The same for types of more than one element a word: A as the plan wants it, rows [row, row +
+// rows) of one matrix; and panels [p0, p1) of the matrix `b` of n columns with all of k, with the
+// sums of the columns of GEMM_S8, counted from the first panel.
+void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, char* panel);
+void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
+                  char* packed, int32_t* sums);
+
 // C[rows, columns] = [add +] dot products of rows of A and columns of B, both contiguous in k.
 void dot_block(const float* a, int64_t a_row, int64_t rows, const float* b, int64_t b_col,
                int64_t columns, int64_t k, const float* add, int64_t add_row, float* c,
                int64_t c_row);
+
+// The epilogue of one piece of C whose sums are in memory, `width` words to a row: what ends
+// within a vector, and what too few products need to be worth code in every kernel.
+void finish_float_sums(const MicroArgs& t, const char* sums, int width);
+void finish_integer_sums(const MicroArgs& t, const char* sums, int width);
+
+// One row of `t.columns` values in float, converted to the type of C.
+void store_row(const MicroArgs& t, const float* values, char* row);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

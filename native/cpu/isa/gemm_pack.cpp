@@ -21,16 +21,17 @@ TANDEM_INLINE void transpose_squares(Lanes* r) {
 
 // The squares reach their lanes as they are loaded: that leaves half of the shuffles of a
 // transpose between registers.
-TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Lanes r[kLanes]) {
+TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
+  const auto four = [](const char* p) { return _mm_loadu_ps(reinterpret_cast<const float*>(p)); };
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const float* p = src + i * src_row + 4 * q;
-      __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
-      v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(p + 4 * src_row));
-      v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(p + 8 * src_row));
-      r[4 * q + i].v = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(p + 12 * src_row));
+      const char* p = src + i * src_row + 16 * q;
+      __m512 v = _mm512_castps128_ps512(four(p));
+      v = _mm512_mask_broadcast_f32x4(v, 0x00f0, four(p + 4 * src_row));
+      v = _mm512_mask_broadcast_f32x4(v, 0x0f00, four(p + 8 * src_row));
+      r[4 * q + i].v = _mm512_mask_broadcast_f32x4(v, 0xf000, four(p + 12 * src_row));
     }
     transpose_squares(r + 4 * q);
   }
@@ -95,51 +96,53 @@ TANDEM_INLINE void transpose(Lanes r[kLanes]) {
 
 #endif
 
+TANDEM_INLINE Lanes load_raw(const char* p) { return as_lanes(load_words(p)); }
+TANDEM_INLINE Lanes load_raw(const char* p, int n) { return as_lanes(load_words(p, n)); }
+
 #if !defined(TANDEM_ISA_AVX512)
-TANDEM_INLINE void load_transposed(const float* src, int64_t src_row, Lanes r[kLanes]) {
+TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) r[i] = load_lanes(src + i * src_row);
+  for (int i = 0; i < kLanes; ++i) r[i] = load_raw(src + i * src_row);
   transpose(r);
 }
 #endif
 
-// out[j][0..kLanes) = column j of src[rows][columns] for rows <= kLanes; missing rows become zero.
-TANDEM_INLINE void transpose_strip(const float* src, int64_t src_row, int rows, int64_t columns,
-                                   float* out, int64_t out_row) {
+}  // namespace
+
+void transpose_strip(const char* src, int64_t src_row, int rows, int64_t columns, char* out,
+                     int64_t out_row) {
   Lanes r[kLanes];
   int64_t j = 0;
   if (rows == kLanes) {
     for (; j + kLanes <= columns; j += kLanes) {
       // So many rows at once are more than the hardware prefetcher follows.
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(src + i * src_row + j + 2 * kLanes);
-      load_transposed(src + j, src_row, r);
+      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(src + i * src_row + (j + 2 * kLanes) * 4);
+      load_transposed(src + j * 4, src_row, r);
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(out + (j + i) * out_row, r[i]);
+      for (int i = 0; i < kLanes; ++i) store_words(out + (j + i) * out_row * 4, as_words(r[i]));
     }
   }
   for (; j < columns; j += kLanes) {
     const int count = static_cast<int>(least(columns - j, kLanes));
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i)
-      r[i] = i < rows ? load_lanes(src + i * src_row + j, count) : spread(0.0F);
+      r[i] = i < rows ? load_raw(src + i * src_row + j * 4, count) : spread(0.0F);
     transpose(r);
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i)
-      if (i < count) store(out + (j + i) * out_row, r[i]);
+      if (i < count) store_words(out + (j + i) * out_row * 4, as_words(r[i]));
   }
 }
 
-}  // namespace
-
-void pack_a_panel(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
-                  float* panel) {
+void pack_a_panel(const char* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
+                  char* panel) {
   const int count = static_cast<int>(rows);
   if (a_col == 1) {
-    transpose_strip(a, a_row, count, k, panel, kPackedRows);
+    transpose_strip(a, a_row * 4, count, k, panel, kPackedRows);
   } else {
     for (int64_t i = 0; i < k; ++i)
-      store(panel + i * kPackedRows, load_lanes(a + i * a_col, count));
+      store_words(panel + i * kPackedRows * 4, load_words(a + i * a_col * 4, count));
   }
 }
 
@@ -174,24 +177,33 @@ void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int6
     float* out = packed + p * kPanelColumns * k + k0 * width;
     const float* src = b + p * kPanelColumns * b_col + k0 * b_row;
     for (int64_t j = 0; j < width; j += kLanes)
-      transpose_strip(src + j * b_col, b_col, static_cast<int>(least(left - j, kLanes)), k1 - k0,
-                      out + j, width);
+      transpose_strip(reinterpret_cast<const char*>(src + j * b_col), b_col * 4,
+                      static_cast<int>(least(left - j, kLanes)), k1 - k0,
+                      reinterpret_cast<char*>(out + j), width);
   }
 }
 
-void gemm_pack_b(const GemmPlan& plan, const float* b, float* packed, int64_t tile) {
+void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile) {
   const GemmDesc& d = plan.desc;
   const int64_t panel_tiles = ceil_div(plan.col_panels, plan.pack_panels);
-  const int64_t k_tiles = ceil_div(d.k, plan.pack_k);
+  const int64_t k_tiles = ceil_div(plan.k_words, plan.pack_k);
   const int64_t kt = tile % k_tiles;
   const int64_t pt = tile / k_tiles % panel_tiles;
   const int64_t matrix = tile / k_tiles / panel_tiles;
   // Repeated dimensions of B have one packed matrix, so they do not count here.
   const int64_t inner = d.b_batch[1] != 0 ? d.batch[1] : 1;
-  pack_b_panels(b + matrix / inner * d.b_batch[0] + matrix % inner * d.b_batch[1], d.b_row, d.b_col,
-                d.n, d.k, pt * plan.pack_panels,
-                least((pt + 1) * plan.pack_panels, plan.col_panels), kt * plan.pack_k,
-                least((kt + 1) * plan.pack_k, d.k), packed + matrix * plan.packed_floats);
+  const int64_t at = matrix / inner * d.b_batch[0] + matrix % inner * d.b_batch[1];
+  const int64_t p0 = pt * plan.pack_panels;
+  const int64_t p1 = least(p0 + plan.pack_panels, plan.col_panels);
+  char* out = static_cast<char*>(packed) + matrix * plan.packed_bytes;
+  if (d.type == GEMM_F32) {
+    pack_b_panels(static_cast<const float*>(b) + at, d.b_row, d.b_col, d.n, d.k, p0, p1,
+                  kt * plan.pack_k, least((kt + 1) * plan.pack_k, d.k),
+                  reinterpret_cast<float*>(out));
+  } else {
+    pack_b_words(plan, static_cast<const char*>(b) + at * element_bytes(d.type), d.n, p0, p1, out,
+                 reinterpret_cast<int32_t*>(out + plan.sums_at));
+  }
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

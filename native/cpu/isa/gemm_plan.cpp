@@ -31,7 +31,7 @@ void fold_batch(GemmDesc& d) {
 }
 
 GemmSource choose_source(const GemmDesc& d) {
-  if (d.b_packed) return GEMM_B_PACKED;
+  if (d.b_packed || d.type != GEMM_F32) return GEMM_B_PACKED;
   if (d.b_row == 1 && d.a_col == 1) {
     // Adding up the lanes at the end is what a dot product costs: little if k is long, while a
     // packed B has to be used by many rows to be worth it.
@@ -49,23 +49,28 @@ GemmSource choose_source(const GemmDesc& d) {
 
 // Rows that lie a multiple of 4 KiB apart fall in one set of the L1: more than its 8 ways of them
 // evict each other, and a panel of A is copied first. Other rows are as good where they are.
-bool choose_pack_a(const GemmDesc& d, int64_t col_panels) {
-  const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) % 1024 == 0;
-  return collide && d.k >= 64 && d.m > 7 && (d.a_col == 1 || col_panels > 4);
+bool choose_pack_a(const GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) * element_bytes(d.type) % 4096 == 0;
+  const bool evict = collide && p.k_words >= 64 && d.m > 7;
+  if (d.type == GEMM_F32) return evict && (d.a_col == 1 || p.col_panels > 4);
+  // A kernel reads whole words of unsigned bytes or of bfloat16.
+  const bool whole = d.k % (d.kernels->group * d.kernels->k_step) == 0;
+  return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
 }
 
 // Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
-  if (d.k * kPanelColumns > kLocalFloats || p.row_panels > kLocalRowPanels) return false;
-  const bool one_tile = wanted == 1 || d.m * d.n * d.k <= 4 * kTileMacs;
-  if (d.k * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
+  if (p.k_words * kPanelColumns > kLocalFloats || p.row_panels > kLocalRowPanels) return false;
+  const bool one_tile = wanted == 1 || d.m * d.n * p.k_words <= 4 * kTileMacs;
+  if (p.k_words * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
     p.row_blocks = p.col_blocks = 1;
     return true;
   }
   const int64_t tiles = least(ceil_div(kLocalTiles, matrices), wanted);
-  const int64_t fewest = ceil_div(p.col_panels * kPanelColumns * d.k, kLocalFloats);
+  const int64_t fewest = ceil_div(p.col_panels * kPanelColumns * p.k_words, kLocalFloats);
   p.col_blocks = least(p.col_panels, most(wanted, fewest));
   p.row_blocks = least(ceil_div(tiles, p.col_blocks), most(1, p.row_panels / 4));
   return 2 * p.row_blocks * p.col_blocks >= tiles;
@@ -95,6 +100,44 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
   }
 }
 
+const GemmKernels* best_kernels(GemmType type) {
+  const GemmKernels* const* all = gemm_kernels(type);
+  while (!(*all)->available()) ++all;
+  return *all;
+}
+
+// Words of k, and the layout of a packed matrix of B.
+void measure_words(GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const GemmKernels& kernels = *d.kernels;
+  p.k_words = round_up(ceil_div(d.k, kernels.group), kernels.k_step);
+  p.sums_at = round_up(p.k_words * kernels.b_word * round_up(d.n, kLanes), 64);
+  p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
+  // Sums of floats are kept in C between steps of k, where other types could not keep them.
+  const int64_t steps = d.type == GEMM_F32 ? ceil_div(p.k_words, kLongestSum) : 1;
+  p.kc = most(1, ceil_div(p.k_words, most(1, steps)));
+}
+
+// What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
+void measure_scratch(GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const GemmKernels& kernels = *d.kernels;
+  const int64_t columns =
+      least(ceil_div(p.col_panels, p.col_blocks) * kPanelColumns, round_up(d.n, kLanes));
+  int64_t local = 0;
+  if (p.source == GEMM_B_LOCAL)
+    local = round_up(p.k_words * columns * kernels.b_word, 64) + sums_bytes(d.type, columns);
+  if (p.pack_a) {
+    const bool rows =
+        d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
+    // An odd number of cache lines, so that the rows spread over the sets of L1.
+    p.a_stride = rows ? (ceil_div(p.k_words * kernels.a_word, 64) | 1) * 64 : 0;
+    p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
+  }
+  if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
+  p.scratch_bytes = local + p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
+}
+
 }  // namespace
 
 GemmPlan plan_gemm(const GemmDesc& desc) {
@@ -106,18 +149,19 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.m == 1) d.a_row = d.a_col == 1 ? d.k : 1;
   if (d.n == 1 && d.b_row != 1) d.b_col = 1;
 
+  d.a_signed = d.a_signed && d.type == GEMM_S8;
+  if (!d.kernels) d.kernels = best_kernels(d.type);
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
-  p.packed_floats = d.k * ceil_div(d.n, kLanes) * kLanes;
-  p.kc = most(1, ceil_div(d.k, most(1, ceil_div(d.k, kLongestSum))));
+  measure_words(p);
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);
-  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, kPanelRows);
+  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, d.kernels->panel_rows);
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks = p.col_blocks = 1;
-  p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(d, p.col_panels);
-  const int64_t macs = d.m * d.n * d.k;
+  p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
+  const int64_t macs = d.m * d.n * p.k_words;
   const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs)));
   if (p.source == GEMM_B_DOT) {
     if (d.n <= kDotColumns) p.row_panels = ceil_div(d.m, kDotRows);
@@ -129,17 +173,15 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     choose_grid(p, wanted);
   }
   p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
-  const int64_t block_columns =
-      least(ceil_div(p.col_panels, p.col_blocks) * kPanelColumns, ceil_div(d.n, kLanes) * kLanes);
-  p.scratch_bytes = (p.pack_a ? p.kc * kPackedRows * 4 : 0) +
-                    (p.source == GEMM_B_LOCAL ? d.k * block_columns * 4 : 0);
+  measure_scratch(p);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
-    p.packed_b_bytes = p.b_matrices * p.packed_floats * 4;
-    // Long pieces of the rows that B has in memory, of k or of n.
-    p.pack_k = least(d.k, d.b_col == 1 ? 256 : 1024);
+    p.packed_b_bytes = p.b_matrices * p.packed_bytes;
+    // Long pieces of the rows that B has in memory, of k or of n; sums of columns need all of k.
+    p.pack_k = d.type == GEMM_F32 ? least(d.k, d.b_col == 1 ? 256 : 1024) : p.k_words;
     p.pack_panels = most(1, kPackTileFloats / (kPanelColumns * p.pack_k));
-    p.pack_tiles = p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(d.k, p.pack_k);
+    p.pack_tiles =
+        p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(p.k_words, p.pack_k);
   }
   return p;
 }

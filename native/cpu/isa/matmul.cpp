@@ -33,8 +33,7 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile,
 void pack_frozen_tile(const void* raw, void* const* operands, int64_t tile,
                       const TileContext& /*context*/) {
   const auto& product = *static_cast<const Product*>(raw);
-  gemm_pack_b(product.plan, static_cast<const float*>(operands[0]),
-              static_cast<float*>(operands[1]), tile);
+  gemm_pack_b(product.plan, operands[0], operands[1], tile);
 }
 
 void product_tile(const void* raw, void* const* operands, int64_t tile,

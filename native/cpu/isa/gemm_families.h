@@ -1,0 +1,16 @@
+// The families of register kernels that an instruction set has.
+#pragma once
+
+#include "cpu/gemm_kernels.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+extern const GemmKernels kF32Kernels;   // gemm_f32.cpp
+extern const GemmKernels kBf16Kernels;  // gemm_bf16.cpp
+extern const GemmKernels kS8Kernels;    // gemm_s8.cpp
+
+// extensions/, for processors that have more than the instruction set
+extern const GemmKernels kBf16DotKernels;
+extern const GemmKernels kS8VnniKernels;
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,88 @@
+// Epilogues of the types of more than one element a word, in registers.
+#pragma once
+
+#include "cpu/isa/gemm_micro.h"
+#include "cpu/isa/quantize.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+TANDEM_INLINE Quantizer quantizer_of(const MicroArgs& t) {
+  return {spread(t.c_inverse), spread(t.c_low), spread(t.c_high), spread_word(t.c_zero)};
+}
+
+// Sums in float, stored as float or bfloat16.
+template <int M, int N>
+TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
+  if (t.columns < N * kLanes) {
+    alignas(64) char sums[M * N * kLanes * 4];
+    spill(acc, sums, N * kLanes * 4);
+    finish_float_sums(t, sums, N * kLanes);
+    return;
+  }
+  if (t.add && t.add_bf16) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j)
+        acc[i][j] = acc[i][j] + load_bf16(t.add + i * t.add_row + j * kLanes * 2);
+  } else if (t.add) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j)
+        acc[i][j] = acc[i][j] + as_lanes(load_words(t.add + i * t.add_row + j * kLanes * 4));
+  }
+  const Lanes floor = spread(t.floor);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) {
+    const Lanes bias = t.bias ? load_lanes(t.bias + j * kLanes) : spread(0.0F);
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) acc[i][j] = greater_of(floor, acc[i][j] + bias);
+  }
+  if (t.c_type == GEMM_TO_BF16) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) store_bf16(t.c + i * t.c_row + j * kLanes * 2, acc[i][j]);
+  } else {
+    spill(acc, t.c, t.c_row);
+  }
+}
+
+// Sums in int32, stored as float or bytes. What depends on the row goes through memory.
+template <int M, int N>
+TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N]) {
+  if (t.columns < N * kLanes || t.c_type == GEMM_TO_S32 || t.add || t.row_scale || t.row_zero) {
+    alignas(64) char sums[M * N * kLanes * 4];
+    spill(acc, sums, N * kLanes * 4);
+    finish_integer_sums(t, sums, N * kLanes);
+    return;
+  }
+  const bool bytes = t.c_type != GEMM_TO_F32;
+  const Quantizer quantizer = quantizer_of(t);
+  const Lanes floor = spread(t.floor);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) {
+    const Lanes scale = t.scale ? load_lanes(t.scale + j * kLanes) : spread(1.0F);
+    const Lanes bias = t.bias ? load_lanes(t.bias + j * kLanes) : spread(0.0F);
+    if (bytes) {
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i)
+        store_u8(t.c + i * t.c_row + j * kLanes,
+                 quantize(quantizer, fma(to_lanes(acc[i][j]), scale, bias)));
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i)
+        store_words(t.c + i * t.c_row + j * kLanes * 4,
+                    as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale, bias))));
+    }
+  }
+}
+
+// Accumulators that start at what the zero point of A takes from every sum.
+TANDEM_INLINE Words start_integers(const MicroArgs& t, int j) {
+  if (t.a_zero == 0) return spread_word(0);
+  return spread_word(0) - spread_word(t.a_zero) * load_words(t.sums + j);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,218 @@
+// The lanes of lanes.h as 32-bit words: integers, pairs of bfloat16 or fours of bytes, and their
+// way from and to memory, which need not be aligned. Static and in the namespace of the
+// instruction set, as in vec.h.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/isa/lanes.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+#if defined(TANDEM_ISA_SCALAR)
+
+struct Words {
+  int32_t lane[kLanes];
+};
+
+// Written once for all that works lane by lane; sums wrap around.
+#define TANDEM_EACH_LANE(expression)                                               \
+  Words out;                                                                       \
+  for (int i = 0; i < kLanes; ++i) out.lane[i] = static_cast<int32_t>(expression); \
+  return out
+
+TANDEM_INLINE Words spread_word(int32_t x) { TANDEM_EACH_LANE(x); }
+TANDEM_INLINE uint32_t bits_of(Words a, int i) { return static_cast<uint32_t>(a.lane[i]); }
+TANDEM_INLINE Words operator+(Words a, Words b) { TANDEM_EACH_LANE(bits_of(a, i) + bits_of(b, i)); }
+TANDEM_INLINE Words operator-(Words a, Words b) { TANDEM_EACH_LANE(bits_of(a, i) - bits_of(b, i)); }
+TANDEM_INLINE Words operator*(Words a, Words b) { TANDEM_EACH_LANE(bits_of(a, i) * bits_of(b, i)); }
+TANDEM_INLINE Words operator&(Words a, Words b) { TANDEM_EACH_LANE(a.lane[i] & b.lane[i]); }
+TANDEM_INLINE Words operator|(Words a, Words b) { TANDEM_EACH_LANE(a.lane[i] | b.lane[i]); }
+TANDEM_INLINE Words operator^(Words a, Words b) { TANDEM_EACH_LANE(a.lane[i] ^ b.lane[i]); }
+template <int n>
+TANDEM_INLINE Words shl(Words a) {
+  TANDEM_EACH_LANE(bits_of(a, i) << n);
+}
+template <int n>
+TANDEM_INLINE Words shr_unsigned(Words a) {
+  TANDEM_EACH_LANE(bits_of(a, i) >> n);
+}
+TANDEM_INLINE Words to_words(Lanes x) { TANDEM_EACH_LANE(to_int(Vec{x.lane[i]}).v); }
+TANDEM_INLINE Words load_words(const void* p) {
+  Words x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+TANDEM_INLINE Words load_words(const void* p, int n) {
+  Words x = spread_word(0);
+  std::memcpy(&x, p, static_cast<size_t>(n) * 4);
+  return x;
+}
+TANDEM_INLINE void store_words(void* p, Words x) { std::memcpy(p, &x, sizeof x); }
+TANDEM_INLINE void store_words(void* p, Words x, int n) {
+  std::memcpy(p, &x, static_cast<size_t>(n) * 4);
+}
+TANDEM_INLINE Words load_u16(const void* p) {
+  uint16_t x[kLanes];
+  std::memcpy(x, p, sizeof x);
+  TANDEM_EACH_LANE(x[i]);
+}
+TANDEM_INLINE Words load_u8(const void* p) {
+  uint8_t x[kLanes];
+  std::memcpy(x, p, sizeof x);
+  TANDEM_EACH_LANE(x[i]);
+}
+TANDEM_INLINE void store_u16(void* p, Words x) {
+  for (int i = 0; i < kLanes; ++i) std::memcpy(static_cast<char*>(p) + 2 * i, &x.lane[i], 2);
+}
+TANDEM_INLINE void store_u8(void* p, Words x) {
+  for (int i = 0; i < kLanes; ++i) std::memcpy(static_cast<char*>(p) + i, &x.lane[i], 1);
+}
+TANDEM_INLINE Words as_words(Lanes x) {
+  Words out;
+  std::memcpy(&out, &x, sizeof out);
+  return out;
+}
+TANDEM_INLINE Lanes as_lanes(Words x) {
+  Lanes out;
+  std::memcpy(&out, &x, sizeof out);
+  return out;
+}
+TANDEM_INLINE Lanes to_lanes(Words x) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.lane[i] = static_cast<float>(x.lane[i]);
+  return out;
+}
+TANDEM_INLINE Lanes operator*(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) a.lane[i] *= b.lane[i];
+  return a;
+}
+TANDEM_INLINE Lanes lesser_of(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) b.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
+  return b;
+}
+TANDEM_INLINE Words where_nan(Lanes x, Words yes, Words no) {
+  for (int i = 0; i < kLanes; ++i) no.lane[i] = x.lane[i] != x.lane[i] ? yes.lane[i] : no.lane[i];
+  return no;
+}
+#undef TANDEM_EACH_LANE
+
+#else
+
+using Words = IVec;
+
+TANDEM_INLINE Words spread_word(int32_t x) { return iset1(x); }
+TANDEM_INLINE Words as_words(Lanes x) { return bits(x); }
+TANDEM_INLINE Lanes as_lanes(Words x) { return from_bits(x); }
+TANDEM_INLINE Lanes to_lanes(Words x) { return to_float(x); }
+/// To the nearest integer, halves to even.
+TANDEM_INLINE Words to_words(Lanes x) { return to_int(x); }
+TANDEM_INLINE Words where_nan(Lanes x, Words yes, Words no) { return select(x != x, yes, no); }
+
+#if defined(TANDEM_ISA_AVX512)
+
+TANDEM_INLINE Words load_words(const void* p) { return {_mm512_loadu_si512(p)}; }
+TANDEM_INLINE Words load_words(const void* p, int n) {
+  return {_mm512_maskz_loadu_epi32(first_few(n).m, p)};
+}
+TANDEM_INLINE void store_words(void* p, Words x) { _mm512_storeu_si512(p, x.v); }
+TANDEM_INLINE void store_words(void* p, Words x, int n) {
+  _mm512_mask_storeu_epi32(p, first_few(n).m, x.v);
+}
+TANDEM_INLINE Words load_u16(const void* p) {
+  return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+TANDEM_INLINE Words load_u8(const void* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+TANDEM_INLINE void store_u16(void* p, Words x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v));
+}
+TANDEM_INLINE void store_u8(void* p, Words x) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+
+#else
+
+TANDEM_INLINE Words load_words(const void* p) {
+  return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
+}
+TANDEM_INLINE Words load_words(const void* p, int n) {
+  return {_mm256_maskload_epi32(static_cast<const int*>(p), _mm256_castps_si256(first_few(n).m))};
+}
+TANDEM_INLINE void store_words(void* p, Words x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), x.v);
+}
+TANDEM_INLINE void store_words(void* p, Words x, int n) {
+  _mm256_maskstore_epi32(static_cast<int*>(p), _mm256_castps_si256(first_few(n).m), x.v);
+}
+TANDEM_INLINE Words load_u16(const void* p) {
+  return {_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+TANDEM_INLINE Words load_u8(const void* p) {
+  return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))};
+}
+TANDEM_INLINE void store_u16(void* p, Words x) {
+  const __m256i low = _mm256_and_si256(x.v, _mm256_set1_epi32(0xffff));
+  const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_castsi256_si128(pairs));
+}
+TANDEM_INLINE void store_u8(void* p, Words x) {
+  const __m256i low = _mm256_and_si256(x.v, _mm256_set1_epi32(0xff));
+  const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+  const __m128i half = _mm256_castsi256_si128(pairs);
+  _mm_storel_epi64(static_cast<__m128i*>(p), _mm_packus_epi16(half, half));
+}
+
+#endif
+#endif
+
+// Parts of a vector, by way of a whole one on the stack.
+TANDEM_INLINE Words load_u16(const void* p, int n) {
+  if (n == kLanes) return load_u16(p);
+  uint16_t whole[kLanes] = {};
+  std::memcpy(whole, p, static_cast<size_t>(n) * 2);
+  return load_u16(whole);
+}
+TANDEM_INLINE Words load_u8(const void* p, int n) {
+  if (n == kLanes) return load_u8(p);
+  uint8_t whole[kLanes] = {};
+  std::memcpy(whole, p, static_cast<size_t>(n));
+  return load_u8(whole);
+}
+/// The low halves of the words.
+TANDEM_INLINE void store_u16(void* p, Words x, int n) {
+  if (n == kLanes) return store_u16(p, x);
+  uint16_t whole[kLanes];
+  store_u16(whole, x);
+  std::memcpy(p, whole, static_cast<size_t>(n) * 2);
+}
+/// The low bytes of the words.
+TANDEM_INLINE void store_u8(void* p, Words x, int n) {
+  if (n == kLanes) return store_u8(p, x);
+  uint8_t whole[kLanes];
+  store_u8(whole, x);
+  std::memcpy(p, whole, static_cast<size_t>(n));
+}
+
+/// One unaligned word in every lane.
+TANDEM_INLINE Words spread_from(const void* p) {
+  int32_t word;
+  std::memcpy(&word, p, 4);
+  return spread_word(word);
+}
+
+/// bfloat16 in the low halves, rounded to nearest even; a NaN stays one.
+TANDEM_INLINE Words to_bf16(Lanes x) {
+  const Words w = as_words(x);
+  const Words high = shr_unsigned<16>(w);
+  const Words rounded = shr_unsigned<16>(w + spread_word(0x7fff) + (high & spread_word(1)));
+  return where_nan(x, high | spread_word(0x40), rounded);
+}
+TANDEM_INLINE Lanes load_bf16(const void* p) { return as_lanes(shl<16>(load_u16(p))); }
+TANDEM_INLINE Lanes load_bf16(const void* p, int n) { return as_lanes(shl<16>(load_u16(p, n))); }
+TANDEM_INLINE void store_bf16(void* p, Lanes x) { store_u16(p, to_bf16(x)); }
+TANDEM_INLINE void store_bf16(void* p, Lanes x, int n) { store_u16(p, to_bf16(x), n); }
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,124 @@
+// What the tests of matrix products share: the instruction sets, random numbers, and buffers that
+// end or start at a page that must not be touched.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+#include "cpu/gemm_kernels.h"
+
+TANDEM_GEMM_DECLARE(isa_scalar)
+#if defined(__x86_64__)
+TANDEM_GEMM_DECLARE(isa_avx2)
+TANDEM_GEMM_DECLARE(isa_avx512)
+#endif
+
+namespace tandem::cpu {
+
+struct GemmIsa {
+  const char* name;
+  const GemmKernels* const* (*kernels)(GemmType);
+  GemmPlan (*plan)(const GemmDesc&);
+  void (*pack)(const GemmPlan&, const void*, void*, int64_t);
+  void (*compute)(const GemmPlan&, const void*, const void*, void*, const GemmEpilogue&, int64_t,
+                  void*);
+};
+
+inline std::vector<GemmIsa> gemm_isas() {
+  std::vector<GemmIsa> all = {{"scalar", isa_scalar::gemm_kernels, isa_scalar::plan_gemm,
+                               isa_scalar::gemm_pack_b, isa_scalar::gemm_compute}};
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx2)
+    all.push_back({"avx2", isa_avx2::gemm_kernels, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b,
+                   isa_avx2::gemm_compute});
+  if (avx512)
+    all.push_back({"avx512", isa_avx512::gemm_kernels, isa_avx512::plan_gemm,
+                   isa_avx512::gemm_pack_b, isa_avx512::gemm_compute});
+#endif
+  return all;
+}
+
+// The kernels for a type that this machine can run.
+inline std::vector<const GemmKernels*> gemm_families(const GemmIsa& isa, GemmType type) {
+  std::vector<const GemmKernels*> all;
+  for (const GemmKernels* const* k = isa.kernels(type); *k; ++k)
+    if ((*k)->available()) all.push_back(*k);
+  return all;
+}
+
+inline uint32_t random_state = 1;
+inline uint32_t next_random() { return random_state = random_state * 1664525u + 1013904223u; }
+inline int64_t random_in(int64_t low, int64_t high) {
+  return low + static_cast<int64_t>((next_random() >> 8) % static_cast<uint32_t>(high - low + 1));
+}
+inline float random_value() { return static_cast<float>(random_in(-1000, 1000)) / 1000.0f; }
+
+// `count` elements that lie against a page without access, at their end or at their start; scratch
+// and packed memory, which are promised to be aligned, at their start.
+template <typename T>
+class Guarded {
+ public:
+  Guarded(int64_t count, T fill, bool aligned = false) : count_(count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+#if defined(__linux__)
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t inside = (bytes + page - 1) / page * page;
+    size_ = inside + 2 * page;
+    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (inside) mprotect(base_ + page, inside, PROT_READ | PROT_WRITE);
+    first_ = base_ + page;
+    last_ = first_ + inside;
+    const bool front = next_random() >> 31;
+    data_ = reinterpret_cast<T*>(front || aligned ? first_ : last_ - bytes);
+#else
+    const size_t margin = 256;
+    size_ = bytes + 2 * margin;
+    base_ = static_cast<char*>(std::malloc(size_));
+    first_ = base_;
+    last_ = base_ + size_;
+    data_ = reinterpret_cast<T*>(base_ + margin);
+#endif
+    if (last_ > first_) std::memset(first_, 0x5a, static_cast<size_t>(last_ - first_));
+    for (int64_t i = 0; i < count; ++i) data_[i] = fill;
+  }
+  ~Guarded() {
+#if defined(__linux__)
+    munmap(base_, size_);
+#else
+    std::free(base_);
+#endif
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  T* data() { return data_; }
+  T& operator[](int64_t i) { return data_[i]; }
+  // Whether the rest of the accessible pages is as it was.
+  bool intact() const {
+    const char* end = reinterpret_cast<const char*>(data_ + count_);
+    for (const char* p = first_; p < reinterpret_cast<const char*>(data_); ++p)
+      if (*p != 0x5a) return false;
+    for (const char* p = end; p < last_; ++p)
+      if (*p != 0x5a) return false;
+    return true;
+  }
+
+ private:
+  int64_t count_;
+  size_t size_;
+  char *base_, *first_, *last_;
+  T* data_;
+};
+
+}  // namespace tandem::cpu
