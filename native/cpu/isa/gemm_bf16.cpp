@@ -20,6 +20,7 @@ struct Bf16 {
   TANDEM_INLINE Operand b(const char* p, int part) { return half_of(load_words(p), part); }
   TANDEM_INLINE Operand b(const char* p, int part, int /*columns*/) { return b(p, part); }
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return fma(a, b, sum); }
+  TANDEM_INLINE Sum first(Operand a, Operand b, Sum /*start*/) { return a * b; }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_floats(t, acc);

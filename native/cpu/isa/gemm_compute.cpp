@@ -97,6 +97,14 @@ int choose_width(const GemmKernels& kernels, int64_t rows, int64_t left, bool pa
   return left >= 2 * kLanes || (padded && left > kLanes) ? 1 : 0;
 }
 
+// Without k there is one word of zeros, for kernels that multiply at least once.
+void place_nothing(MicroArgs& args) {
+  alignas(64) static constexpr char kZeros[kPanelColumns * 4] = {};
+  args.a = args.b = kZeros;
+  args.a_row = args.a_k = args.b_pair = args.b_k = 0;
+  args.k = 1;
+}
+
 // What stays the same for all pieces of a block.
 MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_type) {
   const GemmDesc& d = plan.desc;
@@ -185,6 +193,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         args.bias = last && e.bias ? e.bias + j : nullptr;
         args.scale = e.scale ? e.scale + j : nullptr;
         args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+        if (plan.k_words == 0) place_nothing(args);
         kernels.micro[width * kernels.panel_rows + rows - 1](args);
         j += args.columns;
       }

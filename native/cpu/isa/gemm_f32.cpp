@@ -37,6 +37,7 @@ struct F32 {
     return load_lanes(floats(p), columns);
   }
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return fma(a, b, sum); }
+  TANDEM_INLINE Sum first(Operand a, Operand b, Sum /*start*/) { return a * b; }
 
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
@@ -55,6 +56,13 @@ struct F32 {
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j)
           acc[i][j] = acc[i][j] + load_lanes(floats(t.add + i * t.add_row) + j * kLanes);
+    }
+    if (!t.bias && t.floor < 0.0F) {
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) store(floats(t.c + i * t.c_row) + j * kLanes, acc[i][j]);
+      return;
     }
     const Lanes floor = spread(t.floor);
 #pragma GCC unroll 8

@@ -1,11 +1,12 @@
-// The register kernel that all types share: C[M, N vectors] = A * B, given how a family multiplies.
-// A family is a struct of static functions:
+// The register kernel that all types share: C[M, N vectors] = A * B, at least one word of k, given
+// how a family multiplies. A family is a struct of static functions:
 //   Sum                    one accumulator
 //   kParts                 steps that it takes to multiply a word
 //   start(t, j)            accumulators of the columns from j on before the first step
 //   a(p, part)             a word of A in every lane
 //   b(p, part)             words of B of neighbouring columns; b(p, part, columns) those that exist
 //   dot(a, b, sum)         sum + a * b
+//   first(a, b, start)     the same for the first step
 //   finish<M, N>(t, sums)  epilogue and stores
 // Static, so that extensions of an instruction set do not share code.
 #pragma once
@@ -22,52 +23,70 @@ TANDEM_INLINE const char* opaque(const char* p) {
   return p;
 }
 
-template <typename Family, int M, int N>
-static void micro(const MicroArgs& t) {
-  typename Family::Sum acc[M][N];
-#pragma GCC unroll 8
-  for (int j = 0; j < N; ++j) {
-    const typename Family::Sum start = Family::start(t, j * kLanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) acc[i][j] = start;
-  }
+// One pointer for five rows, which the compiler is kept from deriving from each other: it needs
+// four multiples of the stride then, and not a register for the stride of every row.
+inline constexpr int kGroupRows = 5;
 
-  // C is not needed before the sums are done: its misses cost nothing if they start here.
-  const int64_t last = N * kLanes * element_bytes(t.c_type) - 1;
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-    __builtin_prefetch(t.c + i * t.c_row, 1);
-    __builtin_prefetch(t.c + i * t.c_row + last, 1);
+template <typename Family, int N>
+TANDEM_INLINE void load_operands(typename Family::Operand (&bv)[N], const MicroArgs& t,
+                                 const char* b, int part) {
+  if constexpr (N == 1) {
+    bv[0] = Family::b(b, part, t.columns);
+  } else {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j)
+      bv[j] = Family::b(b + (j / 2) * t.b_pair + (j % 2) * kLanes * Family::kWordBytes, part);
   }
-  // One pointer for five rows, which the compiler is kept from deriving from each other: it needs
-  // four multiples of the stride then, and not a register for the stride of every row.
-  constexpr int kGroups = (M + 4) / 5;
-  const char* a[kGroups];
-#pragma GCC unroll 4
-  for (int g = 0; g < kGroups; ++g) a[g] = opaque(t.a + g * 5 * t.a_row);
-  const char* b = t.b;
-  const int64_t a_row = t.a_row, a_k = t.a_k, b_pair = t.b_pair, b_k = t.b_k;
-  for (int64_t left = t.k; left > 0; --left) {
+}
+
+// One word of k.
+template <typename Family, int M, int N, bool is_first>
+TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
+                        typename Family::Sum (&acc)[M][N]) {
 #pragma GCC unroll 2
-    for (int part = 0; part < Family::kParts; ++part) {
-      typename Family::Operand bv[N];
-      if constexpr (N == 1) {
-        bv[0] = Family::b(b, part, t.columns);
-      } else {
-#pragma GCC unroll 8
-        for (int j = 0; j < N; ++j)
-          bv[j] = Family::b(b + (j / 2) * b_pair + (j % 2) * kLanes * Family::kWordBytes, part);
-      }
+  for (int part = 0; part < Family::kParts; ++part) {
+    typename Family::Operand bv[N];
+    load_operands<Family, N>(bv, t, b, part);
 #pragma GCC unroll 16
-      for (int i = 0; i < M; ++i) {
-        const typename Family::Operand av = Family::a(a[i / 5] + (i % 5) * a_row, part);
+    for (int i = 0; i < M; ++i) {
+      const auto av = Family::a(a[i / kGroupRows] + (i % kGroupRows) * t.a_row, part);
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) acc[i][j] = Family::dot(av, bv[j], acc[i][j]);
+      for (int j = 0; j < N; ++j) {
+        if (is_first && part == 0)
+          acc[i][j] = Family::first(av, bv[j], Family::start(t, j * kLanes));
+        else
+          acc[i][j] = Family::dot(av, bv[j], acc[i][j]);
       }
     }
+  }
+}
+
+template <typename Family, int M, int N>
+static void micro(const MicroArgs& t) {
+  // C is not needed before the sums are done: its misses cost nothing if they start here. Short
+  // sums would be over before that helps.
+  constexpr int64_t kLongSum = 128;
+  if (t.k >= kLongSum) {
+    const int64_t last = N * kLanes * element_bytes(t.c_type) - 1;
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      __builtin_prefetch(t.c + i * t.c_row, 1);
+      __builtin_prefetch(t.c + i * t.c_row + last, 1);
+    }
+  }
+  constexpr int kGroups = (M + kGroupRows - 1) / kGroupRows;
+  const char* a[kGroups];
 #pragma GCC unroll 4
-    for (int g = 0; g < kGroups; ++g) a[g] += a_k;
-    b += b_k;
+  for (int g = 0; g < kGroups; ++g) a[g] = opaque(t.a + g * kGroupRows * t.a_row);
+  const char* b = t.b;
+
+  typename Family::Sum acc[M][N];
+  step<Family, M, N, true>(t, a, b, acc);
+  for (int64_t left = t.k - 1; left > 0; --left) {
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) a[g] += t.a_k;
+    b += t.b_k;
+    step<Family, M, N, false>(t, a, b, acc);
   }
   Family::template finish<M, N>(t, acc);
 }

@@ -14,9 +14,13 @@ constexpr int64_t kTileMacs = 8 * 1024 * kLanes;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 40;
 constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
+// Sums this short cost little more than their first and last steps, which overlap with their
+// neighbours' as far as the processor looks ahead: panels of fewer rows need fewer instructions.
+constexpr int64_t kShortSum = 256;
+constexpr int kShortSumRows = 8;
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
-constexpr int64_t kLocalTiles = 16, kLocalRowPanels = 20;
+constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20;
 constexpr int64_t kPackTileFloats = 16 * 1024;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -39,20 +43,37 @@ GemmSource choose_source(const GemmDesc& d) {
     if (d.m <= kDotRowsLong && 8 * d.m <= d.k) return GEMM_B_DOT;
   }
   if (d.b_col == 1) {
-    // Few panels of rows read B too few times for a copy, except where its rows collide: that
-    // defeats the caches and the prefetcher.
-    const int64_t rows = d.b_row % 1024 == 0 && d.k >= 64 ? 3 : 3 * kPanelRows;
-    if (d.m <= rows || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
+    // Vectors of a row are as good where they are, except where many rows read them again and again
+    // and they collide.
+    const bool evict = d.b_row % 1024 == 0 && d.k >= 64 && d.m > 3;
+    if (!evict || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
   }
   return GEMM_B_PACKED;
 }
 
 // Rows that lie a multiple of 4 KiB apart fall in one set of the L1: more than its 8 ways of them
-// evict each other, and a panel of A is copied first. Other rows are as good where they are.
-bool choose_pack_a(const GemmPlan& p) {
+// evict each other. Other rows are as good where they are.
+bool rows_collide(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) * element_bytes(d.type) % 4096 == 0;
-  const bool evict = collide && p.k_words >= 64 && d.m > 7;
+  return collide && p.k_words >= 64 && d.m > 7;
+}
+
+// Kernels that serve four vectors of columns with a few rows need no copy of rows that collide: the
+// ways of a set hold them all. They have to be slow enough for rows from L2.
+bool few_rows_do(const GemmPlan& p) {
+  return p.desc.a_col == 1 && p.desc.n >= 4 * kLanes && p.desc.kernels->wide4_rows >= 6;
+}
+
+int64_t choose_panel_rows(const GemmPlan& p) {
+  const GemmKernels& kernels = *p.desc.kernels;
+  if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
+  return p.k_words <= kShortSum ? least(kernels.panel_rows, kShortSumRows) : kernels.panel_rows;
+}
+
+bool choose_pack_a(const GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const bool evict = rows_collide(p) && !few_rows_do(p);
   if (d.type == GEMM_F32) return evict && (d.a_col == 1 || p.col_panels > 4);
   // A kernel reads whole words of unsigned bytes or of bfloat16.
   const bool whole = d.k % (d.kernels->group * d.kernels->k_step) == 0;
@@ -157,7 +178,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);
-  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, d.kernels->panel_rows);
+  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks = p.col_blocks = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);

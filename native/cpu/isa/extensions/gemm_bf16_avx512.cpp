@@ -19,6 +19,7 @@ struct Bf16Dot {
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) {
     return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
   }
+  TANDEM_INLINE Sum first(Operand a, Operand b, Sum start) { return dot(a, b, start); }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_floats(t, acc);

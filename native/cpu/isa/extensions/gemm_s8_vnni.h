@@ -22,6 +22,7 @@ struct S8Vnni {
     return {_mm256_dpbusd_avx_epi32(sum.v, a.v, b.v)};
 #endif
   }
+  TANDEM_INLINE Sum first(Operand a, Operand b, Sum start) { return dot(a, b, start); }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_integers(t, acc);
