@@ -69,6 +69,12 @@ enum GemmSource : int {
   GEMM_B_DOT,     // read in place as dot products, b_row == 1 and a_col == 1; float only
 };
 
+// A length cut in parts that differ by one at most: the first `longer` are of size + 1. Divided
+// when the plan is made, since a division takes as long as a small product's step.
+struct GemmParts {
+  int64_t count, size, longer;
+};
+
 // Decided by the shape alone. A block is the part of C that one compute tile writes; it sums k
 // in steps of kc in rising order, so results do not depend on who computes which tile. The unit
 // of k is the word: what one lane multiplies in one step, a float or a few smaller elements.
@@ -76,9 +82,11 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
-  int64_t row_panels, col_panels;  // of at most panel_rows rows and kPanelColumns columns
-  int64_t row_blocks, col_blocks;  // of panels
-  int64_t k_words;                 // with the zeros that fill up the last ones
+  int64_t col_panels;    // of kPanelColumns columns
+  GemmParts row_panels;  // of at most panel_rows rows; row_blocks of a dot product are of rows
+  GemmParts row_blocks;  // of row panels, or of the rows of a dot product
+  GemmParts col_blocks;  // of column panels
+  int64_t k_words;       // with the zeros that fill up the last ones
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile
   int64_t b_matrices;           // distinct matrices of B

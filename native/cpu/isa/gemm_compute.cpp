@@ -168,8 +168,8 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
     args.floor = relu_floor(relu);
     set_bounds(args, e, relu);
     for (int64_t panel = t.i0; panel < t.i1; ++panel) {
-      const int64_t row = part_start(d.m, plan.row_panels, panel);
-      const int64_t rows = part_start(d.m, plan.row_panels, panel + 1) - row;
+      const int64_t row = part_start(plan.row_panels, panel);
+      const int64_t rows = part_start(plan.row_panels, panel + 1) - row;
       args.rows = static_cast<int>(rows);
       place_a(plan, t.a + row * d.a_row * element_bytes(d.type) + k0 * a_k, rows, scratch, args);
       args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
@@ -230,6 +230,27 @@ void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
   if (needs_rows(t, e)) finish_rows(plan, t, e, t.i0, rows);
 }
 
+// Where a tile is in the batch and in the grid of blocks. Neighbours share their columns of B.
+struct Place {
+  int64_t matrix, outer, inner, row, col;
+};
+
+Place place_of(const GemmPlan& plan, int64_t tile) {
+  Place p = {};
+  if (plan.compute_tiles == 1) return p;
+  const int64_t rows = plan.row_blocks.count, grid = rows * plan.col_blocks.count;
+  int64_t in_grid = tile;
+  if (plan.compute_tiles != grid) {
+    p.matrix = tile / grid;
+    p.outer = p.matrix / plan.desc.batch[1];
+    p.inner = p.matrix % plan.desc.batch[1];
+    in_grid = tile % grid;
+  }
+  p.col = in_grid / rows;
+  p.row = in_grid % rows;
+  return p;
+}
+
 // Packed matrix of B for a place in the batch.
 int64_t packed_index(const GemmDesc& d, int64_t outer, int64_t inner) {
   const int64_t inners = d.b_batch[1] != 0 ? d.batch[1] : 1;
@@ -260,19 +281,16 @@ char* pack_local(const GemmPlan& plan, Block& t, char* scratch) {
 void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
                   const GemmEpilogue& e, int64_t tile, void* scratch) {
   const GemmDesc& d = plan.desc;
-  const int64_t grid = plan.row_blocks * plan.col_blocks;
-  const int64_t matrix = tile / grid;
-  const int64_t outer = matrix / d.batch[1], inner = matrix % d.batch[1];
-  const int64_t in_grid = tile % grid;
-  // Neighbouring tiles share their columns of B.
-  const int64_t col = in_grid / plan.row_blocks, row = in_grid % plan.row_blocks;
+  const Place place = place_of(plan, tile);
+  const int64_t matrix = place.matrix, outer = place.outer, inner = place.inner;
+  const int64_t col = place.col, row = place.row;
   const int64_t c_at = (outer * d.c_batch[0] + inner * d.c_batch[1]) * element_bytes(d.c_type);
   const int64_t bytes = element_bytes(d.type);
   char* free_scratch = static_cast<char*>(scratch);
 
   Block t = {};
-  t.j0 = part_start(plan.col_panels, plan.col_blocks, col) * kPanelColumns;
-  t.j1 = least(part_start(plan.col_panels, plan.col_blocks, col + 1) * kPanelColumns, d.n);
+  t.j0 = part_start(plan.col_blocks, col) * kPanelColumns;
+  t.j1 = least(part_start(plan.col_blocks, col + 1) * kPanelColumns, d.n);
   t.first_row = matrix * d.m;
   t.a = static_cast<const char*>(a) + (outer * d.a_batch[0] + inner * d.a_batch[1]) * bytes;
   t.c = static_cast<char*>(c) + c_at;
@@ -287,14 +305,12 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
     t.b += (outer * d.b_batch[0] + inner * d.b_batch[1]) * bytes;
   }
 
+  t.i0 = part_start(plan.row_blocks, row);
+  t.i1 = part_start(plan.row_blocks, row + 1);
   if (plan.source == GEMM_B_DOT) {
-    t.i0 = part_start(d.m, plan.row_blocks, row);
-    t.i1 = part_start(d.m, plan.row_blocks, row + 1);
     compute_dots(plan, t, e);
     return;
   }
-  t.i0 = part_start(plan.row_panels, plan.row_blocks, row);
-  t.i1 = part_start(plan.row_panels, plan.row_blocks, row + 1);
   if (plan.source == GEMM_B_LOCAL) free_scratch = pack_local(plan, t, free_scratch);
   compute_block(plan, t, e, free_scratch);
 }

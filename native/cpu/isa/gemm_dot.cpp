@@ -108,15 +108,15 @@ const DotKernel kDotKernels[4][4] = {ROW(1), ROW(2), ROW(3), ROW(4)};
 void dot_block(const float* a, int64_t a_row, int64_t rows, const float* b, int64_t b_col,
                int64_t columns, int64_t k, const float* add, int64_t add_row, float* c,
                int64_t c_row) {
-  const int64_t groups = ceil_div(rows, 4);
+  const GemmParts groups = cut(rows, ceil_div(rows, 4));
   for (int64_t j = 0; j < columns;) {
     // One row alone needs eight sums in flight to hide the latency of an FMA.
     const int64_t left = columns - j;
     const bool wide = rows == 1 && left >= 8;
     const int64_t width = wide ? 8 : least(left, 4);
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t i = part_start(rows, groups, g);
-      const int64_t height = part_start(rows, groups, g + 1) - i;
+    for (int64_t g = 0; g < groups.count; ++g) {
+      const int64_t i = part_start(groups, g);
+      const int64_t height = part_start(groups, g + 1) - i;
       const DotKernel kernel = wide ? dot<1, 8> : kDotKernels[height - 1][width - 1];
       kernel({a + i * a_row, a_row, b + j * b_col, b_col, k, add ? add + i * add_row + j : nullptr,
               add_row, c + i * c_row + j, c_row});

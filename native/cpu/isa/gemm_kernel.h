@@ -21,9 +21,11 @@ inline constexpr int kPanelRows = 4, kWide4Rows = 1, kWide8Rows = 0;
 #endif
 inline constexpr int kPanelColumns = 2 * kLanes;  // of a panel of B
 
-// Start of part i when `total` is cut in `parts` that differ by one at most.
-TANDEM_INLINE int64_t part_start(int64_t total, int64_t parts, int64_t i) {
-  return (total / parts) * i + least(total % parts, i);
+TANDEM_INLINE GemmParts cut(int64_t total, int64_t parts) {
+  return {parts, total / parts, total % parts};
+}
+TANDEM_INLINE int64_t part_start(const GemmParts& parts, int64_t i) {
+  return parts.size * i + least(parts.longer, i);
 }
 
 TANDEM_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }

@@ -39,8 +39,11 @@ TANDEM_INLINE void load_operands(typename Family::Operand (&bv)[N], const MicroA
   }
 }
 
+// What a step adds to: earlier sums, what the family starts from, or nothing.
+enum class From { kSum, kStart, kZero };
+
 // One word of k.
-template <typename Family, int M, int N, bool is_first>
+template <typename Family, int M, int N, From from>
 TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
                         typename Family::Sum (&acc)[M][N]) {
 #pragma GCC unroll 2
@@ -52,13 +55,49 @@ TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
       const auto av = Family::a(a[i / kGroupRows] + (i % kGroupRows) * t.a_row, part);
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) {
-        if (is_first && part == 0)
+        if (from == From::kSum || part > 0)
+          acc[i][j] = Family::dot(av, bv[j], acc[i][j]);
+        else if (from == From::kStart)
           acc[i][j] = Family::first(av, bv[j], Family::start(t, j * kLanes));
         else
-          acc[i][j] = Family::dot(av, bv[j], acc[i][j]);
+          acc[i][j] = Family::first(av, bv[j], typename Family::Sum{});
       }
     }
   }
+}
+
+// Sums in flight that hide the latency of an accumulation.
+inline constexpr int kLatency = 8;
+
+// Few sums would wait for their own results: words of k go to several of each in turn. Returns how
+// many words are left.
+template <typename Family, int M, int N>
+TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char** a, const char*& b, int64_t left,
+                                 typename Family::Sum (&acc)[M][N]) {
+  constexpr int kChains = kLatency / (M * N), kGroups = (M + kGroupRows - 1) / kGroupRows;
+  if (left < kChains) return left;
+  typename Family::Sum chains[kChains][M][N];
+  const auto advance = [&] {
+    for (int g = 0; g < kGroups; ++g) a[g] += t.a_k;
+    b += t.b_k;
+  };
+#pragma GCC unroll 8
+  for (int c = 0; c < kChains; ++c) {
+    advance();
+    step<Family, M, N, From::kZero>(t, a, b, chains[c]);
+  }
+  for (left -= kChains; left >= kChains; left -= kChains) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kChains; ++c) {
+      advance();
+      step<Family, M, N, From::kSum>(t, a, b, chains[c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < kChains; ++c)
+#pragma GCC unroll 8
+    for (int i = 0; i < M * N; ++i) acc[i / N][i % N] = acc[i / N][i % N] + chains[c][i / N][i % N];
+  return left;
 }
 
 template <typename Family, int M, int N>
@@ -81,12 +120,14 @@ static void micro(const MicroArgs& t) {
   const char* b = t.b;
 
   typename Family::Sum acc[M][N];
-  step<Family, M, N, true>(t, a, b, acc);
-  for (int64_t left = t.k - 1; left > 0; --left) {
+  step<Family, M, N, From::kStart>(t, a, b, acc);
+  int64_t left = t.k - 1;
+  if constexpr (2 * M * N <= kLatency) left = add_chains<Family, M, N>(t, a, b, left, acc);
+  for (; left > 0; --left) {
 #pragma GCC unroll 4
     for (int g = 0; g < kGroups; ++g) a[g] += t.a_k;
     b += t.b_k;
-    step<Family, M, N, false>(t, a, b, acc);
+    step<Family, M, N, From::kSum>(t, a, b, acc);
   }
   Family::template finish<M, N>(t, acc);
 }

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kLongestSum = 1024;
 constexpr int64_t kL2Floats = 192 * 1024;
 // Below this a tile costs about as much to hand out as to compute: some 5 us.
-constexpr int64_t kTileMacs = 8 * 1024 * kLanes;
+constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 40;
 constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
@@ -34,6 +34,9 @@ void fold_batch(GemmDesc& d) {
   }
 }
 
+// Whether a step of k with this many accumulations takes as long as loads from the L2.
+constexpr bool hides_misses(int accumulations) { return accumulations >= 16; }
+
 GemmSource choose_source(const GemmDesc& d) {
   if (d.b_packed || d.type != GEMM_F32) return GEMM_B_PACKED;
   if (d.b_row == 1 && d.a_col == 1) {
@@ -43,10 +46,12 @@ GemmSource choose_source(const GemmDesc& d) {
     if (d.m <= kDotRowsLong && 8 * d.m <= d.k) return GEMM_B_DOT;
   }
   if (d.b_col == 1) {
-    // Vectors of a row are as good where they are, except where many rows read them again and again
-    // and they collide.
-    const bool evict = d.b_row % 1024 == 0 && d.k >= 64 && d.m > 3;
-    if (!evict || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
+    // Vectors of B are as good where they are if a step of k hides the misses of the L1 that come
+    // with them, or if too few rows read them to be worth a copy. Where rows of B collide, the L2
+    // misses too.
+    const bool evict = d.b_row % 1024 == 0 && d.k >= 64;
+    const int64_t rows = evict ? 3 : hides_misses(2 * kPanelRows) ? d.m : 3 * kPanelRows;
+    if (d.m <= rows || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
   }
   return GEMM_B_PACKED;
 }
@@ -59,10 +64,11 @@ bool rows_collide(const GemmPlan& p) {
   return collide && p.k_words >= 64 && d.m > 7;
 }
 
-// Kernels that serve four vectors of columns with a few rows need no copy of rows that collide: the
-// ways of a set hold them all. They have to be slow enough for rows from L2.
+// A few rows with four vectors of columns need no copy of rows that collide: the ways of a set hold
+// them all.
 bool few_rows_do(const GemmPlan& p) {
-  return p.desc.a_col == 1 && p.desc.n >= 4 * kLanes && p.desc.kernels->wide4_rows >= 6;
+  const GemmDesc& d = p.desc;
+  return d.a_col == 1 && d.n >= 4 * kLanes && hides_misses(4 * d.kernels->wide4_rows);
 }
 
 int64_t choose_panel_rows(const GemmPlan& p) {
@@ -84,17 +90,18 @@ bool choose_pack_a(const GemmPlan& p) {
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
-  if (p.k_words * kPanelColumns > kLocalFloats || p.row_panels > kLocalRowPanels) return false;
+  if (p.k_words * kPanelColumns > kLocalFloats || p.row_panels.count > kLocalRowPanels)
+    return false;
   const bool one_tile = wanted == 1 || d.m * d.n * p.k_words <= 4 * kTileMacs;
   if (p.k_words * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
-    p.row_blocks = p.col_blocks = 1;
+    p.row_blocks.count = p.col_blocks.count = 1;
     return true;
   }
   const int64_t tiles = least(ceil_div(kLocalTiles, matrices), wanted);
   const int64_t fewest = ceil_div(p.col_panels * kPanelColumns * p.k_words, kLocalFloats);
-  p.col_blocks = least(p.col_panels, most(wanted, fewest));
-  p.row_blocks = least(ceil_div(tiles, p.col_blocks), most(1, p.row_panels / 4));
-  return 2 * p.row_blocks * p.col_blocks >= tiles;
+  p.col_blocks.count = least(p.col_panels, most(wanted, fewest));
+  p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), most(1, p.row_panels.count / 4));
+  return 2 * p.row_blocks.count * p.col_blocks.count >= tiles;
 }
 
 // The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
@@ -104,19 +111,20 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
   const int64_t fewest = p.pack_a ? 1 : least(l2_parts, p.col_panels);
   int64_t best = -1;
   for (int64_t cols = fewest; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
-    const int64_t rows = least(ceil_div(wanted, cols), p.row_panels);
+    const int64_t rows = least(ceil_div(wanted, cols), p.row_panels.count);
     // In register tiles per step of k: what the largest block does beyond the mean, per block;
     // reading A and B; and blocks that are missing.
-    const int64_t work = p.col_panels * p.row_panels;
-    const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels, rows);
+    const int64_t work = p.col_panels * p.row_panels.count;
+    const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels.count, rows);
     const int64_t uneven = (per_block * rows * cols - work) * 8;
-    const int64_t traffic = cols * p.row_panels * (p.pack_a ? 16 : 4) + rows * p.col_panels * 4;
+    const int64_t traffic =
+        cols * p.row_panels.count * (p.pack_a ? 16 : 4) + rows * p.col_panels * 4;
     const int64_t missing = most(0, wanted - rows * cols) * work;
     const int64_t cost = uneven + traffic + missing;
     if (best < 0 || cost < best) {
       best = cost;
-      p.row_blocks = rows;
-      p.col_blocks = cols;
+      p.row_blocks.count = rows;
+      p.col_blocks.count = cols;
     }
   }
 }
@@ -144,7 +152,7 @@ void measure_scratch(GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const GemmKernels& kernels = *d.kernels;
   const int64_t columns =
-      least(ceil_div(p.col_panels, p.col_blocks) * kPanelColumns, round_up(d.n, kLanes));
+      least(ceil_div(p.col_panels, p.col_blocks.count) * kPanelColumns, round_up(d.n, kLanes));
   int64_t local = 0;
   if (p.source == GEMM_B_LOCAL)
     local = round_up(p.k_words * columns * kernels.b_word, 64) + sums_bytes(d.type, columns);
@@ -178,22 +186,25 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);
-  p.row_panels = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
+  p.row_panels.count = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
   p.col_panels = ceil_div(d.n, kPanelColumns);
-  p.row_blocks = p.col_blocks = 1;
+  p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
   const int64_t macs = d.m * d.n * p.k_words;
   const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs)));
   if (p.source == GEMM_B_DOT) {
-    if (d.n <= kDotColumns) p.row_panels = ceil_div(d.m, kDotRows);
-    p.row_blocks = least(wanted, p.row_panels);
-    p.col_blocks = least(ceil_div(wanted, p.row_blocks), p.col_panels);
+    if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
+    p.row_blocks.count = least(wanted, p.row_panels.count);
+    p.col_blocks.count = least(ceil_div(wanted, p.row_blocks.count), p.col_panels);
   } else if (p.source == GEMM_B_PACKED && !d.b_packed && choose_local(p, matrices, wanted)) {
     p.source = GEMM_B_LOCAL;
   } else {
     choose_grid(p, wanted);
   }
-  p.compute_tiles = matrices * p.row_blocks * p.col_blocks;
+  p.row_panels = cut(d.m, p.row_panels.count);
+  p.row_blocks = cut(p.source == GEMM_B_DOT ? d.m : p.row_panels.count, p.row_blocks.count);
+  p.col_blocks = cut(p.col_panels, p.col_blocks.count);
+  p.compute_tiles = matrices * p.row_blocks.count * p.col_blocks.count;
   measure_scratch(p);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
