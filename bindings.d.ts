@@ -135,6 +135,22 @@ export function vjp(
   options: { training: boolean; seed: number; threads: number },
 ): { outputs: (Float32Array | Int32Array)[]; gradients: Float32Array[] };
 
+/**
+ * Stands for a native object in the calls that must be brief: Node-API finds the object behind a
+ * receiver in more time than a small model takes to run. It does not keep the object alive.
+ */
+export interface Key<T> {
+  /** Never there: it tells the type checker of what. */
+  readonly of?: T;
+}
+
+/** `arrays`: one a graph input, then one an output, which is written before it returns. */
+export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
+/**
+ * Runs on the binding's buffers. Whether any pending call is going to write memory of JavaScript.
+ */
+export function runSync(binding: Key<Binding>): boolean;
+
 /** The parameters of a model: one native arena. */
 export class Parameters {
   constructor(parameters: readonly ParameterDescription[], seed: number);
@@ -226,8 +242,8 @@ export class Predictor {
   constructor(parameters: Parameters, graph: GraphDescription, options: PredictorDescription);
   /** Shapes of inputs and outputs at this many rows. */
   shapes(rows: number): { inputs: number[][]; outputs: number[][] };
-  /** `arrays`: one a graph input, then one an output, which is written before it returns. */
-  predictSync(rows: number, ...arrays: TypedArray[]): void;
+  /** For predictSync(). */
+  readonly key: Key<Predictor>;
   /**
    * The same off the event loop: inputs are copied at once, outputs are written on the event loop
    * just before the promise resolves. `cancel[0]` != 0 by then: they are left alone and the promise
@@ -249,7 +265,8 @@ export class Binding {
   private constructor();
   readonly inputs: readonly (Float32Array | Int32Array)[];
   readonly outputs: readonly (Float32Array | Int32Array)[];
-  runSync(): void;
+  /** For runSync(). */
+  readonly key: Key<Binding>;
   run(): Promise<void>;
   close(): void;
 }

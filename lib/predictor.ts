@@ -1,5 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Predictor as NativePredictor, ProfileDescription, TypedArray } from '../bindings.js';
+import type {
+  Key,
+  Predictor as NativePredictor,
+  ProfileDescription,
+  TypedArray,
+} from '../bindings.js';
 import { TandemError } from './errors.js';
 import { describe } from './graph/describe.js';
 import * as is from './is.js';
@@ -18,7 +23,8 @@ import {
 } from './predictor/arrays.js';
 import { PredictorBinding } from './predictor/binding.js';
 import { unwatch, watch } from './predictor/cancel.js';
-import { closedPredictor } from './predictor/closed.js';
+import { closed, closedPredictor } from './predictor/closed.js';
+import { bindSingle, type SingleRow } from './predictor/single.js';
 import { aborted, checkSignal } from './trainer/fit.js';
 import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
 
@@ -42,6 +48,12 @@ export interface PredictOptions {
   signal?: AbortSignal;
 }
 
+/** Elements of a row and its result that predictSync copies rather than hands over. */
+const maxSingle = 4096;
+
+const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
+  out instanceof Float32Array && out.length === length;
+
 /**
  * Serves a model: a frozen copy of its parameters, prepared for inference. Calls do not depend on
  * what happens to the model later. Close it to free its memory.
@@ -49,7 +61,11 @@ export interface PredictOptions {
 export class Predictor {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  #native: NativePredictor;
+  #native: Omit<NativePredictor, 'key'>;
+  /** Undefined once closed. */
+  #key: Key<NativePredictor> | undefined;
+  /** For single rows without a promise; made by the first of them. */
+  #single: SingleRow | undefined;
   readonly #layout: Layout;
   /** Elements of a row of the only input and the only output, both float32; 0 otherwise. */
   readonly #rowIn: number;
@@ -88,7 +104,9 @@ export class Predictor {
     this.inputs = model.inputs;
     this.outputs = model.outputs;
     this.#layout = layoutOf(state);
-    this.#native = new native.Predictor(state.native, graph, { maxBatch, threads });
+    const predictor = new native.Predictor(state.native, graph, { maxBatch, threads });
+    this.#native = predictor;
+    this.#key = predictor.key;
     const [rowIn, rowOut] = this.#layout.simple;
     this.#rowIn = rowIn;
     this.#rowOut = rowOut;
@@ -108,25 +126,50 @@ export class Predictor {
       const rows = x.length / this.#rowIn;
       const length = rows * this.#rowOut;
       if (Number.isInteger(rows) && rows > 0) {
+        if (rows === 1 && (out === undefined || isFloats(out, length))) {
+          const row = this.#runSingle(x, out);
+          if (row !== undefined) return row;
+        }
         if (out === undefined) {
           const made = makeArray(Float32Array, length, this.#layout.outputs[0]?.name ?? 'y');
-          this.#native.predictSync(rows, x, made);
+          native.predictSync(this.#key ?? closed(), rows, x, made);
           return made;
         }
-        if (out instanceof Float32Array && out.length === length) {
-          this.#native.predictSync(rows, x, out);
+        if (isFloats(out, length)) {
+          native.predictSync(this.#key ?? closed(), rows, x, out);
           return out;
         }
       }
     }
     const { rows, arrays, outputs } = prepare(this.#layout, x, out);
-    this.#native.predictSync(rows, ...arrays, ...outputs);
+    native.predictSync(this.#key ?? closed(), rows, ...arrays, ...outputs);
     return result(this.#layout, outputs);
   }
 
   /**
-   * The same off the event loop. Inputs are copied at once and may be changed afterwards; `out` is
-   * written just before the promise resolves. Rejects as predictSync throws, with ERR_ABORTED, and
+   * predictSync of one row through a binding: copying a small row takes less time than asking
+   * Node-API where two arrays lie. Undefined when it is not small, or when `out` may belong to a
+   * pending call.
+   */
+  #runSingle(x: Float32Array, out: Float32Array | undefined): Float32Array | undefined {
+    let single = this.#single;
+    if (single === undefined) {
+      if (this.#rowIn + this.#rowOut > maxSingle) return undefined;
+      single = bindSingle(this.#native);
+      this.#single = single;
+    }
+    single.x.set(x);
+    const writing = native.runSync(single.key);
+    if (out === undefined) return new Float32Array(single.y);
+    if (writing) return undefined;
+    out.set(single.y);
+    return out;
+  }
+
+  /**
+   * The same off the event loop, but for a call that takes less time than the way to another thread
+   * and back. Inputs are copied at once and may be changed afterwards; `out` is written just before
+   * the promise resolves. Rejects as predictSync throws, with ERR_ABORTED, and
    * with ERR_BUSY when another pending call writes to the same `out`.
    */
   predict(
@@ -196,6 +239,8 @@ export class Predictor {
   [Symbol.dispose](): void {
     this.#native.close();
     this.#native = closedPredictor;
+    this.#key = undefined;
+    this.#single = undefined;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

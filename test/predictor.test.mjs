@@ -67,6 +67,25 @@ test('a predictor keeps the parameters that it was loaded with', async (t) => {
   t.deepEqual(predictor.predictSync(x), before);
 });
 
+test('single rows give what they give among others', async (t) => {
+  const predictor = await load(t);
+  const rows = [x.subarray(0, 2), x.slice(2, 4), Float32Array.of(x[4], x[5])];
+  const wanted = predictor.predictSync(x);
+  const results = rows.map((row) => predictor.predictSync(row));
+  results.forEach((result, i) => t.deepEqual(result, wanted.slice(3 * i, 3 * i + 3)));
+  const memory = new Float32Array(5).fill(7);
+  const out = memory.subarray(1, 4);
+  t.is(predictor.predictSync(rows[1], out), out);
+  t.deepEqual(memory, Float32Array.of(7, ...wanted.slice(3, 6), 7));
+  t.deepEqual(results[0], wanted.slice(0, 3));
+  t.throws(() => predictor.predictSync(rows[0], new Float32Array(4)), error('ERR_SHAPE'));
+  t.throws(() => predictor.predictSync(rows[0], new Int32Array(3)), error('ERR_DTYPE'));
+  structuredClone(memory.buffer, { transfer: [memory.buffer] });
+  t.throws(() => predictor.predictSync(rows[0], out), error('ERR_SHAPE', /`out`/));
+  await predictor.close();
+  t.throws(() => predictor.predictSync(rows[0]), error('ERR_CLOSED'));
+});
+
 test('calls over maxBatch are cut', async (t) => {
   const model = build();
   const many = Float32Array.from({ length: 2 * 100 }, (_, i) => Math.cos(i));

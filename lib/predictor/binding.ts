@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Binding } from '../../bindings.js';
+import type { Binding, Key } from '../../bindings.js';
 import type { Port } from '../model.js';
+import { native } from '../native.js';
 import type { NamedArrays } from './arrays.js';
 
 /**
@@ -16,20 +17,22 @@ export class PredictorBinding<
   /** By name: read results here after a run. */
   readonly outputs: O;
   readonly #native: Binding;
+  readonly #key: Key<Binding>;
 
   /** @internal */
   constructor(binding: Binding, inputs: readonly Port[], outputs: readonly Port[]) {
     this.#native = binding;
+    this.#key = binding.key;
     this.inputs = named(inputs, binding.inputs) as I;
     this.outputs = named(outputs, binding.outputs) as O;
   }
 
   /** From `inputs` to `outputs`. Throws ERR_BUSY while a run is pending, ERR_CLOSED. */
   runSync(): void {
-    this.#native.runSync();
+    native.runSync(this.#key);
   }
 
-  /** The same off the event loop; leave the arrays alone meanwhile. Rejects as runSync throws. */
+  /** The same as predict is to predictSync; leave the arrays alone meanwhile. Rejects as runSync throws. */
   async run(): Promise<void> {
     await this.#native.run();
   }

@@ -45,6 +45,8 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<find_non_finite>("findNonFinite", addon),
       function<evaluate>("evaluate", addon),
       function<vjp>("vjp", addon),
+      function<PredictorObject::predict_sync>("predictSync", addon),
+      function<BindingObject::run_sync>("runSync", addon),
   };
   check(env, napi_define_properties(env, exports, std::size(functions), functions));
   exports.Set("version", TANDEM_VERSION);

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_set>
 
 #include "binding/completions.h"
 #include "binding/lane.h"
@@ -48,6 +49,8 @@ class Addon : public std::enable_shared_from_this<Addon> {
   void*& verified(ClassId id, const void* object) {
     return verified_[static_cast<size_t>(id)][reinterpret_cast<uintptr_t>(object) / 32 % kVerified];
   }
+  /// The objects of class `id` that have a key.
+  std::unordered_set<const void*>& keyed(ClassId id) { return keyed_[static_cast<size_t>(id)]; }
   Reference& constructor(ClassId id) { return constructors_[static_cast<size_t>(id)]; }
   /// What the constructor of Binding takes over; JavaScript cannot call it by itself.
   std::unique_ptr<BindingObject>& new_binding() { return new_binding_; }
@@ -63,6 +66,7 @@ class Addon : public std::enable_shared_from_this<Addon> {
   napi_env env_;
   Reference error_class_;
   Reference constructors_[static_cast<size_t>(ClassId::kCount)];
+  std::unordered_set<const void*> keyed_[static_cast<size_t>(ClassId::kCount)];
   void* verified_[static_cast<size_t>(ClassId::kCount)][kVerified] = {};
   std::unique_ptr<BindingObject> new_binding_;
 #ifdef NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED

@@ -15,6 +15,9 @@ class BoundJob : public Job {
     plan_->running = false;
   }
   void run(const std::atomic<bool>& /*halt*/) override { plan_->session.run_bound(); }
+  [[nodiscard]] double expected_ms() const noexcept override {
+    return plan_->session.expected_bound_ms();
+  }
   napi_value finish(napi_env /*env*/) override {
     plan_->store();
     return nullptr;
@@ -97,7 +100,7 @@ void BindingObject::define(napi_env env, napi_value exports, Addon* addon) {
   using T = BindingObject;
   define_class<T>(env, exports, addon,
                   {getter<T, &T::inputs>("inputs", addon), getter<T, &T::outputs>("outputs", addon),
-                   method<T, &T::run_sync>("runSync", addon), method<T, &T::run>("run", addon),
+                   key_getter<T>(addon), method<T, &T::run>("run", addon),
                    method<T, &T::close>("close", addon)});
 }
 
@@ -117,12 +120,14 @@ napi_value BindingObject::inputs(const Call& /*call*/) { return inputs_.value();
 
 napi_value BindingObject::outputs(const Call& /*call*/) { return outputs_.value(); }
 
-napi_value BindingObject::run_sync(const Call& /*call*/) {
-  BoundPlan& plan = idle();
+napi_value BindingObject::run_sync(const Call& call) {
+  BoundPlan& plan = keyed<BindingObject>(call).idle();
   plan.load();
   plan.session.run_bound();
   plan.store();
-  return nullptr;
+  napi_value writing = nullptr;
+  check(call.env(), napi_get_boolean(call.env(), !call.addon().leases().empty(), &writing));
+  return writing;
 }
 
 napi_value BindingObject::run(const Call& call) {

@@ -41,13 +41,14 @@ class BindingObject : public Wrapped<BindingObject> {
 
   BindingObject(Addon& addon, std::shared_ptr<BoundPlan> plan, Reference inputs, Reference outputs);
   ~BindingObject();
+  /// The addon's function runSync().
+  static napi_value run_sync(const Call& call);
   /// close(), for the Predictor, which has forgotten this binding already.
   void release() noexcept { plan_ = nullptr; }
 
  private:
   napi_value inputs(const Call& call);
   napi_value outputs(const Call& call);
-  napi_value run_sync(const Call& call);
   napi_value run(const Call& call);
   napi_value close(const Call& call);
 

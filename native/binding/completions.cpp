@@ -39,7 +39,7 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
 /// Only when no lane has work, and for a millisecond at most: a loop of awaited calls would
 /// otherwise stay among its own microtasks and the event loop would never turn.
 bool Completions::runs_here(const Job& job) noexcept {
-  constexpr double kBriefMs = 0.03;
+  constexpr double kBriefMs = 0.05;
   constexpr double kTurnMs = 1;
   const double expected = pending_ == 0 ? job.expected_ms() : kBriefMs;
   if (expected >= kBriefMs || spent_here_ms_ + expected > kTurnMs) {

@@ -22,8 +22,7 @@ class Completions {
   Completions& operator=(const Completions&) = delete;
 
   /// Pushes `job` to `lane` and returns its promise. Pending jobs keep the process alive. A job
-  /// that takes less time than waking a thread, such as one step of a tiny model, runs at once
-  /// instead.
+  /// that takes less time than the way to a lane and back runs at once instead.
   napi_value submit(Lane& lane, std::unique_ptr<Job> job);
   /// From a lane: `job` has run.
   void post(std::unique_ptr<Job> job) noexcept;

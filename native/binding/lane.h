@@ -28,7 +28,7 @@ class Job {
 
   /// On the lane. `halt` turns true when the environment ends: return at the next step boundary.
   virtual void run(const std::atomic<bool>& halt) = 0;
-  /// Milliseconds that run() is expected to take, as far as known.
+  /// Milliseconds that run() is expected to take, as far as known. Asked while no lane has work.
   [[nodiscard]] virtual double expected_ms() const noexcept {
     return std::numeric_limits<double>::infinity();
   }

@@ -19,7 +19,7 @@ Prediction::Prediction(napi_env env, const ParameterStore& parameters, GraphDesc
   report_memory(1);
 }
 
-std::shared_ptr<const Signature> Prediction::signature(int64_t rows) {
+const std::shared_ptr<const Signature>& Prediction::signature(int64_t rows) {
   for (const auto& known : signatures_) {
     if (known->rows == rows) return known;
   }
@@ -67,6 +67,7 @@ PredictionJob::PredictionJob(const Call& call, std::shared_ptr<Prediction> predi
   // Everything is checked before anything is taken.
   for (size_t i = first; i < call.count(); ++i) checked_view(call, first, i - first);
   if (cancel != nullptr) cancel_ = Reference(call.env(), cancel);
+  cancellable_ = cancel != nullptr;
   staging_ = prediction_->staging.take();
   try {
     staging_.resize(signature_->bytes);
@@ -135,6 +136,12 @@ void PredictionJob::run(const std::atomic<bool>& /*halt*/) {
     }
   }
   prediction_->lane_session.run(signature_->rows, inputs, outputs);
+}
+
+// One that can be cancelled has to leave JavaScript the time to do so.
+double PredictionJob::expected_ms() const noexcept {
+  return cancellable_ ? Job::expected_ms()
+                      : prediction_->lane_session.expected_ms(signature_->rows);
 }
 
 bool PredictionJob::cancelled(napi_env env) const {

@@ -53,8 +53,8 @@ struct Prediction {
   std::vector<const void*> lane_inputs;
   std::vector<void*> lane_outputs;
 
-  /// Remembered for the numbers of rows that came last.
-  std::shared_ptr<const Signature> signature(int64_t rows);
+  /// Remembered for the numbers of rows that came last; the reference holds until the next call.
+  const std::shared_ptr<const Signature>& signature(int64_t rows);
   /// After a run of so many rows or a new Binding, if it may have taken more memory.
   void report_memory(int64_t rows);
   /// "x" for input 0, "outputs[0]" for output 0: what messages call array `i`.
@@ -79,6 +79,7 @@ class PredictionJob : public Job {
                 size_t first, napi_value cancel);
   ~PredictionJob() override;
   void run(const std::atomic<bool>& halt) override;
+  [[nodiscard]] double expected_ms() const noexcept override;
   napi_value finish(napi_env env) override;
 
  private:
@@ -100,6 +101,7 @@ class PredictionJob : public Job {
   Staging staging_;
   std::vector<Output> outputs_;  ///< empty when finish() makes them
   Reference cancel_;
+  bool cancellable_ = false;
 };
 
 }  // namespace tandem::binding

@@ -57,11 +57,10 @@ std::unique_ptr<PredictorObject> PredictorObject::create(const Call& call) {
 
 void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
   using T = PredictorObject;
-  define_class<T>(
-      env, exports, addon,
-      {method<T, &T::shapes>("shapes", addon), method<T, &T::predict_sync>("predictSync", addon),
-       method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
-       method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
+  define_class<T>(env, exports, addon,
+                  {method<T, &T::shapes>("shapes", addon), key_getter<T>(addon),
+                   method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
+                   method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
 }
 
 Prediction& PredictorObject::open() {
@@ -85,18 +84,20 @@ napi_value PredictorObject::shapes(const Call& call) {
   return object;
 }
 
-// The shortest path: for one input and one output in place it allocates nothing, and asks Node-API
-// for the receiver, the rows and two arrays.
+// For one input and one output in place it allocates nothing, and asks Node-API for the key, the
+// rows and two arrays.
 napi_value PredictorObject::predict_sync(const Call& call) {
+  constexpr size_t kFirstArray = 2;
   const napi_env env = call.env();
-  Prediction& prediction = open();
-  const int64_t rows = read_rows(env, call[0], "rows");
-  check_count(prediction, call.count() - 1);
-  const std::shared_ptr<const Signature> known = prediction.signature(rows);
-  const Signature& signature = *known;
+  Leases& leases = call.addon().leases();
+  Prediction& prediction = keyed<PredictorObject>(call).open();
+  const int64_t rows = read_rows(env, call[1], "rows");
+  check_count(prediction, call.count() < kFirstArray ? 0 : call.count() - kFirstArray);
+  const Signature& signature = *prediction.signature(rows);
   size_t used = 0;
   for (size_t i = 0; i < signature.entries.size(); ++i) {
-    const ArrayView view = view_array(env, call[i + 1], [&] { return prediction.name_of(i); });
+    const ArrayView view =
+        view_array(env, call[kFirstArray + i], [&] { return prediction.name_of(i); });
     prediction.check_array(signature, i, view);
     if (i < prediction.input_count) {
       if (used == 0 && !is_exactly(view, signature.entries[i].dtype)) {
@@ -106,7 +107,7 @@ napi_value PredictorObject::predict_sync(const Call& call) {
       continue;
     }
     const ByteRange range = view.bytes();
-    if (addon().leases().overlaps(range)) {
+    if (leases.overlaps(range)) {
       fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction.name_of(i) +
                                  "`, received memory that a pending call writes");
     }

@@ -14,12 +14,13 @@ class PredictorObject : public Wrapped<PredictorObject> {
 
   static std::unique_ptr<PredictorObject> create(const Call& call);
   static void define(napi_env env, napi_value exports, Addon* addon);
+  /// The addon's function predictSync().
+  static napi_value predict_sync(const Call& call);
   PredictorObject(Addon& addon, std::shared_ptr<Prediction> prediction)
       : Wrapped(addon), prediction_(std::move(prediction)) {}
 
  private:
   napi_value shapes(const Call& call);
-  napi_value predict_sync(const Call& call);
   napi_value predict(const Call& call);
   napi_value bind(const Call& call);
   napi_value profile(const Call& call);

@@ -27,6 +27,7 @@ class Wrapped {
   ~Wrapped() {
     void*& verified = addon_->verified(T::kClass, static_cast<T*>(this));
     if (verified == static_cast<T*>(this)) verified = nullptr;
+    addon_->keyed(T::kClass).erase(static_cast<T*>(this));
   }
 
  private:
@@ -56,6 +57,32 @@ T& receiver(const Call& call) {
     fail(ErrorCode::kArgument, std::string("expected a ") + T::kName + " for `this`");
   }
   return *object;
+}
+
+/// The getter `key`: an External that stands for the object as an argument. Node-API takes longer
+/// to find what it wraps than a small model takes to run; an External gives its pointer at once,
+/// which counts as long as the object is alive, whoever made the External.
+template <typename T>
+napi_value make_key(const Call& call) {
+  T* const object = &receiver<T>(call);
+  call.addon().keyed(T::kClass).insert(object);
+  napi_value key = nullptr;
+  check(call.env(), napi_create_external(call.env(), object, nullptr, nullptr, &key));
+  return key;
+}
+
+/// The T whose key is argument 0.
+template <typename T>
+T& keyed(const Call& call) {
+  void* data = nullptr;
+  const bool external = napi_get_value_external(call.env(), call[0], &data) == napi_ok;
+  void*& verified = call.addon().verified(T::kClass, data);
+  if (data != nullptr && data == verified) return *static_cast<T*>(data);
+  if (!external || !call.addon().keyed(T::kClass).contains(data)) {
+    fail(ErrorCode::kArgument, std::string("expected the key of a ") + T::kName);
+  }
+  verified = data;
+  return *static_cast<T*>(data);
 }
 
 template <typename T, napi_value (T::*member)(const Call&)>
@@ -106,6 +133,11 @@ template <typename T, napi_value (T::*member)(const Call&)>
 napi_property_descriptor getter(const char* name, Addon* addon) {
   return {name,    nullptr, nullptr,           entry<call_member<T, member>>,
           nullptr, nullptr, napi_configurable, addon};
+}
+
+template <typename T>
+napi_property_descriptor key_getter(Addon* addon) {
+  return {"key", nullptr, nullptr, entry<make_key<T>>, nullptr, nullptr, napi_configurable, addon};
 }
 
 /// Defines class T with these members and puts it into `exports`. Members go onto the prototype one

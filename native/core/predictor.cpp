@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/fuse.h"
 
@@ -176,7 +177,19 @@ Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& p
 
 void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs,
                              const std::vector<void*>& outputs) {
-  const Stopwatch stopwatch;
+  if (rows != latest_rows_) {
+    latencies_.expect_anew();
+    latest_rows_ = rows;
+  }
+  latencies_.time([&] { run_rows(rows, inputs, outputs); });
+}
+
+double Predictor::Session::expected_ms(int64_t rows) const noexcept {
+  return rows == latest_rows_ ? latencies_.expected_ms() : std::numeric_limits<double>::infinity();
+}
+
+void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& inputs,
+                                  const std::vector<void*>& outputs) {
   for (int64_t done = 0; done < rows;) {
     const int64_t batch = owner_.fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
     Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : batch);
@@ -192,7 +205,6 @@ void Predictor::Session::run(int64_t rows, const std::vector<const void*>& input
     plan.executable->run(state_);
     done += batch;
   }
-  latencies_.add(stopwatch.milliseconds());
 }
 
 void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
@@ -204,9 +216,7 @@ void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inpu
 }
 
 void Predictor::Session::run_bound() {
-  const Stopwatch stopwatch;
-  bound_->executable->run(state_);
-  latencies_.add(stopwatch.milliseconds());
+  latencies_.time([this] { bound_->executable->run(state_); });
 }
 
 }  // namespace tandem

@@ -42,10 +42,16 @@ class Predictor {
     void bind(int64_t rows, const std::vector<const void*>& inputs,
               const std::vector<void*>& outputs);
     void run_bound();
+    /// Milliseconds that the next run of so many rows, or of the bound buffers, is expected to
+    /// take.
+    [[nodiscard]] double expected_ms(int64_t rows) const noexcept;
+    [[nodiscard]] double expected_bound_ms() const noexcept { return latencies_.expected_ms(); }
 
    private:
     friend class Predictor;
     struct Compiled;
+    void run_rows(int64_t rows, const std::vector<const void*>& inputs,
+                  const std::vector<void*>& outputs);
     Compiled& compiled(int64_t batch);
     Compiled& use(int64_t batch, Compiled& plan);
 
@@ -56,6 +62,7 @@ class Predictor {
     Compiled* latest_ =
         nullptr;  ///< the plan of latest_batch_: most callers always send as many rows
     Compiled* bound_ = nullptr;
+    int64_t latest_rows_ = -1;  ///< of the last run
     LatencyWindow latencies_;
     StepState state_{};
   };

@@ -46,6 +46,15 @@ void LatencyWindow::add(double milliseconds) noexcept {
   count_.store(count + 1, std::memory_order_release);
 }
 
+void LatencyWindow::note(double milliseconds) noexcept {
+  constexpr double kBriefMs = 0.005;
+  constexpr int kOneIn = 16;
+  constexpr double kForgetting = 1.1;
+  add(milliseconds);
+  expected_ms_ = std::min(milliseconds, kForgetting * expected_ms_);
+  untimed_ = milliseconds < kBriefMs ? kOneIn : 0;
+}
+
 void LatencyWindow::collect(std::vector<float>& samples) const {
   const size_t count = std::min(count_.load(std::memory_order_acquire), kSize);
   for (size_t i = 0; i < count; ++i) {

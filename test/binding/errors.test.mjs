@@ -49,6 +49,24 @@ test('every member refuses a receiver that is not its own', (t) => {
   }
 });
 
+test('brief calls refuse a key that is not of their class', (t) => {
+  const [predictor, other] = [makePredictor(), makePredictor()];
+  const binding = predictor.bind(1);
+  const arrays = [1, ramp(3), new Float32Array(2)];
+  const odd = [undefined, null, 1, {}, predictor, addon.Predictor, ramp(3)];
+  for (const key of [...odd, binding, binding.key]) {
+    fails(t, 'ERR_ARGUMENT', /expected the key of a Predictor/, () =>
+      addon.predictSync(key, ...arrays),
+    );
+  }
+  for (const key of [...odd, predictor.key, other.key]) {
+    fails(t, 'ERR_ARGUMENT', /expected the key of a Binding/, () => addon.runSync(key));
+  }
+  addon.predictSync(predictor.key, ...arrays);
+  addon.predictSync(other.key, ...arrays);
+  t.false(addon.runSync(binding.key));
+});
+
 test('functions name the argument that is wrong', (t) => {
   fails(t, 'ERR_ARGUMENT', /`op`, received undefined/, () => addon.infer());
   fails(t, 'ERR_ARGUMENT', /a known op/, () => addon.infer('nothing', {}, []));
@@ -133,7 +151,7 @@ test('arrays of a prediction are checked', (t) => {
   const x = new Float32Array(6);
   const y = new Float32Array(4);
   for (const call of [
-    (...a) => predictor.predictSync(...a),
+    (...a) => addon.predictSync(predictor.key, ...a),
     (rows, ...a) => predictor.predict(rows, null, ...a),
   ]) {
     fails(t, 'ERR_SHAPE', /rows/, () => call(0, x, y));
@@ -150,7 +168,7 @@ test('arrays of a prediction are checked', (t) => {
   }
   const shared = new Float32Array(8);
   fails(t, 'ERR_ARGUMENT', /memory/, () =>
-    predictor.predictSync(2, shared.subarray(0, 6), shared.subarray(4)),
+    addon.predictSync(predictor.key, 2, shared.subarray(0, 6), shared.subarray(4)),
   );
 });
 
@@ -209,5 +227,9 @@ test('after close every method throws ERR_CLOSED', (t) => {
       fails(t, 'ERR_CLOSED', /closed/, () => object[member](1));
     }
   }
+  fails(t, 'ERR_CLOSED', /closed/, () => addon.runSync(binding.key));
+  fails(t, 'ERR_CLOSED', /closed/, () =>
+    addon.predictSync(predictor.key, 1, ramp(3), new Float32Array(2)),
+  );
   t.is(trainer.step, 0);
 });

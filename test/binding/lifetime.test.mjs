@@ -54,7 +54,7 @@ test('close() lets pending calls settle', async (t) => {
   const binding = predictor.bind(1);
   const pending = [predictor.predict(1, null, ramp(3), y), binding.run()];
   predictor.close();
-  t.throws(() => binding.runSync(), { code: 'ERR_CLOSED' });
+  t.throws(() => addon.runSync(binding.key), { code: 'ERR_CLOSED' });
   await Promise.all(pending);
   t.true(y.some((value) => value !== 0));
   t.is(binding.inputs[0].length, 3);
@@ -64,9 +64,9 @@ test('a binding runs one call at a time', async (t) => {
   const binding = makePredictor().bind(1);
   const pending = binding.run();
   t.throws(() => binding.run(), { code: 'ERR_BUSY' });
-  t.throws(() => binding.runSync(), { code: 'ERR_BUSY' });
+  t.throws(() => addon.runSync(binding.key), { code: 'ERR_BUSY' });
   await pending;
-  binding.runSync();
+  addon.runSync(binding.key);
   await binding.run();
   t.pass();
 });
@@ -77,7 +77,9 @@ test('pending outputs are leased', async (t) => {
   const x = ramp(6);
   const pending = predictor.predict(2, null, x, memory.subarray(0, 4));
   t.throws(() => predictor.predict(2, null, x, memory.subarray(3, 7)), { code: 'ERR_BUSY' });
-  t.throws(() => predictor.predictSync(2, x, memory.subarray(3, 7)), { code: 'ERR_BUSY' });
+  t.throws(() => addon.predictSync(predictor.key, 2, x, memory.subarray(3, 7)), {
+    code: 'ERR_BUSY',
+  });
   t.throws(() => makePredictor().predict(2, null, x, memory.subarray(0, 4)), { code: 'ERR_BUSY' });
   const other = predictor.predict(2, null, x, memory.subarray(4));
   await Promise.all([pending, other]);
@@ -96,7 +98,7 @@ test('many leases are told apart', async (t) => {
   const pending = even.reverse().map((at) => predictor.predict(2, null, x, out(at)));
   for (const at of even) {
     t.throws(() => predictor.predict(2, null, x, out(at + 1)), { code: 'ERR_BUSY' });
-    t.throws(() => predictor.predictSync(2, x, out(at)), { code: 'ERR_BUSY' });
+    t.throws(() => addon.predictSync(predictor.key, 2, x, out(at)), { code: 'ERR_BUSY' });
   }
   pending.push(...odd.map((at) => predictor.predict(2, null, x, out(at))));
   await Promise.all(pending);
@@ -111,7 +113,7 @@ test('predictions without outputs resolve with new ones', async (t) => {
   const store = new addon.Parameters(parameters(3, 2), 1);
   const predictor = new addon.Predictor(store, graph, { maxBatch: 16, threads: 1 });
   const y = [new Float32Array(4), new Float32Array(4)];
-  predictor.predictSync(2, ramp(6), ...y);
+  addon.predictSync(predictor.key, 2, ramp(6), ...y);
   const [a, b] = await Promise.all([
     predictor.predict(2, null, ramp(6)),
     predictor.predict(2, null, ramp(6)),
@@ -143,7 +145,9 @@ test('outputs that move away reject, inputs may go at once', async (t) => {
   const moved = structuredClone(y.buffer, { transfer: [y.buffer] });
   await t.throwsAsync(pending, { code: 'ERR_ARGUMENT', message: /detached/ });
   t.deepEqual(new Float32Array(moved), new Float32Array(4));
-  t.throws(() => predictor.predictSync(2, x, new Float32Array(4)), { code: 'ERR_SHAPE' });
+  t.throws(() => addon.predictSync(predictor.key, 2, x, new Float32Array(4)), {
+    code: 'ERR_SHAPE',
+  });
 
   const buffer = new ArrayBuffer(16, { maxByteLength: 32 });
   const tracking = new Float32Array(buffer);
@@ -247,7 +251,7 @@ test('parameters may be released at once', async (t) => {
   const { buffer } = store;
   const predictor = new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
   const before = new Float32Array(4);
-  predictor.predictSync(2, ramp(6), before);
+  addon.predictSync(predictor.key, 2, ramp(6), before);
   store.release();
   store.release();
   t.is(buffer.byteLength, 0);

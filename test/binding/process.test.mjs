@@ -86,7 +86,7 @@ test.serial('memory is given back, by close() or by collection', async (t) => {
       for (let i = 0; i < 60; i++) {
         const { trainer } = makeTrainer(1024, 512);
         const predictor = makePredictor(1024, 512);
-        predictor.predictSync(1, ramp(1024), new Float32Array(512));
+        addon.predictSync(predictor.key, 1, ramp(1024), new Float32Array(512));
         await predictor.bind(1).run();
         await trainer.train(...work(1, 2, 1024, 512));
         if (closes) { trainer.close(); predictor.close(); }

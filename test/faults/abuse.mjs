@@ -67,6 +67,13 @@ const makeStagedRows = () => {
   staged.copy(arrays, 2 ** 19);
   return staged;
 };
+/** A key does not keep its object alive. */
+const alive = [];
+const living = (object) => {
+  alive.push(object);
+  if (alive.length > 100) alive.shift();
+  return object;
+};
 const detached = () => {
   const array = new Float32Array(6);
   structuredClone(array.buffer, { transfer: [array.buffer] });
@@ -121,6 +128,8 @@ const odd = [
   makePredictor,
   makeBinding,
   makeStagedRows,
+  () => makePredictor().key,
+  () => makeBinding().key,
   () => addon,
   () => pick(classes()),
   () => pick(classes()).prototype,
@@ -180,7 +189,8 @@ const good = {
   'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1)],
   'Trainer.evaluate': steps,
   'Predictor.shapes': () => [2],
-  'Predictor.predictSync': () => [2, f(6), new Float32Array(4)],
+  predictSync: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],
+  runSync: () => [living(makeBinding()).key],
   'Predictor.predict': () => [2, new Int32Array(1), f(6), new Float32Array(4)],
   'Predictor.bind': () => [2],
 };

@@ -34,6 +34,19 @@ test('outputs of pending predictions do not overlap', async (t) => {
   t.deepEqual(predictor.predictSync(x, first), expected);
 });
 
+test('a single row keeps off the output of a pending prediction', async (t) => {
+  const predictor = await load(t);
+  const [row, rows] = [makeX(1), makeX(64)];
+  const expected = predictor.predictSync(row);
+  const memory = new Float32Array(260);
+  const pending = predictor.predict(rows, { out: memory.subarray(0, 256) });
+  t.throws(() => predictor.predictSync(row, memory.subarray(254, 258)), busy);
+  t.deepEqual(predictor.predictSync(row, memory.subarray(256)), expected);
+  t.deepEqual(predictor.predictSync(row), expected);
+  await pending;
+  t.deepEqual(predictor.predictSync(row, memory.subarray(254, 258)), expected);
+});
+
 test('outputs of one call do not overlap', async (t) => {
   const x = input([8]);
   const model = new Model({ inputs: x, outputs: { a: dense(2)(x), b: dense(2)(x) } });

@@ -84,6 +84,25 @@ test.serial('while 1,000 predictions are handed over in one turn', async (t) => 
   await predictor.close();
 });
 
+test.serial('brief predictions that are awaited one by one let it turn', async (t) => {
+  const predictor = await Predictor.load(sequential([dense(2)], { input: [4] }));
+  const row = new Float32Array(4);
+  const io = predictor.bind(1);
+  for (const call of [() => predictor.predict(row), () => io.run()]) {
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    let calls = 0;
+    while (!turned && calls < 1_000_000) {
+      await call();
+      calls++;
+    }
+    t.true(turned);
+  }
+  await predictor.close();
+});
+
 test.serial('while 1,000 predictions are in flight', async (t) => {
   const predictor = await Predictor.load(model());
   const rows = x.subarray(0, 256 * 64);

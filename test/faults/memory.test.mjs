@@ -102,7 +102,8 @@ test.serial('errors', async (t) => {
     `await fails(trainer.step({ x, y: new Int32Array(16).fill(9) }));
     await fails(trainer.fit({ x, y: new Int32Array(3) }, quiet));
     await fails(Predictor.load(build(), { threads: -1 }));
-    const first = predictor.predict(x, { out });
+    const { signal } = new AbortController(); // so that it does not run at once
+    const first = predictor.predict(x, { out, signal });
     await fails(predictor.predict(x, { out }));
     await first;
     const controller = new AbortController();
