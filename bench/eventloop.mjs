@@ -3,41 +3,35 @@
 // The same without work stands beside it: what the machine adds by itself.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { adam, Predictor, Trainer } from 'tandem-ml';
-import { labels, mlp, noise } from './lib/models.mjs';
-import { columns, header, quick, report, short, threads } from './lib/report.mjs';
+import { Predictor, Trainer } from 'tandem-ml';
+import { quick, threads } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+import { workload } from './lib/workloads.mjs';
 
-const seconds = quick ? 2 : 10;
-const sizes = [784, 512, 256, 10];
+const seconds = quick ? 1 : 10;
+const work = workload('MLP 784-512-256-10');
 const batchSize = 128;
 const inFlight = 1000;
 
 const loads = {
-  'fit 784-512-256-10 b128': fit,
-  '1,000 predict calls of 784-512-256-10 in flight': predict,
+  [`fit of ${work.name} b128`]: fit,
+  [`1,000 predict calls of ${work.name} in flight`]: predict,
 };
 
-header('event loop');
-columns('while', 'measured by', 'p50, ms', 'p99, ms', 'max, ms', 'p99 without work, ms');
+const suite = openSuite('eventloop');
 for (const [method, watch] of Object.entries({ timer: watchTimer, rounds: watchRounds })) {
   const idle = await watch(() => sleep(seconds * 1000));
   for (const [load, prepare] of Object.entries(loads)) {
-    const work = await prepare();
-    const busy = await watch(work.run);
-    await work.close();
-    const result = {
-      name: `event loop, ${load}, by ${method}`,
-      ours: busy.p99,
-      peer: null,
-      ratio: null,
-      unit: 'ms (p99)',
-      threads,
-      busy,
-      idle,
-    };
-    report(result, [load, method, ...[busy.p50, busy.p99, busy.max, idle.p99].map(short)]);
+    const { run, close } = await prepare();
+    const busy = await watch(run);
+    await close();
+    suite.add({
+      ...{ name: `${load}, by ${method}`, load, method, threads },
+      ...{ value: busy.p50, p99: busy.p99, unit: 'ms', busy, idle, peers: {} },
+    });
   }
 }
+suite.finish();
 
 /** Milliseconds between two firings of a timer of 1 ms. */
 async function watchTimer(run) {
@@ -83,12 +77,9 @@ async function watchRounds(run) {
 }
 
 function fit() {
-  const trainer = new Trainer(mlp(sizes), {
-    loss: 'crossEntropy',
-    optimizer: adam({ learningRate: 1e-3 }),
-  });
+  const trainer = new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer() });
   const rows = 32 * batchSize;
-  const data = { x: noise(rows * sizes[0]), y: labels(rows, sizes[3]) };
+  const data = { x: work.input(rows), y: work.target(rows) };
   const end = performance.now() + seconds * 1000;
   const clock = { onEpochEnd: () => performance.now() < end };
   return {
@@ -98,8 +89,8 @@ function fit() {
 }
 
 async function predict() {
-  const predictor = await Predictor.load(mlp(sizes));
-  const x = noise(sizes[0]);
+  const predictor = await Predictor.load(work.model());
+  const x = work.input(1);
   return {
     async run() {
       const end = performance.now() + seconds * 1000;

@@ -1,87 +1,75 @@
-// Predictions of two perceptrons, beside onnxruntime-node when it is installed: in the project
-// (`npm i --no-save onnxruntime-node`) or in the folder that TANDEM_BENCH_PEERS names.
+// Predictions beside onnxruntime-node, and what a call costs beyond the kernels it runs.
 import { Predictor } from 'tandem-ml';
-import { best, inTurns, median, pairedRatio, timeOf } from './lib/measure.mjs';
-import { mlp, noise } from './lib/models.mjs';
-import { columns, header, note, quick, report, short, threads } from './lib/report.mjs';
-import { findOnnxRuntime, perceptronToOnnx } from './peers/onnx.mjs';
+import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
+import { quick, threads, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+import { workloads } from './lib/workloads.mjs';
+import { findOnnxRuntime, openSessions } from './peers/onnx.mjs';
 
-const cases = [
-  { sizes: [30, 64, 32, 2], rows: 1 },
-  { sizes: [784, 512, 256, 10], rows: 1 },
-  { sizes: [784, 512, 256, 10], rows: 256 },
-];
 const rounds = quick ? 3 : 11;
 const seconds = quick ? 0.2 : 0.6;
 
-header('prediction');
+/** @param {Record<string, import('./lib/measure.mjs').Time[]>} times in milliseconds */
+const inMicroseconds = (times) =>
+  Object.fromEntries(
+    Object.entries(times).map(([side, list]) => [
+      side,
+      list.map(({ p50, p99 }) => ({ p50: 1000 * p50, p99: 1000 * (p99 ?? 0) })),
+    ]),
+  );
+
 const peer = findOnnxRuntime();
-if (peer === undefined) note('onnxruntime-node is not installed: no peer');
-else
-  note(`peer: onnxruntime-node ${peer.version}, \`await session.run\`, the best number of threads`);
-columns('MLP, rows, call', 'tandem-ml, µs', 'onnxruntime-node, µs', 'its mode', 'ratio');
+const suite = openSuite('predict', { 'onnxruntime-node': peer?.version });
 
-for (const { sizes, rows } of cases) {
-  const name = `${sizes.join('-')} x${rows}`;
-  const model = mlp(sizes);
-  const predictor = await Predictor.load(model);
-  const x = noise(rows * sizes[0]);
-  const out = new Float32Array(rows * sizes[sizes.length - 1]);
-  const io = predictor.bind(rows);
-  io.inputs.x.set(x);
-
-  /** @type {Record<string, () => Promise<number>>} */
-  const sides = {
-    runSync: () => timeOf(() => io.runSync(), seconds),
-    predictSync: () => timeOf(() => predictor.predictSync(x, out), seconds),
-    predict: () => timeOf(() => predictor.predict(x, { out }), seconds),
-  };
-  const sessions = [];
-  if (peer) {
-    const { InferenceSession, Tensor } = peer.ort;
-    const feeds = { x: new Tensor('float32', x, [rows, sizes[0]]) };
-    for (const count of threads === 1 ? [1] : [1, threads]) {
-      const session = await InferenceSession.create(perceptronToOnnx(model), {
-        intraOpNumThreads: count,
-        interOpNumThreads: 1,
-      });
-      sessions.push(session);
-      const { y } = await session.run(feeds);
-      assertClose(y.data, predictor.predictSync(x));
-      sides[`onnxruntime ${count}t`] = () => timeOf(() => session.run(feeds), seconds);
+for (const work of workloads) {
+  for (const rows of work.served) {
+    const name = `${work.name} x${rows}`;
+    if (!wanted(name)) continue;
+    const model = work.model();
+    const x = work.input(rows);
+    const calls = await openCalls(model, x, rows);
+    const sessions = await openSessions(peer, work, model, x);
+    const sides = Object.fromEntries(
+      Object.entries(calls).map(([call, { run }]) => [call, () => timeOf(run, seconds)]),
+    );
+    for (const [mode, session] of Object.entries(sessions)) {
+      assertClose(await session.run(), calls.predictSync.run());
+      sides[mode] = () => timeOf(session.run, seconds);
     }
+    const times = inMicroseconds(await inTurns(sides, rounds));
+    const peerTimes = Object.fromEntries(Object.keys(sessions).map((mode) => [mode, times[mode]]));
+    for (const [call, { predictor }] of Object.entries(calls)) {
+      const found = beside(times[call], peerTimes);
+      const kernels = 1000 * predictor.profile().latencyMs.p50;
+      suite.add({
+        ...{ name: `${name}, \`${call}\``, workload: work.name, rows, call, threads },
+        ...{
+          ...summary(times[call]),
+          unit: 'us',
+          peers: found ? { 'onnxruntime-node': found } : {},
+        },
+        ...(call === 'predict' ? {} : { kernels }),
+      });
+      await predictor.close();
+    }
+    for (const session of Object.values(sessions)) await session.release();
   }
+}
+suite.finish();
 
-  const times = await inTurns(sides, rounds);
-  const mode = best(times, (side) => side.startsWith('onnxruntime'));
-  for (const call of ['runSync', 'predictSync', 'predict']) {
-    const ours = median(times[call]) * 1000;
-    const theirs = mode === undefined ? null : median(times[mode]) * 1000;
-    const ratio = mode === undefined ? null : pairedRatio(times[mode], times[call]);
-    const result = {
-      name: `predict ${name} ${call}`,
-      ours,
-      peer: theirs,
-      ratio,
-      unit: 'us',
-      threads,
-      peerMode: mode ?? null,
-      fastest: {
-        ours: Math.min(...times[call]) * 1000,
-        peer: mode ? Math.min(...times[mode]) * 1000 : null,
-      },
-    };
-    report(result, [
-      `${name}, \`${call}\``,
-      short(ours),
-      short(theirs),
-      mode?.split(' ')[1] ?? '-',
-      short(ratio),
-    ]);
-  }
-  io.close();
-  await predictor.close();
-  await Promise.all(sessions.map((session) => session.release()));
+/** A predictor for each call, so that each has a profile of its own. */
+async function openCalls(model, x, rows) {
+  const load = () => Predictor.load(model);
+  const [bound, sync, async] = [await load(), await load(), await load()];
+  const io = bound.bind(rows);
+  io.inputs.x.set(x);
+  const out = sync.predictSync(x).slice();
+  const own = out.slice();
+  return {
+    runSync: { predictor: bound, run: () => io.runSync() },
+    predictSync: { predictor: sync, run: () => sync.predictSync(x, out) },
+    predict: { predictor: async, run: () => async.predict(x, { out: own }) },
+  };
 }
 
 /** Throws when two sides do not compute the same. */

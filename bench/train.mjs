@@ -1,81 +1,67 @@
-// Training steps of two perceptrons, beside PyTorch's when /usr/bin/python3 (or the Python that
-// TANDEM_BENCH_PYTHON names) has it. In fit ours counts gathering rows; PyTorch's steps all get the
-// same batch.
-import { adam, Trainer } from 'tandem-ml';
-import { best, inTurns, median, pairedRatio, timeOf } from './lib/measure.mjs';
-import { labels, mlp, noise } from './lib/models.mjs';
-import { columns, compile, header, note, quick, report, short, threads } from './lib/report.mjs';
+// Training steps beside PyTorch's when /usr/bin/python3 (or the Python that TANDEM_BENCH_PYTHON
+// names) has it. In fit ours counts gathering rows; PyTorch's steps all get the same batch.
+import { Trainer } from 'tandem-ml';
+import { beside, inTurns, median, summary, timeOf } from './lib/measure.mjs';
+import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+import { workloads } from './lib/workloads.mjs';
 import { startTorch } from './peers/torch.mjs';
 
-const cases = [
-  { sizes: [784, 512, 256, 10], batch: 128, steps: 32 },
-  { sizes: [30, 64, 32, 2], batch: 32, steps: 1024 },
-];
 const rounds = quick ? 3 : 11;
-const seconds = quick ? 0.4 : 1.5;
+const seconds = quick ? 0.2 : 1;
+// Compiling takes half a minute a case.
+const modes = quick ? ['eager'] : ['eager', 'compile'];
 
-header('training');
 const torch = await startTorch();
-if (torch === undefined) note('PyTorch cannot be imported: no peer');
-else note(`peer: PyTorch ${torch.version}, fused Adam, the best of its modes`);
-columns('MLP, batch, call', 'tandem-ml, ms a step', 'PyTorch, ms a step', 'its mode', 'ratio');
+const suite = openSuite('train', { PyTorch: torch?.version });
 
-for (const { sizes, batch, steps } of cases) {
-  const name = `${sizes.join('-')} b${batch}`;
-  const trainer = new Trainer(mlp(sizes), {
-    loss: 'crossEntropy',
-    optimizer: adam({ learningRate: 1e-3 }),
-  });
-  const classes = sizes[sizes.length - 1];
-  const data = { x: noise(steps * batch * sizes[0]), y: labels(steps * batch, classes) };
-  const one = { x: data.x.subarray(0, batch * sizes[0]), y: data.y.subarray(0, batch) };
-
-  /** @type {Record<string, () => Promise<number>>} */
-  const sides = {
-    fit: () => fitTime(trainer, data, batch, steps),
-    step: () => timeOf(() => trainer.step(one), seconds),
-  };
-  const counts = threads === 1 ? [1] : [1, threads];
-  for (const mode of compile ? ['eager', 'compile'] : ['eager']) {
-    for (const count of counts) {
-      const request = { sizes, batch, mode, threads: count };
-      const failure = await torch?.prepare(request);
-      if (failure) note(`PyTorch, ${mode}: ${failure}`);
-      else if (torch) sides[`${mode} ${count}t`] = () => torch.measure(request, seconds);
-    }
-  }
-
-  for (const side of [sides.fit, sides.step]) await side(); // warm
-  const { fit, step, ...peers } = await inTurns(sides, rounds);
-  const mode = best(peers, () => true);
-  for (const [call, ours] of Object.entries({ fit, step })) {
-    const peer = mode === undefined ? null : median(peers[mode]);
-    const ratio = mode === undefined ? null : pairedRatio(peers[mode], ours);
-    const result = {
-      name: `train ${name} ${call}`,
-      ours: median(ours),
-      peer,
-      ratio,
-      unit: 'ms/step',
-      threads,
-      peerMode: mode ?? null,
-      fastest: { ours: Math.min(...ours), peer: mode ? Math.min(...peers[mode]) : null },
-      peers: Object.fromEntries(Object.entries(peers).map(([key, times]) => [key, median(times)])),
+for (const work of workloads) {
+  for (const batch of work.trained) {
+    const name = `${work.name} b${batch}`;
+    if (!wanted(name)) continue;
+    const trainer = new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer() });
+    const rows = Math.min(work.rows, 256 * batch);
+    const data = { x: work.input(rows), y: work.target(rows) };
+    const one = { x: work.input(batch), y: work.target(batch) };
+    const ours = {
+      fit: () => fitTime(trainer, data, batch),
+      step: () => timeOf(() => trainer.step(one), seconds),
     };
-    report(result, [
-      `${name}, \`${call}\``,
-      short(result.ours),
-      short(peer),
-      mode ?? '-',
-      short(ratio),
-    ]);
+    for (const side of Object.values(ours)) await side(); // warm
+    const times = await inTurns({ ...ours, ...(await peerSides(work, batch)) }, rounds);
+    const { fit, step, ...peer } = times;
+    for (const [call, side] of Object.entries({ fit, step })) {
+      const found = beside(side, peer);
+      suite.add({
+        ...{ name: `${name}, \`${call}\``, workload: work.name, batch, call, threads },
+        ...{ ...summary(side), unit: 'ms', peers: found ? { PyTorch: found } : {} },
+      });
+    }
+    await trainer.close();
   }
-  await trainer.close();
 }
 torch?.close();
+suite.finish();
 
-/** Milliseconds a step inside fit: the median over its epochs. */
-async function fitTime(trainer, data, batchSize, steps) {
+/** PyTorch's modes with each number of threads, built and warm. */
+async function peerSides({ torch: model }, batch) {
+  /** @type {Record<string, () => Promise<import('./lib/measure.mjs').Time>>} */
+  const sides = {};
+  if (torch === undefined) return sides;
+  for (const mode of modes) {
+    for (const count of threadCounts) {
+      const request = { model, batch, mode, threads: count };
+      const failure = await torch.prepare(request);
+      if (failure) suite.note(`PyTorch, ${mode}: ${failure}`);
+      else sides[`${mode} ${count}t`] = () => torch.measure(request, seconds);
+    }
+  }
+  return sides;
+}
+
+/** A step inside fit: the median over its epochs. */
+async function fitTime(trainer, data, batchSize) {
+  const steps = data.y.length / batchSize;
   const times = [];
   let start = 0;
   const end = performance.now() + seconds * 1000;
@@ -89,5 +75,5 @@ async function fitTime(trainer, data, batchSize, steps) {
     },
   };
   await trainer.fit(data, { epochs: 1e6, batchSize, verbose: 0, callbacks: [clock] });
-  return median(times);
+  return { p50: median(times), p99: null };
 }

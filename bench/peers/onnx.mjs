@@ -1,23 +1,46 @@
-// ONNX Runtime, when it is installed, and the files it reads.
+// ONNX Runtime, where it has a binary for the machine, and the files it reads.
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { threadCounts } from '../lib/options.mjs';
 
 /**
- * onnxruntime-node of the project, else of the folder in TANDEM_BENCH_PEERS, else undefined.
+ * onnxruntime-node, or undefined. Its types need those of a browser.
  * @returns {{ ort: any, version: string } | undefined}
  */
 export function findOnnxRuntime() {
-  const { TANDEM_BENCH_PEERS: folder } = process.env;
-  for (const from of [import.meta.url, ...(folder ? [join(folder, 'peer.cjs')] : [])]) {
-    try {
-      const load = createRequire(from);
-      const ort = load('onnxruntime-node');
-      return { ort, version: ort.env.versions.node };
-    } catch {
-      // not there
-    }
+  try {
+    const ort = createRequire(import.meta.url)('onnxruntime-node');
+    return { ort, version: ort.env.versions.node };
+  } catch {
+    return undefined;
   }
-  return undefined;
+}
+
+/**
+ * Predictions of a model for `x` with each number of threads, by the name of the mode: "1t", "2t".
+ * None without a peer.
+ * @param {{ ort: any } | undefined} peer
+ * @param {import('../lib/workloads.mjs').Workload} work
+ * @param {import('tandem-ml').Model} model
+ * @param {Float32Array} x
+ */
+export async function openSessions(peer, work, model, x) {
+  /** @type {Record<string, { run(): Promise<Float32Array>, release(): Promise<void> }>} */
+  const sessions = {};
+  if (peer === undefined) return sessions;
+  const [, ...row] = model.inputs[0].shape.map(Number);
+  const rows = x.length / row.reduce((product, size) => product * size, 1);
+  const feeds = { x: new peer.ort.Tensor('float32', x, [rows, ...row]) };
+  for (const count of threadCounts) {
+    const session = await peer.ort.InferenceSession.create(work.onnx(model), {
+      intraOpNumThreads: count,
+      interOpNumThreads: 1,
+    });
+    sessions[`${count}t`] = {
+      run: async () => (await session.run(feeds)).y.data,
+      release: () => session.release(),
+    };
+  }
+  return sessions;
 }
 
 /**

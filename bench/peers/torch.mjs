@@ -3,7 +3,10 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** @typedef {{ sizes: number[], batch: number, mode: string, threads: number }} Request */
+/**
+ * `model`: a function of torch_models.py and its arguments.
+ * @typedef {{ model: { kind: string }, batch: number, mode: string, threads: number }} Request
+ */
 
 /** Undefined when there is no Python with PyTorch. */
 export async function startTorch() {
@@ -35,15 +38,15 @@ export async function startTorch() {
      */
     prepare: async (request) => (await ask({ ...request, seconds: 0.1 })).error,
     /**
-     * Median milliseconds of a step.
+     * The time of a step.
      * @param {Request} request
      * @param {number} seconds
-     * @returns {Promise<number>}
+     * @returns {Promise<import('../lib/measure.mjs').Time>}
      */
     measure: async (request, seconds) => {
-      const { ms, error } = await ask({ ...request, seconds });
+      const { p50, p99, error } = await ask({ ...request, seconds });
       if (error) throw new Error(`PyTorch: ${error}`);
-      return ms;
+      return { p50, p99 };
     },
     close: () => child.stdin.end(),
   };

@@ -18,5 +18,16 @@ NAMES = {
 for name, value in NAMES.items():
     if not hasattr(typing_extensions, name):
         setattr(typing_extensions, name, value)
+check_generic = typing._check_generic
+
+
+def check_generic_with_defaults(cls, parameters, count):
+    """A class may be given fewer types than it has when those left out have defaults."""
+    left_out = getattr(cls, "__parameters__", ())[len(parameters) :]
+    if not left_out or any(getattr(one, "__default__", None) is None for one in left_out):
+        check_generic(cls, parameters, count)
+
+
+typing._check_generic = check_generic_with_defaults
 if not hasattr(sympy.core.numbers, "equal_valued"):
     sympy.core.numbers.equal_valued = lambda a, b: bool(a == b)

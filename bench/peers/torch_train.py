@@ -3,66 +3,48 @@ import json
 import sys
 import time
 
-try:
-    import torch
-except ImportError:
-    import torch_compat  # noqa: F401
-    import torch
-import torch.nn as nn
-import torch.nn.functional as F
+from torch_models import KINDS, torch
 
 
-def mlp(sizes):
-    layers = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-        layers.append(nn.Linear(fan_in, fan_out))
-        if i < len(sizes) - 2:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
-
-
-def make_step(sizes, batch, mode):
+def make_step(request):
     torch.manual_seed(0)
-    model = mlp(sizes)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    x = torch.randn(batch, sizes[0])
-    y = torch.randint(0, sizes[-1], (batch,))
-
-    def loss_of(x, y):
-        return F.cross_entropy(model(x), y)
-
-    loss = torch.compile(loss_of) if mode == "compile" else loss_of
+    arguments = dict(request["model"])
+    loss, inputs, optimizer = KINDS[arguments.pop("kind")](request["batch"], **arguments)
+    if request["mode"] == "compile":
+        torch._dynamo.reset()
+        loss = torch.compile(loss)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss(x, y).backward()
+        loss(*inputs).backward()
         optimizer.step()
 
     return step
 
 
 def measure(step, seconds):
+    """Milliseconds of a step: the median and the 99th percentile."""
     times, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 5:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
     times.sort()
-    return times[len(times) // 2] * 1e3
+    at = lambda share: times[min(len(times) - 1, int(len(times) * share))] * 1e3  # noqa: E731
+    return {"p50": at(0.5), "p99": at(0.99)}
 
 
 steps = {}
 print(json.dumps({"version": torch.__version__}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
-    key = (tuple(request["sizes"]), request["batch"], request["mode"], request["threads"])
+    key = json.dumps([request[name] for name in ("model", "batch", "mode", "threads")])
     torch.set_num_threads(request["threads"])
     try:
         if key not in steps:
-            torch._dynamo.reset() if request["mode"] == "compile" else None
-            steps[key] = make_step(request["sizes"], request["batch"], request["mode"])
+            steps[key] = make_step(request)
             measure(steps[key], 0.3)
-        answer = {"ms": measure(steps[key], request["seconds"])}
+        answer = measure(steps[key], request["seconds"])
     except Exception as error:  # torch.compile needs more than PyTorch itself does
         answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
     print(json.dumps(answer), flush=True)

@@ -1,0 +1,33 @@
+// What the command line of a suite says. The suites of `npm run bench` all take the same options.
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    markdown: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+    filter: { type: 'string', default: '' },
+  },
+});
+
+/** Short runs: enough to see that everything works, not to quote. */
+export const quick = flags.quick;
+/** A table at the end instead of a JSON line a case. */
+export const markdown = flags.markdown;
+/** Whether results go to bench/results/. */
+export const save = flags.save;
+/** Whether the case of this name is wanted. */
+export const wanted = (/** @type {string} */ name) => name.includes(flags.filter);
+
+/** How to get the same results again. */
+export const command = [
+  `node bench/${basename(process.argv[1] ?? '')}`,
+  ...process.argv.slice(2),
+].join(' ');
+
+/** Threads of the machine, which are those that all sides may use. */
+export const threads = availableParallelism();
+/** The numbers of threads to try a peer with; its best counts. */
+export const threadCounts = threads === 1 ? [1] : [1, threads];

@@ -1,0 +1,66 @@
+// bench/results/<suite>.json: the results of a suite with the machine they come from.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
+
+const folder = new URL('../results/', import.meta.url);
+
+/**
+ * @typedef {object} Machine
+ * @property {string} cpu
+ * @property {number} cores
+ * @property {number} memoryGiB
+ * @property {string} platform
+ * @property {string} node
+ * @property {string} [isa]
+ * @property {Record<string, string>} [peers] versions by name
+ */
+
+/**
+ * @typedef {object} Results
+ * @property {string} suite
+ * @property {string} date
+ * @property {string} command
+ * @property {Machine} machine
+ * @property {any[]} results one a case, as on the JSON lines
+ */
+
+/** @returns {Machine} */
+export const describeMachine = () => ({
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: availableParallelism(),
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  platform: `${platform()}-${arch()}`,
+  node: process.version,
+});
+
+/**
+ * @param {string} suite
+ * @param {string} command
+ * @param {any[]} results
+ * @param {{ isa?: string, peers?: Record<string, string> }} [more] about the machine
+ */
+export function saveResults(suite, command, results, more = {}) {
+  const date = new Date().toISOString().slice(0, 10);
+  const machine = { ...describeMachine(), ...more };
+  // A line a case, so that a change shows as the cases that changed.
+  const head = JSON.stringify({ suite, date, command, machine }, null, 2).slice(0, -2);
+  const lines = results.map((result) => `    ${JSON.stringify(result)}`).join(',\n');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(fileOf(suite), `${head},\n  "results": [\n${lines}\n  ]\n}\n`);
+}
+
+/**
+ * What was saved last, or undefined.
+ * @param {string} suite
+ * @returns {Results | undefined}
+ */
+export function readResults(suite) {
+  try {
+    return JSON.parse(readFileSync(fileOf(suite), 'utf8'));
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+const fileOf = (suite) => new URL(`${suite}.json`, folder);

@@ -1,0 +1,67 @@
+// The models that are trained and served beside the peers. One entry is one model for all suites:
+// ours, what bench/peers/torch_models.py builds of it, and its ONNX file.
+import { adam, dense, sequential } from 'tandem-ml';
+import { perceptronToOnnx } from '../peers/onnx.mjs';
+
+/**
+ * @typedef {object} Workload
+ * @property {string} name
+ * @property {() => import('tandem-ml').Model} model
+ * @property {(rows: number) => Float32Array} input
+ * @property {(rows: number) => Int32Array} target
+ * @property {'crossEntropy'} loss
+ * @property {() => import('tandem-ml').Optimizer} optimizer
+ * @property {{ kind: string } & Record<string, unknown>} torch a function of torch_models.py and
+ *   its arguments
+ * @property {(model: import('tandem-ml').Model) => Uint8Array} onnx
+ * @property {number[]} trained batch sizes that training is measured with
+ * @property {number[]} served rows that predictions are measured with
+ * @property {number} rows in an epoch of fit, at most
+ */
+
+/** @type {Workload[]} */
+export const workloads = [
+  perceptron([784, 512, 256, 10], { trained: [8, 128, 1024], served: [1, 256], rows: 2 ** 13 }),
+  perceptron([30, 64, 32, 2], { trained: [32], served: [1], rows: 2 ** 15 }),
+];
+
+/**
+ * The workload of this name.
+ * @param {string} name
+ */
+export function workload(name) {
+  const found = workloads.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no workload is called ${name}`);
+  return found;
+}
+
+/**
+ * A perceptron with ReLU between its layers, trained by Adam.
+ * @param {number[]} sizes
+ * @param {Pick<Workload, 'trained' | 'served' | 'rows'>} cases
+ * @returns {Workload}
+ */
+function perceptron(sizes, cases) {
+  const classes = sizes[sizes.length - 1];
+  const layers = () =>
+    sizes
+      .slice(1)
+      .map((units, i) => dense(units, i < sizes.length - 2 ? { activation: 'relu' } : {}));
+  return {
+    name: `MLP ${sizes.join('-')}`,
+    model: () => sequential(layers(), { input: [sizes[0]], seed: 1 }),
+    input: (rows) => noise(rows * sizes[0]),
+    target: (rows) => labels(rows, classes),
+    loss: 'crossEntropy',
+    optimizer: () => adam({ learningRate: 1e-3 }),
+    torch: { kind: 'mlp', sizes },
+    onnx: perceptronToOnnx,
+    ...cases,
+  };
+}
+
+/** Uniform in [-1, 1). */
+const noise = (length) => Float32Array.from({ length }, () => 2 * Math.random() - 1);
+
+const labels = (length, classes) =>
+  Int32Array.from({ length }, () => Math.floor(Math.random() * classes));

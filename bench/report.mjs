@@ -1,0 +1,17 @@
+// Writes the tables of docs/performance.md anew from bench/results/: each stands between a pair of
+// comments with the name of its suite. Everything else in the file is written by hand.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { readResults } from './lib/results.mjs';
+import { tables } from './lib/tables.mjs';
+
+const file = new URL('../docs/performance.md', import.meta.url);
+let text = readFileSync(file, 'utf8');
+for (const [suite, table] of Object.entries(tables)) {
+  const results = readResults(suite);
+  if (results === undefined) continue;
+  const [begin, end] = [`<!-- results: ${suite} -->`, `<!-- end: ${suite} -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from === -1 || to < from) throw new Error(`docs/performance.md has no place for ${suite}`);
+  text = `${text.slice(0, from + begin.length)}\n\n${table(results)}\n\n${text.slice(to)}`;
+}
+writeFileSync(file, text);
