@@ -87,24 +87,51 @@ function eventLoop(results) {
   return paragraphs(origin(results), table(columns, rows));
 }
 
-/** A table for each group: a row for each size, type and number of threads. */
+const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS' };
+/** What is said of a native case with one number of threads: only what some case of its group has. */
+const nativeColumns = {
+  'of the roof': ({ roofShare }) => roofShare && percent(roofShare),
+  ...Object.fromEntries(
+    Object.entries(nativePeers).map(([peer, name]) => [
+      `by ${name}`,
+      ({ peers }) => peers?.[peer]?.ratio,
+    ]),
+  ),
+};
+
+/** A table for each group: a row for each case and type, and for each number of threads its columns. */
 function native(results) {
-  const groups = [...new Set(results.results.map(({ group }) => group))];
-  const parts = groups.map((group) => {
-    const cases = results.results.filter((one) => one.group === group);
-    const names = [...new Set(cases.flatMap(({ peers = {} }) => Object.keys(peers)))];
-    const columns = ['case', 'type', 'threads', cases[0].unit, 'of the roof'];
-    const rows = cases.map(({ name, type, threads, value, roofShare, peers = {} }) => [
-      name,
-      ...[type ?? '-', String(threads), value, percent(roofShare)],
-      ...names.map((peer) => peers[peer]?.ratio),
-    ]);
-    return paragraphs(
-      `### ${group}`,
-      table([...columns, ...names.map((name) => `/ ${name}`)], rows),
-    );
-  });
-  return paragraphs(origin(results), ...parts);
+  const groups = new Set(results.results.map(({ group }) => group));
+  return paragraphs(
+    origin(results),
+    ...Array.from(groups, (group) => {
+      const cases = results.results.filter((one) => one.group === group);
+      return paragraphs(`### ${group}`, nativeGroup(cases));
+    }),
+  );
+}
+
+/** @param {any[]} cases */
+function nativeGroup(cases) {
+  const counts = [...new Set(cases.map(({ threads }) => threads))].sort((a, b) => a - b);
+  const columns = Object.entries(nativeColumns).filter(([, read]) => cases.some(read));
+  const rows = new Map();
+  for (const one of cases) {
+    const key = [one.name, one.type, one.isa, one.unit].join();
+    if (!rows.has(key)) rows.set(key, { of: one, by: {} });
+    rows.get(key).by[one.threads] = one;
+  }
+  const head = counts.flatMap((count) => [`${count}t`, ...columns.map(([name]) => name)]);
+  return table(
+    ['case', 'type', 'isa', 'unit', ...head],
+    Array.from(rows.values(), ({ of, by }) => [
+      ...[of.name, of.type ?? '-', of.isa ?? '-', of.unit],
+      ...counts.flatMap((count) => [
+        by[count]?.value,
+        ...columns.map(([, read]) => (by[count] ? read(by[count]) : undefined)),
+      ]),
+    ]),
+  );
 }
 
 /** @type {Record<string, (results: Results) => string>} */
