@@ -52,10 +52,29 @@ int affinity_processors() {
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 }
 
+int current_processor() { return sched_getcpu(); }
+
+/// Moves the calling thread to some other processor that it may use, once: where it runs later is
+/// the scheduler's business again.
+void leave_processor(int processor) {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  if (processor < 0 || processor >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) != 0)
+    return;
+  cpu_set_t others = all;
+  CPU_CLR(static_cast<size_t>(processor), &others);
+  if (CPU_COUNT(&others) == 0) return;
+  if (sched_setaffinity(0, sizeof others, &others) == 0) {
+    (void)sched_setaffinity(0, sizeof all, &all);
+  }
+}
+
 #else
 
 int quota_processors() { return 0; }
 int affinity_processors() { return 0; }
+int current_processor() { return -1; }
+void leave_processor(int /*processor*/) {}
 
 #endif
 
@@ -122,6 +141,7 @@ void Pool::run(int workers, Body body, void* context) {
   active_ = std::min(workers, static_cast<int>(workers_.size()) + 1);
   body_ = body;
   context_ = context;
+  processor_ = current_processor();
   pending_.store(active_ - 1, std::memory_order_relaxed);
   for (int i = 0; i < active_ - 1; ++i) {
     Worker& worker = *workers_[static_cast<size_t>(i)];
@@ -148,6 +168,9 @@ void Pool::loop(Worker& self) {
       self.parked.store(false);
     }
     ++seen;
+    // A scheduler that sees every processor busy, if only with work of low priority, may have woken
+    // this thread on the caller's own; there the two would wait for each other's time slices.
+    if (processor_ >= 0 && current_processor() == processor_) leave_processor(processor_);
     body_(context_, self.index, active_);
     pending_.fetch_sub(1, std::memory_order_release);
   }

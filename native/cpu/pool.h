@@ -39,6 +39,7 @@ class Pool {
   Body body_ = nullptr;
   void* context_ = nullptr;
   int active_ = 0;
+  int processor_ = -1;  ///< where the caller ran at the dispatch
   std::atomic<int> pending_{0};
 };
 
