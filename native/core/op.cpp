@@ -227,7 +227,7 @@ void defaults_of(AttributeStorage& storage) {
 template <typename T>
 constexpr OpInfo op_info(const char* name) {
   return {name,       T::kMinInputs,  T::kMaxInputs,   T::kFlags, T::kInPlace, T::kAnyDType,
-          T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad};
+          T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad,     T::kWrites};
 }
 
 constexpr OpInfo kTable[] = {

@@ -52,10 +52,12 @@ class InferContext {
 
 enum OpFlags : uint32_t {
   kNoFlags = 0,
-  kAlias = 1,        ///< output 0 is input 0 under another shape: no kernel runs
-  kEffect = 2,       ///< writes memory that is no output (optimizers): never removed
-  kInternal = 4,     ///< made by passes, not offered to users
-  kTrainingOnly = 8  ///< identity of input 0 outside training (dropout)
+  kAlias = 1,         ///< output 0 is input 0 under another shape: no kernel runs
+  kEffect = 2,        ///< writes memory that is no output (optimizers): never removed
+  kInternal = 4,      ///< made by passes, not offered to users
+  kTrainingOnly = 8,  ///< identity of input 0 outside training (dropout)
+  kReadsState = 16,   ///< reads what nodes with kWritesState leave in the StepState
+  kWritesState = 32
 };
 
 struct OpInfo {
@@ -70,6 +72,7 @@ struct OpInfo {
   void (*defaults)(AttributeStorage&);
   void (*infer)(InferContext&);
   void (*grad)(GradContext&);  ///< null: the op has no gradient
+  uint32_t writes = 0;         ///< bit i: the op changes input i (optimizers)
 };
 
 const OpInfo& info(Op op) noexcept;

@@ -1,5 +1,6 @@
 // gradientNorm and the optimizers against PyTorch's update rules in double, and dropout and
 // accuracy.
+#include <algorithm>
 #include <cmath>
 
 #include "check.h"
@@ -135,6 +136,81 @@ TEST(adagrad_follows_pytorch) {
                     p -= rate / (1 + (static_cast<double>(step) - 1) * 0.1) * g /
                          (std::sqrt(s[0]) + 1e-8);
                   });
+}
+
+TEST(sweeps_sum_squares_as_they_go) {
+  const ops::Adam::Attributes attributes{};
+  for (const Isa& isa : isas()) {
+    for (const int64_t n : {3, 16, 1030, 40000}) {
+      const auto p = random_floats(n, 1);
+      const auto g = random_floats(n, 2);
+      const std::vector<float> s(static_cast<size_t>(2 * n), 0.01F);
+      StepState state = state_at(3, 0.01);
+      state.clip = 1.0F;
+      NodeRunner plain(Op::adam, attributes);
+      plain.input({n}, p, true).input({n}, g).input({2 * n}, s, true).run(isa, &state);
+      NodeRunner measuring(Op::adam, attributes);
+      measuring.input({n}, p, true).input({n}, g).input({2 * n}, s, true);
+      const int64_t tiles = ops::sweep_tiles(n);
+      measuring.input({tiles}, std::vector<float>(static_cast<size_t>(tiles)), true);
+      measuring.run(isa, &state);
+      for (const size_t operand : {0U, 2U}) {
+        const std::vector<float> same = plain.input_now(operand);
+        CHECK_NEAR(distance(measuring.input_now(operand), Doubles(same.begin(), same.end())), 0.0,
+                   1e-7);
+      }
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        double sum = 0;
+        for (int64_t i = tile * ops::kSweepTile; i < std::min(n, (tile + 1) * ops::kSweepTile); ++i)
+          sum += static_cast<double>(g[static_cast<size_t>(i)]) *
+                 static_cast<double>(g[static_cast<size_t>(i)]);
+        CHECK_NEAR(measuring.input_now(3)[static_cast<size_t>(tile)], sum, 2e-6 * sum);
+      }
+    }
+  }
+}
+
+TEST(sweeps_at_a_rate_of_zero_move_no_parameter) {
+  const auto p = random_floats(50, 1);
+  const auto check = [&](Op op, const auto& attributes, int64_t slots) {
+    for (const Isa& isa : isas()) {
+      StepState state = state_at(1, 0.0);
+      NodeRunner node(op, attributes);
+      node.input({50}, p, true).input({50}, random_floats(50, 2));
+      node.input({50 * slots}, std::vector<float>(static_cast<size_t>(50 * slots)), true);
+      node.run(isa, &state);
+      CHECK(node.input_now(0) == p);
+    }
+  };
+  check(Op::adam, ops::Adam::Attributes{}, 2);
+  check(Op::rmsprop, ops::RmsProp::Attributes{}, 1);
+  check(Op::adagrad, ops::Adagrad::Attributes{}, 1);
+}
+
+TEST(sweeps_take_denormals_for_zero_and_kernels_after_them_do_not) {
+  for (const Isa& isa : isas()) {
+    StepState state = state_at(1000, 0.01);
+    const std::vector<float> g(20, 0.0F);
+    NodeRunner node(Op::adam, ops::Adam::Attributes{});
+    node.input({20}, random_floats(20, 1), true).input({20}, g);
+    node.input({40}, std::vector<float>(40, 1e-39F), true).run(isa, &state);
+#if defined(__SSE2__)
+    CHECK(node.input_now(2) == std::vector<float>(40, 0.0F));
+#endif
+    volatile float tiny = 1e-39F;
+    tiny = tiny * 0.5F;
+    CHECK(tiny != 0.0F);
+  }
+}
+
+TEST(gradient_norm_adds_sums_of_squares) {
+  for (const Isa& isa : isas()) {
+    StepState state = state_at(1, 0.1);
+    NodeRunner node(Op::gradientNorm, ops::GradientNorm::Attributes{0.0, false, true});
+    node.input({3}, std::vector<float>{1.0F, 3.0F, 12.0F}).input({}, std::vector<float>{1.0F});
+    node.run(isa, &state);
+    CHECK(state.gradient_norm == 4.0F && state.clip == 1.0F && state.skip == 0);
+  }
 }
 
 TEST(gradient_norm_clips_and_checks) {

@@ -17,6 +17,7 @@ struct Base {
   static constexpr uint32_t kFlags = kNoFlags;
   static constexpr uint32_t kInPlace = 0;
   static constexpr uint32_t kAnyDType = 0;
+  static constexpr uint32_t kWrites = 0;
   static constexpr void (*grad)(GradContext&) = nullptr;
 };
 

@@ -1,34 +1,48 @@
 // The optimizer's part of a training step: each op is one sweep over whole arenas, with the update
 // rule and the defaults of PyTorch's class of that name. The learning rate, the step's number, the
 // clipping factor and the order to skip come from the StepState that every kernel sees.
-//   inputs: parameters [n], gradients [n], optimizer state [slots * n].
+//   inputs: parameters [n], gradients [n], optimizer state [slots * n] (left out without slots)
+//   and, if the norm of the gradients is wanted afterwards, room for sums of their squares
+//   [sweep_tiles(n)].
 #pragma once
 
 #include "core/ops/base.h"
 
 namespace tandem::ops {
 
+/// Elements of a tile of a sweep: parameters, gradients and two slots of state fit into an L2
+/// cache.
+inline constexpr int64_t kSweepTile = 16384;
+constexpr int64_t sweep_tiles(int64_t n) { return (n + kSweepTile - 1) / kSweepTile; }
+
 struct OptimizerBase : Base {
   static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 3;
-  static constexpr uint32_t kFlags = kEffect | kInternal;
+  static constexpr int kMaxInputs = 4;
+  static constexpr uint32_t kFlags = kEffect | kInternal | kReadsState;
+  static constexpr uint32_t kWrites = 1 | 4 | 8;
   static void infer(InferContext& /*context*/) {}
 };
 
 /// Norm of all gradients, into StepState: the factor that clips it to `max_norm` (infinite: none),
 /// and, with `check`, the order to skip a step whose norm or loss is not finite.
-/// Inputs: gradients [n], loss [].
-struct GradientNorm : OptimizerBase {
+/// Inputs: gradients [n] or, with `squared`, sums of their squares [n]; loss [].
+struct GradientNorm : Base {
+  static constexpr int kMinInputs = 1;
+  static constexpr int kMaxInputs = 2;
+  static constexpr uint32_t kFlags = kEffect | kInternal | kWritesState;
   struct Attributes {
     double max_norm = 0.0;  ///< 0: no clipping
     bool check = false;
+    bool squared = false;
   };
+  static void infer(InferContext& /*context*/) {}
   static constexpr AttributeField kFieldTable[] = {
       {"maxNorm", AttributeType::kDouble, offsetof(Attributes, max_norm), false},
       {"check", AttributeType::kBoolean, offsetof(Attributes, check), false},
+      {"squared", AttributeType::kBoolean, offsetof(Attributes, squared), false},
   };
   static constexpr const AttributeField* kFields = kFieldTable;
-  static constexpr size_t kFieldCount = 2;
+  static constexpr size_t kFieldCount = 3;
 };
 
 /// torch.optim.SGD. State: one slot when momentum != 0.

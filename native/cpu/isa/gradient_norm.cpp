@@ -1,6 +1,6 @@
 // gradientNorm: the Euclidean norm of all gradients into StepState, the factor that clips it as
 // torch.nn.utils.clip_grad_norm_ does, and, when asked to check, whether the step must be skipped.
-// Tiles sum squares, one step adds their sums in order.
+// Tiles sum squares unless the optimizer has done so; one step adds the sums in order.
 #include "core/ops/optimizer.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
@@ -12,9 +12,9 @@ constexpr int64_t kTile = 32768;
 constexpr int64_t kBlock = 256 * kWidth;  // elements that add up in float, 64 to a lane of each sum
 
 struct NormParams {
-  int64_t n, tiles;
+  int64_t n, sums;
   double max_norm;
-  int32_t partial, loss;  // operands; -1 for none
+  int32_t partial, loss;  // operands; -1 for none; sums of squares in double, or -1: in input 0
   bool check;
 };
 
@@ -43,9 +43,11 @@ void squares_tile(const void* params, void* const* operands, int64_t tile, const
 
 void norm_tile(const void* params, void* const* operands, int64_t, const TileContext& context) {
   const auto& p = params_of<NormParams>(params);
-  const auto* partial = static_cast<const double*>(operands[p.partial]);
   double total = 0.0;
-  for (int64_t i = 0; i < p.tiles; ++i) total += partial[i];
+  for (int64_t i = 0; i < p.sums; ++i) {
+    total += p.partial >= 0 ? static_cast<const double*>(operands[p.partial])[i]
+                            : static_cast<double>(static_cast<const float*>(operands[0])[i]);
+  }
   const double norm = __builtin_sqrt(total);
   StepState& state = *context.state;
   state.gradient_norm = static_cast<float>(norm);
@@ -66,13 +68,16 @@ void launch_gradientNorm(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::GradientNorm::Attributes>(node);
   NormParams p{};
   p.n = node.inputs[0]->numel;
-  p.tiles = ceil_div(p.n, kTile);
+  p.sums = attributes.squared ? p.n : ceil_div(p.n, kTile);
   p.max_norm = attributes.max_norm;
   p.check = attributes.check;
   p.loss = node.input_count > 1 && node.inputs[1] != nullptr ? 1 : -1;
-  p.partial = emit.workspace(most(p.tiles, 1) * 8);
-  emit_step(emit, squares_tile, p, p.tiles, 20.0 + 0.06 * static_cast<double>(p.n));
-  emit_step(emit, norm_tile, p, 1, 20.0 + static_cast<double>(p.tiles));
+  p.partial = -1;
+  if (!attributes.squared) {
+    p.partial = emit.workspace(most(p.sums, 1) * 8);
+    emit_step(emit, squares_tile, p, p.sums, 20.0 + 0.06 * static_cast<double>(p.n));
+  }
+  emit_step(emit, norm_tile, p, 1, 20.0 + static_cast<double>(p.sums));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -5,17 +5,67 @@
 // nothing.
 #include "core/ops/optimizer.h"
 
+#include <cfloat>
+#if defined(__SSE2__) || defined(_M_X64)
+#include <xmmintrin.h>
+#endif
+
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-constexpr int64_t kTile = 16384;
+using ops::kSweepTile;
 
 TANDEM_INLINE Vec constant(double x) { return set1(static_cast<float>(x)); }
 
+/// Takes denormal numbers for zero while it lives. The averages of a gradient that has become zero,
+/// as a dead unit's does, decay into denormals and stay there for good, and arithmetic on those is
+/// several times slower.
+class FlushDenormals {
+ public:
+  FlushDenormals() = default;
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+#if defined(__SSE2__) || defined(_M_X64)
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  static unsigned enter() {
+    constexpr unsigned kFlushToZero = 0x8000;
+    constexpr unsigned kDenormalsAreZero = 0x0040;
+    const unsigned saved = _mm_getcsr();
+    _mm_setcsr(saved | kFlushToZero | kDenormalsAreZero);
+    return saved;
+  }
+  unsigned saved_ = enter();
+#else
+  ~FlushDenormals() {}
+#endif
+};
+
 // ---- update rules ------------------------------------------------------------------------------
+
+/// The update -rate * a / (root * scale + epsilon) as a / (root * root_factor + rest): so that the
+/// rate costs nothing.
+struct Divisor {
+  Vec factor, rest;
+  Divisor(double scale, double epsilon, double rate) {
+    constexpr double kNoRate = 1e-18;  // below it factors overflow, and no parameter would move
+    const bool still = rate < kNoRate && rate > -kNoRate;
+    factor = constant(still ? 0.0 : -scale / rate);
+    rest = constant(still ? static_cast<double>(FLT_MAX) : -epsilon / rate);
+  }
+};
+
+/// base + a / d by an estimate of 1 / d and one step of Newton's method for the quotient, within
+/// 2^-22 of a / d: a sweep with a root and a division would wait for the divider, not for memory.
+TANDEM_INLINE Vec add_quotient(Vec base, Vec a, Vec d) {
+  const Vec r = reciprocal_estimate(d);
+  const Vec q = a * r;
+  return fma(minus_product(a, d, q), r, base + q);
+}
 
 template <bool momentum>
 struct SgdRule {
@@ -41,31 +91,37 @@ struct SgdRule {
   }
 };
 
+/// kNone and kCoupled are Adam without and with weight decay, kDecoupled is AdamW.
+enum class Decay { kNone, kCoupled, kDecoupled };
+
+template <Decay kind>
 struct AdamRule {
   using Attributes = ops::Adam::Attributes;
   static constexpr int kSlots = 2;
-  Vec keep, decay, weight1, beta2, weight2, scale2, epsilon, rate;
+  Vec keep, decay, weight1, weight2;
+  Divisor divisor;
 
-  AdamRule(const Attributes& a, const StepState& state) {
+  AdamRule(const Attributes& a, const StepState& state)
+      : keep(constant(1.0 - state.learning_rate * a.weight_decay)),
+        decay(constant(a.weight_decay)),
+        weight1(constant(1.0 - a.beta1)),
+        weight2(constant(1.0 - a.beta2)),
+        divisor(divisor_of(a, state)) {}
+
+  static Divisor divisor_of(const Attributes& a, const StepState& state) {
     const auto step = static_cast<double>(state.step);
     const double correction1 = 1.0 - __builtin_pow(a.beta1, step);
     const double correction2 = 1.0 - __builtin_pow(a.beta2, step);
-    keep = constant(a.decoupled ? 1.0 - state.learning_rate * a.weight_decay : 1.0);
-    decay = constant(a.decoupled ? 0.0 : a.weight_decay);
-    weight1 = constant(1.0 - a.beta1);
-    beta2 = constant(a.beta2);
-    weight2 = constant(1.0 - a.beta2);
-    scale2 = constant(1.0 / __builtin_sqrt(correction2));
-    epsilon = constant(a.epsilon);
-    rate = constant(-state.learning_rate / correction1);
+    return {1.0 / __builtin_sqrt(correction2), a.epsilon, state.learning_rate / correction1};
   }
 
   TANDEM_INLINE void update(const AdamRule& r, Vec& p, Vec g, Vec* s) {
-    p *= r.keep;
-    g = fma(r.decay, p, g);
+    if constexpr (kind == Decay::kDecoupled) p *= r.keep;
+    if constexpr (kind == Decay::kCoupled) g = fma(r.decay, p, g);
+    // differences instead of a second product: adders are free, multipliers are not
     s[0] = fma(r.weight1, g - s[0], s[0]);
-    s[1] = fma(r.weight2 * g, g, r.beta2 * s[1]);
-    p = fma(r.rate, s[0] / fma(sqrt_(s[1]), r.scale2, r.epsilon), p);
+    s[1] = fma(r.weight2, g * g - s[1], s[1]);
+    p = add_quotient(p, s[0], fma(sqrt_(s[1]), r.divisor.factor, r.divisor.rest));
   }
 };
 
@@ -73,46 +129,51 @@ template <bool momentum, bool centered>
 struct RmsPropRule {
   using Attributes = ops::RmsProp::Attributes;
   static constexpr int kSlots = 1 + (momentum ? 1 : 0) + (centered ? 1 : 0);
-  Vec rate, decay, alpha, weight, epsilon, factor;
+  Vec rate, decay, weight, factor;
+  Divisor divisor;  // with momentum the rate is applied after it
 
   RmsPropRule(const Attributes& a, const StepState& state)
       : rate(constant(-state.learning_rate)),
         decay(constant(a.weight_decay)),
-        alpha(constant(a.alpha)),
         weight(constant(1.0 - a.alpha)),
-        epsilon(constant(a.epsilon)),
-        factor(constant(a.momentum)) {}
+        factor(constant(a.momentum)),
+        divisor(1.0, a.epsilon, momentum ? -1.0 : state.learning_rate) {}
 
   TANDEM_INLINE void update(const RmsPropRule& r, Vec& p, Vec g, Vec* s) {
     g = fma(r.decay, p, g);
-    s[0] = fma(r.weight * g, g, r.alpha * s[0]);
+    s[0] = fma(r.weight, g * g - s[0], s[0]);
     Vec square = s[0];
     if constexpr (centered) {
       Vec& mean = s[kSlots - 1];
       mean = fma(r.weight, g - mean, mean);
       square = max_(fma(-mean, mean, square), zero());  // rounding may leave less than nothing
     }
-    Vec change = g / (sqrt_(square) + r.epsilon);
-    if constexpr (momentum) change = s[1] = fma(r.factor, s[1], change);
-    p = fma(r.rate, change, p);
+    const Vec d = fma(sqrt_(square), r.divisor.factor, r.divisor.rest);
+    if constexpr (momentum) {
+      s[1] = add_quotient(r.factor * s[1], g, d);
+      p = fma(r.rate, s[1], p);
+    } else {
+      p = add_quotient(p, g, d);
+    }
   }
 };
 
 struct AdagradRule {
   using Attributes = ops::Adagrad::Attributes;
   static constexpr int kSlots = 1;
-  Vec rate, decay, epsilon;
+  Vec decay;
+  Divisor divisor;
 
   AdagradRule(const Attributes& a, const StepState& state)
-      : rate(constant(-state.learning_rate /
-                      (1.0 + (static_cast<double>(state.step) - 1.0) * a.lr_decay))),
-        decay(constant(a.weight_decay)),
-        epsilon(constant(a.epsilon)) {}
+      : decay(constant(a.weight_decay)),
+        divisor(
+            1.0, a.epsilon,
+            state.learning_rate / (1.0 + (static_cast<double>(state.step) - 1.0) * a.lr_decay)) {}
 
   TANDEM_INLINE void update(const AdagradRule& r, Vec& p, Vec g, Vec* s) {
     g = fma(r.decay, p, g);
     s[0] = fma(g, g, s[0]);
-    p = fma(r.rate, g / (sqrt_(s[0]) + r.epsilon), p);
+    p = add_quotient(p, g, fma(sqrt_(s[0]), r.divisor.factor, r.divisor.rest));
   }
 };
 
@@ -124,42 +185,101 @@ struct SweepParams {
   typename Rule::Attributes attributes;
 };
 
+/// What a tile works on.
 template <typename Rule>
+struct Sweep {
+  Rule rule;
+  Vec clip;
+  float* parameters;
+  const float* gradients;
+  float* state[Rule::kSlots + 1];
+};
+
+template <typename Rule>
+TANDEM_INLINE void update_vector(const Sweep<Rule>& sweep, Vec g, int64_t i) {
+  Vec slots[Rule::kSlots + 1];
+  Vec parameter = load(sweep.parameters + i);
+  for (int k = 0; k < Rule::kSlots; ++k) slots[k] = load(sweep.state[k] + i);
+  Rule::update(sweep.rule, parameter, g, slots);
+  for (int k = 0; k < Rule::kSlots; ++k) store(sweep.state[k] + i, slots[k]);
+  store(sweep.parameters + i, parameter);
+}
+
+template <typename Rule>
+TANDEM_INLINE void update_partial(const Sweep<Rule>& sweep, Vec g, int64_t i, int64_t n) {
+  Vec slots[Rule::kSlots + 1];
+  Vec parameter = load_partial(sweep.parameters + i, n);
+  for (int k = 0; k < Rule::kSlots; ++k) slots[k] = load_partial(sweep.state[k] + i, n);
+  Rule::update(sweep.rule, parameter, g, slots);
+  for (int k = 0; k < Rule::kSlots; ++k) store_partial(sweep.state[k] + i, slots[k], n);
+  store_partial(sweep.parameters + i, parameter, n);
+}
+
+/// Updates with clipped gradients.
+template <typename Rule>
+void sweep_clipped(const Sweep<Rule>& sweep, Range range) {
+  int64_t i = range.begin;
+  for (; i + kWidth <= range.end; i += kWidth)
+    update_vector(sweep, load(sweep.gradients + i) * sweep.clip, i);
+  const int64_t n = range.end - i;
+  if (n > 0) update_partial(sweep, load_partial(sweep.gradients + i, n) * sweep.clip, i, n);
+}
+
+/// Updates with the gradients as they are; returns the sum of their squares, added up in float over
+/// blocks of a fixed size.
+template <typename Rule>
+double sweep_measuring(const Sweep<Rule>& sweep, Range range) {
+  constexpr int64_t kBlock = 1024;
+  double total = 0.0;
+  for (int64_t i = range.begin; i < range.end;) {
+    const int64_t end = least(i + kBlock, range.end);
+    Vec squares = zero();
+    for (; i + kWidth <= end; i += kWidth) {
+      const Vec g = load(sweep.gradients + i);
+      squares += g * g;
+      update_vector(sweep, g, i);
+    }
+    if (i < end) {
+      const Vec g = load_partial(sweep.gradients + i, end - i);
+      squares += g * g;
+      update_partial(sweep, g, i, end - i);
+      i = end;
+    }
+    total += static_cast<double>(reduce_add(squares));
+  }
+  return total;
+}
+
+/// `measures`: there is an input 3 for the sum of each tile's squares. The norm is then not known
+/// before, and nothing is clipped or skipped.
+template <typename Rule, bool measures>
 void sweep_tile(const void* params, void* const* operands, int64_t tile,
                 const TileContext& context) {
-  if (context.state->skip != 0) return;
+  if (!measures && context.state->skip != 0) return;
+  const FlushDenormals flush;
   const auto& p = params_of<SweepParams<Rule>>(params);
-  const Rule rule(p.attributes, *context.state);
-  const Vec clip = set1(context.state->clip);
-  auto* parameters = static_cast<float*>(operands[0]);
-  const auto* gradients = static_cast<const float*>(operands[1]);
-  float* state[Rule::kSlots + 1];
-  for (int k = 0; k < Rule::kSlots; ++k) state[k] = static_cast<float*>(operands[2]) + k * p.n;
-  const Range range = piece(tile, kTile, p.n);
-  int64_t i = range.begin;
-  Vec slots[Rule::kSlots + 1];
-  for (; i + kWidth <= range.end; i += kWidth) {
-    Vec parameter = load(parameters + i);
-    for (int k = 0; k < Rule::kSlots; ++k) slots[k] = load(state[k] + i);
-    Rule::update(rule, parameter, load(gradients + i) * clip, slots);
-    for (int k = 0; k < Rule::kSlots; ++k) store(state[k] + i, slots[k]);
-    store(parameters + i, parameter);
+  Sweep<Rule> sweep{Rule(p.attributes, *context.state),
+                    set1(context.state->clip),
+                    static_cast<float*>(operands[0]),
+                    static_cast<const float*>(operands[1]),
+                    {}};
+  for (int k = 0; k < Rule::kSlots; ++k)
+    sweep.state[k] = static_cast<float*>(operands[2]) + k * p.n;
+  const Range range = piece(tile, kSweepTile, p.n);
+  if constexpr (measures) {
+    static_cast<float*>(operands[3])[tile] = static_cast<float>(sweep_measuring(sweep, range));
+  } else {
+    sweep_clipped(sweep, range);
   }
-  const int64_t rest = range.end - i;
-  if (rest <= 0) return;
-  Vec parameter = load_partial(parameters + i, rest);
-  for (int k = 0; k < Rule::kSlots; ++k) slots[k] = load_partial(state[k] + i, rest);
-  Rule::update(rule, parameter, load_partial(gradients + i, rest) * clip, slots);
-  for (int k = 0; k < Rule::kSlots; ++k) store_partial(state[k] + i, slots[k], rest);
-  store_partial(parameters + i, parameter, rest);
 }
 
 template <typename Rule>
 void launch(const NodeView& node, Emitter& emit) {
   const SweepParams<Rule> p{node.inputs[0]->numel, attributes_of<typename Rule::Attributes>(node)};
-  const double per_element = 0.15 + 0.12 * Rule::kSlots;
-  emit_step(emit, sweep_tile<Rule>, p, ceil_div(p.n, kTile),
-            50.0 + per_element * static_cast<double>(p.n));
+  const bool measures = node.input_count > 3 && node.inputs[3] != nullptr;
+  const double per_element = kWidth == 1 ? 4.0 : 0.1 + 0.06 * Rule::kSlots;
+  emit_step(emit, measures ? sweep_tile<Rule, true> : sweep_tile<Rule, false>, p,
+            ops::sweep_tiles(p.n), 50.0 + per_element * static_cast<double>(p.n));
 }
 
 }  // namespace
@@ -172,7 +292,16 @@ void launch_sgd(const NodeView& node, Emitter& emit) {
   }
 }
 
-void launch_adam(const NodeView& node, Emitter& emit) { launch<AdamRule>(node, emit); }
+void launch_adam(const NodeView& node, Emitter& emit) {
+  const auto& attributes = attributes_of<ops::Adam::Attributes>(node);
+  if (attributes.weight_decay == 0.0) {
+    launch<AdamRule<Decay::kNone>>(node, emit);
+  } else if (attributes.decoupled) {
+    launch<AdamRule<Decay::kDecoupled>>(node, emit);
+  } else {
+    launch<AdamRule<Decay::kCoupled>>(node, emit);
+  }
+}
 
 void launch_rmsprop(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::RmsProp::Attributes>(node);
