@@ -9,9 +9,7 @@
 namespace tandem::cpu {
 namespace {
 
-// In nanoseconds. Below kStageWorthSharing a step costs less than the barrier around it; below
-// kPlanWorthSharing the whole run costs less than waking a thread.
-constexpr double kStageWorthSharing = 4000;
+// Plans of less than this many nanoseconds cost less than waking a thread.
 constexpr double kPlanWorthSharing = 40000;
 
 std::byte* base_of(const Arenas& arenas, Space space) {
@@ -27,12 +25,61 @@ std::byte* base_of(const Arenas& arenas, Space space) {
   }
 }
 
+/// The memory of a value. The caller's memory counts as one piece for inputs and one piece for each
+/// output: nothing is known of where they lie.
+Access access_of(const Graph& graph, const Plan& plan, ValueId id, bool writes) {
+  const Place& place = plan.places[static_cast<size_t>(id)];
+  if (place.space == Space::kInput || place.space == Space::kOutput) {
+    constexpr int64_t kAnywhere = int64_t{1} << 32;
+    if (!writes) return {Space::kOutput, 0, kAnywhere, false};
+    return {Space::kOutput, place.index, place.index + 1, true};
+  }
+  const int64_t bytes = byte_size(graph.tensor(id));
+  return {place.space, place.offset, place.offset + bytes, writes};
+}
+
+/// All that a node touches. StepState is the one byte of Space::kNone.
+std::vector<Access> accesses_of(const Plan& plan, size_t index, int64_t workspace_bytes) {
+  const Node& node = plan.graph.nodes[index];
+  const OpInfo& op = info(node.op);
+  std::vector<Access> all;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kNoValue) continue;
+    all.push_back(
+        access_of(plan.graph, plan, node.inputs[i], i < 32 && (op.writes >> i & 1U) != 0));
+  }
+  for (const ValueId id : node.outputs) all.push_back(access_of(plan.graph, plan, id, true));
+  if (workspace_bytes > 0) {
+    const int64_t offset = plan.workspaces[index];
+    all.push_back({Space::kArena, offset, offset + workspace_bytes, true});
+  }
+  if ((op.flags & (kReadsState | kWritesState)) != 0)
+    all.push_back({Space::kNone, 0, 1, (op.flags & kWritesState) != 0});
+  return all;
+}
+
 }  // namespace
 
-struct CpuExecutable::Dispatch {
-  const CpuExecutable& self;
-  StepState& state;
-  Barrier barrier{};
+/// What of a plan is known to the schedule, while it is compiled.
+struct CpuExecutable::Draft {
+  Hazards hazards;
+  std::vector<StepShape> steps;
+  std::vector<size_t> last_step;  ///< by node as `hazards` counts them
+
+  /// Of a node's steps the first waits for other nodes and each other for the one before it.
+  void add(const CompileRequest& request, size_t node, const Recorder& recorder) {
+    if (recorder.steps.empty()) return;
+    std::vector<size_t> after;
+    for (const size_t earlier :
+         hazards.add(accesses_of(request.plan, node, recorder.workspace_bytes))) {
+      after.push_back(last_step[earlier]);
+    }
+    for (const RecordedStep& step : recorder.steps) {
+      steps.push_back({step.tiles, step.cost, std::move(after)});
+      after = {steps.size() - 1};
+    }
+    last_step.push_back(steps.size() - 1);
+  }
 };
 
 CpuExecutable::CpuExecutable(const CompileRequest& request) {
@@ -46,11 +93,18 @@ CpuExecutable::CpuExecutable(const CompileRequest& request) {
   }
   copy_constants(graph);
   auto* weights = static_cast<CpuFrozenWeights*>(request.frozen);
+  Draft draft;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if ((info(graph.nodes[i].op).flags & kAlias) == 0) add_node(request, i, weights);
+    if ((info(graph.nodes[i].op).flags & kAlias) == 0) add_node(request, i, weights, draft);
   }
+  double cost = 0;
+  bool shared = false;
+  for (const StepShape& step : draft.steps) cost += step.cost;
+  std::vector<Unit> units = make_units(draft.steps);
+  for (const Unit& unit : units) shared = shared || unit.tiles > 1;
   workers_ = request.threads > 0 ? request.threads : available_processors();
-  make_stages();
+  if (cost < kPlanWorthSharing || !shared) workers_ = 1;
+  if (workers_ > 1) queue_.emplace(std::move(units), workers_);
 }
 
 void CpuExecutable::copy_constants(const Graph& graph) {
@@ -96,8 +150,8 @@ void CpuExecutable::add_operand(const CompileRequest& request, ValueId id) {
   }
 }
 
-void CpuExecutable::add_node(const CompileRequest& request, size_t index,
-                             CpuFrozenWeights* weights) {
+void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFrozenWeights* weights,
+                             Draft& draft) {
   const Graph& graph = request.plan.graph;
   const Node& node = graph.nodes[index];
   Recorder recorder(graph, node, weights != nullptr, weights, request.arenas.parameters,
@@ -126,28 +180,10 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index,
     pointers_.push_back(extra.frozen);
   }
   scratch_bytes_ = std::max(scratch_bytes_, recorder.scratch_bytes);
-  for (RecordedStep& step : recorder.steps) {
-    steps_.push_back({step.fn, std::move(step.params), operands, step.tiles, step.cost});
-  }
+  draft.add(request, index, recorder);
+  for (RecordedStep& step : recorder.steps)
+    steps_.push_back({step.fn, std::move(step.params), operands, step.tiles});
   kernels_.emplace_back(name(node.op));
-}
-
-void CpuExecutable::make_stages() {
-  double total = 0;
-  for (const Step& step : steps_) total += step.cost;
-  if (total < kPlanWorthSharing) workers_ = 1;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const bool shared = workers_ > 1 && steps_[i].tiles > 1 && steps_[i].cost >= kStageWorthSharing;
-    if (!shared && !stages_.empty() && !stages_.back().shared) {
-      stages_.back().last = i + 1;
-    } else {
-      stages_.push_back({i, i + 1, shared});
-    }
-  }
-  const bool any =
-      std::any_of(stages_.begin(), stages_.end(), [](const Stage& stage) { return stage.shared; });
-  if (!any) workers_ = 1;
-  counters_ = std::vector<Counter>(stages_.size());
 }
 
 void CpuExecutable::bind_arena(std::byte* arena) {
@@ -169,25 +205,18 @@ void CpuExecutable::run_step(const Step& step, const TileContext& context) const
     step.fn(step.params.get(), operands, tile, context);
 }
 
-void CpuExecutable::work(Dispatch& dispatch, int worker, int workers) const {
-  const TileContext context{&dispatch.state, thread_scratch(scratch_bytes_)};
-  // a thread without scratch leaves the tiles to the others; the caller has its own (see run)
-  const bool able = scratch_bytes_ == 0 || context.scratch != nullptr;
-  for (size_t i = 0; i < stages_.size(); ++i) {
-    const Stage& stage = stages_[i];
-    if (stage.shared && able) {
-      const Step& step = steps_[stage.first];
-      void* const* operands = pointers_.data() + step.operands;
-      std::atomic<int64_t>& next = counters_[i].next;
-      for (int64_t tile = next.fetch_add(1, std::memory_order_relaxed); tile < step.tiles;
-           tile = next.fetch_add(1, std::memory_order_relaxed)) {
-        step.fn(step.params.get(), operands, tile, context);
-      }
-    } else if (!stage.shared && worker == 0) {
-      for (size_t s = stage.first; s < stage.last; ++s) run_step(steps_[s], context);
+void CpuExecutable::work(StepState& state, int worker) {
+  const TileContext context{&state, thread_scratch(scratch_bytes_)};
+  // a thread without scratch leaves all tiles to the others; the caller has its own (see run)
+  if (scratch_bytes_ > 0 && context.scratch == nullptr) return;
+  queue_->work(worker, [&](const Unit& unit, int64_t tile) {
+    if (unit.tiles == 1) {
+      for (size_t i = unit.first; i < unit.last; ++i) run_step(steps_[i], context);
+      return;
     }
-    if (i + 1 < stages_.size()) dispatch.barrier.wait(workers);
-  }
+    const Step& step = steps_[unit.first];
+    step.fn(step.params.get(), pointers_.data() + step.operands, tile, context);
+  });
 }
 
 void CpuExecutable::run(StepState& state) {
@@ -196,17 +225,20 @@ void CpuExecutable::run(StepState& state) {
     fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(scratch_bytes_) +
                                       " bytes of scratch memory, the system has none left");
   }
-  if (workers_ == 1) {
+  if (!queue_) {
     for (const Step& step : steps_) run_step(step, context);
     return;
   }
-  for (Counter& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
-  Dispatch dispatch{*this, state, {}};
+  queue_->reset();
+  struct Dispatch {
+    CpuExecutable& self;
+    StepState& state;
+  } dispatch{*this, state};
   Pool::instance().run(
       workers_,
-      [](void* opaque, int worker, int workers) {
-        auto& shared = *static_cast<Dispatch*>(opaque);
-        shared.self.work(shared, worker, workers);
+      [](void* opaque, int worker, int /*workers*/) {
+        const auto& shared = *static_cast<Dispatch*>(opaque);
+        shared.self.work(shared.state, worker);
       },
       &dispatch);
 }

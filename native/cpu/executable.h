@@ -1,16 +1,17 @@
-// A plan as a flat list of steps on the CPU. A run is one dispatch of the pool: workers take the
-// tiles of a stage from a counter and meet at a barrier before the next one. Work that is too small
-// to share stays on the caller, and a plan that is small altogether never wakes the pool.
+// A plan as a flat list of steps on the CPU. A run is one dispatch of the pool, whose threads take
+// the tiles of steps as these become ready (see schedule.h); what is too small to share, one thread
+// runs. A plan that is small altogether stays on the caller and never wakes the pool.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/backend.h"
 #include "cpu/recorder.h"
+#include "cpu/schedule.h"
 
 namespace tandem::cpu {
 
@@ -33,34 +34,23 @@ class CpuExecutable final : public Executable {
     std::unique_ptr<std::byte[]> params;
     size_t operands;  ///< first of this step's node in pointers_
     int64_t tiles;
-    double cost;
   };
-  /// Steps [first, last) on the caller, or one step shared by all.
-  struct Stage {
-    size_t first;
-    size_t last;
-    bool shared;
-  };
-  struct alignas(64) Counter {
-    std::atomic<int64_t> next{0};
-  };
+  struct Draft;
   /// A pointer that moves with a buffer.
   struct Patch {
     size_t slot;
     int64_t offset;
   };
-  struct Dispatch;
 
   void copy_constants(const Graph& graph);
-  void add_node(const CompileRequest& request, size_t node, CpuFrozenWeights* weights);
+  void add_node(const CompileRequest& request, size_t node, CpuFrozenWeights* weights,
+                Draft& draft);
   void add_operand(const CompileRequest& request, ValueId id);
-  void make_stages();
   void run_step(const Step& step, const TileContext& context) const;
-  void work(Dispatch& dispatch, int worker, int workers) const;
+  void work(StepState& state, int worker);
 
   std::vector<Step> steps_;
-  std::vector<Stage> stages_;
-  mutable std::vector<Counter> counters_;  ///< by stage
+  std::optional<UnitQueue> queue_;  ///< none where one thread runs all steps in order
   std::vector<void*> pointers_;
   std::vector<Patch> arena_patches_;
   std::vector<std::vector<Patch>> input_patches_;
