@@ -9,8 +9,10 @@
 namespace tandem::cpu {
 namespace {
 
-// Plans of less than this many nanoseconds cost less than waking a thread.
-constexpr double kPlanWorthSharing = 40000;
+// In nanoseconds: plans of less cost less than waking a thread, and little more than a call to a
+// thread that is awake.
+constexpr double kBriefPlan = 40000;
+constexpr double kPlanWorthSharing = 8000;
 
 std::byte* base_of(const Arenas& arenas, Space space) {
   switch (space) {
@@ -104,6 +106,7 @@ CpuExecutable::CpuExecutable(const CompileRequest& request) {
   for (const Unit& unit : units) shared = shared || unit.tiles > 1;
   workers_ = request.threads > 0 ? request.threads : available_processors();
   if (cost < kPlanWorthSharing || !shared) workers_ = 1;
+  if (cost < kBriefPlan) length_ = Pool::Length::kBrief;
   if (workers_ > 1) queue_.emplace(std::move(units), workers_);
 }
 
@@ -235,8 +238,8 @@ void CpuExecutable::run(StepState& state) {
     StepState& state;
   } dispatch{*this, state};
   Pool::instance().run(
-      workers_,
-      [](void* opaque, int worker, int /*workers*/) {
+      workers_, length_,
+      [](void* opaque, int worker) {
         const auto& shared = *static_cast<Dispatch*>(opaque);
         shared.self.work(shared.state, worker);
       },

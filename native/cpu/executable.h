@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "cpu/pool.h"
 #include "cpu/recorder.h"
 #include "cpu/schedule.h"
 
@@ -62,6 +63,7 @@ class CpuExecutable final : public Executable {
   std::vector<int64_t> constant_offsets_;
   int64_t scratch_bytes_ = 0;
   int workers_ = 1;
+  Pool::Length length_ = Pool::Length::kLong;
 };
 
 }  // namespace tandem::cpu

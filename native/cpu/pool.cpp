@@ -88,12 +88,16 @@ int available_processors() {
   return std::max(count, 1);
 }
 
-/// One thread. Its ticket counts the dispatches it was called to; parking waits on it.
+/// One thread. The caller asks it to come (kIdle to kCalled); the thread begins (kCalled to
+/// kWorking) and is idle again when done; the caller takes back what it asked where the thread has
+/// not begun.
 struct Pool::Worker {
+  enum State : uint32_t { kIdle, kCalled, kWorking };
+
   int index = 0;
-  std::atomic<uint32_t> ticket{0};
+  std::atomic<uint32_t> state{kIdle};
   std::atomic<bool> parked{false};
-  std::thread thread;
+  bool called = false;  ///< in this dispatch; of the caller
 };
 
 Pool& Pool::instance() {
@@ -113,7 +117,6 @@ void Pool::after_fork_in_child() {
   Pool& pool = instance();
   for (auto& worker : pool.workers_) (void)worker.release();
   pool.workers_.clear();
-  pool.pending_.store(0);
   pool.busy_.clear();
 }
 
@@ -123,68 +126,87 @@ void Pool::grow(int workers) {
     worker->index = static_cast<int>(workers_.size()) + 1;
     Worker& self = *worker;
     try {
-      worker->thread = std::thread([this, &self] { loop(self); });
+      std::thread([this, &self] { loop(self); }).detach();
     } catch (const std::system_error&) {
       return;  // no more threads to be had: fewer do the same work
     }
-    worker->thread.detach();
     workers_.push_back(std::move(worker));
   }
 }
 
-void Pool::run(int workers, Body body, void* context) {
+/// For a brief dispatch: whether the last one was a moment ago, less than threads spin before they
+/// park, and waking them has not been in vain lately.
+bool Pool::worth_waking() {
+  constexpr auto kClosely = std::chrono::microseconds(50);
+  constexpr int kLongestPause = 4096;
+  const auto now = std::chrono::steady_clock::now();
+  const bool closely = now - last_brief_ < kClosely;
+  last_brief_ = now;
+  if (!closely || idle_brief_-- > 0) return false;
+  idle_brief_ = brief_pause_;
+  brief_pause_ = std::min(2 * brief_pause_, kLongestPause);
+  return true;
+}
+
+void Pool::call(Worker& worker, bool wake) {
+  worker.called = wake || !worker.parked.load();
+  if (!worker.called) return;
+  worker.state.store(Worker::kCalled);
+  // The thread says that it parks before it looks at its state for the last time.
+  if (worker.parked.load()) worker.state.notify_one();
+}
+
+/// Whether the thread came. When it returns the thread is not at work, and does not begin.
+bool Pool::dismiss(Worker& worker) {
+  uint32_t called = Worker::kCalled;
+  if (!worker.called || worker.state.compare_exchange_strong(called, Worker::kIdle)) return false;
+  Spinner spinner;
+  while (worker.state.load(std::memory_order_acquire) != Worker::kIdle) spinner.pause();
+  return true;
+}
+
+void Pool::run(int workers, Length length, Body body, void* context) {
   if (workers <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
-    body(context, 0, 1);
+    body(context, 0);
     return;
   }
   grow(workers);
-  active_ = std::min(workers, static_cast<int>(workers_.size()) + 1);
   body_ = body;
   context_ = context;
   processor_ = current_processor();
-  pending_.store(active_ - 1, std::memory_order_relaxed);
-  for (int i = 0; i < active_ - 1; ++i) {
-    Worker& worker = *workers_[static_cast<size_t>(i)];
-    worker.ticket.fetch_add(1);
-    if (worker.parked.load()) worker.ticket.notify_one();
+  const size_t called = std::min(static_cast<size_t>(workers) - 1, workers_.size());
+  const bool wake = length == Length::kLong || worth_waking();
+  for (size_t i = 0; i < called; ++i) call(*workers_[i], wake);
+  body(context, 0);
+  bool came = false;
+  for (size_t i = 0; i < called; ++i) came = dismiss(*workers_[i]) || came;
+  if (came) {
+    idle_brief_ = 0;
+    brief_pause_ = 1;
   }
-  body(context, 0, active_);
-  Spinner spinner;
-  while (pending_.load(std::memory_order_acquire) != 0) spinner.pause();
   busy_.clear(std::memory_order_release);
 }
 
 void Pool::loop(Worker& self) {
-  uint32_t seen = 0;
   while (true) {
     Spinner spinner;
-    while (self.ticket.load(std::memory_order_acquire) == seen) {
+    while (self.state.load(std::memory_order_relaxed) != Worker::kCalled) {
       if (!spinner.exhausted()) {
         spinner.pause();
         continue;
       }
       self.parked.store(true);
-      self.ticket.wait(seen);
+      self.state.wait(Worker::kIdle);
       self.parked.store(false);
     }
-    ++seen;
+    uint32_t called = Worker::kCalled;
+    if (!self.state.compare_exchange_strong(called, Worker::kWorking)) continue;
     // A scheduler that sees every processor busy, if only with work of low priority, may have woken
     // this thread on the caller's own; there the two would wait for each other's time slices.
     if (processor_ >= 0 && current_processor() == processor_) leave_processor(processor_);
-    body_(context_, self.index, active_);
-    pending_.fetch_sub(1, std::memory_order_release);
+    body_(context_, self.index);
+    self.state.store(Worker::kIdle, std::memory_order_release);
   }
-}
-
-void Barrier::wait(int count) noexcept {
-  const uint32_t generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_release);
-    return;
-  }
-  Spinner spinner;
-  while (generation_.load(std::memory_order_acquire) == generation) spinner.pause();
 }
 
 }  // namespace tandem::cpu

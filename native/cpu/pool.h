@@ -1,14 +1,11 @@
-// The one pool of threads of the process. A dispatch runs one body on some threads, of which the
-// caller is the first; bodies meet at barriers of their own. Threads spin briefly after work, so
-// that the next step of a training loop finds them awake, and then park.
+// The one pool of threads of the process. A dispatch runs one body on the caller's thread and on
+// those that come to its help before it is done. Threads spin briefly after work, so that the next
+// step of a training loop finds them awake, and then park.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <cstdint>
+#include <chrono>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 namespace tandem::cpu {
@@ -18,19 +15,33 @@ int available_processors();
 
 class Pool {
  public:
-  using Body = void (*)(void* context, int worker, int workers);
+  /// `worker`: 0 for the caller, numbers of their own for the others.
+  using Body = void (*)(void* context, int worker);
+
+  /// How long a dispatch takes, next to waking a thread.
+  enum class Length {
+    kLong,
+    /// Parked threads would come too late. They are only waked when such dispatches follow one
+    /// another closely, so that the next ones find them awake, and ever more rarely while they do
+    /// not come because other work has the processors.
+    kBrief,
+  };
 
   /// Never destroyed: its threads may outlive static destructors, and they hold nothing.
   static Pool& instance();
 
-  /// Runs `body` on up to `workers` threads and returns when all are done. When another dispatch is
-  /// under way, or no thread can be had, the caller runs alone (workers = 1): results are the same.
-  void run(int workers, Body body, void* context);
+  /// Runs `body` on the caller and on up to `workers` - 1 other threads, and returns when all that
+  /// began are done. The caller's call of `body` has to be enough to do all of the work: the others
+  /// may come late or not at all, as when another dispatch is under way.
+  void run(int workers, Length length, Body body, void* context);
 
  private:
   struct Worker;
   Pool() = default;
   void grow(int workers);
+  void call(Worker& worker, bool wake);
+  bool dismiss(Worker& worker);
+  bool worth_waking();
   void loop(Worker& self);
   static void after_fork_in_child();
 
@@ -38,20 +49,10 @@ class Pool {
   std::vector<std::unique_ptr<Worker>> workers_;
   Body body_ = nullptr;
   void* context_ = nullptr;
-  int active_ = 0;
-  int processor_ = -1;  ///< where the caller ran at the dispatch
-  std::atomic<int> pending_{0};
-};
-
-/// Where the workers of one dispatch meet. Waiting spins, then yields: stages are short.
-class Barrier {
- public:
-  /// Returns when `count` workers have come.
-  void wait(int count) noexcept;
-
- private:
-  std::atomic<int> arrived_{0};
-  std::atomic<uint32_t> generation_{0};
+  int processor_ = -1;  ///< of the caller, where known
+  std::chrono::steady_clock::time_point last_brief_;
+  int idle_brief_ = 0;   ///< brief dispatches before the next that wakes threads
+  int brief_pause_ = 1;  ///< how many there will be after that one
 };
 
 }  // namespace tandem::cpu

@@ -1,8 +1,9 @@
-// The pool of threads: everything runs once, barriers order stages, a busy pool and a forked child
-// still get their work done.
+// The pool of threads: the caller always runs, others come where there is time, nobody is left
+// behind, and a busy pool and a forked child still get their work done.
 #include "cpu/pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <thread>
 #include <vector>
@@ -14,40 +15,69 @@
 #include <unistd.h>
 #endif
 
-using tandem::cpu::Barrier;
 using tandem::cpu::Pool;
 
 namespace {
 
+constexpr int kMost = 8;
+
 struct Work {
-  std::atomic<int> ran{0};
-  std::atomic<int> errors{0};
-  std::atomic<int> stage_count[50] = {};
-  Barrier barrier;
+  explicit Work(int helpers = 0) : wanted(helpers) {}
+  int wanted;  ///< others that the caller waits for
+  std::atomic<int> calls[kMost] = {};
+  std::atomic<int> others{0};
+  std::atomic<int> inside{0};
+  std::chrono::microseconds patience{10'000'000};
+
+  [[nodiscard]] bool once_each() const {
+    bool good = calls[0] == 1 && inside == 0;
+    for (const auto& count : calls) good = good && count <= 1;
+    return good;
+  }
 };
 
-void staged(void* context, int /*worker*/, int workers) {
+/// The caller stays until the others that it wants have come, or its patience ends.
+void body(void* context, int worker) {
   auto& work = *static_cast<Work*>(context);
-  ++work.ran;
-  for (auto& count : work.stage_count) {
-    ++count;
-    work.barrier.wait(workers);
-    if (count.load() != workers) ++work.errors;  // everybody counted before anybody passed
-    work.barrier.wait(workers);
+  ++work.inside;
+  ++work.calls[worker];
+  if (worker > 0) {
+    ++work.others;
+  } else {
+    const auto give_up = std::chrono::steady_clock::now() + work.patience;
+    while (work.others < work.wanted && std::chrono::steady_clock::now() < give_up) {
+    }
   }
+  --work.inside;
 }
+
+void dispatch(Work& work, int workers, Pool::Length length = Pool::Length::kLong) {
+  Pool::instance().run(workers, length, body, &work);
+}
+
+/// Long enough that threads which spin have parked.
+void rest() { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }
 
 }  // namespace
 
-TEST(pool_runs_every_worker_and_barriers_hold) {
+TEST(pool_threads_come_when_there_is_time) {
   for (const int workers : {1, 2, 3, 7}) {
     for (int round = 0; round < 20; ++round) {
-      Work work;
-      Pool::instance().run(workers, staged, &work);
-      CHECK(work.ran == workers);
-      CHECK(work.errors == 0);
+      Work work(workers - 1);
+      dispatch(work, workers);
+      CHECK(work.once_each());
+      CHECK(work.others == workers - 1);
     }
   }
+}
+
+TEST(pool_returns_without_those_who_are_late) {
+  for (int round = 0; round < 2000; ++round) {
+    Work work;
+    dispatch(work, 3);
+    CHECK(work.once_each());  // whoever began is done, and nobody begins later
+  }
+  rest();
 }
 
 TEST(pool_serves_many_callers_at_once) {
@@ -56,10 +86,10 @@ TEST(pool_serves_many_callers_at_once) {
   callers.reserve(8);
   for (int i = 0; i < 8; ++i) {
     callers.emplace_back([&errors] {
-      for (int round = 0; round < 100; ++round) {
+      for (int round = 0; round < 200; ++round) {
         Work work;
-        Pool::instance().run(2, staged, &work);
-        if (work.errors != 0 || work.ran < 1) ++errors;
+        dispatch(work, 2);
+        if (!work.once_each()) ++errors;
       }
     });
   }
@@ -67,24 +97,44 @@ TEST(pool_serves_many_callers_at_once) {
   CHECK(errors == 0);
 }
 
-TEST(pool_wakes_parked_threads) {
+TEST(pool_wakes_parked_threads_for_long_work) {
   for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
-    Work work;
-    Pool::instance().run(2, staged, &work);
-    CHECK(work.ran == 2);
+    rest();
+    Work work(1);
+    dispatch(work, 2);
+    CHECK(work.others == 1);
   }
+}
+
+TEST(pool_lets_threads_sleep_for_brief_work_unless_there_is_much_of_it) {
+  Work first(1);
+  dispatch(first, 2);
+  rest();
+  Work alone;
+  dispatch(alone, 2, Pool::Length::kBrief);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(alone.once_each());
+  CHECK(alone.others == 0);
+
+  int helped = 0;
+  for (int i = 0; i < 100000 && helped == 0; ++i) {
+    Work work(1);
+    work.patience = std::chrono::microseconds(10);
+    dispatch(work, 2, Pool::Length::kBrief);
+    helped += work.others;
+  }
+  CHECK(helped > 0);
 }
 
 #ifdef __linux__
 TEST(pool_works_in_a_forked_child) {
-  Work warm;
-  Pool::instance().run(3, staged, &warm);
+  Work warm(2);
+  dispatch(warm, 3);
   const pid_t child = fork();
   if (child == 0) {
-    Work work;
-    Pool::instance().run(3, staged, &work);
-    _exit(work.ran == 3 && work.errors == 0 ? 0 : 1);
+    Work work(2);
+    dispatch(work, 3);
+    _exit(work.once_each() && work.others == 2 ? 0 : 1);
   }
   int status = -1;
   CHECK(waitpid(child, &status, 0) == child);

@@ -41,8 +41,8 @@ struct Watched {
     }
     queue.reset();
     Pool::instance().run(
-        workers,
-        [](void* opaque, int worker, int) {
+        workers, Pool::Length::kLong,
+        [](void* opaque, int worker) {
           auto& self = *static_cast<Watched*>(opaque);
           self.queue.work(worker, [&](const Unit& unit, int64_t tile) { self.see(unit, tile); });
         },

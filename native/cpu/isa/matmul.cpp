@@ -156,12 +156,15 @@ Product make_product(const NodeView& node, const Attributes& attributes) {
   return product;
 }
 
+/// Few rows wait for B, which comes from the L2 at best.
 double cost_of(const GemmDesc& desc) {
   const double batch = static_cast<double>(desc.batch[0]) * static_cast<double>(desc.batch[1]);
-  const double flops =
-      2.0 * static_cast<double>(desc.m) * static_cast<double>(desc.n) * static_cast<double>(desc.k);
+  const double weights = static_cast<double>(desc.n) * static_cast<double>(desc.k);
   constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
-  return batch * flops / kFlopsPerNanosecond + 100.0;
+  constexpr double kFloatsPerNanosecond = 25.0;
+  const double compute = 2.0 * static_cast<double>(desc.m) * weights / kFlopsPerNanosecond;
+  const double load = weights / kFloatsPerNanosecond;
+  return batch * (compute > load ? compute : load) + 100.0;
 }
 
 void emit_product(Product product, Emitter& emit) {
