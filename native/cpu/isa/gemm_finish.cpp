@@ -38,6 +38,7 @@ void finish_integer_sums(const MicroArgs& t, const char* sums, int width) {
   const Quantizer quantizer = quantizer_of(t);
   const Lanes floor = spread(t.floor);
   const bool bytes = t.c_type == GEMM_TO_S8 || t.c_type == GEMM_TO_U8;
+  const Lanes unit = spread(bytes ? t.c_inverse : 1.0F);
   for (int i = 0; i < t.rows; ++i) {
     char* c = t.c + i * t.c_row;
     const Words row_zero = spread_word(t.row_zero ? t.row_zero[i] : 0);
@@ -50,8 +51,8 @@ void finish_integer_sums(const MicroArgs& t, const char* sums, int width) {
         store_words(c + j * 4, sum, count);
         continue;
       }
-      const Lanes scale = t.scale ? load_lanes(t.scale + j, count) : spread(1.0F);
-      const Lanes bias = t.bias ? load_lanes(t.bias + j, count) : spread(0.0F);
+      const Lanes scale = t.scale ? load_lanes(t.scale + j, count) * unit : unit;
+      const Lanes bias = t.bias ? load_lanes(t.bias + j, count) * unit : spread(0.0F);
       Lanes v = fma(to_lanes(sum), scale * row_scale, bias);
       if (t.add) v = v + load_add(t, i, j, count);
       if (bytes)
@@ -64,11 +65,12 @@ void finish_integer_sums(const MicroArgs& t, const char* sums, int width) {
 
 void store_row(const MicroArgs& t, const float* values, char* row) {
   const Quantizer quantizer = quantizer_of(t);
+  const Lanes unit = spread(t.c_inverse);
   for (int j = 0; j < t.columns; j += kLanes) {
     const int count = static_cast<int>(least(t.columns - j, kLanes));
     const Lanes v = load_lanes(values + j, count);
     if (t.c_type == GEMM_TO_S8 || t.c_type == GEMM_TO_U8)
-      store_u8(row + j, quantize(quantizer, v), count);
+      store_u8(row + j, quantize(quantizer, v * unit), count);
     else
       store_floats(t.c_type, row, j, v, count);
   }

@@ -6,8 +6,9 @@
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
+// For values in units of C.
 TANDEM_INLINE Quantizer quantizer_of(const MicroArgs& t) {
-  return {spread(t.c_inverse), spread(t.c_low), spread(t.c_high), spread_word(t.c_zero)};
+  return {spread(t.c_low), spread(t.c_high), spread_word(t.c_zero)};
 }
 
 // Sums in float, stored as float or bfloat16.
@@ -49,6 +50,48 @@ TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
   }
 }
 
+// Sums in int32 as bytes, given the scale and bias of the columns in units of C.
+template <int M, int N>
+TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], const Lanes* scale,
+                                const Lanes* bias) {
+#if !defined(TANDEM_ISA_SCALAR)
+  if constexpr (N % 2 == 0) {
+    const bool is_signed = t.c_type == GEMM_TO_S8;
+    const BytePacking packing =
+        byte_packing(t.c_zero, static_cast<int>(t.c_low) + t.c_zero, is_signed);
+    const Lanes high = spread(t.c_high);
+    const auto value = [&](int i, int j) {
+      // The bound keeps what would not fit an integer; NaN passes and becomes the lowest.
+      return to_words(lesser_of(high, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+    };
+    if constexpr (N == 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < M; i += 2) {
+        const int next = i + 1 < M ? i + 1 : i;
+        store_halves(t.c + i * t.c_row, t.c + next * t.c_row,
+                     pack_bytes(value(i, 0), value(i, 1), value(next, 0), value(next, 1), packing));
+      }
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+        for (int j = 0; j < N; j += 4)
+          store_words(
+              t.c + i * t.c_row + j * kLanes,
+              pack_bytes(value(i, j), value(i, j + 1), value(i, j + 2), value(i, j + 3), packing));
+    }
+    return;
+  }
+#endif
+  const Quantizer quantizer = quantizer_of(t);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j)
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+      store_u8(t.c + i * t.c_row + j * kLanes,
+               quantize(quantizer, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+}
+
 // Sums in int32, stored as float or bytes. What depends on the row goes through memory.
 template <int M, int N>
 TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N]) {
@@ -59,24 +102,21 @@ TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N])
     return;
   }
   const bool bytes = t.c_type != GEMM_TO_F32;
-  const Quantizer quantizer = quantizer_of(t);
-  const Lanes floor = spread(t.floor);
+  const Lanes unit = spread(bytes ? t.c_inverse : 1.0F);
+  Lanes scale[N], bias[N];
 #pragma GCC unroll 8
   for (int j = 0; j < N; ++j) {
-    const Lanes scale = t.scale ? load_lanes(t.scale + j * kLanes) : spread(1.0F);
-    const Lanes bias = t.bias ? load_lanes(t.bias + j * kLanes) : spread(0.0F);
-    if (bytes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < M; ++i)
-        store_u8(t.c + i * t.c_row + j * kLanes,
-                 quantize(quantizer, fma(to_lanes(acc[i][j]), scale, bias)));
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < M; ++i)
-        store_words(t.c + i * t.c_row + j * kLanes * 4,
-                    as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale, bias))));
-    }
+    scale[j] = t.scale ? load_lanes(t.scale + j * kLanes) * unit : unit;
+    bias[j] = t.bias ? load_lanes(t.bias + j * kLanes) * unit : spread(0.0F);
   }
+  if (bytes) return finish_bytes(t, acc, scale, bias);
+  const Lanes floor = spread(t.floor);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j)
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i)
+      store_words(t.c + i * t.c_row + j * kLanes * 4,
+                  as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale[j], bias[j]))));
 }
 
 // Accumulators that start at what the zero point of A takes from every sum.

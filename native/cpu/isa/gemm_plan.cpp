@@ -11,7 +11,8 @@ constexpr int64_t kLongestSum = 1024;
 constexpr int64_t kL2Floats = 192 * 1024;
 // Below this a tile costs about as much to hand out as to compute: some 5 us.
 constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
-constexpr int64_t kFewRows = 2;
+// Rows in the time that reading B takes, of floats and of smaller types.
+constexpr int64_t kReadRows = 4, kReadRowsSmall = 12;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 40;
 constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
@@ -191,10 +192,10 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
-  const int64_t macs = d.m * d.n * p.k_words;
-  // A row or two wait for B, which a tile then has less of.
-  const int64_t tile_macs = d.m <= kFewRows ? kTileMacs / 4 : kTileMacs;
-  const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, tile_macs)));
+  // Few rows take as long as reading B takes.
+  const int64_t rows = most(d.m, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
+  const int64_t macs = rows * d.n * p.k_words;
+  const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs)));
   if (p.source == GEMM_B_DOT) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
     p.row_blocks.count = least(wanted, p.row_panels.count);

@@ -6,14 +6,14 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 
 struct Quantizer {
-  Lanes inverse;    // of the scale
-  Lanes low, high;  // bounds of value * inverse: those of the type less the zero point
+  Lanes low, high;  // bounds of the type less the zero point
   Words zero;
 };
 
-/// The byte in the low bits of each word. NaN becomes the lower bound.
+/// Values in units of the scale; the byte is in the low bits of each word. NaN becomes the lower
+/// bound.
 TANDEM_INLINE Words quantize(const Quantizer& q, Lanes x) {
-  const Lanes bounded = lesser_of(greater_of(x * q.inverse, q.low), q.high);
+  const Lanes bounded = lesser_of(greater_of(x, q.low), q.high);
   return to_words(bounded) + q.zero;
 }
 

@@ -166,6 +166,50 @@ TANDEM_INLINE void store_u8(void* p, Words x) {
 }
 
 #endif
+
+/// How pack_bytes turns 32-bit integers to bytes.
+struct BytePacking {
+  Words zero, low;  // of 16 bits each
+  bool is_signed;
+};
+TANDEM_INLINE BytePacking byte_packing(int zero, int low, bool is_signed) {
+  const auto twice = [](int x) { return spread_word((x << 16) | (x & 0xffff)); };
+  return {twice(zero), twice(low), is_signed};
+}
+/// Words of four vectors plus `zero`, but at least `low`, saturated to bytes: the vectors one after
+/// the other.
+TANDEM_INLINE Words pack_bytes(Words a, Words b, Words c, Words d, const BytePacking& p) {
+#if defined(TANDEM_ISA_AVX512)
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto halves = [&](Words x, Words y) {
+    const __m512i sum = _mm512_adds_epi16(_mm512_packs_epi32(x.v, y.v), p.zero.v);
+    return _mm512_max_epi16(sum, p.low.v);
+  };
+  const __m512i ab = halves(a, b), cd = halves(c, d);
+  return {_mm512_permutexvar_epi32(
+      order, p.is_signed ? _mm512_packs_epi16(ab, cd) : _mm512_packus_epi16(ab, cd))};
+#else
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const auto halves = [&](Words x, Words y) {
+    const __m256i sum = _mm256_adds_epi16(_mm256_packs_epi32(x.v, y.v), p.zero.v);
+    return _mm256_max_epi16(sum, p.low.v);
+  };
+  const __m256i ab = halves(a, b), cd = halves(c, d);
+  return {_mm256_permutevar8x32_epi32(
+      p.is_signed ? _mm256_packs_epi16(ab, cd) : _mm256_packus_epi16(ab, cd), order)};
+#endif
+}
+/// The lower and the upper half of a vector.
+TANDEM_INLINE void store_halves(void* low, void* high, Words x) {
+#if defined(TANDEM_ISA_AVX512)
+  _mm256_storeu_si256(static_cast<__m256i*>(low), _mm512_castsi512_si256(x.v));
+  _mm256_storeu_si256(static_cast<__m256i*>(high), _mm512_extracti64x4_epi64(x.v, 1));
+#else
+  _mm_storeu_si128(static_cast<__m128i*>(low), _mm256_castsi256_si128(x.v));
+  _mm_storeu_si128(static_cast<__m128i*>(high), _mm256_extracti128_si256(x.v, 1));
+#endif
+}
+
 #endif
 
 // Parts of a vector, by way of a whole one on the stack.
