@@ -14,13 +14,13 @@ struct Bf16 {
   using Sum = Lanes;
   using Operand = Lanes;
   static constexpr int kParts = 2, kWordBytes = 4;
+  static constexpr bool kHasFirst = true;
 
-  TANDEM_INLINE Sum start(const MicroArgs& /*t*/, int /*j*/) { return spread(0.0F); }
   TANDEM_INLINE Operand a(const char* p, int part) { return half_of(spread_from(p), part); }
   TANDEM_INLINE Operand b(const char* p, int part) { return half_of(load_words(p), part); }
   TANDEM_INLINE Operand b(const char* p, int part, int /*columns*/) { return b(p, part); }
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return fma(a, b, sum); }
-  TANDEM_INLINE Sum first(Operand a, Operand b, Sum /*start*/) { return a * b; }
+  TANDEM_INLINE Sum first(Operand a, Operand b) { return a * b; }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_floats(t, acc);

@@ -29,15 +29,15 @@ struct F32 {
   using Sum = Lanes;
   using Operand = Lanes;
   static constexpr int kParts = 1, kWordBytes = 4;
+  static constexpr bool kHasFirst = true;
 
-  TANDEM_INLINE Sum start(const MicroArgs& /*t*/, int /*j*/) { return spread(0.0F); }
   TANDEM_INLINE Operand a(const char* p, int /*part*/) { return spread(*floats(p)); }
   TANDEM_INLINE Operand b(const char* p, int /*part*/) { return load_lanes(floats(p)); }
   TANDEM_INLINE Operand b(const char* p, int /*part*/, int columns) {
     return load_lanes(floats(p), columns);
   }
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return fma(a, b, sum); }
-  TANDEM_INLINE Sum first(Operand a, Operand b, Sum /*start*/) { return a * b; }
+  TANDEM_INLINE Sum first(Operand a, Operand b) { return a * b; }
 
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {

@@ -2,12 +2,12 @@
 // how a family multiplies. A family is a struct of static functions:
 //   Sum                    one accumulator
 //   kParts                 steps that it takes to multiply a word
-//   start(t, j)            accumulators of the columns from j on before the first step
 //   a(p, part)             a word of A in every lane
 //   b(p, part)             words of B of neighbouring columns; b(p, part, columns) those that exist
 //   dot(a, b, sum)         sum + a * b
-//   first(a, b, start)     the same for the first step
-//   finish<M, N>(t, sums)  epilogue and stores
+//   kHasFirst              whether the first step is first(a, b), a product alone; otherwise there
+//   is start(t, j)            accumulators of the columns from j on before the first step finish<M,
+//   N>(t, sums)  epilogue and stores
 // Static, so that extensions of an instruction set do not share code.
 #pragma once
 
@@ -39,11 +39,8 @@ TANDEM_INLINE void load_operands(typename Family::Operand (&bv)[N], const MicroA
   }
 }
 
-// What a step adds to: earlier sums, what the family starts from, or nothing.
-enum class From { kSum, kStart, kZero };
-
 // One word of k.
-template <typename Family, int M, int N, From from>
+template <typename Family, int M, int N, bool is_first>
 TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
                         typename Family::Sum (&acc)[M][N]) {
 #pragma GCC unroll 2
@@ -55,15 +52,21 @@ TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
       const auto av = Family::a(a[i / kGroupRows] + (i % kGroupRows) * t.a_row, part);
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) {
-        if (from == From::kSum || part > 0)
+        if constexpr (is_first) {
+          acc[i][j] = part == 0 ? Family::first(av, bv[j]) : Family::dot(av, bv[j], acc[i][j]);
+        } else {
           acc[i][j] = Family::dot(av, bv[j], acc[i][j]);
-        else if (from == From::kStart)
-          acc[i][j] = Family::first(av, bv[j], Family::start(t, j * kLanes));
-        else
-          acc[i][j] = Family::first(av, bv[j], typename Family::Sum{});
+        }
       }
     }
   }
+}
+
+template <int groups>
+TANDEM_INLINE void next_word(const MicroArgs& t, const char* (&a)[groups], const char*& b) {
+#pragma GCC unroll 4
+  for (int g = 0; g < groups; ++g) a[g] += t.a_k;
+  b += t.b_k;
 }
 
 // Sums in flight that hide the latency of an accumulation.
@@ -71,26 +74,25 @@ inline constexpr int kLatency = 8;
 
 // Few sums would wait for their own results: words of k go to several of each in turn. Returns how
 // many words are left.
-template <typename Family, int M, int N>
-TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char** a, const char*& b, int64_t left,
-                                 typename Family::Sum (&acc)[M][N]) {
-  constexpr int kChains = kLatency / (M * N), kGroups = (M + kGroupRows - 1) / kGroupRows;
+template <typename Family, int M, int N, int groups>
+TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], const char*& b,
+                                 int64_t left, typename Family::Sum (&acc)[M][N]) {
+  constexpr int kChains = kLatency / (M * N);
   if (left < kChains) return left;
-  typename Family::Sum chains[kChains][M][N];
-  const auto advance = [&] {
-    for (int g = 0; g < kGroups; ++g) a[g] += t.a_k;
-    b += t.b_k;
-  };
-#pragma GCC unroll 8
-  for (int c = 0; c < kChains; ++c) {
-    advance();
-    step<Family, M, N, From::kZero>(t, a, b, chains[c]);
-  }
-  for (left -= kChains; left >= kChains; left -= kChains) {
+  typename Family::Sum chains[kChains][M][N] = {};
+  if constexpr (Family::kHasFirst) {
 #pragma GCC unroll 8
     for (int c = 0; c < kChains; ++c) {
-      advance();
-      step<Family, M, N, From::kSum>(t, a, b, chains[c]);
+      step<Family, M, N, true>(t, a, b, chains[c]);
+      next_word(t, a, b);
+    }
+    left -= kChains;
+  }
+  for (; left >= kChains; left -= kChains) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kChains; ++c) {
+      step<Family, M, N, false>(t, a, b, chains[c]);
+      next_word(t, a, b);
     }
   }
 #pragma GCC unroll 8
@@ -120,14 +122,23 @@ static void micro(const MicroArgs& t) {
   const char* b = t.b;
 
   typename Family::Sum acc[M][N];
-  step<Family, M, N, From::kStart>(t, a, b, acc);
-  int64_t left = t.k - 1;
+  int64_t left = t.k;
+  if constexpr (Family::kHasFirst) {
+    step<Family, M, N, true>(t, a, b, acc);
+    next_word(t, a, b);
+    --left;
+  } else {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+      const typename Family::Sum start = Family::start(t, j * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) acc[i][j] = start;
+    }
+  }
   if constexpr (2 * M * N <= kLatency) left = add_chains<Family, M, N>(t, a, b, left, acc);
   for (; left > 0; --left) {
-#pragma GCC unroll 4
-    for (int g = 0; g < kGroups; ++g) a[g] += t.a_k;
-    b += t.b_k;
-    step<Family, M, N, From::kSum>(t, a, b, acc);
+    step<Family, M, N, false>(t, a, b, acc);
+    next_word(t, a, b);
   }
   Family::template finish<M, N>(t, acc);
 }

@@ -51,13 +51,13 @@ struct S8 {
   using Sum = Words;
   using Operand = Words;
   static constexpr int kParts = 1, kWordBytes = 2;
+  static constexpr bool kHasFirst = false;
 
   TANDEM_INLINE Sum start(const MicroArgs& t, int j) { return start_integers(t, j); }
   TANDEM_INLINE Operand a(const char* p, int /*part*/) { return spread_from(p); }
   TANDEM_INLINE Operand b(const char* p, int /*part*/) { return load_pairs(p); }
   TANDEM_INLINE Operand b(const char* p, int /*part*/, int /*columns*/) { return load_pairs(p); }
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return multiply_add(a, b, sum); }
-  TANDEM_INLINE Sum first(Operand a, Operand b, Sum start) { return dot(a, b, start); }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_integers(t, acc);

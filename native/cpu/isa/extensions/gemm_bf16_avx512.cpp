@@ -11,6 +11,7 @@ struct Bf16Dot {
   using Sum = Lanes;
   using Operand = Words;
   static constexpr int kParts = 1, kWordBytes = 4;
+  static constexpr bool kHasFirst = false;
 
   TANDEM_INLINE Sum start(const MicroArgs& /*t*/, int /*j*/) { return spread(0.0F); }
   TANDEM_INLINE Operand a(const char* p, int /*part*/) { return spread_from(p); }
@@ -19,7 +20,6 @@ struct Bf16Dot {
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) {
     return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
   }
-  TANDEM_INLINE Sum first(Operand a, Operand b, Sum start) { return dot(a, b, start); }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_floats(t, acc);

@@ -10,6 +10,7 @@ struct S8Vnni {
   using Sum = Words;
   using Operand = Words;
   static constexpr int kParts = 1, kWordBytes = 4;
+  static constexpr bool kHasFirst = false;
 
   TANDEM_INLINE Sum start(const MicroArgs& t, int j) { return start_integers(t, j); }
   TANDEM_INLINE Operand a(const char* p, int /*part*/) { return spread_from(p); }
@@ -22,7 +23,6 @@ struct S8Vnni {
     return {_mm256_dpbusd_avx_epi32(sum.v, a.v, b.v)};
 #endif
   }
-  TANDEM_INLINE Sum first(Operand a, Operand b, Sum start) { return dot(a, b, start); }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
     finish_integers(t, acc);
