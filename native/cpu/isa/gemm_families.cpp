@@ -9,17 +9,18 @@ namespace {
 
 const GemmKernels* const kOfF32[] = {&kF32Kernels, nullptr};
 
-const GemmKernels* const kOfBf16[] = {
 #if defined(TANDEM_ISA_AVX512)
-    &kBf16DotKernels,
+const GemmKernels* const kOfBf16[] = {&kBf16AmxKernels, &kBf16DotKernels, &kBf16Kernels,
+                                      &kBf16AmxReference, nullptr};
+const GemmKernels* const kOfS8[] = {&kS8AmxKernels, &kS8VnniKernels, &kS8Kernels, &kS8AmxReference,
+                                    nullptr};
+#elif defined(TANDEM_ISA_AVX2)
+const GemmKernels* const kOfBf16[] = {&kBf16Kernels, nullptr};
+const GemmKernels* const kOfS8[] = {&kS8VnniKernels, &kS8Kernels, nullptr};
+#else
+const GemmKernels* const kOfBf16[] = {&kBf16Kernels, nullptr};
+const GemmKernels* const kOfS8[] = {&kS8Kernels, nullptr};
 #endif
-    &kBf16Kernels, nullptr};
-
-const GemmKernels* const kOfS8[] = {
-#if defined(TANDEM_ISA_AVX512) || defined(TANDEM_ISA_AVX2)
-    &kS8VnniKernels,
-#endif
-    &kS8Kernels, nullptr};
 
 }  // namespace
 

@@ -12,5 +12,10 @@ extern const GemmKernels kS8Kernels;    // gemm_s8.cpp
 // extensions/, for processors that have more than the instruction set
 extern const GemmKernels kBf16DotKernels;
 extern const GemmKernels kS8VnniKernels;
+extern const GemmKernels kBf16AmxKernels;
+extern const GemmKernels kS8AmxKernels;
+// The same in software, for tests: they stand behind kernels that are always available.
+extern const GemmKernels kBf16AmxReference;
+extern const GemmKernels kS8AmxReference;
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

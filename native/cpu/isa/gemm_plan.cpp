@@ -75,6 +75,7 @@ bool few_rows_do(const GemmPlan& p) {
 
 int64_t choose_panel_rows(const GemmPlan& p) {
   const GemmKernels& kernels = *p.desc.kernels;
+  if (kernels.wide4_rows == 0) return kernels.panel_rows;
   if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
   return p.k_words <= kShortSum ? least(kernels.panel_rows, kShortSumRows) : kernels.panel_rows;
 }

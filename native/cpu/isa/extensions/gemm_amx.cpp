@@ -1,0 +1,96 @@
+// AMX-INT8 and AMX-BF16.
+#include "cpu/isa/extensions/gemm_amx.h"
+
+#include "cpu/cpu_features.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+namespace {
+
+// The operand of ldtilecfg: all eight tiles are whole.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
+                            kTileBytes, kTileBytes, kTileBytes, kTileBytes};
+  uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows,
+                      kTileRows, kTileRows, kTileRows, kTileRows};
+};
+constexpr TileConfig kTileConfig;
+
+void begin() { _tile_loadconfig(&kTileConfig); }
+// Tiles in their initial state make switches of threads cheap again.
+void end() { _tile_release(); }
+
+// The intrinsics take the numbers of tiles as literals.
+#define TANDEM_EACH_TILE(operation) \
+  if constexpr (tile == 0)          \
+    operation(0, p, stride);        \
+  else if constexpr (tile == 1)     \
+    operation(1, p, stride);        \
+  else if constexpr (tile == 2)     \
+    operation(2, p, stride);        \
+  else if constexpr (tile == 3)     \
+    operation(3, p, stride);        \
+  else if constexpr (tile == 4)     \
+    operation(4, p, stride);        \
+  else if constexpr (tile == 5)     \
+    operation(5, p, stride);        \
+  else if constexpr (tile == 6)     \
+    operation(6, p, stride);        \
+  else                              \
+    operation(7, p, stride)
+
+template <bool integers>
+struct HardwareTiles {
+  static constexpr bool kIntegers = integers;
+
+  template <int tile>
+  TANDEM_INLINE void load(const char* p, int64_t stride) {
+#if defined(__GNUC__) && !defined(__clang__)
+    // gcc's intrinsic does not say that it reads memory, so what is stored there could stay undone.
+    __asm__ volatile("" : : "r"(p) : "memory");
+#endif
+    TANDEM_EACH_TILE(_tile_loadd);
+  }
+  template <int tile>
+  TANDEM_INLINE void store(char* p, int64_t stride) {
+    TANDEM_EACH_TILE(_tile_stored);
+  }
+  // The pairs of operands that amx_micro has.
+  template <int c, int a, int b>
+  TANDEM_INLINE void multiply() {
+    static_assert(a == 4 + c / 2 && b == 6 + c % 2);
+    if constexpr (integers) {
+      if constexpr (c == 0) _tile_dpbusd(0, 4, 6);
+      if constexpr (c == 1) _tile_dpbusd(1, 4, 7);
+      if constexpr (c == 2) _tile_dpbusd(2, 5, 6);
+      if constexpr (c == 3) _tile_dpbusd(3, 5, 7);
+    } else {
+      if constexpr (c == 0) _tile_dpbf16ps(0, 4, 6);
+      if constexpr (c == 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (c == 2) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (c == 3) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+};
+
+constexpr AmxKernels kInt8 = amx_kernels<HardwareTiles<true>>();
+constexpr AmxKernels kBf16 = amx_kernels<HardwareTiles<false>>();
+constexpr AmxKernels kInt8Software = amx_kernels<SoftwareTiles<true>>();
+constexpr AmxKernels kBf16Software = amx_kernels<SoftwareTiles<false>>();
+
+bool always() { return true; }
+
+}  // namespace
+
+const GemmKernels kS8AmxKernels =
+    amx_family("amx_int8", has_amx_int8, GEMM_S8, kInt8.micro, begin, end);
+const GemmKernels kBf16AmxKernels =
+    amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, begin, end);
+const GemmKernels kS8AmxReference =
+    amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, nullptr);
+const GemmKernels kBf16AmxReference =
+    amx_family("amx_bf16_reference", always, GEMM_BF16, kBf16Software.micro, nullptr, nullptr);
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
