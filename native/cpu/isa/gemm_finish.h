@@ -50,35 +50,50 @@ TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
   }
 }
 
-// Sums in int32 as bytes, given the scale and bias of the columns in units of C.
+#if !defined(TANDEM_ISA_SCALAR)
+// Sums in int32 as bytes, by two or four vectors, given the scale and bias of the columns in units
+// of C.
+template <int M, int N>
+TANDEM_INLINE void pack_sums(const MicroArgs& t, const Words (&acc)[M][N], const Lanes* scale,
+                             const Lanes* bias, const BytePacking& packing) {
+  const Lanes high = spread(t.c_high);
+  const auto value = [&](int i, int j) {
+    // The bound keeps what would not fit an integer; NaN passes and becomes the lowest.
+    return to_words(lesser_of(high, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+  };
+  if constexpr (N == 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i += 2) {
+      const int next = i + 1 < M ? i + 1 : i;
+      store_halves(t.c + i * t.c_row, t.c + next * t.c_row,
+                   pack_bytes(value(i, 0), value(i, 1), value(next, 0), value(next, 1), packing));
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < N; j += 4)
+        store_words(
+            t.c + i * t.c_row + j * kLanes,
+            pack_bytes(value(i, j), value(i, j + 1), value(i, j + 2), value(i, j + 3), packing));
+  }
+}
+#endif
+
 template <int M, int N>
 TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], const Lanes* scale,
                                 const Lanes* bias) {
 #if !defined(TANDEM_ISA_SCALAR)
   if constexpr (N % 2 == 0) {
-    const bool is_signed = t.c_type == GEMM_TO_S8;
-    const BytePacking packing =
-        byte_packing(t.c_zero, static_cast<int>(t.c_low) + t.c_zero, is_signed);
-    const Lanes high = spread(t.c_high);
-    const auto value = [&](int i, int j) {
-      // The bound keeps what would not fit an integer; NaN passes and becomes the lowest.
-      return to_words(lesser_of(high, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
-    };
-    if constexpr (N == 2) {
-#pragma GCC unroll 8
-      for (int i = 0; i < M; i += 2) {
-        const int next = i + 1 < M ? i + 1 : i;
-        store_halves(t.c + i * t.c_row, t.c + next * t.c_row,
-                     pack_bytes(value(i, 0), value(i, 1), value(next, 0), value(next, 1), packing));
-      }
+    const int low = static_cast<int>(t.c_low) + t.c_zero;
+    BytePacking packing = byte_packing(t.c_zero, low, t.c_type == GEMM_TO_S8);
+    // Code of its own for what follows a relu as a rule.
+    if (packing.plain) {
+      packing.plain = true;
+      pack_sums(t, acc, scale, bias, packing);
     } else {
-#pragma GCC unroll 8
-      for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-        for (int j = 0; j < N; j += 4)
-          store_words(
-              t.c + i * t.c_row + j * kLanes,
-              pack_bytes(value(i, j), value(i, j + 1), value(i, j + 2), value(i, j + 3), packing));
+      packing.plain = false;
+      pack_sums(t, acc, scale, bias, packing);
     }
     return;
   }

@@ -171,10 +171,11 @@ TANDEM_INLINE void store_u8(void* p, Words x) {
 struct BytePacking {
   Words zero, low;  // of 16 bits each
   bool is_signed;
+  bool plain;  // zero is 0, and low is what saturation gives anyway
 };
 TANDEM_INLINE BytePacking byte_packing(int zero, int low, bool is_signed) {
   const auto twice = [](int x) { return spread_word((x << 16) | (x & 0xffff)); };
-  return {twice(zero), twice(low), is_signed};
+  return {twice(zero), twice(low), is_signed, zero == 0 && low == (is_signed ? -128 : 0)};
 }
 /// Words of four vectors plus `zero`, but at least `low`, saturated to bytes: the vectors one after
 /// the other.
@@ -182,8 +183,8 @@ TANDEM_INLINE Words pack_bytes(Words a, Words b, Words c, Words d, const BytePac
 #if defined(TANDEM_ISA_AVX512)
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const auto halves = [&](Words x, Words y) {
-    const __m512i sum = _mm512_adds_epi16(_mm512_packs_epi32(x.v, y.v), p.zero.v);
-    return _mm512_max_epi16(sum, p.low.v);
+    const __m512i sum = _mm512_packs_epi32(x.v, y.v);
+    return p.plain ? sum : _mm512_max_epi16(_mm512_adds_epi16(sum, p.zero.v), p.low.v);
   };
   const __m512i ab = halves(a, b), cd = halves(c, d);
   return {_mm512_permutexvar_epi32(
@@ -191,8 +192,8 @@ TANDEM_INLINE Words pack_bytes(Words a, Words b, Words c, Words d, const BytePac
 #else
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto halves = [&](Words x, Words y) {
-    const __m256i sum = _mm256_adds_epi16(_mm256_packs_epi32(x.v, y.v), p.zero.v);
-    return _mm256_max_epi16(sum, p.low.v);
+    const __m256i sum = _mm256_packs_epi32(x.v, y.v);
+    return p.plain ? sum : _mm256_max_epi16(_mm256_adds_epi16(sum, p.zero.v), p.low.v);
   };
   const __m256i ab = halves(a, b), cd = halves(c, d);
   return {_mm256_permutevar8x32_epi32(
