@@ -23,7 +23,7 @@ struct Bf16 {
   TANDEM_INLINE Sum first(Operand a, Operand b) { return a * b; }
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
-    finish_floats(t, acc);
+    finish_floats<Rounding>(t, acc);
   }
 };
 

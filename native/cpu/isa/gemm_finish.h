@@ -11,8 +11,17 @@ TANDEM_INLINE Quantizer quantizer_of(const MicroArgs& t) {
   return {spread(t.c_low), spread(t.c_high), spread_word(t.c_zero)};
 }
 
+// Rounds a row of vectors to bfloat16.
+struct Rounding {
+  template <int N>
+  TANDEM_INLINE void store_vectors(char* p, const Lanes (&v)[N]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) store_bf16(p + j * kLanes * 2, v[j]);
+  }
+};
+
 // Sums in float, stored as float or bfloat16.
-template <int M, int N>
+template <typename Round, int M, int N>
 TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
   if (t.columns < N * kLanes) {
     alignas(64) char sums[M * N * kLanes * 4];
@@ -42,9 +51,7 @@ TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
   }
   if (t.c_type == GEMM_TO_BF16) {
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) store_bf16(t.c + i * t.c_row + j * kLanes * 2, acc[i][j]);
+    for (int i = 0; i < M; ++i) Round::store_vectors(t.c + i * t.c_row, acc[i]);
   } else {
     spill(acc, t.c, t.c_row);
   }
