@@ -208,18 +208,17 @@ TEST(rows_get_parameters_of_their_own) {
     convert.rows_s8(x.data(), kXRow, s.data(), kQRow, kRows, kColumns, symmetric);
     for (int64_t i = 0; i < kRows; ++i) {
       CHECK(zero[i] >= 0 && zero[i] <= 255);
-      int largest = 0;
+      double largest = 0;
       bool good = true;
       for (int64_t j = 0; j < kColumns; ++j) {
         const double value = x[static_cast<size_t>(i * kXRow + j)];
         const int u = q[static_cast<size_t>(i * kQRow + j)];
-        const int v = s[static_cast<size_t>(i * kQRow + j)];
+        const double v = s[static_cast<size_t>(i * kQRow + j)];
         // the zero point is rounded too, which may cost half a step at one end
         good = good &&
                std::fabs((u - zero[i]) * static_cast<double>(scale[i]) - value) <= 1.001 * scale[i];
-        good = good &&
-               std::fabs(v * static_cast<double>(symmetric[i]) - value) <= 0.501 * symmetric[i];
-        largest = std::max(largest, std::abs(v));
+        good = good && std::fabs(v * symmetric[i] - value) <= 0.501 * symmetric[i];
+        largest = std::fmax(largest, std::fabs(v));
       }
       CHECK(good);
       CHECK(largest == (i == 4 ? 0 : 127));

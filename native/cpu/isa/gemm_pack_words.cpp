@@ -105,9 +105,10 @@ void pack_rows(const GemmPlan& plan, const char* b, int columns, int width, char
   const int bytes = static_cast<int>(element_bytes(d.type));
   const int group = d.kernels->group, word = d.kernels->b_word;
   const int64_t b_row = d.b_row * bytes;
-  for (int64_t w = 0; w < plan.k_words; ++w, out += width * word) {
+  const int64_t row = int64_t{width} * word;
+  for (int64_t w = 0; w < plan.k_words; ++w, out += row) {
     const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
-    std::memset(out, 0, static_cast<size_t>(width * word));
+    std::memset(out, 0, static_cast<size_t>(row));
     if (count == 0) continue;
     const char* rows = b + w * group * b_row;
     if (word == 4) {
