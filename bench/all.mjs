@@ -5,7 +5,7 @@ import { run, script } from '../scripts/tools/run.mjs';
 
 await script(() => {
   setup();
-  for (const name of ['train', 'predict', 'load', 'eventloop']) {
+  for (const name of ['train', 'predict', 'load', 'eventloop', 'native']) {
     run(process.execPath, [`bench/${name}.mjs`, ...process.argv.slice(2)]);
   }
 });

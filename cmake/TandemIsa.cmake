@@ -5,8 +5,6 @@
 # every object that uses it, the linker keeps any one copy, and that copy may hold AVX-512 instructions that an older
 # processor runs into from baseline code. scripts/check-isa-symbols.mjs looks for such functions.
 
-file(GLOB tandem_isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/cpu/isa/*.cpp")
-
 set(tandem_target_processor "${CMAKE_SYSTEM_PROCESSOR}")
 if(CMAKE_OSX_ARCHITECTURES)
   set(tandem_target_processor "${CMAKE_OSX_ARCHITECTURES}")
@@ -14,12 +12,14 @@ elseif(MSVC AND CMAKE_CXX_COMPILER_ARCHITECTURE_ID)
   set(tandem_target_processor "${CMAKE_CXX_COMPILER_ARCHITECTURE_ID}")
 endif()
 
-# _tandem_isa(parent NAME flag...) compiles the sources for one instruction set and puts the objects into parent, which
-# (with everything that links it) sees TANDEM_HAVE_NAME.
+set(tandem_x86_64 "^(x86_64|AMD64|amd64|x64)$")
+
+# _tandem_isa(parent NAME flag...) compiles the caller's `sources` for one instruction set and puts the objects into
+# parent, which (with everything that links it) sees TANDEM_HAVE_NAME.
 function(_tandem_isa parent isa)
   string(TOLOWER "${isa}" lower)
   set(objects "${parent}_${lower}")
-  add_library(${objects} OBJECT ${tandem_isa_sources})
+  add_library(${objects} OBJECT ${sources})
   target_link_libraries(${objects} PRIVATE tandem_core)
   target_compile_definitions(${objects} PRIVATE TANDEM_ISA_NS=isa_${lower} TANDEM_ISA_${isa}=1)
   target_compile_options(${objects} PRIVATE ${ARGN})
@@ -42,25 +42,27 @@ function(_tandem_isa_extension parent isa file)
   endif()
 endfunction()
 
-function(_tandem_isa_extensions parent)
+# tandem_add_isa_extensions(parent) adds those files to a parent that has the objects of native/cpu/isa.
+function(tandem_add_isa_extensions parent)
+  if(NOT tandem_target_processor MATCHES "${tandem_x86_64}")
+    return()
+  endif()
   _tandem_isa_extension(${parent} AVX2 gemm_s8_avx_vnni.cpp -mavxvnni)
   _tandem_isa_extension(${parent} AVX512 gemm_s8_avx512_vnni.cpp -mavx512vnni)
   _tandem_isa_extension(${parent} AVX512 gemm_bf16_avx512.cpp -mavx512bf16)
   _tandem_isa_extension(${parent} AVX512 gemm_amx.cpp -mamx-tile -mamx-int8 -mamx-bf16)
 endfunction()
 
+# tandem_add_isa_objects(parent source...)
 function(tandem_add_isa_objects parent)
-  if(NOT tandem_isa_sources)
-    return()
-  endif()
+  set(sources ${ARGN})
   _tandem_isa(${parent} SCALAR)
-  if(NOT tandem_target_processor MATCHES "^(x86_64|AMD64|amd64|x64)$")
+  if(NOT tandem_target_processor MATCHES "${tandem_x86_64}")
     return()
   endif()
   if(MSVC)
     _tandem_isa(${parent} AVX2 /arch:AVX2)
     _tandem_isa(${parent} AVX512 /arch:AVX512)
-    _tandem_isa_extensions(${parent})
     return()
   endif()
   set(avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2)
@@ -71,5 +73,4 @@ function(tandem_add_isa_objects parent)
   endif()
   _tandem_isa(${parent} AVX2 ${avx2})
   _tandem_isa(${parent} AVX512 ${avx512})
-  _tandem_isa_extensions(${parent})
 endfunction()

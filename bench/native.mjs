@@ -1,0 +1,82 @@
+// Builds and runs the native benchmarks (bench/native): roofs of the machine, matrix products beside
+// oneDNN and OpenBLAS, elementwise ops, softmax, reductions, optimizers, the thread pool.
+//   native.mjs [--quick] [--filter TEXT] [--threads N] [--isa NAME] [--markdown] [--save]
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { build } from '../scripts/build.mjs';
+import { setup } from '../scripts/setup.mjs';
+import { CommandError, root, script } from '../scripts/tools/run.mjs';
+import { describeMachine, saveResults } from './lib/results.mjs';
+import { tables } from './lib/tables.mjs';
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    filter: { type: 'string' },
+    threads: { type: 'string' },
+    isa: { type: 'string' },
+    markdown: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+  },
+});
+
+function program() {
+  const places = ['tandem_bench', 'Release/tandem_bench.exe', 'tandem_bench.exe'];
+  const found = places.map((name) => join(root, 'build', name)).find(existsSync);
+  if (!found) throw new CommandError('no tandem_bench in build/');
+  return found;
+}
+
+function environment() {
+  // OpenBLAS chooses its kernels by itself, and its threads get out of the way soon after a call:
+  // 2^20 cycles, which is longer than the pauses within a turn.
+  const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...rest } = process.env;
+  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20' };
+}
+
+/**
+ * Runs the program and hands over its lines as they come.
+ * @param {(line: any) => void} take
+ */
+async function runNative(take) {
+  const args = flags.quick ? ['--quick'] : [];
+  for (const name of /** @type {const} */ (['filter', 'threads', 'isa'])) {
+    const value = flags[name];
+    if (value !== undefined) args.push(`--${name}`, value);
+  }
+  const child = spawn(program(), args, {
+    env: environment(),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(signal ?? code));
+  });
+  for await (const line of createInterface({ input: child.stdout })) take(JSON.parse(line));
+  const end = await ended;
+  if (end !== 0) throw new CommandError(`tandem_bench: ${end}`);
+}
+
+await script(async () => {
+  setup();
+  build(['bench']);
+  let more = {};
+  /** @type {any[]} one a case; `ratio` of a peer is our speed by its */
+  const results = [];
+  await runNative((line) => {
+    if (line.machine) more = { isa: line.machine.isa, peers: line.peers };
+    else results.push(line);
+    if (!flags.markdown) console.log(JSON.stringify(line));
+  });
+  const suite = 'native';
+  const command = ['node bench/native.mjs', ...process.argv.slice(2)].join(' ');
+  if (flags.markdown) {
+    const date = new Date().toISOString().slice(0, 10);
+    const machine = { ...describeMachine(), ...more };
+    console.log(tables[suite]({ suite, date, command, machine, results }));
+  }
+  if (flags.save) saveResults(suite, command, results, more);
+});

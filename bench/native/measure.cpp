@@ -1,0 +1,82 @@
+#include "measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "threads.h"
+
+namespace tandem::bench {
+namespace {
+
+double time_of(const Side& side, int64_t calls) {
+  const double start = now();
+  side.run(calls);
+  return now() - start;
+}
+
+/// Threads wake, memory comes into the caches, the clock rises.
+void warm_up(const Side& side, int64_t calls, int threads) {
+  if (threads > 1) wait_until_quiet();
+  const double end = now() + (threads > 1 ? 0.002 : 0.0003);
+  do {
+    side.run(1 + calls / 8);
+  } while (now() < end);
+}
+
+int64_t calls_per_turn(const Side& side, double turn) {
+  int64_t calls = 1;
+  while (true) {
+    const double time = time_of(side, calls);
+    if (time >= 0.2 * turn)
+      return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(calls) * turn / time));
+    calls *= 4;
+  }
+}
+
+}  // namespace
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<Rates> take_turns(const std::vector<Side>& sides, const Effort& effort, int threads) {
+  std::vector<Rates> rates;
+  std::vector<int64_t> calls;
+  for (const Side& side : sides) {
+    warm_up(side, 1, threads);
+    pin_new_threads();
+    rates.push_back({side.name, {}});
+    calls.push_back(calls_per_turn(side, effort.turn));
+  }
+  for (int round = 0; round < effort.rounds; ++round) {
+    for (size_t turn = 0; turn < sides.size(); ++turn) {
+      // who starts changes, so that nobody always follows the same one
+      const size_t i = (turn + static_cast<size_t>(round)) % sides.size();
+      warm_up(sides[i], calls[i], threads);
+      const double time = time_of(sides[i], calls[i]);
+      rates[i].values.push_back(sides[i].work * static_cast<double>(calls[i]) / time);
+    }
+  }
+  return rates;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double highest(const std::vector<double>& values) {
+  return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
+}
+
+double paired_ratio(const Rates& over, const Rates& under) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < over.values.size(); ++i)
+    ratios.push_back(over.values[i] / under.values[i]);
+  return median(ratios);
+}
+
+}  // namespace tandem::bench

@@ -1,0 +1,111 @@
+#include "peaks.h"
+
+#include <string_view>
+
+#include "cpu/cpu_features.h"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#if !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 about its own _mm512_undefined_*
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#if !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#endif
+
+namespace tandem::bench {
+
+#if defined(__GNUC__) && defined(__x86_64__)
+
+namespace {
+
+constexpr int kChains = 12;
+
+volatile int sink;
+
+__attribute__((target("avx512f,avx512bf16"))) double bf16_avx512(int64_t rounds) {
+  __m512 chains[kChains];
+  for (__m512& chain : chains) chain = _mm512_setzero_ps();
+  const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f003f00));
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (__m512& chain : chains) chain = _mm512_dpbf16_ps(chain, x, x);
+  }
+  for (const __m512& chain : chains) sink = static_cast<int>(_mm512_cvtss_f32(chain));
+  return static_cast<double>(rounds) * kChains * 32 * 2;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) double s8_avx512(int64_t rounds) {
+  __m512i chains[kChains];
+  for (__m512i& chain : chains) chain = _mm512_setzero_si512();
+  const __m512i x = _mm512_set1_epi32(0x01020304);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (__m512i& chain : chains) chain = _mm512_dpbusd_epi32(chain, x, x);
+  }
+  for (const __m512i& chain : chains) sink = _mm512_cvtsi512_si32(chain);
+  return static_cast<double>(rounds) * kChains * 64 * 2;
+}
+
+__attribute__((target("avx2,avxvnni"))) double s8_avx_vnni(int64_t rounds) {
+  __m256i chains[kChains];
+  for (__m256i& chain : chains) chain = _mm256_setzero_si256();
+  const __m256i x = _mm256_set1_epi32(0x01020304);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (__m256i& chain : chains) chain = _mm256_dpbusd_avx_epi32(chain, x, x);
+  }
+  for (const __m256i& chain : chains) sink = _mm256_extract_epi32(chain, 0);
+  return static_cast<double>(rounds) * kChains * 32 * 2;
+}
+
+// Without VNNI: exact products of pairs of 16 bits, and their addition.
+
+__attribute__((target("avx512f,avx512bw"))) double pairs_avx512(int64_t rounds) {
+  __m512i chains[kChains];
+  for (__m512i& chain : chains) chain = _mm512_setzero_si512();
+  const __m512i x = _mm512_set1_epi32(0x00010002);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (__m512i& chain : chains) chain = _mm512_add_epi32(chain, _mm512_madd_epi16(chain, x));
+  }
+  for (const __m512i& chain : chains) sink = _mm512_cvtsi512_si32(chain);
+  return static_cast<double>(rounds) * kChains * 32 * 2;
+}
+
+__attribute__((target("avx2"))) double pairs_avx2(int64_t rounds) {
+  __m256i chains[kChains];
+  for (__m256i& chain : chains) chain = _mm256_setzero_si256();
+  const __m256i x = _mm256_set1_epi32(0x00010002);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (__m256i& chain : chains) chain = _mm256_add_epi32(chain, _mm256_madd_epi16(chain, x));
+  }
+  for (const __m256i& chain : chains) sink = _mm256_extract_epi32(chain, 0);
+  return static_cast<double>(rounds) * kChains * 16 * 2;
+}
+
+}  // namespace
+
+PeakKernel bf16_peak(const char* isa) {
+  return std::string_view(isa) == "avx512" && cpu::has_avx512_bf16() ? bf16_avx512 : nullptr;
+}
+
+PeakKernel s8_peak(const char* isa) {
+  const std::string_view name = isa;
+  if (name == "avx512") return cpu::has_avx512_vnni() ? s8_avx512 : pairs_avx512;
+  if (name == "avx2") return cpu::has_avx_vnni() ? s8_avx_vnni : pairs_avx2;
+  return nullptr;
+}
+
+#else
+
+PeakKernel bf16_peak(const char* /*isa*/) { return nullptr; }
+PeakKernel s8_peak(const char* /*isa*/) { return nullptr; }
+
+#endif
+
+}  // namespace tandem::bench

@@ -1,0 +1,117 @@
+#include "suite.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstring>
+
+#include "cpu/pool.h"
+#include "isa_table.h"
+
+namespace tandem::bench {
+namespace {
+
+/// Digits enough for any use, as JSON.
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+void print_line(const Case& c, const std::string& figures) {
+  std::printf(
+      "{\"suite\":\"native\",\"group\":\"%s\",\"name\":\"%s\",\"type\":\"%s\",\"isa\":\"%s\","
+      "\"threads\":%d,%s,\"unit\":\"%s\"}\n",
+      c.group.c_str(), c.name.c_str(), c.type.c_str(), isa_table().name, c.threads, figures.c_str(),
+      c.unit);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+bool Suite::wants(const Case& c) const {
+  return options_.filter.empty() ||
+         (c.group + " " + c.name + " " + c.type).find(options_.filter) != std::string::npos;
+}
+
+Effort Suite::effort() const { return options_.quick ? Effort{5, 0.001} : Effort{21, 0.003}; }
+
+void Suite::measure(const Case& c, const std::vector<Side>& sides) const {
+  constexpr double kGiga = 1e-9;
+  const std::vector<Rates> rates = take_turns(sides, effort(), c.threads);
+  const Rates& ours = rates.front();
+  std::string figures = "\"value\":" + number(median(ours.values) * kGiga) +
+                        ",\"best\":" + number(highest(ours.values) * kGiga);
+  std::string peers;
+  for (size_t i = 1; i < rates.size(); ++i) {
+    const Rates& other = rates[i];
+    const std::string ratio = number(paired_ratio(ours, other));
+    if (other.name == "roof") {
+      figures += ",\"roof\":" + number(median(other.values) * kGiga) +
+                 ",\"roofBest\":" + number(highest(other.values) * kGiga) +
+                 ",\"roofShare\":" + ratio;
+      continue;
+    }
+    peers += (peers.empty() ? "\"" : ",\"") + other.name +
+             "\":{\"value\":" + number(median(other.values) * kGiga) +
+             ",\"best\":" + number(highest(other.values) * kGiga) + ",\"ratio\":" + ratio + "}";
+  }
+  if (!peers.empty()) figures += ",\"peers\":{" + peers + "}";
+  print_line(c, figures);
+}
+
+void Suite::print_times(const Case& c, const std::vector<double>& seconds) const {
+  constexpr double kNano = 1e9;
+  std::vector<double> rates;
+  rates.reserve(seconds.size());
+  for (const double time : seconds) rates.push_back(1 / time);
+  print_line(c, "\"value\":" + number(median(seconds) * kNano) +
+                    ",\"best\":" + number(kNano / highest(rates)));
+}
+
+void on_threads(int threads, const std::function<void(int worker, int workers)>& body) {
+  cpu::Pool::instance().run(
+      threads,
+      [](void* context, int worker, int workers) {
+        (*static_cast<const std::function<void(int, int)>*>(context))(worker, workers);
+      },
+      const_cast<std::function<void(int, int)>*>(&body));
+}
+
+int64_t size_of(Element element) {
+  switch (element) {
+    case Element::kF32:
+      return 4;
+    case Element::kBf16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+Memory noise(int64_t count, Element element) {
+  // A pattern of some length and then its copies: cases in memory have hundreds of megabytes.
+  constexpr int64_t kPattern = 4096 - 64;
+  const int64_t size = size_of(element);
+  Memory memory = cpu_backend().allocate(count * size);
+  std::byte* bytes = memory.data.get();
+  uint32_t state = 12345;
+  for (int64_t i = 0; i < std::min(count, kPattern); ++i) {
+    state = state * 1664525U + 1013904223U;
+    const float value = 0.1F + 0.8F * static_cast<float>(state >> 8) * 0x1p-24F;
+    const auto bits = std::bit_cast<uint32_t>(value);
+    const auto upper = static_cast<uint16_t>(bits >> 16);
+    const auto small = static_cast<uint8_t>(state >> 24);
+    const void* from = &small;
+    if (element == Element::kF32) from = &value;
+    if (element == Element::kBf16) from = &upper;
+    std::memcpy(bytes + i * size, from, static_cast<size_t>(size));
+  }
+  for (int64_t i = kPattern; i < count; i += kPattern) {
+    const int64_t rest = std::min(kPattern, count - i);
+    std::memcpy(bytes + i * size, bytes, static_cast<size_t>(rest * size));
+  }
+  return memory;
+}
+
+}  // namespace tandem::bench

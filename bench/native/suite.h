@@ -1,0 +1,73 @@
+// What the groups of the suite share: options, the line of a case, threads and memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "measure.h"
+
+namespace tandem::bench {
+
+struct Options {
+  bool quick = false;
+  std::string filter;        ///< a case runs when its "group name type" contains this
+  std::vector<int> threads;  ///< numbers of threads to measure with
+  int processors = 1;        ///< of this machine that the library would use
+};
+
+struct Case {
+  std::string group;
+  std::string name;
+  std::string type = "f32";
+  int threads = 1;
+  const char* unit = "GFLOP/s";
+};
+
+/// Billions of operations a second.
+inline const char* unit_of(const std::string& type) { return type == "s8" ? "GOP/s" : "GFLOP/s"; }
+
+class Suite {
+ public:
+  explicit Suite(Options options) : options_(std::move(options)) {}
+
+  [[nodiscard]] const Options& options() const { return options_; }
+  /// Whether the user wants this case: ask before making its operands.
+  [[nodiscard]] bool wants(const Case& c) const;
+  /// Measures and prints: `sides` begin with ours; one named "roof" gives the share of the roof,
+  /// all others are peers.
+  void measure(const Case& c, const std::vector<Side>& sides) const;
+  /// Prints times, of which less is better: `seconds` of a call in each round.
+  void print_times(const Case& c, const std::vector<double>& seconds) const;
+  [[nodiscard]] Effort effort() const;
+
+ private:
+  Options options_;
+};
+
+/// Describes machine, instruction set and peers as the first line.
+void print_machine(const Options& options);
+
+/// Calls `body` on the threads of the library's pool.
+void on_threads(int threads, const std::function<void(int worker, int workers)>& body);
+
+enum class Element : uint8_t { kF32, kBf16, kS8, kU8 };
+int64_t size_of(Element element);
+/// Always the same numbers: floats in [0.1, 0.9], where every elementwise function is at home, and
+/// integers of all sizes.
+Memory noise(int64_t count, Element element = Element::kF32);
+inline float* floats(const Memory& memory) { return reinterpret_cast<float*>(memory.data.get()); }
+
+// The groups.
+void run_roofs(const Suite& suite);
+void run_products(const Suite& suite);
+void run_perceptrons(const Suite& suite);
+void run_elementwise(const Suite& suite);
+void run_softmax(const Suite& suite);
+void run_reductions(const Suite& suite);
+void run_optimizers(const Suite& suite);
+void run_pool(const Suite& suite);
+
+}  // namespace tandem::bench
