@@ -30,11 +30,17 @@ function program() {
   return found;
 }
 
+/** What peers are told when our instruction set is forced, so that they use the same one. */
+const sameIsa = {
+  avx2: { ONEDNN_MAX_CPU_ISA: 'AVX2', OPENBLAS_CORETYPE: 'Haswell' },
+  scalar: { ONEDNN_MAX_CPU_ISA: 'SSE41', OPENBLAS_CORETYPE: 'Nehalem' },
+};
+
 function environment() {
   // OpenBLAS chooses its kernels by itself, and its threads get out of the way soon after a call:
   // 2^20 cycles, which is longer than the pauses within a turn.
   const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...rest } = process.env;
-  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20' };
+  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20', ...sameIsa[flags.isa ?? ''] };
 }
 
 /**
