@@ -6,6 +6,7 @@
 #ifdef __linux__
 #include <dirent.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,6 +85,11 @@ void pin_new_threads() {
   known = threads;
 }
 
+long times_interrupted() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
 void wait_until_quiet() {
   constexpr int kLongest = 100;
   for (int i = 0; i < kLongest; ++i) {
@@ -96,6 +102,7 @@ void wait_until_quiet() {
 #else
 
 void pin_new_threads() {}
+long times_interrupted() { return 0; }
 void wait_until_quiet() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
 
 #endif

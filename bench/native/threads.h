@@ -10,6 +10,9 @@ namespace tandem::bench {
 /// woke it for some ten milliseconds, and whom that hits is chance.
 void pin_new_threads();
 
+/// How often a thread of this process had to leave its processor to another one.
+long times_interrupted();
+
 /// Returns when no other thread of the process runs. Threads of OpenMP and OpenBLAS keep their
 /// processors for a while after the work is done, which must not be the next one's trouble.
 void wait_until_quiet();
