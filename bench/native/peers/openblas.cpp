@@ -48,7 +48,10 @@ std::optional<Side> openblas_product(const Product& product, const std::string& 
 }
 
 std::string describe_openblas() {
-  return std::string("\"openblas\":\"") + openblas_get_config() + "\",\"openblasCore\":\"" +
+  // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..."
+  const std::string config = openblas_get_config();
+  const size_t version = config.find(' ') + 1;
+  return "\"openblas\":\"" + config.substr(version, config.find(' ', version) - version) + " for " +
          openblas_get_corename() + "\"";
 }
 
