@@ -1,11 +1,12 @@
-// Our side of a product: the tiles of cpu/gemm.h taken from a counter by the threads of the pool,
-// as the executable does it for a step of a plan.
+// Our side of a product: the tiles of cpu/gemm.h as the executable runs them for a node of a plan.
 #include "product.h"
 
-#include <atomic>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "cpu/pool.h"
+#include "cpu/schedule.h"
 #include "cpu/scratch.h"
 #include "isa_table.h"
 #include "suite.h"
@@ -46,8 +47,9 @@ class OurProduct {
         bias_(noise(product.n)),
         scale_(noise(product.n)),
         packed_(cpu_backend().allocate(plan_.packed_b_bytes)),
-        threads_(plan_.compute_tiles > 1 || packs(product) ? threads : 1),
-        packs_(packs(product)) {
+        threads_(threads),
+        packs_(plan_.pack_tiles > 0 && !product.packed) {
+    if (threads > 1 && (plan_.compute_tiles > 1 || packs_)) queue_.emplace(units(), threads);
     if (product.bias_relu) {
       epilogue_.bias = floats(bias_);
       epilogue_.activation = cpu::GEMM_ACT_RELU;
@@ -64,47 +66,43 @@ class OurProduct {
 
   void run(int64_t calls) {
     for (int64_t i = 0; i < calls; ++i) {
-      next_pack_.store(0, std::memory_order_relaxed);
-      next_tile_.store(0, std::memory_order_relaxed);
-      cpu::Pool::instance().run(
-          threads_,
-          [](void* self, int worker, int workers) {
-            static_cast<OurProduct*>(self)->work(worker, workers);
-          },
-          this);
+      if (queue_) {
+        queue_->reset();
+        cpu::Pool::instance().run(
+            threads_, cpu::Pool::Length::kLong,
+            [](void* self, int worker) { static_cast<OurProduct*>(self)->help(worker); }, this);
+        continue;
+      }
+      void* scratch = cpu::thread_scratch(plan_.scratch_bytes);
+      for (int64_t tile = 0; packs_ && tile < plan_.pack_tiles; ++tile) pack(tile);
+      for (int64_t tile = 0; tile < plan_.compute_tiles; ++tile) compute(tile, scratch);
     }
   }
 
  private:
-  [[nodiscard]] bool packs(const Product& product) const {
-    return plan_.pack_tiles > 0 && !product.packed;
+  /// Packing, where there is any, and the product after it.
+  [[nodiscard]] std::vector<cpu::Unit> units() const {
+    std::vector<cpu::Unit> all;
+    if (packs_) all.push_back({0, 1, plan_.pack_tiles, {}});
+    all.push_back({1, 2, plan_.compute_tiles, {}});
+    if (packs_) all.back().after.push_back(0);
+    return all;
   }
 
-  void work(int worker, int workers) {
-    if (packs_) {
-      for_tiles(next_pack_, plan_.pack_tiles, worker, [&](int64_t tile) {
-        isa_.gemm_pack_b(plan_, b_.data.get(), packed_.data.get(), tile);
-      });
-      if (workers > 1) barrier_.wait(workers);
-    }
+  void help(int worker) {
     void* scratch = cpu::thread_scratch(plan_.scratch_bytes);
-    const Memory& b = plan_.source == cpu::GEMM_B_PACKED ? packed_ : b_;
-    for_tiles(next_tile_, plan_.compute_tiles, worker, [&](int64_t tile) {
-      isa_.gemm_compute(plan_, a_.data.get(), b.data.get(), c_.data.get(), epilogue_, tile,
-                        scratch);
+    queue_->work(worker, [&](const cpu::Unit& unit, int64_t tile) {
+      if (unit.first == 0) {
+        pack(tile);
+      } else {
+        compute(tile, scratch);
+      }
     });
   }
-
-  /// A step of a single tile is the caller's.
-  template <typename Tile>
-  static void for_tiles(std::atomic<int64_t>& next, int64_t tiles, int worker, Tile tile) {
-    if (tiles == 1) {
-      if (worker == 0) tile(0);
-      return;
-    }
-    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < tiles;
-         i = next.fetch_add(1, std::memory_order_relaxed))
-      tile(i);
+  void pack(int64_t tile) { isa_.gemm_pack_b(plan_, b_.data.get(), packed_.data.get(), tile); }
+  void compute(int64_t tile, void* scratch) {
+    const Memory& b = plan_.source == cpu::GEMM_B_PACKED ? packed_ : b_;
+    isa_.gemm_compute(plan_, a_.data.get(), b.data.get(), c_.data.get(), epilogue_, tile, scratch);
   }
 
   const IsaTable& isa_;
@@ -113,9 +111,7 @@ class OurProduct {
   Memory a_, b_, c_, bias_, scale_, packed_;
   int threads_;
   bool packs_;
-  cpu::Barrier barrier_;
-  alignas(64) std::atomic<int64_t> next_pack_{0};
-  alignas(64) std::atomic<int64_t> next_tile_{0};
+  std::optional<cpu::UnitQueue> queue_;  ///< none where one thread runs everything
 };
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "suite.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdio>
 #include <cstring>
 
 #include "cpu/pool.h"
+#include "cpu/spin.h"
 #include "isa_table.h"
 
 namespace tandem::bench {
@@ -69,13 +71,29 @@ void Suite::print_times(const Case& c, const std::vector<double>& seconds) const
                     ",\"best\":" + number(kNano / highest(rates)));
 }
 
+namespace {
+
+/// All threads of a dispatch come before any of them begins.
+struct Meeting {
+  const std::function<void(int worker, int workers)>& body;
+  int threads;
+  std::atomic<int> came{0};
+
+  void run(int worker) {
+    came.fetch_add(1);
+    cpu::Spinner spinner;
+    while (came.load(std::memory_order_relaxed) < threads) spinner.pause();
+    body(worker, threads);
+  }
+};
+
+}  // namespace
+
 void on_threads(int threads, const std::function<void(int worker, int workers)>& body) {
+  Meeting meeting{body, threads};
   cpu::Pool::instance().run(
-      threads,
-      [](void* context, int worker, int workers) {
-        (*static_cast<const std::function<void(int, int)>*>(context))(worker, workers);
-      },
-      const_cast<std::function<void(int, int)>*>(&body));
+      threads, cpu::Pool::Length::kLong,
+      [](void* context, int worker) { static_cast<Meeting*>(context)->run(worker); }, &meeting);
 }
 
 int64_t size_of(Element element) {
