@@ -27,6 +27,10 @@ function(_tandem_isa parent isa)
     # A double that slips into a float kernel halves its speed.
     target_compile_options(${objects} PRIVATE -Wdouble-promotion)
   endif()
+  if(TANDEM_SANITIZE)
+    # gcc takes minutes for one file of unrolled and instrumented kernels when it optimises them in full.
+    target_compile_options(${objects} PRIVATE -O1)
+  endif()
   target_sources(${parent} PRIVATE $<TARGET_OBJECTS:${objects}>)
   target_compile_definitions(${parent} PUBLIC TANDEM_HAVE_${isa}=1)
 endfunction()

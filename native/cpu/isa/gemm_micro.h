@@ -1,13 +1,13 @@
 // The register kernel that all types share: C[M, N vectors] = A * B, at least one word of k, given
 // how a family multiplies. A family is a struct of static functions:
-//   Sum                    one accumulator
+//   Sum                    one accumulator; Sum{} is zero
 //   kParts                 steps that it takes to multiply a word
 //   a(p, part)             a word of A in every lane
 //   b(p, part)             words of B of neighbouring columns; b(p, part, columns) those that exist
 //   dot(a, b, sum)         sum + a * b
-//   kHasFirst              whether the first step is first(a, b), a product alone; otherwise there
-//   is start(t, j)            accumulators of the columns from j on before the first step finish<M,
-//   N>(t, sums)  epilogue and stores
+//   first(a, b)            a product alone for the first step, if kHasFirst
+//   start(t, j)            what the sums of the columns from j on start from, if not kHasFirst
+//   finish<M, N>(t, sums)  epilogue and stores
 // Static, so that extensions of an instruction set do not share code.
 #pragma once
 
