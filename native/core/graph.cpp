@@ -38,9 +38,11 @@ ValueId Graph::scalar(float value) {
   return add_constant(std::move(constant));
 }
 
-ValueId Graph::add_arena(ArenaKind kind, int64_t elements) {
-  return add_value(make_tensor({elements}, DType::kFloat32), ValueKind::kArena,
-                   static_cast<size_t>(kind));
+ValueId Graph::add_arena(ArenaKind kind, int64_t first, int64_t elements) {
+  const ValueId id = add_value(make_tensor({elements}, DType::kFloat32), ValueKind::kArena,
+                               static_cast<size_t>(kind));
+  values.back().offset = checked_mul(first, static_cast<int64_t>(sizeof(float)));
+  return id;
 }
 
 ValueId Graph::apply(Op op, std::vector<ValueId> operands, const AttributeStorage& attributes) {
@@ -85,25 +87,32 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   }
 }
 
+void Graph::reorder(const std::vector<size_t>& order) {
+  std::vector<Node> kept;
+  kept.reserve(order.size());
+  for (const size_t i : order) kept.push_back(std::move(nodes[i]));
+  nodes = std::move(kept);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (const ValueId id : nodes[i].outputs)
+      values[static_cast<size_t>(id)].index = static_cast<int32_t>(i);
+  }
+}
+
 void Graph::remove_dead_nodes() {
   std::vector<char> live(values.size(), 0);
   for (const ValueId id : outputs) live[static_cast<size_t>(id)] = 1;
-  std::vector<Node> kept;
+  std::vector<size_t> kept;
   for (size_t i = nodes.size(); i-- > 0;) {
-    Node& node = nodes[i];
+    const Node& node = nodes[i];
     bool needed = (info(node.op).flags & kEffect) != 0;
     for (const ValueId id : node.outputs) needed = needed || live[static_cast<size_t>(id)] != 0;
     if (!needed) continue;
     for (const ValueId id : node.inputs) {
       if (id != kNoValue) live[static_cast<size_t>(id)] = 1;
     }
-    kept.push_back(std::move(node));
+    kept.push_back(i);
   }
-  nodes.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    for (const ValueId id : nodes[i].outputs)
-      values[static_cast<size_t>(id)].index = static_cast<int32_t>(i);
-  }
+  reorder({kept.rbegin(), kept.rend()});
 }
 
 }  // namespace tandem

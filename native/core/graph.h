@@ -17,7 +17,7 @@ enum class ValueKind : uint8_t {
   kInput,      ///< fed for each run; `index` counts inputs
   kParameter,  ///< lives in the parameter arena; `index` counts parameters
   kConstant,   ///< data of the graph itself; `index` counts constants
-  kArena,      ///< a whole arena seen as one vector (see `ArenaKind`)
+  kArena,      ///< a part of an arena seen as one vector (see `ArenaKind`)
   kNode,       ///< output of node `index`
 };
 
@@ -28,6 +28,7 @@ struct Value {
   Tensor tensor;
   ValueKind kind;
   int32_t index;
+  int64_t offset = 0;  ///< of an arena's part, in bytes
 };
 
 struct Node {
@@ -66,8 +67,8 @@ class Graph {
   ValueId add_constant(Constant constant);
   /// A float32 scalar; equal scalars share one value.
   ValueId scalar(float value);
-  /// A whole arena of `elements` floats as one value.
-  ValueId add_arena(ArenaKind kind, int64_t elements);
+  /// `elements` floats of an arena, from float `first` on, as one value.
+  ValueId add_arena(ArenaKind kind, int64_t first, int64_t elements);
   /// Appends a node and returns its first output (kNoValue when it has none).
   ValueId apply(Op op, std::vector<ValueId> operands, const AttributeStorage& attributes);
   ValueId apply(Op op, std::vector<ValueId> operands) {
@@ -84,6 +85,9 @@ class Graph {
   [[nodiscard]] std::vector<int> count_uses() const;
   /// Drops nodes that neither reach an output nor have an effect.
   void remove_dead_nodes();
+  /// Puts nodes in a new order: `order` names the nodes to keep, which must still follow their
+  /// operands.
+  void reorder(const std::vector<size_t>& order);
   /// Makes every reader of `from`, graph outputs included, read `to`.
   void replace_uses(ValueId from, ValueId to);
 

@@ -94,7 +94,8 @@ class Planner {
           place = {Space::kConstants, value.index, 0};
           break;
         case ValueKind::kArena:
-          place = {static_cast<Space>(static_cast<int>(Space::kParameters) + value.index), 0, 0};
+          place = {static_cast<Space>(static_cast<int>(Space::kParameters) + value.index), 0,
+                   value.offset};
           break;
         case ValueKind::kNode:
           bytes_[i] = align_up(std::max<int64_t>(byte_size(value.tensor), 1));

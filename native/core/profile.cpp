@@ -4,16 +4,23 @@
 #include <cmath>
 
 #include "core/ops/fused_matmul.h"
+#include "core/ops/product_update.h"
 
 namespace tandem {
 namespace {
 
+bool is_product(Op op) {
+  return op == Op::linear || op == Op::matmul || op == Op::fusedMatmul || op == Op::productUpdate;
+}
+
 double product_flops(const Graph& graph, const Node& node) {
   const Tensor& a = graph.tensor(node.inputs[0]);
-  const Tensor& y = graph.tensor(node.outputs[0]);
+  const bool updates = node.op == Op::productUpdate;
+  const Tensor& y = graph.tensor(updates ? node.inputs[2] : node.outputs[0]);
   bool trans_a = false;
   if (node.op == Op::matmul) trans_a = node.attrs<ops::MatMul::Attributes>().trans_a;
   if (node.op == Op::fusedMatmul) trans_a = node.attrs<ops::FusedMatMul::Attributes>().trans_a;
+  if (updates) trans_a = node.attrs<ops::ProductUpdate::Attributes>().trans_a;
   const auto inner = static_cast<double>(a.dims[trans_a ? a.rank - 2 : a.rank - 1]);
   return 2.0 * static_cast<double>(y.numel) * inner;
 }
@@ -24,13 +31,11 @@ double count_flops(const Graph& graph) {
   double total = 0;
   for (const Node& node : graph.nodes) {
     if ((info(node.op).flags & kAlias) != 0) continue;
-    if (node.op == Op::linear || node.op == Op::matmul || node.op == Op::fusedMatmul) {
-      total += product_flops(graph, node);
-    }
+    if (is_product(node.op)) total += product_flops(graph, node);
     // one operation an element of the largest operand for everything else, epilogues included
     int64_t largest = 0;
     for (const ValueId id : node.outputs) largest = std::max(largest, graph.tensor(id).numel);
-    if (node.op != Op::linear && node.op != Op::matmul && node.op != Op::fusedMatmul) {
+    if (!is_product(node.op) || node.op == Op::productUpdate) {
       for (const ValueId id : node.inputs) {
         if (id != kNoValue) largest = std::max(largest, graph.tensor(id).numel);
       }

@@ -7,7 +7,7 @@
 
 #include "core/autodiff.h"
 #include "core/fuse.h"
-#include "core/ops/optimizer.h"
+#include "core/update.h"
 
 namespace tandem {
 
@@ -17,24 +17,6 @@ struct Trainer::Compiled {
   std::vector<float> results;  ///< the graph's outputs, one number each
   double last_step_ms = std::numeric_limits<double>::infinity();
 };
-
-int optimizer_slots(Op optimizer, const AttributeStorage& attributes) {
-  const void* bytes = attributes.bytes.data();
-  switch (optimizer) {
-    case Op::sgd:
-      return static_cast<const ops::Sgd::Attributes*>(bytes)->momentum != 0 ? 1 : 0;
-    case Op::adam:
-      return 2;
-    case Op::rmsprop: {
-      const auto* rmsprop = static_cast<const ops::RmsProp::Attributes*>(bytes);
-      return 1 + (rmsprop->momentum != 0 ? 1 : 0) + (rmsprop->centered ? 1 : 0);
-    }
-    case Op::adagrad:
-      return 1;
-    default:
-      fail(ErrorCode::kArgument, std::string("expected an optimizer, received ") + name(optimizer));
-  }
-}
 
 namespace {
 
@@ -49,6 +31,11 @@ void check_outputs(const GraphDescription& description) {
                                   to_string(tensor));
     }
   }
+}
+
+UpdateOptions update_options(const TrainerOptions& options) {
+  return {options.optimizer, options.optimizer_attributes, options.max_gradient_norm,
+          options.check_numerics};
 }
 
 /// Forward, backward and optimizer as one graph; `pins` says which values are gradients.
@@ -79,16 +66,7 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   graph.outputs = std::move(outputs);
   separate_pins(graph, pins);
 
-  const int64_t count = layout.trainable_bytes / static_cast<int64_t>(sizeof(float));
-  const ValueId parameters = graph.add_arena(ArenaKind::kParameters, count);
-  const ValueId gradient_arena = graph.add_arena(ArenaKind::kGradients, count);
-  AttributeStorage norm = make_attributes(Op::gradientNorm, {{"maxNorm", options.max_gradient_norm},
-                                                             {"check", options.check_numerics}});
-  graph.apply(Op::gradientNorm, {gradient_arena, loss}, norm);
-  std::vector<ValueId> operands = {parameters, gradient_arena};
-  const int slots = optimizer_slots(options.optimizer, options.optimizer_attributes);
-  if (slots > 0) operands.push_back(graph.add_arena(ArenaKind::kOptimizer, count * slots));
-  graph.apply(options.optimizer, std::move(operands), options.optimizer_attributes);
+  add_updates(graph, pins, loss, description.parameters, layout, update_options(options));
   return graph;
 }
 
@@ -102,10 +80,10 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
       backend_(backend) {
   parameters_->check_matches(graph_);
   check_outputs(graph_);
-  const int64_t bytes = parameters_->layout().trainable_bytes;
-  gradients_ = backend_.allocate(bytes);
-  optimizer_state_ = backend_.allocate(
-      checked_mul(bytes, optimizer_slots(options_.optimizer, options_.optimizer_attributes)));
+  const ParameterLayout& layout = parameters_->layout();
+  gradients_ = backend_.allocate(layout.trainable_bytes);
+  const int64_t floats = optimizer_floats(graph_.parameters, layout, update_options(options_));
+  optimizer_state_ = backend_.allocate(checked_mul(floats, int64_t{sizeof(float)}));
   state_.seed = options_.seed;
 }
 

@@ -61,7 +61,4 @@ class Trainer {
   LatencyWindow latencies_;
 };
 
-/// Slots of optimizer state, each as large as the trainable parameters.
-int optimizer_slots(Op optimizer, const AttributeStorage& attributes);
-
 }  // namespace tandem

@@ -72,10 +72,12 @@ TrainerOptions adam_options(int threads) {
 }
 
 /// Parameters after `steps` steps with this many threads.
-std::vector<float> train(int threads, int steps, double* last_loss = nullptr) {
+std::vector<float> train(int threads, int steps, double* last_loss = nullptr, double max_norm = 0) {
   const GraphDescription d = classifier(96, 160, 10, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 11);
-  Trainer trainer(store, d, adam_options(threads), cpu_backend());
+  TrainerOptions options = adam_options(threads);
+  options.max_gradient_norm = max_norm;
+  Trainer trainer(store, d, options, cpu_backend());
   const Data data = make_data(200, 96, 10);
   double results[3];
   for (int i = 0; i < steps; ++i) {
@@ -94,6 +96,23 @@ TEST(engine_same_bits_for_every_number_of_threads) {
     const std::vector<float> other = train(threads, 12);
     CHECK(one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size() * 4) == 0);
   }
+}
+
+TEST(engine_updates_on_the_way_are_those_after_the_norm) {
+  // a norm that nothing reaches changes no update, but has to be known before the first of them
+  double on_the_way = 0;
+  double after = 0;
+  const std::vector<float> a = train(2, 12, &on_the_way);
+  const std::vector<float> b = train(2, 12, &after, 1e9);
+  CHECK_NEAR(on_the_way, after, 1e-5);
+  double norm = 0;
+  double difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<double>(a[i]);
+    norm += x * x;
+    difference += (x - static_cast<double>(b[i])) * (x - static_cast<double>(b[i]));
+  }
+  CHECK_NEAR(std::sqrt(difference / norm), 0.0, 1e-5);
 }
 
 TEST(engine_trainers_on_many_threads_at_once) {

@@ -7,6 +7,7 @@
 #include "core/ops/accuracy.h"
 #include "core/ops/dropout.h"
 #include "core/ops/optimizer.h"
+#include "core/ops/product_update.h"
 #include "core/random.h"
 #include "node_runner.h"
 
@@ -165,6 +166,75 @@ TEST(sweeps_sum_squares_as_they_go) {
           sum += static_cast<double>(g[static_cast<size_t>(i)]) *
                  static_cast<double>(g[static_cast<size_t>(i)]);
         CHECK_NEAR(measuring.input_now(3)[static_cast<size_t>(tile)], sum, 2e-6 * sum);
+      }
+    }
+  }
+}
+
+TEST(updates_of_products_follow_the_gradient) {
+  // the update of plain SGD at rate 1 shows the gradient; Adam's must be that of a sweep with it
+  struct Case {
+    int64_t m, n, k;
+  };
+  for (const Case c : {Case{1, 1, 1}, {3, 5, 2}, {33, 40, 8}, {100, 784, 8}, {70, 1024, 65}}) {
+    for (const bool trans_a : {false, true}) {
+      for (const bool trans_b : {false, true}) {
+        const auto a = random_floats(c.m * c.k, 1);
+        const auto b = random_floats(c.k * c.n, 2);
+        const auto p = random_floats(c.m * c.n, 3);
+        Doubles gradient(p.size());
+        double squares = 0;
+        for (int64_t i = 0; i < c.m; ++i) {
+          for (int64_t j = 0; j < c.n; ++j) {
+            double sum = 0;
+            for (int64_t x = 0; x < c.k; ++x) {
+              sum +=
+                  static_cast<double>(a[static_cast<size_t>(trans_a ? x * c.m + i : i * c.k + x)]) *
+                  static_cast<double>(b[static_cast<size_t>(trans_b ? j * c.k + x : x * c.n + j)]);
+            }
+            gradient[static_cast<size_t>(i * c.n + j)] = sum;
+            squares += sum * sum;
+          }
+        }
+        const std::vector<int64_t> a_dims =
+            trans_a ? std::vector<int64_t>{c.k, c.m} : std::vector<int64_t>{c.m, c.k};
+        const std::vector<int64_t> b_dims =
+            trans_b ? std::vector<int64_t>{c.n, c.k} : std::vector<int64_t>{c.k, c.n};
+        ops::ProductUpdate::Attributes attributes{
+            trans_a, trans_b, static_cast<int32_t>(Op::sgd), {}};
+        for (const Isa& isa : isas()) {
+          StepState state = state_at(1, 1.0);
+          NodeRunner node(Op::productUpdate, attributes);
+          node.input(a_dims, a).input(b_dims, b).input({c.m * c.n}, p, true).no_input();
+          node.input({c.m}, random_floats(c.m, 4), true).run(isa, &state);
+          const std::vector<float> after = node.input_now(2);
+          std::vector<float> moved(p.size());
+          for (size_t i = 0; i < p.size(); ++i) moved[i] = p[i] - after[i];
+          CHECK_NEAR(distance(moved, gradient), 0.0, 1e-5);
+          double sum = 0;
+          for (const float x : node.input_now(4)) sum += static_cast<double>(x);
+          CHECK_NEAR(sum, squares, 1e-5 * squares);
+
+          const std::vector<float> slots(2 * p.size(), 0.25F);
+          ops::ProductUpdate::Attributes by_adam = attributes;
+          const ops::Adam::Attributes adam{};
+          by_adam.optimizer = static_cast<int32_t>(Op::adam);
+          std::memcpy(by_adam.optimizer_attributes.data(), &adam, sizeof adam);
+          NodeRunner fused(Op::productUpdate, by_adam);
+          fused.input(a_dims, a).input(b_dims, b).input({c.m * c.n}, p, true);
+          fused.input({2 * c.m * c.n}, slots, true).input({c.m}, random_floats(c.m, 4), true);
+          state = state_at(2, 0.01);
+          fused.run(isa, &state);
+          NodeRunner sweep(Op::adam, adam);
+          state.clip = 1.0F;
+          sweep.input({c.m * c.n}, p, true).input({c.m * c.n}, moved);
+          sweep.input({2 * c.m * c.n}, slots, true).run(isa, &state);
+          for (const auto& [mine, other] : {std::pair{2U, 0U}, {3U, 2U}}) {
+            const std::vector<float> want = sweep.input_now(other);
+            CHECK_NEAR(distance(fused.input_now(mine), Doubles(want.begin(), want.end())), 0.0,
+                       1e-6);
+          }
+        }
       }
     }
   }

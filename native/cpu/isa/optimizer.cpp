@@ -12,6 +12,7 @@
 
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
+#include "cpu/isa/update.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
@@ -250,6 +251,21 @@ double sweep_measuring(const Sweep<Rule>& sweep, Range range) {
   return total;
 }
 
+template <typename Rule>
+Sweep<Rule> sweep_of(const typename Rule::Attributes& attributes, const StepState& step,
+                     const UpdateSpan& span) {
+  Sweep<Rule> sweep{Rule(attributes, step), set1(step.clip), span.parameters, span.gradients, {}};
+  for (int k = 0; k < Rule::kSlots; ++k) sweep.state[k] = span.state + k * span.slot;
+  return sweep;
+}
+
+template <typename Rule>
+float update_span(const void* attributes, const StepState& step, const UpdateSpan& span) {
+  const FlushDenormals flush;
+  const auto& values = *static_cast<const typename Rule::Attributes*>(attributes);
+  return static_cast<float>(sweep_measuring(sweep_of<Rule>(values, step, span), {0, span.n}));
+}
+
 /// `measures`: there is an input 3 for the sum of each tile's squares. The norm is then not known
 /// before, and nothing is clipped or skipped.
 template <typename Rule, bool measures>
@@ -258,13 +274,9 @@ void sweep_tile(const void* params, void* const* operands, int64_t tile,
   if (!measures && context.state->skip != 0) return;
   const FlushDenormals flush;
   const auto& p = params_of<SweepParams<Rule>>(params);
-  Sweep<Rule> sweep{Rule(p.attributes, *context.state),
-                    set1(context.state->clip),
-                    static_cast<float*>(operands[0]),
-                    static_cast<const float*>(operands[1]),
-                    {}};
-  for (int k = 0; k < Rule::kSlots; ++k)
-    sweep.state[k] = static_cast<float*>(operands[2]) + k * p.n;
+  const UpdateSpan all{static_cast<float*>(operands[0]), static_cast<const float*>(operands[1]),
+                       static_cast<float*>(operands[2]), p.n, p.n};
+  const Sweep<Rule> sweep = sweep_of<Rule>(p.attributes, *context.state, all);
   const Range range = piece(tile, kSweepTile, p.n);
   if constexpr (measures) {
     static_cast<float*>(operands[3])[tile] = static_cast<float>(sweep_measuring(sweep, range));
@@ -282,38 +294,53 @@ void launch(const NodeView& node, Emitter& emit) {
             ops::sweep_tiles(p.n), 50.0 + per_element * static_cast<double>(p.n));
 }
 
+/// Calls visit.operator()<Rule>() for the rule that an optimizer's attributes ask for.
+template <typename Visit>
+void with_rule(Op optimizer, const void* attributes, const Visit& visit) {
+  if (optimizer == Op::sgd) {
+    if (static_cast<const ops::Sgd::Attributes*>(attributes)->momentum != 0.0) {
+      visit.template operator()<SgdRule<true>>();
+    } else {
+      visit.template operator()<SgdRule<false>>();
+    }
+  } else if (optimizer == Op::adam) {
+    const auto& adam = *static_cast<const ops::Adam::Attributes*>(attributes);
+    if (adam.weight_decay == 0.0) {
+      visit.template operator()<AdamRule<Decay::kNone>>();
+    } else if (adam.decoupled) {
+      visit.template operator()<AdamRule<Decay::kDecoupled>>();
+    } else {
+      visit.template operator()<AdamRule<Decay::kCoupled>>();
+    }
+  } else if (optimizer == Op::rmsprop) {
+    const auto& rmsprop = *static_cast<const ops::RmsProp::Attributes*>(attributes);
+    if (rmsprop.momentum != 0.0) {
+      rmsprop.centered ? visit.template operator()<RmsPropRule<true, true>>()
+                       : visit.template operator()<RmsPropRule<true, false>>();
+    } else {
+      rmsprop.centered ? visit.template operator()<RmsPropRule<false, true>>()
+                       : visit.template operator()<RmsPropRule<false, false>>();
+    }
+  } else {
+    visit.template operator()<AdagradRule>();
+  }
+}
+
+void launch_sweep(Op optimizer, const NodeView& node, Emitter& emit) {
+  with_rule(optimizer, node.attributes, [&]<typename Rule>() { launch<Rule>(node, emit); });
+}
+
 }  // namespace
 
-void launch_sgd(const NodeView& node, Emitter& emit) {
-  if (attributes_of<ops::Sgd::Attributes>(node).momentum != 0.0) {
-    launch<SgdRule<true>>(node, emit);
-  } else {
-    launch<SgdRule<false>>(node, emit);
-  }
+UpdateFn update_function(Op optimizer, const void* attributes) {
+  UpdateFn found = nullptr;
+  with_rule(optimizer, attributes, [&]<typename Rule>() { found = update_span<Rule>; });
+  return found;
 }
 
-void launch_adam(const NodeView& node, Emitter& emit) {
-  const auto& attributes = attributes_of<ops::Adam::Attributes>(node);
-  if (attributes.weight_decay == 0.0) {
-    launch<AdamRule<Decay::kNone>>(node, emit);
-  } else if (attributes.decoupled) {
-    launch<AdamRule<Decay::kDecoupled>>(node, emit);
-  } else {
-    launch<AdamRule<Decay::kCoupled>>(node, emit);
-  }
-}
-
-void launch_rmsprop(const NodeView& node, Emitter& emit) {
-  const auto& attributes = attributes_of<ops::RmsProp::Attributes>(node);
-  if (attributes.momentum != 0.0) {
-    attributes.centered ? launch<RmsPropRule<true, true>>(node, emit)
-                        : launch<RmsPropRule<true, false>>(node, emit);
-  } else {
-    attributes.centered ? launch<RmsPropRule<false, true>>(node, emit)
-                        : launch<RmsPropRule<false, false>>(node, emit);
-  }
-}
-
-void launch_adagrad(const NodeView& node, Emitter& emit) { launch<AdagradRule>(node, emit); }
+void launch_sgd(const NodeView& node, Emitter& emit) { launch_sweep(Op::sgd, node, emit); }
+void launch_adam(const NodeView& node, Emitter& emit) { launch_sweep(Op::adam, node, emit); }
+void launch_rmsprop(const NodeView& node, Emitter& emit) { launch_sweep(Op::rmsprop, node, emit); }
+void launch_adagrad(const NodeView& node, Emitter& emit) { launch_sweep(Op::adagrad, node, emit); }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,244 @@
+#include "core/update.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/ops/matmul.h"
+#include "core/ops/product_update.h"
+
+namespace tandem {
+namespace {
+
+constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+
+int64_t trainable_floats(const ParameterLayout& layout) {
+  return layout.trainable_bytes / kFloatBytes;
+}
+
+/// The value whose memory `id` is, behind reshapes.
+ValueId root_of(const Graph& graph, ValueId id) {
+  for (const Node* node = graph.producer(id);
+       node != nullptr && (info(node->op).flags & kAlias) != 0; node = graph.producer(id)) {
+    id = node->inputs[0];
+  }
+  return id;
+}
+
+/// Parameters one after the other in the arena, and the last node that must precede their update.
+struct Range {
+  int64_t first, count;  ///< floats
+  size_t after;
+};
+
+class Updates {
+ public:
+  Updates(Graph& graph, std::vector<Pin>& pins, const std::vector<ParameterDescription>& parameters,
+          const ParameterLayout& layout, const UpdateOptions& options)
+      : graph_(graph),
+        pins_(pins),
+        parameters_(parameters),
+        layout_(layout),
+        options_(options),
+        slots_(optimizer_slots(options.optimizer, options.attributes)),
+        squares_at_(slots_ * trainable_floats(layout)) {}
+
+  /// The norm of all gradients, then one sweep over all parameters.
+  void add_sweep(ValueId loss) {
+    const int64_t count = trainable_floats(layout_);
+    add_norm(graph_.add_arena(ArenaKind::kGradients, 0, count), loss, false);
+    add_update({0, count, 0}, kNoValue);
+  }
+
+  /// Updates in between the other nodes, then the norm.
+  void add_in_place(ValueId loss) {
+    find_last_uses();
+    uses_ = graph_.count_uses();
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) keys_.push_back(2 * i);
+    Range range{};
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (!parameters_[i].trainable) continue;
+      if (fuse(i)) {
+        flush(range);
+      } else {
+        extend(range, i);
+      }
+    }
+    flush(range);
+    sort_nodes();
+    const ValueId squares =
+        graph_.add_arena(ArenaKind::kOptimizer, slots_ * trainable_floats(layout_),
+                         squares_at_ - slots_ * trainable_floats(layout_));
+    add_norm(squares, loss, true);
+  }
+
+ private:
+  void add_norm(ValueId gradients, ValueId loss, bool squared) {
+    graph_.apply(Op::gradientNorm, {gradients, loss},
+                 make_attributes(Op::gradientNorm, {{"maxNorm", options_.max_gradient_norm},
+                                                    {"check", options_.check_numerics},
+                                                    {"squared", squared}}));
+  }
+
+  ValueId state_of(int64_t first, int64_t count) {
+    if (slots_ == 0) return kNoValue;
+    return graph_.add_arena(ArenaKind::kOptimizer, slots_ * first, slots_ * count);
+  }
+
+  ValueId take_squares(int64_t count) {
+    const ValueId squares = graph_.add_arena(ArenaKind::kOptimizer, squares_at_, count);
+    squares_at_ += count;
+    return squares;
+  }
+
+  void add_update(const Range& range, ValueId squares) {
+    const ValueId parameters = graph_.add_arena(ArenaKind::kParameters, range.first, range.count);
+    const ValueId gradients = graph_.add_arena(ArenaKind::kGradients, range.first, range.count);
+    graph_.apply(options_.optimizer,
+                 {parameters, gradients, state_of(range.first, range.count), squares},
+                 options_.attributes);
+  }
+
+  /// For each parameter the last node that reads it or computes its gradient.
+  void find_last_uses() {
+    last_use_.assign(parameters_.size(), 0);
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      for (const ValueId id : graph_.nodes[i].inputs) {
+        if (id == kNoValue) continue;
+        const Value& value = graph_.value(root_of(graph_, id));
+        if (value.kind == ValueKind::kParameter) last_use_[static_cast<size_t>(value.index)] = i;
+      }
+    }
+    for (const Pin& pin : pins_) {
+      const Value& value = graph_.value(root_of(graph_, pin.value));
+      size_t& last = last_use_[static_cast<size_t>(pin.place.index)];
+      last = std::max(last, static_cast<size_t>(value.index));
+    }
+  }
+
+  /// Turns the product that is a parameter's gradient into its update.
+  bool fuse(size_t parameter) {
+    const auto pin = std::find_if(pins_.begin(), pins_.end(), [&](const Pin& p) {
+      return static_cast<size_t>(p.place.index) == parameter;
+    });
+    if (pin == pins_.end() || !is_plain_product(pin->value, parameter)) return false;
+    const auto index = static_cast<size_t>(graph_.value(pin->value).index);
+    const int64_t first = layout_.offsets[parameter] / kFloatBytes;
+    const Shape& shape = parameters_[parameter].shape;
+    const int64_t count = shape[0] * shape[1];
+    std::vector<ValueId> operands = graph_.nodes[index].inputs;
+    operands.push_back(graph_.add_arena(ArenaKind::kParameters, first, count));
+    operands.push_back(state_of(first, count));
+    operands.push_back(take_squares(shape[0]));
+    graph_.apply(Op::productUpdate, std::move(operands), update_attributes(graph_.nodes[index]));
+    keys_.push_back(2 * last_use_[parameter] + 1);
+    keys_[index] = kRemoved;
+    pins_.erase(pin);
+    return true;
+  }
+
+  [[nodiscard]] bool is_plain_product(ValueId gradient, size_t parameter) const {
+    const Node* node = graph_.producer(gradient);
+    if (node == nullptr || node->op != Op::matmul || uses_[static_cast<size_t>(gradient)] != 0)
+      return false;
+    const Shape& shape = parameters_[parameter].shape;
+    return shape.size() == 2 && shape[1] <= ops::ProductUpdate::kMaxColumns &&
+           shape_of(graph_.tensor(gradient)) == shape && graph_.tensor(node->inputs[0]).rank == 2 &&
+           graph_.tensor(node->inputs[1]).rank == 2;
+  }
+
+  [[nodiscard]] AttributeStorage update_attributes(const Node& product) const {
+    AttributeStorage storage = make_attributes(Op::productUpdate, {});
+    auto& attributes = *reinterpret_cast<ops::ProductUpdate::Attributes*>(storage.bytes.data());
+    attributes.trans_a = product.attrs<ops::MatMul::Attributes>().trans_a;
+    attributes.trans_b = product.attrs<ops::MatMul::Attributes>().trans_b;
+    attributes.optimizer = static_cast<int32_t>(options_.optimizer);
+    std::memcpy(attributes.optimizer_attributes.data(), options_.attributes.bytes.data(),
+                attributes.optimizer_attributes.size());
+    return storage;
+  }
+
+  /// Adds a parameter, with the padding before it, to those that one sweep updates.
+  void extend(Range& range, size_t parameter) {
+    const int64_t first = layout_.offsets[parameter] / kFloatBytes;
+    const int64_t count = make_tensor(parameters_[parameter].shape, DType::kFloat32).numel;
+    if (range.count == 0) range = {first, 0, 0};
+    range.count = first + count - range.first;
+    range.after = std::max(range.after, last_use_[parameter]);
+  }
+
+  void flush(Range& range) {
+    if (range.count > 0) {
+      add_update(range, take_squares(ops::sweep_tiles(range.count)));
+      keys_.push_back(2 * range.after + 1);
+    }
+    range = {};
+  }
+
+  void sort_nodes() {
+    std::vector<size_t> order;
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      if (keys_[i] != kRemoved) order.push_back(i);
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return keys_[a] < keys_[b]; });
+    graph_.reorder(order);
+  }
+
+  static constexpr size_t kRemoved = static_cast<size_t>(-1);
+
+  Graph& graph_;
+  std::vector<Pin>& pins_;
+  const std::vector<ParameterDescription>& parameters_;
+  const ParameterLayout& layout_;
+  const UpdateOptions& options_;
+  int64_t slots_;
+  int64_t squares_at_;
+  std::vector<size_t> last_use_;  ///< by parameter
+  std::vector<int> uses_;         ///< by value
+  std::vector<size_t> keys_;      ///< by node: order of execution
+};
+
+}  // namespace
+
+int optimizer_slots(Op optimizer, const AttributeStorage& attributes) {
+  const void* bytes = attributes.bytes.data();
+  switch (optimizer) {
+    case Op::sgd:
+      return static_cast<const ops::Sgd::Attributes*>(bytes)->momentum != 0 ? 1 : 0;
+    case Op::adam:
+      return 2;
+    case Op::rmsprop: {
+      const auto* rmsprop = static_cast<const ops::RmsProp::Attributes*>(bytes);
+      return 1 + (rmsprop->momentum != 0 ? 1 : 0) + (rmsprop->centered ? 1 : 0);
+    }
+    case Op::adagrad:
+      return 1;
+    default:
+      fail(ErrorCode::kArgument, std::string("expected an optimizer, received ") + name(optimizer));
+  }
+}
+
+int64_t optimizer_floats(const std::vector<ParameterDescription>& parameters,
+                         const ParameterLayout& layout, const UpdateOptions& options) {
+  // a sum for each row of a matrix, or for each tile of a sweep with the padding between
+  int64_t squares = 0;
+  for (const ParameterDescription& parameter : parameters) {
+    squares += ops::sweep_tiles(make_tensor(parameter.shape, DType::kFloat32).numel) + 1;
+    if (parameter.shape.size() == 2) squares += parameter.shape[0];
+  }
+  const int slots = optimizer_slots(options.optimizer, options.attributes);
+  return checked_add(checked_mul(trainable_floats(layout), slots), squares);
+}
+
+void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
+                 const std::vector<ParameterDescription>& parameters, const ParameterLayout& layout,
+                 const UpdateOptions& options) {
+  Updates updates(graph, pins, parameters, layout, options);
+  if (options.max_gradient_norm > 0 || options.check_numerics) {
+    updates.add_sweep(loss);
+  } else {
+    updates.add_in_place(loss);
+  }
+}
+
+}  // namespace tandem
