@@ -17,10 +17,10 @@ struct Optimizer {
 
 Graph sweep(const Optimizer& optimizer, int64_t n) {
   Graph graph;
-  std::vector<ValueId> operands{graph.add_arena(ArenaKind::kParameters, n),
-                                graph.add_arena(ArenaKind::kGradients, n)};
+  std::vector<ValueId> operands{graph.add_arena(ArenaKind::kParameters, 0, n),
+                                graph.add_arena(ArenaKind::kGradients, 0, n)};
   if (optimizer.slots > 0)
-    operands.push_back(graph.add_arena(ArenaKind::kOptimizer, optimizer.slots * n));
+    operands.push_back(graph.add_arena(ArenaKind::kOptimizer, 0, optimizer.slots * n));
   graph.apply(optimizer.op, operands, make_attributes(optimizer.op, optimizer.attributes));
   return graph;
 }

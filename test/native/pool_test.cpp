@@ -107,23 +107,30 @@ TEST(pool_wakes_parked_threads_for_long_work) {
 }
 
 TEST(pool_lets_threads_sleep_for_brief_work_unless_there_is_much_of_it) {
-  Work first(1);
-  dispatch(first, 2);
-  rest();
-  Work alone;
-  dispatch(alone, 2, Pool::Length::kBrief);
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  CHECK(alone.once_each());
-  CHECK(alone.others == 0);
+  // On a loaded machine a thread may take a while to park, or to come.
+  bool alone = false;
+  for (int i = 0; i < 100 && !alone; ++i) {
+    Work warm(1);
+    dispatch(warm, 2);
+    rest();
+    Work work;
+    dispatch(work, 2, Pool::Length::kBrief);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(work.once_each());
+    alone = work.others == 0;
+  }
+  CHECK(alone);
 
-  int helped = 0;
-  for (int i = 0; i < 100000 && helped == 0; ++i) {
+  bool helped = false;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!helped && std::chrono::steady_clock::now() < give_up) {
     Work work(1);
     work.patience = std::chrono::microseconds(10);
     dispatch(work, 2, Pool::Length::kBrief);
-    helped += work.others;
+    CHECK(work.once_each());
+    helped = work.others > 0;
   }
-  CHECK(helped > 0);
+  CHECK(helped);
 }
 
 #ifdef __linux__

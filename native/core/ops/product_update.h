@@ -1,9 +1,9 @@
 // productUpdate: the gradient of a parameter, a product of two matrices, and the optimizer's update
 // with it, tile by tile, so that the gradient as a whole exists nowhere. The pass that adds the
 // optimizer makes it.
-//   inputs: a, b: matrices; the parameter, [rows * columns]; optimizer state [slots * rows * columns]
-//   (left out without slots); room for sums of squares of the gradient [rows], which are distributed
-//   over it in no particular way.
+//   inputs: a, b: matrices; the parameter, [rows * columns]; optimizer state [slots * rows *
+//   columns] (left out without slots); room for sums of squares of the gradient [rows], which are
+//   distributed over it in no particular way.
 #pragma once
 
 #include <array>
