@@ -46,7 +46,7 @@ class OurProduct {
         c_(noise(product.m * product.n, elements_of(type).c)),
         bias_(noise(product.n)),
         scale_(noise(product.n)),
-        packed_(cpu_backend().allocate(plan_.packed_b_bytes)),
+        packed_(pages(plan_.packed_b_bytes)),
         threads_(threads),
         packs_(plan_.pack_tiles > 0 && !product.packed) {
     if (threads > 1 && (plan_.compute_tiles > 1 || packs_)) queue_.emplace(units(), threads);

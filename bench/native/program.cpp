@@ -8,7 +8,7 @@ namespace {
 constexpr int32_t kClasses = 10;  // no case has fewer
 
 Memory class_numbers(int64_t count) {
-  Memory memory = cpu_backend().allocate(count * static_cast<int64_t>(sizeof(int32_t)));
+  Memory memory = pages(count * static_cast<int64_t>(sizeof(int32_t)));
   auto* numbers = reinterpret_cast<int32_t*>(memory.data.get());
   for (int64_t i = 0; i < count; ++i) numbers[i] = static_cast<int32_t>(i * 7 % kClasses);
   return memory;
@@ -50,7 +50,7 @@ Program::Program(Graph graph, int threads, bool frozen) {
   const Plan plan = make_plan(std::move(graph), layout, {}, cpu_backend(), frozen);
   if (frozen) weights_ = cpu_backend().make_frozen_weights();
   executable_ = cpu_backend().compile({plan, arenas, threads, weights_.get()});
-  memory_.push_back(cpu_backend().allocate(plan.arena_bytes));
+  memory_.push_back(pages(plan.arena_bytes));
   executable_->bind_arena(memory_.back().data.get());
   bind(plan.graph);
 }
@@ -61,7 +61,7 @@ void Program::bind(const Graph& graph) {
     executable_->bind_input(i, memory_.back().data.get());
   }
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
-    memory_.push_back(cpu_backend().allocate(byte_size(graph.tensor(graph.outputs[i]))));
+    memory_.push_back(pages(byte_size(graph.tensor(graph.outputs[i]))));
     executable_->bind_output(i, memory_.back().data.get());
   }
 }

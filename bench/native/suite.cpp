@@ -107,11 +107,19 @@ int64_t size_of(Element element) {
   }
 }
 
+Memory pages(int64_t bytes) {
+  constexpr int64_t kPage = 4096;
+  const Memory whole = cpu_backend().allocate(bytes + kPage);
+  std::byte* const data = whole.data.get();
+  const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) % kPage);
+  return {std::shared_ptr<std::byte>(whole.data, data + (kPage - past) % kPage), bytes};
+}
+
 Memory noise(int64_t count, Element element) {
   // A pattern of some length and then its copies: cases in memory have hundreds of megabytes.
   constexpr int64_t kPattern = 4096 - 64;
   const int64_t size = size_of(element);
-  Memory memory = cpu_backend().allocate(count * size);
+  Memory memory = pages(count * size);
   std::byte* bytes = memory.data.get();
   uint32_t state = 12345;
   for (int64_t i = 0; i < std::min(count, kPattern); ++i) {

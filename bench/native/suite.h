@@ -55,6 +55,10 @@ void on_threads(int threads, const std::function<void(int worker, int workers)>&
 
 enum class Element : uint8_t { kF32, kBf16, kS8, kU8 };
 int64_t size_of(Element element);
+/// Memory at the start of a page. Buffers that lie a little more than some pages apart are slow to
+/// copy, because processors compare the lower bits of addresses only to see whether a load depends
+/// on a store; whether a case has such buffers must not be chance.
+Memory pages(int64_t bytes);
 /// Always the same numbers: floats in [0.1, 0.9], where every elementwise function is at home, and
 /// integers of all sizes.
 Memory noise(int64_t count, Element element = Element::kF32);
