@@ -71,20 +71,20 @@ struct Watched {
 
 TEST(hazards_are_what_memory_says) {
   Hazards hazards;
-  CHECK(hazards.add({writes(0, 64)}) == Nodes{});
+  CHECK(hazards.add({writes(0, 64)}).empty());
   CHECK(hazards.add({reads(0, 64), writes(64, 128)}) == Nodes{0});
   CHECK(hazards.add({reads(0, 64), writes(128, 192)}) == Nodes{0});  // beside node 1
   CHECK(hazards.add({reads(64, 192), writes(192, 256)}) == (Nodes{2, 1}));
   CHECK(hazards.add({writes(0, 32)}) == (Nodes{2, 1}));  // its readers end first
   CHECK(hazards.add({writes(255, 300)}) == Nodes{3});    // one byte of what node 3 writes
-  CHECK(hazards.add({reads(0, 1000, Space::kParameters)}) == Nodes{});
+  CHECK(hazards.add({reads(0, 1000, Space::kParameters)}).empty());
   CHECK(hazards.add({writes(64, 64), writes(500, 600, Space::kParameters)}) == Nodes{6});
-  CHECK(hazards.add({reads(600, 700, Space::kParameters)}) == Nodes{});
+  CHECK(hazards.add({reads(600, 700, Space::kParameters)}).empty());
 }
 
 TEST(hazards_leave_out_what_others_wait_for) {
   Hazards hazards;
-  CHECK(hazards.add({writes(0, 8)}) == Nodes{});
+  CHECK(hazards.add({writes(0, 8)}).empty());
   CHECK(hazards.add({reads(0, 8), writes(8, 16)}) == Nodes{0});
   CHECK(hazards.add({reads(0, 16), writes(16, 24)}) == Nodes{1});
 }
