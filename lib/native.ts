@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -48,7 +48,14 @@ function load(): Addon {
   try {
     const nodeGypBuild: NodeGypBuild = require('node-gyp-build');
     const file = prebuilt(root, nodeGypBuild);
-    return file === undefined ? nodeGypBuild(root) : require(file);
+    if (file === undefined) return nodeGypBuild(root);
+    try {
+      return require(file);
+    } catch (cause) {
+      // One for another C library, say: what has been built from source in its stead serves.
+      if (!existsSync(join(root, 'build'))) throw cause;
+      return nodeGypBuild(root);
+    }
   } catch (cause) {
     const where = `${process.platform}-${process.arch}, Node ${process.versions.node}`;
     throw new TandemError(

@@ -12,15 +12,21 @@ Completions::Completions(napi_env env, Addon& addon) : env_(env), addon_(addon) 
                                              this, on_wake, &wake_));
   check(env, napi_unref_threadsafe_function(env, wake_));
   set_immediate_ = Reference(env, Napi::Env(env).Global().Get("setImmediate"));
-  napi_value resume = nullptr;
-  const auto body = [](napi_env running, napi_callback_info info) -> napi_value {
+  resume_ = make_callback<&Completions::on_resume>("settle");
+  turned_ = make_callback<&Completions::on_turn>("turn");
+}
+
+template <void (Completions::*method)()>
+Reference Completions::make_callback(const char* name) {
+  const auto body = [](napi_env env, napi_callback_info info) -> napi_value {
     void* self = nullptr;
-    napi_get_cb_info(running, info, nullptr, nullptr, nullptr, &self);
-    static_cast<Completions*>(self)->settle_some(running);
+    napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &self);
+    (static_cast<Completions*>(self)->*method)();
     return nullptr;
   };
-  check(env, napi_create_function(env, "settle", NAPI_AUTO_LENGTH, body, this, &resume));
-  resume_ = Reference(env, resume);
+  napi_value function = nullptr;
+  check(env_, napi_create_function(env_, name, NAPI_AUTO_LENGTH, body, this, &function));
+  return {env_, function};
 }
 
 napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
@@ -36,18 +42,21 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
   return promise;
 }
 
-/// Only when no lane has work, and for a millisecond at most: a loop of awaited calls would
-/// otherwise stay among its own microtasks and the event loop would never turn.
+/// Only when no lane has work, and for a millisecond of each turn of the loop: a loop of awaited
+/// calls would otherwise stay among its own microtasks and the event loop would never turn.
 bool Completions::runs_here(const Job& job) noexcept {
   constexpr double kBriefMs = 0.05;
-  constexpr double kTurnMs = 1;
-  const double expected = pending_ == 0 ? job.expected_ms() : kBriefMs;
-  if (expected >= kBriefMs || spent_here_ms_ + expected > kTurnMs) {
-    spent_here_ms_ = 0;
-    return false;
-  }
-  spent_here_ms_ += expected;
-  return true;
+  constexpr std::chrono::milliseconds kShare{1};
+  if (pending_ > 0 || job.expected_ms() >= kBriefMs) return false;
+  if (!turn_open_) return begin_turn();
+  return std::chrono::steady_clock::now() - turn_began_ < kShare;
+}
+
+/// Whether the end of this turn will be known.
+bool Completions::begin_turn() noexcept {
+  turn_open_ = call_set_immediate(turned_);
+  turn_began_ = std::chrono::steady_clock::now();
+  return turn_open_;
 }
 
 void Completions::run_here(Job& job) {
@@ -75,6 +84,7 @@ void Completions::drop() noexcept {
   }
   set_immediate_.reset();
   resume_.reset();
+  turned_.reset();
 }
 
 std::unique_ptr<Job> Completions::next_finished() noexcept {
@@ -95,7 +105,7 @@ void Completions::settle_some(napi_env env) {
     wake_pending_ = false;
   }
   for (int settled = 0;; ++settled) {
-    if (settled >= kJobsPerTurn && defer(env)) return;
+    if (settled >= kJobsPerTurn && defer()) return;
     const std::unique_ptr<Job> job = next_finished();
     if (job == nullptr) return;
     napi_handle_scope scope = nullptr;
@@ -106,21 +116,25 @@ void Completions::settle_some(napi_env env) {
   }
 }
 
-bool Completions::defer(napi_env env) noexcept {
+bool Completions::call_set_immediate(const Reference& function) noexcept {
+  napi_handle_scope scope = nullptr;
+  napi_open_handle_scope(env_, &scope);
+  napi_value undefined = nullptr;
+  napi_get_undefined(env_, &undefined);
+  const napi_value argument = function.value();
+  const napi_status status =
+      napi_call_function(env_, undefined, set_immediate_.value(), 1, &argument, nullptr);
+  napi_close_handle_scope(env_, scope);
+  return status == napi_ok;
+}
+
+bool Completions::defer() noexcept {
   {
     const std::lock_guard lock(mutex_);
     if (finished_.empty() || wake_pending_) return true;
     wake_pending_ = true;
   }
-  napi_handle_scope scope = nullptr;
-  napi_open_handle_scope(env, &scope);
-  napi_value undefined = nullptr;
-  napi_get_undefined(env, &undefined);
-  const napi_value resume = resume_.value();
-  const napi_status status =
-      napi_call_function(env, undefined, set_immediate_.value(), 1, &resume, nullptr);
-  napi_close_handle_scope(env, scope);
-  if (status == napi_ok) return true;
+  if (call_set_immediate(resume_)) return true;
   const std::lock_guard lock(mutex_);
   wake_pending_ = false;
   return false;

@@ -5,6 +5,7 @@
 
 #include <napi.h>
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -31,21 +32,30 @@ class Completions {
 
  private:
   bool runs_here(const Job& job) noexcept;
+  bool begin_turn() noexcept;
   void run_here(Job& job);
   static void on_wake(napi_env env, napi_value function, void* context, void* data);
   void settle_some(napi_env env);
   std::unique_ptr<Job> next_finished() noexcept;
   /// Whether the rest will be settled in the loop's next turn.
-  bool defer(napi_env env) noexcept;
+  bool defer() noexcept;
+  bool call_set_immediate(const Reference& function) noexcept;
+  template <void (Completions::*method)()>
+  Reference make_callback(const char* name);
+  void on_resume() { settle_some(env_); }
+  void on_turn() { turn_open_ = false; }
   void settle(napi_env env, Job& job);
 
   napi_env env_;
   Addon& addon_;
   napi_threadsafe_function wake_ = nullptr;
-  size_t pending_ = 0;        ///< submitted and not settled; of the JavaScript thread
-  double spent_here_ms_ = 0;  ///< by run_here() since a job last went to a lane
+  size_t pending_ = 0;  ///< submitted and not settled; of the JavaScript thread
+  /// When the first job of this turn of the loop ran here; of the JavaScript thread.
+  std::chrono::steady_clock::time_point turn_began_;
+  bool turn_open_ = false;  ///< one did, and the loop has not turned since
   Reference set_immediate_;
-  Reference resume_;  ///< the function that defer() hands to setImmediate
+  Reference resume_;  ///< the functions that defer() and begin_turn() hand to setImmediate
+  Reference turned_;
 
   std::mutex mutex_;  ///< guards what follows
   JobQueue finished_;

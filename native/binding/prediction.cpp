@@ -16,7 +16,7 @@ Prediction::Prediction(napi_env env, const ParameterStore& parameters, GraphDesc
       memory(env),
       lane_inputs(input_count),
       lane_outputs(output_count) {
-  report_memory(1);
+  report_memory(1, predictor.profile().memory.total());
 }
 
 const std::shared_ptr<const Signature>& Prediction::signature(int64_t rows) {
@@ -37,10 +37,10 @@ const std::shared_ptr<const Signature>& Prediction::signature(int64_t rows) {
   return signatures_[next_signature_++ % kRemembered] = std::move(fresh);
 }
 
-void Prediction::report_memory(int64_t rows) {
+void Prediction::report_memory(int64_t rows, int64_t bytes) {
   if (rows <= reported_rows) return;
   reported_rows = rows;
-  memory.set(predictor.profile().memory.total());
+  memory.set(bytes);
 }
 
 std::string Prediction::name_of(size_t i) const {
@@ -63,7 +63,8 @@ PredictionJob::PredictionJob(const Call& call, std::shared_ptr<Prediction> predi
                              size_t first, napi_value cancel)
     : addon_(call.addon()),
       prediction_(std::move(prediction)),
-      signature_(prediction_->signature(rows)) {
+      signature_(prediction_->signature(rows)),
+      may_grow_(rows > prediction_->reported_rows) {
   // Everything is checked before anything is taken.
   for (size_t i = first; i < call.count(); ++i) checked_view(call, first, i - first);
   if (cancel != nullptr) cancel_ = Reference(call.env(), cancel);
@@ -124,7 +125,7 @@ void PredictionJob::lease_outputs(const Call& call, size_t first) {
   }
 }
 
-void PredictionJob::run(const std::atomic<bool>& /*halt*/) {
+void PredictionJob::run(const std::atomic<bool>& halt) {
   std::vector<const void*>& inputs = prediction_->lane_inputs;
   std::vector<void*>& outputs = prediction_->lane_outputs;
   for (size_t i = 0; i < signature_->entries.size(); ++i) {
@@ -135,7 +136,9 @@ void PredictionJob::run(const std::atomic<bool>& /*halt*/) {
       outputs[i - inputs.size()] = place;
     }
   }
-  prediction_->lane_session.run(signature_->rows, inputs, outputs);
+  prediction_->lane_session.run(signature_->rows, inputs, outputs, &halt);
+  // Here and not in finish(), which would wait for a plan that the next job compiles.
+  if (may_grow_) bytes_ = prediction_->predictor.profile().memory.total();
 }
 
 // One that can be cancelled has to leave JavaScript the time to do so.
@@ -152,7 +155,7 @@ bool PredictionJob::cancelled(napi_env env) const {
 }
 
 napi_value PredictionJob::finish(napi_env env) {
-  prediction_->report_memory(signature_->rows);
+  if (bytes_ >= 0) prediction_->report_memory(signature_->rows, bytes_);
   if (cancelled(env)) fail(ErrorCode::kAborted, "the prediction was aborted");
   if (outputs_.empty()) return make_outputs(env);
   write_outputs(env);

@@ -56,7 +56,7 @@ struct Prediction {
   /// Remembered for the numbers of rows that came last; the reference holds until the next call.
   const std::shared_ptr<const Signature>& signature(int64_t rows);
   /// After a run of so many rows or a new Binding, if it may have taken more memory.
-  void report_memory(int64_t rows);
+  void report_memory(int64_t rows, int64_t bytes);
   /// "x" for input 0, "outputs[0]" for output 0: what messages call array `i`.
   [[nodiscard]] std::string name_of(size_t i) const;
   /// Checks type and length of array `i` of a call.
@@ -102,6 +102,8 @@ class PredictionJob : public Job {
   std::vector<Output> outputs_;  ///< empty when finish() makes them
   Reference cancel_;
   bool cancellable_ = false;
+  bool may_grow_;       ///< no call before had so many rows
+  int64_t bytes_ = -1;  ///< what the predictor holds, once run() has found out
 };
 
 }  // namespace tandem::binding

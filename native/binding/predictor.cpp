@@ -124,7 +124,8 @@ napi_value PredictorObject::predict_sync(const Call& call) {
     prediction.sync_outputs[i - prediction.input_count] = view.data;
   }
   prediction.sync_session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
-  prediction.report_memory(rows);
+  if (rows > prediction.reported_rows)
+    prediction.report_memory(rows, prediction.predictor.profile().memory.total());
   return nullptr;
 }
 

@@ -15,13 +15,12 @@ Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena, GraphDes
       rows(plan_rows(trainer.graph(), ranges)),
       step(trainer.step()),
       memory(env) {
-  report_memory(1);
+  report_memory(1, trainer.profile().memory);
 }
 
-void Training::report_memory(uint32_t largest) {
+void Training::report_memory(uint32_t largest, const MemoryUse& use) {
   if (largest <= reported_rows) return;
   reported_rows = largest;
-  const MemoryUse use = profile().memory;
   memory.set(use.total() - use.parameters);  // V8 knows of the parameters through their buffer
 }
 
@@ -62,6 +61,10 @@ StagedRows::~StagedRows() {
   if (training_ != nullptr) training_->staging.give(gathered_.take_staging());
 }
 
+static uint32_t largest_of(const std::vector<uint32_t>& sizes) {
+  return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+}
+
 TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates,
                          bool train)
     : addon_(addon),
@@ -70,7 +73,9 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> lear
       learning_rates_(std::move(learning_rates)),
       train_(train),
       width_(training_.trainer.results_per_step() - (train ? 0 : 1)),
-      results_(rows_.sizes().size() * width_) {
+      results_(rows_.sizes().size() * width_),
+      largest_(largest_of(rows_.sizes())),
+      may_grow_(largest_ > training_.reported_rows) {
   if (train_) lease_parameters();
   training_.parameters->begin_use();
   ++(train_ ? training_.pending_train : training_.pending_evaluate);
@@ -116,6 +121,8 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
     run_step(i, inputs);
     first_row += sizes[i];
   }
+  // Here and not in finish(), which would wait for the step that the next job has begun.
+  if (may_grow_) memory_ = training_.trainer.profile().memory;
 }
 
 void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
@@ -137,7 +144,7 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
 }
 
 napi_value TrainingJob::finish(napi_env env) {
-  training_.report_memory(*std::max_element(rows_.sizes().begin(), rows_.sizes().end()));
+  if (memory_) training_.report_memory(largest_, *memory_);
   return make_array(env, results_.data(), done_ * width_);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 
 #include "binding/gather.h"
 #include "binding/lane.h"
@@ -36,8 +37,8 @@ struct Training {
   Profile profile() {
     return parameters->gate.visit([this] { return trainer.profile(); });
   }
-  /// After a job whose largest step had so many rows, if that may have taken more memory.
-  void report_memory(uint32_t rows);
+  /// Tells V8 what a trainer holds whose largest step had so many rows.
+  void report_memory(uint32_t rows, const MemoryUse& use);
 };
 
 /// A copy of a Float64Array of finite numbers, one a step. Throws ERR_DTYPE, ERR_SHAPE,
@@ -89,6 +90,9 @@ class TrainingJob : public Job {
   size_t width_;  ///< results a step
   std::vector<double> results_;
   size_t done_ = 0;
+  uint32_t largest_;                 ///< rows of a step
+  bool may_grow_;                    ///< no step before had so many
+  std::optional<MemoryUse> memory_;  ///< once run() has found out
 };
 
 }  // namespace tandem::binding

@@ -176,12 +176,12 @@ Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& p
 }
 
 void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs,
-                             const std::vector<void*>& outputs) {
+                             const std::vector<void*>& outputs, const std::atomic<bool>* halt) {
   if (rows != latest_rows_) {
     latencies_.expect_anew();
     latest_rows_ = rows;
   }
-  latencies_.time([&] { run_rows(rows, inputs, outputs); });
+  latencies_.time([&] { run_rows(rows, inputs, outputs, halt); });
 }
 
 double Predictor::Session::expected_ms(int64_t rows) const noexcept {
@@ -189,8 +189,10 @@ double Predictor::Session::expected_ms(int64_t rows) const noexcept {
 }
 
 void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& inputs,
-                                  const std::vector<void*>& outputs) {
+                                  const std::vector<void*>& outputs,
+                                  const std::atomic<bool>* halt) {
   for (int64_t done = 0; done < rows;) {
+    if (halt != nullptr && *halt) fail(ErrorCode::kAborted, "the process or its thread ends");
     const int64_t batch = owner_.fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
     Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : batch);
     if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);

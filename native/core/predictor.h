@@ -3,6 +3,7 @@
 // called from any thread; a Session belongs to one at a time.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -35,9 +36,10 @@ class Predictor {
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
-    /// `inputs` and `outputs` hold `rows` rows; calls over max_batch are cut into several runs.
+    /// `inputs` and `outputs` hold `rows` rows; calls over max_batch are cut into several runs, and
+    /// fail with kAborted between two of them once `halt` is true.
     void run(int64_t rows, const std::vector<const void*>& inputs,
-             const std::vector<void*>& outputs);
+             const std::vector<void*>& outputs, const std::atomic<bool>* halt = nullptr);
     /// Binds fixed buffers once; run_bound() then runs with no look-up at all.
     void bind(int64_t rows, const std::vector<const void*>& inputs,
               const std::vector<void*>& outputs);
@@ -51,7 +53,7 @@ class Predictor {
     friend class Predictor;
     struct Compiled;
     void run_rows(int64_t rows, const std::vector<const void*>& inputs,
-                  const std::vector<void*>& outputs);
+                  const std::vector<void*>& outputs, const std::atomic<bool>* halt);
     Compiled& compiled(int64_t batch);
     Compiled& use(int64_t batch, Compiled& plan);
 

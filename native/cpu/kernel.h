@@ -5,7 +5,8 @@
 // A kernel file has three parts: what it computes; the tile function(s); and the launcher
 //   void launch_<op>(const NodeView&, Emitter&)
 // in namespace tandem::cpu::TANDEM_ISA_NS, which cuts the work into tiles by the shapes alone,
-// never by the number of threads, and emits steps. Every step is followed by a barrier.
+// never by the number of threads, and emits steps. A step waits for those before it whose memory it
+// touches.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +40,8 @@ struct NodeView {
 class Emitter {
  public:
   /// Emits a step: `tiles` calls of `fn`, in any order and on any thread. `params` are copied.
-  /// `cost` is the estimated time of the whole step on one core in nanoseconds: small steps stay on
-  /// the caller.
+  /// `cost` is the estimated time of the whole step on one core in nanoseconds: one thread
+  /// runs small steps.
   virtual void step(TileFn fn, const void* params, size_t bytes, int64_t tiles, double cost) = 0;
   /// Memory in the arena for the length of this node; returns its operand index.
   virtual int workspace(int64_t bytes) = 0;

@@ -1,7 +1,8 @@
 #include "cpu/pool.h"
 
 #include <algorithm>
-#include <system_error>
+#include <exception>
+#include <thread>
 
 #include "cpu/spin.h"
 
@@ -122,15 +123,16 @@ void Pool::after_fork_in_child() {
 
 void Pool::grow(int workers) {
   while (static_cast<int>(workers_.size()) < workers - 1) {
-    auto worker = std::make_unique<Worker>();
-    worker->index = static_cast<int>(workers_.size()) + 1;
-    Worker& self = *worker;
     try {
+      workers_.reserve(workers_.size() + 1);  // so that nothing fails once the thread runs
+      auto worker = std::make_unique<Worker>();
+      worker->index = static_cast<int>(workers_.size()) + 1;
+      Worker& self = *worker;
       std::thread([this, &self] { loop(self); }).detach();
-    } catch (const std::system_error&) {
-      return;  // no more threads to be had: fewer do the same work
+      workers_.push_back(std::move(worker));
+    } catch (const std::exception&) {
+      return;  // no more threads or memory to be had: fewer threads do the same work
     }
-    workers_.push_back(std::move(worker));
   }
 }
 

@@ -87,7 +87,11 @@ UnitQueue::UnitQueue(std::vector<Unit> units, int workers)
     : units_(std::move(units)),
       shares_each_(static_cast<size_t>(std::clamp(workers, 1, kMaxShares))),
       shares_(units_.size() * shares_each_),
-      progress_(units_.size()) {}
+      progress_(units_.size()) {
+  for (size_t i = 0; i < units_.size(); ++i) {
+    if (units_[i].tiles > 1) shared_end_ = i + 1;
+  }
+}
 
 void UnitQueue::reset() noexcept {
   for (size_t unit = 0; unit < units_.size(); ++unit) {

@@ -68,17 +68,19 @@ class UnitQueue {
 
   void reset() noexcept;
 
-  /// Calls run(unit, tile) for all that thread `worker` of those that work takes: the first unit in
-  /// order that is ready, and of units behind it no more than a few, whose data would be far from
-  /// any cache.
+  /// Calls run(unit, tile) for all that thread `worker` of those that work takes, which for thread
+  /// 0 is all that nobody else takes: the first unit in order that is ready, and of units behind it
+  /// no more than a few, whose data would be far from any cache.
   template <typename Run>
   void work(int worker, const Run& run) {
     size_t front = 0;
     Spinner spinner;
     while (true) {
-      while (front < units_.size() && exhausted(front)) ++front;
-      if (front == units_.size()) return;
-      const size_t end = std::min(units_.size(), front + kLookahead);
+      const size_t last = worker == 0 ? units_.size() : shared_end_;
+      while (front < last && exhausted(front)) ++front;
+      // Whole steps at the end are left to the caller, who need not wait for helpers then.
+      if (front == last) return;
+      const size_t end = std::min(last, front + kLookahead);
       size_t unit = front;
       while (unit < end && !(ready(unit) && take(unit, worker, run))) ++unit;
       if (unit < end) {
@@ -132,6 +134,7 @@ class UnitQueue {
   }
 
   std::vector<Unit> units_;
+  size_t shared_end_ = 0;  ///< behind the last unit of several tiles
   size_t shares_each_;
   std::vector<Share> shares_;  ///< by unit
   std::vector<Progress> progress_;

@@ -4,7 +4,7 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { dense, Predictor, sequential } from 'tandem-ml';
+import { dense, Predictor, sequential, sgd, Trainer } from 'tandem-ml';
 import { makeTrainer, quiet } from './support.mjs';
 
 const limit = 5;
@@ -88,19 +88,37 @@ test.serial('brief predictions that are awaited one by one let it turn', async (
   const predictor = await Predictor.load(sequential([dense(2)], { input: [4] }));
   const row = new Float32Array(4);
   const io = predictor.bind(1);
-  for (const call of [() => predictor.predict(row), () => io.run()]) {
-    let turned = false;
-    setImmediate(() => {
-      turned = true;
-    });
-    let calls = 0;
-    while (!turned && calls < 1_000_000) {
-      await call();
-      calls++;
+  const trainer = new Trainer(sequential([dense(2)], { input: [4] }), {
+    loss: 'mse',
+    optimizer: sgd(),
+  });
+  const batch = { x: row, y: new Float32Array(2) };
+  const busy = (ms) => {
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+  };
+  // A millisecond of each turn is theirs: calls of a microsecond, or fewer with work in between.
+  const calls = {
+    predict: [() => predictor.predict(row), 5000],
+    run: [() => io.run(), 5000],
+    step: [() => trainer.step(batch), 5000],
+    'predict and work': [() => predictor.predict(row).then(() => busy(0.05)), 100],
+  };
+  for (const [name, [call, most]] of Object.entries(calls)) {
+    for (let round = 0; round < 5; round++) {
+      let turned = false;
+      setImmediate(() => {
+        turned = true;
+      });
+      let count = 0;
+      while (!turned && count < most) {
+        await call();
+        count++;
+      }
+      t.true(turned, name);
     }
-    t.true(turned);
   }
-  await predictor.close();
+  await Promise.all([predictor.close(), trainer.close()]);
 });
 
 test.serial('while 1,000 predictions are in flight', async (t) => {

@@ -274,8 +274,10 @@ void sweep_tile(const void* params, void* const* operands, int64_t tile,
   if (!measures && context.state->skip != 0) return;
   const FlushDenormals flush;
   const auto& p = params_of<SweepParams<Rule>>(params);
+  // An optimizer without state need not have the operand for it.
+  float* const state = Rule::kSlots > 0 ? static_cast<float*>(operands[2]) : nullptr;
   const UpdateSpan all{static_cast<float*>(operands[0]), static_cast<const float*>(operands[1]),
-                       static_cast<float*>(operands[2]), p.n, p.n};
+                       state, p.n, p.n};
   const Sweep<Rule> sweep = sweep_of<Rule>(p.attributes, *context.state, all);
   const Range range = piece(tile, kSweepTile, p.n);
   if constexpr (measures) {
