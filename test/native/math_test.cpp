@@ -72,13 +72,14 @@ void add_around(std::vector<float>& x, double point) {
 void add_branch_points(std::vector<float>& x) {
   for (const double end : {0x1p-126, 88.72284, 87.33655, 103.972, 105.0, 89.0, 30.0, 110.0})
     add_around(x, end);  // of exp and expm1
-  for (const double end : {0.6, 9.0109, 10.0, 20.0, 0.9277, 3.9192, 4.0, 1.0986123, 105.0})
+  for (const double end : {0.6, 9.0109, 10.0, 20.0, 3.9192, 3.94, 1.0986123, 105.0})
     add_around(x, end);  // of tanh, erf, softplus
   for (const double end : {1e5, 102943.7, 0x1p16, 0x1p17, 0x1.f1a5d8p16}) add_around(x, end);
   for (int i = 0; i < 320; ++i) {
     add_around(x, (i + 0.5) * 0.6931471805599453);  // exp: a power of two more
     add_around(x, (i + 1) * 0.7853981633974483);    // sin, cos: a quadrant's middle and end
   }
+  for (int i = 0; i < 8; ++i) add_around(x, (i + 0.5) * 0.52666667);  // erf: another piece
   for (int exponent = -149; exponent < 128; ++exponent) {
     add_around(x, std::ldexp(1.0, exponent));
     add_around(x, std::ldexp(2.0 / 3.0, exponent + 1));  // log: a power of two more

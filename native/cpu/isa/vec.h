@@ -115,6 +115,10 @@ TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.
 TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.m | b.m)}; }
 TANDEM_INLINE Mask operator!(Mask a) { return {static_cast<__mmask16>(~a.m)}; }
 TANDEM_INLINE bool any(Mask m) { return m.m != 0; }
+/// table[i modulo 8]
+TANDEM_INLINE Vec lookup(const float (&table)[8], IVec i) {
+  return {_mm512_permutexvar_ps(i.v, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)))};
+}
 TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) {
   return {_mm512_mask_blend_ps(m.m, no.v, yes.v)};
 }
@@ -263,6 +267,10 @@ TANDEM_INLINE Mask operator!(Mask a) {
   return {_mm256_xor_ps(a.m, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))};
 }
 TANDEM_INLINE bool any(Mask m) { return _mm256_movemask_ps(m.m) != 0; }
+/// table[i modulo 8]
+TANDEM_INLINE Vec lookup(const float (&table)[8], IVec i) {
+  return {_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i.v)};
+}
 TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
 TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) {
   return bits(select(m, from_bits(yes), from_bits(no)));
@@ -398,6 +406,8 @@ TANDEM_INLINE Mask operator&(Mask a, Mask b) { return {a.m & b.m}; }
 TANDEM_INLINE Mask operator|(Mask a, Mask b) { return {a.m | b.m}; }
 TANDEM_INLINE Mask operator!(Mask a) { return {~a.m}; }
 TANDEM_INLINE bool any(Mask m) { return m.m != 0; }
+/// table[i modulo 8]
+TANDEM_INLINE Vec lookup(const float (&table)[8], IVec i) { return {table[i.v & 7]}; }
 TANDEM_INLINE IVec select(Mask m, IVec yes, IVec no) { return {(yes.v & m.m) | (no.v & ~m.m)}; }
 TANDEM_INLINE Vec select(Mask m, Vec yes, Vec no) {
   return from_bits(select(m, bits(yes), bits(no)));
