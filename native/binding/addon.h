@@ -19,6 +19,7 @@
 #include "binding/lane.h"
 #include "binding/leases.h"
 #include "binding/reference.h"
+#include "core/backend.h"
 
 namespace tandem::binding {
 
@@ -77,7 +78,7 @@ class Addon : public std::enable_shared_from_this<Addon> {
   Leases leases_;
   Completions completions_;  // before the lanes, which post to it
   Lane training_{completions_};
-  Lane prediction_{completions_};
+  Lane prediction_{completions_, cpu_work_behind};
 };
 
 }  // namespace tandem::binding

@@ -30,10 +30,11 @@ Reference Completions::make_callback(const char* name) {
 }
 
 napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
-  lane.start();
+  const bool here = runs_here(*job);
+  if (!here) lane.start();
   napi_value promise = nullptr;
   check(env_, napi_create_promise(env_, &job->deferred_, &promise));
-  if (runs_here(*job)) {
+  if (here) {
     run_here(*job);
     return promise;
   }

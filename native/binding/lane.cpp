@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "binding/completions.h"
+#include "core/priority.h"
 
 namespace tandem::binding {
 
@@ -128,6 +129,8 @@ std::unique_ptr<Job> Lane::next() noexcept {
 }
 
 void Lane::work() noexcept {
+  lower_thread_priority();
+  if (prepare_ != nullptr) prepare_();
   while (std::unique_ptr<Job> job = next()) {
     try {
       job->run(halt_);

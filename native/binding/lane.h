@@ -73,7 +73,9 @@ class Completions;
 
 class Lane {
  public:
-  explicit Lane(Completions& completions) : completions_(completions) {}
+  /// `prepare` is called first thing on the lane's thread.
+  explicit Lane(Completions& completions, void (*prepare)() = nullptr)
+      : completions_(completions), prepare_(prepare) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane() { stop(); }
@@ -94,6 +96,7 @@ class Lane {
   void linger() const noexcept;
 
   Completions& completions_;
+  void (*prepare_)();
   JobQueue taken_;    ///< of the thread: jobs that it took from queue_ together
   std::mutex mutex_;  ///< guards queue_, asleep_, and halt_ for those who wait
   std::condition_variable wake_;

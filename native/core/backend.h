@@ -97,4 +97,9 @@ struct CpuInfo {
 };
 CpuInfo cpu_info();
 
+/// To be called on a thread that works behind another one of this process, such as the one that
+/// runs an event loop. Plans that take less time than waking a thread are not shared with others
+/// from here on: their many helpers would take the processor that the other thread needs.
+void cpu_work_behind();
+
 }  // namespace tandem

@@ -59,13 +59,16 @@ bool may_use_tiles() {
 #endif
 }
 
+/// The compiler may use it wherever it may use AVX2 here.
+[[maybe_unused]] bool has_f16c() { return bit(cpuid(1).ecx, 29); }
+
 }  // namespace
 
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-         __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0;
+         __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 && has_f16c();
 }
 
 bool has_avx512() {
@@ -80,7 +83,7 @@ bool has_avx2() {
   const Leaf one = cpuid(1);
   const Leaf seven = cpuid(7);
   return saves(0x6) && bit(one.ecx, 12) && bit(seven.ebx, 5) && bit(seven.ebx, 3) &&
-         bit(seven.ebx, 8);
+         bit(seven.ebx, 8) && has_f16c();
 }
 
 bool has_avx512() {

@@ -9,4 +9,6 @@ CpuInfo cpu_info() {
           cpu::available_processors()};
 }
 
+void cpu_work_behind() { cpu::Pool::work_behind(); }
+
 }  // namespace tandem

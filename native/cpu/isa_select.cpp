@@ -43,7 +43,7 @@ std::string known_names() {
 }
 
 const InstructionSet& choose() {
-  // Read once, while the library loads. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  // Read once, by the first thread that needs a kernel. NOLINTNEXTLINE(concurrency-mt-unsafe)
   const char* variable = std::getenv("TANDEM_ISA");
   const std::string forced = variable == nullptr ? "" : variable;
   for (const InstructionSet& set : kInstructionSets) {

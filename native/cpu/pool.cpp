@@ -4,6 +4,7 @@
 #include <exception>
 #include <thread>
 
+#include "core/priority.h"
 #include "cpu/spin.h"
 
 #ifdef __linux__
@@ -121,6 +122,12 @@ void Pool::after_fork_in_child() {
   pool.busy_.clear();
 }
 
+namespace {
+thread_local bool works_behind = false;
+}
+
+void Pool::work_behind() noexcept { works_behind = true; }
+
 void Pool::grow(int workers) {
   while (static_cast<int>(workers_.size()) < workers - 1) {
     try {
@@ -168,7 +175,8 @@ bool Pool::dismiss(Worker& worker) {
 }
 
 void Pool::run(int workers, Length length, Body body, void* context) {
-  if (workers <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
+  const bool alone = workers <= 1 || (length == Length::kBrief && works_behind);
+  if (alone || busy_.test_and_set(std::memory_order_acquire)) {
     body(context, 0);
     return;
   }
@@ -190,6 +198,7 @@ void Pool::run(int workers, Length length, Body body, void* context) {
 }
 
 void Pool::loop(Worker& self) {
+  lower_thread_priority();
   while (true) {
     Spinner spinner;
     while (self.state.load(std::memory_order_relaxed) != Worker::kCalled) {

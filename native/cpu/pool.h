@@ -35,6 +35,9 @@ class Pool {
   /// may come late or not at all, as when another dispatch is under way.
   void run(int workers, Length length, Body body, void* context);
 
+  /// Brief dispatches of the calling thread run on it alone from here on (see core/backend.h).
+  static void work_behind() noexcept;
+
  private:
   struct Worker;
   Pool() = default;
