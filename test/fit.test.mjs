@@ -206,7 +206,7 @@ test('stop() outside of fit does nothing', async (t) => {
 async function feed(t, stopper, numbers, name = 'valLoss') {
   const { model } = make(t);
   const weight = model.parameters.get('dense.weight')?.data;
-  stopper.onTrainBegin({ model });
+  stopper.onTrainBegin({ model }, [name]);
   let epoch = 0;
   for (; epoch < numbers.length; epoch++) {
     weight?.fill(epoch);
@@ -263,6 +263,8 @@ test('early stopping ends fit, and refuses what fit does not report', async (t) 
     code: 'ERR_ARGUMENT',
     message,
   });
+  const next = await trainer.fit({ x, y }, { ...options, epochs: 1 });
+  t.deepEqual(next.epochs, [4], 'refused before a step');
   t.throws(() => earlyStopping({ patience: -1 }), { code: 'ERR_ARGUMENT' });
   t.throws(() => earlyStopping({ mode: 'up' }), { code: 'ERR_ARGUMENT' });
 });

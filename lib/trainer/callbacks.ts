@@ -11,7 +11,8 @@ export type CallbackResult = unknown;
  * the model. `false` ends the training, as `trainer.stop()` does; an error makes fit reject.
  */
 export interface Callback {
-  onTrainBegin?(trainer: Trainer): CallbackResult;
+  /** Before any step; `reports` are the names that the logs of onEpochEnd will have. */
+  onTrainBegin?(trainer: Trainer, reports: readonly string[]): CallbackResult;
   /**
    * Called however a fit ends that called onTrainBegin: with `error` when fit is about to reject with
    * it, also for an abort or a closed trainer. What it throws then is dropped.

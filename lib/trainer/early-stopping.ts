@@ -30,8 +30,8 @@ export interface EarlyStopping extends Callback {
 
 /**
  * A callback that ends training when a number stops improving: Prechelt, "Early Stopping - But
- * When?" (1998), with Keras' options. Throws ERR_ARGUMENT, in fit also for a `monitor` that training
- * does not report.
+ * When?" (1998), with Keras' options. Throws ERR_ARGUMENT, before the first step of fit also for a
+ * `monitor` that it will not report.
  */
 export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
   const set = is.options(options, 'options of earlyStopping', [
@@ -66,7 +66,11 @@ class Stopper implements EarlyStopping {
     readonly restore: boolean,
   ) {}
 
-  onTrainBegin(): void {
+  onTrainBegin(_trainer: Trainer, reports: readonly string[]): void {
+    if (!reports.includes(this.monitor)) {
+      const received = `${is.show(this.monitor)}${is.didYouMean(this.monitor, reports)}`;
+      throw is.mismatch('ERR_ARGUMENT', `one of ${reports.join(', ')}`, 'monitor', received);
+    }
     this.best = Number.NaN;
     this.bestEpoch = -1;
     this.stoppedEpoch = -1;
@@ -75,13 +79,7 @@ class Stopper implements EarlyStopping {
   }
 
   onEpochEnd(epoch: number, logs: Logs, trainer: Trainer): boolean {
-    const value = logs[this.monitor];
-    if (value === undefined) {
-      const known = Object.keys(logs);
-      const hint = is.didYouMean(this.monitor, known);
-      const received = `${is.show(this.monitor)}${hint}`;
-      throw is.mismatch('ERR_ARGUMENT', `one of ${known.join(', ')}`, 'monitor', received);
-    }
+    const value = logs[this.monitor] ?? Number.NaN;
     const gain = (this.best - value) * this.sign;
     if (!Number.isNaN(value) && (this.bestEpoch === -1 || gain > this.minDelta)) {
       this.best = value;

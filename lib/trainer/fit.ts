@@ -200,9 +200,10 @@ export class Fit {
     try {
       this.#throwIfEnded();
       this.#checkNumerics();
+      const reports = this.#reports();
       await this.#call((callback) => {
         this.#begun.add(callback);
-        return callback.onTrainBegin?.(trainer);
+        return callback.onTrainBegin?.(trainer, reports);
       });
       for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
       await this.#call((callback) => this.#trainEnd(callback));
@@ -215,6 +216,13 @@ export class Fit {
       plan.signal?.removeEventListener('abort', stop);
       progress.end();
     }
+  }
+
+  /** The names in an epoch's logs. */
+  #reports(): string[] {
+    const names = this.results.map(({ name }) => name);
+    const validated = this.plan.validation === undefined ? [] : names.map(validationName);
+    return [...names, ...validated, 'learningRate'];
   }
 
   #trainEnd(callback: Callback, ...error: [error?: unknown]): unknown {
