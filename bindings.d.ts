@@ -237,9 +237,19 @@ export interface PredictorDescription {
   threads: number;
 }
 
+/**
+ * Copies and packs the parameters off the event loop, between two steps of a Trainer. They belong to
+ * it until the promise is settled.
+ */
+export function loadPredictor(
+  parameters: Parameters,
+  graph: GraphDescription,
+  options: PredictorDescription,
+): Promise<Predictor>;
+
 /** A frozen copy of the parameters behind a graph, for inference. */
 export class Predictor {
-  constructor(parameters: Parameters, graph: GraphDescription, options: PredictorDescription);
+  private constructor();
   /** Shapes of inputs and outputs at this many rows. */
   shapes(rows: number): { inputs: number[][]; outputs: number[][] };
   /** For predictSync(). */

@@ -2,6 +2,7 @@
 import type {
   Key,
   Predictor as NativePredictor,
+  PredictorDescription,
   ProfileDescription,
   TypedArray,
 } from '../bindings.js';
@@ -73,7 +74,8 @@ export class Predictor {
 
   /**
    * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_OUT_OF_MEMORY, or
-   * an error of the file system. A model in training is copied between two steps.
+   * an error of the file system. A model in training is copied between two steps;
+   * do not write to `parameters` before the promise is settled.
    */
   static async load(source: string | URL | Model, options?: PredictorOptions): Promise<Predictor> {
     const set = is.options(
@@ -87,24 +89,27 @@ export class Predictor {
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
     if (!(source instanceof Model || source instanceof URL)) is.string(source, 'source');
-    if (source instanceof Model) return new Predictor(source, threads, maxBatch);
+    if (source instanceof Model) return Predictor.#freeze(source, { maxBatch, threads });
     const model = await Model.load(source);
     try {
-      return new Predictor(model, threads, maxBatch);
+      return await Predictor.#freeze(model, { maxBatch, threads });
     } finally {
       // Nobody else has seen this model, and the predictor has a copy of its parameters.
       stateOf(model).native.release();
     }
   }
 
-  private constructor(model: Model, threads: number, maxBatch: number) {
+  static async #freeze(model: Model, options: PredictorDescription): Promise<Predictor> {
     const state = stateOf(model);
     const outputs = state.outputs.map(({ value }) => value);
     const { graph } = describe(state.inputs, outputs, state.parameters);
+    return new Predictor(model, await native.loadPredictor(state.native, graph, options));
+  }
+
+  private constructor(model: Model, predictor: NativePredictor) {
     this.inputs = model.inputs;
     this.outputs = model.outputs;
-    this.#layout = layoutOf(state);
-    const predictor = new native.Predictor(state.native, graph, { maxBatch, threads });
+    this.#layout = layoutOf(stateOf(model));
     this.#native = predictor;
     this.#key = predictor.key;
     const [rowIn, rowOut] = this.#layout.simple;

@@ -45,6 +45,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<find_non_finite>("findNonFinite", addon),
       function<evaluate>("evaluate", addon),
       function<vjp>("vjp", addon),
+      function<PredictorObject::load>("loadPredictor", addon),
       function<PredictorObject::predict_sync>("predictSync", addon),
       function<BindingObject::run_sync>("runSync", addon),
   };

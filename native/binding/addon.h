@@ -27,6 +27,7 @@ namespace tandem::binding {
 enum class ClassId : uint8_t { kParameters, kTrainer, kPredictor, kBinding, kStagedRows, kCount };
 
 class BindingObject;
+class PredictorObject;
 
 class Addon : public std::enable_shared_from_this<Addon> {
  public:
@@ -53,8 +54,9 @@ class Addon : public std::enable_shared_from_this<Addon> {
   /// The objects of class `id` that have a key.
   std::unordered_set<const void*>& keyed(ClassId id) { return keyed_[static_cast<size_t>(id)]; }
   Reference& constructor(ClassId id) { return constructors_[static_cast<size_t>(id)]; }
-  /// What the constructor of Binding takes over; JavaScript cannot call it by itself.
+  /// What the constructors of Binding and Predictor take over; JavaScript cannot call them itself.
   std::unique_ptr<BindingObject>& new_binding() { return new_binding_; }
+  std::unique_ptr<PredictorObject>& new_predictor() { return new_predictor_; }
 
   /// Whether memory outside V8's heap may back an ArrayBuffer (not in Electron); known after a try.
   [[nodiscard]] bool external_buffers() const { return external_buffers_; }
@@ -70,6 +72,7 @@ class Addon : public std::enable_shared_from_this<Addon> {
   std::unordered_set<const void*> keyed_[static_cast<size_t>(ClassId::kCount)];
   void* verified_[static_cast<size_t>(ClassId::kCount)][kVerified] = {};
   std::unique_ptr<BindingObject> new_binding_;
+  std::unique_ptr<PredictorObject> new_predictor_;
 #ifdef NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED
   bool external_buffers_ = false;
 #else

@@ -65,10 +65,7 @@ void BindingObject::forget() noexcept {
 }
 
 std::unique_ptr<BindingObject> BindingObject::create(const Call& call) {
-  if (call.addon().new_binding() == nullptr) {
-    fail(ErrorCode::kArgument, "expected a Binding to be made by predictor.bind()");
-  }
-  return std::move(call.addon().new_binding());
+  return take_new(call.addon().new_binding(), "a Binding to be made by predictor.bind()");
 }
 
 napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> prediction,
@@ -86,14 +83,9 @@ napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> pre
     output_data.push_back(buffer.memory().data.get());
   plan->session.bind(rows, input_data, output_data);
 
-  addon.new_binding() = std::make_unique<BindingObject>(addon, std::move(plan), std::move(inputs),
-                                                        std::move(outputs));
-  napi_value object = nullptr;
-  const napi_value constructor = addon.constructor(kClass).value();
-  const napi_status status = napi_new_instance(env, constructor, 0, nullptr, &object);
-  addon.new_binding() = nullptr;
-  check(env, status);
-  return object;
+  return make_instance(env, addon, addon.new_binding(),
+                       std::make_unique<BindingObject>(addon, std::move(plan), std::move(inputs),
+                                                       std::move(outputs)));
 }
 
 void BindingObject::define(napi_env env, napi_value exports, Addon* addon) {

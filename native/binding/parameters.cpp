@@ -34,7 +34,9 @@ const std::shared_ptr<ParameterArena>& ParametersObject::arena() const {
 napi_value ParametersObject::release(const Call& /*call*/) {
   if (arena_ == nullptr) return nullptr;
   if (arena_.use_count() > 1) {
-    fail(ErrorCode::kBusy, "expected parameters of no trainer, received some that one has");
+    fail(ErrorCode::kBusy,
+         "expected parameters that nobody uses, received some of a trainer or of a predictor in "
+         "the making");
   }
   arena_->buffer.release();
   arena_ = nullptr;

@@ -6,9 +6,8 @@
 
 namespace tandem::binding {
 
-Prediction::Prediction(napi_env env, const ParameterStore& parameters, GraphDescription graph,
-                       int threads, int64_t max_batch)
-    : predictor(parameters, std::move(graph), threads, max_batch, cpu_backend()),
+Prediction::Prediction(napi_env env, std::unique_ptr<Predictor> loaded)
+    : owned(std::move(loaded)),
       input_count(predictor.graph().inputs.size()),
       output_count(predictor.graph().outputs.size()),
       sync_inputs(input_count),

@@ -31,10 +31,10 @@ struct Signature {
 class BindingObject;
 
 struct Prediction {
-  Prediction(napi_env env, const ParameterStore& parameters, GraphDescription graph, int threads,
-             int64_t max_batch);
+  Prediction(napi_env env, std::unique_ptr<Predictor> loaded);
 
-  Predictor predictor;  // before its sessions: they refer to it
+  const std::unique_ptr<Predictor> owned;  // before its sessions: they refer to it
+  Predictor& predictor = *owned;
   Predictor::Session sync_session{predictor};
   Predictor::Session lane_session{predictor};
   size_t input_count;

@@ -38,21 +38,50 @@ void reserve_conversion(Prediction& prediction, const Signature& signature) {
   prediction.converted.resize(static_cast<size_t>(bytes));
 }
 
+/// Copies and packs the weights, which takes a second for some hundred megabytes.
+class LoadJob : public Job {
+ public:
+  explicit LoadJob(const Call& call)
+      : addon_(call.addon()),
+        arena_(parameters_argument(call, 0)),
+        graph_(read_graph({call.env(), call[1]}, "graph")) {
+    const Napi::Object options = read_object({call.env(), call[2]}, "options");
+    max_batch_ = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
+    threads_ = read_threads(options.Get("threads"), "options.threads");
+    if (arena_->users++ == 0) arena_->buffer.load();
+  }
+  ~LoadJob() override { --arena_->users; }
+  void run(const std::atomic<bool>& /*halt*/) override {
+    // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
+    predictor_ = arena_->gate.visit([this] {
+      return std::make_unique<Predictor>(*arena_->store, std::move(graph_), threads_, max_batch_,
+                                         cpu_backend());
+    });
+  }
+  napi_value finish(napi_env env) override {
+    auto prediction = std::make_shared<Prediction>(env, std::move(predictor_));
+    return make_instance(env, addon_, addon_.new_predictor(),
+                         std::make_unique<PredictorObject>(addon_, std::move(prediction)));
+  }
+
+ private:
+  Addon& addon_;  // outlives every job: its cleanup hook drops them
+  std::shared_ptr<ParameterArena> arena_;
+  GraphDescription graph_;
+  int64_t max_batch_ = 0;
+  int threads_ = 0;
+  std::unique_ptr<Predictor> predictor_;
+};
+
 }  // namespace
 
 std::unique_ptr<PredictorObject> PredictorObject::create(const Call& call) {
-  const napi_env env = call.env();
-  const std::shared_ptr<ParameterArena> arena = parameters_argument(call, 0);
-  GraphDescription graph = read_graph({env, call[1]}, "graph");
-  const Napi::Object options = read_object({env, call[2]}, "options");
-  const int64_t max_batch = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
-  const int threads = read_threads(options.Get("threads"), "options.threads");
-  if (arena->users == 0) arena->buffer.load();
-  // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
-  auto prediction = arena->gate.visit([&] {
-    return std::make_shared<Prediction>(env, *arena->store, std::move(graph), threads, max_batch);
-  });
-  return std::make_unique<PredictorObject>(call.addon(), std::move(prediction));
+  return take_new(call.addon().new_predictor(), "a Predictor to be made by loadPredictor()");
+}
+
+napi_value PredictorObject::load(const Call& call) {
+  Addon& addon = call.addon();
+  return addon.completions().submit(addon.prediction(), std::make_unique<LoadJob>(call));
 }
 
 void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {

@@ -13,6 +13,8 @@ class PredictorObject : public Wrapped<PredictorObject> {
   static constexpr napi_type_tag kTag = {0xd3058b9a4c7e4f16, 0xa9c27be4315f60d8};
 
   static std::unique_ptr<PredictorObject> create(const Call& call);
+  /// The addon's function loadPredictor().
+  static napi_value load(const Call& call);
   static void define(napi_env env, napi_value exports, Addon* addon);
   /// The addon's function predictSync().
   static napi_value predict_sync(const Call& call);

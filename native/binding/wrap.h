@@ -113,6 +113,26 @@ napi_value construct(const Call& call, napi_callback_info info) {
   return call.self();
 }
 
+/// For classes whose constructor JavaScript cannot call by itself: it takes over what lies in the
+/// Addon's slot, where make_instance() has put it.
+template <typename T>
+std::unique_ptr<T> take_new(std::unique_ptr<T>& slot, const char* expected) {
+  if (slot == nullptr) fail(ErrorCode::kArgument, std::string("expected ") + expected);
+  return std::move(slot);
+}
+
+template <typename T>
+napi_value make_instance(napi_env env, Addon& addon, std::unique_ptr<T>& slot,
+                         std::unique_ptr<T> object) {
+  slot = std::move(object);
+  napi_value instance = nullptr;
+  const napi_value constructor = addon.constructor(T::kClass).value();
+  const napi_status status = napi_new_instance(env, constructor, 0, nullptr, &instance);
+  slot = nullptr;
+  check(env, status);
+  return instance;
+}
+
 template <typename T>
 napi_value construct_entry(napi_env env, napi_callback_info info) noexcept {
   try {

@@ -1,5 +1,6 @@
 #include "core/model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -63,7 +64,12 @@ void normal_pair(const Philox& block, double out[2]) {
   out[1] = radius * std::sin(angle);
 }
 
+/// `data` holds zeros.
 void fill(float* data, int64_t count, const Initializer& init, uint64_t seed, uint64_t stream) {
+  if (init.kind == InitializerKind::kConstant) {
+    if (init.a != 0) std::fill_n(data, count, static_cast<float>(init.a));
+    return;
+  }
   int64_t written = 0;
   for (uint64_t block = 0; written < count; ++block) {
     const Philox random = philox(seed, block, stream);
@@ -71,7 +77,7 @@ void fill(float* data, int64_t count, const Initializer& init, uint64_t seed, ui
     if (init.kind == InitializerKind::kUniform) {
       pair[0] = init.a + (init.b - init.a) * to_unit(random.word[0], random.word[1]);
       pair[1] = init.a + (init.b - init.a) * to_unit(random.word[2], random.word[3]);
-    } else if (init.kind != InitializerKind::kConstant) {
+    } else {
       double z[2];
       normal_pair(random, z);
       pair[0] = init.a + init.b * z[0];

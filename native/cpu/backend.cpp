@@ -19,6 +19,27 @@ namespace {
        "expected " + std::to_string(bytes) + " bytes of memory, the system has none left");
 }
 
+#ifdef __linux__
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+/// Memory of the system's own, from a huge page's begin on, because large arenas are swept end to
+/// end: fewer TLB misses. Its pages are made when they are first touched, and so on the threads
+/// that use them, not on the one that allocates.
+std::shared_ptr<std::byte> map_pages(int64_t bytes) {
+  const auto size = static_cast<size_t>(checked_add(bytes, static_cast<int64_t>(kHugePage)));
+  void* const mapped =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) out_of_memory(bytes);
+  (void)madvise(mapped, size, MADV_HUGEPAGE);
+  void* data = mapped;
+  size_t room = size;
+  (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
+  return {static_cast<std::byte*>(data), [mapped, size](std::byte*) { munmap(mapped, size); }};
+}
+
+#endif
+
 class CpuBackend final : public Backend {
  public:
   [[nodiscard]] const char* name() const override { return "cpu"; }
@@ -26,18 +47,15 @@ class CpuBackend final : public Backend {
 
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     if (bytes == 0) return {};
-    constexpr int64_t kHugePage = int64_t{2} << 20;
-    const int64_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-    const auto align = static_cast<std::align_val_t>(alignment);
-    void* data = ::operator new(static_cast<size_t>(bytes), align, std::nothrow);
-    if (data == nullptr) out_of_memory(bytes);
 #ifdef __linux__
-    // large arenas are swept end to end: fewer TLB misses
-    if (alignment == kHugePage) (void)madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+    if (static_cast<size_t>(bytes) >= kHugePage) return {map_pages(bytes), bytes};
 #endif
+    constexpr auto kAlign = static_cast<std::align_val_t>(kAlignment);
+    void* data = ::operator new(static_cast<size_t>(bytes), kAlign, std::nothrow);
+    if (data == nullptr) out_of_memory(bytes);
     std::memset(data, 0, static_cast<size_t>(bytes));
     return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
-                                       [align](std::byte* p) { ::operator delete(p, align); }),
+                                       [](std::byte* p) { ::operator delete(p, kAlign); }),
             bytes};
   }
 

@@ -18,6 +18,11 @@ const fails = (t, code, pattern, run) => {
   return error;
 };
 
+const rejects = async (t, code, pattern, run) => {
+  const error = await t.throwsAsync(async () => run(), { instanceOf: NativeError, code });
+  t.regex(error.message, pattern);
+};
+
 const classes = ['Parameters', 'Trainer', 'Predictor', 'Binding'];
 
 test('constructors need new and their arguments', (t) => {
@@ -28,8 +33,8 @@ test('constructors need new and their arguments', (t) => {
   }
 });
 
-test('every member refuses a receiver that is not its own', (t) => {
-  const foreign = [{}, null, undefined, 1, new Map(), makePredictor(), makeTrainer().store];
+test('every member refuses a receiver that is not its own', async (t) => {
+  const foreign = [{}, null, undefined, 1, new Map(), await makePredictor(), makeTrainer().store];
   for (const name of classes) {
     const { prototype } = addon[name];
     const inherits = Object.create(prototype);
@@ -49,8 +54,8 @@ test('every member refuses a receiver that is not its own', (t) => {
   }
 });
 
-test('brief calls refuse a key that is not of their class', (t) => {
-  const [predictor, other] = [makePredictor(), makePredictor()];
+test('brief calls refuse a key that is not of their class', async (t) => {
+  const [predictor, other] = [await makePredictor(), await makePredictor()];
   const binding = predictor.bind(1);
   const arrays = [1, ramp(3), new Float32Array(2)];
   const odd = [undefined, null, 1, {}, predictor, addon.Predictor, ramp(3)];
@@ -97,11 +102,8 @@ test('what a getter throws becomes the cause', (t) => {
       throw boom;
     },
   };
-  const error = fails(
-    t,
-    'ERR_ARGUMENT',
-    /boom/,
-    () => new addon.Predictor(store, graph, { maxBatch: 1, threads: 0 }),
+  const error = fails(t, 'ERR_ARGUMENT', /boom/, () =>
+    addon.loadPredictor(store, graph, { maxBatch: 1, threads: 0 }),
   );
   t.is(error.cause, boom);
   const proxy = new Proxy(linear(3, 2), {
@@ -112,42 +114,39 @@ test('what a getter throws becomes the cause', (t) => {
   fails(t, 'ERR_ARGUMENT', /boom/, () => new addon.Trainer(store, proxy, trainerOptions));
 });
 
-test('graphs are checked', (t) => {
+test('graphs are checked', async (t) => {
   const store = makeTrainer().store;
   const options = { maxBatch: 4, threads: 1 };
   const make = (changes) => () =>
-    new addon.Predictor(store, { ...linear(3, 2), ...changes }, options);
-  fails(t, 'ERR_ARGUMENT', /graph.outputs/, make({ outputs: [-1] }));
-  fails(t, 'ERR_ARGUMENT', /./, make({ outputs: [99] }));
-  fails(t, 'ERR_ARGUMENT', /./, make({ outputs: [] }));
-  fails(
+    addon.loadPredictor(store, { ...linear(3, 2), ...changes }, options);
+  await rejects(t, 'ERR_ARGUMENT', /graph.outputs/, make({ outputs: [-1] }));
+  await rejects(t, 'ERR_ARGUMENT', /./, make({ outputs: [99] }));
+  await rejects(t, 'ERR_ARGUMENT', /./, make({ outputs: [] }));
+  await rejects(
     t,
     'ERR_ARGUMENT',
     /no cycles/,
     make({ nodes: [{ op: 'relu', inputs: [3], attributes: {} }] }),
   );
-  fails(
+  await rejects(
     t,
     'ERR_ARGUMENT',
     /graph.nodes\[0\].op/,
     make({ nodes: [{ inputs: [0], attributes: {} }] }),
   );
-  fails(
+  await rejects(
     t,
     'ERR_SHAPE',
     /graph.constants\[0\].data/,
     make({ constants: [{ shape: [4], data: new Float32Array(3) }] }),
   );
-  fails(
-    t,
-    'ERR_ARGUMENT',
-    /maxBatch/,
-    () => new addon.Predictor(store, linear(3, 2), { maxBatch: 0, threads: 0 }),
+  await rejects(t, 'ERR_ARGUMENT', /maxBatch/, () =>
+    addon.loadPredictor(store, linear(3, 2), { maxBatch: 0, threads: 0 }),
   );
 });
 
-test('arrays of a prediction are checked', (t) => {
-  const predictor = makePredictor();
+test('arrays of a prediction are checked', async (t) => {
+  const predictor = await makePredictor();
   const x = new Float32Array(6);
   const y = new Float32Array(4);
   for (const call of [
@@ -213,9 +212,9 @@ test('arrays of a training call are checked before anything runs', (t) => {
   t.is(trainer.step, 0);
 });
 
-test('after close every method throws ERR_CLOSED', (t) => {
+test('after close every method throws ERR_CLOSED', async (t) => {
   const { trainer } = makeTrainer();
-  const predictor = makePredictor();
+  const predictor = await makePredictor();
   const binding = predictor.bind(1);
   for (const object of [binding, predictor, trainer]) {
     object.close();

@@ -49,7 +49,7 @@ test('close() lets pending calls settle', async (t) => {
   const training = long(trainer);
   trainer.close();
   t.true((await training).length < 2 * steps);
-  const predictor = makePredictor();
+  const predictor = await makePredictor();
   const y = new Float32Array(2);
   const binding = predictor.bind(1);
   const pending = [predictor.predict(1, null, ramp(3), y), binding.run()];
@@ -61,7 +61,7 @@ test('close() lets pending calls settle', async (t) => {
 });
 
 test('a binding runs one call at a time', async (t) => {
-  const binding = makePredictor().bind(1);
+  const binding = (await makePredictor()).bind(1);
   const pending = binding.run();
   t.throws(() => binding.run(), { code: 'ERR_BUSY' });
   t.throws(() => addon.runSync(binding.key), { code: 'ERR_BUSY' });
@@ -72,7 +72,7 @@ test('a binding runs one call at a time', async (t) => {
 });
 
 test('pending outputs are leased', async (t) => {
-  const predictor = makePredictor();
+  const [predictor, another] = [await makePredictor(), await makePredictor()];
   const memory = new Float32Array(8);
   const x = ramp(6);
   const pending = predictor.predict(2, null, x, memory.subarray(0, 4));
@@ -80,7 +80,7 @@ test('pending outputs are leased', async (t) => {
   t.throws(() => addon.predictSync(predictor.key, 2, x, memory.subarray(3, 7)), {
     code: 'ERR_BUSY',
   });
-  t.throws(() => makePredictor().predict(2, null, x, memory.subarray(0, 4)), { code: 'ERR_BUSY' });
+  t.throws(() => another.predict(2, null, x, memory.subarray(0, 4)), { code: 'ERR_BUSY' });
   const other = predictor.predict(2, null, x, memory.subarray(4));
   await Promise.all([pending, other]);
   t.deepEqual(memory.subarray(0, 4), memory.subarray(4));
@@ -88,7 +88,7 @@ test('pending outputs are leased', async (t) => {
 });
 
 test('many leases are told apart', async (t) => {
-  const predictor = makePredictor();
+  const predictor = await makePredictor();
   const memory = new Float32Array(4 * 101);
   const x = ramp(6);
   const [even, odd] = [0, 1].map((first) =>
@@ -111,7 +111,7 @@ test('predictions without outputs resolve with new ones', async (t) => {
   const graph = { ...linear(3, 2), outputs: [3, 4], nodes: [...linear(3, 2).nodes] };
   graph.nodes.push({ op: 'relu', inputs: [3], attributes: {} });
   const store = new addon.Parameters(parameters(3, 2), 1);
-  const predictor = new addon.Predictor(store, graph, { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, graph, { maxBatch: 16, threads: 1 });
   const y = [new Float32Array(4), new Float32Array(4)];
   addon.predictSync(predictor.key, 2, ramp(6), ...y);
   const [a, b] = await Promise.all([
@@ -126,7 +126,7 @@ test('predictions without outputs resolve with new ones', async (t) => {
 });
 
 test('a cancelled prediction leaves its outputs alone', async (t) => {
-  const predictor = makePredictor();
+  const predictor = await makePredictor();
   const y = new Float32Array(4);
   const cancel = new Int32Array(1);
   const pending = predictor.predict(2, cancel, ramp(6), y);
@@ -137,7 +137,7 @@ test('a cancelled prediction leaves its outputs alone', async (t) => {
 });
 
 test('outputs that move away reject, inputs may go at once', async (t) => {
-  const predictor = makePredictor();
+  const predictor = await makePredictor();
   const x = ramp(6);
   const y = new Float32Array(4);
   const pending = predictor.predict(2, null, x, y);
@@ -158,7 +158,7 @@ test('outputs that move away reject, inputs may go at once', async (t) => {
 
 test('many predictions settle in order', async (t) => {
   const store = new addon.Parameters(parameters(3, 2), 1);
-  const predictor = new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
   const order = [];
   await Promise.all(
     Array.from({ length: 200 }, async (_, i) => {
@@ -249,15 +249,18 @@ test('staged rows may be stopped, closed and left without arrays', async (t) => 
 test('parameters may be released at once', async (t) => {
   const store = new addon.Parameters(parameters(3, 2), 1);
   const { buffer } = store;
-  const predictor = new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
   const before = new Float32Array(4);
   addon.predictSync(predictor.key, 2, ramp(6), before);
+  const loading = addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  t.throws(() => store.release(), { code: 'ERR_BUSY' }, 'a predictor is being made of them');
+  await loading;
   store.release();
   store.release();
   t.is(buffer.byteLength, 0);
   t.throws(() => store.buffer, { code: 'ERR_CLOSED' });
   t.throws(() => store.offsets, { code: 'ERR_CLOSED' });
-  t.throws(() => new addon.Predictor(store, linear(3, 2), { maxBatch: 16, threads: 1 }), {
+  t.throws(() => addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 }), {
     code: 'ERR_CLOSED',
   });
   t.deepEqual(await predictor.predict(2, null, ramp(6)), before);

@@ -36,7 +36,7 @@ test.serial('process.exit() in the middle of a fit keeps its code', async (t) =>
   await ends(t, 'long(makeLong().trainer); setTimeout(() => process.exit(8), 50);', 8);
   await ends(
     t,
-    'makePredictor().predict(1, null, ramp(3), new Float32Array(2)); process.exit(9);',
+    '(await makePredictor()).predict(1, null, ramp(3), new Float32Array(2)); process.exit(9);',
     9,
   );
 });
@@ -52,8 +52,13 @@ test.serial('pending calls keep the process alive, and nothing else does', async
     0,
     'done\n',
   );
-  await ends(t, 'makePredictor().bind(1).run().then(() => console.log("done"));', 0, 'done\n');
-  await ends(t, 'makeLong(); makePredictor().bind(1);', 0);
+  await ends(
+    t,
+    '(await makePredictor()).bind(1).run().then(() => console.log("done"));',
+    0,
+    'done\n',
+  );
+  await ends(t, 'makeLong(); (await makePredictor()).bind(1);', 0);
 });
 
 test.serial('views outlive everything else', async (t) => {
@@ -64,7 +69,7 @@ test.serial('views outlive everything else', async (t) => {
       const { store, trainer } = makeLong();
       views.push(new Float32Array(store.buffer));
       trainer.close();
-      const predictor = makePredictor();
+      const predictor = await makePredictor();
       const binding = predictor.bind(2);
       views.push(...binding.inputs, ...binding.outputs);
       if (i % 2) binding.close();
@@ -85,7 +90,7 @@ test.serial('memory is given back, by close() or by collection', async (t) => {
     `const turn = async (closes) => {
       for (let i = 0; i < 60; i++) {
         const { trainer } = makeTrainer(1024, 512);
-        const predictor = makePredictor(1024, 512);
+        const predictor = await makePredictor(1024, 512);
         addon.predictSync(predictor.key, 1, ramp(1024), new Float32Array(512));
         await predictor.bind(1).run();
         await trainer.train(...work(1, 2, 1024, 512));
@@ -141,7 +146,7 @@ test.serial('worker threads may be terminated while their calls settle', async (
     t,
     `const { Worker } = await import('node:worker_threads');
     const body = \`import(process.env.SUPPORT).then(async ({ makePredictor, ramp }) => {
-      const predictor = makePredictor();
+      const predictor = await makePredictor();
       const caller = async (...out) => { for (;;) await predictor.predict(1, null, ramp(3), ...out); };
       for (let i = 0; i < 50; i++) { caller(); caller(new Float32Array(2)); }
       require('node:worker_threads').parentPort.postMessage(0);

@@ -60,7 +60,7 @@ export const trainerOptions = {
 };
 
 export const makePredictor = (inputs = 3, outputs = 2, maxBatch = 16) =>
-  new addon.Predictor(
+  addon.loadPredictor(
     new addon.Parameters(parameters(inputs, outputs), 1),
     linear(inputs, outputs),
     { maxBatch, threads: 1 },

@@ -15,7 +15,7 @@ import {
 
 test('all ways to predict agree', async (t) => {
   const store = new addon.Parameters(parameters(5, 3), 7);
-  const predictor = new addon.Predictor(store, linear(5, 3), { maxBatch: 4, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(5, 3), { maxBatch: 4, threads: 1 });
   const x = ramp(5 * 10);
   const expected = reference(store, x, 5, 3);
   const sync = new Float32Array(30);
@@ -36,7 +36,7 @@ test('all ways to predict agree', async (t) => {
   close(t, binding.outputs[0], expected.slice(0, 6));
 });
 
-test('calls that are cut use inputs of a fixed shape again', (t) => {
+test('calls that are cut use inputs of a fixed shape again', async (t) => {
   const graph = {
     inputs: [
       { name: 'x', shape: [-1, 4], dtype: 'float32' },
@@ -48,15 +48,15 @@ test('calls that are cut use inputs of a fixed shape again', (t) => {
     outputs: [2],
   };
   const store = new addon.Parameters([], 1);
-  const predictor = new addon.Predictor(store, graph, { maxBatch: 1, threads: 1 });
+  const predictor = await addon.loadPredictor(store, graph, { maxBatch: 1, threads: 1 });
   const y = new Float32Array(12);
   addon.predictSync(predictor.key, 3, new Float32Array(12), Float32Array.of(1, 2, 3, 4), y);
   t.deepEqual(Array.from(y), [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
 });
 
-test('a predictor keeps the parameters of its time', (t) => {
+test('a predictor keeps the parameters of its time', async (t) => {
   const store = new addon.Parameters(parameters(2, 1), 1);
-  const predictor = new addon.Predictor(store, linear(2, 1), { maxBatch: 1, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(2, 1), { maxBatch: 1, threads: 1 });
   const x = ramp(2);
   const before = reference(store, x, 2, 1);
   new Float32Array(store.buffer).fill(3);

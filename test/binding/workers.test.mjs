@@ -36,7 +36,7 @@ test.serial('terminated worker threads take their work along', async (t) => {
         const long = work(20000, 1, 64, 64);
         trainer.train(...long);
         trainer.train(...long);
-        const predictor = makePredictor();
+        const predictor = await makePredictor();
         predictor.bind(1).run();
         parentPort.postMessage(0);
         for (;;) await predictor.predict(1, null, ramp(3), new Float32Array(2));`),
