@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "core/op_id.h"
+
 namespace tandem {
 
 enum class Op : uint16_t {

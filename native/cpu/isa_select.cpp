@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "core/op_list.h"
 #include "cpu/cpu_features.h"
 
 namespace tandem::cpu {

@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/op_list.h"
+#include "core/op_id.h"
 #include "core/step_state.h"
 #include "core/tensor.h"
 

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "core/op_list.h"
 #include "cpu/isa/math_table.h"
 #include "cpu/kernel.h"
 

@@ -1,4 +1,5 @@
 // The launchers of one instruction set, in the order of the Op enumeration.
+#include "core/op_list.h"
 #include "cpu/isa/kernels.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
