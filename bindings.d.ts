@@ -29,7 +29,7 @@ export interface OpDescription {
   maxInputs: number;
   attributes: readonly {
     name: string;
-    type: 'number' | 'integer' | 'boolean' | 'integers';
+    type: 'number' | 'integer' | 'boolean' | 'integers' | 'pair';
     required: boolean;
   }[];
 }

@@ -10,6 +10,14 @@ export { type ErrorCode, TandemError } from './errors.js';
 export { type InputOptions, input } from './graph/leaves.js';
 export { type Dimension, Value } from './graph/value.js';
 export type { Activation } from './layers/activations.js';
+export {
+  type Conv1dLayerOptions,
+  type Conv2dLayerOptions,
+  type ConvTranspose2dLayerOptions,
+  conv1d,
+  conv2d,
+  convTranspose2d,
+} from './layers/conv.js';
 export { type DenseOptions, dense } from './layers/dense.js';
 export { type DropoutOptions, dropout } from './layers/dropout.js';
 export type { Initializer } from './layers/initializers.js';
@@ -23,12 +31,15 @@ export {
   sequential,
   type Values,
 } from './model.js';
+export type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions } from './ops/conv.js';
 export * from './ops/elementwise.js';
 export * as functional from './ops/functional.js';
 export * from './ops/losses.js';
 export type { Operand, Unary, UnaryWith } from './ops/make.js';
+export * from './ops/pooling.js';
 export * from './ops/products.js';
 export * from './ops/shapes.js';
+export type { Pair } from './ops/windows.js';
 export {
   type AdagradOptions,
   type AdamOptions,

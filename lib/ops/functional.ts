@@ -16,3 +16,5 @@ export function linear(x: Value, w: Value, b?: Value): Value {
   if (b !== undefined) check(b, 'b');
   return apply('linear', b === undefined ? [x, w] : [x, w, b]);
 }
+
+export { conv1d, conv2d, convTranspose2d } from './conv.js';

@@ -25,7 +25,7 @@ export interface UnaryWith<O> {
 export type Check = (value: unknown, name: string) => number | boolean | readonly number[];
 export type Checks<O> = { readonly [K in keyof O & string]-?: Check };
 
-const isOperand = (value: unknown): value is Operand =>
+export const isOperand = (value: unknown): value is Operand =>
   value instanceof Value || typeof value === 'number';
 
 export function attributesOf<O extends object>(

@@ -21,6 +21,8 @@ const char* type_name(AttributeType type) {
       return "boolean";
     case AttributeType::kIntList:
       return "integers";
+    case AttributeType::kPair:
+      return "pair";
   }
   return "number";
 }

@@ -20,6 +20,16 @@ int64_t to_integer(const char* op, const std::string& name, double value) {
   return static_cast<int64_t>(value);
 }
 
+IntPair to_pair(const char* op, const std::string& name, const AttributeValue& value) {
+  if (const auto* number = std::get_if<double>(&value)) {
+    const int64_t both = to_integer(op, name, *number);
+    return {both, both};
+  }
+  const auto* list = std::get_if<std::vector<double>>(&value);
+  if (list == nullptr || list->size() != 2) bad(op, name, "one or two integers");
+  return {to_integer(op, name, list->front()), to_integer(op, name, list->back())};
+}
+
 template <typename T>
 void store(AttributeStorage& storage, size_t offset, const T& value) {
   std::memcpy(storage.bytes.data() + offset, &value, sizeof(T));
@@ -61,6 +71,9 @@ void store_value(const char* op, const AttributeField& field, const AttributeVal
       store(storage, field.offset, out);
       return;
     }
+    case AttributeType::kPair:
+      store(storage, field.offset, to_pair(op, name, value));
+      return;
   }
 }
 

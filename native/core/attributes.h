@@ -13,7 +13,20 @@
 
 namespace tandem {
 
-enum class AttributeType : uint8_t { kFloat, kDouble, kInteger, kBoolean, kIntList };
+enum class AttributeType : uint8_t {
+  kFloat,
+  kDouble,
+  kInteger,
+  kBoolean,
+  kIntList,
+  kPair,  ///< an IntPair: two integers, or one that stands for both
+};
+
+/// One integer for the height and one for the width.
+struct IntPair {
+  int64_t height;
+  int64_t width;
+};
 
 struct AttributeField {
   const char* name;

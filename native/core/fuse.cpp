@@ -2,11 +2,14 @@
 
 #include <cstring>
 
+#include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
+#include "core/ops/pooling.h"
 
 namespace tandem {
 namespace {
 
+using ops::FusedConv;
 using ops::FusedMatMul;
 using ops::MatMul;
 
@@ -16,6 +19,7 @@ class Fuser {
 
   void run() {
     fuse_losses();
+    fuse_pooling();
     fuse_activations();
     fuse_derivatives();
     graph_.remove_dead_nodes();
@@ -40,6 +44,28 @@ class Fuser {
     }
   }
 
+  /// The search for maxima whose places the gradient needs is the one that has been done before.
+  void fuse_pooling() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!is_max_pool(node(i), false)) continue;
+      for (size_t j = i + 1; j < graph_.nodes.size(); ++j) {
+        if (!is_max_pool(node(j), true) || node(j).inputs != node(i).inputs) continue;
+        AttributeStorage with_indices = node(i).attributes;
+        reinterpret_cast<ops::PoolAttributes*>(with_indices.bytes.data())->save_indices = true;
+        if (with_indices.bytes != node(j).attributes.bytes) continue;
+        node(i).attributes = with_indices;
+        node(i).outputs.push_back(node(j).outputs[1]);
+        retire(j);
+        break;
+      }
+    }
+  }
+
+  static bool is_max_pool(const Node& node, bool save_indices) {
+    return node.op == Op::maxPool2d && !node.outputs.empty() &&
+           node.attrs<ops::PoolAttributes>().save_indices == save_indices;
+  }
+
   static bool is_gradient_of(const Node& gradient, const Node& loss) {
     if (gradient.op != Op::crossEntropyGrad || gradient.outputs.empty()) return false;
     for (size_t i = 0; i < 3; ++i) {
@@ -62,7 +88,8 @@ class Fuser {
   /// it.
   void fuse_activations() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (!is_product(node(i).op) || node(i).outputs.empty()) continue;
+      const bool fuses = is_product(node(i).op) || is_convolution(node(i).op);
+      if (!fuses || node(i).outputs.empty()) continue;
       const ValueId z = node(i).outputs[0];
       size_t activation = graph_.nodes.size();
       int readers = 0;
@@ -80,14 +107,22 @@ class Fuser {
 
   void fuse_activation(size_t product, size_t activation, bool save_pre) {
     Node& to = node(product);
-    auto attributes = product_attributes(to);
-    attributes.activation = static_cast<int32_t>(node(activation).op);
-    attributes.activation_attributes = node(activation).attrs<ElementwiseAttributes>();
-    attributes.save_pre = save_pre;
+    const auto fuse_into = [&](auto attributes, Op fused) {
+      attributes.activation = static_cast<int32_t>(node(activation).op);
+      attributes.activation_attributes = node(activation).attrs<ElementwiseAttributes>();
+      attributes.save_pre = save_pre;
+      make_fused(to, fused, attributes);
+    };
+    if (is_convolution(to.op)) {
+      FusedConv::Attributes attributes{};
+      attributes.conv = to.attrs<ops::ConvAttributes>();
+      fuse_into(attributes, Op::fusedConv);
+    } else {
+      fuse_into(product_attributes(to), Op::fusedMatmul);
+    }
     const ValueId z = to.outputs[0];
     to.outputs = {node(activation).outputs[0]};
     if (save_pre) to.outputs.push_back(z);
-    make_fused(to, attributes);
     retire(activation);
   }
 
@@ -109,12 +144,13 @@ class Fuser {
       const ValueId saved = node(j).inputs.size() > 1 ? node(j).inputs[1] : kNoValue;
       Node& to = node(j);
       to.inputs = {product.inputs[0], product.inputs[1], kNoValue, saved};
-      make_fused(to, attributes);
+      make_fused(to, Op::fusedMatmul, attributes);
       retire(static_cast<size_t>(value.index));
     }
   }
 
   static bool is_product(Op op) { return op == Op::linear || op == Op::matmul; }
+  static bool is_convolution(Op op) { return op == Op::conv1d || op == Op::conv2d; }
 
   static FusedMatMul::Attributes product_attributes(const Node& product) {
     FusedMatMul::Attributes attributes{};
@@ -128,10 +164,11 @@ class Fuser {
     return attributes;
   }
 
-  static void make_fused(Node& to, const FusedMatMul::Attributes& attributes) {
-    to.op = Op::fusedMatmul;
-    to.attributes = make_attributes(Op::fusedMatmul, {});
-    to.attrs<FusedMatMul::Attributes>() = attributes;
+  template <typename Attributes>
+  static void make_fused(Node& to, Op fused, const Attributes& attributes) {
+    to.op = fused;
+    to.attributes = make_attributes(fused, {});
+    to.attrs<Attributes>() = attributes;
   }
 
   /// A node without outputs and effects is dead; its values now belong to another node.

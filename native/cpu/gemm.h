@@ -29,6 +29,8 @@ struct GemmDesc {
   int64_t a_batch[2], b_batch[2], c_batch[2];
   bool accumulate;  // C += instead of =; the epilogue sees the sum. C is float or bfloat16
   bool b_packed;    // B was packed when the plan was made (frozen weights)
+  bool one_block;   // all of C in one compute tile, for callers that cut C themselves
+  bool row_bias;    // the epilogue may have one; GEMM_F32 alone
   GemmType type;
   GemmElement c_type;  // GEMM_F32: float; GEMM_BF16: float, bfloat16; GEMM_S8: all but bfloat16
   bool a_signed;       // GEMM_S8: A is int8, otherwise uint8
@@ -42,7 +44,8 @@ enum GemmActivation : int { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_APPLY };
 // GEMM_S8: product = sum of (A - zero) * B, times scale[column] and row_scale[row]; C is float, or
 // round(value * c_inverse) + c_zero, saturated. With C int32 the product is all there is.
 struct GemmEpilogue {
-  const float* bias;  // [n] or null
+  const float* bias;      // [n] or null
+  const float* row_bias;  // [m] or null, where sums start; not with accumulate, residual or dots
   GemmActivation activation;
   // `in` and `out` are either the same or do not overlap.
   void (*apply)(const float* in, const float* unused, float* out, int64_t n, const float* params);
@@ -98,6 +101,7 @@ struct GemmPlan {
   int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
   int64_t stage_at;       // bytes of scratch before the rows that wait for their epilogue
   int64_t stage_columns;  // of those, which are float; 0 where C is
+  int64_t row_bias_at;    // bytes of scratch before the bias of a panel's rows
   int64_t scratch_bytes;  // per thread, 64-byte aligned
 };
 

@@ -394,6 +394,65 @@ differentiates('crossEntropy', (each, op) => {
   }
 });
 
+// Convolutions, whose operands are values: shapes of x and w, and options.
+const convolutions = {
+  conv1d: [
+    [[2, 3, 17], [5, 3, 3], { stride: 2, padding: 1 }],
+    [[2, 4, 19], [6, 2, 4], { dilation: 2, groups: 2, padding: 3 }],
+    [[3, 5, 9], [7, 5, 3], { padding: 'same' }],
+  ],
+  conv2d: [
+    [[2, 3, 9, 7], [5, 3, 3, 3], { padding: 1 }],
+    [[2, 3, 9, 7], [5, 3, 3, 2], { stride: [2, 3], padding: [1, 0], dilation: [1, 2] }],
+    [[2, 6, 5, 7], [4, 3, 3, 3], { groups: 2 }],
+    [[2, 3, 5, 19], [6, 1, 3, 3], { groups: 3, stride: 2, padding: 1 }],
+    [[2, 5, 7, 7], [3, 5, 1, 1], {}],
+    [[1, 2, 8, 9], [3, 2, 3, 5], { padding: 'same' }],
+  ],
+  convTranspose2d: [
+    [[2, 3, 5, 4], [3, 5, 3, 3], { padding: 1 }],
+    [[2, 3, 5, 4], [3, 5, 3, 2], { stride: [2, 3], padding: [1, 0], outputPadding: [1, 2] }],
+    [[2, 6, 3, 4], [6, 2, 3, 3], { groups: 3, stride: 2, dilation: 2 }],
+    [[1, 5, 6, 7], [5, 4, 1, 1], {}],
+  ],
+};
+
+for (const [name, cases] of Object.entries(convolutions)) {
+  test(`functional.${name}`, (t) => {
+    const op = tandem.functional[name];
+    for (const [shape, weight, options] of cases) {
+      const { groups = 1 } = options;
+      const filters = name === 'convTranspose2d' ? weight[1] * groups : weight[0];
+      const floats = {
+        x: numbers(shape, 40, { low: -1, high: 1 }),
+        w: numbers(weight, 41, { low: -1, high: 1 }),
+        b: numbers([filters], 42),
+      };
+      check(t, { graph: ({ x, w, b }) => tandem.square(op(x, w, b, options)), floats });
+      const { x, w } = floats;
+      check(t, { graph: (v) => op(v.x, v.w, null, options), floats: { x, w } });
+    }
+  });
+}
+
+const windows = [
+  [[2, 3, 8, 6], { kernel: 2 }],
+  [[2, 3, 11, 10], { kernel: 3, stride: 2, padding: 1 }],
+  [[1, 2, 7, 37], { kernel: [2, 3], stride: 1, padding: [0, 1] }],
+];
+
+for (const name of ['maxPool2d', 'avgPool2d']) {
+  differentiates(name, (each, op) => {
+    for (const [shape, options] of windows) {
+      const graph = (v) => tandem.square(op(v.x, options));
+      each({ graph, floats: { x: distinct(shape, 43) } });
+    }
+  });
+}
+differentiates('globalAvgPool2d', (each, op) => {
+  each({ graph: (v) => tandem.square(op(v.x)), floats: { x: numbers([3, 5, 7, 3], 44) } });
+});
+
 differentiates('dropout', (each, op) => {
   for (const shape of [[17], [5, 7, 13]]) {
     const options = { training: true, seed: 3 };
@@ -427,10 +486,11 @@ test('a network of several ops, each value used more than once', (t) => {
 const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
-  ...['dense', 'earlyStopping', 'functional', 'input', 'sequential', 'version'],
+  ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'functional', 'input'],
+  ...['sequential', 'version'],
 ];
 
 test('every op that the package exports is here', (t) => {
   t.deepEqual(Object.keys(tandem).sort(), [...covered, ...others].sort());
-  t.deepEqual(Object.keys(tandem.functional), ['linear']);
+  t.deepEqual(Object.keys(tandem.functional).sort(), [...Object.keys(convolutions), 'linear']);
 });

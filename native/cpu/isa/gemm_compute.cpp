@@ -111,7 +111,6 @@ MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_
   MicroArgs args = {};
   args.c_type = c_type;
   args.c_row = d.c_row * element_bytes(c_type);
-  args.add_row = d.c_row * element_bytes(d.c_type);
   args.add_bf16 = d.c_type == GEMM_TO_BF16;
   // Without k there are no sums of columns to correct by, and nothing to correct.
   args.a_zero = d.k > 0 ? e.a_zero + (d.a_signed ? 128 : 0) : 0;
@@ -142,6 +141,13 @@ void place_a(const GemmPlan& plan, const char* a, int64_t rows, char* packed, Mi
     pack_a_words(plan, a, rows, packed);
 }
 
+// Sums of row i start at bias[i]: as if that were in C already.
+void spread_row_bias(const float* bias, int64_t rows, float* out) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < kWidestColumns; j += kLanes)
+      store(out + i * kWidestColumns + j, spread(bias[i]));
+}
+
 void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, char* scratch) {
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
@@ -149,6 +155,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   const bool rows_after = needs_rows(t, e);
   const bool staged = rows_after && d.c_type != GEMM_TO_F32;
   char* stage = scratch + plan.stage_at;
+  auto* row_bias = reinterpret_cast<float*>(scratch + plan.row_bias_at);
   // A value that is kept before its activation is summed up where it is kept.
   char* sum = t.pre ? t.pre : t.c;
   MicroArgs args = block_args(plan, e, staged ? GEMM_TO_F32 : d.c_type);
@@ -163,6 +170,8 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
     const int64_t kc = least(plan.kc, plan.k_words - k0);
     const bool last = k0 + kc >= plan.k_words;
     const char* add = k0 > 0 ? sum : d.accumulate ? t.c : t.residual;
+    const bool starts = k0 == 0 && e.row_bias;
+    args.add_row = starts ? kWidestColumns * 4 : d.c_row * d_bytes;
     args.k = kc;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
     args.floor = relu_floor(relu);
@@ -171,6 +180,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
       const int64_t row = part_start(plan.row_panels, panel);
       const int64_t rows = part_start(plan.row_panels, panel + 1) - row;
       args.rows = static_cast<int>(rows);
+      if (starts) spread_row_bias(e.row_bias + row, rows, row_bias);
       place_a(plan, t.a + row * d.a_row * element_bytes(d.type) + k0 * a_k, rows, scratch, args);
       args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
       args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
@@ -189,7 +199,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         const int64_t at = row * d.c_row + j;
         args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
         args.c = staged ? stage + (j - t.j0) * 4 : sum + at * c_bytes;
-        args.add = add ? add + at * d_bytes : nullptr;
+        args.add = starts ? scratch + plan.row_bias_at : add ? add + at * d_bytes : nullptr;
         args.bias = last && e.bias ? e.bias + j : nullptr;
         args.scale = e.scale ? e.scale + j : nullptr;
         args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;

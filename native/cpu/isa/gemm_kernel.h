@@ -19,7 +19,8 @@ inline constexpr int kPanelRows = 6, kWide4Rows = 2, kWide8Rows = 1;
 #else
 inline constexpr int kPanelRows = 4, kWide4Rows = 1, kWide8Rows = 0;
 #endif
-inline constexpr int kPanelColumns = 2 * kLanes;  // of a panel of B
+inline constexpr int kPanelColumns = 2 * kLanes;   // of a panel of B
+inline constexpr int kWidestColumns = 8 * kLanes;  // of a register kernel
 
 TANDEM_INLINE GemmParts cut(int64_t total, int64_t parts) {
   return {parts, total / parts, total % parts};

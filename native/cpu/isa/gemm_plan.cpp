@@ -28,6 +28,7 @@ constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
 void fold_batch(GemmDesc& d) {
+  if (d.row_bias) return;
   for (int i = 1; i >= 0; --i) {
     if (d.batch[i] <= 1 || (i == 0 && d.batch[1] > 1)) continue;
     if (d.b_batch[i] != 0 || d.a_batch[i] != d.m * d.a_row || d.c_batch[i] != d.m * d.c_row) break;
@@ -41,7 +42,7 @@ constexpr bool hides_misses(int accumulations) { return accumulations >= 16; }
 
 GemmSource choose_source(const GemmDesc& d) {
   if (d.b_packed || d.type != GEMM_F32) return GEMM_B_PACKED;
-  if (d.b_row == 1 && d.a_col == 1) {
+  if (d.b_row == 1 && d.a_col == 1 && !d.one_block && !d.row_bias) {
     // Adding up the lanes at the end is what a dot product costs: little if k is long, while a
     // packed B has to be used by many rows to be worth it.
     if (d.m <= kDotRows || d.n <= kDotColumns) return GEMM_B_DOT;
@@ -167,7 +168,9 @@ void measure_scratch(GemmPlan& p) {
     p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
   }
   if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
-  p.scratch_bytes = local + p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
+  p.row_bias_at = p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
+  p.scratch_bytes = local + p.row_bias_at;
+  if (d.row_bias) p.scratch_bytes += int64_t{4} * kernels.panel_rows * kWidestColumns;
 }
 
 }  // namespace
@@ -201,6 +204,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
     p.row_blocks.count = least(wanted, p.row_panels.count);
     p.col_blocks.count = least(ceil_div(wanted, p.row_blocks.count), p.col_panels);
+  } else if (d.one_block) {
+    if (p.source == GEMM_B_PACKED && !d.b_packed) p.source = GEMM_B_LOCAL;
   } else if (p.source == GEMM_B_PACKED && !d.b_packed && choose_local(p, matrices, wanted)) {
     p.source = GEMM_B_LOCAL;
   } else {

@@ -1,0 +1,97 @@
+// conv1d, conv2d and their fused form: a product [out, in * taps] * [in * taps, pixels] for each
+// image and group. With kernels of 1 x 1 the second operand is the image itself.
+#include "cpu/isa/conv.h"
+
+#include "core/ops/fused_conv.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
+                     const ops::ConvAttributes& attributes) {
+  ConvShape s = {};
+  s.batch = x.dims[0];
+  s.groups = attributes.groups;
+  s.in = x.dims[1] / s.groups;
+  s.out = y.dims[1] / s.groups;
+  const auto height = [](const Tensor& t) { return t.rank == 4 ? t.dims[2] : 1; };
+  s.x_rows = height(x);
+  s.y_rows = height(y);
+  s.tap_rows = height(w);
+  s.x_columns = x.dims[x.rank - 1];
+  s.y_columns = y.dims[y.rank - 1];
+  s.tap_columns = w.dims[w.rank - 1];
+  s.stride_rows = attributes.stride.height;
+  s.stride_columns = attributes.stride.width;
+  s.padding_rows = attributes.padding.height;
+  s.padding_columns = attributes.padding.width;
+  s.dilation_rows = attributes.dilation.height;
+  s.dilation_columns = attributes.dilation.width;
+  return s;
+}
+
+double conv_products(const ConvShape& s) {
+  const auto real = [](int64_t a, int64_t b) {
+    return static_cast<double>(a) * static_cast<double>(b);
+  };
+  return real(s.batch, s.groups) * real(s.in, s.out) * real(s.y_rows, s.y_columns) *
+         real(s.tap_rows, s.tap_columns);
+}
+
+ConvGrid forward_grid(const ConvShape& s) {
+  return {s.x_rows,
+          s.x_columns,
+          s.y_rows,
+          s.y_columns,
+          {s.tap_rows, s.stride_rows, -s.padding_rows, s.dilation_rows},
+          {s.tap_columns, s.stride_columns, -s.padding_columns, s.dilation_columns}};
+}
+
+namespace {
+
+using Attributes = ops::FusedConv::Attributes;
+
+void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
+  const ConvShape shape =
+      conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
+  GatheredProduct product = {};
+  product.grid = forward_grid(shape);
+  product.batch = shape.batch;
+  product.groups = shape.groups;
+  product.channels = shape.in;
+  product.rows = shape.out;
+  product.planes = 0;
+  product.a = 1;
+  product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  product.y = node.input_count;
+  product.pre = attributes.save_pre ? node.input_count + 1 : -1;
+  product.params[0] = attributes.activation_attributes.a;
+  product.params[1] = attributes.activation_attributes.b;
+  if (attributes.activation >= 0) {
+    const auto op = static_cast<Op>(attributes.activation);
+    product.relu = op == Op::relu;
+    product.activation = row_function(op);
+  }
+  if (is_depthwise(shape))
+    emit_depthwise(product, emit);
+  else if (is_pointwise(shape))
+    emit_pointwise(product, false, emit);
+  else
+    emit_gathered(product, emit);
+}
+
+}  // namespace
+
+void launch_conv1d(const NodeView& node, Emitter& emit) {
+  Attributes attributes = {};
+  attributes.conv = attributes_of<ops::ConvAttributes>(node);
+  attributes.activation = -1;
+  launch(node, attributes, emit);
+}
+
+void launch_conv2d(const NodeView& node, Emitter& emit) { launch_conv1d(node, emit); }
+
+void launch_fusedConv(const NodeView& node, Emitter& emit) {
+  launch(node, attributes_of<Attributes>(node), emit);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,94 @@
+// What the kernels of convolution share: a convolution as a product of matrices whose one operand,
+// [channels * taps][pixels], is gathered from planes straight into the panels that the register
+// kernels read. It exists nowhere as a whole.
+#pragma once
+
+#include "core/ops/conv.h"
+#include "cpu/isa/gemm_kernel.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/windows.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+/// A convolution from planes x to planes y, which its gradients compute the other way round.
+struct ConvShape {
+  int64_t batch, groups;
+  int64_t in, out;  // channels of a group
+  int64_t x_rows, x_columns, y_rows, y_columns;
+  int64_t tap_rows, tap_columns;
+  int64_t stride_rows, stride_columns;
+  int64_t padding_rows, padding_columns;
+  int64_t dilation_rows, dilation_columns;
+};
+
+/// `x`, `y` and `w`: [n, channels, (h,) w] and [out, in / groups, (kh,) kw].
+ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
+                     const ops::ConvAttributes& attributes);
+/// Whether each group is one channel of x.
+TANDEM_INLINE bool is_depthwise(const ConvShape& shape) {
+  return shape.in == 1 && shape.groups > 1;
+}
+/// Whether each pixel of y is made of one of x, and there are enough of them to fill vectors.
+TANDEM_INLINE bool is_pointwise(const ConvShape& s) {
+  return s.tap_rows * s.tap_columns * s.stride_rows * s.stride_columns * s.groups == 1 &&
+         s.padding_rows + s.padding_columns == 0 && s.y_rows * s.y_columns >= kPanelColumns;
+}
+/// Multiplications of all of it.
+double conv_products(const ConvShape& shape);
+
+/// Where the pixels of a grid of `out_columns` columns find what their taps read.
+struct ConvGrid {
+  int64_t rows, columns;  // of a plane that is read
+  int64_t out_rows, out_columns;
+  WindowTaps row_taps, column_taps;
+};
+
+ConvGrid forward_grid(const ConvShape& shape);
+
+/// C = A * B for each image and group, where B is gathered: [rows, channels * taps] times
+/// [channels * taps, pixels of the grid], into planes of the same pixels. Operands are named by
+/// position; -1 is none.
+struct GatheredProduct {
+  ConvGrid grid;
+  int64_t batch, groups;
+  int64_t channels, rows;  // of a group
+  int32_t a, planes, bias, y, pre;
+  RowFn activation;
+  bool relu;
+  float params[2];
+};
+
+void emit_gathered(const GatheredProduct& product, Emitter& emit);
+/// The same for one tap that reads the pixel itself: B is the planes. `transposed`: A is
+/// [channels, rows].
+void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& emit);
+/// The same for groups of one channel: A is [groups * rows, taps].
+void emit_depthwise(const GatheredProduct& product, Emitter& emit);
+
+/// (x, dy) -> dw where groups have one channel of x.
+void emit_depthwise_weight(const ConvShape& shape, Emitter& emit);
+
+/// Its epilogue but for the bias and what is kept before the activation.
+GemmEpilogue epilogue_of(const GatheredProduct& product);
+
+/// A run of lanes that one row of a plane fills: lane l comes from `offset` + l * stride.
+struct GatherRun {
+  int64_t offset;
+  uint32_t lanes;  // a bit each
+};
+
+/// Where rows of the gathered matrix go: vector v of row r to r * row + (v / 2) * pair +
+/// (v % 2) * kLanes floats.
+struct GatherTarget {
+  float* data;
+  int64_t row, pair;
+};
+
+/// Bytes of the table that gather_pixels needs for `pixels` pixels.
+int64_t gather_table_bytes(const ConvGrid& grid, int64_t pixels);
+/// Rows [channel][tap] of pixels [p0, p0 + pixels), filled up with zeros to whole vectors, read
+/// from `channels` neighbouring planes.
+void gather_pixels(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
+                   int64_t pixels, const GatherTarget& target, void* table);
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,130 @@
+// Pixels with what their taps read, gathered from planes as rows of vectors. For a row of taps it
+// is worked out once which runs of lanes come from which places of a plane; all channels follow it.
+#include "cpu/isa/conv.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+namespace {
+
+/// Runs of a vector: it crosses that many ends of output rows, and no more than it has lanes.
+int64_t most_runs(const ConvGrid& grid) { return least(kLanes, kLanes / grid.out_columns + 2); }
+
+/// The runs of one row of taps, for each tap and vector one after the other.
+struct RunTable {
+  GatherRun* runs;
+  int32_t* counts;  // [tap][vector]
+  int64_t vectors;
+};
+
+RunTable place_table(const ConvGrid& grid, int64_t pixels, void* memory) {
+  RunTable table = {};
+  table.vectors = ceil_div(pixels, kLanes);
+  table.runs = static_cast<GatherRun*>(memory);
+  table.counts = reinterpret_cast<int32_t*>(table.runs + grid.column_taps.count * table.vectors *
+                                                             most_runs(grid));
+  return table;
+}
+
+/// A tap: where it reads for pixel (0, 0), and the columns of pixels for which that is in a plane.
+struct Tap {
+  int64_t row, column;
+  PixelRange within;
+};
+
+/// Appends the runs of a tap in the vector of `count` pixels that starts at (row, column).
+GatherRun* add_runs(const ConvGrid& grid, const Tap& tap, int64_t row, int64_t column,
+                    int64_t count, GatherRun* run) {
+  for (int64_t lane = 0; lane < count; ++row, column = 0) {
+    const int64_t length = least(count - lane, grid.out_columns - column);
+    const int64_t from_row = row * grid.row_taps.stride + tap.row;
+    const int64_t begin = most(column, tap.within.begin);
+    const int64_t end = least(column + length, tap.within.end);
+    if (from_row >= 0 && from_row < grid.rows && begin < end) {
+      const int64_t from_column = (column - lane) * grid.column_taps.stride + tap.column;
+      *run++ = {from_row * grid.columns + from_column,
+                lane_range(lane + begin - column, lane + end - column)};
+    }
+    lane += length;
+  }
+  return run;
+}
+
+void fill_table(const ConvGrid& grid, int64_t row_tap, int64_t p0, int64_t pixels,
+                const RunTable& table) {
+  GatherRun* run = table.runs;
+  int32_t* counts = table.counts;
+  const int64_t first_row = p0 / grid.out_columns, first_column = p0 % grid.out_columns;
+  for (int64_t i = 0; i < grid.column_taps.count; ++i) {
+    const Tap tap = {grid.row_taps.first + row_tap * grid.row_taps.step,
+                     grid.column_taps.first + i * grid.column_taps.step,
+                     pixels_within(grid.column_taps, i, grid.columns, grid.out_columns)};
+    int64_t row = first_row, column = first_column;
+    for (int64_t v = 0; v < table.vectors; ++v) {
+      const int64_t count = least(kLanes, pixels - v * kLanes);
+      GatherRun* end = add_runs(grid, tap, row, column, count, run);
+      *counts++ = static_cast<int32_t>(end - run);
+      run = end;
+      column += kLanes;
+      if (column >= grid.out_columns) {
+        row += column / grid.out_columns;
+        column %= grid.out_columns;
+      }
+    }
+  }
+}
+
+template <bool strided>
+TANDEM_INLINE Lanes load_run(const float* plane, const GatherRun& run, int64_t stride) {
+  return strided ? load_strided(plane + run.offset, run.lanes, stride)
+                 : load_lanes_of(plane + run.offset, run.lanes);
+}
+
+/// One channel's rows of one row of taps.
+template <bool strided>
+TANDEM_INLINE void gather_channel(const ConvGrid& grid, const RunTable& table, const float* plane,
+                                  const GatherTarget& target) {
+  const GatherRun* run = table.runs;
+  const int32_t* counts = table.counts;
+  const int64_t stride = grid.column_taps.stride;
+  float* out = target.data;
+  for (int64_t i = 0; i < grid.column_taps.count; ++i, out += target.row) {
+    float* pair = out;
+    for (int64_t v = 0; v < table.vectors; ++v) {
+      Lanes x = spread(0.0F);
+      for (int32_t n = *counts++; n > 0; --n, ++run)
+        x = merge(x, load_run<strided>(plane, *run, stride));
+      store(pair + v % 2 * kLanes, x);
+      pair += v % 2 * target.pair;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t gather_table_bytes(const ConvGrid& grid, int64_t pixels) {
+  const int64_t vectors = grid.column_taps.count * ceil_div(pixels, kLanes);
+  const int64_t run_bytes = most_runs(grid) * static_cast<int64_t>(sizeof(GatherRun));
+  return round_up(vectors * (run_bytes + static_cast<int64_t>(sizeof(int32_t))), 64);
+}
+
+void gather_pixels(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
+                   int64_t pixels, const GatherTarget& target, void* memory) {
+  const RunTable table = place_table(grid, pixels, memory);
+  const int64_t taps = grid.row_taps.count * grid.column_taps.count;
+  for (int64_t row_tap = 0; row_tap < grid.row_taps.count; ++row_tap) {
+    fill_table(grid, row_tap, p0, pixels, table);
+    GatherTarget to = target;
+    to.data += row_tap * grid.column_taps.count * target.row;
+    const float* plane = planes;
+    for (int64_t c = 0; c < channels; ++c) {
+      if (grid.column_taps.stride == 1)
+        gather_channel<false>(grid, table, plane, to);
+      else
+        gather_channel<true>(grid, table, plane, to);
+      plane += grid.rows * grid.columns;
+      to.data += taps * target.row;
+    }
+  }
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,123 @@
+// The product of a convolution: tiles are blocks of an image's pixels. Each gathers its columns of
+// B into this thread's scratch memory and multiplies them there.
+#include "cpu/isa/conv.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+GemmEpilogue epilogue_of(const GatheredProduct& product) {
+  GemmEpilogue epilogue = {};
+  epilogue.params = product.params;
+  if (product.relu) {
+    epilogue.activation = GEMM_ACT_RELU;
+  } else if (product.activation != nullptr) {
+    epilogue.activation = GEMM_ACT_APPLY;
+    epilogue.apply = product.activation;
+  }
+  return epilogue;
+}
+
+namespace {
+
+// A block of B that stays in the L2 beside the rows of A that stream by.
+constexpr int64_t kBlockFloats = 64 * 1024;
+// Enough tiles that 16 threads end at about the same time.
+constexpr int64_t kTiles = 32;
+
+struct ProductParams {
+  GatheredProduct product;
+  GemmPlan plans[2];  // of a whole block of pixels and of the last one
+  int64_t blocks, block_pixels;
+  int64_t pixels, depth;         // depth: channels * taps
+  int64_t table_at, scratch_at;  // behind the packed columns
+};
+
+void gather_block(const ProductParams& p, const float* planes, int64_t p0, int64_t pixels,
+                  char* scratch) {
+  auto* packed = reinterpret_cast<float*>(scratch);
+  const int64_t whole = pixels / kPanelColumns * kPanelColumns;
+  const int64_t left = pixels - whole;
+  // The last panel is of one vector where that is enough.
+  const int64_t paired = left > kLanes ? pixels : whole;
+  const int64_t channels = p.product.channels;
+  if (paired > 0) {
+    gather_pixels(p.product.grid, planes, channels, p0, paired,
+                  {packed, kPanelColumns, kPanelColumns * p.depth}, scratch + p.table_at);
+  }
+  if (paired < pixels) {
+    gather_pixels(p.product.grid, planes, channels, p0 + paired, pixels - paired,
+                  {packed + paired * p.depth, kLanes, 0}, scratch + p.table_at);
+  }
+}
+
+void product_tile(const void* params, void* const* operands, int64_t tile,
+                  const TileContext& context) {
+  const auto& p = params_of<ProductParams>(params);
+  const GatheredProduct& product = p.product;
+  const int64_t block = tile % p.blocks, image = tile / p.blocks;  // of a group
+  const int64_t group = image % product.groups;
+  const Range range = piece(block, p.block_pixels, p.pixels);
+  auto* scratch = static_cast<char*>(context.scratch);
+  const float* planes = static_cast<const float*>(operands[product.planes]) +
+                        image * product.channels * product.grid.rows * product.grid.columns;
+  gather_block(p, planes, range.begin, range.end - range.begin, scratch);
+
+  const int64_t c_at = image * product.rows * p.pixels + range.begin;
+  GemmEpilogue epilogue = epilogue_of(product);
+  if (product.bias >= 0)
+    epilogue.row_bias = static_cast<const float*>(operands[product.bias]) + group * product.rows;
+  if (product.pre >= 0) epilogue.pre = static_cast<float*>(operands[product.pre]) + c_at;
+  gemm_compute(p.plans[block + 1 == p.blocks ? 1 : 0],
+               static_cast<const float*>(operands[product.a]) + group * product.rows * p.depth,
+               scratch, static_cast<float*>(operands[product.y]) + c_at, epilogue, 0,
+               scratch + p.scratch_at);
+}
+
+GemmPlan plan_block(const ProductParams& p, int64_t pixels) {
+  GemmDesc desc = {};
+  desc.batch[0] = desc.batch[1] = 1;
+  desc.m = p.product.rows;
+  desc.n = pixels;
+  desc.k = p.depth;
+  desc.a_row = p.depth;
+  desc.a_col = 1;
+  desc.b_row = pixels;
+  desc.b_col = 1;
+  desc.c_row = p.pixels;
+  desc.b_packed = desc.one_block = true;
+  desc.row_bias = p.product.bias >= 0;
+  return plan_gemm(desc);
+}
+
+}  // namespace
+
+void emit_gathered(const GatheredProduct& product, Emitter& emit) {
+  ProductParams p = {};
+  p.product = product;
+  const ConvGrid& grid = product.grid;
+  const int64_t images = product.batch * product.groups;
+  p.pixels = grid.out_rows * grid.out_columns;
+  p.depth = product.channels * grid.row_taps.count * grid.column_taps.count;
+  if (images == 0) return;
+
+  const int64_t panels = ceil_div(p.pixels, kPanelColumns);
+  const int64_t fit = most(1, kBlockFloats / (p.depth * kPanelColumns));
+  const int64_t blocks = least(panels, most(ceil_div(panels, fit), ceil_div(kTiles, images)));
+  p.block_pixels = ceil_div(panels, blocks) * kPanelColumns;
+  p.blocks = ceil_div(p.pixels, p.block_pixels);
+  const int64_t first = least(p.block_pixels, p.pixels);
+  p.plans[0] = plan_block(p, first);
+  p.plans[1] = plan_block(p, p.pixels - (p.blocks - 1) * p.block_pixels);
+
+  p.table_at = round_up(round_up(first, kLanes) * p.depth * 4, 64);
+  p.scratch_at = p.table_at + gather_table_bytes(grid, first);
+  emit.scratch(p.scratch_at + most(p.plans[0].scratch_bytes, p.plans[1].scratch_bytes));
+  constexpr double kProductsPerNanosecond = 2.5 * kWidth;
+  const double columns = static_cast<double>(p.depth) * static_cast<double>(p.pixels);
+  const double cost =
+      static_cast<double>(images) *
+      (columns * (static_cast<double>(product.rows) / kProductsPerNanosecond + 1.0 / kWidth) +
+       static_cast<double>(p.pixels) * static_cast<double>(product.rows) * 0.1);
+  emit_step(emit, product_tile, p, images * p.blocks, cost);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,175 @@
+// The gradient of a convolution with respect to its weights: pixels of x, gathered as in the
+// convolution, times dy^T, [in * taps, pixels] * [pixels, out]. Each tile sums up a chunk of the
+// images; the chunks, cut by the shapes alone, are added up in their order and transposed.
+#include "cpu/isa/conv.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+namespace {
+
+// Floats of gathered pixels that a tile holds at a time: a good part of the L2.
+constexpr int64_t kBlockFloats = 64 * 1024;
+constexpr int64_t kLongestSum = 1024;
+constexpr int64_t kTiles = 16;
+// Floats of all partial sums.
+constexpr int64_t kMostPartials = 4 * 1024 * 1024;
+
+struct WeightParams {
+  ConvShape shape;
+  ConvGrid grid;
+  GemmPlan plans[2][2];  // by channels: a whole block or one more; by pixels: a whole block or last
+  GemmParts channel_blocks;
+  GemmParts chunks;  // of the images
+  int64_t taps, depth, pixels, block_pixels;
+  int64_t row;                   // floats of a gathered row
+  int64_t table_at, scratch_at;  // behind the gathered rows
+  int32_t partials;              // operand: [chunk][group][in * taps][out]
+};
+
+// Operands: x, dy, dw, partial sums.
+void chunk_tile(const void* params, void* const* operands, int64_t tile,
+                const TileContext& context) {
+  const auto& p = params_of<WeightParams>(params);
+  const ConvShape& s = p.shape;
+  const int64_t block = tile % p.channel_blocks.count;
+  const int64_t group = tile / p.channel_blocks.count % s.groups;
+  const int64_t chunk = tile / p.channel_blocks.count / s.groups;
+  const int64_t c0 = part_start(p.channel_blocks, block);
+  const int64_t channels = part_start(p.channel_blocks, block + 1) - c0;
+  const int64_t plane = s.x_rows * s.x_columns;
+  auto* scratch = static_cast<char*>(context.scratch);
+  auto* rows = static_cast<float*>(context.scratch);
+  float* sums = static_cast<float*>(operands[p.partials]) +
+                ((chunk * s.groups + group) * p.depth + c0 * p.taps) * s.out;
+  const int64_t first = part_start(p.chunks, chunk), last = part_start(p.chunks, chunk + 1);
+  for (int64_t image = first; image < last; ++image) {
+    const int64_t at = image * s.groups + group;
+    const float* x = static_cast<const float*>(operands[0]) + (at * s.in + c0) * plane;
+    const float* dy = static_cast<const float*>(operands[1]) + at * s.out * p.pixels;
+    for (int64_t p0 = 0; p0 < p.pixels; p0 += p.block_pixels) {
+      const int64_t pixels = least(p.block_pixels, p.pixels - p0);
+      gather_pixels(p.grid, x, channels, p0, pixels, {rows, p.row, kPanelColumns},
+                    scratch + p.table_at);
+      const bool ends = p0 + pixels == p.pixels;
+      GemmPlan plan = p.plans[channels - p.channel_blocks.size][ends ? 1 : 0];
+      plan.desc.accumulate = image > first || p0 > 0;
+      gemm_compute(plan, rows, dy + p0, sums, {}, 0, scratch + p.scratch_at);
+    }
+  }
+}
+
+/// Rows of partial sums [in * taps, out] that are transposed together.
+constexpr int64_t kSumRows = 16;
+
+struct SumParams {
+  int64_t groups, depth, out, chunks;
+  int64_t blocks;  // of rows of a group
+  int32_t partials;
+};
+
+void sum_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
+  const auto& p = params_of<SumParams>(params);
+  const int64_t group = tile / p.blocks;
+  const Range rows = piece(tile % p.blocks, kSumRows, p.depth);
+  const int64_t n = (rows.end - rows.begin) * p.out;
+  auto* sums = static_cast<float*>(context.scratch);
+  const int64_t step = p.groups * p.depth * p.out;
+  const float* from = p.chunks > 0 ? static_cast<const float*>(operands[p.partials]) +
+                                         (group * p.depth + rows.begin) * p.out
+                                   : nullptr;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int count = static_cast<int>(least(kLanes, n - i));
+    Lanes sum = spread(0.0F);
+    for (int64_t chunk = 0; chunk < p.chunks; ++chunk)
+      sum = sum + load_lanes(from + chunk * step + i, count);
+    store_lanes(sums + i, sum, count);
+  }
+  float* dw = static_cast<float*>(operands[2]) + group * p.out * p.depth + rows.begin;
+  for (int64_t o = 0; o < p.out; ++o, dw += p.depth)
+    for (int64_t r = 0; r < rows.end - rows.begin; ++r) dw[r] = sums[r * p.out + o];
+}
+
+void emit_sums(const WeightParams& p, Emitter& emit) {
+  const ConvShape& s = p.shape;
+  const SumParams sums = {s.groups,  p.depth, s.out, p.chunks.count, ceil_div(p.depth, kSumRows),
+                          p.partials};
+  emit.scratch(kSumRows * s.out * 4);
+  const double elements = static_cast<double>(s.groups * s.out) * static_cast<double>(p.depth);
+  emit_step(emit, sum_tile, sums, s.groups * sums.blocks,
+            elements * (0.8 + 0.1 * static_cast<double>(p.chunks.count)));
+}
+
+GemmPlan plan_block(const WeightParams& p, int64_t channels, int64_t pixels) {
+  GemmDesc desc = {};
+  desc.batch[0] = desc.batch[1] = 1;
+  desc.m = channels * p.taps;
+  desc.n = p.shape.out;
+  desc.k = pixels;
+  desc.a_row = p.row;
+  desc.a_col = 1;
+  desc.b_row = 1;
+  desc.b_col = p.pixels;
+  desc.c_row = p.shape.out;
+  desc.one_block = true;
+  return plan_gemm(desc);
+}
+
+void cut_work(WeightParams& p) {
+  const ConvShape& s = p.shape;
+  const int64_t longest = most(kLanes, least(kLongestSum, kBlockFloats / p.taps / kLanes * kLanes));
+  p.block_pixels = least(p.pixels, longest);
+  // An odd number of cache lines, so that rows spread over the sets of the L1.
+  p.row = (ceil_div(p.block_pixels, 16) | 1) * 16;
+  const int64_t fit = most(1, kBlockFloats / (p.taps * p.row));
+  const int64_t images = s.batch * s.groups;
+  p.channel_blocks =
+      cut(s.in, least(s.in, most(ceil_div(s.in, fit), ceil_div(kTiles / 2, images))));
+  const int64_t tiles = p.channel_blocks.count * s.groups;
+  const int64_t room = most(1, kMostPartials / (s.groups * p.depth * s.out));
+  p.chunks = cut(s.batch, least(least(s.batch, room), ceil_div(kTiles, tiles)));
+}
+
+void emit_weight(const ConvShape& s, Emitter& emit) {
+  WeightParams p = {};
+  p.shape = s;
+  p.grid = forward_grid(s);
+  p.taps = s.tap_rows * s.tap_columns;
+  p.depth = s.in * p.taps;
+  p.pixels = s.y_rows * s.y_columns;
+  if (s.batch > 0) {
+    cut_work(p);
+    const int64_t most_channels = p.channel_blocks.size + (p.channel_blocks.longer > 0 ? 1 : 0);
+    const int64_t last = p.pixels - (ceil_div(p.pixels, p.block_pixels) - 1) * p.block_pixels;
+    int64_t scratch = 0;
+    for (int64_t more = 0; more < 2; ++more) {
+      for (int64_t end = 0; end < 2; ++end) {
+        GemmPlan& plan = p.plans[more][end];
+        plan = plan_block(p, p.channel_blocks.size + more, end == 0 ? p.block_pixels : last);
+        scratch = most(scratch, plan.scratch_bytes);
+      }
+    }
+    p.table_at = round_up(most_channels * p.taps * p.row * 4, 64);
+    p.scratch_at = p.table_at + gather_table_bytes(p.grid, p.block_pixels);
+    emit.scratch(p.scratch_at + scratch);
+    p.partials = emit.workspace(p.chunks.count * s.groups * p.depth * s.out * 4);
+    constexpr double kProductsPerNanosecond = 2.5 * kWidth;
+    const double cost = conv_products(s) *
+                        (1.0 / kProductsPerNanosecond + 1.0 / kWidth / static_cast<double>(s.out));
+    emit_step(emit, chunk_tile, p, p.chunks.count * s.groups * p.channel_blocks.count, cost);
+  }
+  emit_sums(p, emit);
+}
+
+}  // namespace
+
+void launch_convWeightGrad(const NodeView& node, Emitter& emit) {
+  const auto& attributes = attributes_of<ops::ConvWeightGrad::Attributes>(node);
+  const ConvShape s =
+      conv_shape(*node.inputs[0], *node.inputs[1], *node.outputs[0], attributes.conv);
+  if (is_depthwise(s) && s.batch > 0)
+    emit_depthwise_weight(s, emit);
+  else
+    emit_weight(s, emit);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,124 @@
+// maxPool2d with the places of the maxima, and its gradient. Of equal elements the first one of a
+// window counts, a NaN always does, as in PyTorch. A tile owns whole planes, so that the sums of
+// windows that overlap have one order.
+#include "core/ops/pooling.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/windows.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+struct MaxParams {
+  int64_t planes, per_tile;
+  int64_t rows, columns, out_rows, out_columns;
+  WindowTaps row_taps, column_taps;
+  bool save_indices;
+};
+
+/// The largest elements of some windows so far, and where they are in their plane.
+struct Largest {
+  Vec value;
+  IVec at;
+};
+
+/// Windows of one row of output from `q` on.
+TANDEM_INLINE Largest search(const MaxParams& p, const float* plane, int64_t top, int64_t q) {
+  const int64_t first_row = most(top, 0);
+  const WindowTaps& columns = p.column_taps;
+  const int64_t last_row = least(top + p.row_taps.count, p.rows);
+  const auto stride = static_cast<int32_t>(columns.stride);
+  const IVec left = iset1(static_cast<int32_t>(q * columns.stride + columns.first)) +
+                    lane_numbers() * iset1(stride);
+  const IVec inside = select(left > iset1(-1), left, iset1(0));
+  Largest best = {set1(-__builtin_inff()),
+                  inside + iset1(static_cast<int32_t>(first_row * p.columns))};
+  for (int64_t row = first_row; row < last_row; ++row) {
+    for (int64_t j = 0; j < columns.count; ++j) {
+      const uint32_t lanes = lanes_within(columns, j, p.columns, p.out_columns, q);
+      const int64_t at = row * p.columns + q * columns.stride + columns.first + j;
+      const Vec x = load_vector(plane + at, lanes, columns.stride);
+      const Mask better = mask_of_lanes(lanes) & ((x > best.value) | is_nan(x));
+      best.value = select(better, x, best.value);
+      best.at = select(better, left + iset1(static_cast<int32_t>(row * p.columns + j)), best.at);
+    }
+  }
+  return best;
+}
+
+// Operands: x, y, places.
+void max_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<MaxParams>(params);
+  const Range range = piece(tile, p.per_tile, p.planes);
+  const int64_t pixels = p.out_rows * p.out_columns;
+  for (int64_t plane = range.begin; plane < range.end; ++plane) {
+    const float* x = static_cast<const float*>(operands[0]) + plane * p.rows * p.columns;
+    float* y = static_cast<float*>(operands[1]) + plane * pixels;
+    auto* at = p.save_indices ? static_cast<int32_t*>(operands[2]) + plane * pixels : nullptr;
+    int64_t top = p.row_taps.first;
+    for (int64_t r = 0; r < p.out_rows; ++r, top += p.row_taps.stride) {
+      for (int64_t q = 0; q < p.out_columns; q += kWidth) {
+        const Largest best = search(p, x, top, q);
+        const int64_t count = least(kWidth, p.out_columns - q);
+        store_partial(y + r * p.out_columns + q, best.value, count);
+        if (at != nullptr) istore_partial(at + r * p.out_columns + q, best.at, count);
+      }
+    }
+  }
+}
+
+struct GradParams {
+  int64_t planes, per_tile, size, out_size;
+};
+
+// Operands: dy, places, dx.
+void grad_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<GradParams>(params);
+  const Range range = piece(tile, p.per_tile, p.planes);
+  for (int64_t plane = range.begin; plane < range.end; ++plane) {
+    const float* dy = static_cast<const float*>(operands[0]) + plane * p.out_size;
+    const auto* at = static_cast<const int32_t*>(operands[1]) + plane * p.out_size;
+    float* dx = static_cast<float*>(operands[2]) + plane * p.size;
+    std::memset(dx, 0, static_cast<size_t>(p.size) * sizeof(float));
+    for (int64_t i = 0; i < p.out_size; ++i) dx[at[i]] += dy[i];
+  }
+}
+
+/// Planes a tile: about this many elements of the larger side.
+constexpr int64_t kTile = 16384;
+
+}  // namespace
+
+void launch_maxPool2d(const NodeView& node, Emitter& emit) {
+  const auto& attributes = attributes_of<ops::PoolAttributes>(node);
+  const Tensor& x = *node.inputs[0];
+  const Tensor& y = *node.outputs[0];
+  MaxParams p = {};
+  p.planes = x.dims[0] * x.dims[1];
+  p.rows = x.dims[2];
+  p.columns = x.dims[3];
+  p.out_rows = y.dims[2];
+  p.out_columns = y.dims[3];
+  p.row_taps = {attributes.kernel.height, attributes.stride.height, -attributes.padding.height, 1};
+  p.column_taps = {attributes.kernel.width, attributes.stride.width, -attributes.padding.width, 1};
+  p.save_indices = attributes.save_indices;
+  p.per_tile = most(1, kTile / (p.rows * p.columns));
+  const double vectors = static_cast<double>(p.planes * p.out_rows) *
+                         static_cast<double>(ceil_div(p.out_columns, kWidth));
+  const double taps =
+      static_cast<double>(attributes.kernel.height) * static_cast<double>(attributes.kernel.width);
+  emit_step(emit, max_tile, p, ceil_div(p.planes, p.per_tile), vectors * (4.0 + 2.0 * taps));
+}
+
+void launch_maxPool2dGrad(const NodeView& node, Emitter& emit) {
+  const Tensor& dy = *node.inputs[0];
+  const Tensor& dx = *node.outputs[0];
+  GradParams p = {};
+  p.planes = dx.dims[0] * dx.dims[1];
+  p.size = dx.dims[2] * dx.dims[3];
+  p.out_size = dy.dims[2] * dy.dims[3];
+  p.per_tile = most(1, kTile / most(p.size, p.out_size));
+  emit_step(emit, grad_tile, p, ceil_div(p.planes, p.per_tile),
+            0.1 * static_cast<double>(dx.numel) + 1.2 * static_cast<double>(dy.numel));
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

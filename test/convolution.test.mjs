@@ -1,0 +1,198 @@
+// Layers of convolution and pooling: parameters, models, files, and what they refuse.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import * as tandem from 'tandem-ml';
+import { evaluate } from 'tandem-ml/autodiff';
+import { fixed, generator, relativeError, uniform } from './helpers/numbers.mjs';
+
+const { conv1d, conv2d, convTranspose2d, dense, flatten, functional, input, Model } = tandem;
+
+const shape = (message) => ({ code: 'ERR_SHAPE', message });
+const argument = (message) => ({ code: 'ERR_ARGUMENT', message });
+
+test('layers have the parameters of PyTorch', (t) => {
+  const weights = (layer, size) => {
+    const model = tandem.sequential([layer], { input: size, seed: 1 });
+    return [...model.parameters].map(([name, { shape: dimensions }]) => [name, dimensions]);
+  };
+  t.deepEqual(weights(conv1d(6, { kernel: 3, groups: 2 }), [4, 9]), [
+    ['conv1d.weight', [6, 2, 3]],
+    ['conv1d.bias', [6]],
+  ]);
+  t.deepEqual(weights(conv2d(6, { kernel: [3, 5], bias: false, name: 'c' }), [4, 9, 9]), [
+    ['c.weight', [6, 4, 3, 5]],
+  ]);
+  t.deepEqual(weights(convTranspose2d(6, { kernel: 2, stride: 2, groups: 2 }), [4, 9, 9]), [
+    ['convTranspose2d.weight', [4, 3, 2, 2]],
+    ['convTranspose2d.bias', [6]],
+  ]);
+});
+
+test('weights start within the limits of their initializers', (t) => {
+  const largest = (layer) => {
+    const model = tandem.sequential([layer], { input: [4, 9, 9], seed: 1 });
+    const [{ data }] = model.parameters.values();
+    return Math.max(...data.map(Math.abs));
+  };
+  const close = (value, limit) => t.true(value <= limit && value > 0.9 * limit, `${value}`);
+  close(largest(conv2d(8, { kernel: 3 })), 1 / Math.sqrt(4 * 9));
+  close(largest(conv2d(8, { kernel: 3, initializer: 'heUniform' })), Math.sqrt(6 / (4 * 9)));
+  close(
+    largest(conv2d(8, { kernel: 3, groups: 2, initializer: 'glorotUniform' })),
+    Math.sqrt(6 / (2 * 9 + 4 * 9)),
+  );
+  close(largest(convTranspose2d(8, { kernel: 3 })), 1 / Math.sqrt(8 * 9));
+});
+
+/** A small network with every layer of the family. */
+function network() {
+  const x = input([1, 13, 11], { name: 'x' });
+  const planes = tandem.maxPool2d(
+    conv2d(6, { kernel: 3, padding: 'same', activation: 'relu' })(x),
+    { kernel: 2 },
+  );
+  const wide = convTranspose2d(4, { kernel: 2, stride: 2, activation: 'gelu' })(planes);
+  const narrow = tandem.avgPool2d({ kernel: 3, stride: 2, padding: 1 })(wide);
+  const deep = conv2d(8, { kernel: 3, groups: 4, stride: 2, activation: 'silu' })(narrow);
+  const lines = conv1d(5, { kernel: 3, padding: 1 })(tandem.reshape(deep, [-1, 8, 4]));
+  const mean = flatten()(tandem.globalAvgPool2d()(deep));
+  const y = dense(3)(tandem.concat([flatten()(lines), mean], { axis: 1 }));
+  return new Model({ inputs: [x], outputs: [y], seed: 3 });
+}
+
+test('a model of convolutions learns, and predicts alike after it was saved', async (t) => {
+  const model = network();
+  const random = generator(5);
+  const [x, y] = [uniform(32 * 143, random), Int32Array.from({ length: 32 }, (_, i) => i % 3)];
+  x.forEach((value, i) => {
+    x[i] = value + (y[Math.floor(i / 143)] ?? 0);
+  });
+  const trainer = new tandem.Trainer(model, {
+    loss: 'crossEntropy',
+    optimizer: tandem.adam({ learningRate: 0.01 }),
+  });
+  const losses = [];
+  for (let i = 0; i < 30; i++) losses.push((await trainer.step({ x, y })).loss);
+  t.true(losses.at(-1) < 0.5 * losses[0], `${losses[0]} to ${losses.at(-1)}`);
+  await trainer.close();
+
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-conv-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'model.safetensors');
+  await model.save(file);
+  const [first, second] = [
+    await tandem.Predictor.load(model),
+    await tandem.Predictor.load(await Model.load(file)),
+  ];
+  const [expected, received] = [await first.predict(x), await second.predict(x)];
+  t.deepEqual(received, expected);
+  const row = await first.predict(x.slice(0, 143));
+  t.true(relativeError(row, expected.slice(0, 3)) < 1e-5);
+  await first.close();
+  await second.close();
+});
+
+test('the number of threads changes no bit', async (t) => {
+  const run = async (threads) => {
+    const trainer = new tandem.Trainer(network(), {
+      loss: 'crossEntropy',
+      optimizer: tandem.sgd({ learningRate: 0.1 }),
+      threads,
+    });
+    const random = generator(6);
+    const losses = [];
+    for (let i = 0; i < 3; i++) {
+      const y = Int32Array.from({ length: 20 }, (_, k) => k % 3);
+      losses.push((await trainer.step({ x: uniform(20 * 143, random), y })).loss);
+    }
+    await trainer.close();
+    return losses;
+  };
+  const alone = await run(1);
+  for (const threads of [2, 3]) t.deepEqual(await run(threads), alone);
+});
+
+test('a transposed convolution undoes the shape of a convolution', (t) => {
+  for (const [size, options] of [
+    [[2, 3, 12, 9], { stride: [3, 2], padding: [1, 0], outputPadding: [2, 0] }],
+    [[1, 3, 7, 7], { dilation: 2, padding: 1 }],
+  ]) {
+    const x = fixed(size);
+    const { outputPadding, ...rest } = options;
+    const y = functional.conv2d(x, fixed([4, 3, 3, 3]), undefined, rest);
+    t.deepEqual(functional.convTranspose2d(y, fixed([4, 3, 3, 3]), null, options).shape, size);
+  }
+});
+
+test('shapes that do not fit are named', (t) => {
+  const x = fixed([2, 4, 6, 6]);
+  const conv = (w, options, b) => () => functional.conv2d(x, fixed(w), b, options);
+  t.throws(conv([5, 3, 3, 3]), shape(/x \[n, in, h, w\].*`conv2d`, received \[2, 4, 6, 6\]/));
+  t.throws(conv([5, 4, 3]), shape(/`conv2d`/));
+  t.throws(conv([5, 4, 7, 3]), shape(/the kernel fits in/));
+  t.throws(conv([5, 4, 3, 3], { dilation: 3 }), shape(/the kernel fits in/));
+  t.throws(conv([5, 2, 3, 3], { groups: 2 }), shape(/`conv2d`/));
+  t.throws(conv([6, 2, 3, 3], { groups: 3 }), shape(/`conv2d`/));
+  t.throws(conv([5, 4, 3, 3], {}, fixed([4])), shape(/b \[5\]/));
+  t.throws(() => functional.conv1d(x, fixed([5, 4, 3])), shape(/`conv1d`/));
+  t.throws(
+    () => functional.convTranspose2d(x, fixed([3, 5, 3, 3])),
+    shape(/w \[in, out \/ groups, kh, kw\]/),
+  );
+  t.throws(
+    () =>
+      functional.convTranspose2d(fixed([1, 4, 1, 1]), fixed([4, 5, 3, 3]), null, { padding: 2 }),
+    shape(/padding leaves something/),
+  );
+  t.throws(() => tandem.maxPool2d(x, { kernel: 7 }), shape(/the kernel fits in/));
+  t.throws(() => tandem.avgPool2d(fixed([4, 6, 6]), { kernel: 2 }), shape(/x \[n, c, h, w\]/));
+  t.throws(() => tandem.globalAvgPool2d(fixed([4, 6])), shape(/x \[n, c, h, w\]/));
+  t.throws(() => conv2d(3, { kernel: 3 })(fixed([4, 6, 6])), shape(/`conv2d`, received/));
+});
+
+test('options are checked', (t) => {
+  const x = fixed([2, 4, 6, 6]);
+  const conv = (options) => () => functional.conv2d(x, fixed([4, 4, 3, 3]), null, options);
+  t.throws(conv({ stride: 0 }), argument(/1 or more for `stride`/));
+  t.throws(conv({ stride: [1, 2, 3] }), argument(/\[height, width\] for `stride`/));
+  t.throws(conv({ padding: -1 }), argument(/0 or more for `padding/));
+  t.throws(conv({ padding: 'valid' }), argument(/`padding`/));
+  t.throws(conv({ dilation: 1.5 }), argument(/`dilation`/));
+  t.throws(conv({ groups: 0 }), argument(/`groups`/));
+  t.throws(conv({ stride: 2 ** 40 }), argument(/16777216 for `stride`/));
+  t.throws(conv({ padding: 2 ** 40 }), argument(/16777216 for `padding`/));
+  t.throws(conv({ padding: 'same', stride: 2 }), argument(/stride of 1/));
+  t.throws(conv({ step: 2 }), argument(/`step`/));
+  t.throws(
+    () => functional.conv2d(x, fixed([4, 4, 2, 2]), null, { padding: 'same' }),
+    argument(/even `dilation \* \(kernel - 1\)`/),
+  );
+  t.throws(
+    () => functional.convTranspose2d(x, fixed([4, 4, 3, 3]), null, { outputPadding: 1 }),
+    argument(/less than the stride for `outputPadding`/),
+  );
+  t.throws(() => functional.conv2d(x, 3), argument(/a Value for `w`/));
+  t.throws(() => conv2d(0, { kernel: 3 }), argument(/`filters`/));
+  t.throws(() => conv2d(3), argument(/`kernel`/));
+  t.throws(() => conv1d(3, { kernel: [3, 3] }), argument(/`kernel`/));
+  t.throws(() => conv2d(3, { kernel: 0 }), argument(/`kernel`/));
+  t.throws(() => conv2d(3, { kernel: 3, groups: 3 })(x), argument(/`groups`, received 3/));
+  t.throws(() => conv2d(3, { kernel: 3, kernels: 3 }), argument(/`kernels`.*did you mean/));
+  t.throws(() => tandem.maxPool2d({ stride: 2 }), argument(/`kernel`/));
+  t.throws(() => tandem.maxPool2d(x, { kernel: 2, padding: 2 }), argument(/half of the kernel/));
+  t.throws(() => tandem.avgPool2d(x, { kernel: 2, stride: 0 }), argument(/`stride`/));
+});
+
+test('a padding as long as a plane, and windows far apart', (t) => {
+  const x = fixed([1, 1, 2, 2]);
+  const w = fixed([1, 1, 1, 1]);
+  const y = functional.conv2d(x, w, null, { padding: 1000, stride: 1000 });
+  t.deepEqual(y.shape, [1, 1, 3, 3]);
+  const feeds = new Map([
+    [x, Float32Array.of(1, 2, 3, 4)],
+    [w, Float32Array.of(2)],
+  ]);
+  t.deepEqual([...evaluate(y, feeds)[0]], [0, 0, 0, 0, 2, 0, 0, 0, 0]);
+});

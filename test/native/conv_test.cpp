@@ -1,0 +1,290 @@
+// Convolutions, their gradients and pooling against sums in double precision.
+#include <algorithm>
+
+#include "check.h"
+#include "core/ops/fused_conv.h"
+#include "core/ops/pooling.h"
+#include "node_runner.h"
+
+using namespace tandem;
+using namespace tandem::cpu;
+using Dims = std::vector<int64_t>;
+
+namespace {
+
+struct Case {
+  int64_t batch, groups, in, out;  // channels of a group
+  IntPair x, kernel;
+  IntPair stride{1, 1}, padding{0, 0}, dilation{1, 1};
+
+  [[nodiscard]] static int64_t size(int64_t n, int64_t k, int64_t s, int64_t p, int64_t d) {
+    return (n + 2 * p - d * (k - 1) - 1) / s + 1;
+  }
+  [[nodiscard]] IntPair y() const {
+    return {size(x.height, kernel.height, stride.height, padding.height, dilation.height),
+            size(x.width, kernel.width, stride.width, padding.width, dilation.width)};
+  }
+  [[nodiscard]] Dims x_dims() const { return {batch, groups * in, x.height, x.width}; }
+  [[nodiscard]] Dims y_dims() const { return {batch, groups * out, y().height, y().width}; }
+  [[nodiscard]] Dims w_dims() const { return {groups * out, in, kernel.height, kernel.width}; }
+  [[nodiscard]] ops::ConvAttributes attributes() const {
+    return {stride, padding, dilation, {0, 0}, groups};
+  }
+};
+
+/// Calls visit(x, w, y) with the positions of every product.
+template <typename Visit>
+void each_product(const Case& c, Visit visit) {
+  const IntPair y = c.y();
+  for (int64_t n = 0; n < c.batch; ++n)
+    for (int64_t o = 0; o < c.groups * c.out; ++o)
+      for (int64_t i = 0; i < c.in; ++i)
+        for (int64_t kr = 0; kr < c.kernel.height; ++kr)
+          for (int64_t kc = 0; kc < c.kernel.width; ++kc)
+            for (int64_t r = 0; r < y.height; ++r) {
+              const int64_t row = r * c.stride.height - c.padding.height + kr * c.dilation.height;
+              if (row < 0 || row >= c.x.height) continue;
+              for (int64_t q = 0; q < y.width; ++q) {
+                const int64_t column = q * c.stride.width - c.padding.width + kc * c.dilation.width;
+                if (column < 0 || column >= c.x.width) continue;
+                const int64_t channel = n * c.groups * c.in + o / c.out * c.in + i;
+                visit(
+                    static_cast<size_t>((channel * c.x.height + row) * c.x.width + column),
+                    static_cast<size_t>(((o * c.in + i) * c.kernel.height + kr) * c.kernel.width +
+                                        kc),
+                    static_cast<size_t>(((n * c.groups * c.out + o) * y.height + r) * y.width + q));
+              }
+            }
+}
+
+struct Expected {
+  std::vector<double> y, dx, dw;
+};
+
+Expected expect(const Case& c, const std::vector<float>& x, const std::vector<float>& w,
+                const std::vector<float>& dy) {
+  Expected e;
+  e.y.resize(dy.size());
+  e.dx.resize(x.size());
+  e.dw.resize(w.size());
+  each_product(c, [&](size_t xi, size_t wi, size_t yi) {
+    const auto a = static_cast<double>(x[xi]);
+    const auto b = static_cast<double>(w[wi]);
+    const auto d = static_cast<double>(dy[yi]);
+    e.y[yi] += a * b;
+    e.dx[xi] += b * d;
+    e.dw[wi] += a * d;
+  });
+  return e;
+}
+
+std::vector<double> with_bias(std::vector<double> sums, const std::vector<float>& bias,
+                              int64_t plane) {
+  for (size_t i = 0; i < sums.size(); ++i)
+    sums[i] += static_cast<double>(bias[i / static_cast<size_t>(plane) % bias.size()]);
+  return sums;
+}
+
+void check_fused(const Isa& isa, const Case& c, const std::vector<float>& x,
+                 const std::vector<float>& w, const std::vector<float>& bias,
+                 const std::vector<double>& sums) {
+  for (const Op activation : {Op::relu, Op::square}) {
+    for (const bool save : {false, true}) {
+      ops::FusedConv::Attributes attributes;
+      attributes.conv = c.attributes();
+      attributes.activation = static_cast<int32_t>(activation);
+      attributes.save_pre = save;
+      NodeRunner node(Op::fusedConv, attributes);
+      node.input(c.x_dims(), x).input(c.w_dims(), w).input({c.groups * c.out}, bias);
+      node.output(c.y_dims());
+      if (save) node.output(c.y_dims());
+      node.run(isa);
+      std::vector<double> after = sums;
+      for (double& v : after) v = activation == Op::relu ? std::max(v, 0.0) : v * v;
+      CHECK_NEAR(distance(node.result(), after), 0.0, 2e-6);
+      if (save) CHECK_NEAR(distance(node.result(1), sums), 0.0, 1e-6);
+    }
+  }
+}
+
+void check_conv(const Case& c) {
+  const auto x = random_floats(count_of(c.x_dims()), 1);
+  const auto w = random_floats(count_of(c.w_dims()), 2);
+  const auto dy = random_floats(count_of(c.y_dims()), 3);
+  const auto bias = random_floats(c.groups * c.out, 4);
+  const auto in_bias = random_floats(c.groups * c.in, 5);
+  const Expected e = expect(c, x, w, dy);
+  const int64_t y_plane = c.y().height * c.y().width;
+  const auto biased = with_bias(e.y, bias, y_plane);
+  ops::ConvWeightGrad::Attributes weight{c.attributes(), c.kernel};
+  for (const Isa& isa : isas()) {
+    NodeRunner plain(Op::conv2d, c.attributes());
+    plain.input(c.x_dims(), x).input(c.w_dims(), w).output(c.y_dims()).run(isa);
+    CHECK_NEAR(distance(plain.result(), e.y), 0.0, 1e-6);
+    NodeRunner with(Op::conv2d, c.attributes());
+    with.input(c.x_dims(), x).input(c.w_dims(), w).input({c.groups * c.out}, bias);
+    with.output(c.y_dims()).run(isa);
+    CHECK_NEAR(distance(with.result(), biased), 0.0, 1e-6);
+    check_fused(isa, c, x, w, bias, biased);
+
+    NodeRunner data(Op::convDataGrad, c.attributes());
+    data.input(c.y_dims(), dy).input(c.w_dims(), w).output(c.x_dims()).run(isa);
+    CHECK_NEAR(distance(data.result(), e.dx), 0.0, 1e-6);
+    NodeRunner transposed(Op::convTranspose2d, c.attributes());
+    transposed.input(c.y_dims(), dy).input(c.w_dims(), w).input({c.groups * c.in}, in_bias);
+    transposed.output(c.x_dims()).run(isa);
+    const auto shifted = with_bias(e.dx, in_bias, c.x.height * c.x.width);
+    CHECK_NEAR(distance(transposed.result(), shifted), 0.0, 1e-6);
+
+    NodeRunner weights(Op::convWeightGrad, weight);
+    weights.input(c.x_dims(), x).input(c.y_dims(), dy).output(c.w_dims()).run(isa);
+    CHECK_NEAR(distance(weights.result(), e.dw), 0.0, 1e-6);
+  }
+}
+
+struct Pool {
+  Dims x;
+  IntPair kernel, stride, padding;
+};
+
+void check_pool(const Pool& c, const std::vector<float>& x) {
+  const auto positions = [](int64_t size, int64_t k, int64_t s, int64_t p) {
+    return (size + 2 * p - k) / s + 1;
+  };
+  const int64_t rows = positions(c.x[2], c.kernel.height, c.stride.height, c.padding.height);
+  const int64_t columns = positions(c.x[3], c.kernel.width, c.stride.width, c.padding.width);
+  const Dims y{c.x[0], c.x[1], rows, columns};
+  const int64_t plane = c.x[2] * c.x[3];
+  const auto dy = random_floats(count_of(y), 7);
+  std::vector<double> largest, mean, largest_dx(x.size()), mean_dx(x.size());
+  std::vector<int32_t> places;
+  const double area = static_cast<double>(c.kernel.height * c.kernel.width);
+  for (int64_t o = 0; o < count_of(y); ++o) {
+    const int64_t base = o / (rows * columns) * plane;
+    const int64_t top = o / columns % rows * c.stride.height - c.padding.height;
+    const int64_t left = o % columns * c.stride.width - c.padding.width;
+    const double gradient = static_cast<double>(dy[static_cast<size_t>(o)]);
+    int64_t best = -1;
+    double sum = 0;
+    for (int64_t r = std::max<int64_t>(top, 0); r < std::min(top + c.kernel.height, c.x[2]); ++r) {
+      for (int64_t q = std::max<int64_t>(left, 0); q < std::min(left + c.kernel.width, c.x[3]);
+           ++q) {
+        const auto at = static_cast<size_t>(base + r * c.x[3] + q);
+        if (best < 0 || x[at] > x[static_cast<size_t>(best)] || std::isnan(x[at]))
+          best = static_cast<int64_t>(at);
+        sum += static_cast<double>(x[at]);
+        mean_dx[at] += gradient / area;
+      }
+    }
+    largest.push_back(static_cast<double>(x[static_cast<size_t>(best)]));
+    largest_dx[static_cast<size_t>(best)] += gradient;
+    places.push_back(static_cast<int32_t>(best - base));
+    mean.push_back(sum / area);
+  }
+  const ops::PoolAttributes attributes{c.kernel, c.stride, c.padding, {c.x[2], c.x[3]}, true};
+  ops::PoolAttributes values = attributes;
+  values.save_indices = false;
+  for (const Isa& isa : isas()) {
+    NodeRunner both(Op::maxPool2d, attributes);
+    both.input(c.x, x).output(y).output(y).run(isa);
+    CHECK_NEAR(distance(both.result(), largest), 0.0, 0.0);
+    CHECK(both.result_bits(1) == places);
+    NodeRunner alone(Op::maxPool2d, values);
+    alone.input(c.x, x).output(y).run(isa);
+    CHECK(alone.result_bits() == both.result_bits());
+    NodeRunner back(Op::maxPool2dGrad, attributes);
+    back.input(y, dy).input(y, places).output(c.x).run(isa);
+    CHECK_NEAR(distance(back.result(), largest_dx), 0.0, 1e-6);
+    NodeRunner average(Op::avgPool2d, values);
+    average.input(c.x, x).output(y).run(isa);
+    CHECK_NEAR(distance(average.result(), mean), 0.0, 1e-6);
+    NodeRunner average_back(Op::avgPool2dGrad, values);
+    average_back.input(y, dy).output(c.x).run(isa);
+    CHECK_NEAR(distance(average_back.result(), mean_dx), 0.0, 1e-6);
+  }
+}
+
+const std::vector<Pool>& pools() {
+  static const std::vector<Pool> all = {
+      {{2, 3, 8, 12}, {2, 2}, {2, 2}, {0, 0}},  {{1, 2, 28, 28}, {2, 2}, {2, 2}, {0, 0}},
+      {{2, 3, 11, 10}, {3, 3}, {2, 2}, {1, 1}}, {{3, 5, 7, 33}, {3, 5}, {1, 1}, {1, 2}},
+      {{1, 1, 9, 70}, {2, 4}, {3, 5}, {1, 0}},  {{2, 1, 5, 5}, {5, 5}, {5, 5}, {0, 0}},
+      {{1, 3, 1, 19}, {1, 2}, {1, 2}, {0, 1}},  {{1, 2, 67, 65}, {2, 2}, {2, 2}, {0, 0}},
+  };
+  return all;
+}
+
+}  // namespace
+
+TEST(conv_of_odd_sizes) {
+  check_conv({2, 1, 3, 8, {14, 12}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({3, 1, 5, 7, {9, 11}, {3, 3}});
+  check_conv({1, 1, 1, 1, {1, 1}, {1, 1}});
+  check_conv({2, 1, 1, 33, {28, 28}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({2, 1, 17, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({1, 1, 3, 5, {33, 47}, {5, 3}, {1, 1}, {2, 1}});
+  check_conv({1, 1, 2, 3, {3, 300}, {2, 4}, {1, 1}, {0, 3}});
+  check_conv({2, 1, 4, 6, {40, 1}, {3, 1}, {1, 1}, {1, 0}});
+  check_conv({2, 1, 3, 4, {1, 2}, {1, 2}, {1, 1}, {0, 5}});
+}
+
+TEST(conv_with_strides_and_dilations) {
+  check_conv({2, 1, 4, 6, {14, 12}, {3, 3}, {2, 2}, {1, 1}});
+  check_conv({2, 1, 3, 16, {23, 21}, {7, 7}, {2, 2}, {3, 3}});
+  check_conv({2, 1, 4, 6, {14, 12}, {3, 3}, {1, 1}, {2, 2}, {2, 2}});
+  check_conv({1, 1, 3, 5, {17, 19}, {3, 2}, {3, 2}, {1, 2}, {2, 3}});
+  check_conv({1, 1, 3, 5, {70, 67}, {2, 2}, {2, 2}});
+  check_conv({1, 1, 2, 3, {12, 50}, {3, 3}, {1, 3}, {1, 0}});
+  check_conv({1, 1, 2, 3, {30, 30}, {2, 3}, {5, 7}, {1, 1}});
+  check_conv({2, 1, 3, 4, {9, 9}, {1, 1}, {2, 2}});
+}
+
+TEST(conv_of_one_pixel) {
+  check_conv({2, 1, 16, 24, {14, 12}, {1, 1}});
+  check_conv({3, 1, 5, 33, {7, 9}, {1, 1}});
+  check_conv({2, 1, 5, 3, {3, 3}, {1, 1}, {1, 1}, {1, 1}});
+  check_conv({5, 1, 67, 3, {2, 2}, {1, 1}});
+}
+
+TEST(conv_in_groups) {
+  check_conv({2, 4, 2, 3, {14, 12}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({2, 3, 5, 2, {9, 8}, {3, 3}, {2, 2}, {1, 1}});
+  check_conv({2, 8, 1, 1, {14, 12}, {5, 5}, {1, 1}, {2, 2}});
+  check_conv({2, 5, 1, 1, {13, 70}, {3, 3}, {2, 2}, {1, 1}});
+  check_conv({1, 3, 1, 4, {10, 37}, {3, 6}, {1, 1}, {1, 2}, {1, 3}});
+  check_conv({1, 3, 1, 2, {10, 10}, {3, 3}, {2, 1}, {1, 1}});
+  check_conv({1, 2, 3, 2, {8, 8}, {1, 1}});
+}
+
+TEST(conv_of_more_than_a_tile) {
+  check_conv({40, 1, 3, 5, {6, 6}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({1, 1, 130, 30, {10, 10}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({1, 1, 2, 2, {61, 60}, {9, 9}, {1, 1}, {4, 4}});
+  check_conv({1, 1, 40, 70, {33, 31}, {3, 3}, {2, 2}, {1, 1}});
+}
+
+TEST(conv_without_images_has_no_weight_gradient) {
+  const Case c{0, 1, 3, 5, {6, 6}, {3, 3}};
+  for (const Isa& isa : isas()) {
+    for (const int64_t groups : {1, 3}) {
+      ops::ConvWeightGrad::Attributes attributes{c.attributes(), c.kernel};
+      attributes.conv.groups = groups;
+      NodeRunner node(Op::convWeightGrad, attributes);
+      node.input<float>({0, 3, 6, 6}, {}).input<float>({0, 3, 4, 4}, {});
+      node.output({3, 3 / groups, 3, 3}).run(isa);
+      for (const float v : node.result()) CHECK(v == 0.0F);
+    }
+  }
+}
+
+TEST(pooling) {
+  for (const Pool& pool : pools()) check_pool(pool, random_floats(count_of(pool.x), 8));
+}
+
+TEST(pooling_of_ties_infinities_and_nan) {
+  for (const Pool& pool : pools()) {
+    auto x = random_floats(count_of(pool.x), 9);
+    for (float& v : x) v = v > 0.5F ? 1.0F : v < -0.9F ? NAN : v < -0.5F ? -INFINITY : 0.0F;
+    check_pool(pool, x);
+  }
+}
