@@ -73,6 +73,7 @@ void run(const Options& options) {
   run_roofs(suite);
   run_products(suite);
   run_perceptrons(suite);
+  run_convolutions(suite);
   run_elementwise(suite);
   run_softmax(suite);
   run_reductions(suite);

@@ -68,6 +68,7 @@ inline float* floats(const Memory& memory) { return reinterpret_cast<float*>(mem
 void run_roofs(const Suite& suite);
 void run_products(const Suite& suite);
 void run_perceptrons(const Suite& suite);
+void run_convolutions(const Suite& suite);
 void run_elementwise(const Suite& suite);
 void run_softmax(const Suite& suite);
 void run_reductions(const Suite& suite);

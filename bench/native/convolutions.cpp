@@ -1,0 +1,94 @@
+// Convolutions and their gradients: those of a small network for MNIST, of ResNet-50, and of
+// networks for phones.
+#include "convolution.h"
+
+#include "core/ops/conv.h"
+#include "program.h"
+#include "roofs.h"
+#include "suite.h"
+
+namespace tandem::bench {
+namespace {
+
+constexpr Convolution kConvolutions[] = {
+    {.batch = 64, .in = 1, .out = 32, .size = 28, .kernel = 3, .quick = true},
+    {.batch = 64, .in = 32, .out = 64, .size = 14, .kernel = 3, .quick = true},
+    {.batch = 1, .in = 32, .out = 64, .size = 14, .kernel = 3},
+    {.batch = 8, .in = 3, .out = 64, .size = 224, .kernel = 7, .stride = 2},
+    {.batch = 8, .in = 64, .out = 64, .size = 56, .kernel = 3, .quick = true},
+    {.batch = 8, .in = 64, .out = 256, .size = 56, .kernel = 1},
+    {.batch = 8, .in = 128, .out = 128, .size = 56, .kernel = 3, .stride = 2},
+    {.batch = 8, .in = 256, .out = 256, .size = 14, .kernel = 3},
+    {.batch = 8, .in = 512, .out = 512, .size = 7, .kernel = 3},
+    {.batch = 8, .in = 144, .out = 144, .size = 56, .kernel = 3, .groups = 144, .quick = true},
+};
+
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kDataGradient,
+                                     Direction::kWeightGradient};
+
+const char* name_of(Direction direction) {
+  switch (direction) {
+    case Direction::kForward:
+      return "forward";
+    case Direction::kDataGradient:
+      return "dx";
+    case Direction::kWeightGradient:
+      return "dw";
+  }
+  return "";
+}
+
+/// x, w and dy as inputs and the output or one of its gradients as a result.
+Graph single_convolution(const Convolution& c, Direction direction) {
+  Graph graph;
+  const auto tensor = [](const Shape& shape) { return make_tensor(shape, DType::kFloat32); };
+  const ValueId x = graph.add_input(tensor({c.batch, c.in, c.size, c.size}));
+  const ValueId w = graph.add_input(tensor({c.out, c.in / c.groups, c.kernel, c.kernel}));
+  AttributeStorage attributes =
+      make_attributes(Op::conv2d, {{"stride", static_cast<double>(c.stride)},
+                                   {"padding", static_cast<double>(c.padding())},
+                                   {"groups", static_cast<double>(c.groups)}});
+  if (direction == Direction::kForward) {
+    graph.outputs = {graph.apply(Op::conv2d, {x, w}, attributes)};
+    return graph;
+  }
+  const ValueId dy = graph.add_input(tensor({c.batch, c.out, c.out_size(), c.out_size()}));
+  const auto& conv = *reinterpret_cast<const ops::ConvAttributes*>(attributes.bytes.data());
+  const Expr gradient =
+      direction == Direction::kDataGradient
+          ? ops::ConvBase::data_gradient({graph, dy}, {graph, w}, {graph, x}, conv)
+          : ops::ConvBase::weight_gradient({graph, x}, {graph, dy}, {graph, w}, conv);
+  graph.outputs = {gradient.id()};
+  return graph;
+}
+
+}  // namespace
+
+std::string Convolution::name() const {
+  const auto text = [](int64_t n) { return std::to_string(n); };
+  std::string all = text(batch) + "x" + text(in) + "x" + text(size) + "x" + text(size) + " to " +
+                    text(out) + ", " + text(kernel) + "x" + text(kernel);
+  if (stride > 1) all += " /" + text(stride);
+  if (groups > 1) all += " g" + text(groups);
+  return all;
+}
+
+void run_convolutions(const Suite& suite) {
+  for (const Convolution& convolution : kConvolutions) {
+    if (suite.options().quick && !convolution.quick) continue;
+    for (const Direction direction : kDirections) {
+      for (const int threads : suite.options().threads) {
+        const Case c{"convolution", convolution.name() + " " + name_of(direction), "f32", threads};
+        if (!suite.wants(c)) continue;
+        std::vector<Side> sides{our_program(single_convolution(convolution, direction),
+                                            convolution.operations(), threads)};
+        if (auto side = peak("f32", threads)) sides.push_back(std::move(*side));
+        if (auto side = onednn_convolution(convolution, direction, threads))
+          sides.push_back(std::move(*side));
+        suite.measure(c, sides);
+      }
+    }
+  }
+}
+
+}  // namespace tandem::bench
