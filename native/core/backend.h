@@ -13,7 +13,8 @@
 
 namespace tandem {
 
-/// Zeroed memory of a device, aligned to kAlignment; freed when the last owner lets go.
+/// Zeroed memory of a device, aligned to kAlignment; freed when the last owner lets go. The host
+/// may only look into it where Backend::shares_host_memory().
 struct Memory {
   std::shared_ptr<std::byte> data;
   int64_t bytes = 0;
@@ -54,6 +55,7 @@ class Executable {
 
   /// Scratch of at least Plan::arena_bytes. Called before the first run and whenever it moves.
   virtual void bind_arena(std::byte* arena) = 0;
+  /// Inputs and outputs are memory of the host, whatever the device.
   virtual void bind_input(size_t index, const void* data) = 0;
   virtual void bind_output(size_t index, void* data) = 0;
   virtual void run(StepState& state) = 0;
@@ -67,6 +69,9 @@ class Executable {
   [[nodiscard]] virtual int64_t scratch_bytes() const = 0;
 };
 
+/// Which memory Backend::copy() reads and writes.
+enum class CopyKind : uint8_t { kToDevice, kToHost, kWithinDevice };
+
 class Backend {
  public:
   Backend() = default;
@@ -76,6 +81,13 @@ class Backend {
 
   [[nodiscard]] virtual const char* name() const = 0;
   [[nodiscard]] virtual bool supports(Op op) const = 0;
+  /// Whether the device computes in the host's memory, so that nothing needs to be copied.
+  [[nodiscard]] virtual bool shares_host_memory() const = 0;
+  /// Copies memory; it has arrived on return.
+  virtual void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const = 0;
+  /// Whether each parameter is best updated as soon as its gradient is there. Otherwise one sweep
+  /// over all of them ends the step.
+  [[nodiscard]] virtual bool updates_on_the_way() const = 0;
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
   /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters
@@ -87,8 +99,11 @@ class Backend {
       const CompileRequest& request) const = 0;
 };
 
-/// The CPU's backend: one for the process.
+/// The CPU's backend: one for the process. Its memory is the host's memory for every device.
 const Backend& cpu_backend();
+
+/// Throws ERR_DEVICE, naming the op, unless the device has kernels for every node of the graph.
+void check_supported(const Graph& graph, const Backend& backend);
 
 struct CpuInfo {
   std::string isa;                     ///< the instruction set in use

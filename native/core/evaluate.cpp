@@ -1,7 +1,5 @@
 #include "core/evaluate.h"
 
-#include <cstring>
-
 #include "core/autodiff.h"
 #include "core/fuse.h"
 
@@ -13,15 +11,16 @@ Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore&
                const Backend& backend) {
   fuse(graph);
   const Plan plan = make_plan(std::move(graph), layout, {}, backend);
-  const auto executable = backend.compile(
-      {plan, {parameters.memory().data.get(), nullptr, nullptr}, options.threads, nullptr});
+  const Memory resident = parameters.resident(backend);
+  const auto executable =
+      backend.compile({plan, {resident.data.get(), nullptr, nullptr}, options.threads, nullptr});
   const Memory arena = backend.allocate(plan.arena_bytes);
   executable->bind_arena(arena.data.get());
   for (size_t i = 0; i < feeds.size(); ++i) executable->bind_input(i, feeds[i]);
   Evaluation result;
   for (size_t i = 0; i < plan.graph.outputs.size(); ++i) {
     result.tensors.push_back(plan.graph.tensor(plan.graph.outputs[i]));
-    result.outputs.push_back(backend.allocate(byte_size(result.tensors.back())));
+    result.outputs.push_back(cpu_backend().allocate(byte_size(result.tensors.back())));
     executable->bind_output(i, result.outputs.back().data.get());
   }
   StepState state{};

@@ -11,7 +11,7 @@ struct EvaluateOptions {
   int threads = 0;
 };
 
-/// `feeds`: one pointer a graph input. Writes each output into `outputs`, sized by the call.
+/// `feeds`: one pointer a graph input. Each output is in memory of the host, made by the call.
 struct Evaluation {
   std::vector<Tensor> tensors;
   std::vector<Memory> outputs;

@@ -179,6 +179,16 @@ ParameterStore::ParameterStore(std::vector<ParameterDescription> parameters, uin
   }
 }
 
+Memory ParameterStore::resident(const Backend& backend) const {
+  if (backend.shares_host_memory() || layout_.bytes == 0) return memory_;
+  std::weak_ptr<std::byte>& slot = resident_[&backend];
+  if (std::shared_ptr<std::byte> data = slot.lock()) return {std::move(data), layout_.bytes};
+  Memory fresh = backend.allocate(layout_.bytes);
+  backend.copy(fresh.data.get(), memory_.data.get(), layout_.bytes, CopyKind::kToDevice);
+  slot = fresh.data;
+  return fresh;
+}
+
 void ParameterStore::check_matches(const GraphDescription& graph) const {
   bool same = graph.parameters.size() == descriptions_.size();
   for (size_t i = 0; same && i < descriptions_.size(); ++i) {

@@ -2,6 +2,7 @@
 // the arena of its parameters. Descriptions are not trusted: instantiate() checks all of them.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,7 +67,12 @@ class ParameterStore {
     return descriptions_;
   }
   [[nodiscard]] const ParameterLayout& layout() const { return layout_; }
+  /// The host's copy.
   [[nodiscard]] const Memory& memory() const { return memory_; }
+  /// The parameters in memory of `backend`, one copy for all that ask while one of them keeps it:
+  /// the host's own where the backend shares it, otherwise a copy of the host's as it is at the
+  /// first request. One thread at a time.
+  [[nodiscard]] Memory resident(const Backend& backend) const;
   /// Throws ERR_ARGUMENT unless the graph has just these parameters.
   void check_matches(const GraphDescription& graph) const;
 
@@ -74,6 +80,7 @@ class ParameterStore {
   std::vector<ParameterDescription> descriptions_;
   ParameterLayout layout_;
   Memory memory_;
+  mutable std::map<const Backend*, std::weak_ptr<std::byte>> resident_;
 };
 
 }  // namespace tandem

@@ -237,8 +237,18 @@ void separate_pins(Graph& graph, std::vector<Pin>& pins) {
   }
 }
 
+void check_supported(const Graph& graph, const Backend& backend) {
+  for (const Node& node : graph.nodes) {
+    if (is_alias(node) || backend.supports(node.op)) continue;
+    fail(ErrorCode::kDevice, std::string("expected ops that run on ") + backend.name() +
+                                 ", received " + name(node.op) +
+                                 "; device \"cpu\" runs all of them");
+  }
+}
+
 Plan make_plan(Graph graph, const ParameterLayout& layout, std::vector<Pin> pins,
                const Backend& backend, bool frozen) {
+  check_supported(graph, backend);
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     pins.push_back({graph.outputs[i], {Space::kOutput, static_cast<int32_t>(i), 0}});
   }

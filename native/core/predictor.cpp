@@ -1,7 +1,6 @@
 #include "core/predictor.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "core/fuse.h"
@@ -52,8 +51,8 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
-  std::memcpy(parameters_.data.get(), parameters.memory().data.get(),
-              static_cast<size_t>(layout_.bytes));
+  backend_.copy(parameters_.data.get(), parameters.memory().data.get(), layout_.bytes,
+                CopyKind::kToDevice);
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
     const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_, true);
@@ -79,9 +78,9 @@ void Predictor::drop_unread_parameters(const std::vector<bool>& read) {
   Memory memory = backend_.allocate(kept.bytes);
   for (size_t i = 0; i < read.size(); ++i) {
     if (!read[i]) continue;
-    std::memcpy(
-        memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
-        static_cast<size_t>(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32))));
+    backend_.copy(memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
+                  byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32)),
+                  CopyKind::kWithinDevice);
   }
   layout_ = std::move(kept);
   parameters_ = std::move(memory);

@@ -1,7 +1,8 @@
 // Philox 4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel Random
 // Numbers: As Easy as 1, 2, 3" (2011). A number is a function of key and counter alone, so masks
 // and initial weights are the same on every device and every number of threads. Functions are
-// static: each translation unit, whatever its instruction set, keeps its own copy.
+// static: each translation unit, whatever its instruction set, keeps its own copy; and constexpr,
+// so that the CUDA compiler may call them in kernels.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ struct Philox {
 };
 
 /// Four random words for this key and counter.
-[[maybe_unused]] static inline Philox philox(uint64_t key, uint64_t counter_low,
-                                             uint64_t counter_high) {
+[[maybe_unused]] static constexpr Philox philox(uint64_t key, uint64_t counter_low,
+                                                uint64_t counter_high) {
   Philox x{{static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
             static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)}};
   auto k0 = static_cast<uint32_t>(key);
@@ -31,7 +32,7 @@ struct Philox {
 }
 
 /// Uniform in [0, 1) with 24 bits.
-[[maybe_unused]] static inline float unit_float(uint32_t word) {
+[[maybe_unused]] static constexpr float unit_float(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24F;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "core/autodiff.h"
@@ -33,14 +32,14 @@ void check_outputs(const GraphDescription& description) {
   }
 }
 
-UpdateOptions update_options(const TrainerOptions& options) {
+UpdateOptions update_options(const TrainerOptions& options, const Backend& backend) {
   return {options.optimizer, options.optimizer_attributes, options.max_gradient_norm,
-          options.check_numerics};
+          options.check_numerics, backend.updates_on_the_way()};
 }
 
 /// Forward, backward and optimizer as one graph; `pins` says which values are gradients.
 Graph training_graph(const GraphDescription& description, int64_t batch,
-                     const ParameterLayout& layout, const TrainerOptions& options,
+                     const ParameterLayout& layout, const UpdateOptions& options,
                      std::vector<Pin>& pins) {
   Graph graph = instantiate(description, batch, true);
   std::vector<ValueId> wrt;
@@ -66,7 +65,7 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   graph.outputs = std::move(outputs);
   separate_pins(graph, pins);
 
-  add_updates(graph, pins, loss, description.parameters, layout, update_options(options));
+  add_updates(graph, pins, loss, description.parameters, layout, options);
   return graph;
 }
 
@@ -81,8 +80,16 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
   parameters_->check_matches(graph_);
   check_outputs(graph_);
   const ParameterLayout& layout = parameters_->layout();
+  if (!backend_.shares_host_memory()) {
+    // a device without a kernel that training needs is refused here, not at the first step
+    std::vector<Pin> pins;
+    check_supported(training_graph(graph_, 2, layout, update_options(options_, backend_), pins),
+                    backend_);
+  }
+  device_parameters_ = parameters_->resident(backend_);
   gradients_ = backend_.allocate(layout.trainable_bytes);
-  const int64_t floats = optimizer_floats(graph_.parameters, layout, update_options(options_));
+  const int64_t floats =
+      optimizer_floats(graph_.parameters, layout, update_options(options_, backend_));
   optimizer_state_ = backend_.allocate(checked_mul(floats, int64_t{sizeof(float)}));
   state_.seed = options_.seed;
 }
@@ -95,13 +102,13 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training
   std::vector<Pin> pins;
   Graph graph;
   if (training) {
-    graph = training_graph(graph_, batch, layout, options_, pins);
+    graph = training_graph(graph_, batch, layout, update_options(options_, backend_), pins);
   } else {
     graph = instantiate(graph_, batch, false);
     fuse(graph);
   }
   compiled->plan = make_plan(std::move(graph), layout, std::move(pins), backend_);
-  const Arenas arenas{parameters_->memory().data.get(), gradients_.data.get(),
+  const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
                       optimizer_state_.data.get()};
   compiled->executable = backend_.compile({compiled->plan, arenas, options_.threads, nullptr});
   compiled->results.resize(graph_.outputs.size());
@@ -170,6 +177,18 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   latencies_.add(plan.last_step_ms);
 }
 
+void Trainer::sync() {
+  if (backend_.shares_host_memory()) return;
+  backend_.copy(parameters_->memory().data.get(), device_parameters_.data.get(),
+                parameters_->layout().bytes, CopyKind::kToHost);
+}
+
+void Trainer::upload() {
+  if (backend_.shares_host_memory()) return;
+  backend_.copy(device_parameters_.data.get(), parameters_->memory().data.get(),
+                parameters_->layout().bytes, CopyKind::kToDevice);
+}
+
 double Trainer::expected_step_ms(int64_t batch) const noexcept {
   const auto found = plans_.find(batch);
   return found == plans_.end() ? std::numeric_limits<double>::infinity()
@@ -183,7 +202,7 @@ void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, do
 Profile Trainer::profile() const {
   Profile profile;
   profile.device = backend_.name();
-  profile.memory.parameters = parameters_->memory().bytes;
+  profile.memory.parameters = device_parameters_.bytes;
   profile.memory.gradients = gradients_.bytes;
   profile.memory.optimizer = optimizer_state_.bytes;
   profile.memory.activations = arena_.bytes;

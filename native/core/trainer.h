@@ -21,7 +21,8 @@ struct TrainerOptions {
 
 class Trainer {
  public:
-  /// Output 0 of the graph is the loss. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY.
+  /// Output 0 of the graph is the loss. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY, and
+  /// ERR_DEVICE when the device lacks a kernel.
   Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph,
           const TrainerOptions& options, const Backend& backend);
   ~Trainer();
@@ -36,6 +37,11 @@ class Trainer {
              double* results);
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
+
+  /// Brings the host's copy of the parameters up to date with the device's, and the other way
+  /// round. Nothing to do where both are the same memory.
+  void sync();
+  void upload();
 
   /// What the last step of `batch` rows took; infinite before the first.
   [[nodiscard]] double expected_step_ms(int64_t batch) const noexcept;
@@ -53,6 +59,7 @@ class Trainer {
   GraphDescription graph_;
   TrainerOptions options_;
   const Backend& backend_;
+  Memory device_parameters_;
   Memory gradients_;
   Memory optimizer_state_;
   Memory arena_;

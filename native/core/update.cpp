@@ -49,6 +49,15 @@ class Updates {
     add_update({0, count, 0}, kNoValue);
   }
 
+  /// One sweep over all parameters, which sums the squares that the norm follows from.
+  void add_measuring_sweep(ValueId loss) {
+    const int64_t count = trainable_floats(layout_);
+    const int64_t tiles = ops::sweep_tiles(count);
+    const ValueId squares = take_squares(tiles);
+    add_update({0, count, 0}, squares);
+    add_norm(squares, loss, true);
+  }
+
   /// Updates in between the other nodes, then the norm.
   void add_in_place(ValueId loss) {
     find_last_uses();
@@ -236,6 +245,8 @@ void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
   Updates updates(graph, pins, parameters, layout, options);
   if (options.max_gradient_norm > 0 || options.check_numerics) {
     updates.add_sweep(loss);
+  } else if (!options.on_the_way) {
+    updates.add_measuring_sweep(loss);
   } else {
     updates.add_in_place(loss);
   }

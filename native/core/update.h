@@ -13,6 +13,7 @@ struct UpdateOptions {
   AttributeStorage attributes;
   double max_gradient_norm;  ///< 0: no clipping
   bool check_numerics;
+  bool on_the_way;  ///< see Backend::updates_on_the_way
 };
 
 /// Slots of optimizer state, each as large as the trainable parameters.
@@ -25,9 +26,10 @@ int64_t optimizer_floats(const std::vector<ParameterDescription>& parameters,
 /// Appends the optimizer to a graph with gradients. `pins` says which values these are, by the
 /// number of their parameter; those of gradients that are never stored are taken out.
 ///
-/// Where updates depend on the norm of all gradients, they follow it as one sweep. Otherwise each
-/// parameter is updated as soon as its gradient is there and nothing else reads it, the large ones
-/// by the tiles of the product that computes the gradient, and the norm is found on the way.
+/// Where updates depend on the norm of all gradients, they follow it as one sweep. Otherwise the
+/// norm is found while they are made: in one sweep, or on the way. Then each parameter is updated
+/// as soon as its gradient is there and nothing else reads it, the large ones by the tiles of the
+/// product that computes the gradient.
 void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
                  const std::vector<ParameterDescription>& parameters, const ParameterLayout& layout,
                  const UpdateOptions& options);

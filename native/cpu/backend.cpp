@@ -44,6 +44,12 @@ class CpuBackend final : public Backend {
  public:
   [[nodiscard]] const char* name() const override { return "cpu"; }
   [[nodiscard]] bool supports(Op /*op*/) const override { return true; }
+  [[nodiscard]] bool shares_host_memory() const override { return true; }
+  [[nodiscard]] bool updates_on_the_way() const override { return true; }
+
+  void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind /*kind*/) const override {
+    if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
 
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     if (bytes == 0) return {};

@@ -1,0 +1,49 @@
+// Declares the launchers: from this list come the table that the backend looks up, and a declared
+// but missing kernel is a link error, unless missing.def says that it is still to be written.
+#pragma once
+
+#include "cuda/launch.h"
+
+namespace tandem::cuda {
+
+#define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) \
+  void launch_##name(Launch& launch);                                       \
+  void launch_##name##Grad(Launch& launch);
+#define BINARY(name, forward, gradient_a, gradient_b) void launch_##name(Launch& launch);
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t) \
+  void launch_##name(Launch& launch);                           \
+  void launch_##name##Grad(Launch& launch);                     \
+  void launch_##name##GradTarget(Launch& launch);
+#include "core/elementwise.def"
+#define OP(name, Type) void launch_##name(Launch& launch);
+#include "core/ops.def"
+
+/// The launcher of an op, or null where missing.def names it.
+LaunchFn launcher(Op op) noexcept;
+
+/// What follows a matrix product of `rows` x `columns`, in place: y = act(y + bias), the value
+/// before the activation to `pre`; or, for an activation's gradient, y = act'(y; saved).
+struct Epilogue {
+  float* y;
+  int64_t rows, columns;
+  const float* bias;   ///< null for none
+  const float* saved;  ///< null for none
+  float* pre;          ///< null for none
+  int32_t activation;  ///< an Op; -1 for none
+  bool gradient;
+  float a, b;  ///< the activation's attributes
+};
+void launch_epilogue(Launch& launch, const Epilogue& epilogue);
+
+/// The optimizer's sweep over parts of the arenas; `squares` null where the norm is known before.
+struct SweepOperands {
+  float* parameters;
+  const float* gradients;
+  float* state;    ///< slots, each of `n`
+  float* squares;  ///< a sum for each ops::kSweepTile elements
+  int64_t n;
+};
+void launch_sweep(Launch& launch, Op optimizer, const void* attributes,
+                  const SweepOperands& operands);
+
+}  // namespace tandem::cuda

@@ -1,0 +1,135 @@
+// The contract between a CUDA kernel file and the executable. A kernel file (kernels/*.cu) has
+// three parts: what it computes; the kernels; and the launchers
+//   void launch_<op>(Launch&)
+// in namespace tandem::cuda. A launcher is called twice for a node: once to measure, when the plan
+// is made, and once while the stream records the plan as a CUDA graph. What changes from step to
+// step therefore has to come from device memory: the StepState, and the operands. The grid follows
+// from the shapes alone, and sums run in a fixed order without atomics, so that results are the
+// same bits in every run.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/op_list.h"
+#include "core/step_state.h"
+#include "core/tensor.h"
+#include "cuda/check.h"
+
+namespace tandem::cuda {
+
+class ProductRunner;
+
+/// A node as its operands' shapes and attributes describe it.
+struct NodeView {
+  Op op;
+  const void* attributes;             ///< the op's Attributes struct
+  std::vector<const Tensor*> inputs;  ///< null where an optional input is left out
+  std::vector<const Tensor*> outputs;
+};
+
+/// Where a node's operands lie in device memory.
+struct Operands {
+  std::vector<void*> inputs;
+  std::vector<void*> outputs;
+  std::byte* workspace = nullptr;  ///< of as many bytes as the node asked for when measured
+  StepState* state = nullptr;
+};
+
+class Launch {
+ public:
+  /// Measures: nothing runs, and all pointers are null.
+  Launch(const NodeView& node, ProductRunner& products) : node_(node), products_(products) {}
+  /// Runs on `stream`, which may be recording.
+  Launch(const NodeView& node, ProductRunner& products, Operands operands, cudaStream_t stream)
+      : node_(node),
+        products_(products),
+        operands_(std::move(operands)),
+        stream_(stream),
+        measuring_(false) {}
+
+  [[nodiscard]] Op op() const { return node_.op; }
+  template <typename Attributes>
+  [[nodiscard]] const Attributes& attributes() const {
+    return *static_cast<const Attributes*>(node_.attributes);
+  }
+  [[nodiscard]] int input_count() const { return static_cast<int>(node_.inputs.size()); }
+  [[nodiscard]] bool has_input(int i) const {
+    return i < input_count() && node_.inputs[static_cast<size_t>(i)] != nullptr;
+  }
+  [[nodiscard]] const Tensor& input(int i) const { return *node_.inputs[static_cast<size_t>(i)]; }
+  [[nodiscard]] const Tensor& output(int i = 0) const {
+    return *node_.outputs[static_cast<size_t>(i)];
+  }
+
+  /// Operands in device memory, aligned to 16 bytes but for parts of the optimizer's arena.
+  template <typename T = float>
+  [[nodiscard]] T* in(int i) const {
+    return has_input(i) && !measuring_ ? static_cast<T*>(operands_.inputs[static_cast<size_t>(i)])
+                                       : nullptr;
+  }
+  template <typename T = float>
+  [[nodiscard]] T* out(int i = 0) const {
+    return measuring_ ? nullptr : static_cast<T*>(operands_.outputs[static_cast<size_t>(i)]);
+  }
+  [[nodiscard]] StepState* state() const { return operands_.state; }
+
+  /// Memory for the length of this node, aligned to 256 bytes: what cuBLASLt asks of its own.
+  template <typename T>
+  T* workspace(int64_t count) {
+    workspace_bytes_ = align(workspace_bytes_);
+    std::byte* const at = measuring_ ? nullptr : align(operands_.workspace) + workspace_bytes_;
+    workspace_bytes_ += count * static_cast<int64_t>(sizeof(T));
+    return reinterpret_cast<T*>(at);
+  }
+  /// Of all pieces so far, with room for their alignment.
+  [[nodiscard]] int64_t workspace_bytes() const {
+    return workspace_bytes_ == 0 ? 0 : workspace_bytes_ + kWorkspaceAlignment;
+  }
+
+  /// Starts a kernel of `blocks` x `threads`; none when there are no blocks.
+  template <typename... Parameters, typename... Arguments>
+  void kernel(void (*function)(Parameters...), int64_t blocks, unsigned threads,
+              Arguments&&... arguments) {
+    if (measuring_ || blocks == 0) return;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(checked_blocks(blocks));
+    config.blockDim = dim3(threads);
+    config.stream = stream_;
+    check(cudaLaunchKernelEx(&config, function, std::forward<Arguments>(arguments)...),
+          "the start of a kernel");
+  }
+  void zero(void* data, int64_t bytes) {
+    if (!measuring_ && bytes > 0)
+      check(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), stream_), "a memset");
+  }
+
+  [[nodiscard]] bool measuring() const { return measuring_; }
+  [[nodiscard]] ProductRunner& products() { return products_; }
+  [[nodiscard]] cudaStream_t stream() const { return stream_; }
+
+ private:
+  static constexpr int64_t kWorkspaceAlignment = 256;
+  static int64_t align(int64_t bytes) {
+    return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+  }
+  static std::byte* align(std::byte* at) {
+    return reinterpret_cast<std::byte*>(align(reinterpret_cast<int64_t>(at)));
+  }
+
+  const NodeView& node_;
+  ProductRunner& products_;
+  Operands operands_;
+  cudaStream_t stream_ = nullptr;
+  int64_t workspace_bytes_ = 0;
+  bool measuring_ = true;
+};
+
+using LaunchFn = void (*)(Launch&);
+
+inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace tandem::cuda

@@ -1,0 +1,187 @@
+// What core does for a device with memory of its own, shown on one that the tests make: it computes
+// on the CPU, but in memory that is not the host's copy of the parameters.
+#include <cmath>
+#include <cstring>
+
+#include "check.h"
+#include "core/evaluate.h"
+#include "core/predictor.h"
+#include "core/trainer.h"
+
+using namespace tandem;
+
+namespace {
+
+class OtherDevice final : public Backend {
+ public:
+  [[nodiscard]] const char* name() const override { return "other:0"; }
+  [[nodiscard]] bool supports(Op op) const override { return op != missing; }
+  [[nodiscard]] bool shares_host_memory() const override { return false; }
+  [[nodiscard]] bool updates_on_the_way() const override { return false; }
+  void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
+    ++copies[static_cast<size_t>(kind)];
+    cpu_backend().copy(to, from, bytes, kind);
+  }
+  [[nodiscard]] Memory allocate(int64_t bytes) const override {
+    return cpu_backend().allocate(bytes);
+  }
+  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
+                                        bool frozen) const override {
+    return cpu_backend().workspace_bytes(graph, node, frozen);
+  }
+  [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
+    return cpu_backend().make_frozen_weights();
+  }
+  [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
+    return cpu_backend().compile(request);
+  }
+
+  Op missing = Op::kCount;
+  mutable int copies[3] = {};
+};
+
+/// relu(x w^T + b) v^T against a target: parameters w, b, v.
+GraphDescription regression(bool loss) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 5}, DType::kFloat32}};
+  if (loss) d.inputs.push_back({"t", {-1, 3}, DType::kFloat32});
+  const auto first = static_cast<int64_t>(d.inputs.size());
+  const Initializer uniform{InitializerKind::kUniform, -0.5, 0.5};
+  d.parameters = {
+      {"w", {7, 5}, true, uniform}, {"b", {7}, true, uniform}, {"v", {3, 7}, true, uniform}};
+  d.nodes = {{"linear", {0, first, first + 1}, {}},
+             {"relu", {first + 3}, {}},
+             {"linear", {first + 4, first + 2}, {}}};
+  d.outputs = {first + 5};
+  if (loss) {
+    d.nodes.push_back({"mse", {first + 5, 1}, {}});
+    d.outputs = {first + 6};
+  }
+  return d;
+}
+
+TrainerOptions adam() {
+  TrainerOptions options;
+  options.optimizer = Op::adam;
+  options.optimizer_attributes = make_attributes(Op::adam, {});
+  return options;
+}
+
+std::vector<float> floats(const Memory& memory) {
+  std::vector<float> values(static_cast<size_t>(memory.bytes) / 4);
+  std::memcpy(values.data(), memory.data.get(), values.size() * 4);
+  return values;
+}
+
+const std::vector<float> kX = {0.1F, 0.7F, -0.3F, 0.9F, 0.2F, -0.8F, 0.4F, 0.5F, -0.6F, 0.3F};
+const std::vector<float> kTarget = {1.0F, -1.0F, 0.5F, 0.25F, 0.0F, -0.5F};
+
+std::vector<double> train(Trainer& trainer, int steps) {
+  std::vector<double> results(2);
+  for (int i = 0; i < steps; ++i)
+    trainer.train(2, {kX.data(), kTarget.data()}, 1e-2, results.data());
+  return results;
+}
+
+}  // namespace
+
+TEST(device_trains_a_copy_of_the_parameters_until_they_are_synced) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+  auto host = std::make_shared<ParameterStore>(d.parameters, 3);
+  Trainer trainer(store, d, adam(), device);
+  Trainer reference(host, d, adam(), cpu_backend());
+  const std::vector<float> before = floats(store->memory());
+  const std::vector<double> results = train(trainer, 20);
+  const std::vector<double> expected = train(reference, 20);
+  CHECK_NEAR(results[0], expected[0], 1e-6);
+  CHECK_NEAR(results[1], expected[1], 1e-5);
+  CHECK(floats(store->memory()) == before);
+  trainer.sync();
+  const std::vector<float> after = floats(store->memory());
+  const std::vector<float> want = floats(host->memory());
+  CHECK(after != before);
+  for (size_t i = 0; i < after.size(); ++i) CHECK_NEAR(after[i], want[i], 1e-5);
+}
+
+TEST(device_gets_parameters_that_the_host_changed) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+  Trainer trainer(store, d, adam(), device);
+  double results[1];
+  trainer.evaluate(2, {kX.data(), kTarget.data()}, results);
+  const double first = results[0];
+  std::memset(store->memory().data.get(), 0, static_cast<size_t>(store->memory().bytes));
+  trainer.evaluate(2, {kX.data(), kTarget.data()}, results);
+  CHECK(results[0] == first);
+  trainer.upload();
+  trainer.evaluate(2, {kX.data(), kTarget.data()}, results);
+  double squares = 0;
+  for (const float t : kTarget) squares += static_cast<double>(t) * static_cast<double>(t);
+  CHECK_NEAR(results[0], squares / 6, 1e-6);
+}
+
+TEST(device_trainers_of_a_model_share_its_parameters) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+  Trainer trainer(store, d, adam(), device);
+  Trainer other(store, d, adam(), device);
+  CHECK(device.copies[static_cast<size_t>(CopyKind::kToDevice)] == 1);
+  double before[1];
+  double after[1];
+  other.evaluate(2, {kX.data(), kTarget.data()}, before);
+  (void)train(trainer, 5);
+  other.evaluate(2, {kX.data(), kTarget.data()}, after);
+  CHECK(after[0] < before[0]);
+}
+
+TEST(device_norm_of_one_sweep_is_that_of_two) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  TrainerOptions clipped = adam();
+  clipped.max_gradient_norm = 1e9;
+  Trainer one(std::make_shared<ParameterStore>(d.parameters, 3), d, adam(), device);
+  Trainer two(std::make_shared<ParameterStore>(d.parameters, 3), d, clipped, device);
+  CHECK_NEAR(train(one, 1)[1], train(two, 1)[1], 1e-6);
+}
+
+TEST(device_predictor_copies_weights_to_the_device) {
+  const OtherDevice device;
+  const GraphDescription d = regression(false);
+  const ParameterStore store(d.parameters, 3);
+  Predictor predictor(store, d, 1, 8, device);
+  CHECK(device.copies[static_cast<size_t>(CopyKind::kToDevice)] == 1);
+  CHECK(predictor.profile().device == "other:0");
+  std::vector<float> got(6);
+  Predictor::Session session(predictor);
+  session.run(2, {kX.data()}, {got.data()});
+  const Evaluation want = evaluate(d, 2, {kX.data()}, {false, 3, 1}, cpu_backend());
+  const Evaluation other = evaluate(d, 2, {kX.data()}, {false, 3, 1}, device);
+  for (size_t i = 0; i < got.size(); ++i) {
+    CHECK_NEAR(got[i], floats(want.outputs[0])[i], 1e-6);
+    CHECK_NEAR(floats(other.outputs[0])[i], floats(want.outputs[0])[i], 1e-6);
+  }
+}
+
+TEST(device_without_a_kernel_is_refused_by_name) {
+  OtherDevice device;
+  device.missing = Op::mseGrad;
+  const GraphDescription d = regression(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+  std::string message;
+  try {
+    const Trainer trainer(store, d, adam(), device);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kDevice);
+    message = error.message();
+  }
+  CHECK(message.find("mseGrad") != std::string::npos);
+  CHECK(message.find("other:0") != std::string::npos);
+  device.missing = Op::fusedMatmul;
+  const GraphDescription forward = regression(false);
+  CHECK_THROWS(Predictor(*store, forward, 1, 8, device));
+  CHECK_THROWS(evaluate(forward, 2, {kX.data()}, {false, 3, 1}, device));
+}
