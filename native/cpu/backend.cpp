@@ -21,20 +21,27 @@ namespace {
 
 #ifdef __linux__
 
-constexpr size_t kHugePage = size_t{2} << 20;
+// Blocks of at least so many bytes go back to the system when they are freed. The C library would
+// keep them for the thread that took them, for each of many threads, and would rarely find one of
+// the size that is wanted next.
+constexpr int64_t kLargeBlock = int64_t{64} << 10;
 
-/// Memory of the system's own, from a huge page's begin on, because large arenas are swept end to
-/// end: fewer TLB misses. Its pages are made when they are first touched, and so on the threads
-/// that use them, not on the one that allocates.
+/// Memory of the system's own. Its pages are made when they are first touched, and so on the
+/// threads that use them, not on the one that allocates. Large arenas are swept end to end: they
+/// begin at a huge page, for fewer TLB misses.
 std::shared_ptr<std::byte> map_pages(int64_t bytes) {
-  const auto size = static_cast<size_t>(checked_add(bytes, static_cast<int64_t>(kHugePage)));
+  constexpr int64_t kHugePage = int64_t{2} << 20;
+  const bool huge = bytes >= kHugePage;
+  const auto size = static_cast<size_t>(huge ? checked_add(bytes, kHugePage) : bytes);
   void* const mapped =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) out_of_memory(bytes);
-  (void)madvise(mapped, size, MADV_HUGEPAGE);
   void* data = mapped;
   size_t room = size;
-  (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
+  if (huge) {
+    (void)madvise(mapped, size, MADV_HUGEPAGE);
+    (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
+  }
   return {static_cast<std::byte*>(data), [mapped, size](std::byte*) { munmap(mapped, size); }};
 }
 
@@ -54,7 +61,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     if (bytes == 0) return {};
 #ifdef __linux__
-    if (static_cast<size_t>(bytes) >= kHugePage) return {map_pages(bytes), bytes};
+    if (bytes >= kLargeBlock) return {map_pages(bytes), bytes};
 #endif
     constexpr auto kAlign = static_cast<std::align_val_t>(kAlignment);
     void* data = ::operator new(static_cast<size_t>(bytes), kAlign, std::nothrow);

@@ -11,7 +11,7 @@ const megabytes = 5;
 const flags = ['--expose-gc', '--min-semi-space-size=1', '--max-semi-space-size=1'];
 
 /**
- * Runs `body` 1,000 times for a warm-up, then three rounds of 1,000, and reports how much the
+ * Runs `body` 500 times for a warm-up, then three rounds of 1,000, and reports how much the
  * resident memory of the process grew in each, with garbage collected before each look.
  */
 const grows = (prepare, body) => `
@@ -24,7 +24,7 @@ const grows = (prepare, body) => `
     }
     return process.memoryUsage.rss() / 2 ** 20;
   };
-  await many(1000);
+  await many(500);
   const sizes = [await held()];
   for (let round = 0; round < 3; round++) {
     await many(1000);
@@ -50,6 +50,16 @@ test.serial('predictors of a model', async (t) => {
   await keepsSize(
     t,
     'const model = build(); const x = makeX(16);',
+    `const predictor = await Predictor.load(model); ${use} await predictor.close();`,
+  );
+});
+
+test.serial('predictors of a model of 2 MB', async (t) => {
+  await keepsSize(
+    t,
+    `import { dense, sequential } from 'tandem-ml';
+    const model = sequential([dense(512), dense(256), dense(10)], { input: [784] });
+    const x = new Float32Array(784);`,
     `const predictor = await Predictor.load(model); ${use} await predictor.close();`,
   );
 });
