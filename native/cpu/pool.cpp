@@ -5,12 +5,11 @@
 #include <thread>
 
 #include "core/priority.h"
+#include "cpu/quota.h"
 #include "cpu/spin.h"
 
 #ifdef __linux__
 #include <sched.h>
-
-#include <cstdio>
 #endif
 #ifndef _WIN32
 #include <pthread.h>
@@ -20,33 +19,6 @@ namespace tandem::cpu {
 namespace {
 
 #ifdef __linux__
-
-/// "max 100000" or "200000 100000": the cgroup's quota in processors, 0 for none.
-double read_quota(const char* path, const char* period_path) {
-  double quota = 0;
-  double period = 0;
-  if (FILE* file = std::fopen(path, "re")) {
-    const int fields = std::fscanf(file, "%lf %lf", &quota, &period);
-    std::fclose(file);
-    if (fields < 1) return 0;
-    if (fields == 1 && period_path != nullptr) {
-      if (FILE* other = std::fopen(period_path, "re")) {
-        if (std::fscanf(other, "%lf", &period) != 1) period = 0;
-        std::fclose(other);
-      }
-    }
-  }
-  return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-int quota_processors() {
-  double quota = read_quota("/sys/fs/cgroup/cpu.max", nullptr);
-  if (quota == 0) {
-    quota =
-        read_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  }
-  return quota > 0 ? std::max(1, static_cast<int>(quota)) : 0;
-}
 
 int affinity_processors() {
   cpu_set_t set;
@@ -73,7 +45,6 @@ void leave_processor(int processor) {
 
 #else
 
-int quota_processors() { return 0; }
 int affinity_processors() { return 0; }
 int current_processor() { return -1; }
 void leave_processor(int /*processor*/) {}
@@ -85,8 +56,8 @@ void leave_processor(int /*processor*/) {}
 int available_processors() {
   int count = affinity_processors();
   if (count == 0) count = static_cast<int>(std::thread::hardware_concurrency());
-  const int quota = quota_processors();
-  if (quota > 0) count = std::min(count, quota);
+  static const double quota = cgroup_quota();  // some files to read, for each plan that is made
+  if (quota > 0) count = std::min(count, static_cast<int>(quota));
   return std::max(count, 1);
 }
 
