@@ -54,7 +54,7 @@ export function toInput(array: unknown, name: string, dtype: DType): Float32Arra
   const typed = checkInput(array, name, dtype);
   if (typed instanceof Float32Array || typed instanceof Int32Array) return typed;
   const at = typed instanceof Uint32Array ? native.findOutside(typed, 0, 2 ** 31, 0) : -1;
-  if (at === -1) return Int32Array.from(typed);
+  if (at === -1) return new Int32Array(typed); // many times as fast as Int32Array.from
   const received = `${typed[at]} at position ${at}`;
   throw is.mismatch('ERR_ARGUMENT', 'integers below 2^31', name, received);
 }

@@ -107,6 +107,9 @@ export class Predictor {
   }
 
   private constructor(model: Model, predictor: NativePredictor) {
+    if (!(predictor instanceof native.Predictor)) {
+      throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
+    }
     this.inputs = model.inputs;
     this.outputs = model.outputs;
     this.#layout = layoutOf(stateOf(model));

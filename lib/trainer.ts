@@ -24,13 +24,14 @@ import {
   measure,
   planFit,
   type RunState,
+  smallest,
   stepLogs,
 } from './trainer/fit.js';
 import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
 import type { History } from './trainer/history.js';
 import type { Targets } from './trainer/losses.js';
 import { readOptions, type TrainerOptions } from './trainer/options.js';
-import { sequence } from './trainer/random.js';
+import { numbersOf } from './trainer/random.js';
 
 /** Loss and metrics by name. */
 export interface Scores {
@@ -127,14 +128,22 @@ export class Trainer<T extends Targets = Value> {
       const what = `${feeds.batch} rows, which the inputs fix,`;
       throw is.mismatch('ERR_SHAPE', what, 'data', `${rows.count} rows`);
     }
-    this.#checkNumerics(rows);
     return await this.#exclusively(async () => {
+      // Without an await where nothing is to check: the rows are copied before step() returns.
+      if (this.#checksNumerics) await this.#refuseBadRows(rows, this.#engine.native.step);
       const steps: Step[] = [];
       const never = () => false;
-      await this.#engine.train(rows, sequence(rows.count), rows.count, true, never, (done) => {
-        steps.push(...done);
-        return true;
-      });
+      await this.#engine.train(
+        rows,
+        numbersOf({ start: 0, count: rows.count }),
+        rows.count,
+        true,
+        never,
+        (done) => {
+          steps.push(...done);
+          return true;
+        },
+      );
       const [step] = steps;
       if (step === undefined) throw this.#closedError();
       const {
@@ -150,7 +159,7 @@ export class Trainer<T extends Targets = Value> {
   /**
    * Loss and metrics on `{ x, y }` in inference mode, as means over its rows, of crossEntropy and
    * accuracy over the targets that count: the same for every batch size. Also in callbacks of fit.
-   * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_BUSY, ERR_CLOSED.
+   * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data, options?: EvaluateOptions): Promise<Scores> {
     if (this.#run.closed) throw this.#closedError();
@@ -162,10 +171,17 @@ export class Trainer<T extends Targets = Value> {
     checkWhole(rows.count, feeds, 'data');
     const closed = () => this.#run.closed;
     const { results } = this.#graph;
-    const before = this.#evaluations;
-    const evaluation = before.then(() =>
-      measure(this.#engine, results, rows, sequence(rows.count), batchSize, closed),
-    );
+    const evaluation = this.#evaluations.then(async () => {
+      if (this.#checksNumerics) await this.#refuseBadRows(rows);
+      return measure(
+        this.#engine,
+        results,
+        rows,
+        { start: 0, count: rows.count },
+        batchSize,
+        closed,
+      );
+    });
     this.#evaluations = evaluation.catch(() => {});
     const means = await evaluation;
     if (this.#run.closed) throw this.#closedError();
@@ -226,13 +242,15 @@ export class Trainer<T extends Targets = Value> {
     }
   }
 
-  #checkNumerics(rows: Rows): void {
-    if (!this.#engine.settings.native.checkNumerics) return;
-    const bad = findBadRows(rows, this.#graph.feeds);
-    if (bad.size === 0) return;
-    let first = Number.POSITIVE_INFINITY;
-    for (const row of bad.keys()) first = Math.min(first, row);
-    throw badRow(bad, first, '', this.#engine.native.step);
+  get #checksNumerics(): boolean {
+    return this.#engine.settings.native.checkNumerics;
+  }
+
+  /** Throws ERR_NUMERIC for a NaN or an infinity; `step` is the one that would meet it. */
+  async #refuseBadRows(rows: Rows, step?: number): Promise<void> {
+    const bad = await findBadRows(rows, this.#graph.feeds);
+    const first = smallest(bad.keys());
+    if (first !== undefined) throw badRow(bad, first, '', step);
   }
 
   #closedError(): TandemError {

@@ -263,6 +263,11 @@ test('checkNumerics names the step that would meet a NaN, and nothing has run', 
     error('ERR_NUMERIC', /row 10.*step 1/),
   );
   t.is(stepped?.step, 1);
+  const evaluated = await t.throwsAsync(
+    trainer.evaluate({ x: bad, y }),
+    error('ERR_NUMERIC', /row 10/),
+  );
+  t.is(evaluated?.step, undefined);
   t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
 });
 

@@ -77,15 +77,21 @@ export function reshape(
   return makeLayer('reshape', undefined, (_, x) => apply('reshape', [x], { shape }));
 }
 
-/** Values joined along an axis (0 by default), equal in all other dimensions. */
-export function concat(values: readonly Value[], options?: AxisOptions): Value {
+/** The axis along which concat joins. */
+export interface ConcatOptions {
+  /** 0, the batch, by default; negative ones count from the end. */
+  axis?: number;
+}
+
+/** Values joined along an axis, equal in all other dimensions. */
+export function concat(values: readonly Value[], options?: ConcatOptions): Value {
   if (!Array.isArray(values) || values.length === 0) {
     throw is.invalid('an array of one Value or more', 'values', values);
   }
   values.forEach((value, i) => {
     if (!(value instanceof Value)) throw is.invalid('a Value', `values[${i}]`, value);
   });
-  return apply('concat', values, attributesOf<AxisOptions>('concat', options, { axis: integer }));
+  return apply('concat', values, attributesOf<ConcatOptions>('concat', options, { axis: integer }));
 }
 
 /** The part of an axis that slice takes, as Python's `start:end:step`. */

@@ -4,6 +4,7 @@ import { checkInput, matchArrays, toInput } from '../arrays.js';
 import { type Classes, checkClasses } from '../graph/classes.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
+import { elementsPerTurn, nextTurn } from './turns.js';
 
 /** One typed array, an array of them in order, or a record of names. */
 export type Arrays = TypedArray | readonly TypedArray[] | Readonly<Record<string, TypedArray>>;
@@ -88,20 +89,27 @@ function readArray(given: unknown, name: string, feed: Feed) {
 }
 
 /** The rows with a NaN or an infinity, each with the name of the first feed that has one there. */
-export function findBadRows({ arrays }: Rows, feeds: Feeds): ReadonlyMap<number, string> {
+export async function findBadRows(
+  { arrays }: Rows,
+  feeds: Feeds,
+): Promise<ReadonlyMap<number, string>> {
   const bad = new Map<number, string>();
-  [...feeds.x, ...feeds.y].forEach((feed, i) => {
+  for (const [i, feed] of [...feeds.x, ...feeds.y].entries()) {
     const array = arrays[i];
-    if (!(array instanceof Float32Array)) return;
+    if (!(array instanceof Float32Array)) continue;
     const name = i < feeds.x.length ? `x (${feed.name})` : `y (${feed.name})`;
-    let from = 0;
-    for (;;) {
-      const at = native.findNonFinite(array.subarray(from));
-      if (at === -1) return;
+    for (let from = 0; from < array.length; ) {
+      const piece = array.subarray(from, from + 16 * elementsPerTurn);
+      const at = native.findNonFinite(piece);
+      if (at === -1) {
+        from += piece.length;
+        if (from < array.length) await nextTurn();
+        continue;
+      }
       const row = Math.floor((from + at) / feed.elements);
       if (!bad.has(row)) bad.set(row, name);
       from = (row + 1) * feed.elements;
     }
-  });
+  }
   return bad;
 }

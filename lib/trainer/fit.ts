@@ -16,7 +16,7 @@ import type { Result } from './divisors.js';
 import type { Engine, Step } from './engine.js';
 import { type History, Means, record, validationName } from './history.js';
 import { makeProgress, type Progress } from './progress.js';
-import { generator, sequence, shuffle } from './random.js';
+import { generator, inOrder, type Span, shuffled } from './random.js';
 
 /** How fit goes through the data, what it measures, reports, and what ends it. */
 export interface FitOptions {
@@ -47,9 +47,9 @@ export interface FitOptions {
 /** Everything about a call of fit, checked. */
 export interface FitPlan {
   readonly rows: Rows;
-  /** Numbers of the rows to train on. */
-  readonly training: Uint32Array;
-  readonly validation: { readonly rows: Rows; readonly which: Uint32Array } | undefined;
+  /** The rows to train on. */
+  readonly training: Span;
+  readonly validation: { readonly rows: Rows; readonly which: Span } | undefined;
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
@@ -86,7 +86,7 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
   if (set.validationData !== undefined) {
     const held = readData(set.validationData, feeds, 'validationData');
     checkWhole(held.count, feeds, 'validationData');
-    validation = { rows: held, which: sequence(held.count) };
+    validation = { rows: held, which: { start: 0, count: held.count } };
   }
   if (set.validationSplit !== undefined) {
     const split = is.number(set.validationSplit, 'validationSplit', 0, 1);
@@ -97,12 +97,12 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
       throw is.invalid(what, 'validationSplit', split);
     }
     checkWhole(rows.count - training, feeds, 'validationSplit');
-    validation = { rows, which: sequence(rows.count - training, training) };
+    validation = { rows, which: { start: training, count: rows.count - training } };
   }
   checkWhole(training, feeds, 'data');
   return {
     rows,
-    training: sequence(training),
+    training: { start: 0, count: training },
     validation,
     epochs,
     batchSize,
@@ -199,7 +199,7 @@ export class Fit {
     const progress = await makeProgress(plan.verbose, run.epoch + plan.epochs);
     try {
       this.#throwIfEnded();
-      this.#checkNumerics();
+      await this.#checkNumerics();
       const reports = this.#reports();
       await this.#call((callback) => {
         this.#begun.add(callback);
@@ -245,7 +245,7 @@ export class Fit {
   async #epoch(progress: Progress): Promise<void> {
     const { plan, run, engine, trainer } = this;
     const epoch = run.epoch;
-    const order = this.#order(epoch);
+    const order = await this.#order(epoch);
     await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
     progress.epochBegin(epoch, Math.ceil(order.length / plan.batchSize));
     const means = new Means(this.results, plan.rows);
@@ -287,12 +287,10 @@ export class Fit {
   }
 
   /** The rows in the order of this epoch: the same whenever seed and epoch are. */
-  #order(epoch: number): Uint32Array {
+  #order(epoch: number): Promise<Uint32Array> {
     const { plan, engine } = this;
-    if (!plan.shuffle) return plan.training;
-    const order = plan.training.slice();
-    shuffle(order, generator(engine.settings.native.seed, epoch));
-    return order;
+    if (!plan.shuffle) return inOrder(plan.training);
+    return shuffled(plan.training, generator(engine.settings.native.seed, epoch));
   }
 
   readonly #halted = (): boolean =>
@@ -319,12 +317,12 @@ export class Fit {
   }
 
   /** With checkNumerics: the first step that would meet a NaN, before any step runs. */
-  #checkNumerics(): void {
+  async #checkNumerics(): Promise<void> {
     const { plan, engine, run, feeds } = this;
     if (!engine.settings.native.checkNumerics) return;
-    const bad = findBadRows(plan.rows, feeds);
-    const order = bad.size > 0 ? this.#order(run.epoch) : plan.training;
-    const position = bad.size > 0 ? order.findIndex((row) => bad.has(row)) : -1;
+    const bad = await findBadRows(plan.rows, feeds);
+    const order = bad.size > 0 ? await this.#order(run.epoch) : new Uint32Array();
+    const position = order.findIndex((row) => bad.has(row));
     if (position !== -1) {
       const step = engine.native.step + Math.floor(position / plan.batchSize);
       throw badRow(bad, order[position] ?? 0, '', step);
@@ -332,11 +330,25 @@ export class Fit {
     const { validation } = plan;
     if (validation === undefined) return;
     const apart = validation.rows !== plan.rows;
-    const held = apart ? findBadRows(validation.rows, feeds) : bad;
-    const row = held.size > 0 ? validation.which.find((which) => held.has(which)) : undefined;
+    const held = apart ? await findBadRows(validation.rows, feeds) : bad;
+    const { start, count } = validation.which;
+    const row = smallest(held.keys(), start, start + count);
     if (row !== undefined)
       throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
   }
+}
+
+/** The smallest of `rows` from `begin` to before `end`, if there is one. */
+export function smallest(
+  rows: Iterable<number>,
+  begin = 0,
+  end = Number.POSITIVE_INFINITY,
+): number | undefined {
+  let found: number | undefined;
+  for (const row of rows) {
+    if (row >= begin && row < end && !(found !== undefined && found < row)) found = row;
+  }
+  return found;
 }
 
 /** The error for a row with a NaN; `step` is the one that would meet it. */
@@ -353,15 +365,16 @@ export function badRow(
   return new TandemError('ERR_NUMERIC', message, step === undefined ? {} : { step });
 }
 
-/** The means of all results over the rows `which`, in inference mode. */
+/** The means of all results over the rows of `span`, in inference mode. */
 export async function measure(
   engine: Engine,
   results: readonly Result[],
   rows: Rows,
-  which: Uint32Array,
+  span: Span,
   batchSize: number,
   ended: () => boolean,
 ): Promise<Means> {
+  const which = await inOrder(span);
   const means = new Means(results, rows);
   let position = 0;
   await engine.evaluate(rows, which, batchSize, ended, (values, offset, count) => {

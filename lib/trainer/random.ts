@@ -1,3 +1,5 @@
+import { elementsPerTurn, nextTurn } from './turns.js';
+
 /**
  * xoshiro128**: Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators" (2021), its
  * state filled by splitmix32 from two numbers. Only shuffles use it; native code has its own.
@@ -26,19 +28,45 @@ export function generator(seed: number, stream: number): () => number {
   };
 }
 
-/** 0, 1, ..., count - 1, from `start` on. */
-export function sequence(count: number, start = 0): Uint32Array {
+/** Numbers of rows from `start` on. */
+export interface Span {
+  readonly start: number;
+  readonly count: number;
+}
+
+function fill(rows: Uint32Array, start: number, begin: number, end: number): void {
+  for (let i = begin; i < end; i++) rows[i] = start + i;
+}
+
+/** The numbers of a span, at once. */
+export function numbersOf({ start, count }: Span): Uint32Array {
   const rows = new Uint32Array(count);
-  for (let i = 0; i < count; i++) rows[i] = start + i;
+  fill(rows, start, 0, count);
   return rows;
 }
 
-/** Fisher and Yates' shuffle (Durstenfeld 1964), in place. */
-export function shuffle(rows: Uint32Array, random: () => number): void {
-  for (let i = rows.length - 1; i > 0; i--) {
-    const j = Math.floor((random() / 2 ** 32) * (i + 1));
-    const item = rows[i] ?? 0;
-    rows[i] = rows[j] ?? 0;
-    rows[j] = item;
+/** The numbers of a span. */
+export async function inOrder({ start, count }: Span): Promise<Uint32Array> {
+  const rows = new Uint32Array(count);
+  for (let begin = 0; begin < count; begin += elementsPerTurn) {
+    if (begin > 0) await nextTurn();
+    fill(rows, start, begin, Math.min(count, begin + elementsPerTurn));
   }
+  return rows;
+}
+
+/** The same in another order: Fisher and Yates' shuffle (Durstenfeld 1964). */
+export async function shuffled(span: Span, random: () => number): Promise<Uint32Array> {
+  const rows = await inOrder(span);
+  for (let end = rows.length - 1; end > 0; ) {
+    const stop = Math.max(0, end - elementsPerTurn);
+    for (; end > stop; end--) {
+      const other = Math.floor((random() / 2 ** 32) * (end + 1));
+      const item = rows[end] ?? 0;
+      rows[end] = rows[other] ?? 0;
+      rows[other] = item;
+    }
+    if (end > 0) await nextTurn();
+  }
+  return rows;
 }

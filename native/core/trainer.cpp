@@ -19,6 +19,9 @@ struct Trainer::Compiled {
 
 namespace {
 
+/// The sign of a NaN depends on the processor.
+std::string to_text(double value) { return std::isnan(value) ? "NaN" : std::to_string(value); }
+
 void check_outputs(const GraphDescription& description) {
   // 2 rows: a batch of any size must give numbers
   const Graph graph = instantiate(description, 2, true);
@@ -168,10 +171,11 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   results[plan.results.size()] = static_cast<double>(state_.gradient_norm);
   if (state_.skip != 0) {
     const uint64_t step = state_.step--;
-    fail(ErrorCode::kNumeric,
-         "expected a finite loss and finite gradients at step " + std::to_string(step) +
-             ", received loss " + std::to_string(results[0]) + " and gradient norm " +
-             std::to_string(state_.gradient_norm) + "; parameters are as before that step");
+    fail(ErrorCode::kNumeric, "expected a finite loss and finite gradients at step " +
+                                  std::to_string(step) + ", received loss " + to_text(results[0]) +
+                                  " and gradient norm " +
+                                  to_text(static_cast<double>(state_.gradient_norm)) +
+                                  "; parameters are as before that step");
   }
   plan.last_step_ms = stopwatch.milliseconds();
   latencies_.add(plan.last_step_ms);
