@@ -263,6 +263,14 @@ TEST(conv_of_more_than_a_tile) {
   check_conv({1, 1, 40, 70, {33, 31}, {3, 3}, {2, 2}, {1, 1}});
 }
 
+TEST(conv_by_tiles_of_four_pixels) {
+  check_conv({2, 1, 16, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({3, 1, 33, 16, {7, 9}, {3, 3}});
+  check_conv({1, 1, 17, 18, {6, 71}, {3, 3}, {1, 1}, {0, 2}});
+  check_conv({1, 1, 20, 31, {37, 5}, {3, 3}, {1, 1}, {2, 1}});
+  check_conv({9, 1, 16, 16, {4, 4}, {3, 3}, {1, 1}, {1, 1}});
+}
+
 TEST(conv_without_images_has_no_weight_gradient) {
   const Case c{0, 1, 3, 5, {6, 6}, {3, 3}};
   for (const Isa& isa : isas()) {

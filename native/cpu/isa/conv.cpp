@@ -1,8 +1,7 @@
 // conv1d, conv2d and their fused form: a product [out, in * taps] * [in * taps, pixels] for each
 // image and group. With kernels of 1 x 1 the second operand is the image itself.
-#include "cpu/isa/conv.h"
-
 #include "core/ops/fused_conv.h"
+#include "cpu/isa/winograd.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -75,6 +74,8 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     emit_depthwise(product, emit);
   else if (is_pointwise(shape))
     emit_pointwise(product, false, emit);
+  else if (is_winograd(shape))
+    emit_winograd(product, forward_tiles(shape), false, emit);
   else
     emit_gathered(product, emit);
 }

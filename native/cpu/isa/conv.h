@@ -70,6 +70,8 @@ void emit_depthwise_weight(const ConvShape& shape, Emitter& emit);
 
 /// Its epilogue but for the bias and what is kept before the activation.
 GemmEpilogue epilogue_of(const GatheredProduct& product);
+/// y = activation(sums), the activation of an epilogue; the two may be the same.
+void activate_row(const GemmEpilogue& epilogue, const float* sums, float* y, int64_t n);
 
 /// A run of lanes that one row of a plane fills: lane l comes from `offset` + l * stride.
 struct GatherRun {

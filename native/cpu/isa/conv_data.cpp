@@ -2,7 +2,7 @@
 // a bias. Where windows move by one pixel it is a convolution of dy whose taps go backwards.
 // Otherwise the product w^T * dy, [in * taps, pixels], is added to where its rows were read from; a
 // tile owns its planes of dx, so the order of the sums is fixed.
-#include "cpu/isa/conv.h"
+#include "cpu/isa/winograd.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -197,6 +197,8 @@ void launch(const NodeView& node, Emitter& emit) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(s)) {
     emit_pointwise(product, true, emit);
+  } else if (is_winograd(s)) {
+    emit_winograd(product, backward_tiles(s), true, emit);
   } else {
     product.a = emit_swapped(s, emit);
     emit_gathered(product, emit);

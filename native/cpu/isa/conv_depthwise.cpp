@@ -72,18 +72,6 @@ void sum_row(const RowTask& t) {
   for (; q < columns; q += kLanes) sum_vectors<strided, 1>(t, q);
 }
 
-/// y = activation(sums); the two may be the same.
-void activate(const GemmEpilogue& epilogue, const float* sums, float* y, int64_t n) {
-  if (epilogue.activation == GEMM_ACT_APPLY) {
-    epilogue.apply(sums, nullptr, y, n, epilogue.params);
-  } else if (epilogue.activation == GEMM_ACT_RELU) {
-    for (int64_t i = 0; i < n; i += kLanes) {
-      const int count = static_cast<int>(least(kLanes, n - i));
-      store_lanes(y + i, greater_of(spread(0.0F), load_lanes(sums + i, count)), count);
-    }
-  }
-}
-
 void depthwise_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<DepthwiseParams>(params);
   const GatheredProduct& product = p.product;
@@ -115,7 +103,7 @@ void depthwise_tile(const void* params, void* const* operands, int64_t tile, con
       task.out += grid.out_columns;
       task.first_row += grid.row_taps.stride;
     }
-    activate(epilogue, sums, y, pixels);
+    activate_row(epilogue, sums, y, pixels);
   }
 }
 

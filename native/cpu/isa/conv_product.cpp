@@ -16,6 +16,17 @@ GemmEpilogue epilogue_of(const GatheredProduct& product) {
   return epilogue;
 }
 
+void activate_row(const GemmEpilogue& epilogue, const float* sums, float* y, int64_t n) {
+  if (epilogue.activation == GEMM_ACT_APPLY) {
+    epilogue.apply(sums, nullptr, y, n, epilogue.params);
+  } else if (epilogue.activation == GEMM_ACT_RELU) {
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const int count = static_cast<int>(least(kLanes, n - i));
+      store_lanes(y + i, greater_of(spread(0.0F), load_lanes(sums + i, count)), count);
+    }
+  }
+}
+
 namespace {
 
 // A block of B that stays in the L2 beside the rows of A that stream by.

@@ -1,7 +1,7 @@
 // The gradient of a convolution with respect to its weights: pixels of x, gathered as in the
 // convolution, times dy^T, [in * taps, pixels] * [pixels, out]. Each tile sums up a chunk of the
 // images; the chunks, cut by the shapes alone, are added up in their order and transposed.
-#include "cpu/isa/conv.h"
+#include "cpu/isa/winograd.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -168,6 +168,8 @@ void launch_convWeightGrad(const NodeView& node, Emitter& emit) {
       conv_shape(*node.inputs[0], *node.inputs[1], *node.outputs[0], attributes.conv);
   if (is_depthwise(s) && s.batch > 0)
     emit_depthwise_weight(s, emit);
+  else if (is_winograd(s))
+    emit_winograd_weight(s, emit);
   else
     emit_weight(s, emit);
 }

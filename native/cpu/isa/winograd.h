@@ -1,0 +1,82 @@
+// Convolutions with kernels of 3 x 3 that move by one pixel, with 16 multiplications for each 2 x 2
+// pixels in place of 36: F(2 x 2, 3 x 3) of Lavin and Gray, "Fast Algorithms for Convolutional
+// Neural Networks" (2016). A tile of 4 x 4 pixels becomes 16 numbers, as do the weights; each of
+// the 16 positions is a product of matrices [out, in] * [in, tiles]; its result becomes 2 x 2
+// pixels. Infinities and NaN spread to all pixels of a tile.
+#pragma once
+
+#include "cpu/isa/conv.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+inline constexpr int64_t kPositions = 16;
+
+/// Planes that are read as overlapping tiles of 4 x 4 pixels, for planes of `out_rows` x
+/// `out_columns` pixels. Rows of tiles are counted over all images.
+struct TileGrid {
+  int64_t rows, columns;  // of a plane that is read
+  int64_t out_rows, out_columns;
+  int64_t padding_rows, padding_columns;
+  int64_t tile_rows, tile_columns;  // of a plane
+};
+
+/// Some rows of tiles: a block whose matrices stay in the L2.
+struct TileBlocks {
+  int64_t images, total_rows, block_rows, count;
+  int64_t row;  // floats of a row of a matrix [channels, tiles]
+};
+
+/// Floats between the matrices of neighbouring positions: not a multiple of a page, since all
+/// positions of a tile are read and written together.
+TANDEM_INLINE int64_t position_step(const TileBlocks& blocks, int64_t channels) {
+  return round_up(channels * blocks.row, 1024) + 16;
+}
+
+TANDEM_INLINE int64_t tiles_of_block(const TileGrid& grid, const TileBlocks& blocks,
+                                     int64_t block) {
+  const Range rows = piece(block, blocks.block_rows, blocks.total_rows);
+  return (rows.end - rows.begin) * grid.tile_columns;
+}
+
+/// Whether this is worth it, and exact enough: the transforms cost as much for few channels, and
+/// the matrices of many do not stay in the L2.
+bool is_winograd(const ConvShape& shape);
+TileGrid forward_tiles(const ConvShape& shape);
+TileGrid backward_tiles(const ConvShape& shape);
+/// `channels`: of both sides of the product.
+TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels);
+
+/// Floats that the functions below need as `pixels`, for a channel at a time.
+TANDEM_INLINE int64_t pixel_floats(const TileBlocks& blocks) { return kPositions * blocks.row; }
+
+/// Matrices [position][channels][tiles], as far apart as position_step says, from planes: image i,
+/// channel c at (i * channels + c).
+void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                      const float* planes, int64_t channels, float* out, float* pixels);
+/// The same from gradients of the pixels that tiles become.
+void transform_gradients(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                         const float* planes, int64_t channels, float* out, float* pixels);
+
+/// Where the pixels of tiles go.
+struct PixelTarget {
+  float* sums;        // before the activation
+  float* y;           // after it; may be the same
+  const float* bias;  // of the channels; or null
+};
+/// Planes from matrices [position][channels][tiles].
+void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                    const float* matrices, int64_t channels, const GemmEpilogue& epilogue,
+                    const PixelTarget& target, float* pixels);
+
+/// 3 x 3 weights as 16 numbers that lie `step` floats apart; backwards if `turned`.
+void transform_weight(const float* w, bool turned, int64_t step, float* out);
+/// The gradient of 3 x 3 weights from that of their 16 numbers.
+void restore_weight(const float* numbers, int64_t step, float* dw);
+
+/// As emit_gathered, for weights [out, in] of the operand or, for the gradient of x, [in, out].
+void emit_winograd(const GatheredProduct& product, const TileGrid& grid, bool backward,
+                   Emitter& emit);
+/// (x, dy) -> dw
+void emit_winograd_weight(const ConvShape& shape, Emitter& emit);
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,265 @@
+// Tiles of pixels to the positions of winograd.h and back, a vector of neighbouring tiles at a
+// time.
+#include "cpu/isa/winograd.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+namespace {
+
+#if defined(TANDEM_ISA_AVX512)
+TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
+  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i second =
+      _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  low.v = _mm512_permutex2var_ps(even.v, first, odd.v);
+  high.v = _mm512_permutex2var_ps(even.v, second, odd.v);
+}
+TANDEM_INLINE Lanes minus(Lanes a, Lanes b) { return a - b; }
+#elif defined(TANDEM_ISA_AVX2)
+TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
+  const __m256 a = _mm256_unpacklo_ps(even.v, odd.v), b = _mm256_unpackhi_ps(even.v, odd.v);
+  low.v = _mm256_permute2f128_ps(a, b, 0x20);
+  high.v = _mm256_permute2f128_ps(a, b, 0x31);
+}
+TANDEM_INLINE Lanes minus(Lanes a, Lanes b) { return a - b; }
+#else
+TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
+  for (int i = 0; i < kLanes; ++i) {
+    Lanes& to = i < kLanes / 2 ? low : high;
+    to.lane[2 * i % kLanes] = even.lane[i];
+    to.lane[2 * i % kLanes + 1] = odd.lane[i];
+  }
+}
+TANDEM_INLINE Lanes minus(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) a.lane[i] -= b.lane[i];
+  return a;
+}
+#endif
+
+/// B^T d of four numbers.
+TANDEM_INLINE void spread_pixels(Lanes& d0, Lanes& d1, Lanes& d2, Lanes& d3) {
+  const Lanes a = minus(d0, d2), b = d1 + d2, c = minus(d2, d1);
+  d3 = minus(d1, d3);
+  d0 = a;
+  d1 = b;
+  d2 = c;
+}
+
+/// A^T m of four numbers.
+TANDEM_INLINE void sum_pixels(Lanes m0, Lanes m1, Lanes m2, Lanes m3, Lanes& y0, Lanes& y1) {
+  y0 = m0 + m1 + m2;
+  y1 = minus(minus(m1, m2), m3);
+}
+
+/// A dy of two numbers.
+TANDEM_INLINE void spread_gradients(Lanes y0, Lanes y1, Lanes (&out)[4]) {
+  out[0] = y0;
+  out[1] = y0 + y1;
+  out[2] = minus(y0, y1);
+  out[3] = minus(spread(0.0F), y1);
+}
+
+/// Calls visit(image, tile_row, t) for the rows of tiles of a block; t counts the tiles before it.
+template <typename Visit>
+TANDEM_INLINE void each_row(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                            Visit visit) {
+  const Range rows = piece(block, blocks.block_rows, blocks.total_rows);
+  int64_t image = rows.begin / grid.tile_rows, row = rows.begin % grid.tile_rows;
+  int64_t t = 0;
+  for (int64_t r = rows.begin; r < rows.end; ++r, t += grid.tile_columns) {
+    visit(image, row, t);
+    if (++row == grid.tile_rows) {
+      row = 0;
+      ++image;
+    }
+  }
+}
+
+/// The lanes whose pixel `first` + 2 * lane is in [0, size).
+TANDEM_INLINE uint32_t lanes_inside(int64_t first, int64_t size, int64_t count) {
+  const int64_t begin = first < 0 ? least((1 - first) / 2, count) : 0;
+  const int64_t end = first >= size ? 0 : least((size - first + 1) / 2, count);
+  return begin < end ? lane_range(begin, end) : 0;
+}
+
+TANDEM_INLINE Lanes load_pixels(const float* row, uint32_t lanes) {
+  return load_strided(row, lanes, 2);
+}
+
+}  // namespace
+
+void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                      const float* planes, int64_t channels, float* out, float* pixels) {
+  const int64_t plane = grid.rows * grid.columns, step = position_step(blocks, channels);
+  const int64_t tiles = tiles_of_block(grid, blocks, block);
+  for (int64_t c = 0; c < channels; ++c, out += blocks.row) {
+    for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
+      const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
+      const int64_t left = 2 * q - grid.padding_columns;
+      uint32_t lanes[4];
+      for (int64_t j = 0; j < 4; ++j) lanes[j] = lanes_inside(left + j, grid.columns, count);
+      each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
+        const int64_t top = 2 * row - grid.padding_rows;
+        const float* x = planes + (image * channels + c) * plane + top * grid.columns + left;
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < 4; ++i, x += grid.columns) {
+          const bool inside = top + i >= 0 && top + i < grid.rows;
+#pragma GCC unroll 4
+          for (int64_t j = 0; j < 4; ++j) {
+            const Lanes d = inside ? load_pixels(x + j, lanes[j]) : spread(0.0F);
+            store_lanes(pixels + (4 * i + j) * blocks.row + t + q, d, count);
+          }
+        }
+      });
+    }
+    for (int64_t t = 0; t < tiles; t += kLanes) {
+      Lanes d[4][4];
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < 4; ++i) {
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < 4; ++j) d[i][j] = load_lanes(pixels + (4 * i + j) * blocks.row + t);
+        spread_pixels(d[i][0], d[i][1], d[i][2], d[i][3]);
+      }
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < 4; ++j) {
+        spread_pixels(d[0][j], d[1][j], d[2][j], d[3][j]);
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < 4; ++i) store(out + (4 * i + j) * step + t, d[i][j]);
+      }
+    }
+  }
+}
+
+void transform_gradients(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                         const float* planes, int64_t channels, float* out, float* pixels) {
+  const int64_t plane = grid.out_rows * grid.out_columns, step = position_step(blocks, channels);
+  const int64_t tiles = tiles_of_block(grid, blocks, block);
+  for (int64_t c = 0; c < channels; ++c, out += blocks.row) {
+    for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
+      const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
+      const uint32_t even = lanes_inside(2 * q, grid.out_columns, count);
+      const uint32_t odd = lanes_inside(2 * q + 1, grid.out_columns, count);
+      each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
+        const float* dy =
+            planes + (image * channels + c) * plane + 2 * row * grid.out_columns + 2 * q;
+        const float* below = dy + grid.out_columns;
+        const bool second = 2 * row + 1 < grid.out_rows;
+        float* to = pixels + t + q;
+        store_lanes(to, load_pixels(dy, even), count);
+        store_lanes(to + blocks.row, load_pixels(dy + 1, odd), count);
+        store_lanes(to + 2 * blocks.row, second ? load_pixels(below, even) : spread(0.0F), count);
+        store_lanes(to + 3 * blocks.row, second ? load_pixels(below + 1, odd) : spread(0.0F),
+                    count);
+      });
+    }
+    for (int64_t t = 0; t < tiles; t += kLanes) {
+      const float* from = pixels + t;
+      Lanes columns[2][4];
+#pragma GCC unroll 2
+      for (int64_t j = 0; j < 2; ++j)
+        spread_gradients(load_lanes(from + j * blocks.row), load_lanes(from + (2 + j) * blocks.row),
+                         columns[j]);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < 4; ++i) {
+        Lanes d[4];
+        spread_gradients(columns[0][i], columns[1][i], d);
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < 4; ++j) store(out + (4 * i + j) * step + t, d[j]);
+      }
+    }
+  }
+}
+
+namespace {
+
+/// One row of pixels from its even and odd columns.
+TANDEM_INLINE void store_pixels(float* to, Lanes even, Lanes odd, int64_t count) {
+  Lanes low = spread(0.0F), high = low;
+  interleave(even, odd, low, high);
+  store_lanes(to, low, static_cast<int>(least(count, kLanes)));
+  if (count > kLanes) store_lanes(to + kLanes, high, static_cast<int>(count - kLanes));
+}
+
+}  // namespace
+
+void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                    const float* matrices, int64_t channels, const GemmEpilogue& epilogue,
+                    const PixelTarget& target, float* pixels) {
+  const int64_t plane = grid.out_rows * grid.out_columns, step = position_step(blocks, channels);
+  const int64_t tiles = tiles_of_block(grid, blocks, block);
+  const bool relu = epilogue.activation == GEMM_ACT_RELU && target.sums == target.y;
+  const Lanes floor = spread(relu ? 0.0F : -__builtin_inff());
+  const bool after = epilogue.activation != GEMM_ACT_NONE && !relu;
+  for (int64_t c = 0; c < channels; ++c) {
+    const Lanes bias = spread(target.bias != nullptr ? target.bias[c] : 0.0F);
+    for (int64_t t = 0; t < tiles; t += kLanes) {
+      const float* from = matrices + c * blocks.row + t;
+      Lanes top[4], bottom[4], y[4];
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < 4; ++j) {
+        sum_pixels(load_lanes(from + j * step), load_lanes(from + (4 + j) * step),
+                   load_lanes(from + (8 + j) * step), load_lanes(from + (12 + j) * step), top[j],
+                   bottom[j]);
+      }
+      sum_pixels(top[0], top[1], top[2], top[3], y[0], y[1]);
+      sum_pixels(bottom[0], bottom[1], bottom[2], bottom[3], y[2], y[3]);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < 4; ++i)
+        store(pixels + i * blocks.row + t, greater_of(floor, y[i] + bias));
+    }
+    each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
+      const int64_t rows = least(2, grid.out_rows - 2 * row);
+      const int64_t at = (image * channels + c) * plane + 2 * row * grid.out_columns;
+      float* sums = target.sums + at;
+      for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
+        const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
+        const int64_t width = least(2 * kLanes, grid.out_columns - 2 * q);
+        for (int64_t i = 0; i < rows; ++i) {
+          const float* from = pixels + 2 * i * blocks.row + t + q;
+          store_pixels(sums + i * grid.out_columns + 2 * q, load_lanes(from, count),
+                       load_lanes(from + blocks.row, count), width);
+        }
+      }
+      if (after) activate_row(epilogue, sums, target.y + at, rows * grid.out_columns);
+    });
+  }
+}
+
+void transform_weight(const float* w, bool turned, int64_t step, float* out) {
+  float rows[4][3];
+  for (int j = 0; j < 3; ++j) {
+    const auto tap = [&](int i) { return turned ? w[8 - (3 * i + j)] : w[3 * i + j]; };
+    const float even = 0.5F * (tap(0) + tap(2)), odd = 0.5F * tap(1);
+    rows[0][j] = tap(0);
+    rows[1][j] = even + odd;
+    rows[2][j] = even - odd;
+    rows[3][j] = tap(2);
+  }
+  for (const float (&row)[3] : rows) {
+    const float even = 0.5F * (row[0] + row[2]), odd = 0.5F * row[1];
+    out[0] = row[0];
+    out[step] = even + odd;
+    out[2 * step] = even - odd;
+    out[3 * step] = row[2];
+    out += 4 * step;
+  }
+}
+
+void restore_weight(const float* numbers, int64_t step, float* dw) {
+  float rows[3][4];
+  for (int64_t j = 0; j < 4; ++j) {
+    const auto at = [&](int64_t i) { return numbers[(4 * i + j) * step]; };
+    const float sum = 0.5F * (at(1) + at(2));
+    rows[0][j] = at(0) + sum;
+    rows[1][j] = 0.5F * (at(1) - at(2));
+    rows[2][j] = sum + at(3);
+  }
+  for (const float (&row)[4] : rows) {
+    const float sum = 0.5F * (row[1] + row[2]);
+    *dw++ = row[0] + sum;
+    *dw++ = 0.5F * (row[1] - row[2]);
+    *dw++ = sum + row[3];
+  }
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
