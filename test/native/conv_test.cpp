@@ -254,6 +254,10 @@ TEST(conv_in_groups) {
   check_conv({1, 3, 1, 4, {10, 37}, {3, 6}, {1, 1}, {1, 2}, {1, 3}});
   check_conv({1, 3, 1, 2, {10, 10}, {3, 3}, {2, 1}, {1, 1}});
   check_conv({1, 2, 3, 2, {8, 8}, {1, 1}});
+  // More rows than are copied at a time, and taps too far apart to copy what lies between them.
+  check_conv({1, 2, 1, 1, {150, 70}, {3, 3}, {1, 1}, {1, 1}});
+  check_conv({1, 2, 1, 1, {90, 200}, {3, 5}, {2, 3}, {1, 2}});
+  check_conv({1, 2, 1, 1, {9, 9}, {3, 3}, {1, 1}, {600, 600}, {600, 600}});
 }
 
 TEST(conv_of_more_than_a_tile) {

@@ -70,7 +70,7 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     product.relu = op == Op::relu;
     product.activation = row_function(op);
   }
-  if (is_depthwise(shape))
+  if (is_depthwise(shape) && rows_fit(product.grid))
     emit_depthwise(product, emit);
   else if (is_pointwise(shape))
     emit_pointwise(product, false, emit);

@@ -62,6 +62,9 @@ void emit_gathered(const GatheredProduct& product, Emitter& emit);
 /// The same for one tap that reads the pixel itself: B is the planes. `transposed`: A is
 /// [channels, rows].
 void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& emit);
+/// Whether the rows that a row of taps reads fit into scratch memory with all that is around them;
+/// taps can be far apart.
+bool rows_fit(const ConvGrid& grid);
 /// The same for groups of one channel: A is [groups * rows, taps].
 void emit_depthwise(const GatheredProduct& product, Emitter& emit);
 

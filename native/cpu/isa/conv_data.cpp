@@ -193,7 +193,7 @@ void launch(const NodeView& node, Emitter& emit) {
   product.bias = bias >= 0 && node.inputs[2] != nullptr ? 2 : -1;
   product.y = node.input_count;
   product.pre = -1;
-  if (is_depthwise(s) && s.out == 1) {
+  if (is_depthwise(s) && s.out == 1 && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(s)) {
     emit_pointwise(product, true, emit);

@@ -166,7 +166,7 @@ void launch_convWeightGrad(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::ConvWeightGrad::Attributes>(node);
   const ConvShape s =
       conv_shape(*node.inputs[0], *node.inputs[1], *node.outputs[0], attributes.conv);
-  if (is_depthwise(s) && s.batch > 0)
+  if (is_depthwise(s) && s.batch > 0 && rows_fit(forward_grid(s)))
     emit_depthwise_weight(s, emit);
   else if (is_winograd(s))
     emit_winograd_weight(s, emit);
