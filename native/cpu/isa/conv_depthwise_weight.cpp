@@ -21,23 +21,40 @@ TANDEM_INLINE float sum_of(const float* lanes) {
   return sum;
 }
 
-/// Adds a row of pixels to the sums of all taps, a vector each.
-void add_row(const DepthwiseParams& p, const float* copy, const float* dy, float* sums) {
-  const ConvGrid& grid = p.grid;
-  const WindowTaps& columns = grid.column_taps;
-  for (int64_t q = 0; q < grid.out_columns; q += kLanes) {
-    const int count = static_cast<int>(least(kLanes, grid.out_columns - q));
+/// Adds a row of pixels to the sums of neighbouring taps, a vector each, in registers.
+template <int taps>
+TANDEM_INLINE void add_taps(const WindowTaps& columns, int64_t pixels, const float* x,
+                            const float* dy, float* sums) {
+  Lanes acc[taps];
+#pragma GCC unroll 4
+  for (int t = 0; t < taps; ++t) acc[t] = load_lanes(sums + t * kLanes);
+  for (int64_t q = 0; q < pixels; q += kLanes) {
+    const int count = static_cast<int>(least(kLanes, pixels - q));
     const Lanes gradient = load_lanes(dy + q, count);
-    float* sum = sums;
-    for (int64_t i = 0; i < grid.row_taps.count; ++i) {
-      const float* x = copy + tap_offset(grid, p.rows, i, 0) + q * columns.stride;
-      for (int64_t j = 0; j < columns.count; ++j, x += columns.step, sum += kLanes) {
-        const Lanes pixels = columns.stride == 1
-                                 ? load_lanes(x, count)
-                                 : load_strided(x, lane_range(0, count), columns.stride);
-        store(sum, fma(gradient, pixels, load_lanes(sum)));
-      }
+    const float* at = x + q * columns.stride;
+#pragma GCC unroll 4
+    for (int t = 0; t < taps; ++t, at += columns.step) {
+      const Lanes read = columns.stride == 1
+                             ? load_lanes(at, count)
+                             : load_strided(at, lane_range(0, count), columns.stride);
+      acc[t] = fma(gradient, read, acc[t]);
     }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < taps; ++t) store(sums + t * kLanes, acc[t]);
+}
+
+/// The same for all taps.
+void add_row(const DepthwiseParams& p, const float* copy, const float* dy, float* sums) {
+  const WindowTaps& columns = p.grid.column_taps;
+  const int64_t pixels = p.grid.out_columns;
+  for (int64_t i = 0; i < p.grid.row_taps.count; ++i) {
+    const float* x = copy + tap_offset(p.grid, p.rows, i, 0);
+    int64_t j = 0;
+    for (; j + 3 <= columns.count; j += 3, x += 3 * columns.step, sums += 3 * kLanes)
+      add_taps<3>(columns, pixels, x, dy, sums);
+    for (; j < columns.count; ++j, x += columns.step, sums += kLanes)
+      add_taps<1>(columns, pixels, x, dy, sums);
   }
 }
 
