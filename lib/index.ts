@@ -20,6 +20,7 @@ export {
 } from './layers/conv.js';
 export { type DenseOptions, dense } from './layers/dense.js';
 export { type DropoutOptions, dropout } from './layers/dropout.js';
+export { type EmbeddingOptions, embedding } from './layers/embedding.js';
 export type { Initializer } from './layers/initializers.js';
 export type { Layer } from './layers/layer.js';
 export {

@@ -102,17 +102,18 @@ export class Predictor {
   static async #freeze(model: Model, options: PredictorDescription): Promise<Predictor> {
     const state = stateOf(model);
     const outputs = state.outputs.map(({ value }) => value);
-    const { graph } = describe(state.inputs, outputs, state.parameters);
-    return new Predictor(model, await native.loadPredictor(state.native, graph, options));
+    const { graph, parts } = describe(state.inputs, outputs, state.parameters);
+    const predictor = await native.loadPredictor(state.native, graph, options);
+    return new Predictor(model, predictor, layoutOf(state, parts.results));
   }
 
-  private constructor(model: Model, predictor: NativePredictor) {
+  private constructor(model: Model, predictor: NativePredictor, layout: Layout) {
     if (!(predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
     this.inputs = model.inputs;
     this.outputs = model.outputs;
-    this.#layout = layoutOf(stateOf(model));
+    this.#layout = layout;
     this.#native = predictor;
     this.#key = predictor.key;
     const [rowIn, rowOut] = this.#layout.simple;

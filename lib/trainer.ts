@@ -80,8 +80,8 @@ export class Trainer<T extends Targets = Value> {
     });
     const { description, feeds, results } = this.#graph;
     const rowBytes = [...feeds.x, ...feeds.y].reduce((sum, { elements }) => sum + 4 * elements, 0);
-    const ranges = [...feeds.x, ...feeds.y].map(({ classes }) =>
-      classes ? { low: 0, high: classes.count - 1, ignored: classes.ignored } : null,
+    const ranges = [...feeds.x, ...feeds.y].map(({ range }) =>
+      range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
     );
     const trainer = new native.Trainer(this.#state.native, description, {
       ...settings.native,

@@ -3,8 +3,8 @@
 import type { GraphDescription, TypedArray } from '../../bindings.js';
 import { toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
-import { checkClasses, findClasses } from '../graph/classes.js';
 import { collect, nodeOf, parameterOf } from '../graph/describe.js';
+import { checkRange, findRanges } from '../graph/ranges.js';
 import {
   definition,
   elements,
@@ -36,11 +36,8 @@ export function prepareCall(
   const values = fed.map(([value]) => value);
   const { parameters, constants, results } = collect(values, outputs, 'feeds');
 
-  const classes = findClasses(results);
-  for (const [value, array, name] of fed) {
-    const range = classes.get(value);
-    if (range) checkClasses(array, name, range);
-  }
+  const ranges = findRanges(results);
+  for (const [value, array, name] of fed) checkRange(array, name, ranges.get(value));
 
   const numbers = new Map<Value, number>();
   for (const value of [...values, ...parameters, ...constants, ...results]) {

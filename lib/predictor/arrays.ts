@@ -3,6 +3,7 @@ import type { DType, TypedArray } from '../../bindings.js';
 import { matchArrays, toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
+import { checkRange, findRanges, type Range } from '../graph/ranges.js';
 import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
@@ -21,6 +22,8 @@ interface Slot {
   readonly name: string;
   readonly value: Value;
   readonly dtype: DType;
+  /** Of an input's numbers, where they are indices. */
+  readonly range: Range | undefined;
 }
 
 export interface Layout {
@@ -30,8 +33,15 @@ export interface Layout {
   readonly simple: readonly [number, number];
 }
 
-export function layoutOf(state: ModelState): Layout {
-  const slot = ({ name, value }: NamedValue): Slot => ({ name, value, dtype: value.dtype });
+/** `results`: what the ops of the graph give. */
+export function layoutOf(state: ModelState, results: readonly Value[]): Layout {
+  const ranges = findRanges(results);
+  const slot = ({ name, value }: NamedValue): Slot => ({
+    name,
+    value,
+    dtype: value.dtype,
+    range: ranges.get(value),
+  });
   const [inputs, outputs] = [state.inputs.map(slot), state.outputs.map(slot)];
   return { inputs, outputs, simple: simpleRows(inputs, outputs) };
 }
@@ -63,6 +73,7 @@ export function prepare(layout: Layout, x: unknown, out: unknown): Call {
   for (const [array, name, slot] of matchArrays(x, layout.inputs, 'x')) {
     const typed = toInput(array, name, slot.dtype);
     const count = rowsOf(typed, name, slot.value);
+    checkRange(typed, name, slot.range);
     if (rows === undefined) rows = count;
     if (count !== undefined && rows !== undefined && count !== rows) {
       throw is.mismatch('ERR_SHAPE', `${rows} rows, as in the other inputs`, name, `${count} rows`);

@@ -1,7 +1,7 @@
 // Arrays of users -> the arrays that native code gathers rows from, checked once before a run.
 import type { DType, TypedArray } from '../../bindings.js';
 import { checkInput, matchArrays, toInput } from '../arrays.js';
-import { type Classes, checkClasses } from '../graph/classes.js';
+import { checkRange, type Range } from '../graph/ranges.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
 import { elementsPerTurn, nextTurn } from './turns.js';
@@ -22,7 +22,8 @@ export interface Feed {
   readonly dtype: DType;
   /** Elements of a row. */
   readonly elements: number;
-  readonly classes: Classes | undefined;
+  /** Of its numbers, where they are class numbers or indices. */
+  readonly range: Range | undefined;
 }
 
 export interface Feeds {
@@ -84,7 +85,7 @@ function readArray(given: unknown, name: string, feed: Feed) {
   if (!Number.isInteger(rows)) {
     throw is.mismatch('ERR_SHAPE', `a multiple of ${feed.elements} elements`, name, is.show(array));
   }
-  if (feed.classes) checkClasses(array, name, feed.classes);
+  checkRange(array, name, feed.range);
   return { typed: toInput(array, name, feed.dtype), rows };
 }
 

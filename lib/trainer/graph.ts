@@ -1,8 +1,8 @@
 // The graph that a Trainer runs: the model's, its targets as inputs, the loss and the metrics.
 import type { GraphDescription } from '../../bindings.js';
 import { TandemError } from '../errors.js';
-import { findClasses } from '../graph/classes.js';
 import { describe, type NamedValue } from '../graph/describe.js';
+import { findRanges } from '../graph/ranges.js';
 import { elements, isFree, rowElements, shapeAt, showShape, type Value } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
@@ -28,7 +28,7 @@ export function makeTrainingGraph(
   const values = inputs.map(({ value }) => value);
   const outputs = results.map(({ value }) => value);
   const { graph, parts } = describe(inputs, outputs, state.parameters);
-  const classes = findClasses(parts.results);
+  const ranges = findRanges(parts.results);
   const batch = fixedBatch(values);
   const feed = ({ name, value }: NamedValue): Feed => {
     const count =
@@ -39,7 +39,7 @@ export function makeTrainingGraph(
         `expected inputs and outputs [batch, ...] for \`Trainer\`, received ${showShape(value)} for \`${name}\``,
       );
     }
-    return { name, dtype: value.dtype, elements: count, classes: classes.get(value) };
+    return { name, dtype: value.dtype, elements: count, range: ranges.get(value) };
   };
   return {
     description: graph,

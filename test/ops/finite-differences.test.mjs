@@ -393,12 +393,12 @@ const elsewhere = [];
 const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
-  ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping'],
+  ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'embedding'],
   ...['functional', 'input', 'sequential', 'version'],
 ];
 
 test('every op that the package exports is here', (t) => {
   t.deepEqual(Object.keys(tandem).sort(), [...covered, ...elsewhere, ...others].sort());
-  const forms = [...Object.keys(convolutions), 'linear'];
+  const forms = [...Object.keys(convolutions), 'embedding', 'linear'];
   t.deepEqual(Object.keys(tandem.functional).sort(), forms.sort());
 });

@@ -77,6 +77,8 @@ const builders = {
   concat: ({ a, b }, { axis }) => tandem.concat([a, b], { axis }),
   slice: ({ x }, options) => tandem.slice(x, options),
 
+  embedding: ({ i, w }) => tandem.functional.embedding(i, w),
+
   cross_entropy: ({ x, t }, attributes, arrays) =>
     tandem.crossEntropy(x, t, {
       labelSmoothing: attributes.label_smoothing,
@@ -100,7 +102,6 @@ const unsupported = [
   'batch_norm_train',
   'cumsum',
   'distillation',
-  'embedding',
   'gather',
   'group_norm',
   'gru',
