@@ -35,6 +35,7 @@ export {
 export type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions } from './ops/conv.js';
 export * from './ops/elementwise.js';
 export * as functional from './ops/functional.js';
+export * from './ops/indexing.js';
 export * from './ops/losses.js';
 export type { Operand, Unary, UnaryWith } from './ops/make.js';
 export * from './ops/pooling.js';

@@ -29,6 +29,8 @@ function rangeOf({ op, inputs, attributes }: Node): readonly [Value, Range] | un
     }
     case 'embedding':
       return limit(first, second.shape[0], 'indices');
+    case 'gather':
+      return limit(second, first.shape.at(Number(attributes.axis ?? 0)), 'indices');
     default:
       return undefined;
   }

@@ -78,6 +78,10 @@ const builders = {
   slice: ({ x }, options) => tandem.slice(x, options),
 
   embedding: ({ i, w }) => tandem.functional.embedding(i, w),
+  gather: ({ x, i }, { axis }) => tandem.gather(x, i, { axis }),
+  pad: ({ x }, { pads, value }) => tandem.pad(x, { pads, value }),
+  cumsum: alongAxis(tandem.cumsum),
+  where: ({ c, a, b }) => tandem.where(c, a, b),
 
   cross_entropy: ({ x, t }, attributes, arrays) =>
     tandem.crossEntropy(x, t, {
@@ -100,16 +104,12 @@ const unsupported = [
   'attention_mask',
   'batch_norm_eval',
   'batch_norm_train',
-  'cumsum',
   'distillation',
-  'gather',
   'group_norm',
   'gru',
   'layer_norm',
   'lstm',
-  'pad',
   'rms_norm',
-  'where',
 ];
 
 const files = goldenNames('ops');
