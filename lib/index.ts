@@ -23,6 +23,7 @@ export { type DropoutOptions, dropout } from './layers/dropout.js';
 export { type EmbeddingOptions, embedding } from './layers/embedding.js';
 export type { Initializer } from './layers/initializers.js';
 export type { Layer } from './layers/layer.js';
+export { gru, lstm, type RecurrentOptions } from './layers/recurrent.js';
 export {
   Model,
   type ModelOptions,

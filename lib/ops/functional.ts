@@ -2,6 +2,7 @@
 import { apply } from '../graph/apply.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
+import { gruStates, lstmStates, type RecurrentWeights } from './recurrent.js';
 
 function check(value: unknown, name: string): void {
   if (!(value instanceof Value)) throw is.invalid('a Value', name, value);
@@ -27,6 +28,33 @@ export function embedding(index: Value, w: Value): Value {
   check(index, 'index');
   check(w, 'w');
   return apply('embedding', [index, w]);
+}
+
+/**
+ * A layer of long short-term memory over x [batch, time, in], from states of zero: the states after
+ * every step, [batch, time, units]. wIh is [4 * units, in], wHh [4 * units, units], bIh and bHh
+ * [4 * units], with gates in the order i, f, g, o, as in torch.nn.LSTM. Hochreiter and Schmidhuber,
+ * "Long Short-Term Memory" (1997). Throws ERR_SHAPE, ERR_DTYPE.
+ */
+export function lstm(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): Value {
+  return lstmStates(...sequenceOperands(x, { wIh, wHh, bIh, bHh }));
+}
+
+/**
+ * A layer of gated recurrent units over x [batch, time, in], from states of zero: the states after
+ * every step, [batch, time, units]. wIh is [3 * units, in], wHh [3 * units, units], bIh and bHh
+ * [3 * units], with gates in the order r, z, n, as in torch.nn.GRU. Cho et al., "Learning Phrase
+ * Representations using RNN Encoder-Decoder for Statistical Machine Translation" (2014). Throws
+ * ERR_SHAPE, ERR_DTYPE.
+ */
+export function gru(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): Value {
+  return gruStates(...sequenceOperands(x, { wIh, wHh, bIh, bHh }));
+}
+
+function sequenceOperands(x: Value, weights: RecurrentWeights): [Value, RecurrentWeights] {
+  check(x, 'x');
+  for (const [name, value] of Object.entries(weights)) check(value, name);
+  return [x, weights];
 }
 
 export { conv1d, conv2d, convTranspose2d } from './conv.js';

@@ -45,18 +45,31 @@ ValueId Graph::add_arena(ArenaKind kind, int64_t first, int64_t elements) {
   return id;
 }
 
-ValueId Graph::apply(Op op, std::vector<ValueId> operands, const AttributeStorage& attributes) {
-  Node node{op, attributes, std::move(operands), {}};
+std::vector<Tensor> Graph::infer_outputs(Node& node) const {
   std::vector<std::optional<Tensor>> tensors;
   for (const ValueId id : node.inputs) {
     tensors.push_back(id == kNoValue ? std::nullopt : std::optional<Tensor>(tensor(id)));
   }
-  for (const Tensor& out : infer(op, tensors, node.attributes)) {
+  return infer(node.op, tensors, node.attributes);
+}
+
+ValueId Graph::apply(Op op, std::vector<ValueId> operands, const AttributeStorage& attributes) {
+  Node node{op, attributes, std::move(operands), {}};
+  for (const Tensor& out : infer_outputs(node)) {
     node.outputs.push_back(add_value(out, ValueKind::kNode, nodes.size()));
   }
   const ValueId first = node.outputs.empty() ? kNoValue : node.outputs.front();
   nodes.push_back(std::move(node));
   return first;
+}
+
+void Graph::extend(ValueId output, const AttributeStorage& attributes) {
+  const auto index = static_cast<size_t>(value(output).index);
+  nodes[index].attributes = attributes;
+  const std::vector<Tensor> tensors = infer_outputs(nodes[index]);
+  for (size_t i = nodes[index].outputs.size(); i < tensors.size(); ++i) {
+    nodes[index].outputs.push_back(add_value(tensors[i], ValueKind::kNode, index));
+  }
 }
 
 const Node* Graph::producer(ValueId id) const {

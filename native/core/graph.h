@@ -75,6 +75,10 @@ class Graph {
     return apply(op, std::move(operands), make_attributes(op, {}));
   }
 
+  /// Infers the node that computes `output` anew with other attributes; outputs beyond those that
+  /// it has are added. For gradients that read what a forward pass alone leaves out.
+  void extend(ValueId output, const AttributeStorage& attributes);
+
   [[nodiscard]] const Tensor& tensor(ValueId id) const {
     return values[static_cast<size_t>(id)].tensor;
   }
@@ -93,6 +97,7 @@ class Graph {
 
  private:
   ValueId add_value(const Tensor& tensor, ValueKind kind, size_t index);
+  std::vector<Tensor> infer_outputs(Node& node) const;
 };
 
 }  // namespace tandem

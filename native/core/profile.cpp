@@ -25,6 +25,16 @@ double product_flops(const Graph& graph, const Node& node) {
   return 2.0 * static_cast<double>(y.numel) * inner;
 }
 
+/// The products of the steps of a recurrence.
+double recurrent_flops(const Graph& graph, const Node& node) {
+  const bool forward = node.op == Op::lstm || node.op == Op::gru;
+  if (!forward && node.op != Op::lstmGrad && node.op != Op::gruGrad) return 0;
+  const size_t weights = forward ? 1 : node.op == Op::lstmGrad ? 2 : 3;
+  const Tensor& gates = graph.tensor(node.inputs[0]);
+  const Tensor& w = graph.tensor(node.inputs[weights]);
+  return 2.0 * static_cast<double>(gates.numel) * static_cast<double>(w.dims[1]);
+}
+
 }  // namespace
 
 double count_flops(const Graph& graph) {
@@ -32,6 +42,7 @@ double count_flops(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     if ((info(node.op).flags & kAlias) != 0) continue;
     if (is_product(node.op)) total += product_flops(graph, node);
+    total += recurrent_flops(graph, node);
     // one operation an element of the largest operand for everything else, epilogues included
     int64_t largest = 0;
     for (const ValueId id : node.outputs) largest = std::max(largest, graph.tensor(id).numel);

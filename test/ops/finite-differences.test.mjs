@@ -394,11 +394,11 @@ const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
   ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'embedding'],
-  ...['functional', 'input', 'sequential', 'version'],
+  ...['functional', 'gru', 'input', 'lstm', 'sequential', 'version'],
 ];
 
 test('every op that the package exports is here', (t) => {
   t.deepEqual(Object.keys(tandem).sort(), [...covered, ...elsewhere, ...others].sort());
-  const forms = [...Object.keys(convolutions), 'embedding', 'linear'];
+  const forms = [...Object.keys(convolutions), 'embedding', 'gru', 'linear', 'lstm'];
   t.deepEqual(Object.keys(tandem.functional).sort(), forms.sort());
 });

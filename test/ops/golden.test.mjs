@@ -82,6 +82,8 @@ const builders = {
   pad: ({ x }, { pads, value }) => tandem.pad(x, { pads, value }),
   cumsum: alongAxis(tandem.cumsum),
   where: ({ c, a, b }) => tandem.where(c, a, b),
+  lstm: (v) => tandem.functional.lstm(v.x, v.w_ih, v.w_hh, v.b_ih, v.b_hh),
+  gru: (v) => tandem.functional.gru(v.x, v.w_ih, v.w_hh, v.b_ih, v.b_hh),
 
   cross_entropy: ({ x, t }, attributes, arrays) =>
     tandem.crossEntropy(x, t, {
@@ -106,9 +108,7 @@ const unsupported = [
   'batch_norm_train',
   'distillation',
   'group_norm',
-  'gru',
   'layer_norm',
-  'lstm',
   'rms_norm',
 ];
 

@@ -1,0 +1,150 @@
+// gru and its gradient. In each step a tile multiplies its states with the weights, adds the
+// recurrent bias, and applies the gates' functions while the sums are close, with x for the inputs'
+// parts of the sums and s for the states':
+//   r = sigmoid(x + s)  z = sigmoid(x + s)  n = tanh(x + r s)    y = (1 - z) n + z y'
+// The gradient walks back: the gradients of s in one step, times the weights, are a part of the
+// states' gradient in the step before.
+#include "core/ops/recurrent.h"
+#include "cpu/isa/math.h"
+#include "cpu/isa/recurrent.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+// ---- forward -----------------------------------------------------------------------------------
+
+/// One row of a step. Writes the gates and s of n where these are kept.
+void step_row(const float* x, const float* s, const float* before, float* y, float* gates,
+              float* s_n, int64_t units) {
+  for (int64_t j = 0; j < units; j += kWidth) {
+    const int64_t n = least(units - j, kWidth);
+    const auto at = [&](const float* sums, int64_t gate) {
+      return load_partial(sums + gate * units + j, n);
+    };
+    const Vec reset = sigmoid_(at(x, 0) + at(s, 0));
+    const Vec update = sigmoid_(at(x, 1) + at(s, 1));
+    const Vec recurrent = at(s, 2);
+    const Vec candidate = tanh_(fma(reset, recurrent, at(x, 2)));
+    store_partial(y + j, fma(update, load_partial(before + j, n) - candidate, candidate), n);
+    if (gates == nullptr) continue;
+    store_partial(gates + j, reset, n);
+    store_partial(gates + units + j, update, n);
+    store_partial(gates + 2 * units + j, candidate, n);
+    store_partial(s_n + j, recurrent, n);
+  }
+}
+
+/// Operands: x, weights, bias; y; the gates and s of n if they are kept.
+void forward_tile(const void* params, void* const* operands, int64_t tile,
+                  const TileContext& context) {
+  const auto& p = params_of<Recurrence>(params);
+  const Range range = rows_at(p, tile);
+  const int64_t rows = range.end - range.begin;
+  const auto* x = static_cast<const float*>(operands[0]);
+  GemmEpilogue epilogue{};
+  epilogue.bias = static_cast<const float*>(operands[2]);
+  auto* y = static_cast<float*>(operands[3]);
+  auto* gates = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept]);
+  auto* s_n = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept + 1]);
+  auto* sums = reinterpret_cast<float*>(static_cast<std::byte*>(context.scratch) + p.floats_at);
+  float* start = sums + rows * p.gates;  // the states before the first step
+  std::memset(start, 0, static_cast<size_t>(p.units) * sizeof(float));
+  for (int64_t r = 0; r < rows; ++r)
+    std::memcpy(sums + r * p.gates, epilogue.bias, static_cast<size_t>(p.gates) * sizeof(float));
+  for (int64_t t = 0; t < p.time; ++t) {
+    const int64_t first = range.begin * p.time + t;
+    if (t > 0) {
+      multiply(p, rows, y + (first - 1) * p.units, operands[p.weights], sums, epilogue,
+               context.scratch);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = first + r * p.time;
+      float* row = y + at * p.units;
+      step_row(x + at * p.gates, sums + r * p.gates, t == 0 ? start : row - p.units, row,
+               gates == nullptr ? nullptr : gates + at * p.gates,
+               s_n == nullptr ? nullptr : s_n + at * p.units, p.units);
+    }
+  }
+}
+
+// ---- backward ----------------------------------------------------------------------------------
+
+struct Back {
+  const float *gates, *s_n, *before, *dy;
+  float *carry, *dx, *ds;
+};
+
+/// One row of a step back. `carry` is the gradient of the states that the step after has left, and
+/// becomes the part of it for the step before that needs no product. `dx` may be `gates`.
+void step_back_row(const Back& b, int64_t units) {
+  const Vec one = set1(1.0F);
+  for (int64_t j = 0; j < units; j += kWidth) {
+    const int64_t n = least(units - j, kWidth);
+    const Vec reset = load_partial(b.gates + j, n);
+    const Vec update = load_partial(b.gates + units + j, n);
+    const Vec candidate = load_partial(b.gates + 2 * units + j, n);
+    const Vec d_y = load_partial(b.dy + j, n) + load_partial(b.carry + j, n);
+    const Vec d_update = d_y * (load_partial(b.before + j, n) - candidate);
+    const Vec d_n = d_y * (one - update) * minus_product(one, candidate, candidate);
+    const Vec d_r = d_n * load_partial(b.s_n + j, n) * reset * (one - reset);
+    const Vec d_z = d_update * update * (one - update);
+    store_partial(b.carry + j, d_y * update, n);
+    store_partial(b.dx + j, d_r, n);
+    store_partial(b.dx + units + j, d_z, n);
+    store_partial(b.dx + 2 * units + j, d_n, n);
+    store_partial(b.ds + j, d_r, n);
+    store_partial(b.ds + units + j, d_z, n);
+    store_partial(b.ds + 2 * units + j, d_n * reset, n);
+  }
+}
+
+/// Operands: gates, s of n, y, weights, dy; the gradients of x and of s.
+void backward_tile(const void* params, void* const* operands, int64_t tile,
+                   const TileContext& context) {
+  const auto& p = params_of<Recurrence>(params);
+  const Range range = rows_at(p, tile);
+  const int64_t rows = range.end - range.begin;
+  const auto* gates = static_cast<const float*>(operands[0]);
+  const auto* s_n = static_cast<const float*>(operands[1]);
+  const auto* y = static_cast<const float*>(operands[2]);
+  const auto* dy = static_cast<const float*>(operands[4]);
+  auto* dx = static_cast<float*>(operands[5]);
+  auto* ds = static_cast<float*>(operands[6]);
+  auto* carry = reinterpret_cast<float*>(static_cast<std::byte*>(context.scratch) + p.floats_at);
+  float* start = carry + rows * p.units;  // the states before the first step
+  std::memset(carry, 0, static_cast<size_t>(2 * rows * p.units) * sizeof(float));
+  for (int64_t t = p.time; t-- > 0;) {
+    const int64_t first = range.begin * p.time + t;
+    if (t + 1 < p.time) {
+      multiply(p, rows, ds + (first + 1) * p.gates, operands[p.weights], carry, {},
+               context.scratch);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = first + r * p.time;
+      step_back_row(
+          {gates + at * p.gates, s_n + at * p.units, t == 0 ? start : y + (at - 1) * p.units,
+           dy + at * p.units, carry + r * p.units, dx + at * p.gates, ds + at * p.gates},
+          p.units);
+    }
+  }
+}
+
+constexpr double kGateCost = (kWidth == 1 ? 12.0 : 14.0 / kWidth);
+
+}  // namespace
+
+void launch_gru(const NodeView& node, Emitter& emit) {
+  if (node.outputs[0]->numel == 0) return;
+  Recurrence p = forward_recurrence(node);
+  emit_weights(p, node, 1, emit);
+  emit_recurrence(p, forward_tile, p.gates + p.units, kGateCost, emit);
+}
+
+void launch_gruGrad(const NodeView& node, Emitter& emit) {
+  if (node.outputs[0]->numel == 0) return;
+  Recurrence p = backward_recurrence(node, 3, true);
+  emit_weights(p, node, 3, emit);
+  emit_recurrence(p, backward_tile, 2 * p.units, kGateCost, emit);
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

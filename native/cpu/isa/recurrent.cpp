@@ -1,0 +1,105 @@
+// The steps that lstm, gru and their gradients emit.
+#include "cpu/isa/recurrent.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+struct PackParams {
+  GemmPlan plan;
+  int32_t input, packed;  // operands
+};
+
+void pack_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<PackParams>(params);
+  gemm_pack_b(p.plan, operands[p.input], operands[p.packed], tile);
+}
+
+/// Rows of a tile: the more of them, the fewer times weights are read; a batch should make several
+/// tiles all the same.
+int64_t rows_of_tile(int64_t weights) {
+  constexpr int64_t kNear = 128 * 1024;  // weights that are close enough for few rows
+  return weights <= kNear ? 8 : 16;
+}
+
+/// Plans the product of each step; `desc` lacks m and batches.
+void plan_steps(Recurrence& p, GemmDesc desc) {
+  p.parts = cut(p.batch, ceil_div(p.batch, rows_of_tile(desc.k * desc.n)));
+  desc.batch[0] = desc.batch[1] = 1;
+  desc.b_packed = true;
+  for (int64_t i = 0; i < 2; ++i) {
+    desc.m = p.parts.size + i;
+    p.plans[i] = plan_gemm(desc);
+    p.floats_at = most(p.floats_at, p.plans[i].scratch_bytes);
+  }
+  p.floats_at = round_up(p.floats_at, 64);
+}
+
+Recurrence recurrence(const Tensor& gates, const Tensor& weights) {
+  Recurrence p{};
+  p.batch = gates.dims[0];
+  p.time = gates.dims[1];
+  p.gates = gates.dims[2];
+  p.units = weights.dims[1];
+  p.kept = -1;
+  return p;
+}
+
+}  // namespace
+
+Recurrence forward_recurrence(const NodeView& node) {
+  Recurrence p = recurrence(*node.inputs[0], *node.inputs[1]);
+  if (node.output_count > 1) p.kept = node.input_count + 1;
+  GemmDesc desc{};
+  desc.k = p.units;
+  desc.n = p.gates;
+  desc.a_row = p.time * p.units;
+  desc.a_col = 1;
+  desc.b_row = 1;
+  desc.b_col = p.units;
+  desc.c_row = p.gates;
+  plan_steps(p, desc);
+  return p;
+}
+
+Recurrence backward_recurrence(const NodeView& node, int32_t weights, bool accumulate) {
+  Recurrence p = recurrence(*node.inputs[0], *node.inputs[weights]);
+  GemmDesc desc{};
+  desc.k = p.gates;
+  desc.n = p.units;
+  desc.a_row = p.time * p.gates;
+  desc.a_col = 1;
+  desc.b_row = p.units;
+  desc.b_col = 1;
+  desc.c_row = p.units;
+  desc.accumulate = accumulate;
+  plan_steps(p, desc);
+  return p;
+}
+
+void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& emit) {
+  PackParams pack{p.plans[0], 0, 1};
+  const GemmPlan& plan = pack.plan;
+  // As in the kernels of other products, so that they share what is frozen.
+  const uint64_t orientation = plan.desc.b_row == 1 ? 1 : 2;
+  p.weights = emit.frozen(input, orientation, pack_tile, &pack, sizeof pack, plan.pack_tiles,
+                          plan.packed_b_bytes);
+  if (p.weights >= 0) return;
+  p.weights = emit.workspace(plan.packed_b_bytes);
+  pack.input = input;
+  pack.packed = p.weights;
+  emit_step(emit, pack_tile, pack, plan.pack_tiles,
+            20.0 + 0.4 * static_cast<double>(node.inputs[input]->numel));
+}
+
+void emit_recurrence(const Recurrence& p, TileFn fn, int64_t floats, double nanoseconds,
+                     Emitter& emit) {
+  const int64_t rows = p.parts.size + (p.parts.longer > 0 ? 1 : 0);
+  emit.scratch(p.floats_at + rows * floats * static_cast<int64_t>(sizeof(float)));
+  const double steps = static_cast<double>(p.batch) * static_cast<double>(p.time);
+  const double gates = static_cast<double>(p.gates);
+  constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
+  const double product = 2.0 * gates * static_cast<double>(p.units) / kFlopsPerNanosecond;
+  emit_step(emit, fn, p, p.parts.count, 50.0 + steps * (product + gates * nanoseconds));
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,52 @@
+// What lstm and gru share: the cut of a batch into tiles of rows, which are independent through all
+// of time, and the product of a tile's states with the weights in each step, which are packed once
+// for a call.
+#pragma once
+
+#include "cpu/isa/gemm_kernel.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/tiles.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+/// The product of a step is C[rows, n] = A[rows, k] * B[k, n]; the rows of A are those of a
+/// [batch, time, k] tensor at one time.
+struct Recurrence {
+  GemmPlan plans[2];                  // of tiles of parts.size rows, and of one more
+  GemmParts parts;                    // of the batch
+  int64_t batch, time, units, gates;  // gates: all of them, a multiple of units
+  int64_t floats_at;                  // bytes of scratch before those of the kernels
+  int32_t weights;                    // operand: packed weights
+  int32_t kept;                       // the first operand of what the gradient reads, or -1
+};
+
+/// Of a forward node: x, the weights [gates, units] and the result [batch, time, units].
+Recurrence forward_recurrence(const NodeView& node);
+
+/// Of a gradient node, whose first input and first output are [batch, time, gates] and whose
+/// weights are input `weights`. `accumulate`: whether the product is added to what is there.
+Recurrence backward_recurrence(const NodeView& node, int32_t weights, bool accumulate);
+
+/// Rows [begin, end) of the batch.
+TANDEM_INLINE Range rows_at(const Recurrence& p, int64_t tile) {
+  return {part_start(p.parts, tile), part_start(p.parts, tile + 1)};
+}
+
+/// C = A * B for a tile; all of it by this thread.
+TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, const void* packed,
+                            float* c, const GemmEpilogue& epilogue, void* scratch) {
+  const GemmPlan& plan = p.plans[rows - p.parts.size];
+  for (int64_t i = 0; i < plan.compute_tiles; ++i)
+    gemm_compute(plan, a, packed, c, epilogue, i, scratch);
+}
+
+/// Packs the weights, input `input`: once for all where they are frozen, else before the
+/// recurrence.
+void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& emit);
+
+/// Emits the recurrence with `floats` floats a row of a tile behind the kernels' scratch memory.
+/// `nanoseconds`: what a gate takes besides the product.
+void emit_recurrence(const Recurrence& p, TileFn fn, int64_t floats, double nanoseconds,
+                     Emitter& emit);
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
