@@ -1,0 +1,95 @@
+// Layers infer shapes and types when they are applied; an error names the layer, what it expects and
+// what it got.
+import test from 'ava';
+import { dense, dropout, embedding, gru, input, lstm, relu, reshape, sequential } from 'tandem-ml';
+
+/** The layers whose parameters or ops ask for a shape. */
+const layers = {
+  dense: {
+    make: (name) => dense(3, name),
+    good: () => input([5, 4]),
+    shape: [null, 5, 3],
+    bad: () => input([5, 6]),
+    message: /expected x \[\.\.\., in\] and w \[out, in\].*received \[batch, 5, 6\] and \[3, 4\]/,
+  },
+  embedding: {
+    make: (name) => embedding(7, 2, { positions: 5, ...name }),
+    good: () => input([5], { dtype: 'int32' }),
+    shape: [null, 5, 2],
+    bad: () => input([6], { dtype: 'int32' }),
+    message: /expected \[\.\.\., time\] .* at most 5 .*received Value\(int32 \[batch, 6\]\)/,
+  },
+  lstm: {
+    make: (name) => lstm(3, { sequence: true, ...name }),
+    good: () => input([5, 4]),
+    shape: [null, 5, 3],
+    bad: () => input([5, 6]),
+    message: /expected .*w \[out, in\].*received \[batch, 5, 6\] and \[12, 4\]/,
+  },
+  gru: {
+    make: (name) => gru(3, name),
+    good: () => input([5, 4]),
+    shape: [null, 3],
+    bad: () => input([5, 6]),
+    message: /expected .*w \[out, in\].*received \[batch, 5, 6\] and \[9, 4\]/,
+  },
+  reshape: {
+    make: () => reshape([-1, 2, 2]),
+    good: () => input([4]),
+    shape: [null, 2, 2],
+    bad: () => input([3]),
+    message: /expected .* \[-1, 2, 2\].*received \[batch, 3\]/,
+  },
+};
+
+for (const [type, { make, good, shape, bad, message }] of Object.entries(layers)) {
+  test(`the layer ${type}`, (t) => {
+    const layer = make();
+    t.is(layer.type, type);
+    const y = layer(good());
+    t.deepEqual(y.shape, shape);
+    t.is(y.dtype, 'float32');
+    const start = (name) => new RegExp(`^in layer \`${name}\`: ${message.source}`, 's');
+    t.throws(() => layer(bad()), { code: 'ERR_SHAPE', message: start(type) });
+    // With a layer of its type before it, it will be the second one.
+    const wrong = bad();
+    if (wrong.dtype === 'float32' && type !== 'reshape') {
+      const before = dense(wrong.shape.at(-1))(wrong);
+      const again = make();
+      again(good());
+      const name = type === 'dense' ? 'dense_1' : type;
+      t.throws(() => again(before), { code: 'ERR_SHAPE', message: start(name) });
+    }
+    if (type === 'reshape') return;
+    const named = make({ name: 'mine' });
+    named(good());
+    t.throws(() => named(bad()), { code: 'ERR_SHAPE', message: start('mine') });
+  });
+
+  test(`the layer ${type} and the wrong type`, (t) => {
+    if (type === 'reshape') {
+      t.is(make()(input([4], { dtype: 'int32' })).dtype, 'int32');
+      return;
+    }
+    const row = good().shape.slice(1);
+    const other = good().dtype === 'float32' ? 'int32' : 'float32';
+    const message = new RegExp(`^in layer \`${type}\`: expected ${good().dtype} .*${other}`);
+    t.throws(() => make()(input(row, { dtype: other })), { code: 'ERR_DTYPE', message });
+    t.throws(() => make()(3), { code: 'ERR_ARGUMENT', message: /a Value for `x`/ });
+  });
+}
+
+test('layers that take any shape', (t) => {
+  for (const layer of [dropout(0.5), relu()]) {
+    t.deepEqual(layer(input([5, 4, 3])).shape, [null, 5, 4, 3]);
+    const x = input([4], { dtype: 'int32' });
+    const message = new RegExp(`^in layer \`${layer.type}\`: expected float32 .*int32`);
+    t.throws(() => layer(x), { code: 'ERR_DTYPE', message });
+  }
+});
+
+test('sequential names the layer that does not fit', (t) => {
+  const layers = [dense(4), lstm(3, { sequence: true }), lstm(2), lstm(2)];
+  const message = /^in layer `lstm_2`: expected x \[batch, time, in\] .*received .*\[batch, 2\]/;
+  t.throws(() => sequential(layers, { input: [5, 6] }), { code: 'ERR_SHAPE', message });
+});
