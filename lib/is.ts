@@ -113,7 +113,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 
 /**
  * Checks an options object against the names that it may have and returns a copy of what was set:
- * `undefined` counts as left out. `later` are names of the public contract that do nothing yet.
+ * `undefined` and `null` count as left out. `later` are names of the public contract that do nothing yet.
  */
 export function options<T extends object>(
   value: T | undefined,
@@ -125,7 +125,7 @@ export function options<T extends object>(
   if (!isRecord(given)) throw invalid('an object of options', name, value);
   const set: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(given)) {
-    if (item === undefined) continue;
+    if (item === undefined || item === null) continue;
     if (later.includes(key)) {
       throw mismatch('ERR_ARGUMENT', `no \`${key}\``, name, 'an option that this version lacks');
     }
