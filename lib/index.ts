@@ -33,6 +33,7 @@ export {
   sequential,
   type Values,
 } from './model.js';
+export { type AttentionOptions, attention } from './ops/attention.js';
 export type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions } from './ops/conv.js';
 export * from './ops/elementwise.js';
 export * as functional from './ops/functional.js';

@@ -47,8 +47,8 @@ void add_node(Graph& graph, const NodeDescription& described, bool training,
     ids.push_back(operands[0]);
     return;
   }
-  graph.apply(*op, std::move(operands), attributes);
-  for (const ValueId out : graph.nodes.back().outputs) ids.push_back(out);
+  // what a node gives beside its first output is for its own gradient
+  ids.push_back(graph.apply(*op, std::move(operands), attributes));
 }
 
 double to_unit(uint32_t high, uint32_t low) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ops/attention.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/product_update.h"
 
@@ -35,6 +36,19 @@ double recurrent_flops(const Graph& graph, const Node& node) {
   return 2.0 * static_cast<double>(gates.numel) * static_cast<double>(w.dims[1]);
 }
 
+/// Two products with the scores of every query and key, and five for the gradients; a causal one
+/// takes half.
+double attention_flops(const Graph& graph, const Node& node) {
+  const bool backward = node.op == Op::attentionGrad;
+  const Tensor& y = graph.tensor(backward ? node.inputs[4] : node.outputs[0]);
+  const bool has_keys = node.inputs.size() > 1 && node.inputs[1] != kNoValue;
+  const Tensor& keys = graph.tensor(node.inputs[has_keys ? 1 : 0]);
+  const auto& attributes = node.attrs<ops::Attention::Attributes>();
+  const auto count = static_cast<double>(keys.dims[attributes.heads == 0 ? 2 : 1]);
+  const double product = 2.0 * static_cast<double>(y.numel) * count;
+  return product * (backward ? 5 : 2) * (attributes.causal ? 0.5 : 1.0);
+}
+
 }  // namespace
 
 double count_flops(const Graph& graph) {
@@ -43,6 +57,8 @@ double count_flops(const Graph& graph) {
     if ((info(node.op).flags & kAlias) != 0) continue;
     if (is_product(node.op)) total += product_flops(graph, node);
     total += recurrent_flops(graph, node);
+    if (node.op == Op::attention || node.op == Op::attentionGrad)
+      total += attention_flops(graph, node);
     // one operation an element of the largest operand for everything else, epilogues included
     int64_t largest = 0;
     for (const ValueId id : node.outputs) largest = std::max(largest, graph.tensor(id).numel);

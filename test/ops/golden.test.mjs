@@ -72,6 +72,9 @@ const builders = {
   softmax: alongAxis(tandem.softmax),
   log_softmax: alongAxis(tandem.logSoftmax),
 
+  scaled_dot_product_attention: ({ q, k, v, mask }, { causal }) =>
+    tandem.attention(q, k, v, { causal, mask }),
+
   transpose: ({ x }, { perm }) => tandem.transpose(x, { perm }),
   reshape: ({ x }, { shape }) => tandem.reshape(x, shape),
   concat: ({ a, b }, { axis }) => tandem.concat([a, b], { axis }),
@@ -100,10 +103,6 @@ const builders = {
 
 /** Files of ops that the package does not have yet. */
 const unsupported = [
-  'attention',
-  'attention_causal',
-  'attention_cross',
-  'attention_mask',
   'batch_norm_eval',
   'batch_norm_train',
   'distillation',
