@@ -76,6 +76,7 @@ void run(const Options& options) {
   run_convolutions(suite);
   run_elementwise(suite);
   run_softmax(suite);
+  run_attention(suite);
   run_reductions(suite);
   run_optimizers(suite);
   run_pool(suite);

@@ -71,6 +71,7 @@ void run_perceptrons(const Suite& suite);
 void run_convolutions(const Suite& suite);
 void run_elementwise(const Suite& suite);
 void run_softmax(const Suite& suite);
+void run_attention(const Suite& suite);
 void run_reductions(const Suite& suite);
 void run_optimizers(const Suite& suite);
 void run_pool(const Suite& suite);
