@@ -42,6 +42,7 @@ export * from './ops/losses.js';
 export type { Operand, Unary, UnaryWith } from './ops/make.js';
 export * from './ops/pooling.js';
 export * from './ops/products.js';
+export { type RotaryOptions, rotary } from './ops/rotary.js';
 export * from './ops/shapes.js';
 export type { Pair } from './ops/windows.js';
 export {

@@ -387,7 +387,7 @@ test('a network of several ops, each value used more than once', (t) => {
 });
 
 /** Ops whose gradients are in files of their own beside this one. */
-const elsewhere = ['attention', 'cumsum', 'gather', 'pad', 'where'];
+const elsewhere = ['attention', 'cumsum', 'gather', 'pad', 'rotary', 'where'];
 
 /** Exports that are no ops. */
 const others = [
