@@ -11,6 +11,12 @@ export { type InputOptions, input } from './graph/leaves.js';
 export { type Dimension, Value } from './graph/value.js';
 export type { Activation } from './layers/activations.js';
 export {
+  type AttentionCallOptions,
+  type AttentionLayer,
+  type MultiHeadAttentionOptions,
+  multiHeadAttention,
+} from './layers/attention.js';
+export {
   type Conv1dLayerOptions,
   type Conv2dLayerOptions,
   type ConvTranspose2dLayerOptions,

@@ -27,15 +27,19 @@ export interface Own {
   ): Value;
 }
 
-export function makeLayer(
+/**
+ * A layer that makes its parameters and its result with `forward`, which gets what the layer is called
+ * with and checks all of it but x.
+ */
+export function makeLayer<Rest extends unknown[] = []>(
   type: string,
   name: string | undefined,
-  forward: (own: Own, x: Value) => Value,
-): Layer {
+  forward: (own: Own, x: Value, ...rest: Rest) => Value,
+): ((x: Value, ...rest: Rest) => Value) & Pick<Layer, 'type'> {
   if (name !== undefined) is.string(name, 'name');
   const identity: LayerIdentity = { type, name };
   let parameters = new Map<string, Value>();
-  const call = (x: Value): Value => {
+  const call = (x: Value, ...rest: Rest): Value => {
     if (!(x instanceof Value)) throw is.invalid('a Value', 'x', x);
     // Taken over only when the call succeeds: a wrong first input leaves no parameters behind.
     const next = new Map(parameters);
@@ -57,7 +61,7 @@ export function makeLayer(
         return value;
       },
     };
-    const y = within(identity, [x], () => forward(own, x));
+    const y = within(identity, [x], () => forward(own, x, ...rest));
     parameters = next;
     return y;
   };

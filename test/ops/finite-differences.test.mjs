@@ -394,7 +394,7 @@ const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
   ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'embedding'],
-  ...['functional', 'gru', 'input', 'lstm', 'sequential', 'version'],
+  ...['functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential', 'version'],
 ];
 
 test('every op that the package exports is here', (t) => {
