@@ -34,6 +34,7 @@ struct GemmDesc {
   GemmType type;
   GemmElement c_type;  // GEMM_F32: float; GEMM_BF16: float, bfloat16; GEMM_S8: all but bfloat16
   bool a_signed;       // GEMM_S8: A is int8, otherwise uint8
+  bool from_float;     // GEMM_BF16: A and B are float, rounded to nearest even as they are packed
   const GemmKernels* kernels;  // null: the best that this processor has for the type
 };
 
@@ -99,6 +100,7 @@ struct GemmPlan {
   int64_t pack_tiles;           // nothing to pack: 0. With b_packed: to run once, up front
   int64_t compute_tiles;
   int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
+  int64_t a_panels;       // panels of A that are packed together, where its rows are rounded
   int64_t stage_at;       // bytes of scratch before the rows that wait for their epilogue
   int64_t stage_columns;  // of those, which are float; 0 where C is
   int64_t row_bias_at;    // bytes of scratch before the bias of a panel's rows

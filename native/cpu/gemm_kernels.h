@@ -36,16 +36,41 @@ struct MicroArgs {
 
 using MicroKernel = void (*)(const MicroArgs&);
 
+// Columns of float operands that are read together and go to panels of their own.
+struct GemmStrip {
+  int64_t panels;
+  int64_t columns;             // of each
+  int64_t out_row, out_panel;  // bytes between its rows of words, and between panels
+};
+
+// Operands in float as words of a pair of bfloat16 each, rounded to nearest even. Strides of x
+// count floats, those of words bytes. Elements of x that do not exist are zero in words that do.
+struct GemmRounding {
+  // Word w of row i is made of elements 2w and 2w+1 of row i, of which there are `k`.
+  void (*along_rows)(const float* x, int64_t x_row, int64_t rows, int64_t k, int64_t words,
+                     char* out, int64_t out_row);
+  // Word j of row w of a panel is made of elements j of the rows 2w and 2w+1, of which there are
+  // `k`. Writes whole vectors.
+  void (*across_rows)(const float* x, int64_t x_row, int64_t k, int64_t words, char* out,
+                      const GemmStrip& strip);
+  // along_rows for at most a vector of rows, transposed: row w holds word w of each of them. Writes
+  // whole vectors.
+  void (*transposed)(const float* x, int64_t x_row, int64_t rows, int64_t k, int64_t words,
+                     char* out, int64_t out_row);
+};
+
 struct GemmKernels {
   const char* name;
   bool (*available)();
   GemmType type;
-  int group;        // elements of A and B in a word
-  int k_step;       // words that k is filled up to a multiple of
-  int a_word;       // bytes of a word of A as the kernel reads it
-  int b_word;       // the same of B
-  bool a_in_place;  // A need not be copied if it is made of whole words
-  bool a_panels;    // reads a packed A with any strides, otherwise as rows
+  int group;                     // elements of A and B in a word
+  int k_step;                    // words that k is filled up to a multiple of
+  double steps_per_word;         // time to multiply a word, by the time of a float
+  int a_word;                    // bytes of a word of A as the kernel reads it
+  int b_word;                    // the same of B
+  bool a_in_place;               // A need not be copied if it is made of whole words
+  bool a_panels;                 // reads a packed A with any strides, otherwise as rows
+  const GemmRounding* rounding;  // for GemmDesc::from_float; GEMM_BF16 alone
   // Rows of a panel, and the rows that kernels of 4 and of 8 vectors of columns serve.
   int panel_rows, wide4_rows, wide8_rows;
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns

@@ -1,5 +1,6 @@
 // Products of bfloat16 and int8 by every family of kernels that the machine has: int8 against exact
-// integers, bfloat16 against double precision over the rounded values.
+// integers, bfloat16 against double precision over the rounded values. Floats that are rounded on
+// their way to the kernels (from_float) are rounded here by arithmetic of its own.
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -39,6 +40,13 @@ void write_bf16(uint8_t* p, float value) {
   std::memcpy(p, &half, 2);
 }
 
+// To nearest with eight significant bits, halves to even.
+double rounded(double value) {
+  int exponent;
+  const double fraction = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(fraction * 256), exponent - 8);
+}
+
 void leaky(const float* in, const float* /*unused*/, float* out, int64_t n, const float* params) {
   for (int64_t i = 0; i < n; ++i) out[i] = in[i] > 0 ? in[i] : in[i] * params[0];
 }
@@ -59,7 +67,7 @@ struct Case {
   bool scale = false, row_scale = false, row_zero = false, exact_scale = false;
   GemmActivation activation = GEMM_ACT_NONE;
   int a_zero = 0, c_zero = 0;
-  bool reverse = false;
+  bool reverse = false, from_float = false;
 };
 
 struct Operand {
@@ -136,10 +144,10 @@ bool quantized(double actual, const Case& t, double value, double inverse, doubl
 
 void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   const bool s8 = t.type == GEMM_S8;
-  const GemmElement a_type = !s8 ? GEMM_TO_BF16 : t.a_signed ? GEMM_TO_S8 : GEMM_TO_U8;
+  const GemmElement wide = t.from_float ? GEMM_TO_F32 : GEMM_TO_BF16;
+  const GemmElement a_type = !s8 ? wide : t.a_signed ? GEMM_TO_S8 : GEMM_TO_U8;
   Operand a(a_type, t.m, t.k, t.a_transposed, t.gap, t.batch);
-  Operand b(s8 ? GEMM_TO_S8 : GEMM_TO_BF16, t.k, t.n, t.b_transposed, t.gap,
-            t.b_repeats ? 1 : t.batch);
+  Operand b(s8 ? GEMM_TO_S8 : wide, t.k, t.n, t.b_transposed, t.gap, t.b_repeats ? 1 : t.batch);
   Operand c(t.c_type, t.m, t.n, false, t.gap, t.batch);
   Operand pre(t.c_type, t.m, t.n, false, t.gap, t.pre ? t.batch : 0);
   Operand saved(t.c_type, t.m, t.n, false, t.gap, t.gradient ? t.batch : 0);
@@ -173,6 +181,7 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   d.type = t.type;
   d.c_type = t.c_type;
   d.a_signed = t.a_signed;
+  d.from_float = t.from_float;
   d.kernels = &kernels;
   GemmEpilogue e = {};
   e.bias = t.bias ? bias.data() : nullptr;
@@ -213,8 +222,9 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
         const double zero = t.a_zero + (t.row_zero ? row_zero[row] : 0);
         double sum = 0, size = 0;
         for (int64_t l = 0; l < t.k; ++l) {
-          const double term =
-              (a.value(x, i, l) - (s8 ? zero : 0)) * b.value(t.b_repeats ? 0 : x, l, j);
+          double left = a.value(x, i, l), right = b.value(t.b_repeats ? 0 : x, l, j);
+          if (t.from_float) left = rounded(left), right = rounded(right);
+          const double term = (left - (s8 ? zero : 0)) * right;
           sum += term;
           size += std::fabs(term);
         }
@@ -248,10 +258,12 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   if (!good)
     std::printf(
         "%s %s: m %d n %d k %d c %d signed %d at %d bt %d gap %d batch %d frozen %d bias %d pre %d "
-        "gradient %d residual %d accumulate %d scale %d rows %d %d exact %d act %d source %d\n",
+        "gradient %d residual %d accumulate %d scale %d rows %d %d exact %d act %d source %d "
+        "from float %d\n",
         isa.name, kernels.name, int(t.m), int(t.n), int(t.k), t.c_type, t.a_signed, t.a_transposed,
         t.b_transposed, int(t.gap), int(t.batch), t.frozen, t.bias, t.pre, t.gradient, t.residual,
-        t.accumulate, t.scale, t.row_scale, t.row_zero, t.exact_scale, t.activation, plan.source);
+        t.accumulate, t.scale, t.row_scale, t.row_zero, t.exact_scale, t.activation, plan.source,
+        t.from_float);
   CHECK(good);
 }
 
@@ -279,6 +291,7 @@ Case random_case(GemmType type, int64_t largest) {
   t.bias = coin();
   t.activation = static_cast<GemmActivation>(random_in(0, 2));
   if (type == GEMM_BF16) {
+    t.from_float = coin();
     t.c_type = coin() ? GEMM_TO_F32 : GEMM_TO_BF16;
     t.pre = coin();
     t.gradient = random_in(0, 3) == 0;
@@ -321,9 +334,11 @@ TEST(gemm_low_handles_every_edge_of_a_kernel) {
     for_each_family(type, [&](const GemmIsa& isa, const GemmKernels& kernels) {
       for (int64_t m = 1; m <= 2 * kernels.panel_rows + 2; m += m < 16 ? 1 : 7)
         for (int64_t n = 1; n <= 70; n += n < 35 ? 1 : 9)
-          for (int form = 0; form < 4; ++form) {
+          for (int form = 0; form < (type == GEMM_BF16 ? 8 : 4); ++form) {
             Case t;
             t.type = type;
+            t.from_float = form & 4;
+            t.a_transposed = t.from_float && (m + n) % 2 != 0;
             t.m = m, t.n = n, t.k = 1 + (m + n) % 9;
             t.c_type = type == GEMM_BF16 ? GEMM_TO_BF16 : GEMM_TO_U8;
             t.a_signed = t.b_transposed = form & 1;
@@ -348,6 +363,69 @@ TEST(gemm_low_matches_naive_on_larger_shapes) {
         run_case(isa, kernels, t);
       }
     });
+}
+
+TEST(gemm_bf16_cuts_sums_that_are_kept_in_float) {
+  for_each_family(GEMM_BF16, [](const GemmIsa& isa, const GemmKernels& kernels) {
+    for (const int64_t k : {2047, 2049, 4200, 6145})
+      for (int form = 0; form < 8; ++form) {
+        Case t;
+        t.type = GEMM_BF16;
+        t.m = 17, t.n = 37, t.k = k;
+        t.c_type = GEMM_TO_F32;
+        t.a_transposed = form & 1;
+        t.b_transposed = form & 2;
+        t.from_float = form & 4;
+        t.pre = t.frozen = form & 1;
+        t.bias = t.residual = true;
+        t.activation = GEMM_ACT_RELU;
+        run_case(isa, kernels, t);
+      }
+  });
+}
+
+// One value of A against a one: the product is what it was rounded to.
+TEST(gemm_bf16_rounds_to_nearest_even) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float values[][2] = {{1.00390625f, 1.0f},
+                             {1.01171875f, 1.015625f},
+                             {-1.00390625f, -1.0f},
+                             {1.003906369f, 1.0078125f},
+                             {1.003906131f, 1.0f},
+                             {255.5f, 256.0f},
+                             {0x1.fefffep127f, 0x1.fep127f},
+                             {0x1.ffp127f, infinity},
+                             {-infinity, -infinity},
+                             {-0.0f, 0.0f}};
+  for_each_family(GEMM_BF16, [&](const GemmIsa& isa, const GemmKernels& kernels) {
+    const auto product = [&](float left, float right) {
+      GemmDesc d = {};
+      d.m = d.n = d.k = d.batch[0] = d.batch[1] = 1;
+      d.a_row = d.a_col = d.b_row = d.b_col = d.c_row = 1;
+      d.type = GEMM_BF16;
+      d.from_float = true;
+      d.kernels = &kernels;
+      const GemmPlan plan = isa.plan(d);
+      Guarded<uint8_t> packed(plan.packed_b_bytes, 0, true), scratch(plan.scratch_bytes, 0, true);
+      float c = 0;
+      for (int64_t i = 0; i < plan.pack_tiles; ++i) isa.pack(plan, &right, packed.data(), i);
+      isa.compute(plan, &left, plan.source == GEMM_B_PACKED ? packed.data() : (const void*)&right,
+                  &c, {}, 0, scratch.data());
+      return c;
+    };
+    for (const auto& [value, wanted] : values) {
+      CHECK(product(value, 1.0f) == wanted);
+      CHECK(product(1.0f, value) == wanted);
+    }
+    const float nan = std::nanf("");
+    uint32_t bits = 0x7f800001;  // a NaN whose upper half is that of an infinity
+    float quiet;
+    std::memcpy(&quiet, &bits, 4);
+    for (const float value : {nan, -nan, quiet}) {
+      CHECK(std::isnan(product(value, 1.0f)));
+      CHECK(std::isnan(product(1.0f, value)));
+    }
+  });
 }
 
 TEST(gemm_s8_is_exact_at_the_extremes_of_long_sums) {

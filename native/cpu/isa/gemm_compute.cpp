@@ -119,15 +119,21 @@ MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_
   return args;
 }
 
-// Where the rows of a panel of A are read: in place, or packed.
-void place_a(const GemmPlan& plan, const char* a, int64_t rows, char* packed, MicroArgs& args) {
+// Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed,
+// with the panels behind it as far as they go together.
+void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, char* packed,
+             MicroArgs& args) {
   const GemmDesc& d = plan.desc;
-  const int64_t bytes = element_bytes(d.type);
+  const int64_t bytes = operand_bytes(d), group = d.kernels->group;
+  const int64_t k = least(d.k - k0 * group, args.k * group), rows = args.rows;
+  const char* a =
+      t.a + (part_start(plan.row_panels, panel) * d.a_row + k0 * group * d.a_col) * bytes;
   args.a = a;
   args.a_row = d.a_row * bytes;
   args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
   if (!plan.pack_a) return;
-  args.a = packed;
+  const int64_t before = (panel - t.i0) % plan.a_panels;
+  args.a = packed + before * panel_bytes(plan);
   if (plan.a_stride > 0) {
     args.a_row = plan.a_stride;
     args.a_k = d.kernels->a_word;
@@ -137,8 +143,11 @@ void place_a(const GemmPlan& plan, const char* a, int64_t rows, char* packed, Mi
   }
   if (d.type == GEMM_F32)
     pack_a_panel(a, d.a_row, d.a_col, rows, args.k, packed);
-  else
-    pack_a_words(plan, a, rows, packed);
+  else if (!d.from_float)
+    pack_a_words(plan, a, rows, k, args.k, packed);
+  else if (before == 0)
+    round_a_panels(plan, reinterpret_cast<const float*>(a), panel,
+                   least(panel + plan.a_panels, t.i1), k, args.k, packed);
 }
 
 // Sums of row i start at bias[i]: as if that were in C already.
@@ -161,7 +170,6 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   MicroArgs args = block_args(plan, e, staged ? GEMM_TO_F32 : d.c_type);
   const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
   if (staged) args.c_row = plan.stage_columns * 4;
-  const int64_t a_k = (d.type == GEMM_F32 ? d.a_col : kernels.group) * element_bytes(d.type);
   const int64_t word = kernels.b_word;
   if (kernels.begin) kernels.begin();
 
@@ -172,7 +180,6 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
     const char* add = k0 > 0 ? sum : d.accumulate ? t.c : t.residual;
     const bool starts = k0 == 0 && e.row_bias;
     args.add_row = starts ? kWidestColumns * 4 : d.c_row * d_bytes;
-    args.k = kc;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
     args.floor = relu_floor(relu);
     set_bounds(args, e, relu);
@@ -180,8 +187,9 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
       const int64_t row = part_start(plan.row_panels, panel);
       const int64_t rows = part_start(plan.row_panels, panel + 1) - row;
       args.rows = static_cast<int>(rows);
+      args.k = kc;
       if (starts) spread_row_bias(e.row_bias + row, rows, row_bias);
-      place_a(plan, t.a + row * d.a_row * element_bytes(d.type) + k0 * a_k, rows, scratch, args);
+      place_a(plan, t, panel, k0, scratch, args);
       args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
       args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
       for (int64_t j = t.j0; j < t.j1;) {
@@ -273,11 +281,14 @@ char* pack_local(const GemmPlan& plan, Block& t, char* scratch) {
   const int64_t n = t.j1 - t.j0, panels = ceil_div(n, kPanelColumns);
   const int64_t columns = ceil_div(n, kLanes) * kLanes;
   const int64_t words = round_up(columns * plan.k_words * d.kernels->b_word, 64);
-  const char* from = t.b + t.j0 * d.b_col * element_bytes(d.type);
+  const char* from = t.b + t.j0 * d.b_col * operand_bytes(d);
   auto* sums = reinterpret_cast<int32_t*>(scratch + words);
   if (d.type == GEMM_F32)
     pack_b_panels(reinterpret_cast<const float*>(from), d.b_row, d.b_col, n, d.k, 0, panels, 0, d.k,
                   reinterpret_cast<float*>(scratch));
+  else if (d.from_float)
+    round_b_panels(plan, reinterpret_cast<const float*>(from), n, 0, panels, 0, plan.k_words,
+                   scratch);
   else
     pack_b_words(plan, from, n, 0, panels, scratch, sums);
   t.b = scratch;
@@ -295,7 +306,7 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
   const int64_t matrix = place.matrix, outer = place.outer, inner = place.inner;
   const int64_t col = place.col, row = place.row;
   const int64_t c_at = (outer * d.c_batch[0] + inner * d.c_batch[1]) * element_bytes(d.c_type);
-  const int64_t bytes = element_bytes(d.type);
+  const int64_t bytes = operand_bytes(d);
   char* free_scratch = static_cast<char*>(scratch);
 
   Block t = {};

@@ -9,6 +9,8 @@ extern const GemmKernels kF32Kernels;   // gemm_f32.cpp
 extern const GemmKernels kBf16Kernels;  // gemm_bf16.cpp
 extern const GemmKernels kS8Kernels;    // gemm_s8.cpp
 
+extern const GemmRounding kBf16Rounding;  // gemm_round.cpp
+
 // extensions/, for processors that have more than the instruction set
 extern const GemmKernels kBf16DotKernels;
 extern const GemmKernels kS8VnniKernels;

@@ -37,6 +37,10 @@ TANDEM_INLINE int64_t element_bytes(GemmElement type) {
 TANDEM_INLINE int64_t element_bytes(GemmType type) {
   return type == GEMM_F32 ? 4 : type == GEMM_BF16 ? 2 : 1;
 }
+// Of A and B as the caller has them.
+TANDEM_INLINE int64_t operand_bytes(const GemmDesc& d) {
+  return d.from_float ? 4 : element_bytes(d.type);
+}
 // Of the sums of the columns that follow packed panels.
 TANDEM_INLINE int64_t sums_bytes(GemmType type, int64_t columns) {
   return type == GEMM_S8 ? round_up(columns * 4, 64) : 0;
@@ -60,12 +64,23 @@ void pack_a_panel(const char* a, int64_t a_row, int64_t a_col, int64_t rows, int
 void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int64_t k, int64_t p0,
                    int64_t p1, int64_t k0, int64_t k1, float* packed);
 
-// The same for types of more than one element a word: A as the plan wants it, rows [row, row +
-// rows) of one matrix; and panels [p0, p1) of the matrix `b` of n columns with all of k, with the
-// sums of the columns of GEMM_S8, counted from the first panel.
-void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, char* panel);
+// The same for types of more than one element a word: A as the plan wants it, `k` elements of
+// `rows` rows as `words` words; and panels [p0, p1) of the matrix `b` of n columns with all of k,
+// with the sums of the columns of GEMM_S8, counted from the first panel.
+void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int64_t words,
+                  char* panel);
 void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
                   char* packed, int32_t* sums);
+
+// Bytes of a packed panel of A that is made of columns of words.
+TANDEM_INLINE int64_t panel_bytes(const GemmPlan& plan) { return plan.kc * kPackedRows * 4; }
+
+// The same for operands that are rounded (GemmDesc::from_float): `k` elements of the rows of the
+// row panels [i0, i1), of which `a` holds the first; and words [w0, w1) of panels of B.
+void round_a_panels(const GemmPlan& plan, const float* a, int64_t i0, int64_t i1, int64_t k,
+                    int64_t words, char* packed);
+void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,
+                    int64_t w0, int64_t w1, char* packed);
 
 // C[rows, columns] = [add +] dot products of rows of A and columns of B, both contiguous in k.
 void dot_block(const float* a, int64_t a_row, int64_t rows, const float* b, int64_t b_col,

@@ -64,11 +64,12 @@ void widen_row(const char* src, int64_t stride, int64_t k, uint8_t flip, int64_t
   for (int64_t i = k; i < 2 * words; ++i) to[i] = 0;
 }
 
-// A row of A whose elements do not lie side by side.
-void gather_row(const char* src, const GemmDesc& d, uint32_t flip, int64_t words, char* out) {
+// A row of `k` elements of A that do not lie side by side.
+void gather_row(const char* src, const GemmDesc& d, int64_t k, uint32_t flip, int64_t words,
+                char* out) {
   const int64_t bytes = element_bytes(d.type), group = d.kernels->group;
   for (int64_t w = 0; w < words; ++w) {
-    const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
+    const int count = static_cast<int>(most(0, least(group, k - w * group)));
     const uint32_t word = gather_word(src + w * group * d.a_col * bytes, d.a_col * bytes,
                                       static_cast<int>(bytes), count) ^
                           flip;
@@ -141,13 +142,14 @@ void sum_columns(const GemmDesc& d, const char* b, int columns, int width, int32
 
 }  // namespace
 
-void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, char* panel) {
+void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int64_t words,
+                  char* panel) {
   const GemmDesc& d = plan.desc;
   const int bytes = static_cast<int>(element_bytes(d.type));
   if (plan.a_stride == 0) {  // bfloat16 with a_row == 1
     const int64_t a_col = d.a_col * 2;
-    for (int64_t w = 0; w < plan.k_words; ++w)
-      interleave(a + 2 * w * a_col, a_col, 2, static_cast<int>(least(2, d.k - 2 * w)), rows,
+    for (int64_t w = 0; w < words; ++w)
+      interleave(a + 2 * w * a_col, a_col, 2, static_cast<int>(least(2, k - 2 * w)), rows,
                  panel + w * kPackedRows * 4);
     return;
   }
@@ -157,11 +159,11 @@ void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, char* panel
     const char* row = a + i * d.a_row * bytes;
     char* out = panel + i * plan.a_stride;
     if (d.type == GEMM_S8 && d.kernels->group == 2)
-      widen_row(row, d.a_col, d.k, static_cast<uint8_t>(flip), plan.k_words, out);
+      widen_row(row, d.a_col, k, static_cast<uint8_t>(flip), words, out);
     else if (d.a_col == 1)
-      copy_row(row, d.k * bytes, flip, plan.k_words, out);
+      copy_row(row, k * bytes, flip, words, out);
     else
-      gather_row(row, d, flip, plan.k_words, out);
+      gather_row(row, d, k, flip, words, out);
   }
 }
 

@@ -24,6 +24,9 @@ constexpr int kShortSumRows = 8;
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
 constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20;
 constexpr int64_t kPackTileFloats = 16 * 1024;
+// Panels of rows that are packed together, so that what lies side by side is read together: a part
+// of L2.
+constexpr int64_t kTogether = 8, kTogetherBytes = 256 * 1024;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
@@ -63,7 +66,7 @@ GemmSource choose_source(const GemmDesc& d) {
 // evict each other. Other rows are as good where they are.
 bool rows_collide(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
-  const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) * element_bytes(d.type) % 4096 == 0;
+  const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) * operand_bytes(d) % 4096 == 0;
   return collide && p.k_words >= 64 && d.m > 7;
 }
 
@@ -83,6 +86,7 @@ int64_t choose_panel_rows(const GemmPlan& p) {
 
 bool choose_pack_a(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
+  if (d.from_float) return true;
   const bool evict = rows_collide(p) && !few_rows_do(p);
   if (d.type == GEMM_F32) return evict && (d.a_col == 1 || p.col_panels > 4);
   // A kernel reads whole words of unsigned bytes or of bfloat16.
@@ -147,8 +151,9 @@ void measure_words(GemmPlan& p) {
   p.sums_at = round_up(p.k_words * kernels.b_word * round_up(d.n, kLanes), 64);
   p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
-  const int64_t steps = d.type == GEMM_F32 ? ceil_div(p.k_words, kLongestSum) : 1;
-  p.kc = most(1, ceil_div(p.k_words, most(1, steps)));
+  const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
+  const int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
+  p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
 }
 
 // What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
@@ -164,8 +169,10 @@ void measure_scratch(GemmPlan& p) {
     const bool rows =
         d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
     // An odd number of cache lines, so that the rows spread over the sets of L1.
-    p.a_stride = rows ? (ceil_div(p.k_words * kernels.a_word, 64) | 1) * 64 : 0;
-    p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
+    p.a_stride = rows ? (ceil_div(p.kc * kernels.a_word, 64) | 1) * 64 : 0;
+    p.a_panels =
+        rows || !d.from_float ? 1 : most(1, least(kTogether, kTogetherBytes / panel_bytes(p)));
+    p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.a_panels * panel_bytes(p), 64);
   }
   if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
   p.row_bias_at = p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
@@ -220,8 +227,14 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (p.source == GEMM_B_PACKED && d.k > 0) {
     p.packed_b_bytes = p.b_matrices * p.packed_bytes;
     // Long pieces of the rows that B has in memory, of k or of n; sums of columns need all of k.
-    p.pack_k = d.type == GEMM_F32 ? least(d.k, d.b_col == 1 ? 256 : 1024) : p.k_words;
+    const bool whole = d.type != GEMM_F32 && !d.from_float;
+    p.pack_k = whole ? p.k_words : least(p.k_words, d.b_col == 1 ? 256 : 1024);
     p.pack_panels = most(1, kPackTileFloats / (kPanelColumns * p.pack_k));
+    if (d.from_float && d.b_row != 1) {
+      // Whole rows as far as they go, since pairs of them are read together.
+      p.pack_panels = least(p.col_panels, kPackTileFloats / kPanelColumns / 8);
+      p.pack_k = least(p.k_words, kPackTileFloats / kPanelColumns / p.pack_panels);
+    }
     p.pack_tiles =
         p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(p.k_words, p.pack_k);
   }

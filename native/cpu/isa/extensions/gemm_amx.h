@@ -124,10 +124,12 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .type = type,
           .group = type == GEMM_BF16 ? 2 : 4,
           .k_step = kTileRows,
+          .steps_per_word = 0.125,
           .a_word = 4,
           .b_word = 4,
           .a_in_place = false,  // a tile has 16 rows, whether A has them or not
           .a_panels = false,
+          .rounding = type == GEMM_BF16 ? &kBf16Rounding : nullptr,
           .panel_rows = 2 * kTileRows,
           .wide4_rows = 0,
           .wide8_rows = 0,

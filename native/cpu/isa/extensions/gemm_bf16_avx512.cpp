@@ -2,6 +2,7 @@
 // a float. It takes denormal operands as zero.
 #include "cpu/cpu_features.h"
 #include "cpu/isa/gemm_finish.h"
+#include "cpu/isa/gemm_round.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -40,6 +41,21 @@ struct Bf16Dot {
   }
 };
 
+// Operands that are rounded as they are packed.
+struct RoundOperands {
+  TANDEM_INLINE Words row(Lanes first, Lanes second) {
+    return {(__m512i)_mm512_cvtne2ps_pbh(second.v, first.v)};
+  }
+  TANDEM_INLINE Words pairs(Lanes low, Lanes high) {
+    alignas(64) static constexpr uint16_t kTurns[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                        21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                        11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return {_mm512_permutexvar_epi16(_mm512_load_si512(kTurns), row(low, high).v)};
+  }
+};
+
+constexpr GemmRounding kRounding = rounding_of<RoundOperands>();
+
 constexpr MicroKernel kMicro[4 * kPanelRows] = TANDEM_MICRO_KERNELS(Bf16Dot);
 
 }  // namespace
@@ -49,10 +65,12 @@ const GemmKernels kBf16DotKernels = {.name = "avx512_bf16",
                                      .type = GEMM_BF16,
                                      .group = 2,
                                      .k_step = 1,
+                                     .steps_per_word = 1,
                                      .a_word = 4,
                                      .b_word = 4,
                                      .a_in_place = true,
                                      .a_panels = true,
+                                     .rounding = &kRounding,
                                      .panel_rows = kPanelRows,
                                      .wide4_rows = kWide4Rows,
                                      .wide8_rows = kWide8Rows,
