@@ -225,9 +225,18 @@ void defaults_of(AttributeStorage& storage) {
 }
 
 template <typename T>
+bool& bf16_of(AttributeStorage& storage) {
+  return reinterpret_cast<typename T::Attributes*>(storage.bytes.data())->bf16;
+}
+
+template <typename T>
 constexpr OpInfo op_info(const char* name) {
-  return {name,       T::kMinInputs,  T::kMaxInputs,   T::kFlags, T::kInPlace, T::kAnyDType,
-          T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad,     T::kWrites};
+  OpInfo op{name,       T::kMinInputs,  T::kMaxInputs,   T::kFlags, T::kInPlace, T::kAnyDType,
+            T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad,     T::kWrites};
+  if constexpr (requires(typename T::Attributes attributes) { attributes.bf16; }) {
+    op.bf16 = &bf16_of<T>;
+  }
+  return op;
 }
 
 constexpr OpInfo kTable[] = {

@@ -73,6 +73,8 @@ struct OpInfo {
   void (*infer)(InferContext&);
   void (*grad)(GradContext&);  ///< null: the op has no gradient
   uint32_t writes = 0;         ///< bit i: the op changes input i (optimizers)
+  /// Where the attributes say that products are of bfloat16; null: the op has none that could be.
+  bool& (*bf16)(AttributeStorage&) = nullptr;
 };
 
 const OpInfo& info(Op op) noexcept;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/precision.h"
 #include "cpu/pool.h"
 #include "cpu/scratch.h"
 
@@ -186,7 +187,7 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFro
   draft.add(request, index, recorder);
   for (RecordedStep& step : recorder.steps)
     steps_.push_back({step.fn, std::move(step.params), operands, step.tiles});
-  kernels_.emplace_back(name(node.op));
+  kernels_.push_back(std::string(name(node.op)) + (uses_bf16(node) ? " bf16" : ""));
 }
 
 void CpuExecutable::bind_arena(std::byte* arena) {

@@ -20,6 +20,7 @@ struct FusedMatMul : Base {
     bool trans_b = false;
     bool linear = false;  ///< a is [..., k], flattened to rows, and b is one [n, k] matrix
     bool save_pre = false;
+    bool bf16 = false;  ///< see core/precision.h
   };
 
   static void infer(InferContext& context) {

@@ -6,6 +6,9 @@
 namespace tandem::ops {
 
 struct Linear : Base {
+  struct Attributes {
+    bool bf16 = false;  ///< see core/precision.h
+  };
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 3;
 

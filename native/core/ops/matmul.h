@@ -9,6 +9,7 @@ struct MatMul : Base {
   struct Attributes {
     bool trans_a = false;
     bool trans_b = false;
+    bool bf16 = false;  ///< see core/precision.h
   };
   static constexpr AttributeField kFieldTable[] = {
       {"transA", AttributeType::kBoolean, offsetof(Attributes, trans_a), false},

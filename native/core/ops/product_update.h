@@ -24,6 +24,7 @@ struct ProductUpdate : OptimizerBase {
     bool trans_b = false;
     int32_t optimizer = 0;  ///< an Op
     alignas(8) std::array<std::byte, 64> optimizer_attributes{};
+    bool bf16 = false;  ///< see core/precision.h
   };
 };
 

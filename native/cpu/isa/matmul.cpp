@@ -1,7 +1,8 @@
 // Matrix products: linear, matmul and the fused form, cut into the tiles of gemm.h. Frozen weights
 // are packed once; other right-hand sides are packed into the arena where the plan wants it.
 #include "core/ops/fused_matmul.h"
-#include "cpu/gemm.h"
+#include "core/ops/linear.h"
+#include "cpu/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/vec.h"
 
@@ -106,6 +107,10 @@ GemmDesc describe(const NodeView& node, const Attributes& attributes, Batches& b
   const Tensor& b = *node.inputs[1];
   GemmDesc desc{};
   desc.batch[0] = desc.batch[1] = 1;
+  if (attributes.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   if (attributes.linear) {
     desc.k = b.dims[1];
     desc.n = b.dims[0];
@@ -157,12 +162,15 @@ Product make_product(const NodeView& node, const Attributes& attributes) {
 }
 
 /// Few rows wait for B, which comes from the L2 at best.
-double cost_of(const GemmDesc& desc) {
+double cost_of(const GemmPlan& plan) {
+  const GemmDesc& desc = plan.desc;
   const double batch = static_cast<double>(desc.batch[0]) * static_cast<double>(desc.batch[1]);
   const double weights = static_cast<double>(desc.n) * static_cast<double>(desc.k);
   constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
   constexpr double kFloatsPerNanosecond = 25.0;
-  const double compute = 2.0 * static_cast<double>(desc.m) * weights / kFlopsPerNanosecond;
+  const double macs = static_cast<double>(desc.m) * static_cast<double>(desc.n) *
+                      static_cast<double>(plan.k_words) * desc.kernels->steps_per_word;
+  const double compute = 2.0 * macs / kFlopsPerNanosecond;
   const double load = weights / kFloatsPerNanosecond;
   return batch * (compute > load ? compute : load) + 100.0;
 }
@@ -176,7 +184,8 @@ void emit_product(Product product, Emitter& emit) {
               k_by_n * static_cast<double>(product.plan.b_matrices) * 0.4);
   }
   emit.scratch(product.plan.scratch_bytes);
-  emit.step(product_tile, &product, sizeof product, product.plan.compute_tiles, cost_of(desc));
+  emit.step(product_tile, &product, sizeof product, product.plan.compute_tiles,
+            cost_of(product.plan));
 }
 
 void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
@@ -188,8 +197,8 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
   if (node.inputs[1]->rank == 2) {
     desc.b_packed = true;
     product.plan = plan_gemm(desc);
-    const uint64_t orientation = desc.b_row == 1 ? 1 : 2;
-    const int packed = emit.frozen(1, orientation, pack_frozen_tile, &product, sizeof product,
+    const uint64_t layout = (desc.b_row == 1 ? 1 : 2) + (attributes.bf16 ? 2 : 0);
+    const int packed = emit.frozen(1, layout, pack_frozen_tile, &product, sizeof product,
                                    product.plan.pack_tiles, product.plan.packed_b_bytes);
     if (packed >= 0) {
       product.b = packed;
@@ -220,6 +229,7 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
 
 void launch_linear(const NodeView& node, Emitter& emit) {
   Attributes attributes{};
+  attributes.bf16 = static_cast<const ops::Linear::Attributes*>(node.attributes)->bf16;
   attributes.linear = true;
   attributes.trans_b = true;
   launch(node, attributes, emit);
@@ -230,6 +240,7 @@ void launch_matmul(const NodeView& node, Emitter& emit) {
   Attributes attributes{};
   attributes.trans_a = plain.trans_a;
   attributes.trans_b = plain.trans_b;
+  attributes.bf16 = plain.bf16;
   launch(node, attributes, emit);
 }
 

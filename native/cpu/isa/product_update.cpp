@@ -67,6 +67,10 @@ GemmDesc describe(const NodeView& node, const Attributes& attributes) {
   d.b_col = attributes.trans_b ? d.k : 1;
   d.c_row = d.n;
   d.batch[0] = d.batch[1] = 1;
+  if (attributes.bf16) {
+    d.type = GEMM_BF16;
+    d.from_float = true;
+  }
   return d;
 }
 
@@ -77,10 +81,10 @@ GemmParts choose_tiles(const GemmPlan& whole) {
   return cut(d.m, ceil_div(d.m, panel * ceil_div(kTile, panel * d.n)));
 }
 
-double cost_of(const GemmDesc& d, int64_t rows) {
-  const double per_element =
-      (kWidth == 1 ? 8.0 : 0.2) + 2.0 * static_cast<double>(d.k) / (5.0 * kWidth);
-  return 100.0 + per_element * static_cast<double>(rows) * static_cast<double>(d.n);
+double cost_of(const GemmPlan& plan, int64_t rows) {
+  const double steps = static_cast<double>(plan.k_words) * plan.desc.kernels->steps_per_word;
+  const double per_element = (kWidth == 1 ? 8.0 : 0.2) + 2.0 * steps / (5.0 * kWidth);
+  return 100.0 + per_element * static_cast<double>(rows) * static_cast<double>(plan.desc.n);
 }
 
 }  // namespace
@@ -112,7 +116,7 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
     emit_step(emit, pack_tile, p, packs.pack_tiles,
               0.4 * static_cast<double>(desc.k) * static_cast<double>(desc.n));
   }
-  emit_step(emit, update_tile, p, p.tiles.count, cost_of(desc, p.rows));
+  emit_step(emit, update_tile, p, p.tiles.count, cost_of(whole, p.rows));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
