@@ -95,6 +95,7 @@ export interface ProfileDescription {
   };
   latencyMs: { p50: number; p99: number };
   device: string;
+  /** Names of the ops in order of execution; with " bf16" where they multiply bfloat16. */
   kernels: string[];
 }
 
@@ -179,6 +180,8 @@ export interface TrainerDescription {
   maxGradNorm: number;
   /** Leave the model alone and throw ERR_NUMERIC when the loss or a gradient is not finite. */
   checkNumerics: boolean;
+  /** 'bf16-mixed': matrix products of operands rounded to bfloat16, all else in float32. */
+  precision: 'float32' | 'bf16-mixed';
   seed: number;
   /** 0: as many as the pool has. */
   threads: number;

@@ -84,7 +84,7 @@ export class Predictor {
       ['precision', 'device', 'threads', 'maxBatch'],
       ['calibration', 'validation', 'maxAccuracyLoss'],
     );
-    if (set.precision !== undefined) checkPrecision(set.precision, ['bfloat16', 'int8']);
+    checkPrecision(set.precision, ['float32'], ['bfloat16', 'int8']);
     checkDevice(set.device);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);

@@ -45,8 +45,12 @@ test('options are checked', (t) => {
   refuses({ metrics: ['acuracy'] }, 'ERR_ARGUMENT', /did you mean `accuracy`\?/);
   refuses({ metrics: { loss: mse } }, 'ERR_DTYPE');
   refuses({ loss: 'mse', metrics: { loss: mse } }, 'ERR_ARGUMENT', /`loss`/);
-  refuses({ precision: 'bf16-mixed' }, 'ERR_ARGUMENT', /not available for now/);
-  refuses({ precision: 'float16' }, 'ERR_ARGUMENT', /`precision`/);
+  refuses({ precision: 'fp16-mixed' }, 'ERR_ARGUMENT', /not available for now/);
+  refuses(
+    { precision: 'float16' },
+    'ERR_ARGUMENT',
+    /^expected "float32" or "bf16-mixed" for `precision`, received "float16"$/,
+  );
   refuses({ device: 'cuda' }, 'ERR_DEVICE', /`device`, received "cuda"/);
   refuses({ device: 'cuda:1' }, 'ERR_DEVICE');
   refuses({ device: 'gpu' }, 'ERR_ARGUMENT', /`device`/);

@@ -21,8 +21,13 @@ export interface TrainerOptions<T extends Targets = Value> {
   optimizer?: Optimizer;
   /** 'accuracy', 'mae', or functions of output and target that give a scalar; none by default. */
   metrics?: Metrics<T>;
-  /** 'float32' (the default), the only one for now. */
-  precision?: 'float32';
+  /**
+   * 'float32' by default. With 'bf16-mixed' matrix products round their operands to bfloat16 and sum
+   * in float32; parameters, optimizer state, norms, softmax and losses stay float32. That is faster
+   * on processors with instructions for it (AVX512-BF16, AMX) and slower on others; the model's
+   * parameters are float32 either way.
+   */
+  precision?: 'float32' | 'bf16-mixed';
   /** 'auto' by default, which is the CPU in a build without CUDA. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
   /**
@@ -72,7 +77,7 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
     'gradientAccumulationSteps',
     'gradientCheckpointing',
   ]);
-  if (set.precision !== undefined) checkPrecision(set.precision, ['bf16-mixed', 'fp16-mixed']);
+  const precision = checkPrecision(set.precision, ['float32', 'bf16-mixed'], ['fp16-mixed']);
   checkDevice(set.device);
   if (set.deterministic !== undefined) is.boolean(set.deterministic, 'deterministic');
   const optimizer = checkOptimizer(set.optimizer ?? adam());
@@ -89,6 +94,7 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
       checkNumerics: is.boolean(set.checkNumerics ?? false, 'checkNumerics'),
       seed: is.integer(set.seed ?? 0, 'seed', 0),
       threads: checkThreads(set.threads),
+      precision,
     },
   };
   return { set, settings };
@@ -106,12 +112,22 @@ export function checkThreads(value: unknown): number {
   return value === undefined ? 0 : is.integer(value, 'threads', 1, 1024);
 }
 
-/** Only float32 for now: what else the contract names gets an error that says so. */
-export function checkPrecision(value: unknown, later: readonly string[]): void {
-  if (value === 'float32') return;
+/**
+ * One of `available`, its first by default. What else the contract names gets an error that says that
+ * it will come `later`.
+ */
+export function checkPrecision<const P extends string>(
+  value: unknown,
+  available: readonly [P, ...P[]],
+  later: readonly string[],
+): P {
+  if (value === undefined) return available[0];
+  const found = available.find((name) => name === value);
+  if (found !== undefined) return found;
   const received = is.show(value);
   const why = later.some((name) => name === value) ? ', which is not available for now' : '';
-  throw is.mismatch('ERR_ARGUMENT', '"float32"', 'precision', `${received}${why}`);
+  const expected = available.map((name) => is.show(name)).join(' or ');
+  throw is.mismatch('ERR_ARGUMENT', expected, 'precision', `${received}${why}`);
 }
 
 /** Throws ERR_DEVICE for devices that this build lacks. */

@@ -102,6 +102,13 @@ AttributeValue read_attribute(Napi::Value value, const std::string& name) {
                 describe_value(value));
 }
 
+Precision read_precision(Napi::Value value, const std::string& name) {
+  const std::string precision = read_string(value, name);
+  if (precision == "float32") return Precision::kFloat32;
+  if (precision == "bf16-mixed") return Precision::kBf16Mixed;
+  fail_expected(ErrorCode::kArgument, "'float32' or 'bf16-mixed'", name, "'" + precision + "'");
+}
+
 }  // namespace
 
 AttributeList read_attributes(Napi::Value value, const std::string& name) {
@@ -158,6 +165,7 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) 
   options.check_numerics = read_boolean(object.Get("checkNumerics"), name + ".checkNumerics");
   options.seed = static_cast<uint64_t>(read_integer(object.Get("seed"), name + ".seed", 0));
   options.threads = read_threads(object.Get("threads"), name + ".threads");
+  options.precision = read_precision(object.Get("precision"), name + ".precision");
   return options;
 }
 

@@ -110,6 +110,7 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training
     graph = instantiate(graph_, batch, false);
     fuse(graph);
   }
+  if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
   compiled->plan = make_plan(std::move(graph), layout, std::move(pins), backend_);
   const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
                       optimizer_state_.data.get()};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/model.h"
+#include "core/precision.h"
 #include "core/profile.h"
 
 namespace tandem {
@@ -17,6 +18,7 @@ struct TrainerOptions {
   bool check_numerics = false;
   uint64_t seed = 0;
   int threads = 0;
+  Precision precision = Precision::kFloat32;
 };
 
 class Trainer {

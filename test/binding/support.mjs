@@ -55,6 +55,7 @@ export const trainerOptions = {
   optimizer: { op: 'sgd', attributes: {} },
   maxGradNorm: 0,
   checkNumerics: false,
+  precision: 'float32',
   seed: 1,
   threads: 1,
 };

@@ -44,6 +44,7 @@ const trainerOptions = () => ({
   optimizer: { op: 'sgd', attributes: { momentum: 0.5 } },
   maxGradNorm: 1,
   checkNumerics: false,
+  precision: 'float32',
   seed: 1,
   threads: 1,
   ranges: [null, { low: 0, high: 1, ignored: -100 }],

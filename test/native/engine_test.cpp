@@ -72,11 +72,13 @@ TrainerOptions adam_options(int threads) {
 }
 
 /// Parameters after `steps` steps with this many threads.
-std::vector<float> train(int threads, int steps, double* last_loss = nullptr, double max_norm = 0) {
+std::vector<float> train(int threads, int steps, double* last_loss = nullptr, double max_norm = 0,
+                         Precision precision = Precision::kFloat32) {
   const GraphDescription d = classifier(96, 160, 10, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 11);
   TrainerOptions options = adam_options(threads);
   options.max_gradient_norm = max_norm;
+  options.precision = precision;
   Trainer trainer(store, d, options, cpu_backend());
   const Data data = make_data(200, 96, 10);
   double results[3];
@@ -94,6 +96,19 @@ TEST(engine_same_bits_for_every_number_of_threads) {
   const std::vector<float> one = train(1, 12);
   for (const int threads : {2, 3, 5}) {
     const std::vector<float> other = train(threads, 12);
+    CHECK(one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size() * 4) == 0);
+  }
+}
+
+TEST(engine_same_bits_in_bf16_mixed_for_every_number_of_threads) {
+  double float32 = 0;
+  double mixed = 0;
+  train(1, 12, &float32);
+  const std::vector<float> one = train(1, 12, &mixed, 0, Precision::kBf16Mixed);
+  CHECK(mixed != float32);
+  CHECK_NEAR(mixed, float32, 0.01 * float32);
+  for (const int threads : {2, 3, 5}) {
+    const std::vector<float> other = train(threads, 12, nullptr, 0, Precision::kBf16Mixed);
     CHECK(one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size() * 4) == 0);
   }
 }
