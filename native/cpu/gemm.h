@@ -35,6 +35,7 @@ struct GemmDesc {
   GemmElement c_type;  // GEMM_F32: float; GEMM_BF16: float, bfloat16; GEMM_S8: all but bfloat16
   bool a_signed;       // GEMM_S8: A is int8, otherwise uint8
   bool from_float;     // GEMM_BF16: A and B are float, rounded to nearest even as they are packed
+  bool pack_a_first;   // the caller runs pack_a_tiles, if the plan has any
   const GemmKernels* kernels;  // null: the best that this processor has for the type
 };
 
@@ -98,9 +99,11 @@ struct GemmPlan {
   int64_t sums_at;              // where in it the sums of its columns are, for GEMM_S8
   int64_t packed_b_bytes;       // of all of them; the layout depends on k and n alone
   int64_t pack_tiles;           // nothing to pack: 0. With b_packed: to run once, up front
+  int64_t pack_a_k;             // words of k of a tile that packs A
+  int64_t packed_a_bytes;       // of all of A, where it is packed before the first compute tile
+  int64_t pack_a_tiles;         // 0: compute tiles read A where it is, or pack their part of it
   int64_t compute_tiles;
   int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
-  int64_t a_panels;       // panels of A that are packed together, where its rows are rounded
   int64_t stage_at;       // bytes of scratch before the rows that wait for their epilogue
   int64_t stage_columns;  // of those, which are float; 0 where C is
   int64_t row_bias_at;    // bytes of scratch before the bias of a panel's rows
@@ -113,8 +116,9 @@ struct GemmPlan {
 //   gemm_kernels  the kernels of a type, best first, null at the end; not all need be available
 //   plan_gemm     what to do, from the shape
 //   gemm_pack_b   tile in [0, pack_tiles); all of them end before the first compute tile starts
+//   gemm_pack_a   tile in [0, pack_a_tiles); the same
 //   gemm_compute  tile in [0, compute_tiles); `b` is the packed buffer if source is
-//                 GEMM_B_PACKED and the caller's matrix otherwise
+//                 GEMM_B_PACKED and the caller's matrix otherwise, `a` if there are pack_a_tiles
 // Tiles write disjoint memory and run in any order on any thread. Packed buffers and scratch are
 // 64-byte aligned.
 #define TANDEM_GEMM_DECLARE(ns)                                                      \
@@ -122,6 +126,7 @@ struct GemmPlan {
   const GemmKernels* const* gemm_kernels(GemmType type);                             \
   GemmPlan plan_gemm(const GemmDesc& desc);                                          \
   void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile); \
+  void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile); \
   void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,     \
                     const GemmEpilogue& epilogue, int64_t tile, void* scratch);      \
   }

@@ -67,7 +67,7 @@ struct Case {
   bool scale = false, row_scale = false, row_zero = false, exact_scale = false;
   GemmActivation activation = GEMM_ACT_NONE;
   int a_zero = 0, c_zero = 0;
-  bool reverse = false, from_float = false;
+  bool reverse = false, from_float = false, a_first = false;
 };
 
 struct Operand {
@@ -182,6 +182,7 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   d.c_type = t.c_type;
   d.a_signed = t.a_signed;
   d.from_float = t.from_float;
+  d.pack_a_first = t.a_first;
   d.kernels = &kernels;
   GemmEpilogue e = {};
   e.bias = t.bias ? bias.data() : nullptr;
@@ -208,10 +209,14 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   Guarded<uint8_t> packed(plan.packed_b_bytes, 0xee, true), scratch(plan.scratch_bytes, 0xee, true);
   for (int64_t i = 0; i < plan.pack_tiles; ++i)
     isa.pack(plan, b.bytes.data(), packed.data(), t.reverse ? plan.pack_tiles - 1 - i : i);
+  Guarded<uint8_t> packed_a(plan.packed_a_bytes, 0xee, true);
+  for (int64_t i = 0; i < plan.pack_a_tiles; ++i)
+    isa.pack_a(plan, a.bytes.data(), packed_a.data(), t.reverse ? plan.pack_a_tiles - 1 - i : i);
+  const void* a_used = plan.pack_a_tiles > 0 ? packed_a.data() : a.bytes.data();
   const void* b_used = plan.source == GEMM_B_PACKED ? packed.data() : b.bytes.data();
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
-    isa.compute(plan, a.bytes.data(), b_used, c.bytes.data(), e,
-                t.reverse ? plan.compute_tiles - 1 - i : i, scratch.data());
+    isa.compute(plan, a_used, b_used, c.bytes.data(), e, t.reverse ? plan.compute_tiles - 1 - i : i,
+                scratch.data());
 
   bool good = true;
   std::vector<bool> written(static_cast<size_t>(c.elements(t.batch) * size_of(t.c_type)));
@@ -254,7 +259,7 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
                          (t.pre && pre.bytes[static_cast<int64_t>(at)] != kMark)))
       good = false;
   good = good && a.bytes.intact() && b.bytes.intact() && c.bytes.intact() && pre.bytes.intact() &&
-         packed.intact() && scratch.intact();
+         packed.intact() && packed_a.intact() && scratch.intact();
   if (!good)
     std::printf(
         "%s %s: m %d n %d k %d c %d signed %d at %d bt %d gap %d batch %d frozen %d bias %d pre %d "
@@ -292,6 +297,7 @@ Case random_case(GemmType type, int64_t largest) {
   t.activation = static_cast<GemmActivation>(random_in(0, 2));
   if (type == GEMM_BF16) {
     t.from_float = coin();
+    t.a_first = coin();
     t.c_type = coin() ? GEMM_TO_F32 : GEMM_TO_BF16;
     t.pre = coin();
     t.gradient = random_in(0, 3) == 0;
@@ -339,6 +345,7 @@ TEST(gemm_low_handles_every_edge_of_a_kernel) {
             t.type = type;
             t.from_float = form & 4;
             t.a_transposed = t.from_float && (m + n) % 2 != 0;
+            t.a_first = form & 1;
             t.m = m, t.n = n, t.k = 1 + (m + n) % 9;
             t.c_type = type == GEMM_BF16 ? GEMM_TO_BF16 : GEMM_TO_U8;
             t.a_signed = t.b_transposed = form & 1;
@@ -376,6 +383,7 @@ TEST(gemm_bf16_cuts_sums_that_are_kept_in_float) {
         t.a_transposed = form & 1;
         t.b_transposed = form & 2;
         t.from_float = form & 4;
+        t.a_first = k % 4 == 1;
         t.pre = t.frozen = form & 1;
         t.bias = t.residual = true;
         t.activation = GEMM_ACT_RELU;

@@ -27,13 +27,15 @@ struct GemmIsa {
   const GemmKernels* const* (*kernels)(GemmType);
   GemmPlan (*plan)(const GemmDesc&);
   void (*pack)(const GemmPlan&, const void*, void*, int64_t);
+  void (*pack_a)(const GemmPlan&, const void*, void*, int64_t);
   void (*compute)(const GemmPlan&, const void*, const void*, void*, const GemmEpilogue&, int64_t,
                   void*);
 };
 
 inline std::vector<GemmIsa> gemm_isas() {
   std::vector<GemmIsa> all = {{"scalar", isa_scalar::gemm_kernels, isa_scalar::plan_gemm,
-                               isa_scalar::gemm_pack_b, isa_scalar::gemm_compute}};
+                               isa_scalar::gemm_pack_b, isa_scalar::gemm_pack_a,
+                               isa_scalar::gemm_compute}};
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
@@ -41,10 +43,10 @@ inline std::vector<GemmIsa> gemm_isas() {
                       __builtin_cpu_supports("avx512vl");
   if (avx2)
     all.push_back({"avx2", isa_avx2::gemm_kernels, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b,
-                   isa_avx2::gemm_compute});
+                   isa_avx2::gemm_pack_a, isa_avx2::gemm_compute});
   if (avx512)
     all.push_back({"avx512", isa_avx512::gemm_kernels, isa_avx512::plan_gemm,
-                   isa_avx512::gemm_pack_b, isa_avx512::gemm_compute});
+                   isa_avx512::gemm_pack_b, isa_avx512::gemm_pack_a, isa_avx512::gemm_compute});
 #endif
   return all;
 }

@@ -119,8 +119,8 @@ MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_
   return args;
 }
 
-// Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed,
-// with the panels behind it as far as they go together.
+// Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed
+// before or here.
 void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, char* packed,
              MicroArgs& args) {
   const GemmDesc& d = plan.desc;
@@ -132,8 +132,7 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
   args.a_row = d.a_row * bytes;
   args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
   if (!plan.pack_a) return;
-  const int64_t before = (panel - t.i0) % plan.a_panels;
-  args.a = packed + before * panel_bytes(plan);
+  args.a = packed;
   if (plan.a_stride > 0) {
     args.a_row = plan.a_stride;
     args.a_k = d.kernels->a_word;
@@ -141,13 +140,16 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     args.a_row = 4;
     args.a_k = kPackedRows * 4;
   }
+  if (plan.pack_a_tiles > 0) {
+    args.a = t.a + (panel * plan.k_words + k0) * args.a_k;
+    return;
+  }
   if (d.type == GEMM_F32)
     pack_a_panel(a, d.a_row, d.a_col, rows, args.k, packed);
-  else if (!d.from_float)
+  else if (d.from_float)
+    round_a_panel(plan, reinterpret_cast<const float*>(a), rows, k, args.k, packed);
+  else
     pack_a_words(plan, a, rows, k, args.k, packed);
-  else if (before == 0)
-    round_a_panels(plan, reinterpret_cast<const float*>(a), panel,
-                   least(panel + plan.a_panels, t.i1), k, args.k, packed);
 }
 
 // Sums of row i start at bias[i]: as if that were in C already.

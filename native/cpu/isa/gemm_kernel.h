@@ -72,13 +72,9 @@ void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, 
 void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
                   char* packed, int32_t* sums);
 
-// Bytes of a packed panel of A that is made of columns of words.
-TANDEM_INLINE int64_t panel_bytes(const GemmPlan& plan) { return plan.kc * kPackedRows * 4; }
-
-// The same for operands that are rounded (GemmDesc::from_float): `k` elements of the rows of the
-// row panels [i0, i1), of which `a` holds the first; and words [w0, w1) of panels of B.
-void round_a_panels(const GemmPlan& plan, const float* a, int64_t i0, int64_t i1, int64_t k,
-                    int64_t words, char* packed);
+// The same for operands that are rounded (GemmDesc::from_float); of panels of B words [w0, w1).
+void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k, int64_t words,
+                   char* panel);
 void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,
                     int64_t w0, int64_t w1, char* packed);
 

@@ -23,10 +23,7 @@ constexpr int kShortSumRows = 8;
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
 constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20;
-constexpr int64_t kPackTileFloats = 16 * 1024;
-// Panels of rows that are packed together, so that what lies side by side is read together: a part
-// of L2.
-constexpr int64_t kTogether = 8, kTogetherBytes = 256 * 1024;
+constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
@@ -156,6 +153,18 @@ void measure_words(GemmPlan& p) {
   p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
 }
 
+// Rows of A that lie side by side in memory are read from end to end: panel by panel they would be
+// as many short pieces.
+void choose_a_first(GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const bool rounds_columns = d.from_float && d.a_col != 1 && d.kernels->a_panels;
+  const bool one = d.batch[0] * d.batch[1] == 1;
+  if (!d.pack_a_first || !rounds_columns || !one) return;
+  p.pack_a_k = kPackWords;
+  p.pack_a_tiles = ceil_div(p.k_words, p.pack_a_k);
+  p.packed_a_bytes = p.row_panels.count * p.k_words * kPackedRows * 4;
+}
+
 // What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
 void measure_scratch(GemmPlan& p) {
   const GemmDesc& d = p.desc;
@@ -170,9 +179,8 @@ void measure_scratch(GemmPlan& p) {
         d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
     // An odd number of cache lines, so that the rows spread over the sets of L1.
     p.a_stride = rows ? (ceil_div(p.kc * kernels.a_word, 64) | 1) * 64 : 0;
-    p.a_panels =
-        rows || !d.from_float ? 1 : most(1, least(kTogether, kTogetherBytes / panel_bytes(p)));
-    p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.a_panels * panel_bytes(p), 64);
+    p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
+    if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
   if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
   p.row_bias_at = p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
@@ -222,6 +230,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_blocks = cut(p.source == GEMM_B_DOT ? d.m : p.row_panels.count, p.row_blocks.count);
   p.col_blocks = cut(p.col_panels, p.col_blocks.count);
   p.compute_tiles = matrices * p.row_blocks.count * p.col_blocks.count;
+  choose_a_first(p);
   measure_scratch(p);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {

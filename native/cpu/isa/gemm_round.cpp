@@ -55,25 +55,35 @@ void round_columns(const GemmRounding& rounding, const float* a, int64_t a_col, 
 
 const GemmRounding kBf16Rounding = rounding_of<Round>();
 
-void round_a_panels(const GemmPlan& plan, const float* a, int64_t i0, int64_t i1, int64_t k,
-                    int64_t words, char* packed) {
+void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k, int64_t words,
+                   char* panel) {
   const GemmDesc& d = plan.desc;
   const GemmRounding& rounding = *d.kernels->rounding;
-  const int64_t rows = part_start(plan.row_panels, i1) - part_start(plan.row_panels, i0);
   if (d.a_col == 1) {
-    rounding.along_rows(a, d.a_row, rows, k, words, packed, plan.a_stride);
-  } else if (plan.a_stride > 0) {
+    rounding.along_rows(a, d.a_row, rows, k, words, panel, plan.a_stride);
+  } else if (plan.a_stride == 0) {
+    rounding.across_rows(a, d.a_col, k, words, panel, {1, rows, kPackedRows * 4, 0});
+  } else {
     for (int64_t i = 0; i < rows; i += kLanes)
       round_columns(rounding, a + i, d.a_col, least(rows - i, kLanes), k, words,
-                    packed + i * plan.a_stride, plan.a_stride);
-  } else {
-    // Panels of one more row come first.
-    const int64_t longer = least(most(i0, plan.row_panels.longer), i1) - i0;
-    const int64_t size = plan.row_panels.size, row = kPackedRows * 4, panel = panel_bytes(plan);
-    rounding.across_rows(a, d.a_col, k, words, packed, {longer, size + 1, row, panel});
-    rounding.across_rows(a + longer * (size + 1), d.a_col, k, words, packed + longer * panel,
-                         {i1 - i0 - longer, size, row, panel});
+                    panel + i * plan.a_stride, plan.a_stride);
   }
+}
+
+// All panels for some words of k, so that memory is read from end to end. Panels of one more row
+// come first.
+void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
+  const GemmDesc& d = plan.desc;
+  const GemmRounding& rounding = *d.kernels->rounding;
+  const GemmParts& panels = plan.row_panels;
+  const int64_t row = kPackedRows * 4, panel = plan.k_words * row;
+  const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
+  const float* from = static_cast<const float*>(a) + 2 * w0 * d.a_col;
+  char* to = static_cast<char*>(packed) + w0 * row;
+  const int64_t k = d.k - 2 * w0, longer = panels.longer, size = panels.size;
+  rounding.across_rows(from, d.a_col, k, words, to, {longer, size + 1, row, panel});
+  rounding.across_rows(from + longer * (size + 1), d.a_col, k, words, to + longer * panel,
+                       {panels.count - longer, size, row, panel});
 }
 
 void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,

@@ -13,21 +13,31 @@ namespace {
 
 using Attributes = ops::FusedMatMul::Attributes;
 
+/// Elements of A that are worth a step that packs them.
+constexpr int64_t kWorthPacking = 16 * 1024;
+
 /// One step's parameters. Operands are named by position; -1 is none.
 struct Product {
   GemmPlan plan;
   int64_t a_offset, b_offset, c_offset;  // elements, for batches beyond what a plan takes
-  int32_t b, bias, saved, y, pre;
+  int32_t a, b, bias, saved, y, pre;
   RowFn activation;
   bool relu, gradient;
   float params[2];
 };
 
+/// The tiles of A follow those of B.
 void pack_tile(const void* raw, void* const* operands, int64_t tile,
                const TileContext& /*context*/) {
   const auto& product = *static_cast<const Product*>(raw);
-  gemm_pack_b(product.plan, static_cast<const float*>(operands[1]) + product.b_offset,
-              static_cast<float*>(operands[product.b]), tile);
+  const int64_t of_b = product.plan.desc.b_packed ? 0 : product.plan.pack_tiles;
+  if (tile < of_b) {
+    gemm_pack_b(product.plan, static_cast<const float*>(operands[1]) + product.b_offset,
+                operands[product.b], tile);
+  } else {
+    gemm_pack_a(product.plan, static_cast<const float*>(operands[0]) + product.a_offset,
+                operands[product.a], tile - of_b);
+  }
 }
 
 /// The same for frozen weights, whose operands are the weight and the packed memory alone.
@@ -58,7 +68,9 @@ void product_tile(const void* raw, void* const* operands, int64_t tile,
     epilogue.apply = product.activation;
   }
   const bool packed = product.plan.source == GEMM_B_PACKED;
-  gemm_compute(product.plan, static_cast<const float*>(operands[0]) + product.a_offset,
+  const bool packed_a = product.plan.pack_a_tiles > 0;
+  gemm_compute(product.plan,
+               static_cast<const float*>(operands[product.a]) + (packed_a ? 0 : product.a_offset),
                static_cast<const float*>(operands[product.b]) + (packed ? 0 : product.b_offset),
                static_cast<float*>(operands[product.y]) + product.c_offset, epilogue, tile,
                context.scratch);
@@ -177,12 +189,20 @@ double cost_of(const GemmPlan& plan) {
 
 void emit_product(Product product, Emitter& emit) {
   const GemmDesc& desc = product.plan.desc;
-  const double k_by_n = static_cast<double>(desc.k) * static_cast<double>(desc.n);
+  constexpr double kPackCost = 0.4;  // nanoseconds an element
+  const auto k = static_cast<double>(desc.k);
+  int64_t tiles = product.plan.pack_a_tiles;
+  double cost = 0;
+  if (tiles > 0) {
+    product.a = emit.workspace(product.plan.packed_a_bytes);
+    cost += kPackCost * k * static_cast<double>(desc.m);
+  }
   if (product.plan.pack_tiles > 0 && !desc.b_packed) {
     product.b = emit.workspace(product.plan.packed_b_bytes);
-    emit.step(pack_tile, &product, sizeof product, product.plan.pack_tiles,
-              k_by_n * static_cast<double>(product.plan.b_matrices) * 0.4);
+    tiles += product.plan.pack_tiles;
+    cost += kPackCost * k * static_cast<double>(desc.n * product.plan.b_matrices);
   }
+  if (tiles > 0) emit.step(pack_tile, &product, sizeof product, tiles, cost);
   emit.scratch(product.plan.scratch_bytes);
   emit.step(product_tile, &product, sizeof product, product.plan.compute_tiles,
             cost_of(product.plan));
@@ -207,6 +227,7 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     }
     desc.b_packed = false;
   }
+  desc.pack_a_first = attributes.bf16 && desc.m * desc.k > kWorthPacking;
   product.plan = plan_gemm(desc);
   // batch dimensions beyond two become steps of their own
   int64_t outer = 1;

@@ -20,27 +20,48 @@ struct ProductParams {
   int64_t a_row;       // floats between the rows of a
   int64_t scratch_at;  // behind the rows of the gradient
   int32_t packed;      // operand: b for plans that want it packed
+  int32_t packed_a;    // operand: a, if it is packed before the tiles
+  int64_t pack_tiles;  // of b; those of a follow
+  int64_t a_bytes;     // of the packed rows of a tile
   UpdateFn update;
   decltype(Attributes::optimizer_attributes) attributes;
 };
 
-// Operands: a, b, parameter, state, sums of squares, the packed form of b.
+/// The plan of the rows of a tile, and the first of them.
+const GemmPlan& plan_of(const ProductParams& p, int64_t tile, int64_t& row) {
+  row = part_start(p.tiles, tile);
+  return p.plans[part_start(p.tiles, tile + 1) - row - p.tiles.size];
+}
+
+// Operands: a, b, parameter, state, sums of squares, the packed forms of b and of a.
 void pack_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<ProductParams>(params);
-  const GemmPlan& plan = p.plans[p.plans[0].source == GEMM_B_PACKED ? 0 : 1];
-  gemm_pack_b(plan, operands[1], operands[p.packed], tile);
+  if (tile < p.pack_tiles) {
+    const GemmPlan& plan = p.plans[p.plans[0].source == GEMM_B_PACKED ? 0 : 1];
+    gemm_pack_b(plan, operands[1], operands[p.packed], tile);
+    return;
+  }
+  for (int64_t i = 0; i < p.tiles.count; ++i) {
+    int64_t row = 0;
+    const GemmPlan& plan = plan_of(p, i, row);
+    gemm_pack_a(plan, static_cast<const float*>(operands[0]) + row * p.a_row,
+                static_cast<char*>(operands[p.packed_a]) + i * p.a_bytes, tile - p.pack_tiles);
+  }
 }
 
 void update_tile(const void* params, void* const* operands, int64_t tile,
                  const TileContext& context) {
   const auto& p = params_of<ProductParams>(params);
-  const int64_t row = part_start(p.tiles, tile);
-  const int64_t rows = part_start(p.tiles, tile + 1) - row;
-  const GemmPlan& plan = p.plans[rows - p.tiles.size];
+  int64_t row = 0;
+  const GemmPlan& plan = plan_of(p, tile, row);
+  const int64_t rows = plan.desc.m;
   const void* b = operands[plan.source == GEMM_B_PACKED ? p.packed : 1];
   auto* gradient = static_cast<float*>(context.scratch);
   auto* scratch = static_cast<char*>(context.scratch) + p.scratch_at;
-  const float* a = static_cast<const float*>(operands[0]) + row * p.a_row;
+  const void* a =
+      p.a_bytes > 0
+          ? static_cast<const char*>(operands[p.packed_a]) + tile * p.a_bytes
+          : static_cast<const void*>(static_cast<const float*>(operands[0]) + row * p.a_row);
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
     gemm_compute(plan, a, b, gradient, GemmEpilogue{}, i, scratch);
 
@@ -87,6 +108,23 @@ double cost_of(const GemmPlan& plan, int64_t rows) {
   return 100.0 + per_element * static_cast<double>(rows) * static_cast<double>(plan.desc.n);
 }
 
+void emit_packing(ProductParams& p, Emitter& emit) {
+  const GemmPlan& packs = p.plans[0].source == GEMM_B_PACKED ? p.plans[0] : p.plans[1];
+  int64_t elements = 0;
+  if (packs.source == GEMM_B_PACKED && packs.pack_tiles > 0) {
+    p.packed = emit.workspace(packs.packed_b_bytes);
+    p.pack_tiles = packs.pack_tiles;
+    elements += packs.desc.n;
+  }
+  if (packs.pack_a_tiles > 0) {
+    p.a_bytes = most(p.plans[0].packed_a_bytes, p.plans[1].packed_a_bytes);
+    p.packed_a = emit.workspace(p.tiles.count * p.a_bytes);
+    elements += p.rows;
+  }
+  emit_step(emit, pack_tile, p, p.pack_tiles + packs.pack_a_tiles,
+            0.4 * static_cast<double>(packs.desc.k) * static_cast<double>(elements));
+}
+
 }  // namespace
 
 void launch_productUpdate(const NodeView& node, Emitter& emit) {
@@ -104,18 +142,14 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
   p.attributes = attributes.optimizer_attributes;
   // packed once for all tiles, where each would pack it for itself
   desc.b_packed = whole.source == GEMM_B_PACKED || whole.source == GEMM_B_LOCAL;
+  desc.pack_a_first = attributes.bf16 && desc.m * desc.k > kTile;
   p.scratch_at = round_up((p.tiles.size + 1) * desc.n * 4, 64);
   for (int64_t more : {0, 1}) {
     desc.m = p.tiles.size + more;
     p.plans[more] = plan_gemm(desc);
     emit.scratch(p.scratch_at + p.plans[more].scratch_bytes);
   }
-  const GemmPlan& packs = p.plans[0].source == GEMM_B_PACKED ? p.plans[0] : p.plans[1];
-  if (packs.source == GEMM_B_PACKED && packs.pack_tiles > 0) {
-    p.packed = emit.workspace(packs.packed_b_bytes);
-    emit_step(emit, pack_tile, p, packs.pack_tiles,
-              0.4 * static_cast<double>(desc.k) * static_cast<double>(desc.n));
-  }
+  emit_packing(p, emit);
   emit_step(emit, update_tile, p, p.tiles.count, cost_of(whole, p.rows));
 }
 
