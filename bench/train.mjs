@@ -1,5 +1,6 @@
 // Training steps beside PyTorch's when /usr/bin/python3 (or the Python that TANDEM_BENCH_PYTHON
-// names) has it. In fit ours counts gathering rows; PyTorch's steps all get the same batch.
+// names) has it. In fit ours counts gathering rows; PyTorch's steps all get the same batch. Steps in
+// bf16-mixed stand beside our own in float32 and beside PyTorch's under autocast.
 import { Trainer } from 'tandem-ml';
 import { beside, inTurns, median, summary, timeOf } from './lib/measure.mjs';
 import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
@@ -19,41 +20,54 @@ for (const work of workloads) {
   for (const batch of work.trained) {
     const name = `${work.name} b${batch}`;
     if (!wanted(name)) continue;
-    const trainer = new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer() });
+    const make = (precision) =>
+      new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer(), precision });
+    const [trainer, mixed] = [make('float32'), make('bf16-mixed')];
     const rows = Math.min(work.rows, 256 * batch);
     const data = { x: work.input(rows), y: work.target(rows) };
     const one = { x: work.input(batch), y: work.target(batch) };
     const ours = {
       fit: () => fitTime(trainer, data, batch),
       step: () => timeOf(() => trainer.step(one), seconds),
+      mixed: () => timeOf(() => mixed.step(one), seconds),
     };
     for (const side of Object.values(ours)) await side(); // warm
-    const times = await inTurns({ ...ours, ...(await peerSides(work, batch)) }, rounds);
-    const { fit, step, ...peer } = times;
-    for (const [call, side] of Object.entries({ fit, step })) {
-      const found = beside(side, peer);
+    const [plain, autocast] = [
+      await peerSides(work, batch, 'float32'),
+      await peerSides(work, batch, 'bf16-mixed'),
+    ];
+    const times = await inTurns({ ...ours, ...plain, ...autocast }, rounds);
+    const pick = (sides) => Object.fromEntries(Object.keys(sides).map((key) => [key, times[key]]));
+    const cases = { fit: plain, step: plain, mixed: autocast };
+    for (const [call, sides] of Object.entries(cases)) {
+      const side = times[call];
+      const found = beside(side, pick(sides));
+      const title = call === 'mixed' ? '`step` in bf16-mixed' : `\`${call}\``;
       suite.add({
-        ...{ name: `${name}, \`${call}\``, workload: work.name, batch, call, threads },
+        ...{ name: `${name}, ${title}`, workload: work.name, batch, call, threads },
         ...{ ...summary(side), unit: 'ms', peers: found ? { PyTorch: found } : {} },
+        ...(call === 'mixed' && { byFloat32: beside(side, { step: times.step })?.ratio }),
       });
     }
     await trainer.close();
+    await mixed.close();
   }
 }
 torch?.close();
 suite.finish();
 
 /** PyTorch's modes with each number of threads, built and warm. */
-async function peerSides({ torch: model }, batch) {
+async function peerSides({ torch: model }, batch, precision) {
   /** @type {Record<string, () => Promise<import('./lib/measure.mjs').Time>>} */
   const sides = {};
   if (torch === undefined) return sides;
   for (const mode of modes) {
     for (const count of threadCounts) {
-      const request = { model, batch, mode, threads: count };
+      const request = { model, batch, precision, mode, threads: count };
       const failure = await torch.prepare(request);
-      if (failure) suite.note(`PyTorch, ${mode}: ${failure}`);
-      else sides[`${mode} ${count}t`] = () => torch.measure(request, seconds);
+      const name = precision === 'float32' ? `${mode} ${count}t` : `autocast ${mode} ${count}t`;
+      if (failure) suite.note(`PyTorch, ${name}: ${failure}`);
+      else sides[name] = () => torch.measure(request, seconds);
     }
   }
   return sides;

@@ -42,10 +42,14 @@ const paired = (peer, first, unit) => (/** @type {Results} */ results) => {
     'its mode',
     'ratio',
   ];
-  const rows = results.results.map(({ name, value, p99, peers }) => {
+  // How our float32 takes longer, where a case has that.
+  const mixed = results.results.some(({ byFloat32 }) => byFloat32);
+  const rows = results.results.map(({ name, value, p99, peers, byFloat32 }) => {
     const other = peers[peer] ?? { mode: '-' };
-    return [name, value, p99, other.value, other.p99, other.mode, other.ratio];
+    const cells = [name, value, p99, other.value, other.p99, other.mode, other.ratio];
+    return mixed ? [...cells, byFloat32] : cells;
   });
+  if (mixed) columns.push('by our float32');
   return paragraphs(origin(results), table(columns, rows));
 };
 

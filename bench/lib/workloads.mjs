@@ -1,6 +1,6 @@
 // The models that are trained and served beside the peers. One entry is one model for all suites:
 // ours, what bench/peers/torch_models.py builds of it, and its ONNX file.
-import { adam, dense, sequential } from 'tandem-ml';
+import { adam, adamw, dense, sequential } from 'tandem-ml';
 import { perceptronToOnnx } from '../peers/onnx.mjs';
 
 /**
@@ -13,7 +13,7 @@ import { perceptronToOnnx } from '../peers/onnx.mjs';
  * @property {() => import('tandem-ml').Optimizer} optimizer
  * @property {{ kind: string } & Record<string, unknown>} torch a function of torch_models.py and
  *   its arguments
- * @property {(model: import('tandem-ml').Model) => Uint8Array} onnx
+ * @property {(model: import('tandem-ml').Model) => Uint8Array} [onnx] of models that are served
  * @property {number[]} trained batch sizes that training is measured with
  * @property {number[]} served rows that predictions are measured with
  * @property {number} rows in an epoch of fit, at most
@@ -23,6 +23,8 @@ import { perceptronToOnnx } from '../peers/onnx.mjs';
 export const workloads = [
   perceptron([784, 512, 256, 10], { trained: [8, 128, 1024], served: [1, 256], rows: 2 ** 13 }),
   perceptron([30, 64, 32, 2], { trained: [32], served: [1], rows: 2 ** 15 }),
+  feedForward(128, 4, { trained: [768], served: [], rows: 2 ** 14 }),
+  feedForward(384, 6, { trained: [2048], served: [], rows: 2 ** 14 }),
 ];
 
 /**
@@ -56,6 +58,32 @@ function perceptron(sizes, cases) {
     optimizer: () => adam({ learningRate: 1e-3 }),
     torch: { kind: 'mlp', sizes },
     onnx: perceptronToOnnx,
+    ...cases,
+  };
+}
+
+/**
+ * The linear layers of a transformer's feed-forward parts one after the other, with GELU within each
+ * and a class for each of `width` outputs, trained by AdamW.
+ * @param {number} width
+ * @param {number} blocks
+ * @param {Pick<Workload, 'trained' | 'served' | 'rows'>} cases
+ * @returns {Workload}
+ */
+function feedForward(width, blocks, cases) {
+  const layers = () =>
+    Array.from({ length: blocks }, () => [
+      dense(4 * width, { activation: 'gelu' }),
+      dense(width),
+    ]).flat();
+  return {
+    name: `feed-forward ${blocks}x${width}`,
+    model: () => sequential(layers(), { input: [width], seed: 1 }),
+    input: (rows) => noise(rows * width),
+    target: (rows) => labels(rows, width),
+    loss: 'crossEntropy',
+    optimizer: () => adamw({ learningRate: 1e-4 }),
+    torch: { kind: 'feed_forward', width, blocks },
     ...cases,
   };
 }

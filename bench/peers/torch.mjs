@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * `model`: a function of torch_models.py and its arguments.
- * @typedef {{ model: { kind: string }, batch: number, mode: string, threads: number }} Request
+ * @typedef {{ model: { kind: string }, batch: number, precision: string, mode: string, threads: number }} Request
  */
 
 /** Undefined when there is no Python with PyTorch. */

@@ -25,4 +25,19 @@ def mlp(batch, sizes):
     return loss, (x, y), torch.optim.Adam(model.parameters(), 1e-3, fused=True)
 
 
-KINDS = {"mlp": mlp}
+def feed_forward(batch, width, blocks):
+    """The linear layers of a transformer's feed-forward parts, with GELU within each."""
+    layers = []
+    for _ in range(blocks):
+        layers += [nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)]
+    model = nn.Sequential(*layers)
+    x = torch.randn(batch, width)
+    y = torch.randint(0, width, (batch,))
+
+    def loss(x, y):
+        return F.cross_entropy(model(x), y)
+
+    return loss, (x, y), torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
+
+
+KINDS = {"mlp": mlp, "feed_forward": feed_forward}

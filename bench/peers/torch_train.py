@@ -14,9 +14,13 @@ def make_step(request):
         torch._dynamo.reset()
         loss = torch.compile(loss)
 
+    mixed = request["precision"] == "bf16-mixed"
+
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss(*inputs).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            value = loss(*inputs)
+        value.backward()
         optimizer.step()
 
     return step
@@ -38,7 +42,7 @@ steps = {}
 print(json.dumps({"version": torch.__version__}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
-    key = json.dumps([request[name] for name in ("model", "batch", "mode", "threads")])
+    key = json.dumps([request[name] for name in ("model", "batch", "precision", "mode", "threads")])
     torch.set_num_threads(request["threads"])
     try:
         if key not in steps:
