@@ -18,7 +18,7 @@ namespace {
 
 #define TANDEM_TABLE(name)                                            \
   {#name, &cpu::isa_##name::roof_kernels, cpu::isa_##name::plan_gemm, \
-   cpu::isa_##name::gemm_pack_b, cpu::isa_##name::gemm_compute}
+   cpu::isa_##name::gemm_pack_b, cpu::isa_##name::gemm_pack_a, cpu::isa_##name::gemm_compute}
 
 constexpr IsaTable kTables[] = {
     TANDEM_TABLE(scalar),

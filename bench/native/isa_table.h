@@ -12,6 +12,7 @@ struct IsaTable {
   const RoofKernels* roofs;
   cpu::GemmPlan (*plan_gemm)(const cpu::GemmDesc& desc);
   void (*gemm_pack_b)(const cpu::GemmPlan& plan, const void* b, void* packed, int64_t tile);
+  void (*gemm_pack_a)(const cpu::GemmPlan& plan, const void* a, void* packed, int64_t tile);
   void (*gemm_compute)(const cpu::GemmPlan& plan, const void* a, const void* b, void* c,
                        const cpu::GemmEpilogue& epilogue, int64_t tile, void* scratch);
 };

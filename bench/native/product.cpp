@@ -19,6 +19,10 @@ cpu::GemmDesc describe(const Product& product, const std::string& type) {
   if (type == "bf16") {
     desc.type = cpu::GEMM_BF16;
     desc.c_type = cpu::GEMM_TO_BF16;
+  } else if (type == "mixed") {
+    desc.type = cpu::GEMM_BF16;
+    desc.from_float = true;
+    desc.pack_a_first = product.trans_a;
   } else if (type == "s8") {
     desc.type = cpu::GEMM_S8;
     desc.c_type = cpu::GEMM_TO_U8;
@@ -47,9 +51,11 @@ class OurProduct {
         bias_(noise(product.n)),
         scale_(noise(product.n)),
         packed_(pages(plan_.packed_b_bytes)),
+        packed_a_(pages(plan_.packed_a_bytes)),
         threads_(threads),
-        packs_(plan_.pack_tiles > 0 && !product.packed) {
-    if (threads > 1 && (plan_.compute_tiles > 1 || packs_)) queue_.emplace(units(), threads);
+        b_tiles_(product.packed ? 0 : plan_.pack_tiles),
+        pack_tiles_(b_tiles_ + plan_.pack_a_tiles) {
+    if (threads > 1 && (plan_.compute_tiles > 1 || pack_tiles_ > 0)) queue_.emplace(units(), threads);
     if (product.bias_relu) {
       epilogue_.bias = floats(bias_);
       epilogue_.activation = cpu::GEMM_ACT_RELU;
@@ -74,7 +80,7 @@ class OurProduct {
         continue;
       }
       void* scratch = cpu::thread_scratch(plan_.scratch_bytes);
-      for (int64_t tile = 0; packs_ && tile < plan_.pack_tiles; ++tile) pack(tile);
+      for (int64_t tile = 0; tile < pack_tiles_; ++tile) pack(tile);
       for (int64_t tile = 0; tile < plan_.compute_tiles; ++tile) compute(tile, scratch);
     }
   }
@@ -83,9 +89,9 @@ class OurProduct {
   /// Packing, where there is any, and the product after it.
   [[nodiscard]] std::vector<cpu::Unit> units() const {
     std::vector<cpu::Unit> all;
-    if (packs_) all.push_back({0, 1, plan_.pack_tiles, {}});
+    if (pack_tiles_ > 0) all.push_back({0, 1, pack_tiles_, {}});
     all.push_back({1, 2, plan_.compute_tiles, {}});
-    if (packs_) all.back().after.push_back(0);
+    if (pack_tiles_ > 0) all.back().after.push_back(0);
     return all;
   }
 
@@ -99,18 +105,26 @@ class OurProduct {
       }
     });
   }
-  void pack(int64_t tile) { isa_.gemm_pack_b(plan_, b_.data.get(), packed_.data.get(), tile); }
+  /// Tiles of A follow those of B.
+  void pack(int64_t tile) {
+    if (tile < b_tiles_) {
+      isa_.gemm_pack_b(plan_, b_.data.get(), packed_.data.get(), tile);
+    } else {
+      isa_.gemm_pack_a(plan_, a_.data.get(), packed_a_.data.get(), tile - b_tiles_);
+    }
+  }
   void compute(int64_t tile, void* scratch) {
+    const Memory& a = plan_.pack_a_tiles > 0 ? packed_a_ : a_;
     const Memory& b = plan_.source == cpu::GEMM_B_PACKED ? packed_ : b_;
-    isa_.gemm_compute(plan_, a_.data.get(), b.data.get(), c_.data.get(), epilogue_, tile, scratch);
+    isa_.gemm_compute(plan_, a.data.get(), b.data.get(), c_.data.get(), epilogue_, tile, scratch);
   }
 
   const IsaTable& isa_;
   cpu::GemmPlan plan_;
   cpu::GemmEpilogue epilogue_{};
-  Memory a_, b_, c_, bias_, scale_, packed_;
+  Memory a_, b_, c_, bias_, scale_, packed_, packed_a_;
   int threads_;
-  bool packs_;
+  int64_t b_tiles_, pack_tiles_;
   std::optional<cpu::UnitQueue> queue_;  ///< none where one thread runs everything
 };
 

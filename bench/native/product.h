@@ -13,6 +13,7 @@ namespace tandem::bench {
 /// C[m,n] = A[m,k] * B[k,n], each matrix in memory of its own. Types:
 ///   f32   all float32
 ///   bf16  all bfloat16
+///   mixed all float32, multiplied as bfloat16
 ///   s8    A uint8, B int8 with a scale for each column, C uint8: requantized
 struct Product {
   int64_t m, n, k;

@@ -1,4 +1,6 @@
 // The table of matrix products, all through the public functions of cpu/gemm.h.
+#include <utility>
+
 #include "product.h"
 #include "roofs.h"
 #include "suite.h"
@@ -72,9 +74,24 @@ std::vector<Entry> table() {
   return all;
 }
 
+/// The products of a training step of feed-forward parts 128 and 384 wide: forward, the gradients of
+/// inputs and of weights.
+std::vector<Entry> training_table() {
+  std::vector<Entry> all;
+  for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{768, 128}, {2048, 384}}) {
+    for (const auto& [in, out] : {std::pair{width, 4 * width}, {4 * width, width}}) {
+      const bool quick = width == 128;
+      all.push_back({{rows, out, in, false, true}, quick});
+      all.push_back({{rows, in, out}, quick});
+      all.push_back({{out, in, rows, true, false}, quick});
+    }
+  }
+  return all;
+}
+
 void measure_product(const Suite& suite, const Case& c, const Product& product) {
   std::vector<Side> sides{our_product(product, c.type, c.threads)};
-  if (auto side = peak(c.type, c.threads)) sides.push_back(std::move(*side));
+  if (auto side = peak(c.type == "mixed" ? "bf16" : c.type, c.threads)) sides.push_back(std::move(*side));
   if (auto side = onednn_product(product, c.type, c.threads)) sides.push_back(std::move(*side));
   if (auto side = openblas_product(product, c.type, c.threads)) sides.push_back(std::move(*side));
   suite.measure(c, sides);
@@ -84,7 +101,7 @@ void measure_product(const Suite& suite, const Case& c, const Product& product) 
 /// looks at the most important shapes of them.
 bool fits(const Suite& suite, const Entry& entry, const std::string& type) {
   const Product& p = entry.product;
-  if (type == "f32") return entry.quick || !suite.options().quick;
+  if (type == "f32" || type == "mixed") return entry.quick || !suite.options().quick;
   if (p.trans_a) return false;
   return !suite.options().quick || (entry.quick && (p.packed || (p.m == p.n && p.n == p.k)));
 }
@@ -92,8 +109,8 @@ bool fits(const Suite& suite, const Entry& entry, const std::string& type) {
 }  // namespace
 
 void run_products(const Suite& suite) {
-  for (const std::string type : {"f32", "bf16", "s8"}) {
-    for (const Entry& entry : table()) {
+  for (const std::string type : {"f32", "bf16", "mixed", "s8"}) {
+    for (const Entry& entry : type == "mixed" ? training_table() : table()) {
       if (!fits(suite, entry, type)) continue;
       for (const int threads : suite.options().threads) {
         const Case c{"product", entry.product.name(), type, threads, unit_of(type)};

@@ -26,7 +26,7 @@ export function findOnnxRuntime() {
 export async function openSessions(peer, work, model, x) {
   /** @type {Record<string, { run(): Promise<Float32Array>, release(): Promise<void> }>} */
   const sessions = {};
-  if (peer === undefined) return sessions;
+  if (peer === undefined || work.onnx === undefined) return sessions;
   const [, ...row] = model.inputs[0].shape.map(Number);
   const rows = x.length / row.reduce((product, size) => product * size, 1);
   const feeds = { x: new peer.ort.Tensor('float32', x, [rows, ...row]) };

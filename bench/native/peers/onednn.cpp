@@ -48,6 +48,7 @@ dnnl::primitive_attr epilogue(const Product& product, const std::string& type) {
 #endif
     attributes.set_post_ops(relu);
   }
+  if (type == "mixed") attributes.set_fpmath_mode(dnnl::fpmath_mode::bf16);
   if (type == "s8") {
 #if DNNL_VERSION_MAJOR >= 3
     attributes.set_scales_mask(DNNL_ARG_WEIGHTS, kByColumn);
