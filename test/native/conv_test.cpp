@@ -275,6 +275,28 @@ TEST(conv_by_tiles_of_four_pixels) {
   check_conv({9, 1, 16, 16, {4, 4}, {3, 3}, {1, 1}, {1, 1}});
 }
 
+TEST(conv_with_frozen_weights) {
+  for (const Case& c : {Case{2, 1, 16, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}},
+                        Case{2, 1, 3, 5, {9, 7}, {3, 2}, {1, 1}, {1, 1}}}) {
+    const auto x = random_floats(count_of(c.x_dims()), 1);
+    const auto w = random_floats(count_of(c.w_dims()), 2);
+    const auto dy = random_floats(count_of(c.y_dims()), 3);
+    const Expected e = expect(c, x, w, dy);
+    for (const Isa& isa : isas()) {
+      KernelHarness forward(isa.launchers, Op::conv2d);
+      forward.attributes(c.attributes()).input(c.x_dims(), x).frozen_input(c.w_dims(), w);
+      forward.output(c.y_dims()).run();
+      CHECK(forward.clean());
+      CHECK_NEAR(distance(forward.floats(0), e.y), 0.0, 1e-6);
+      KernelHarness transposed(isa.launchers, Op::convTranspose2d);
+      transposed.attributes(c.attributes()).input(c.y_dims(), dy).frozen_input(c.w_dims(), w);
+      transposed.output(c.x_dims()).run();
+      CHECK(transposed.clean());
+      CHECK_NEAR(distance(transposed.floats(0), e.dx), 0.0, 1e-6);
+    }
+  }
+}
+
 TEST(conv_without_images_has_no_weight_gradient) {
   const Case c{0, 1, 3, 5, {6, 6}, {3, 3}};
   for (const Isa& isa : isas()) {

@@ -21,7 +21,8 @@ struct Largest {
   IVec at;
 };
 
-/// Windows of one row of output from `q` on.
+/// Windows of one row of output from `q` on. Without padding all of them lie within the plane.
+template <bool padded>
 TANDEM_INLINE Largest search(const MaxParams& p, const float* plane, int64_t top, int64_t q) {
   const int64_t first_row = most(top, 0);
   const WindowTaps& columns = p.column_taps;
@@ -32,9 +33,10 @@ TANDEM_INLINE Largest search(const MaxParams& p, const float* plane, int64_t top
   const IVec inside = select(left > iset1(-1), left, iset1(0));
   Largest best = {set1(-__builtin_inff()),
                   inside + iset1(static_cast<int32_t>(first_row * p.columns))};
+  const uint32_t all = lane_range(0, least(kWidth, p.out_columns - q));
   for (int64_t row = first_row; row < last_row; ++row) {
     for (int64_t j = 0; j < columns.count; ++j) {
-      const uint32_t lanes = lanes_within(columns, j, p.columns, p.out_columns, q);
+      const uint32_t lanes = padded ? lanes_within(columns, j, p.columns, p.out_columns, q) : all;
       const int64_t at = row * p.columns + q * columns.stride + columns.first + j;
       const Vec x = load_vector(plane + at, lanes, columns.stride);
       const Mask better = mask_of_lanes(lanes) & ((x > best.value) | is_nan(x));
@@ -46,6 +48,7 @@ TANDEM_INLINE Largest search(const MaxParams& p, const float* plane, int64_t top
 }
 
 // Operands: x, y, places.
+template <bool padded>
 void max_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<MaxParams>(params);
   const Range range = piece(tile, p.per_tile, p.planes);
@@ -57,7 +60,7 @@ void max_tile(const void* params, void* const* operands, int64_t tile, const Til
     int64_t top = p.row_taps.first;
     for (int64_t r = 0; r < p.out_rows; ++r, top += p.row_taps.stride) {
       for (int64_t q = 0; q < p.out_columns; q += kWidth) {
-        const Largest best = search(p, x, top, q);
+        const Largest best = search<padded>(p, x, top, q);
         const int64_t count = least(kWidth, p.out_columns - q);
         store_partial(y + r * p.out_columns + q, best.value, count);
         if (at != nullptr) istore_partial(at + r * p.out_columns + q, best.at, count);
@@ -106,7 +109,9 @@ void launch_maxPool2d(const NodeView& node, Emitter& emit) {
                          static_cast<double>(ceil_div(p.out_columns, kWidth));
   const double taps =
       static_cast<double>(attributes.kernel.height) * static_cast<double>(attributes.kernel.width);
-  emit_step(emit, max_tile, p, ceil_div(p.planes, p.per_tile), vectors * (4.0 + 2.0 * taps));
+  const bool padded = p.row_taps.first < 0 || p.column_taps.first < 0;
+  emit_step(emit, padded ? max_tile<true> : max_tile<false>, p, ceil_div(p.planes, p.per_tile),
+            vectors * (4.0 + 2.0 * taps));
 }
 
 void launch_maxPool2dGrad(const NodeView& node, Emitter& emit) {

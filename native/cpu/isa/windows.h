@@ -101,9 +101,9 @@ TANDEM_INLINE Vec load_vector(const float* p, uint32_t lanes, int64_t stride) {
 #endif
 }
 
-/// Bits of lanes [first, last).
+/// Bits of lanes [first, last), of at most 31.
 TANDEM_INLINE uint32_t lane_range(int64_t first, int64_t last) {
-  return (uint32_t{1} << last) - (uint32_t{1} << first);
+  return (uint32_t{1} << (last & 31)) - (uint32_t{1} << (first & 31));
 }
 inline constexpr uint32_t kAllLanes = (uint32_t{1} << kLanes) - 1;
 

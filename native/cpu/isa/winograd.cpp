@@ -141,7 +141,7 @@ TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels) {
     best = share;
     blocks.block_rows = rows;
   }
-  blocks.block_rows = least(blocks.block_rows, blocks.total_rows);
+  blocks.block_rows = most(1, least(blocks.block_rows, blocks.total_rows));
   blocks.count = ceil_div(blocks.total_rows, blocks.block_rows);
   // An odd number of cache lines, so that rows spread over the sets of the L1.
   const int64_t tiles = round_up(blocks.block_rows * grid.tile_columns, kPanelColumns);

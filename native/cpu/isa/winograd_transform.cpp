@@ -213,7 +213,7 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
       float* sums = target.sums + at;
       for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
         const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
-        const int64_t width = least(2 * kLanes, grid.out_columns - 2 * q);
+        const int64_t width = most(1, least(2 * kLanes, grid.out_columns - 2 * q));
         for (int64_t i = 0; i < rows; ++i) {
           const float* from = pixels + 2 * i * blocks.row + t + q;
           store_pixels(sums + i * grid.out_columns + 2 * q, load_lanes(from, count),
