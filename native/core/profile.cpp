@@ -49,6 +49,19 @@ double attention_flops(const Graph& graph, const Node& node) {
   return product * (backward ? 5 : 2) * (attributes.causal ? 0.5 : 1.0);
 }
 
+/// Of the definition: what kernels save, as for kernels of 3 x 3, counts too.
+double convolution_flops(const Graph& graph, const Node& node) {
+  const bool forward = node.op == Op::conv1d || node.op == Op::conv2d || node.op == Op::fusedConv;
+  const bool backward = node.op == Op::convDataGrad || node.op == Op::convTranspose2d;
+  const bool weights = node.op == Op::convWeightGrad;
+  if (!forward && !backward && !weights) return 0;
+  const Tensor& w = graph.tensor(weights ? node.outputs[0] : node.inputs[1]);
+  const Tensor& y = graph.tensor(forward    ? node.outputs[0]
+                                 : backward ? node.inputs[0]
+                                            : node.inputs[1]);
+  return 2.0 * static_cast<double>(y.numel) * static_cast<double>(w.numel / w.dims[0]);
+}
+
 }  // namespace
 
 double count_flops(const Graph& graph) {
@@ -56,7 +69,7 @@ double count_flops(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     if ((info(node.op).flags & kAlias) != 0) continue;
     if (is_product(node.op)) total += product_flops(graph, node);
-    total += recurrent_flops(graph, node);
+    total += recurrent_flops(graph, node) + convolution_flops(graph, node);
     if (node.op == Op::attention || node.op == Op::attentionGrad)
       total += attention_flops(graph, node);
     // one operation an element of the largest operand for everything else, epilogues included

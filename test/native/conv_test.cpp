@@ -4,6 +4,7 @@
 #include "check.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/pooling.h"
+#include "core/profile.h"
 #include "node_runner.h"
 
 using namespace tandem;
@@ -321,4 +322,19 @@ TEST(pooling_of_ties_infinities_and_nan) {
     for (float& v : x) v = v > 0.5F ? 1.0F : v < -0.9F ? NAN : v < -0.5F ? -INFINITY : 0.0F;
     check_pool(pool, x);
   }
+}
+
+TEST(conv_flops_are_those_of_the_definition) {
+  Graph graph;
+  const auto tensor = [](const Shape& shape) { return make_tensor(shape, DType::kFloat32); };
+  const ValueId x = graph.add_input(tensor({2, 16, 14, 14}));
+  const ValueId w = graph.add_input(tensor({24, 8, 3, 3}));
+  const ValueId y = graph.apply(Op::conv2d, {x, w}, make_attributes(Op::conv2d, {{"groups", 2.0}}));
+  graph.outputs = {y};
+  const double products = 2.0 * 2 * 24 * 12 * 12 * 8 * 9;
+  CHECK(count_flops(graph) > products && count_flops(graph) < products * 1.1);
+  const double before = count_flops(graph);
+  graph.outputs = add_gradients(graph, {{y, y}}, {x, w});
+  const double both = count_flops(graph) - before;
+  CHECK(both > 2 * products && both < 2 * products * 1.1);
 }

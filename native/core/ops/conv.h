@@ -183,7 +183,9 @@ struct ConvTranspose2d : ConvBase {
 struct ConvDataGrad : ConvBase {
   static constexpr int kMaxInputs = 2;
   static constexpr uint32_t kFlags = kInternal;
-  static void infer(InferContext& context) { infer_transposed(context, context.shape(0).size()); }
+  static void infer(InferContext& context) {
+    infer_transposed(context, context.shape(0).size() == 3 ? 3 : 4);
+  }
 };
 
 /// (x, dy) -> dw of a convolution from x to y.
@@ -199,6 +201,8 @@ struct ConvWeightGrad : ConvBase {
     const auto& attributes = context.attributes<Attributes>();
     const Shape x = context.shape(0);
     Shape like = context.shape(1);
+    if (x.size() != like.size() || (x.size() != 3 && x.size() != 4))
+      context.bad_shape("x and dy of lines or planes");
     like[0] = like[1];
     context.output(with_plane(like, x[1] / attributes.conv.groups, attributes.kernel));
   }

@@ -18,7 +18,7 @@ struct FusedConv : ConvBase {
 
   static void infer(InferContext& context) {
     const bool save_pre = context.attributes<Attributes>().save_pre;
-    infer_conv(context, context.shape(0).size());
+    infer_conv(context, context.shape(0).size() == 3 ? 3 : 4);
     if (save_pre) context.output(shape_of(context.outputs()[0]));
   }
 };

@@ -75,6 +75,7 @@ struct PoolGradBase : PoolBase {
   static void infer(InferContext& context) {
     const IntPair plane = context.attributes<Attributes>().plane;
     const Shape dy = context.shape(0);
+    if (dy.size() != 4) context.bad_shape("dy [n, c, h, w]");
     context.output({dy[0], dy[1], plane.height, plane.width});
   }
 };

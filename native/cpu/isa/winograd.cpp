@@ -8,7 +8,7 @@ namespace {
 // Of the matrices of a block: a good part of the L2.
 constexpr int64_t kBlockFloats = 128 * 1024;
 constexpr int64_t kFewestChannels = 16, kMostChannels = 256;
-constexpr int64_t kMostTiles = 128;
+constexpr int64_t kMostTiles = 128, kFewestBlocks = 16;
 
 struct WinogradParams {
   GatheredProduct product;
@@ -100,7 +100,8 @@ bool is_winograd(const ConvShape& s) {
   return s.groups == 1 && s.batch > 0 && s.tap_rows == 3 && s.tap_columns == 3 &&
          one(s.stride_rows, s.stride_columns) && one(s.dilation_rows, s.dilation_columns) &&
          s.padding_rows <= 2 && s.padding_columns <= 2 && least(s.in, s.out) >= kFewestChannels &&
-         s.in + s.out <= kMostChannels && s.y_rows >= 4 && s.y_columns >= 4;
+         s.in + s.out <= kMostChannels && least(s.y_rows, s.y_columns) >= 4 &&
+         most(s.x_columns, s.y_columns) <= 2 * kMostTiles;
 #endif
 }
 
@@ -130,7 +131,10 @@ TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels) {
   TileBlocks blocks = {};
   blocks.images = images;
   blocks.total_rows = images * grid.tile_rows;
-  const int64_t fit = least(kMostTiles, kBlockFloats / (kPositions * channels));
+  // Few images leave something for every thread, if not for less than a panel.
+  const int64_t portion =
+      most(kPanelColumns, blocks.total_rows * grid.tile_columns / kFewestBlocks);
+  const int64_t fit = least(least(kMostTiles, portion), kBlockFloats / (kPositions * channels));
   // As many rows as fit best into whole panels, but not so few that each block costs more to begin.
   double best = 0.0;
   for (int64_t rows = 1; rows == 1 || rows * grid.tile_columns <= fit; ++rows) {
