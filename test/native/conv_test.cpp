@@ -159,6 +159,9 @@ void check_pool(const Pool& c, const std::vector<float>& x) {
   const auto dy = random_floats(count_of(y), 7);
   std::vector<double> largest, mean, largest_dx(x.size()), mean_dx(x.size());
   std::vector<int32_t> places;
+  largest.reserve(dy.size());
+  mean.reserve(dy.size());
+  places.reserve(dy.size());
   const double area = static_cast<double>(c.kernel.height * c.kernel.width);
   for (int64_t o = 0; o < count_of(y); ++o) {
     const int64_t base = o / (rows * columns) * plane;

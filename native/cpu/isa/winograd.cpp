@@ -129,7 +129,6 @@ TileGrid backward_tiles(const ConvShape& s) {
 
 TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels) {
   TileBlocks blocks = {};
-  blocks.images = images;
   blocks.total_rows = images * grid.tile_rows;
   // Few images leave something for every thread, if not for less than a panel.
   const int64_t portion =

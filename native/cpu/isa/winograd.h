@@ -22,7 +22,7 @@ struct TileGrid {
 
 /// Some rows of tiles: a block whose matrices stay in the L2.
 struct TileBlocks {
-  int64_t images, total_rows, block_rows, count;
+  int64_t total_rows, block_rows, count;
   int64_t row;  // floats of a row of a matrix [channels, tiles]
 };
 
