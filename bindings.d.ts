@@ -69,8 +69,8 @@ export interface NodeDescription {
 }
 
 /**
- * A graph as plain data. Values are numbered: inputs, parameters, constants, then the outputs of each
- * node in order. A node may only read values of smaller numbers.
+ * A graph as plain data. Values are numbered: inputs, parameters, constants, then the first
+ * output of each node. A node may only read values of smaller numbers.
  */
 export interface GraphDescription {
   inputs: readonly InputDescription[];

@@ -29,6 +29,16 @@ export { type DropoutOptions, dropout } from './layers/dropout.js';
 export { type EmbeddingOptions, embedding } from './layers/embedding.js';
 export type { Initializer } from './layers/initializers.js';
 export type { Layer } from './layers/layer.js';
+export {
+  type BatchNormLayerOptions,
+  batchNorm,
+  type GroupNormLayerOptions,
+  groupNorm,
+  type LayerNormLayerOptions,
+  layerNorm,
+  type RmsNormLayerOptions,
+  rmsNorm,
+} from './layers/norms.js';
 export { gru, lstm, type RecurrentOptions } from './layers/recurrent.js';
 export {
   Model,

@@ -8,6 +8,17 @@ function check(value: unknown, name: string): void {
   if (!(value instanceof Value)) throw is.invalid('a Value', name, value);
 }
 
+export {
+  type BatchNormOptions,
+  batchNorm,
+  type GroupNormOptions,
+  groupNorm,
+  type LayerNormOptions,
+  layerNorm,
+  type RmsNormOptions,
+  rmsNorm,
+} from './norms.js';
+
 /**
  * `x * w^T + b` over the last axis: x [..., in], w [out, in], b [out] or left out; the result is
  * [..., out]. Throws ERR_SHAPE, ERR_DTYPE.

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/fuse_norms.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/pooling.h"
@@ -183,6 +184,9 @@ class Fuser {
 
 }  // namespace
 
-void fuse(Graph& graph) { Fuser(graph).run(); }
+void fuse(Graph& graph) {
+  Fuser(graph).run();
+  fuse_norms(graph);
+}
 
 }  // namespace tandem

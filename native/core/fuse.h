@@ -7,7 +7,8 @@ namespace tandem {
 
 /// Bias and activation move into the epilogue of the matrix product before them, the derivative of
 /// an activation into that of the product whose result it scales, and a cross-entropy and its
-/// gradient become one pass over the logits. Dead nodes are removed.
+/// gradient become one pass over the logits; residuals are added by the norms that read the sum.
+/// Dead nodes are removed.
 void fuse(Graph& graph);
 
 }  // namespace tandem

@@ -39,7 +39,8 @@ void add_node(Graph& graph, const NodeDescription& described, bool training,
     }
     operands.push_back(number == -1 ? kNoValue : ids[static_cast<size_t>(number)]);
   }
-  const AttributeStorage attributes = make_attributes(*op, described.attributes);
+  AttributeStorage attributes = make_attributes(*op, described.attributes);
+  if (training && info(*op).in_training != nullptr) info(*op).in_training(attributes);
   if (!training && (info(*op).flags & kTrainingOnly) != 0) {
     if (operands.empty() || operands[0] == kNoValue) {
       fail(ErrorCode::kArgument, "expected an input of " + described.op + ", received none");

@@ -231,8 +231,9 @@ bool& bf16_of(AttributeStorage& storage) {
 
 template <typename T>
 constexpr OpInfo op_info(const char* name) {
-  OpInfo op{name,       T::kMinInputs,  T::kMaxInputs,   T::kFlags, T::kInPlace, T::kAnyDType,
-            T::kFields, T::kFieldCount, &defaults_of<T>, &T::infer, T::grad,     T::kWrites};
+  OpInfo op{name,         T::kMinInputs, T::kMaxInputs,  T::kFlags,       T::kInPlace,
+            T::kAnyDType, T::kFields,    T::kFieldCount, &defaults_of<T>, &T::infer,
+            T::grad,      T::kWrites,    T::in_training};
   if constexpr (requires(typename T::Attributes attributes) { attributes.bf16; }) {
     op.bf16 = &bf16_of<T>;
   }

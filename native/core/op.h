@@ -73,6 +73,8 @@ struct OpInfo {
   void (*infer)(InferContext&);
   void (*grad)(GradContext&);  ///< null: the op has no gradient
   uint32_t writes = 0;         ///< bit i: the op changes input i (optimizers)
+  /// Not null: changes the attributes of the op in a graph that is built for training.
+  void (*in_training)(AttributeStorage&) = nullptr;
   /// Where the attributes say that products are of bfloat16; null: the op has none that could be.
   bool& (*bf16)(AttributeStorage&) = nullptr;
 };

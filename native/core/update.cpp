@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ops/batch_norm.h"
 #include "core/ops/matmul.h"
 #include "core/ops/product_update.h"
 
@@ -13,6 +14,30 @@ constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 
 int64_t trainable_floats(const ParameterLayout& layout) {
   return layout.trainable_bytes / kFloatBytes;
+}
+
+/// Running statistics follow the batch's. They are no parameters that the optimizer knows: these
+/// nodes change them, and leave them alone in a step that is skipped.
+void add_statistics(Graph& graph) {
+  const size_t nodes = graph.nodes.size();
+  for (size_t i = 0; i < nodes; ++i) {
+    const Node& node = graph.nodes[i];
+    if (node.op != Op::batchNorm) continue;
+    const auto& own = node.attrs<ops::BatchNorm::Attributes>();
+    if (!own.by_batch || !own.running) continue;
+    const ValueId mean = node.inputs[3];
+    const ValueId variance = node.inputs[4];
+    if (graph.value(mean).kind != ValueKind::kParameter ||
+        graph.value(variance).kind != ValueKind::kParameter) {
+      continue;  // statistics that a user feeds
+    }
+    const int64_t channels = std::max<int64_t>(graph.tensor(mean).numel, 1);
+    AttributeStorage storage = make_attributes(Op::batchNormUpdate, {});
+    *reinterpret_cast<ops::BatchNormUpdate::Attributes*>(storage.bytes.data()) = {
+        own.momentum, graph.tensor(node.inputs[0]).numel / channels};
+    std::vector<ValueId> operands{mean, variance, node.outputs[1], node.outputs[2]};
+    graph.apply(Op::batchNormUpdate, std::move(operands), storage);
+  }
 }
 
 /// The value whose memory `id` is, behind reshapes.
@@ -242,13 +267,18 @@ int64_t optimizer_floats(const std::vector<ParameterDescription>& parameters,
 void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
                  const std::vector<ParameterDescription>& parameters, const ParameterLayout& layout,
                  const UpdateOptions& options) {
+  // with numeric checks the norm says whether the step counts, so it comes before the statistics
   Updates updates(graph, pins, parameters, layout, options);
   if (options.max_gradient_norm > 0 || options.check_numerics) {
     updates.add_sweep(loss);
-  } else if (!options.on_the_way) {
-    updates.add_measuring_sweep(loss);
-  } else {
+    add_statistics(graph);
+    return;
+  }
+  add_statistics(graph);
+  if (options.on_the_way) {
     updates.add_in_place(loss);
+  } else {
+    updates.add_measuring_sweep(loss);
   }
 }
 

@@ -23,8 +23,9 @@ int optimizer_slots(Op optimizer, const AttributeStorage& attributes);
 int64_t optimizer_floats(const std::vector<ParameterDescription>& parameters,
                          const ParameterLayout& layout, const UpdateOptions& options);
 
-/// Appends the optimizer to a graph with gradients. `pins` says which values these are, by the
-/// number of their parameter; those of gradients that are never stored are taken out.
+/// Appends the optimizer, and what moves running statistics on, to a graph with gradients. `pins`
+/// says which values these are, by the number of their parameter; those of gradients that are never
+/// stored are taken out.
 ///
 /// Where updates depend on the norm of all gradients, they follow it as one sweep. Otherwise the
 /// norm is found while they are made: in one sweep, or on the way. Then each parameter is updated

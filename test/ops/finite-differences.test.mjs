@@ -387,7 +387,10 @@ test('a network of several ops, each value used more than once', (t) => {
 });
 
 /** Ops whose gradients are in files of their own beside this one. */
-const elsewhere = ['attention', 'cumsum', 'gather', 'pad', 'rotary', 'where'];
+const elsewhere = [
+  ...['attention', 'batchNorm', 'cumsum', 'gather', 'groupNorm', 'layerNorm'],
+  ...['pad', 'rmsNorm', 'rotary', 'where'],
+];
 
 /** Exports that are no ops. */
 const others = [
@@ -399,6 +402,7 @@ const others = [
 
 test('every op that the package exports is here', (t) => {
   t.deepEqual(Object.keys(tandem).sort(), [...covered, ...elsewhere, ...others].sort());
-  const forms = [...Object.keys(convolutions), 'embedding', 'gru', 'linear', 'lstm'];
+  const norms = ['batchNorm', 'groupNorm', 'layerNorm', 'rmsNorm'];
+  const forms = [...Object.keys(convolutions), ...norms, 'embedding', 'gru', 'linear', 'lstm'];
   t.deepEqual(Object.keys(tandem.functional).sort(), forms.sort());
 });

@@ -87,6 +87,12 @@ const builders = {
   where: ({ c, a, b }) => tandem.where(c, a, b),
   lstm: (v) => tandem.functional.lstm(v.x, v.w_ih, v.w_hh, v.b_ih, v.b_hh),
   gru: (v) => tandem.functional.gru(v.x, v.w_ih, v.w_hh, v.b_ih, v.b_hh),
+  batch_norm: ({ x, w, b, mean, var: variance }, { eps }) =>
+    tandem.functional.batchNorm(x, w, b, { eps, mean, variance }),
+  layer_norm: ({ x, w, b }, { eps }) => tandem.functional.layerNorm(x, w, b, { eps }),
+  rms_norm: ({ x, w }, { eps }) => tandem.functional.rmsNorm(x, w, { eps }),
+  group_norm: ({ x, w, b }, { groups, eps }) =>
+    tandem.functional.groupNorm(x, w, b, { groups, eps }),
 
   cross_entropy: ({ x, t }, attributes, arrays) =>
     tandem.crossEntropy(x, t, {
@@ -102,14 +108,7 @@ const builders = {
 };
 
 /** Files of ops that the package does not have yet. */
-const unsupported = [
-  'batch_norm_eval',
-  'batch_norm_train',
-  'distillation',
-  'group_norm',
-  'layer_norm',
-  'rms_norm',
-];
+const unsupported = ['distillation'];
 
 const files = goldenNames('ops');
 

@@ -18,6 +18,7 @@ struct Base {
   static constexpr uint32_t kInPlace = 0;
   static constexpr uint32_t kAnyDType = 0;
   static constexpr uint32_t kWrites = 0;
+  static constexpr void (*in_training)(AttributeStorage&) = nullptr;
   static constexpr void (*grad)(GradContext&) = nullptr;
 };
 

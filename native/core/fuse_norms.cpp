@@ -1,0 +1,111 @@
+#include "core/fuse_norms.h"
+
+#include "core/ops/row_norm.h"
+
+namespace tandem {
+namespace {
+
+bool is_norm(const Node& node) { return node.op == Op::layerNorm || node.op == Op::rmsNorm; }
+
+bool is_norm_grad(const Node& node) {
+  return node.op == Op::layerNormGrad || node.op == Op::rmsNormGrad;
+}
+
+class NormFuser {
+ public:
+  explicit NormFuser(Graph& graph) : graph_(graph), uses_(graph.count_uses()) {}
+
+  void run() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (is_norm(graph_.nodes[i])) fuse_forward(i);
+    }
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (graph_.nodes[i].op == Op::add) fuse_backward(i);
+    }
+    if (changed_) graph_.remove_dead_nodes();
+  }
+
+ private:
+  /// The node that computes `id`; past the end for a leaf.
+  [[nodiscard]] size_t producer(ValueId id) const {
+    const Value& value = graph_.value(id);
+    return value.kind == ValueKind::kNode ? static_cast<size_t>(value.index) : graph_.nodes.size();
+  }
+
+  [[nodiscard]] bool is_before(ValueId id, size_t node) const {
+    return id == kNoValue || graph_.value(id).kind != ValueKind::kNode || producer(id) < node;
+  }
+
+  [[nodiscard]] bool same_shapes(ValueId a, ValueId b) const {
+    return same_shape(graph_.tensor(a), graph_.tensor(b));
+  }
+
+  /// norm(a + b) takes the place of a + b.
+  void fuse_forward(size_t index) {
+    const Node& norm = graph_.nodes[index];
+    const bool has_residual = norm.inputs.size() > ops::RowNormBase::kResidual;
+    const size_t at = producer(norm.inputs[0]);
+    if (has_residual || at >= graph_.nodes.size() || graph_.nodes[at].op != Op::add) return;
+    const ValueId sum = norm.inputs[0];
+    const ValueId a = graph_.nodes[at].inputs[0];
+    const ValueId b = graph_.nodes[at].inputs[1];
+    if (!same_shapes(a, sum) || !same_shapes(b, sum)) return;
+    for (size_t i = 1; i < norm.inputs.size(); ++i) {
+      if (!is_before(norm.inputs[i], at)) return;
+    }
+    Node fused = norm;
+    fused.inputs.resize(ops::RowNormBase::kResidual, kNoValue);
+    fused.inputs[0] = a;
+    fused.inputs.push_back(b);
+    if (uses_[static_cast<size_t>(sum)] > 1) fused.outputs.push_back(sum);
+    put(at, std::move(fused));
+    retire(index);
+  }
+
+  /// residual + normGrad(...) becomes normGrad(..., residual).
+  void fuse_backward(size_t index) {
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      const Node& add = graph_.nodes[index];
+      const ValueId dx = add.inputs[side];
+      const ValueId residual = add.inputs[1 - side];
+      const size_t at = producer(dx);
+      if (at >= graph_.nodes.size() || !is_norm_grad(graph_.nodes[at])) continue;
+      Node& grad = graph_.nodes[at];
+      const bool fits = grad.outputs[0] == dx && uses_[static_cast<size_t>(dx)] == 1 &&
+                        grad.inputs[ops::RowNormGradBase::kResidual] == kNoValue &&
+                        same_shapes(residual, dx) && is_before(residual, at);
+      if (!fits) continue;
+      Node fused = grad;
+      fused.inputs[ops::RowNormGradBase::kResidual] = residual;
+      fused.outputs[0] = add.outputs[0];
+      put(at, std::move(fused));
+      retire(index);
+      return;
+    }
+  }
+
+  void put(size_t at, Node node) {
+    graph_.nodes[at] = std::move(node);
+    for (const ValueId id : graph_.nodes[at].outputs)
+      graph_.values[static_cast<size_t>(id)].index = static_cast<int32_t>(at);
+    changed_ = true;
+  }
+
+  /// A node without outputs and effects is dead; its values now belong to another node.
+  void retire(size_t index) {
+    Node& node = graph_.nodes[index];
+    node.op = Op::copy;
+    node.inputs.clear();
+    node.outputs.clear();
+  }
+
+  Graph& graph_;
+  std::vector<int> uses_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+void fuse_norms(Graph& graph) { NormFuser(graph).run(); }
+
+}  // namespace tandem
