@@ -80,12 +80,3 @@ export function reduction<O extends object>(
 export function binary(op: string): (a: Operand, b: Operand) => Value {
   return (a, b) => apply(op, [toValue(a, 'a'), toValue(b, 'b')]);
 }
-
-/** A loss of a prediction and a target of one shape. */
-export function loss<O extends object>(
-  op: string,
-  checks: Checks<O>,
-): (x: Operand, target: Operand, options?: O) => Value {
-  return (x, target, options) =>
-    apply(op, [toValue(x, 'x'), toValue(target, 'target')], attributesOf(op, options, checks));
-}

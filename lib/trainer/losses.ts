@@ -7,13 +7,13 @@ import { definition, showShape, Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { Form } from '../model/state.js';
 import { add, mul } from '../ops/elementwise.js';
-import { bceWithLogits, crossEntropy, huber, l1, mse } from '../ops/losses.js';
+import { bceWithLogits, crossEntropy, distillation, huber, l1, mse } from '../ops/losses.js';
 
 /**
  * A loss of this library with its default options, by name. `crossEntropy` takes class numbers as
- * targets, the others float32 values of the output's shape.
+ * targets, the others float32 values of the output's shape (`distillation`: the teacher's logits).
  */
-export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits';
+export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits' | 'distillation';
 /**
  * `accuracy`: the share of targets that are met, of outputs with class numbers or bceWithLogits.
  * `mae`: the mean absolute error, of all others.
@@ -50,7 +50,7 @@ export type Metrics<T extends Targets = Value> =
   | readonly MetricName[]
   | Readonly<Record<string, MetricName | LossFunction<T> | readonly MetricName[]>>;
 
-const losses = { crossEntropy, mse, l1, huber, bceWithLogits };
+const losses = { crossEntropy, mse, l1, huber, bceWithLogits, distillation };
 const lossNames = Object.keys(losses) as LossName[];
 
 type AnyFunction = (output: Targets, target: Targets) => Value;

@@ -388,7 +388,7 @@ test('a network of several ops, each value used more than once', (t) => {
 
 /** Ops whose gradients are in files of their own beside this one. */
 const elsewhere = [
-  ...['attention', 'batchNorm', 'cumsum', 'gather', 'groupNorm', 'layerNorm'],
+  ...['attention', 'batchNorm', 'cumsum', 'distillation', 'gather', 'groupNorm', 'layerNorm'],
   ...['pad', 'rmsNorm', 'rotary', 'where'],
 ];
 

@@ -1,0 +1,64 @@
+// distillation and its gradient against double precision.
+#include <cmath>
+
+#include "check.h"
+#include "core/ops/distillation.h"
+#include "node_runner.h"
+
+using namespace tandem;
+using namespace tandem::cpu;
+using Dims = std::vector<int64_t>;
+
+namespace {
+
+/// log(softmax(x / t)) of a row.
+std::vector<double> log_softmax(const float* x, int64_t n, double t) {
+  std::vector<double> logs;
+  double largest = -HUGE_VAL;
+  for (int64_t i = 0; i < n; ++i) largest = std::fmax(largest, static_cast<double>(x[i]) / t);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) / t - largest);
+  for (int64_t i = 0; i < n; ++i)
+    logs.push_back(static_cast<double>(x[i]) / t - largest - std::log(sum));
+  return logs;
+}
+
+void check_rows(int64_t rows, int64_t n, float temperature) {
+  const Dims dims{rows, n};
+  const auto x = random_floats(rows * n, 1, -4.0F, 4.0F);
+  const auto teacher = random_floats(rows * n, 2, -4.0F, 4.0F);
+  const auto t = static_cast<double>(temperature);
+  constexpr float kGradient = -0.7F;
+  double loss = 0;
+  std::vector<double> dx;
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto p = log_softmax(x.data() + row * n, n, t);
+    const auto q = log_softmax(teacher.data() + row * n, n, t);
+    for (size_t i = 0; i < p.size(); ++i) {
+      loss += t * t * std::exp(q[i]) * (q[i] - p[i]) / static_cast<double>(rows);
+      dx.push_back(static_cast<double>(kGradient) * t * (std::exp(p[i]) - std::exp(q[i])) /
+                   static_cast<double>(rows));
+    }
+  }
+  const ops::DistillationAttributes attributes{temperature};
+  for (const Isa& isa : isas()) {
+    NodeRunner forward(Op::distillation, attributes);
+    forward.input(dims, x).input(dims, teacher).output({}).run(isa);
+    CHECK_NEAR(static_cast<double>(forward.result()[0]), loss, 2e-6 * (1 + t * t));
+    for (const int over : {-1, 0}) {
+      NodeRunner gradient(Op::distillationGrad, attributes);
+      gradient.input(dims, x).input(dims, teacher).input({}, std::vector<float>{kGradient});
+      gradient.output(dims, over).run(isa);
+      CHECK_NEAR(distance(gradient.result(), dx), 0.0, 2e-6);
+    }
+  }
+}
+
+}  // namespace
+
+TEST(distillation_and_its_gradient) {
+  for (const int64_t n : {1, 2, 7, 16, 33, 1000, 9000}) {
+    for (const float temperature : {0.5F, 1.0F, 3.0F}) check_rows(5, n, temperature);
+  }
+  check_rows(2000, 10, 2.0F);
+}

@@ -1,0 +1,194 @@
+// Losses with weights of elements, of rows and of classes, and distillation.
+import test from 'ava';
+import * as tandem from 'tandem-ml';
+import { evaluate, vjp } from 'tandem-ml/autodiff';
+import { check, numbers } from '../helpers/differences.mjs';
+import { fixed, generator, relativeError, uniform } from '../helpers/numbers.mjs';
+
+const { bceWithLogits, crossEntropy, distillation, huber, l1, mse } = tandem;
+
+/** Losses of one element as their definitions say. */
+const elements = {
+  mse: { op: mse, of: (x, t) => (x - t) ** 2 },
+  l1: { op: l1, of: (x, t) => Math.abs(x - t) },
+  huber: {
+    op: huber,
+    options: { delta: 0.75 },
+    of: (x, t) => {
+      const d = Math.abs(x - t);
+      return d < 0.75 ? d * d * 0.5 : 0.75 * (d - 0.375);
+    },
+  },
+  bceWithLogits: {
+    op: bceWithLogits,
+    options: { posWeight: 3 },
+    of: (x, t) => {
+      const p = 1 / (1 + Math.exp(-x));
+      return -(3 * t * Math.log(p) + (1 - t) * Math.log(1 - p));
+    },
+  },
+};
+
+const random = generator(1);
+const shape = [5, 7, 3];
+const size = 105;
+const x = uniform(size, random, -2, 2);
+const target = uniform(size, random, 0, 1);
+
+for (const [name, { op, of, options }] of Object.entries(elements)) {
+  for (const rank of [1, 2, 3]) {
+    test(`${name} with weights of rank ${rank}`, (t) => {
+      const weighted = shape.slice(0, rank);
+      const count = weighted.reduce((product, length) => product * length, 1);
+      const weights = uniform(count, random, 0, 2).map((w, i) => (i % 3 === 1 ? 0 : w));
+      const [vx, vt, vw] = [fixed(shape), fixed(shape), fixed(weighted)];
+      const loss = op(vx, vt, { ...options, weights: vw });
+      const feeds = new Map([
+        [vx, x],
+        [vt, target],
+        [vw, weights],
+      ]);
+      const each = (i) => weights[Math.floor((i * count) / size)];
+      let [sum, total] = [0, 0];
+      x.forEach((value, i) => {
+        sum += each(i) * of(value, target[i]);
+        total += each(i);
+      });
+      const [value] = evaluate(loss, feeds)[0];
+      t.true(Math.abs(value - sum / total) < 1e-5 * Math.abs(sum / total), `${value}`);
+      const { gradients } = vjp(loss, feeds, Float32Array.of(1), { wrt: [vx] });
+      gradients[0].forEach((slope, i) => {
+        if (each(i) === 0) t.is(Math.abs(slope), 0);
+      });
+    });
+  }
+
+  test(`${name} with weights of 1 is the loss without`, (t) => {
+    const [vx, vt, vw] = [fixed(shape), fixed(shape), fixed(shape)];
+    const feeds = new Map([
+      [vx, x],
+      [vt, target],
+      [vw, new Float32Array(size).fill(1)],
+    ]);
+    const seed = Float32Array.of(1);
+    const wrt = [vx, vt];
+    const plain = vjp(op(vx, vt, options), feeds, seed, { wrt });
+    const weighted = vjp(op(vx, vt, { ...options, weights: vw }), feeds, seed, { wrt });
+    t.true(relativeError(weighted.outputs[0], plain.outputs[0]) < 1e-6);
+    t.true(relativeError(weighted.gradients[0], plain.gradients[0]) < 1e-6);
+    t.true(relativeError(weighted.gradients[1], plain.gradients[1]) < 1e-5);
+  });
+
+  test(`${name} checks weights`, (t) => {
+    const [vx, vt] = [fixed(shape), fixed(shape)];
+    for (const wrong of [[], [7], [5, 3], [5, 7, 1], [5, 7, 3, 1]]) {
+      const weights = wrong.length === 0 ? tandem.sum(vx) : fixed(wrong);
+      t.throws(() => op(vx, vt, { weights }), { code: 'ERR_SHAPE' });
+    }
+    t.throws(() => op(vx, vt, { weights: 1 }), { code: 'ERR_ARGUMENT' });
+    t.throws(() => op(vx, vt, { weight: vx }), { code: 'ERR_ARGUMENT' });
+    t.throws(() => op(vx, fixed([5, 7, 2]), { weights: vx }), { code: 'ERR_SHAPE' });
+  });
+}
+
+test('bceWithLogits weighs positive targets by the last axis', (t) => {
+  const posWeight = [0.5, 1, 4];
+  const floats = { x: numbers(shape, 2), t: numbers(shape, 3, { low: 0.05, high: 0.95 }) };
+  check(t, { graph: (v) => bceWithLogits(v.x, v.t, { posWeight }), floats });
+  const [vx, vt] = [fixed(shape), fixed(shape)];
+  const feeds = new Map([
+    [vx, x],
+    [vt, target],
+  ]);
+  const sum = x.reduce((total, value, i) => {
+    const p = 1 / (1 + Math.exp(-value));
+    return total - posWeight[i % 3] * target[i] * Math.log(p) - (1 - target[i]) * Math.log(1 - p);
+  }, 0);
+  const loss = bceWithLogits(vx, vt, { posWeight: Float32Array.from(posWeight) });
+  const [value] = evaluate(loss, feeds)[0];
+  t.true(Math.abs(value - sum / size) < 1e-5);
+  for (const wrong of [[1, 2], [1, 2, 3, 4], []]) {
+    t.throws(() => bceWithLogits(vx, vt, { posWeight: wrong }), { code: 'ERR_SHAPE' });
+  }
+  for (const wrong of ['1', [1, -1, 1], [1, Number.NaN, 1], -1]) {
+    t.throws(() => bceWithLogits(vx, vt, { posWeight: wrong }), { code: 'ERR_ARGUMENT' });
+  }
+});
+
+test('crossEntropy of sequences is that of their steps as rows', (t) => {
+  const [batch, time, classes] = [3, 5, 7];
+  const logits = uniform(batch * time * classes, random, -3, 3);
+  const targets = Int32Array.from({ length: batch * time }, (_, i) =>
+    i % 4 === 1 ? -1 : (3 * i) % classes,
+  );
+  const options = { labelSmoothing: 0.1, ignoreIndex: -1, classWeights: [1, 2, 3, 4, 5, 6, 0.5] };
+  const results = [[batch, time], [batch * time]].map((rows) => {
+    const [vx, vt] = [fixed([...rows, classes]), fixed(rows, 'int32')];
+    const feeds = new Map([
+      [vx, logits],
+      [vt, targets],
+    ]);
+    return vjp(crossEntropy(vx, vt, options), feeds, Float32Array.of(1), { wrt: [vx] });
+  });
+  t.deepEqual(results[0], results[1]);
+});
+
+test('distillation', (t) => {
+  for (const temperature of [undefined, 0.5, 3]) {
+    for (const rows of [[1, 1], [11, 7], [3, 5, 33], [17]]) {
+      const floats = { x: numbers(rows, 4), t: { ...numbers(rows, 5), constant: true } };
+      check(t, { graph: (v) => distillation(v.x, v.t, { temperature }), floats });
+    }
+  }
+});
+
+test('distillation takes its teacher as given', (t) => {
+  const [student, teacher] = [fixed([3, 5]), fixed([3, 5])];
+  const feeds = new Map([
+    [student, uniform(15, random)],
+    [teacher, uniform(15, random)],
+  ]);
+  const { gradients } = vjp(distillation(student, teacher), feeds, Float32Array.of(1));
+  t.true(gradients[0].some((slope) => slope !== 0));
+  t.true(gradients[1].every((slope) => slope === 0));
+  const self = new Map([[student, uniform(15, random)]]);
+  t.true(Math.abs(evaluate(distillation(student, student), self)[0][0]) < 1e-6);
+});
+
+test('distillation checks shapes and its temperature', (t) => {
+  const logits = fixed([3, 5]);
+  t.throws(() => distillation(logits, fixed([3, 4])), { code: 'ERR_SHAPE' });
+  t.throws(() => distillation(tandem.sum(logits), tandem.sum(logits)), { code: 'ERR_SHAPE' });
+  for (const temperature of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, '2']) {
+    t.throws(() => distillation(logits, logits, { temperature }), { code: 'ERR_ARGUMENT' });
+  }
+});
+
+test('a trainer distils by name, masks by an input, and weighs by a function', async (t) => {
+  const input = tandem.input([4], { name: 'x' });
+  const mask = tandem.input([2], { name: 'mask' });
+  const output = tandem.dense(2)(input);
+  const model = new tandem.Model({ inputs: { x: input, mask }, outputs: { y: output }, seed: 1 });
+  const optimizer = tandem.sgd({ learningRate: 0.1 });
+  const batch = {
+    x: uniform(20, random),
+    mask: Float32Array.from({ length: 10 }, (_, i) => i % 2),
+  };
+  const goal = uniform(10, random);
+  const learn = async (loss) => {
+    const trainer = new tandem.Trainer(model, { loss, optimizer });
+    const losses = [];
+    for (let step = 0; step < 5; step++) {
+      losses.push((await trainer.step({ x: batch, y: goal })).loss);
+    }
+    await trainer.close();
+    t.true(losses[4] < losses[0], `${losses}`);
+    return losses[0];
+  };
+  const bias = model.parameters.get('dense.bias').data;
+  const [first] = bias;
+  await learn((y, target) => mse(y, target, { weights: mask }));
+  t.is(bias[0], first, 'what the mask hides is not trained');
+  await learn('distillation');
+  await learn((y, target) => distillation(y, target, { temperature: 4 }));
+});
