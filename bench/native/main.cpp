@@ -77,6 +77,7 @@ void run(const Options& options) {
   run_elementwise(suite);
   run_softmax(suite);
   run_attention(suite);
+  run_norms(suite);
   run_reductions(suite);
   run_optimizers(suite);
   run_pool(suite);

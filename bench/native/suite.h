@@ -72,6 +72,7 @@ void run_convolutions(const Suite& suite);
 void run_elementwise(const Suite& suite);
 void run_softmax(const Suite& suite);
 void run_attention(const Suite& suite);
+void run_norms(const Suite& suite);
 void run_reductions(const Suite& suite);
 void run_optimizers(const Suite& suite);
 void run_pool(const Suite& suite);
