@@ -41,6 +41,11 @@ export {
 } from './layers/norms.js';
 export { gru, lstm, type RecurrentOptions } from './layers/recurrent.js';
 export {
+  type TransformerBlockLayer,
+  type TransformerBlockOptions,
+  transformerBlock,
+} from './layers/transformer.js';
+export {
   Model,
   type ModelOptions,
   type Parameter,

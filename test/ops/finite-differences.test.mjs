@@ -397,7 +397,8 @@ const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
   ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'embedding'],
-  ...['functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential', 'version'],
+  ...['functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential'],
+  ...['transformerBlock', 'version'],
 ];
 
 test('every op that the package exports is here', (t) => {
