@@ -27,7 +27,7 @@ for (const work of workloads) {
     const data = { x: work.input(rows), y: work.target(rows) };
     const one = { x: work.input(batch), y: work.target(batch) };
     const ours = {
-      fit: () => fitTime(trainer, data, batch),
+      fit: () => fitTime(trainer, data, batch, rows / batch),
       step: () => timeOf(() => trainer.step(one), seconds),
       mixed: () => timeOf(() => mixed.step(one), seconds),
     };
@@ -74,8 +74,7 @@ async function peerSides({ torch: model }, batch, precision) {
 }
 
 /** A step inside fit: the median over its epochs. */
-async function fitTime(trainer, data, batchSize) {
-  const steps = data.y.length / batchSize;
+async function fitTime(trainer, data, batchSize, steps) {
   const times = [];
   let start = 0;
   const end = performance.now() + seconds * 1000;

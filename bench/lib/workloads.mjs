@@ -1,13 +1,22 @@
 // The models that are trained and served beside the peers. One entry is one model for all suites:
 // ours, what bench/peers/torch_models.py builds of it, and its ONNX file.
-import { adam, adamw, dense, sequential } from 'tandem-ml';
+import {
+  adam,
+  adamw,
+  dense,
+  embedding,
+  input,
+  layerNorm,
+  sequential,
+  transformerBlock,
+} from 'tandem-ml';
 import { perceptronToOnnx } from '../peers/onnx.mjs';
 
 /**
  * @typedef {object} Workload
  * @property {string} name
  * @property {() => import('tandem-ml').Model} model
- * @property {(rows: number) => Float32Array} input
+ * @property {(rows: number) => Float32Array | Int32Array} input
  * @property {(rows: number) => Int32Array} target
  * @property {'crossEntropy'} loss
  * @property {() => import('tandem-ml').Optimizer} optimizer
@@ -25,6 +34,8 @@ export const workloads = [
   perceptron([30, 64, 32, 2], { trained: [32], served: [1], rows: 2 ** 15 }),
   feedForward(128, 4, { trained: [768], served: [], rows: 2 ** 14 }),
   feedForward(384, 6, { trained: [2048], served: [], rows: 2 ** 14 }),
+  gpt({ layers: 4, width: 128, heads: 4, time: 64, batch: 12 }),
+  gpt({ layers: 6, width: 384, heads: 6, time: 256, batch: 8 }),
 ];
 
 /**
@@ -85,6 +96,37 @@ function feedForward(width, blocks, cases) {
     optimizer: () => adamw({ learningRate: 1e-4 }),
     torch: { kind: 'feed_forward', width, blocks },
     ...cases,
+  };
+}
+
+/**
+ * A model of 65 characters, trained by AdamW.
+ * @param {{ layers: number, width: number, heads: number, time: number, batch: number }} sizes
+ * @returns {Workload}
+ */
+function gpt({ layers, width, heads, time, batch }) {
+  const characters = 65;
+  const model = () =>
+    sequential(
+      [
+        embedding(characters, width, { positions: time }),
+        ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
+        layerNorm(),
+        dense(characters, { bias: false }),
+      ],
+      { input: input([time], { dtype: 'int32' }), seed: 1 },
+    );
+  return {
+    name: `GPT ${layers}x${width}`,
+    model,
+    input: (rows) => labels(rows * time, characters),
+    target: (rows) => labels(rows * time, characters),
+    loss: 'crossEntropy',
+    optimizer: () => adamw({ learningRate: 1e-3 }),
+    torch: { kind: 'gpt', layers, width, heads, time, characters },
+    trained: [batch],
+    served: [],
+    rows: 16 * batch,
   };
 }
 

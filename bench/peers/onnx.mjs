@@ -21,7 +21,7 @@ export function findOnnxRuntime() {
  * @param {{ ort: any } | undefined} peer
  * @param {import('../lib/workloads.mjs').Workload} work
  * @param {import('tandem-ml').Model} model
- * @param {Float32Array} x
+ * @param {Float32Array | Int32Array} x
  */
 export async function openSessions(peer, work, model, x) {
   /** @type {Record<string, { run(): Promise<Float32Array>, release(): Promise<void> }>} */

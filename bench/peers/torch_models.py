@@ -40,4 +40,39 @@ def feed_forward(batch, width, blocks):
     return loss, (x, y), torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
 
 
-KINDS = {"mlp": mlp, "feed_forward": feed_forward}
+class Block(nn.Module):
+    """A block of a GPT with its normalisations in front."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        batch, time, width = x.shape
+        parts = self.qkv(self.norm1(x)).split(width, 2)
+        q, k, v = [z.view(batch, time, self.heads, -1).transpose(1, 2) for z in parts]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, time, width))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+def gpt(batch, layers, width, heads, time, characters):
+    """A model of characters: a function of the loss, its inputs, the optimizer."""
+    tokens, positions = nn.Embedding(characters, width), nn.Embedding(time, width)
+    blocks = nn.Sequential(*[Block(width, heads) for _ in range(layers)])
+    norm, head = nn.LayerNorm(width), nn.Linear(width, characters, bias=False)
+    parts = nn.ModuleList([tokens, positions, blocks, norm, head])
+    x = torch.randint(0, characters, (batch, time))
+    y = torch.randint(0, characters, (batch, time))
+
+    def loss(x, y):
+        logits = head(norm(blocks(tokens(x) + positions.weight)))
+        return F.cross_entropy(logits.view(-1, characters), y.view(-1))
+
+    return loss, (x, y), torch.optim.AdamW(parts.parameters(), 1e-3, fused=True)
+
+
+KINDS = {"mlp": mlp, "feed_forward": feed_forward, "gpt": gpt}
