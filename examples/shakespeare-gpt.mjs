@@ -1,0 +1,94 @@
+// Trains a small GPT on Shakespeare's plays, character by character, and lets it write:
+// Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
+import { mkdir } from 'node:fs/promises';
+import {
+  adamw,
+  cosine,
+  dense,
+  embedding,
+  input,
+  layerNorm,
+  Predictor,
+  sequential,
+  Trainer,
+  transformerBlock,
+} from 'tandem-ml';
+import { compare, timeRuns } from './lib/measure.mjs';
+import { generator } from './lib/random.mjs';
+import { chart } from './lib/terminal.mjs';
+import { allWindows, draw, loadPlays, randomWindows } from './lib/text.mjs';
+
+const wantedLoss = 1.9;
+const [layers, width, heads, context] = [4, 128, 4, 64];
+const [steps, batchSize, rounds] = [2000, 12, 8];
+const out = new URL('../out/', import.meta.url);
+await mkdir(out, { recursive: true });
+
+// Data: windows of 64 characters; each character is to foretell the next.
+const { characters, train, validation } = await loadPlays();
+const held = allWindows(validation, context);
+
+// Model.
+const model = sequential(
+  [
+    embedding(characters.length, width, { positions: context }),
+    ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
+    layerNorm(),
+    dense(characters.length, { bias: false }),
+  ],
+  { input: input([context], { dtype: 'int32' }), seed: 1 },
+);
+console.log(model.summary());
+
+// Training, in rounds with new windows each.
+const trainer = new Trainer(model, {
+  loss: 'crossEntropy',
+  optimizer: adamw({ learningRate: 3e-3, weightDecay: 0.1, betas: [0.9, 0.99] }),
+  lrScheduler: cosine({ warmupSteps: 100, totalSteps: steps, minimum: 0.1 }),
+  maxGradNorm: 1,
+  seed: 1,
+});
+/** @type {Record<'training' | 'validation', number[]>} */
+const losses = { training: [], validation: [] };
+const start = performance.now();
+for (let round = 0; round < rounds; round++) {
+  const count = (batchSize * steps) / rounds;
+  const data = randomWindows(train, { count, length: context, seed: round });
+  const history = await trainer.fit(data, { batchSize, validationData: held });
+  losses.training.push(...history.loss);
+  losses.validation.push(...(history.valLoss ?? []));
+}
+const minutes = (performance.now() - start) / 60000;
+console.log(`\nLoss by ${steps / rounds} steps\n\n${chart(losses)}\n`);
+const loss = losses.validation[rounds - 1];
+console.log(`${steps} steps in ${minutes.toFixed(1)} minutes: validation loss ${loss.toFixed(3)}`);
+
+// The trained model in a file, and the file writing.
+const file = new URL('shakespeare-gpt.safetensors', out);
+await model.save(file);
+const predictor = await Predictor.load(file);
+const io = predictor.bind(1);
+const random = generator(1);
+let written = '';
+io.inputs.x.set(validation.subarray(0, context));
+for (let i = 0; i < 500; i++) {
+  io.runSync();
+  const next = draw(io.outputs.y.subarray(-characters.length), 0.8, random);
+  written += characters[next];
+  io.inputs.x.copyWithin(0, 1);
+  io.inputs.x[context - 1] = next;
+}
+const prompt = Array.from(validation.subarray(0, context), (token) => characters[token]).join('');
+console.log(`\nAfter "${prompt.slice(-40).replace(/\n/g, ' ')}" it writes\n\n${written}\n`);
+
+// Training beside inference.
+const latency = timeRuns(() => io.runSync(), 200);
+console.log(compare(trainer.profile(), { ...predictor.profile(), latencyMs: latency }));
+console.log('\nWrote out/shakespeare-gpt.safetensors');
+await trainer.close();
+await predictor.close();
+
+if (!(loss <= wantedLoss)) {
+  console.error(`expected a validation loss of ${wantedLoss} or less, received ${loss}`);
+  process.exitCode = 1;
+}
