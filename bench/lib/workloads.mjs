@@ -3,10 +3,15 @@
 import {
   adam,
   adamw,
+  batchNorm,
+  conv2d,
   dense,
   embedding,
+  flatten,
   input,
   layerNorm,
+  maxPool2d,
+  relu,
   sequential,
   transformerBlock,
 } from 'tandem-ml';
@@ -32,6 +37,7 @@ import { perceptronToOnnx } from '../peers/onnx.mjs';
 export const workloads = [
   perceptron([784, 512, 256, 10], { trained: [8, 128, 1024], served: [1, 256], rows: 2 ** 13 }),
   perceptron([30, 64, 32, 2], { trained: [32], served: [1], rows: 2 ** 15 }),
+  convolutional({ trained: [64], served: [], rows: 2 ** 12 }),
   feedForward(128, 4, { trained: [768], served: [], rows: 2 ** 14 }),
   feedForward(384, 6, { trained: [2048], served: [], rows: 2 ** 14 }),
   gpt({ layers: 4, width: 128, heads: 4, time: 64, batch: 12 }),
@@ -127,6 +133,37 @@ function gpt({ layers, width, heads, time, batch }) {
     trained: [batch],
     served: [],
     rows: 16 * batch,
+  };
+}
+
+/**
+ * Two convolutions with normalisation and pooling, then a perceptron, for images of 28 x 28 pixels.
+ * @param {Pick<Workload, 'trained' | 'served' | 'rows'>} cases
+ * @returns {Workload}
+ */
+function convolutional(cases) {
+  const block = (filters) => [
+    conv2d(filters, { kernel: 3, padding: 1 }),
+    batchNorm(),
+    relu(),
+    maxPool2d({ kernel: 2 }),
+  ];
+  const layers = () => [
+    ...block(32),
+    ...block(64),
+    flatten(),
+    dense(128, { activation: 'relu' }),
+    dense(10),
+  ];
+  return {
+    name: 'CNN 28x28',
+    model: () => sequential(layers(), { input: [1, 28, 28], seed: 1 }),
+    input: (rows) => noise(rows * 28 * 28),
+    target: (rows) => labels(rows, 10),
+    loss: 'crossEntropy',
+    optimizer: () => adam({ learningRate: 1e-3 }),
+    torch: { kind: 'cnn' },
+    ...cases,
   };
 }
 

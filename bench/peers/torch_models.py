@@ -75,4 +75,22 @@ def gpt(batch, layers, width, heads, time, characters):
     return loss, (x, y), torch.optim.AdamW(parts.parameters(), 1e-3, fused=True)
 
 
-KINDS = {"mlp": mlp, "feed_forward": feed_forward, "gpt": gpt}
+def cnn(batch):
+    """Two convolutions with normalisation and pooling, then a perceptron."""
+
+    def block(channels, filters):
+        conv = nn.Conv2d(channels, filters, 3, padding=1)
+        return [conv, nn.BatchNorm2d(filters), nn.ReLU(), nn.MaxPool2d(2)]
+
+    dense = [nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10)]
+    model = nn.Sequential(*block(1, 32), *block(32, 64), *dense)
+    x = torch.randn(batch, 1, 28, 28)
+    y = torch.randint(0, 10, (batch,))
+
+    def loss(x, y):
+        return F.cross_entropy(model(x), y)
+
+    return loss, (x, y), torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+
+KINDS = {"mlp": mlp, "cnn": cnn, "feed_forward": feed_forward, "gpt": gpt}
