@@ -16,9 +16,13 @@ TANDEM_DECLARE_ISA(isa_avx512)
 namespace tandem::bench {
 namespace {
 
-#define TANDEM_TABLE(name)                                            \
-  {#name, &cpu::isa_##name::roof_kernels, cpu::isa_##name::plan_gemm, \
-   cpu::isa_##name::gemm_pack_b, cpu::isa_##name::gemm_pack_a, cpu::isa_##name::gemm_compute}
+#define TANDEM_TABLE(name)         \
+  {#name,                          \
+   &cpu::isa_##name::roof_kernels, \
+   cpu::isa_##name::plan_gemm,     \
+   cpu::isa_##name::gemm_pack_b,   \
+   cpu::isa_##name::gemm_pack_a,   \
+   cpu::isa_##name::gemm_compute}
 
 constexpr IsaTable kTables[] = {
     TANDEM_TABLE(scalar),

@@ -55,7 +55,8 @@ class OurProduct {
         threads_(threads),
         b_tiles_(product.packed ? 0 : plan_.pack_tiles),
         pack_tiles_(b_tiles_ + plan_.pack_a_tiles) {
-    if (threads > 1 && (plan_.compute_tiles > 1 || pack_tiles_ > 0)) queue_.emplace(units(), threads);
+    if (threads > 1 && (plan_.compute_tiles > 1 || pack_tiles_ > 0))
+      queue_.emplace(units(), threads);
     if (product.bias_relu) {
       epilogue_.bias = floats(bias_);
       epilogue_.activation = cpu::GEMM_ACT_RELU;

@@ -74,8 +74,8 @@ std::vector<Entry> table() {
   return all;
 }
 
-/// The products of a training step of feed-forward parts 128 and 384 wide: forward, the gradients of
-/// inputs and of weights.
+/// The products of a training step of feed-forward parts 128 and 384 wide: forward, the gradients
+/// of inputs and of weights.
 std::vector<Entry> training_table() {
   std::vector<Entry> all;
   for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{768, 128}, {2048, 384}}) {
@@ -91,7 +91,8 @@ std::vector<Entry> training_table() {
 
 void measure_product(const Suite& suite, const Case& c, const Product& product) {
   std::vector<Side> sides{our_product(product, c.type, c.threads)};
-  if (auto side = peak(c.type == "mixed" ? "bf16" : c.type, c.threads)) sides.push_back(std::move(*side));
+  if (auto side = peak(c.type == "mixed" ? "bf16" : c.type, c.threads))
+    sides.push_back(std::move(*side));
   if (auto side = onednn_product(product, c.type, c.threads)) sides.push_back(std::move(*side));
   if (auto side = openblas_product(product, c.type, c.threads)) sides.push_back(std::move(*side));
   suite.measure(c, sides);

@@ -100,6 +100,18 @@ void pack_columns(const GemmPlan& plan, const char* b, int columns, int width, c
   }
 }
 
+// The words of whole pairs of rows of a whole panel; returns how many those are.
+int64_t pack_pairs_of_rows(const GemmDesc& d, const char* b, char* out) {
+  const int64_t b_row = d.b_row * 2, pairs = d.k / 2;
+  for (int64_t w = 0; w < pairs; ++w, b += 2 * b_row, out += kPanelColumns * 4) {
+    Words words[2];
+    interleave_u16(b, b + b_row, words);
+    store_words(out, words[0]);
+    store_words(out + kLanes * 4, words[1]);
+  }
+  return pairs;
+}
+
 // One panel of B from rows.
 void pack_rows(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
   const GemmDesc& d = plan.desc;
@@ -107,7 +119,9 @@ void pack_rows(const GemmPlan& plan, const char* b, int columns, int width, char
   const int group = d.kernels->group, word = d.kernels->b_word;
   const int64_t b_row = d.b_row * bytes;
   const int64_t row = int64_t{width} * word;
-  for (int64_t w = 0; w < plan.k_words; ++w, out += row) {
+  int64_t w = 0;
+  if (bytes == 2 && columns == kPanelColumns) w = pack_pairs_of_rows(d, b, out);
+  for (out += w * row; w < plan.k_words; ++w, out += row) {
     const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
     std::memset(out, 0, static_cast<size_t>(row));
     if (count == 0) continue;

@@ -241,6 +241,28 @@ TANDEM_INLINE void store_u8(void* p, Words x, int n) {
   std::memcpy(p, whole, static_cast<size_t>(n));
 }
 
+/// Two vectors of words from as many 16-bit elements of two rows: those of `low` in the low halves.
+TANDEM_INLINE void interleave_u16(const void* low, const void* high, Words (&out)[2]) {
+#if defined(TANDEM_ISA_AVX512)
+  alignas(64) static constexpr uint16_t kTurns[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                                      37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                                      11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i turns = _mm512_load_si512(kTurns), a = load_words(low).v, b = load_words(high).v;
+  out[0].v = _mm512_permutex2var_epi16(a, turns, b);
+  out[1].v = _mm512_permutex2var_epi16(a, _mm512_add_epi16(turns, _mm512_set1_epi16(16)), b);
+#elif defined(TANDEM_ISA_AVX2)
+  const __m256i a = load_words(low).v, b = load_words(high).v;
+  const __m256i first = _mm256_unpacklo_epi16(a, b), second = _mm256_unpackhi_epi16(a, b);
+  out[0].v = _mm256_permute2x128_si256(first, second, 0x20);
+  out[1].v = _mm256_permute2x128_si256(first, second, 0x31);
+#else
+  constexpr int kBytes = 2 * kLanes;
+  for (int v = 0; v < 2; ++v)
+    out[v] = load_u16(static_cast<const char*>(low) + v * kBytes) |
+             shl<16>(load_u16(static_cast<const char*>(high) + v * kBytes));
+#endif
+}
+
 /// One unaligned word in every lane.
 TANDEM_INLINE Words spread_from(const void* p) {
   int32_t word;
