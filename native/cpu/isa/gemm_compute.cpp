@@ -233,10 +233,11 @@ void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
   auto* sum = reinterpret_cast<float*>(t.pre ? t.pre : t.c);
   const int64_t rows = t.i1 - t.i0, columns = t.j1 - t.j0;
   const int64_t at = t.i0 * d.c_row + t.j0;
-  const char* add = d.accumulate ? t.c : t.residual;
+  const bool adds = d.accumulate || t.residual;
+  const auto* add = reinterpret_cast<const float*>(d.accumulate ? t.c : t.residual);
   dot_block(reinterpret_cast<const float*>(t.a) + t.i0 * d.a_row, d.a_row, rows,
             reinterpret_cast<const float*>(t.b) + t.j0 * d.b_col, d.b_col, columns, d.k,
-            add ? reinterpret_cast<const float*>(add) + at : nullptr, d.c_row, sum + at, d.c_row);
+            adds ? add + at : nullptr, d.c_row, sum + at, d.c_row);
   const bool relu = e.activation == GEMM_ACT_RELU && !t.pre;
   if (e.bias || relu) {
     for (int64_t i = 0; i < rows; ++i) {
