@@ -16,22 +16,21 @@ namespace {
 /// One row of a step. Writes the gates and s of n where these are kept.
 void step_row(const float* x, const float* s, const float* before, float* y, float* gates,
               float* s_n, int64_t units) {
-  for (int64_t j = 0; j < units; j += kWidth) {
-    const int64_t n = least(units - j, kWidth);
+  for_vectors(units, [&](int64_t j, auto access) {
     const auto at = [&](const float* sums, int64_t gate) {
-      return load_partial(sums + gate * units + j, n);
+      return access.read(sums + gate * units + j);
     };
     const Vec reset = sigmoid_(at(x, 0) + at(s, 0));
     const Vec update = sigmoid_(at(x, 1) + at(s, 1));
     const Vec recurrent = at(s, 2);
     const Vec candidate = tanh_(fma(reset, recurrent, at(x, 2)));
-    store_partial(y + j, fma(update, load_partial(before + j, n) - candidate, candidate), n);
-    if (gates == nullptr) continue;
-    store_partial(gates + j, reset, n);
-    store_partial(gates + units + j, update, n);
-    store_partial(gates + 2 * units + j, candidate, n);
-    store_partial(s_n + j, recurrent, n);
-  }
+    access.write(y + j, fma(update, access.read(before + j) - candidate, candidate));
+    if (gates == nullptr) return;
+    access.write(gates + j, reset);
+    access.write(gates + units + j, update);
+    access.write(gates + 2 * units + j, candidate);
+    access.write(s_n + j, recurrent);
+  });
 }
 
 /// Operands: x, weights, bias; y; the gates and s of n if they are kept.
@@ -53,6 +52,7 @@ void forward_tile(const void* params, void* const* operands, int64_t tile,
     std::memcpy(sums + r * p.gates, epilogue.bias, static_cast<size_t>(p.gates) * sizeof(float));
   for (int64_t t = 0; t < p.time; ++t) {
     const int64_t first = range.begin * p.time + t;
+    prefetch_rows(x + first * p.gates, p.time * p.gates, rows, p.gates);
     if (t > 0) {
       multiply(p, rows, y + (first - 1) * p.units, operands[p.weights], sums, epilogue,
                context.scratch);
@@ -78,24 +78,23 @@ struct Back {
 /// becomes the part of it for the step before that needs no product. `dx` may be `gates`.
 void step_back_row(const Back& b, int64_t units) {
   const Vec one = set1(1.0F);
-  for (int64_t j = 0; j < units; j += kWidth) {
-    const int64_t n = least(units - j, kWidth);
-    const Vec reset = load_partial(b.gates + j, n);
-    const Vec update = load_partial(b.gates + units + j, n);
-    const Vec candidate = load_partial(b.gates + 2 * units + j, n);
-    const Vec d_y = load_partial(b.dy + j, n) + load_partial(b.carry + j, n);
-    const Vec d_update = d_y * (load_partial(b.before + j, n) - candidate);
+  for_vectors(units, [&](int64_t j, auto access) {
+    const Vec reset = access.read(b.gates + j);
+    const Vec update = access.read(b.gates + units + j);
+    const Vec candidate = access.read(b.gates + 2 * units + j);
+    const Vec d_y = access.read(b.dy + j) + access.read(b.carry + j);
+    const Vec d_update = d_y * (access.read(b.before + j) - candidate);
     const Vec d_n = d_y * (one - update) * minus_product(one, candidate, candidate);
-    const Vec d_r = d_n * load_partial(b.s_n + j, n) * reset * (one - reset);
+    const Vec d_r = d_n * access.read(b.s_n + j) * reset * (one - reset);
     const Vec d_z = d_update * update * (one - update);
-    store_partial(b.carry + j, d_y * update, n);
-    store_partial(b.dx + j, d_r, n);
-    store_partial(b.dx + units + j, d_z, n);
-    store_partial(b.dx + 2 * units + j, d_n, n);
-    store_partial(b.ds + j, d_r, n);
-    store_partial(b.ds + units + j, d_z, n);
-    store_partial(b.ds + 2 * units + j, d_n * reset, n);
-  }
+    access.write(b.carry + j, d_y * update);
+    access.write(b.dx + j, d_r);
+    access.write(b.dx + units + j, d_z);
+    access.write(b.dx + 2 * units + j, d_n);
+    access.write(b.ds + j, d_r);
+    access.write(b.ds + units + j, d_z);
+    access.write(b.ds + 2 * units + j, d_n * reset);
+  });
 }
 
 /// Operands: gates, s of n, y, weights, dy; the gradients of x and of s.
@@ -115,6 +114,7 @@ void backward_tile(const void* params, void* const* operands, int64_t tile,
   std::memset(carry, 0, static_cast<size_t>(2 * rows * p.units) * sizeof(float));
   for (int64_t t = p.time; t-- > 0;) {
     const int64_t first = range.begin * p.time + t;
+    prefetch_rows(gates + first * p.gates, p.time * p.gates, rows, p.gates);
     if (t + 1 < p.time) {
       multiply(p, rows, ds + (first + 1) * p.gates, operands[p.weights], carry, {},
                context.scratch);

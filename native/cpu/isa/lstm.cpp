@@ -16,25 +16,24 @@ namespace {
 /// where these are kept. `cell` may be `before`.
 void step_row(const float* x, const float* h, const float* before, float* cell, float* y,
               float* gates, int64_t units) {
-  for (int64_t j = 0; j < units; j += kWidth) {
-    const int64_t n = least(units - j, kWidth);
+  for_vectors(units, [&](int64_t j, auto access) {
     const auto sum = [&](int64_t gate) {
       const int64_t at = gate * units + j;
-      return load_partial(x + at, n) + load_partial(h + at, n);
+      return access.read(x + at) + access.read(h + at);
     };
     const Vec i = sigmoid_(sum(0));
     const Vec f = sigmoid_(sum(1));
     const Vec g = tanh_(sum(2));
     const Vec o = sigmoid_(sum(3));
-    const Vec state = fma(f, load_partial(before + j, n), i * g);
-    store_partial(cell + j, state, n);
-    store_partial(y + j, o * tanh_(state), n);
-    if (gates == nullptr) continue;
-    store_partial(gates + j, i, n);
-    store_partial(gates + units + j, f, n);
-    store_partial(gates + 2 * units + j, g, n);
-    store_partial(gates + 3 * units + j, o, n);
-  }
+    const Vec state = fma(f, access.read(before + j), i * g);
+    access.write(cell + j, state);
+    access.write(y + j, o * tanh_(state));
+    if (gates == nullptr) return;
+    access.write(gates + j, i);
+    access.write(gates + units + j, f);
+    access.write(gates + 2 * units + j, g);
+    access.write(gates + 3 * units + j, o);
+  });
 }
 
 /// Operands: x, weights; y; the gates and the cells if they are kept.
@@ -52,6 +51,7 @@ void forward_tile(const void* params, void* const* operands, int64_t tile,
   std::memset(sums, 0, static_cast<size_t>(rows * (p.gates + p.units)) * sizeof(float));
   for (int64_t t = 0; t < p.time; ++t) {
     const int64_t first = range.begin * p.time + t;
+    prefetch_rows(x + first * p.gates, p.time * p.gates, rows, p.gates);
     if (t > 0) {
       multiply(p, rows, y + (first - 1) * p.units, operands[p.weights], sums, {}, context.scratch);
     }
@@ -73,22 +73,20 @@ void forward_tile(const void* params, void* const* operands, int64_t tile,
 void step_back_row(const float* gates, const float* cell, const float* before, const float* dy,
                    const float* dh, float* dc, float* d_gates, int64_t units) {
   const Vec one = set1(1.0F);
-  for (int64_t j = 0; j < units; j += kWidth) {
-    const int64_t n = least(units - j, kWidth);
-    const Vec i = load_partial(gates + j, n);
-    const Vec f = load_partial(gates + units + j, n);
-    const Vec g = load_partial(gates + 2 * units + j, n);
-    const Vec o = load_partial(gates + 3 * units + j, n);
-    const Vec squashed = tanh_(load_partial(cell + j, n));
-    const Vec d_y = load_partial(dy + j, n) + load_partial(dh + j, n);
-    const Vec d_cell =
-        fma(d_y * o, minus_product(one, squashed, squashed), load_partial(dc + j, n));
-    store_partial(d_gates + j, d_cell * g * i * (one - i), n);
-    store_partial(d_gates + units + j, d_cell * load_partial(before + j, n) * f * (one - f), n);
-    store_partial(d_gates + 2 * units + j, d_cell * i * minus_product(one, g, g), n);
-    store_partial(d_gates + 3 * units + j, d_y * squashed * o * (one - o), n);
-    store_partial(dc + j, d_cell * f, n);
-  }
+  for_vectors(units, [&](int64_t j, auto access) {
+    const Vec i = access.read(gates + j);
+    const Vec f = access.read(gates + units + j);
+    const Vec g = access.read(gates + 2 * units + j);
+    const Vec o = access.read(gates + 3 * units + j);
+    const Vec squashed = tanh_(access.read(cell + j));
+    const Vec d_y = access.read(dy + j) + access.read(dh + j);
+    const Vec d_cell = fma(d_y * o, minus_product(one, squashed, squashed), access.read(dc + j));
+    access.write(d_gates + j, d_cell * g * i * (one - i));
+    access.write(d_gates + units + j, d_cell * access.read(before + j) * f * (one - f));
+    access.write(d_gates + 2 * units + j, d_cell * i * minus_product(one, g, g));
+    access.write(d_gates + 3 * units + j, d_y * squashed * o * (one - o));
+    access.write(dc + j, d_cell * f);
+  });
 }
 
 /// Operands: gates, cells, weights, dy; the gates' gradients.
@@ -107,6 +105,8 @@ void backward_tile(const void* params, void* const* operands, int64_t tile,
   std::memset(dh, 0, static_cast<size_t>(3 * rows * p.units) * sizeof(float));
   for (int64_t t = p.time; t-- > 0;) {
     const int64_t first = range.begin * p.time + t;
+    prefetch_rows(gates + first * p.gates, p.time * p.gates, rows, p.gates);
+    prefetch_rows(cells + first * p.units, p.time * p.units, rows, p.units);
     if (t + 1 < p.time) {
       multiply(p, rows, d_gates + (first + 1) * p.gates, operands[p.weights], dh, {},
                context.scratch);

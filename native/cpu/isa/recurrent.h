@@ -32,6 +32,34 @@ TANDEM_INLINE Range rows_at(const Recurrence& p, int64_t tile) {
   return {part_start(p.parts, tile), part_start(p.parts, tile + 1)};
 }
 
+/// How a piece of a row is read and written: a whole vector, or those elements that there are,
+/// which takes longer.
+struct WholeVector {
+  [[nodiscard]] Vec read(const float* p) const { return load(p); }
+  void write(float* p, Vec x) const { store(p, x); }
+};
+struct PartOfVector {
+  int64_t n;
+  [[nodiscard]] Vec read(const float* p) const { return load_partial(p, n); }
+  void write(float* p, Vec x) const { store_partial(p, x, n); }
+};
+
+/// Calls `body(j, access)` for the vectors of a row of `units`.
+template <typename Body>
+TANDEM_INLINE void for_vectors(int64_t units, const Body& body) {
+  int64_t j = 0;
+  for (; j + kWidth <= units; j += kWidth) body(j, WholeVector{});
+  if (j < units) body(j, PartOfVector{units - j});
+}
+
+/// Asks for rows of `n` floats that lie `stride` apart, to have them when the product is done.
+TANDEM_INLINE void prefetch_rows(const float* p, int64_t stride, int64_t rows, int64_t n) {
+  constexpr int64_t kLine = 16;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < n; j += kLine) __builtin_prefetch(p + r * stride + j, 0, 2);
+  }
+}
+
 /// C = A * B for a tile; all of it by this thread.
 TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, const void* packed,
                             float* c, const GemmEpilogue& epilogue, void* scratch) {
