@@ -8,8 +8,10 @@ import {
   dense,
   embedding,
   flatten,
+  gru,
   input,
   layerNorm,
+  lstm,
   maxPool2d,
   relu,
   sequential,
@@ -42,6 +44,8 @@ export const workloads = [
   feedForward(384, 6, { trained: [2048], served: [], rows: 2 ** 14 }),
   gpt({ layers: 4, width: 128, heads: 4, time: 64, batch: 12 }),
   gpt({ layers: 6, width: 384, heads: 6, time: 256, batch: 8 }),
+  recurrent('lstm', { time: 50, inputs: 64, units: 128 }),
+  recurrent('gru', { time: 50, inputs: 64, units: 128 }),
 ];
 
 /**
@@ -164,6 +168,29 @@ function convolutional(cases) {
     optimizer: () => adam({ learningRate: 1e-3 }),
     torch: { kind: 'cnn' },
     ...cases,
+  };
+}
+
+/**
+ * The last state of a recurrent layer, classified; trained by Adam.
+ * @param {'lstm' | 'gru'} kind
+ * @param {{ time: number, inputs: number, units: number }} sizes
+ * @returns {Workload}
+ */
+function recurrent(kind, { time, inputs, units }) {
+  const classes = 10;
+  const layer = kind === 'lstm' ? lstm : gru;
+  return {
+    name: `${kind.toUpperCase()} ${time}x${inputs}-${units}`,
+    model: () => sequential([layer(units), dense(classes)], { input: [time, inputs], seed: 1 }),
+    input: (rows) => noise(rows * time * inputs),
+    target: (rows) => labels(rows, classes),
+    loss: 'crossEntropy',
+    optimizer: () => adam({ learningRate: 1e-3 }),
+    torch: { kind: 'recurrent', layer: kind, time, inputs, units, classes },
+    trained: [16, 64],
+    served: [],
+    rows: 2 ** 11,
   };
 }
 

@@ -93,4 +93,24 @@ def cnn(batch):
     return loss, (x, y), torch.optim.Adam(model.parameters(), 1e-3, fused=True)
 
 
-KINDS = {"mlp": mlp, "cnn": cnn, "feed_forward": feed_forward, "gpt": gpt}
+def recurrent(batch, layer, time, inputs, units, classes):
+    """The last state of a recurrent layer, classified."""
+    states = {"lstm": nn.LSTM, "gru": nn.GRU}[layer](inputs, units, batch_first=True)
+    head = nn.Linear(units, classes)
+    x = torch.randn(batch, time, inputs)
+    y = torch.randint(0, classes, (batch,))
+
+    def loss(x, y):
+        return F.cross_entropy(head(states(x)[0][:, -1]), y)
+
+    parameters = [*states.parameters(), *head.parameters()]
+    return loss, (x, y), torch.optim.Adam(parameters, 1e-3, fused=True)
+
+
+KINDS = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "feed_forward": feed_forward,
+    "gpt": gpt,
+    "recurrent": recurrent,
+}
