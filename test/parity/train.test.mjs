@@ -87,7 +87,6 @@ const withoutKeyBias = (key, data) => {
 const gptNames = (key) =>
   key.replace('tok.positions', 'pos.weight').replace('inProj', 'qkv').replace('outProj', 'proj');
 
-
 const convolutions = () => [
   ...[8, 16].flatMap((filters, i) => [
     conv2d(filters, { kernel: 3, padding: 1, name: `c${i + 1}` }),

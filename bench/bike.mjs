@@ -1,0 +1,66 @@
+// The forecasts of examples/bike-demand.mjs beside those of the same models in PyTorch: trained from
+// the same initial values, on the same data, in another order. Prints mean absolute errors in
+// rentals an hour, a JSON line for each start and one for the average of each model.
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { adam, Predictor, Trainer } from 'tandem-ml';
+import { loadBike, meanError, models } from '../examples/lib/bike.mjs';
+import { quick, wanted } from './lib/options.mjs';
+
+const seeds = quick ? [1, 2] : [1, 2, 3, 4, 5, 6];
+const { train, test, mean, deviation, width } = await loadBike();
+const folder = await mkdtemp(join(tmpdir(), 'tandem-bike-'));
+const python = process.env.TANDEM_BENCH_PYTHON ?? '/usr/bin/python3';
+const script = fileURLToPath(new URL('peers/torch_bike.py', import.meta.url));
+
+/** Trains one model, from a start that a file keeps for PyTorch. */
+async function errorOf(name, seed, file) {
+  const { build, fit, learningRate } = models[name];
+  const model = build(width, seed);
+  await model.save(file);
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: adam({ learningRate }), seed });
+  await trainer.fit({ x: train[name], y: train.y }, { ...fit, verbose: 0 });
+  const predictor = await Predictor.load(model);
+  const forecasts = await predictor.predict(test[name]);
+  await predictor.close();
+  await trainer.close();
+  const rentals = Array.from(forecasts, (value) => Math.max(0, mean + deviation * value));
+  return meanError(rentals, test.counts);
+}
+
+/** The same by PyTorch. */
+async function torchErrorOf(name, seed, file) {
+  const { fit, learningRate, build } = models[name];
+  const shape = build(width, seed).inputs[0].shape.slice(1);
+  const work = { name, seed, fit, learningRate, shape, mean, deviation, counts: test.counts };
+  const files = { x: train[name], y: train.y, test: test[name], work: JSON.stringify(work) };
+  for (const [key, data] of Object.entries(files)) await writeFile(join(folder, key), data);
+  const { stdout } = await promisify(execFile)(python, [script, folder, file]);
+  return Number(stdout);
+}
+
+const round = (value) => Number(value.toFixed(3));
+const line = (model, start, value, peer) =>
+  console.log(
+    JSON.stringify({
+      ...{ suite: 'bike', model, ...start, unit: 'rentals an hour' },
+      ...{ value: round(value), PyTorch: round(peer), ratio: round(value / peer) },
+    }),
+  );
+
+for (const name of /** @type {const} */ (['mlp', 'gru'])) {
+  const errors = [];
+  for (const seed of seeds.filter((one) => wanted(`bike ${name} ${one}`))) {
+    const file = join(folder, `${name}-${seed}.safetensors`);
+    const pair = [await errorOf(name, seed, file), await torchErrorOf(name, seed, file)];
+    line(name, { seed }, pair[0], pair[1]);
+    errors.push(pair);
+  }
+  const average = (side) => errors.reduce((sum, pair) => sum + pair[side], 0) / errors.length;
+  if (errors.length > 0) line(name, { seeds: errors.length }, average(0), average(1));
+}
+await rm(folder, { recursive: true });
