@@ -19,7 +19,7 @@ set_source_files_properties("${PROJECT_SOURCE_DIR}/native/binding/addon.cpp"
                             PROPERTIES COMPILE_DEFINITIONS "TANDEM_VERSION=\"${version}\"")
 # SYSTEM: our warnings are not meant for Node's headers.
 target_include_directories(tandem_ml SYSTEM PRIVATE ${CMAKE_JS_INC})
-target_link_libraries(tandem_ml PRIVATE tandem_cpu ${CMAKE_JS_LIB})
+target_link_libraries(tandem_ml PRIVATE tandem_cpu tandem_cuda_host ${CMAKE_JS_LIB})
 
 if(APPLE)
   target_link_options(tandem_ml PRIVATE -undefined dynamic_lookup)

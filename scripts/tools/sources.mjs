@@ -7,7 +7,7 @@ import { root } from './run.mjs';
 /** The C++ and CUDA files that git knows or would add, relative to the root. */
 export function nativeSources() {
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', '--deduplicate', '-z'];
-  return execFileSync('git', [...args, '--', '*.cpp', '*.h', '*.cu', '*.cuh'], {
+  return execFileSync('git', [...args, '--', '*.cpp', '*.cc', '*.h', '*.cu', '*.cuh'], {
     cwd: root,
     encoding: 'utf8',
   })

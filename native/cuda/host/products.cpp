@@ -1,0 +1,199 @@
+#include "cuda/host/products.h"
+
+#include <string>
+
+#include "core/error.h"
+
+namespace tandem::cuda {
+namespace {
+
+void check(lt::Status status, const char* what) {
+  if (status == lt::kSuccess) return;
+  fail(ErrorCode::kDevice, std::string("expected cuBLASLt to make ") + what + ", received status " +
+                               std::to_string(status));
+}
+
+struct Types {
+  lt::ComputeType compute;
+  lt::DataType scale, in, out;
+};
+
+Types types_of(ProductType type) {
+  switch (type) {
+    case ProductType::kTf32:
+      return {lt::kCompute32FFastTf32, lt::kR32F, lt::kR32F, lt::kR32F};
+    case ProductType::kRoundedToBfloat16:
+      return {lt::kCompute32FFast16BF, lt::kR32F, lt::kR32F, lt::kR32F};
+    case ProductType::kBfloat16:
+      return {lt::kCompute32F, lt::kR32F, lt::kR16BF, lt::kR32F};
+    case ProductType::kInt8:
+      return {lt::kCompute32I, lt::kR32I, lt::kR8I, lt::kR32I};
+    case ProductType::kFloat32:
+      break;
+  }
+  return {lt::kCompute32F, lt::kR32F, lt::kR32F, lt::kR32F};
+}
+
+lt::Epilogue epilogue_of(const Product& product) {
+  switch (product.epilogue) {
+    case ProductEpilogue::kRelu:
+      return product.bias ? lt::kReluBias : lt::kRelu;
+    case ProductEpilogue::kGelu:
+      return product.bias ? lt::kGeluBias : lt::kGelu;
+    case ProductEpilogue::kGeluSaving:
+      return product.bias ? lt::kGeluAuxBias : lt::kGeluAux;
+    case ProductEpilogue::kGeluGradient:
+      return lt::kDGelu;
+    case ProductEpilogue::kNone:
+      break;
+  }
+  return product.bias ? lt::kBias : lt::kDefault;
+}
+
+bool has_aux(ProductEpilogue epilogue) {
+  return epilogue == ProductEpilogue::kGeluSaving || epilogue == ProductEpilogue::kGeluGradient;
+}
+
+}  // namespace
+
+// cuBLASLt counts in columns: what it sees is y^T = op(b)^T op(a)^T, with b for its A. Matrices
+// that are row-major here are the same bytes as their transposes there, so y needs no order of its
+// own, which epilogues would not support.
+ProductDescription::ProductDescription(const lt::Functions& lt, const Product& product)
+    : lt_(lt), product_(product) {
+  try {
+    make();
+  } catch (...) {
+    destroy();
+    throw;
+  }
+}
+
+ProductDescription::~ProductDescription() { destroy(); }
+
+void ProductDescription::make() {
+  const Product& p = product_;
+  const Types types = types_of(p.type);
+  check(lt_.MatmulDescCreate(&descriptor_, types.compute, types.scale), "a product");
+  const int32_t trans_a = p.trans_b ? lt::kOpT : lt::kOpN;
+  const int32_t trans_b = p.trans_a ? lt::kOpT : lt::kOpN;
+  set(lt::kTransA, &trans_a, sizeof trans_a);
+  set(lt::kTransB, &trans_b, sizeof trans_b);
+  const uint32_t epilogue = epilogue_of(p);
+  set(lt::kEpilogue, &epilogue, sizeof epilogue);
+  if (has_aux(p.epilogue)) set(lt::kEpilogueAuxLd, &p.n, sizeof p.n);
+  a_ = p.trans_b ? make_layout(types.in, p.k, p.n, p.b_step)
+                 : make_layout(types.in, p.n, p.k, p.b_step);
+  b_ = p.trans_a ? make_layout(types.in, p.m, p.k, p.a_step)
+                 : make_layout(types.in, p.k, p.m, p.a_step);
+  y_ = make_layout(types.out, p.n, p.m, p.y_step);
+}
+
+void ProductDescription::destroy() noexcept {
+  for (const lt::Layout layout : {a_, b_, y_}) {
+    if (layout != nullptr) lt_.MatrixLayoutDestroy(layout);
+  }
+  if (descriptor_ != nullptr) lt_.MatmulDescDestroy(descriptor_);
+}
+
+void ProductDescription::set(lt::DescAttribute attribute, const void* value, size_t bytes) {
+  check(lt_.MatmulDescSetAttribute(descriptor_, attribute, value, bytes), "a product's attribute");
+}
+
+lt::Layout ProductDescription::make_layout(lt::DataType type, int64_t rows, int64_t columns,
+                                           int64_t step) {
+  lt::Layout layout = nullptr;
+  check(lt_.MatrixLayoutCreate(&layout, type, static_cast<uint64_t>(rows),
+                               static_cast<uint64_t>(columns), rows),
+        "a matrix");
+  if (product_.batch == 1) return layout;
+  const auto batch = static_cast<int32_t>(product_.batch);
+  lt::Status status = lt_.MatrixLayoutSetAttribute(layout, lt::kBatchCount, &batch, sizeof batch);
+  if (status == lt::kSuccess)
+    status = lt_.MatrixLayoutSetAttribute(layout, lt::kStridedBatchOffset, &step, sizeof step);
+  if (status != lt::kSuccess) lt_.MatrixLayoutDestroy(layout);
+  check(status, "a batch of matrices");
+  return layout;
+}
+
+std::vector<lt::HeuristicResult> ProductDescription::candidates(lt::Handle handle, int most,
+                                                                int64_t workspace_bytes) const {
+  lt::Preference preference = nullptr;
+  check(lt_.MatmulPreferenceCreate(&preference), "a preference");
+  std::vector<lt::HeuristicResult> results(static_cast<size_t>(most));
+  int count = 0;
+  const auto bytes = static_cast<uint64_t>(workspace_bytes);
+  const uint32_t ordered = lt::kReductionComputeType | lt::kReductionOutputType;
+  lt::Status status =
+      lt_.MatmulPreferenceSetAttribute(preference, lt::kMaxWorkspaceBytes, &bytes, sizeof bytes);
+  if (status == lt::kSuccess) {
+    status = lt_.MatmulPreferenceSetAttribute(preference, lt::kReductionSchemeMask, &ordered,
+                                              sizeof ordered);
+  }
+  // every operand begins at 16 bytes; a batch's steps may say less
+  const uint32_t alignment = product_.batch == 1 ? 16 : 4;
+  for (uint32_t i = 0; i < 4 && status == lt::kSuccess; ++i) {
+    status = lt_.MatmulPreferenceSetAttribute(
+        preference, static_cast<lt::PreferenceAttribute>(lt::kMinAlignmentA + i), &alignment,
+        sizeof alignment);
+  }
+  if (status == lt::kSuccess) {
+    const lt::Status found = lt_.MatmulAlgoGetHeuristic(handle, descriptor_, a_, b_, y_, y_,
+                                                        preference, most, results.data(), &count);
+    if (found != lt::kSuccess) count = 0;  // it has none for these types and this epilogue
+  }
+  lt_.MatmulPreferenceDestroy(preference);
+  check(status, "a preference");
+  results.resize(static_cast<size_t>(count));
+  std::erase_if(results, [&](const lt::HeuristicResult& result) {
+    return result.state != lt::kSuccess || result.workspace_bytes > bytes;
+  });
+  return results;
+}
+
+lt::Status ProductDescription::run(lt::Handle handle, const ProductOperands& operands,
+                                   const lt::Algorithm& algorithm, int64_t workspace_bytes,
+                                   lt::Stream stream) {
+  if (product_.bias) set(lt::kBiasPointer, &operands.bias, sizeof operands.bias);
+  if (has_aux(product_.epilogue))
+    set(lt::kEpilogueAuxPointer, &operands.saved, sizeof operands.saved);
+  const float one = 1.0F;
+  const float zero = 0.0F;
+  const int32_t whole_one = 1;
+  const int32_t whole_zero = 0;
+  const bool integers = product_.type == ProductType::kInt8;
+  const void* const alpha = integers ? static_cast<const void*>(&whole_one) : &one;
+  const void* const beta = integers ? static_cast<const void*>(&whole_zero) : &zero;
+  return lt_.Matmul(handle, descriptor_, alpha, operands.b, a_, operands.a, b_, beta, operands.y,
+                    y_, operands.y, y_, &algorithm, operands.workspace,
+                    static_cast<size_t>(workspace_bytes), stream);
+}
+
+ProductChoice ProductChoices::choose(const Product& product) {
+  // measured under the lock: two measurements at once would spoil each other
+  const std::lock_guard lock(mutex_);
+  const auto known = choices_.find(product);
+  if (known != choices_.end()) return known->second;
+  return choices_[product] = measure(product);
+}
+
+ProductChoice ProductChoices::measure(const Product& product) {
+  ProductDescription description(lt_, product);
+  ProductChoice best;
+  double best_ms = 0;
+  for (const lt::HeuristicResult& candidate :
+       description.candidates(handle_, kCandidates, kMaxWorkspace)) {
+    const double ms = measure_(description, product, candidate);
+    if (ms < 0 || (best.found && ms >= best_ms)) continue;
+    best_ms = ms;
+    best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true};
+  }
+  return best;
+}
+
+size_t ProductChoices::size() const {
+  const std::lock_guard lock(mutex_);
+  return choices_.size();
+}
+
+}  // namespace tandem::cuda

@@ -1,0 +1,118 @@
+// Matrix products by cuBLASLt: what a product is, its descriptors, and which of the library's
+// algorithms computes it. Knows no CUDA: streams and device memory are pointers here, and whoever
+// measures gives a function that does.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cuda/host/cublaslt.h"
+
+namespace tandem::cuda {
+
+/// How the numbers of a product are held and multiplied. All add up in 32 bits.
+enum class ProductType : uint8_t {
+  kFloat32,            ///< every bit of float32
+  kTf32,               ///< float32 whose products have 10 bits of mantissa
+  kRoundedToBfloat16,  ///< float32 whose factors are rounded to bfloat16: `bf16-mixed`
+  kBfloat16,           ///< bfloat16 in, float32 out
+  kInt8,               ///< int8 in, int32 out; only a in rows and b in columns (`trans_b`)
+};
+
+enum class ProductEpilogue : uint8_t { kNone, kRelu, kGelu, kGeluSaving, kGeluGradient };
+
+/// y[m, n] = epilogue(op(a) op(b) + bias), row-major, `batch` times with these steps in elements.
+/// Compared and remembered as it is: plain data.
+struct Product {
+  ProductType type = ProductType::kFloat32;
+  ProductEpilogue epilogue = ProductEpilogue::kNone;
+  bool trans_a = false;  ///< a is [k, m]
+  bool trans_b = false;  ///< b is [n, k]
+  bool bias = false;     ///< n floats
+  int64_t m = 0, n = 0, k = 0;
+  int64_t batch = 1, a_step = 0, b_step = 0, y_step = 0;
+
+  // NOLINTNEXTLINE(modernize-use-nullptr): the check takes the comparison's own zero for a pointer
+  auto operator<=>(const Product&) const = default;
+};
+
+/// Device memory of one product. `saved` is read by kGeluGradient and written by kGeluSaving.
+struct ProductOperands {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* y = nullptr;
+  const float* bias = nullptr;
+  float* saved = nullptr;
+  void* workspace = nullptr;
+};
+
+/// The algorithm that won for a product. `found` is false where cuBLASLt has none.
+struct ProductChoice {
+  lt::Algorithm algorithm{};
+  int64_t workspace_bytes = 0;
+  bool found = false;
+};
+
+/// The descriptors of one product, as long as this lives. Throws ERR_DEVICE.
+class ProductDescription {
+ public:
+  ProductDescription(const lt::Functions& lt, const Product& product);
+  ProductDescription(const ProductDescription&) = delete;
+  ProductDescription& operator=(const ProductDescription&) = delete;
+  ~ProductDescription();
+
+  /// Candidates in the order in which the library believes in them, none that needs more workspace
+  /// or whose sums come in a different order from run to run.
+  [[nodiscard]] std::vector<lt::HeuristicResult> candidates(lt::Handle handle, int most,
+                                                            int64_t workspace_bytes) const;
+  /// Puts the product on a stream, which may be recording.
+  [[nodiscard]] lt::Status run(lt::Handle handle, const ProductOperands& operands,
+                               const lt::Algorithm& algorithm, int64_t workspace_bytes,
+                               lt::Stream stream);
+
+ private:
+  void make();
+  void destroy() noexcept;
+  void set(lt::DescAttribute attribute, const void* value, size_t bytes);
+  lt::Layout make_layout(lt::DataType type, int64_t rows, int64_t columns, int64_t step);
+
+  const lt::Functions& lt_;
+  Product product_;
+  lt::Descriptor descriptor_ = nullptr;
+  lt::Layout a_ = nullptr, b_ = nullptr, y_ = nullptr;  ///< as cuBLASLt sees them: b is its a
+};
+
+/// Milliseconds that a candidate takes for the product, or a negative number where it fails.
+using MeasureProduct =
+    std::function<double(ProductDescription&, const Product&, const lt::HeuristicResult&)>;
+
+/// The best algorithm for each product, measured when it is first asked for. Any thread may ask.
+class ProductChoices {
+ public:
+  ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure)
+      : lt_(lt), handle_(handle), measure_(std::move(measure)) {}
+
+  /// Not found where cuBLASLt has no algorithm for it, as for some epilogues.
+  ProductChoice choose(const Product& product);
+  /// Products measured so far.
+  [[nodiscard]] size_t size() const;
+
+  /// As NVIDIA recommends for Hopper; no device needs more to be fast.
+  static constexpr int64_t kMaxWorkspace = int64_t{32} << 20;
+  static constexpr int kCandidates = 16;
+
+ private:
+  ProductChoice measure(const Product& product);
+
+  const lt::Functions& lt_;
+  lt::Handle handle_;
+  MeasureProduct measure_;
+  mutable std::mutex mutex_;
+  std::map<Product, ProductChoice> choices_;
+};
+
+}  // namespace tandem::cuda

@@ -1,0 +1,195 @@
+// Products as cuBLASLt is told of them, and the choice of its algorithms, with a table of functions
+// that the tests make. That the library computes what is asked of it is for a device to show.
+#include "cuda/host/products.h"
+
+#include <cstring>
+
+#include "check.h"
+#include "core/error.h"
+
+using namespace tandem;
+using namespace tandem::cuda;
+
+namespace {
+
+/// What the functions below were called with.
+struct Calls {
+  int created = 0, destroyed = 0;
+  int heuristics = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> layouts;  ///< rows and columns
+  std::vector<int64_t> leading;
+  int32_t trans_a = -1, trans_b = -1;
+  uint32_t epilogue = 0;
+  uint32_t reductions = 0;
+  std::vector<lt::HeuristicResult> results;
+  lt::Status matmul = lt::kSuccess;
+  const void *a = nullptr, *b = nullptr, *bias = nullptr;
+};
+Calls calls;
+
+lt::Status create(void** object) {
+  *object = &calls;
+  ++calls.created;
+  return lt::kSuccess;
+}
+lt::Status destroy(void* /*object*/) {
+  ++calls.destroyed;
+  return lt::kSuccess;
+}
+
+template <typename T>
+T read(const void* value, size_t bytes) {
+  T result{};
+  CHECK(bytes == sizeof result);
+  std::memcpy(&result, value, sizeof result);
+  return result;
+}
+
+lt::Status set_descriptor(lt::Descriptor /*descriptor*/, lt::DescAttribute attribute,
+                          const void* value, size_t bytes) {
+  if (attribute == lt::kTransA) calls.trans_a = read<int32_t>(value, bytes);
+  if (attribute == lt::kTransB) calls.trans_b = read<int32_t>(value, bytes);
+  if (attribute == lt::kEpilogue) calls.epilogue = read<uint32_t>(value, bytes);
+  if (attribute == lt::kBiasPointer) calls.bias = read<const void*>(value, bytes);
+  return lt::kSuccess;
+}
+
+lt::Functions fake_functions() {
+  lt::Functions f{};
+  f.MatmulDescCreate = [](lt::Descriptor* d, lt::ComputeType, lt::DataType) { return create(d); };
+  f.MatmulDescDestroy = destroy;
+  f.MatmulDescSetAttribute = set_descriptor;
+  f.MatrixLayoutCreate = [](lt::Layout* layout, lt::DataType, uint64_t rows, uint64_t columns,
+                            int64_t ld) {
+    calls.layouts.emplace_back(rows, columns);
+    calls.leading.push_back(ld);
+    return create(layout);
+  };
+  f.MatrixLayoutDestroy = destroy;
+  f.MatrixLayoutSetAttribute = [](lt::Layout, lt::LayoutAttribute, const void*, size_t) {
+    return lt::kSuccess;
+  };
+  f.MatmulPreferenceCreate = create;
+  f.MatmulPreferenceDestroy = destroy;
+  f.MatmulPreferenceSetAttribute = [](lt::Preference, lt::PreferenceAttribute attribute,
+                                      const void* value, size_t bytes) {
+    if (attribute == lt::kReductionSchemeMask) calls.reductions = read<uint32_t>(value, bytes);
+    return lt::kSuccess;
+  };
+  f.MatmulAlgoGetHeuristic = [](lt::Handle, lt::Descriptor, lt::Layout, lt::Layout, lt::Layout,
+                                lt::Layout, lt::Preference, int requested,
+                                lt::HeuristicResult* results, int* returned) {
+    ++calls.heuristics;
+    *returned = static_cast<int>(calls.results.size());
+    CHECK(*returned <= requested);
+    for (size_t i = 0; i < calls.results.size(); ++i) results[i] = calls.results[i];
+    return calls.results.empty() ? lt::kNotSupported : lt::kSuccess;
+  };
+  f.Matmul = [](lt::Handle, lt::Descriptor, const void*, const void* a, lt::Layout, const void* b,
+                lt::Layout, const void*, const void*, lt::Layout, void*, lt::Layout,
+                const lt::Algorithm*, void*, size_t, lt::Stream) {
+    calls.a = a;
+    calls.b = b;
+    return calls.matmul;
+  };
+  return f;
+}
+
+lt::HeuristicResult candidate(uint64_t id, size_t workspace, lt::Status state = lt::kSuccess) {
+  lt::HeuristicResult result{};
+  result.algorithm.data[0] = id;
+  result.workspace_bytes = workspace;
+  result.state = state;
+  return result;
+}
+
+Product product(int64_t m, int64_t n, int64_t k) {
+  Product p;
+  p.m = m;
+  p.n = n;
+  p.k = k;
+  return p;
+}
+
+double by_id(ProductDescription& /*description*/, const Product& /*product*/,
+             const lt::HeuristicResult& candidate) {
+  const uint64_t id = candidate.algorithm.data[0];
+  return id == 9 ? -1 : static_cast<double>(id);  // 9 fails
+}
+
+}  // namespace
+
+TEST(cuda_product_is_described_in_columns) {
+  calls = {};
+  const lt::Functions lt = fake_functions();
+  Product linear = product(3, 5, 7);  // [3, 7] by the transpose of [5, 7]
+  linear.trans_b = true;
+  linear.bias = true;
+  linear.epilogue = ProductEpilogue::kRelu;
+  {
+    ProductDescription description(lt, linear);
+    const float bias[5] = {};
+    const float a[21] = {};
+    const float b[35] = {};
+    float y[15] = {};
+    CHECK(description.run(nullptr, {a, b, y, bias, nullptr, nullptr}, {}, 0, nullptr) ==
+          lt::kSuccess);
+    // the library's A is the weight, transposed; its B is x; its D is y, all column by column
+    CHECK(calls.trans_a == lt::kOpT && calls.trans_b == lt::kOpN);
+    CHECK(calls.layouts[0] == std::pair(uint64_t{7}, uint64_t{5}));
+    CHECK(calls.layouts[1] == std::pair(uint64_t{7}, uint64_t{3}));
+    CHECK(calls.layouts[2] == std::pair(uint64_t{5}, uint64_t{3}));
+    CHECK(calls.leading == std::vector<int64_t>({7, 7, 5}));
+    CHECK(calls.epilogue == lt::kReluBias);
+    CHECK(calls.a == b && calls.b == a && calls.bias == bias);
+  }
+  CHECK(calls.created == 4 && calls.destroyed == 4);
+}
+
+TEST(cuda_product_of_transposed_operands) {
+  calls = {};
+  const lt::Functions lt = fake_functions();
+  Product p = product(3, 5, 7);  // the transpose of [7, 3] by [7, 5]
+  p.trans_a = true;
+  const ProductDescription description(lt, p);
+  CHECK(calls.trans_a == lt::kOpN && calls.trans_b == lt::kOpT);
+  CHECK(calls.layouts[0] == std::pair(uint64_t{5}, uint64_t{7}));
+  CHECK(calls.layouts[1] == std::pair(uint64_t{3}, uint64_t{7}));
+  CHECK(calls.epilogue == lt::kDefault);
+}
+
+TEST(cuda_products_choose_the_fastest_and_remember_it) {
+  calls = {};
+  calls.results = {candidate(4, 100), candidate(9, 0), candidate(2, 200), candidate(3, 0)};
+  const lt::Functions lt = fake_functions();
+  int measured = 0;
+  ProductChoices choices(
+      lt, nullptr, [&](ProductDescription& d, const Product& p, const lt::HeuristicResult& c) {
+        ++measured;
+        return by_id(d, p, c);
+      });
+  const ProductChoice best = choices.choose(product(64, 64, 64));
+  CHECK(best.found && best.algorithm.data[0] == 2 && best.workspace_bytes == 200);
+  CHECK(measured == 4 && calls.heuristics == 1);
+  CHECK(choices.choose(product(64, 64, 64)).algorithm.data[0] == 2);
+  CHECK(measured == 4 && calls.heuristics == 1);
+  Product other = product(64, 64, 64);
+  other.epilogue = ProductEpilogue::kGelu;
+  CHECK(choices.choose(other).found && calls.heuristics == 2 && choices.size() == 2);
+}
+
+TEST(cuda_products_take_no_candidate_that_does_not_fit) {
+  calls = {};
+  const size_t too_much = static_cast<size_t>(ProductChoices::kMaxWorkspace) + 1;
+  calls.results = {candidate(1, too_much), candidate(2, 0, lt::kNotSupported), candidate(5, 64)};
+  const lt::Functions lt = fake_functions();
+  ProductChoices choices(lt, nullptr, by_id);
+  CHECK(choices.choose(product(8, 8, 8)).algorithm.data[0] == 5);
+  // sums of parts in place come in any order
+  CHECK(calls.reductions == (lt::kReductionComputeType | lt::kReductionOutputType));
+  calls.results = {};
+  CHECK(!choices.choose(product(9, 8, 8)).found);
+  calls.results = {candidate(9, 0)};
+  CHECK(!choices.choose(product(10, 8, 8)).found);
+  CHECK(calls.created == calls.destroyed);
+}
