@@ -1,9 +1,9 @@
-// Usage: build.mjs [addon] [tests] [bench] [ts] [--clean]
+// Usage: build.mjs [addon] [tests] [bench] [ts] [cuda] [--clean]
 // Incremental: where nothing changed it costs about a second. --clean drops the outputs first.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { available, bin, CommandError, root, run, script } from './tools/run.mjs';
+import { available, bin, CommandError, jobs, root, run, script } from './tools/run.mjs';
 
 const buildDir = join(root, 'build');
 
@@ -51,6 +51,25 @@ function buildTarget(target, options) {
   cmakeJs('build', '--target', target);
 }
 
+/**
+ * The CUDA backend, in build-cuda/ because nvcc takes long and is not everywhere, and a copy beside the
+ * addon, where it is looked for. TANDEM_CUDA_ARCHITECTURES=release compiles for all GPUs.
+ */
+function buildCuda() {
+  if (!available('nvcc')) {
+    throw new CommandError('nvcc is missing; install the CUDA toolkit 13 or newer');
+  }
+  const dir = join(root, 'build-cuda');
+  const architectures = process.env.TANDEM_CUDA_ARCHITECTURES;
+  const options = ['-DCMAKE_BUILD_TYPE=Release', '-DTANDEM_BUILD_ADDON=OFF'];
+  if (architectures) options.push(`-DTANDEM_CUDA_ARCHITECTURES=${architectures}`);
+  run('cmake', ['-S', root, '-B', dir, ...options, '-DTANDEM_BUILD_CUDA=ON']);
+  run('cmake', ['--build', dir, '--target', 'tandem_cuda', '--parallel', String(jobs())]);
+  const name = process.platform === 'win32' ? 'tandem_cuda.dll' : 'libtandem_cuda.so';
+  mkdirSync(join(buildDir, 'Release'), { recursive: true });
+  copyFileSync(join(dir, 'Release', name), join(buildDir, 'Release', name));
+}
+
 function buildTypeScript(clean) {
   if (clean) rmSync(join(root, 'dist'), { recursive: true, force: true });
   run(process.execPath, [bin('typescript', 'tsc'), '-p', root]);
@@ -65,7 +84,8 @@ export function build(parts, clean = false) {
     else if (part === 'tests') buildTarget('tandem_tests', ['TANDEM_BUILD_TESTS']);
     else if (part === 'bench') buildTarget('tandem_bench', ['TANDEM_BUILD_BENCH']);
     else if (part === 'ts') buildTypeScript(clean);
-    else throw new CommandError(`unknown part ${part}; known: addon, tests, bench, ts`);
+    else if (part === 'cuda') buildCuda();
+    else throw new CommandError(`unknown part ${part}; known: addon, tests, bench, ts, cuda`);
   }
 }
 

@@ -1,0 +1,87 @@
+#include "cuda/device.h"
+
+#include <algorithm>
+
+#include "cuda/check.h"
+#include "cuda/measure.h"
+
+namespace tandem::cuda {
+namespace {
+
+lt::Handle make_handle(const LtLibrary& lt, int ordinal) {
+  // the library takes the context that is current
+  use_device(ordinal);
+  check(cudaFree(nullptr), "the start of a device");
+  lt::Handle handle = nullptr;
+  const lt::Status status = lt.functions.Create(&handle);
+  if (status != lt::kSuccess) {
+    fail(ErrorCode::kDevice, "expected a handle of " + lt.name + " (version " +
+                                 std::to_string(lt.version) + "), received status " +
+                                 std::to_string(status));
+  }
+  return handle;
+}
+
+}  // namespace
+
+Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
+    : ordinal_(ordinal),
+      options_(options),
+      name_("cuda:" + std::to_string(ordinal)),
+      lt_(std::move(lt)),
+      handle_(make_handle(lt_, ordinal)),
+      choices_(lt_.functions, handle_,
+               [this](ProductDescription& description, const Product& product,
+                      const lt::HeuristicResult& candidate) {
+                 use();
+                 return measure_product(handle_, description, product, candidate);
+               }),
+      products_(lt_.functions, handle_, choices_,
+                options.tf32 ? ProductType::kTf32 : ProductType::kFloat32) {
+  check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, ordinal),
+        "a question to a device");
+}
+
+void Device::use() const { use_device(ordinal_); }
+
+void Device::reserve(int64_t bytes) {
+  const int64_t before = used_.fetch_add(bytes);
+  if (options_.memory_limit <= 0 || bytes <= options_.memory_limit - before) return;
+  used_ -= bytes;
+  fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(bytes) + " bytes of memory on " +
+                                    name_ + ", of whose limit of " +
+                                    std::to_string(options_.memory_limit) + " bytes " +
+                                    std::to_string(before) + " are in use");
+}
+
+Memory Device::allocate(int64_t bytes) {
+  if (bytes == 0) return {};
+  use();
+  reserve(bytes);
+  void* data = nullptr;
+  cudaError_t status = cudaMalloc(&data, static_cast<size_t>(bytes));
+  if (status == cudaSuccess) {
+    status = cudaMemset(data, 0, static_cast<size_t>(bytes));
+    if (status != cudaSuccess) static_cast<void>(cudaFree(data));
+  }
+  if (status != cudaSuccess) used_ -= bytes;
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    size_t free = 0;
+    size_t total = 0;
+    static_cast<void>(cudaMemGetInfo(&free, &total));
+    fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(bytes) + " bytes of memory on " +
+                                      name_ + ", which has " + std::to_string(free) + " of " +
+                                      std::to_string(total) + " free");
+  }
+  check(status, "an allocation");
+  const auto release = [this, bytes](std::byte* memory) {
+    // at the end of the process the runtime may be gone already, and its memory with it
+    static_cast<void>(cudaSetDevice(ordinal_));
+    static_cast<void>(cudaFree(memory));
+    used_ -= bytes;
+  };
+  return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data), release), bytes};
+}
+
+}  // namespace tandem::cuda

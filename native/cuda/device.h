@@ -1,0 +1,51 @@
+// One GPU: its memory, its handle of cuBLASLt, and what was measured on it. Shared by all plans of
+// the process, and never freed: plans and memory may outlive any owner.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <string>
+
+#include "core/backend.h"
+#include "cuda/host/lt_library.h"
+#include "cuda/host/products.h"
+#include "cuda/product_runner.h"
+
+namespace tandem::cuda {
+
+struct DeviceOptions {
+  int64_t memory_limit = 0;  ///< bytes; 0: all that the device has
+  bool tf32 = false;         ///< float32 products may round their operands to 10 bits of mantissa
+};
+
+class Device {
+ public:
+  /// Throws ERR_DEVICE, ERR_OUT_OF_MEMORY.
+  Device(int ordinal, LtLibrary lt, const DeviceOptions& options);
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  /// "cuda:0"
+  [[nodiscard]] const std::string& name() const { return name_; }
+  void use() const;
+  /// Throws ERR_OUT_OF_MEMORY with what was asked for and what is free.
+  Memory allocate(int64_t bytes);
+  [[nodiscard]] ProductRunner& products() { return products_; }
+  [[nodiscard]] int multiprocessors() const { return multiprocessors_; }
+
+ private:
+  void reserve(int64_t bytes);
+
+  int ordinal_;
+  DeviceOptions options_;
+  std::string name_;
+  LtLibrary lt_;
+  lt::Handle handle_;
+  ProductChoices choices_;
+  ProductRunner products_;
+  int multiprocessors_ = 0;
+  std::atomic<int64_t> used_{0};  ///< bytes
+};
+
+}  // namespace tandem::cuda

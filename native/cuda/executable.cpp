@@ -1,0 +1,174 @@
+#include "cuda/executable.h"
+
+#include <cstring>
+
+#include "cuda/kernels.h"
+
+namespace tandem::cuda {
+namespace {
+
+/// Parts of the block begin where 16-byte accesses and whole lines of the L2 cache do.
+constexpr int64_t kPartAlignment = 256;
+int64_t align_part(int64_t bytes) {
+  return (bytes + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+}
+
+}  // namespace
+
+NodeView view_of(const Graph& graph, const Node& node) {
+  NodeView view{node.op, node.attributes.bytes.data(), {}, {}};
+  for (const ValueId id : node.inputs)
+    view.inputs.push_back(id == kNoValue ? nullptr : &graph.tensor(id));
+  for (const ValueId id : node.outputs) view.outputs.push_back(&graph.tensor(id));
+  return view;
+}
+
+CudaExecutable::CudaExecutable(Device& device, const CompileRequest& request)
+    : device_(device),
+      plan_(request.plan),
+      arenas_(request.arenas),
+      stream_(request.frozen == nullptr ? StreamPriority::kNormal : StreamPriority::kHigh) {
+  lay_out_block();
+  copy_constants();
+  for (const Node& node : plan_.graph.nodes) {
+    if ((info(node.op).flags & kAlias) == 0) kernels_.emplace_back(tandem::name(node.op));
+  }
+}
+
+void CudaExecutable::lay_out_block() {
+  const Graph& graph = plan_.graph;
+  int64_t end = 0;
+  const auto add = [&](std::vector<Slot>& slots, ValueId id) {
+    const int64_t bytes = byte_size(graph.tensor(id));
+    slots.push_back({end, bytes});
+    end = checked_add(end, align_part(bytes));
+  };
+  for (const ValueId id : graph.inputs) add(inputs_, id);
+  state_offset_ = end;
+  end += align_part(sizeof(StepState));
+  for (const ValueId id : graph.outputs) add(outputs_, id);
+  block_ = device_.allocate(end);
+  pinned_ = PinnedMemory(end);
+}
+
+void CudaExecutable::copy_constants() {
+  int64_t bytes = 0;
+  for (const Constant& constant : plan_.graph.constant_data) {
+    constant_offsets_.push_back(bytes);
+    bytes = checked_add(bytes, align_part(static_cast<int64_t>(constant.data.size())));
+  }
+  constants_ = device_.allocate(bytes);
+  for (size_t i = 0; i < constant_offsets_.size(); ++i) {
+    const std::vector<std::byte>& data = plan_.graph.constant_data[i].data;
+    if (data.empty()) continue;
+    check(cudaMemcpy(constants_.data.get() + constant_offsets_[i], data.data(), data.size(),
+                     cudaMemcpyHostToDevice),
+          "a copy of constants");
+  }
+}
+
+void CudaExecutable::bind_arena(std::byte* arena) {
+  if (arena == arena_ && graph_) return;
+  arena_ = arena;
+  graph_ = {};
+}
+
+void CudaExecutable::bind_input(size_t index, const void* data) { inputs_[index].from = data; }
+
+void CudaExecutable::bind_output(size_t index, void* data) { outputs_[index].to = data; }
+
+void* CudaExecutable::address(ValueId id) const {
+  if (id == kNoValue) return nullptr;
+  const Place& place = plan_.places[static_cast<size_t>(id)];
+  const auto index = static_cast<size_t>(place.index);
+  switch (place.space) {
+    case Space::kNone:
+      break;
+    case Space::kArena:
+      return arena_ + place.offset;
+    case Space::kParameters:
+      return arenas_.parameters + place.offset;
+    case Space::kGradients:
+      return arenas_.gradients + place.offset;
+    case Space::kOptimizer:
+      return arenas_.optimizer + place.offset;
+    case Space::kConstants:
+      return constants_.data.get() + constant_offsets_[index];
+    case Space::kInput:
+      return block_.data.get() + inputs_[index].offset;
+    case Space::kOutput:
+      return block_.data.get() + outputs_[index].offset;
+  }
+  return nullptr;
+}
+
+void CudaExecutable::record_nodes() {
+  const Graph& graph = plan_.graph;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if ((info(node.op).flags & kAlias) != 0) continue;
+    Operands operands;
+    for (const ValueId id : node.inputs) operands.inputs.push_back(address(id));
+    for (const ValueId id : node.outputs) operands.outputs.push_back(address(id));
+    if (plan_.workspaces[i] >= 0) operands.workspace = arena_ + plan_.workspaces[i];
+    operands.state = reinterpret_cast<StepState*>(block_.data.get() + state_offset_);
+    const NodeView view = view_of(graph, node);
+    Launch launch(view, device_.products(), std::move(operands), stream_.get());
+    launcher(node.op)(launch);
+  }
+}
+
+void CudaExecutable::record() {
+  const auto copy = [&](int64_t begin, int64_t end, cudaMemcpyKind kind) {
+    std::byte* const device = block_.data.get() + begin;
+    std::byte* const host = pinned_.data() + begin;
+    const bool in = kind == cudaMemcpyHostToDevice;
+    check(cudaMemcpyAsync(in ? device : host, in ? host : device, static_cast<size_t>(end - begin),
+                          kind, stream_.get()),
+          "a copy");
+  };
+  // threads of other plans may use the device meanwhile
+  check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "a recording");
+  cudaGraph_t raw = nullptr;
+  try {
+    copy(0, state_offset_ + static_cast<int64_t>(sizeof(StepState)), cudaMemcpyHostToDevice);
+    record_nodes();
+    copy(state_offset_, block_.bytes, cudaMemcpyDeviceToHost);
+  } catch (...) {
+    static_cast<void>(cudaStreamEndCapture(stream_.get(), &raw));
+    const RecordedGraph dropped(raw);
+    static_cast<void>(cudaGetLastError());
+    throw;
+  }
+  check(cudaStreamEndCapture(stream_.get(), &raw), "a recording");
+  const RecordedGraph graph(raw);
+  cudaGraphExec_t executable = nullptr;
+  check(cudaGraphInstantiate(&executable, graph.get(), 0), "a graph");
+  graph_ = GraphExec(executable);
+  check(cudaGraphUpload(graph_.get(), stream_.get()), "a graph");
+}
+
+void CudaExecutable::run(StepState& state) {
+  device_.use();
+  if (!graph_) record();
+  for (const Slot& input : inputs_) {
+    if (input.bytes > 0)
+      std::memcpy(pinned_.data() + input.offset, input.from, static_cast<size_t>(input.bytes));
+  }
+  std::memcpy(pinned_.data() + state_offset_, &state, sizeof state);
+  check(cudaGraphLaunch(graph_.get(), stream_.get()), "the start of a graph");
+  check(cudaStreamSynchronize(stream_.get()), "a run");
+  std::memcpy(&state, pinned_.data() + state_offset_, sizeof state);
+  for (const Slot& output : outputs_) {
+    if (output.bytes > 0)
+      std::memcpy(output.to, pinned_.data() + output.offset, static_cast<size_t>(output.bytes));
+  }
+}
+
+std::vector<bool> CudaExecutable::plain_parameters() const {
+  return std::vector<bool>(plan_.graph.parameters.size(), true);
+}
+
+int64_t CudaExecutable::private_bytes() const { return constants_.bytes + block_.bytes; }
+
+}  // namespace tandem::cuda

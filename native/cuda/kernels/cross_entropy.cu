@@ -1,0 +1,154 @@
+// Softmax cross-entropy of class numbers, as PyTorch's cross_entropy with reduction "mean":
+//   loss = sum over rows that count of [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
+// where L = log sum_c exp(x_c), s is the label smoothing, and D the sum of the weights w_t of the
+// targets that count. The gradient in x_c is
+//   g [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+// Kernels: D, by one block; rows, each with its part of the loss; the loss, by one block. A row
+// whose target is no class reads nothing and gives NaN, in the loss and in its gradient.
+#include "core/ops/cross_entropy.h"
+
+#include "cuda/device/online_softmax.cuh"
+#include "cuda/kernels.h"
+
+namespace tandem::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr unsigned kSumThreads = 1024;   // of the kernels that have one block
+constexpr int64_t kWarpIsEnough = 1024;  // classes
+
+struct Loss {
+  int64_t rows, classes, ignore;
+  double smoothing;
+  const float* x;
+  const int32_t* targets;
+  const float* weights;  // null: all ones
+  const float* dy;       // null: one
+  double* divisor;
+  double* parts;  // of the loss, by row; null where only the gradient is asked for
+  float* dx;      // null where only the loss is
+};
+
+TANDEM_DEVICE bool is_class(const Loss& p, int64_t target) {
+  return target >= 0 && target < p.classes;
+}
+
+__global__ void __launch_bounds__(kSumThreads) divisor_kernel(Loss p) {
+  double sum = 0.0;
+  for (int64_t i = threadIdx.x; i < p.rows; i += kSumThreads) {
+    const int64_t target = p.targets[i];
+    if (target == p.ignore) continue;
+    if (p.weights == nullptr) {
+      sum += 1.0;
+    } else if (is_class(p, target)) {
+      sum += static_cast<double>(p.weights[target]);
+    }
+  }
+  sum = fold_threads<kSumThreads>(sum, Add{}, 0.0);
+  if (threadIdx.x == 0) *p.divisor = sum;
+}
+
+/// The sum over classes of w (x - shift), and the sum of w.
+struct Spread {
+  float x, weights;
+};
+template <unsigned threads>
+TANDEM_DEVICE Spread spread_of(const Loss& p, const float* x, float shift) {
+  Spread s{0.0F, 0.0F};
+  for (int64_t i = threadIdx.x % threads; i < p.classes; i += threads) {
+    const float w = p.weights == nullptr ? 1.0F : p.weights[i];
+    s.x += w * (x[i] - shift);
+    s.weights += w;
+  }
+  return {fold_threads<threads>(s.x, Add{}, 0.0F), fold_threads<threads>(s.weights, Add{}, 0.0F)};
+}
+
+/// `threads` threads a row: a warp, or the block.
+template <unsigned threads>
+__global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
+  constexpr unsigned kPerBlock = kThreads / threads;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / threads;
+  if (row >= p.rows) return;  // whole warps alike
+  const unsigned first = threadIdx.x % threads;
+  const float* const x = p.x + row * p.classes;
+  float* const dx = p.dx == nullptr ? nullptr : p.dx + row * p.classes;
+  const int64_t target = p.targets[row];
+  if (target == p.ignore || !is_class(p, target)) {
+    const float nothing = target == p.ignore ? 0.0F : NAN;
+    if (p.parts != nullptr && first == 0) p.parts[row] = static_cast<double>(nothing);
+    for (int64_t i = first; dx != nullptr && i < p.classes; i += threads) dx[i] = nothing;
+    return;
+  }
+  OnlineSum partial;
+  for (int64_t i = first; i < p.classes; i += threads) partial.add(x[i]);
+  const OnlineSum all = fold_online<threads>(partial);
+  const double weight = p.weights == nullptr ? 1.0 : static_cast<double>(p.weights[target]);
+  const double on_target = (1.0 - p.smoothing) * weight;
+  const double on_each = p.smoothing / static_cast<double>(p.classes);
+  Spread spread{0.0F, 0.0F};
+  if (p.smoothing > 0.0) spread = spread_of<threads>(p, x, all.largest);
+  if (p.parts != nullptr && first == 0) {
+    const auto log_sum = static_cast<double>(logf(all.sum));
+    const double below = static_cast<double>(x[target]) - static_cast<double>(all.largest);
+    p.parts[row] =
+        on_target * (log_sum - below) +
+        on_each * (static_cast<double>(spread.weights) * log_sum - static_cast<double>(spread.x));
+  }
+  if (dx == nullptr) return;
+  const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) / *p.divisor;
+  const auto on_p =
+      static_cast<float>(scale * (on_target + on_each * static_cast<double>(spread.weights)) /
+                         static_cast<double>(all.sum));
+  const auto each = static_cast<float>(scale * on_each);
+  const auto hit = static_cast<float>(scale * on_target);
+  // in place of x: thread 0 has read x[target] before anyone writes it
+  if constexpr (threads == 32) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
+  for (int64_t i = first; i < p.classes; i += threads) {
+    float d = expf(x[i] - all.largest) * on_p;
+    if (p.smoothing > 0.0) d -= each * (p.weights == nullptr ? 1.0F : p.weights[i]);
+    dx[i] = i == target ? d - hit : d;
+  }
+}
+
+__global__ void __launch_bounds__(kSumThreads) loss_kernel(Loss p, float* loss) {
+  const double sum = sum_all<kSumThreads>(p.parts, p.rows);
+  if (threadIdx.x == 0) *loss = static_cast<float>(sum / *p.divisor);
+}
+
+void launch_loss(Launch& launch, float* loss, bool has_loss, float* dx) {
+  const auto& attributes = launch.attributes<ops::CrossEntropyAttributes>();
+  const Tensor& x = launch.input(0);
+  Loss p{};
+  p.classes = x.dims[x.rank - 1];
+  p.rows = x.numel / p.classes;
+  p.ignore = attributes.ignore_index;
+  p.smoothing = static_cast<double>(attributes.label_smoothing);
+  p.x = launch.in(0);
+  p.targets = launch.in<int32_t>(1);
+  p.weights = launch.in(2);
+  p.dy = launch.in(3);
+  p.dx = dx;
+  p.divisor = launch.workspace<double>(1);
+  p.parts = has_loss ? launch.workspace<double>(p.rows + 1) : nullptr;
+  launch.kernel(divisor_kernel, 1, kSumThreads, p);
+  if (p.classes <= kWarpIsEnough) {
+    launch.kernel(rows_kernel<32>, ceil_div(p.rows, kThreads / 32), kThreads, p);
+  } else {
+    launch.kernel(rows_kernel<kThreads>, p.rows, kThreads, p);
+  }
+  if (has_loss) launch.kernel(loss_kernel, 1, kSumThreads, p, loss);
+}
+
+}  // namespace
+
+void launch_crossEntropy(Launch& launch) { launch_loss(launch, launch.out(), true, nullptr); }
+void launch_crossEntropyGrad(Launch& launch) { launch_loss(launch, nullptr, false, launch.out()); }
+void launch_softmaxCrossEntropy(Launch& launch) {
+  launch_loss(launch, launch.out(0), true, launch.out(1));
+}
+
+}  // namespace tandem::cuda

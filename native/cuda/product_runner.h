@@ -1,0 +1,28 @@
+// What a launcher needs to put a matrix product on a stream.
+#pragma once
+
+#include "cuda/host/products.h"
+
+namespace tandem::cuda {
+
+class ProductRunner {
+ public:
+  /// `type`: how float32 products are computed, kFloat32 or kTf32.
+  ProductRunner(const lt::Functions& lt, lt::Handle handle, ProductChoices& choices,
+                ProductType type)
+      : lt_(lt), handle_(handle), choices_(choices), type_(type) {}
+
+  [[nodiscard]] ProductType type() const { return type_; }
+  ProductChoice choose(const Product& product) { return choices_.choose(product); }
+  /// Throws ERR_DEVICE.
+  void run(const Product& product, const ProductOperands& operands, const ProductChoice& choice,
+           lt::Stream stream);
+
+ private:
+  const lt::Functions& lt_;
+  lt::Handle handle_;
+  ProductChoices& choices_;
+  ProductType type_;
+};
+
+}  // namespace tandem::cuda
