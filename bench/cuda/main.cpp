@@ -1,0 +1,249 @@
+// tandem_cuda_bench: what the CUDA backend reaches on this GPU, as one JSON document. Every number
+// is the best of several measurements, of kernels that ran before.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device_library.h"
+#include "core/ops/optimizer.h"
+#include "core/trainer.h"
+#include "cuda/device.h"
+#include "cuda/handles.h"
+#include "cuda/kernels.h"
+#include "cuda/measure.h"
+
+extern "C" const tandem::DeviceLibrary* tandem_device_library();
+
+namespace tandem::cuda {
+namespace {
+
+/// Numbers by name, in the order in which they came.
+class Report {
+ public:
+  void add(const std::string& name, double value) { values_.emplace_back(name, value); }
+  void print(const std::string& device, int driver, size_t lt_version) const {
+    std::printf(
+        "{\n  \"device\": \"%s\",\n  \"driver\": %d,\n  \"cublasLt\": %zu,\n  \"results\": {",
+        device.c_str(), driver, lt_version);
+    for (size_t i = 0; i < values_.size(); ++i) {
+      std::printf("%s\n    \"%s\": %.6g", i == 0 ? "" : ",", values_[i].first.c_str(),
+                  values_[i].second);
+    }
+    std::printf("\n  }\n}\n");
+  }
+
+ private:
+  std::vector<std::pair<std::string, double>> values_;
+};
+
+/// Milliseconds of `work` on a stream, the best of some runs.
+double best_ms(const std::function<void(cudaStream_t)>& work) {
+  constexpr int kRuns = 20;
+  const Stream stream(StreamPriority::kNormal);
+  const Event begin;
+  const Event end;
+  double best = 1e30;
+  for (int i = 0; i < kRuns; ++i) {
+    check(cudaEventRecord(begin.get(), stream.get()), "a measurement");
+    work(stream.get());
+    check(cudaEventRecord(end.get(), stream.get()), "a measurement");
+    check(cudaEventSynchronize(end.get()), "a measurement");
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, begin.get(), end.get()), "a measurement");
+    if (i > 2) best = std::min(best, static_cast<double>(ms));
+  }
+  return best;
+}
+
+/// Operations a second of the best algorithm, in units of 10^12.
+double product_rate(const LtLibrary& lt, lt::Handle handle, ProductType type, int64_t size) {
+  Product p;
+  p.type = type;
+  p.m = p.n = p.k = size;
+  p.trans_b = true;
+  double best = 0;
+  ProductChoices choices(lt.functions, handle,
+                         [&](ProductDescription& description, const Product& product,
+                             const lt::HeuristicResult& candidate) {
+                           double ms = -1;
+                           for (int i = 0; i < 3; ++i) {
+                             const double once =
+                                 measure_product(handle, description, product, candidate);
+                             if (once > 0 && (ms < 0 || once < ms)) ms = once;
+                           }
+                           const auto n = static_cast<double>(size);
+                           if (ms > 0) best = std::max(best, 2 * n * n * n / ms * 1e-9);
+                           return ms;
+                         });
+  (void)choices.choose(p);
+  return best;
+}
+
+void bench_products(Report& report, const LtLibrary& lt) {
+  lt::Handle handle = nullptr;
+  if (lt.functions.Create(&handle) != lt::kSuccess) return;
+  const std::pair<const char*, ProductType> types[] = {{"float32", ProductType::kFloat32},
+                                                       {"tf32", ProductType::kTf32},
+                                                       {"bfloat16", ProductType::kBfloat16},
+                                                       {"int8", ProductType::kInt8}};
+  for (const auto& [name, type] : types) {
+    for (const int64_t size : {1024, 4096, 8192}) {
+      report.add(std::string("product ") + name + " " + std::to_string(size) + ", T/s",
+                 product_rate(lt, handle, type, size));
+    }
+  }
+  static_cast<void>(lt.functions.Destroy(handle));
+}
+
+/// A node of its own on the device: operands of `bytes` each.
+class NodeBench {
+ public:
+  NodeBench(Device& device, Op op, std::vector<Tensor> inputs, std::vector<Tensor> outputs,
+            const AttributeList& attributes)
+      : device_(device),
+        inputs_(std::move(inputs)),
+        outputs_(std::move(outputs)),
+        attributes_(make_attributes(op, attributes)) {
+    view_.op = op;
+    view_.attributes = attributes_.bytes.data();
+    for (const Tensor& tensor : inputs_) view_.inputs.push_back(add(tensor, operands_.inputs));
+    for (const Tensor& tensor : outputs_) view_.outputs.push_back(add(tensor, operands_.outputs));
+    Launch measure(view_, device_.products());
+    launcher(op)(measure);
+    memory_.push_back(device_.allocate(measure.workspace_bytes() + 64));
+    operands_.workspace = memory_.back().data.get();
+    memory_.push_back(device_.allocate(sizeof(StepState)));
+    StepState state{1e-3, 1, 0, 0.0F, 1.0F, 0, 0};
+    check(cudaMemcpy(memory_.back().data.get(), &state, sizeof state, cudaMemcpyHostToDevice),
+          "a copy");
+    operands_.state = reinterpret_cast<StepState*>(memory_.back().data.get());
+  }
+  /// Gigabytes a second when a run moves so many bytes.
+  double rate(double bytes) {
+    const double ms = best_ms([this](cudaStream_t stream) {
+      Launch launch(view_, device_.products(), operands_, stream);
+      launcher(view_.op)(launch);
+    });
+    return bytes / ms * 1e-6;
+  }
+
+ private:
+  const Tensor* add(const Tensor& tensor, std::vector<void*>& to) {
+    memory_.push_back(device_.allocate(byte_size(tensor)));
+    to.push_back(memory_.back().data.get());
+    return &tensor;
+  }
+
+  Device& device_;
+  std::vector<Tensor> inputs_;
+  std::vector<Tensor> outputs_;
+  AttributeStorage attributes_;
+  NodeView view_{};
+  Operands operands_;
+  std::vector<Memory> memory_;
+};
+
+Tensor floats(const Shape& shape) { return make_tensor(shape, DType::kFloat32); }
+
+void bench_memory(Report& report, Device& device) {
+  constexpr int64_t kMany = int64_t{1} << 26;
+  const auto n = static_cast<double>(kMany);
+  const Tensor many = floats({kMany});
+  const auto rate = [&](Op op, std::vector<Tensor> in, std::vector<Tensor> out, double bytes,
+                        const AttributeList& attributes = {}) {
+    return NodeBench(device, op, std::move(in), std::move(out), attributes).rate(bytes);
+  };
+  const Memory from = device.allocate(kMany * 4);
+  const Memory to = device.allocate(kMany * 4);
+  const double copy_ms = best_ms([&](cudaStream_t stream) {
+    check(cudaMemcpyAsync(to.data.get(), from.data.get(), kMany * 4, cudaMemcpyDeviceToDevice,
+                          stream),
+          "a copy");
+  });
+  report.add("copy by the runtime, GB/s", 8 * n / copy_ms * 1e-6);
+  report.add("relu, GB/s", rate(Op::relu, {many}, {many}, 8 * n));
+  report.add("gelu, GB/s", rate(Op::gelu, {many}, {many}, 8 * n));
+  report.add("add, GB/s", rate(Op::add, {many, many}, {many}, 12 * n));
+  report.add("add of a row, GB/s", rate(Op::add, {floats({kMany / 1024, 1024}), floats({1024})},
+                                        {floats({kMany / 1024, 1024})}, 8 * n));
+  report.add("dropout, GB/s", rate(Op::dropout, {many}, {many}, 8 * n, {{"rate", 0.1}}));
+  report.add("sum of rows, GB/s",
+             rate(Op::sum, {floats({kMany / 1024, 1024})}, {floats({kMany / 1024})}, 4 * n,
+                  {{"axes", std::vector<double>{1}}}));
+  report.add("sum of columns, GB/s", rate(Op::sum, {floats({kMany / 1024, 1024})}, {floats({1024})},
+                                          4 * n, {{"axes", std::vector<double>{0}}}));
+  report.add("softmax of 1024, GB/s", rate(Op::softmax, {floats({kMany / 1024, 1024})},
+                                           {floats({kMany / 1024, 1024})}, 8 * n, {{"axis", 1.0}}));
+  report.add("transpose, GB/s", rate(Op::transpose, {floats({8192, 8192})}, {floats({8192, 8192})},
+                                     8 * n, {{"perm", std::vector<double>{1, 0}}}));
+  report.add("adamw, GB/s",
+             rate(Op::adam, {many, many, floats({2 * kMany}), floats({ops::sweep_tiles(kMany)})},
+                  {}, 28 * n, {{"weightDecay", 0.01}, {"decoupled", true}}));
+}
+
+/// Microseconds of the host's clock for a training step of 784-512-256-10 at 128 rows.
+double perceptron_step(const Backend& backend) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 784}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
+  const Initializer uniform{InitializerKind::kUniform, -0.05, 0.05};
+  const int64_t widths[] = {784, 512, 256, 10};
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = std::to_string(i);
+    d.parameters.push_back({"w" + name, {widths[i + 1], widths[i]}, true, uniform});
+    d.parameters.push_back({"b" + name, {widths[i + 1]}, true, uniform});
+  }
+  d.nodes = {{"linear", {0, 2, 3}, {}}, {"relu", {8}, {}},          {"linear", {9, 4, 5}, {}},
+             {"relu", {10}, {}},        {"linear", {11, 6, 7}, {}}, {"crossEntropy", {12, 1}, {}}};
+  d.outputs = {13};
+  TrainerOptions options;
+  options.optimizer = Op::adam;
+  options.optimizer_attributes = make_attributes(Op::adam, {});
+  Trainer trainer(std::make_shared<ParameterStore>(d.parameters, 1), d, options, backend);
+  const std::vector<float> x(128 * 784, 0.1F);
+  const std::vector<int32_t> t(128, 3);
+  double results[2];
+  double best = 1e30;
+  for (int i = 0; i < 2000; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    trainer.train(128, {x.data(), t.data()}, 1e-4, results);
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+    if (i > 100) best = std::min(best, took.count());
+  }
+  return best;
+}
+
+int run() {
+  Report report;
+  LtLibrary lt = open_lt(lt_candidates(python_paths()));
+  Device device(0, lt, {});
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, 0), "a question to a device");
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "a question to the driver");
+  bench_memory(report, device);
+  bench_products(report, lt);
+  report.add("step of a perceptron, us", perceptron_step(tandem_device_library()->open(0)));
+  report.add("step of a perceptron on the CPU, us", perceptron_step(cpu_backend()));
+  report.print(properties.name, driver, lt.version);
+  return 0;
+}
+
+}  // namespace
+}  // namespace tandem::cuda
+
+int main() {
+  try {
+    return tandem::cuda::run();
+  } catch (const tandem::Error& error) {
+    std::fprintf(stderr, "nothing measured: %s\n", error.what());
+    constexpr int kSkipped = 77;
+    return kSkipped;
+  }
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Everything about the CUDA backend that needs a GPU, in one command, on a machine that has one with nvcc,
+# CMake and Ninja; no Node. Usage: check.sh [OUT] [all | test | sanitize | bench]
+# Builds in build-gpu/, writes OUT/gpu.json (out/ by default) with what passed and what was measured, and
+# the logs beside it. Every part runs whatever the ones before it found.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+out=$(mkdir -p "${1:-out}" && cd "${1:-out}" && pwd) || exit 1
+part=${2:-all}
+build=build-gpu
+failed=0
+
+wanted() { [[ $part == all || $part == "$1" ]]; }
+
+# record NAME STATUS: one line of the parts that gpu.json will hold
+parts=()
+record() {
+  parts+=("\"$1\": $2")
+  if ((${2} != 0)); then failed=1; fi
+}
+
+echo "=== build"
+cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTANDEM_BUILD_ADDON=OFF \
+  -DTANDEM_BUILD_CUDA=ON -DTANDEM_BUILD_CUDA_TESTS=ON \
+  ${TANDEM_CUDA_ARCHITECTURES:+-DTANDEM_CUDA_ARCHITECTURES="$TANDEM_CUDA_ARCHITECTURES"} \
+  >"$out/build.log" 2>&1 &&
+  cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel >>"$out/build.log" 2>&1
+record build $?
+tail -n 3 "$out/build.log"
+
+tests=$(find $build -name tandem_cuda_tests -type f | head -n 1)
+bench=$(find $build -name tandem_cuda_bench -type f | head -n 1)
+
+if wanted test && [[ -n $tests ]]; then
+  echo "=== tests"
+  timeout 300 "$tests" 2>&1 | tee "$out/tests.log" | tail -n 40
+  record tests "${PIPESTATUS[0]}"
+fi
+
+if wanted sanitize && [[ -n $tests ]]; then
+  for tool in memcheck racecheck; do
+    echo "=== compute-sanitizer $tool"
+    if ! command -v compute-sanitizer >/dev/null; then
+      echo "compute-sanitizer is missing"
+      record "$tool" 127
+      continue
+    fi
+    # races of shared memory are in the kernels of single ops; whole training runs add nothing to that
+    filter=$([[ $tool == racecheck ]] && echo "gpu_reductions" || echo "")
+    timeout 400 compute-sanitizer --tool $tool --error-exitcode 9 --kernel-name-exclude kns=cutlass \
+      "$tests" ${filter:+"$filter"} >"$out/$tool.log" 2>&1
+    record "$tool" $?
+    tail -n 3 "$out/$tool.log"
+  done
+fi
+
+results='null'
+if wanted bench && [[ -n $bench ]]; then
+  echo "=== benchmarks"
+  timeout 300 "$bench" >"$out/bench.json" 2>"$out/bench.log"
+  status=$?
+  record bench $status
+  if ((status == 0)); then results=$(<"$out/bench.json"); fi
+  cat "$out/bench.json" "$out/bench.log"
+fi
+
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+{
+  printf '{\n"gpu": "%s",\n"date": "%s",\n' "${gpu:-none}" "$(date -u +%FT%TZ)"
+  printf '"exitCodes": {%s},\n' "$(
+    IFS=,
+    echo "${parts[*]}"
+  )"
+  printf '"bench": %s\n}\n' "$results"
+} >"$out/gpu.json"
+echo "=== $out/gpu.json"
+exit $failed

@@ -1,0 +1,174 @@
+// Whole steps on a GPU against the CPU's: every optimizer, clipping, skipping, replaying, several
+// batch sizes over one arena, predictions, and the same bits in every run.
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "core/predictor.h"
+#include "core/trainer.h"
+#include "parity.h"
+
+using namespace tandem;
+using namespace tandem::check;
+
+namespace {
+
+GraphDescription classifier(bool loss) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 96}, DType::kFloat32}};
+  if (loss) d.inputs.push_back({"t", {-1}, DType::kInt32});
+  const auto first = static_cast<int64_t>(d.inputs.size());
+  const Initializer uniform{InitializerKind::kUniform, -0.2, 0.2};
+  d.parameters = {{"a.weight", {160, 96}, true, uniform},
+                  {"a.bias", {160}, true, uniform},
+                  {"b.weight", {10, 160}, true, uniform},
+                  {"b.bias", {10}, true, uniform}};
+  const int64_t value = first + 4;
+  d.nodes = {{"linear", {0, first, first + 1}, {}},
+             {"geluTanh", {value}, {}},
+             {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
+             {"linear", {value + 2, first + 2, first + 3}, {}}};
+  d.outputs = {value + 3};
+  if (loss) {
+    d.nodes.push_back({"crossEntropy", {value + 3, 1}, {}});
+    d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
+    d.outputs = {value + 4, value + 5};
+  }
+  return d;
+}
+
+struct Data {
+  std::vector<float> x;
+  std::vector<int32_t> t;
+};
+
+Data make_data(int64_t rows) {
+  Data data;
+  std::mt19937 engine(5);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int j = 0; j < 96; ++j) data.x.push_back(static_cast<float>(engine() >> 8) * 0x1p-24F);
+    data.t.push_back(static_cast<int32_t>(engine() % 10));
+  }
+  return data;
+}
+
+TrainerOptions options_of(Op optimizer, const AttributeList& attributes, double max_norm = 0) {
+  TrainerOptions options;
+  options.optimizer = optimizer;
+  options.optimizer_attributes = make_attributes(optimizer, attributes);
+  options.max_gradient_norm = max_norm;
+  options.seed = 5;
+  return options;
+}
+
+struct Trained {
+  std::vector<float> parameters;
+  std::vector<double> results;
+};
+
+Trained train(const Backend& backend, const TrainerOptions& options, int steps) {
+  const GraphDescription d = classifier(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 11);
+  Trainer trainer(store, d, options, backend);
+  const Data data = make_data(200);
+  Trained trained{{}, std::vector<double>(3)};
+  for (int i = 0; i < steps; ++i) {
+    trainer.train(i % 3 == 2 ? 77 : 128, {data.x.data(), data.t.data()}, 1e-3,
+                  trained.results.data());
+  }
+  trainer.sync();
+  const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
+  trained.parameters.assign(p, p + store->memory().bytes / 4);
+  return trained;
+}
+
+void compare_training(const char* name, const TrainerOptions& options) {
+  const Trained got = train(gpu(), options, 12);
+  const Trained want = train(cpu_backend(), options, 12);
+  const double far = distance(got.parameters.data(), want.parameters.data(),
+                              static_cast<int64_t>(want.parameters.size()));
+  if (!(far < 1e-4)) std::printf("  %s: parameters differ by %g\n", name, far);
+  CHECK(far < 1e-4);
+  CHECK_NEAR(got.results[0], want.results[0], 1e-4);
+  CHECK_NEAR(got.results[2], want.results[2], 1e-3);
+}
+
+}  // namespace
+
+TEST(gpu_optimizers) {
+  compare_training("sgd", options_of(Op::sgd, {}));
+  compare_training(
+      "sgd with momentum",
+      options_of(Op::sgd, {{"momentum", 0.9}, {"nesterov", true}, {"weightDecay", 0.01}}));
+  compare_training("adam", options_of(Op::adam, {}));
+  compare_training("adamw", options_of(Op::adam, {{"weightDecay", 0.01}, {"decoupled", true}}));
+  compare_training("rmsprop", options_of(Op::rmsprop, {{"momentum", 0.9}, {"centered", true}}));
+  compare_training("adagrad", options_of(Op::adagrad, {{"lrDecay", 0.1}}));
+  compare_training("adam, clipped", options_of(Op::adam, {}, 0.1));
+}
+
+TEST(gpu_same_bits_in_every_run) {
+  const TrainerOptions options = options_of(Op::adam, {});
+  const Trained one = train(gpu(), options, 20);
+  const Trained two = train(gpu(), options, 20);
+  CHECK(std::memcmp(one.parameters.data(), two.parameters.data(), one.parameters.size() * 4) == 0);
+  CHECK(one.results == two.results);
+}
+
+TEST(gpu_leaves_the_model_alone_when_a_step_is_not_finite) {
+  const GraphDescription d = classifier(true);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 1);
+  TrainerOptions options = options_of(Op::adam, {});
+  options.check_numerics = true;
+  Trainer trainer(store, d, options, gpu());
+  Data data = make_data(8);
+  double results[3];
+  trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
+  trainer.sync();
+  const std::vector<std::byte> before(store->memory().data.get(),
+                                      store->memory().data.get() + store->memory().bytes);
+  data.x[5] = NAN;
+  CHECK_THROWS(trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results));
+  trainer.sync();
+  CHECK(std::memcmp(before.data(), store->memory().data.get(), before.size()) == 0);
+}
+
+TEST(gpu_predicts_as_the_cpu) {
+  const GraphDescription d = classifier(false);
+  const ParameterStore store(d.parameters, 4);
+  const Data data = make_data(300);
+  Predictor on_gpu(store, d, 0, 64, gpu());
+  Predictor on_cpu(store, d, 0, 64, cpu_backend());
+  std::vector<float> got(3000);
+  std::vector<float> want(3000);
+  Predictor::Session gpu_session(on_gpu);
+  Predictor::Session cpu_session(on_cpu);
+  for (const int64_t rows : {1, 300, 7, 64, 1}) {
+    gpu_session.run(rows, {data.x.data()}, {got.data()});
+    cpu_session.run(rows, {data.x.data()}, {want.data()});
+    CHECK(distance(got.data(), want.data(), rows * 10) < kTolerance);
+  }
+}
+
+TEST(gpu_trains_and_predicts_on_many_threads_at_once) {
+  const TrainerOptions options = options_of(Op::adam, {});
+  const Trained alone = train(gpu(), options, 6);
+  std::vector<Trained> results(4);
+  std::vector<std::thread> threads;
+  for (Trained& result : results)
+    threads.emplace_back([&result, &options] { result = train(gpu(), options, 6); });
+  for (std::thread& thread : threads) thread.join();
+  for (const Trained& result : results) CHECK(result.parameters == alone.parameters);
+}
+
+TEST(gpu_without_memory_says_so_and_goes_on) {
+  std::string message;
+  try {
+    (void)gpu().allocate(int64_t{1} << 50);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kOutOfMemory);
+    message = error.message();
+  }
+  CHECK(message.find("free") != std::string::npos);
+  CHECK(gpu().allocate(1024).bytes == 1024);
+}
