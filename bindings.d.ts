@@ -94,7 +94,10 @@ export interface ProfileDescription {
     total: number;
   };
   latencyMs: { p50: number; p99: number };
+  /** 'cpu' or 'cuda:0'. */
   device: string;
+  /** Why it is the CPU where 'auto' looked for a GPU; left out where it is one or none was wanted. */
+  deviceReason?: string;
   /** Names of the ops in order of execution; with " bf16" where they multiply bfloat16. */
   kernels: string[];
 }
@@ -104,6 +107,8 @@ export const version: string;
 export function setErrorClass(errorClass: new (code: string, message: string) => Error): void;
 /** The instruction set in use, those this processor has (best first), and the pool's threads. */
 export function cpu(): { isa: string; available: string[]; threads: number };
+/** The CPU, then each GPU of NVIDIA's driver, or one entry 'cuda' that says why there is none. */
+export function devices(): { name: string; description: string; reason?: string }[];
 export function ops(): OpDescription[];
 /** Output tensors of one op. Throws ERR_SHAPE, ERR_DTYPE or ERR_ARGUMENT. */
 export function infer(
@@ -124,7 +129,7 @@ export function evaluate(
   graph: GraphDescription,
   batch: number,
   feeds: readonly TypedArray[],
-  options: { training: boolean; seed: number; threads: number },
+  options: { training: boolean; seed: number; threads: number; device?: string },
 ): (Float32Array | Int32Array)[];
 /** Outputs, and gradients of the values numbered `wrt`, for these cotangents of the outputs. */
 export function vjp(
@@ -133,7 +138,7 @@ export function vjp(
   feeds: readonly TypedArray[],
   cotangents: readonly (Float32Array | null)[],
   wrt: readonly number[],
-  options: { training: boolean; seed: number; threads: number },
+  options: { training: boolean; seed: number; threads: number; device?: string },
 ): { outputs: (Float32Array | Int32Array)[]; gradients: Float32Array[] };
 
 /**
@@ -185,6 +190,8 @@ export interface TrainerDescription {
   seed: number;
   /** 0: as many as the pool has. */
   threads: number;
+  /** 'auto' (the default), 'cpu', 'cuda' or 'cuda:N'. */
+  device?: string;
   /** What each graph input may hold: rows are checked as they are copied, or ERR_ARGUMENT. */
   ranges?: readonly (IntegerRange | null)[];
 }
@@ -214,6 +221,11 @@ export class Trainer {
   ): Promise<Float64Array>;
   /** Ends the pending calls at the next step boundary. */
   stop(): void;
+  /** 'cpu' or 'cuda:N'. */
+  readonly device: string;
+  /** Brings the host's copy of the parameters up to date with the device's; upload() the reverse. */
+  sync(): Promise<void>;
+  upload(): Promise<void>;
   /** Optimizer steps taken. */
   readonly step: number;
   profile(): ProfileDescription;
@@ -238,6 +250,8 @@ export interface PredictorDescription {
   /** Rows of the largest plan; longer calls are cut. */
   maxBatch: number;
   threads: number;
+  /** As of TrainerDescription. */
+  device?: string;
 }
 
 /**

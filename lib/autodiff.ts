@@ -9,7 +9,7 @@ import { type Call, prepareCall } from './autodiff/prepare.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
 import { native } from './native.js';
-import { checkDevice, checkThreads } from './trainer/options.js';
+import { checkDevice, checkThreads, type Device } from './trainer/options.js';
 
 /**
  * Arrays for inputs, or for any other values, which then count as inputs. Float32Array for float32,
@@ -21,7 +21,7 @@ export type GraphFeeds = ReadonlyMap<Value, TypedArray>;
 /** Where and how a graph is computed. */
 export interface AutodiffOptions {
   /** 'auto' by default. */
-  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  device?: Device;
   /** Whether dropout drops and normalisations take the statistics of the batch; false by default. */
   training?: boolean;
   /** Of dropout's masks, an integer of 0 or more; 0 by default. */
@@ -39,8 +39,8 @@ export interface VjpOptions extends AutodiffOptions {
 const known = ['device', 'training', 'seed', 'threads'] as const;
 
 function readOptions(set: AutodiffOptions) {
-  checkDevice(set.device);
   return {
+    device: checkDevice(set.device),
     training: is.boolean(set.training ?? false, 'training'),
     seed: is.integer(set.seed ?? 0, 'seed', 0),
     threads: checkThreads(set.threads),

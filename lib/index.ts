@@ -6,6 +6,7 @@
 import { native } from './native.js';
 
 export type { Attributes, DType, ProfileDescription as Profile, TypedArray } from '../bindings.js';
+export { type DeviceInfo, devices } from './devices.js';
 export { type ErrorCode, TandemError } from './errors.js';
 export { type InputOptions, input } from './graph/leaves.js';
 export { type Dimension, Value } from './graph/value.js';
@@ -99,7 +100,7 @@ export type {
   Metrics,
   Targets,
 } from './trainer/losses.js';
-export type { TrainerOptions } from './trainer/options.js';
+export type { Device, TrainerOptions } from './trainer/options.js';
 export { type EvaluateOptions, type Scores, type StepResult, Trainer } from './trainer.js';
 
 /** The version of the native engine. */

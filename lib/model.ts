@@ -116,6 +116,7 @@ export class Model {
       parameters,
       layerNames,
       native: arena,
+      devices: new Set(),
       training: false,
       taken: false,
     });

@@ -27,14 +27,14 @@ import { unwatch, watch } from './predictor/cancel.js';
 import { closed, closedPredictor } from './predictor/closed.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import { aborted, checkSignal } from './trainer/fit.js';
-import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
+import { checkDevice, checkPrecision, checkThreads, type Device } from './trainer/options.js';
 
 /** How a Predictor computes, and how many rows in one run. */
 export interface PredictorOptions {
   /** 'float32' (the default), the only one for now. */
   precision?: 'float32';
-  /** 'auto' by default, which is the CPU in a build without CUDA. */
-  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  /** 'auto' by default, as of a Trainer. */
+  device?: Device;
   /** Threads to compute with; as many as there are processors by default. Results are the same. */
   threads?: number;
   /** Rows of the largest run; longer calls are cut. 256 by default. */
@@ -85,14 +85,14 @@ export class Predictor {
       ['calibration', 'validation', 'maxAccuracyLoss'],
     );
     checkPrecision(set.precision, ['float32'], ['bfloat16', 'int8']);
-    checkDevice(set.device);
+    const device = checkDevice(set.device);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
     if (!(source instanceof Model || source instanceof URL)) is.string(source, 'source');
-    if (source instanceof Model) return Predictor.#freeze(source, { maxBatch, threads });
+    if (source instanceof Model) return Predictor.#freeze(source, { maxBatch, threads, device });
     const model = await Model.load(source);
     try {
-      return await Predictor.#freeze(model, { maxBatch, threads });
+      return await Predictor.#freeze(model, { maxBatch, threads, device });
     } finally {
       // Nobody else has seen this model, and the predictor has a copy of its parameters.
       stateOf(model).native.release();
@@ -103,6 +103,7 @@ export class Predictor {
     const state = stateOf(model);
     const outputs = state.outputs.map(({ value }) => value);
     const { graph, parts } = describe(state.inputs, outputs, state.parameters);
+    for (const trainer of state.devices) await trainer.sync();
     const predictor = await native.loadPredictor(state.native, graph, options);
     return new Predictor(model, predictor, layoutOf(state, parts.results));
   }

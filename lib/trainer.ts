@@ -62,6 +62,7 @@ export class Trainer<T extends Targets = Value> {
   readonly #graph: TrainingGraph;
   readonly #engine: Engine;
   readonly #run: RunState = makeRun();
+  readonly #onGpu: boolean;
   /** The call that trains just now. */
   #training: Promise<unknown> | undefined;
   #fitting = false;
@@ -94,6 +95,8 @@ export class Trainer<T extends Targets = Value> {
       results.length,
       Math.max(4, rowBytes),
     );
+    this.#onGpu = trainer.device !== 'cpu';
+    if (this.#onGpu) this.#state.devices.add(trainer);
   }
 
   /**
@@ -196,6 +199,26 @@ export class Trainer<T extends Targets = Value> {
     this.#engine.native.stop();
   }
 
+  /**
+   * Brings the host's copy of the parameters, which `model.parameters` shows, up to date with a GPU's.
+   * fit, save and close do so by themselves; step does not. On the CPU there is one copy only.
+   * Rejects with ERR_CLOSED, ERR_DEVICE.
+   */
+  async sync(): Promise<void> {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#onGpu) await this.#engine.native.sync();
+  }
+
+  /**
+   * Sends the parameters as the host has them to a GPU, after writing to `model.parameters`. Rejects
+   * with ERR_CLOSED, ERR_BUSY while fit or step runs outside their callbacks, ERR_DEVICE.
+   */
+  async upload(): Promise<void> {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#state.training) throw this.#busyError('upload');
+    if (this.#onGpu) await this.#engine.native.upload();
+  }
+
   /** Operations, memory as allocated, and the latency of steps. Throws ERR_CLOSED. */
   profile(): ProfileDescription {
     if (this.#run.closed) throw this.#closedError();
@@ -215,7 +238,12 @@ export class Trainer<T extends Targets = Value> {
     this.#run.close();
     this.#engine.native.stop();
     await Promise.allSettled([this.#training, this.#evaluations]);
-    this.#engine.native.close();
+    const { native: trainer } = this.#engine;
+    try {
+      if (this.#state.devices.delete(trainer)) await trainer.sync();
+    } finally {
+      trainer.close();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -196,7 +196,7 @@ test('options are checked', async (t) => {
   await refuses({ precison: 'float32' }, 'ERR_ARGUMENT', /did you mean `precision`\?/);
   await refuses({ precision: 'int8' }, 'ERR_ARGUMENT', /not available for now/);
   await refuses({ maxBatch: 0 }, 'ERR_ARGUMENT', /`maxBatch`/);
-  await refuses({ device: 'cuda' }, 'ERR_DEVICE');
+  await refuses({ device: 'cuda:99' }, 'ERR_DEVICE');
   await t.throwsAsync(Predictor.load(7), error('ERR_ARGUMENT', /`source`, received 7/));
 });
 

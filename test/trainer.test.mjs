@@ -51,8 +51,7 @@ test('options are checked', (t) => {
     'ERR_ARGUMENT',
     /^expected "float32" or "bf16-mixed" for `precision`, received "float16"$/,
   );
-  refuses({ device: 'cuda' }, 'ERR_DEVICE', /`device`, received "cuda"/);
-  refuses({ device: 'cuda:1' }, 'ERR_DEVICE');
+  refuses({ device: 'cuda:99' }, 'ERR_DEVICE');
   refuses({ device: 'gpu' }, 'ERR_ARGUMENT', /`device`/);
   refuses({ maxGradNorm: 0 }, 'ERR_ARGUMENT', /`maxGradNorm`/);
   refuses({ threads: 0 }, 'ERR_ARGUMENT', /`threads`/);

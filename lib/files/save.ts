@@ -13,6 +13,7 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
   if (!(path instanceof URL)) is.string(path, 'path');
   const state = stateOf(model);
   assertIdle(state, 'save');
+  for (const trainer of state.devices) await trainer.sync();
   const tensors = [...model.parameters].map(([name, { shape, data }]) => {
     const count = elements(shape);
     if (data.length !== count) {

@@ -15,6 +15,8 @@ export interface ModelState {
   readonly parameters: readonly NamedValue[];
   readonly layerNames: ReadonlyMap<LayerIdentity, string>;
   readonly native: Parameters;
+  /** The Trainers that keep the parameters on a GPU, whose copies are ahead of the host's. */
+  readonly devices: Set<{ sync(): Promise<void> }>;
   /** Whether native code may be writing to the parameters just now. */
   training: boolean;
   /** Whether a Trainer is in fit or step, also while it waits for a callback. */

@@ -207,6 +207,7 @@ export class Fit {
       });
       for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
       await this.#call((callback) => this.#trainEnd(callback));
+      await this.#toGpu();
       return this.#history;
     } catch (thrown) {
       const error = countFromZero(thrown);
@@ -232,13 +233,18 @@ export class Fit {
 
   /** After an error: the end of training for callbacks that have not seen it. */
   async #cleanUp(error: unknown): Promise<void> {
-    for (const callback of this.plan.callbacks) {
+    const quietly = async (action: () => unknown) => {
       try {
-        await Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]);
+        await action();
       } catch {
         // The first error is the one to report.
       }
+    };
+    await quietly(() => this.#fromGpu());
+    for (const callback of this.plan.callbacks) {
+      await quietly(() => Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]));
     }
+    await quietly(() => this.#toGpu());
     await this.settled();
   }
 
@@ -273,7 +279,20 @@ export class Fit {
     const logs: Logs = { ...means.logs(), ...(await this.#validate()), learningRate };
     record(this.#history, epoch, logs);
     progress.epochEnd(epoch, logs);
+    await this.#fromGpu();
     await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, trainer));
+  }
+
+  /** An epoch's end shows the parameters to callbacks, and to whoever ends the fit there. */
+  async #fromGpu(): Promise<void> {
+    const { native } = this.engine;
+    if (native.device !== 'cpu') await native.sync();
+  }
+
+  /** The last callbacks may have set parameters, as earlyStopping does. */
+  async #toGpu(): Promise<void> {
+    const { native } = this.engine;
+    if (native.device !== 'cpu' && this.plan.callbacks.length > 0) await native.upload();
   }
 
   async #validate(): Promise<Logs> {

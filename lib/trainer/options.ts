@@ -1,5 +1,4 @@
 import type { TrainerDescription } from '../../bindings.js';
-import { TandemError } from '../errors.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { adam, type Optimizer } from '../optimizers.js';
@@ -28,8 +27,11 @@ export interface TrainerOptions<T extends Targets = Value> {
    * parameters are float32 either way.
    */
   precision?: 'float32' | 'bf16-mixed';
-  /** 'auto' by default, which is the CPU in a build without CUDA. */
-  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  /**
+   * 'auto' by default: the first GPU, or the CPU where there is none, it lacks an op of the model or its
+   * memory does not suffice; `profile()` and `devices()` say why.
+   */
+  device?: Device;
   /**
    * Gradients are scaled down to this norm (L2, over all of them) when theirs is larger; none by
    * default.
@@ -49,6 +51,9 @@ export interface TrainerOptions<T extends Targets = Value> {
   /** Results on a CPU are deterministic either way; false by default. */
   deterministic?: boolean;
 }
+
+/** Where something computes: 'cuda' is the first GPU. */
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 
 /** The checked options that the loop needs. */
 export interface Settings {
@@ -78,7 +83,7 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
     'gradientCheckpointing',
   ]);
   const precision = checkPrecision(set.precision, ['float32', 'bf16-mixed'], ['fp16-mixed']);
-  checkDevice(set.device);
+  const device = checkDevice(set.device);
   if (set.deterministic !== undefined) is.boolean(set.deterministic, 'deterministic');
   const optimizer = checkOptimizer(set.optimizer ?? adam());
   const { lrScheduler } = set;
@@ -95,6 +100,7 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
       seed: is.integer(set.seed ?? 0, 'seed', 0),
       threads: checkThreads(set.threads),
       precision,
+      device,
     },
   };
   return { set, settings };
@@ -130,14 +136,10 @@ export function checkPrecision<const P extends string>(
   throw is.mismatch('ERR_ARGUMENT', expected, 'precision', `${received}${why}`);
 }
 
-/** Throws ERR_DEVICE for devices that this build lacks. */
-export function checkDevice(value: unknown): void {
-  if (value === undefined || value === 'auto' || value === 'cpu') return;
-  if (typeof value === 'string' && /^cuda(:\d+)?$/.test(value)) {
-    throw new TandemError(
-      'ERR_DEVICE',
-      `expected "auto" or "cpu" for \`device\`, received ${is.show(value)}: this build has no CUDA backend`,
-    );
-  }
+/** Whether a device can be had is for native code to find out. */
+export function checkDevice(value: unknown): Device {
+  if (value === undefined) return 'auto';
+  if (typeof value === 'string' && /^(auto|cpu|cuda(:\d{1,4})?)$/.test(value))
+    return value as Device;
   throw is.invalid('"auto", "cpu", "cuda" or "cuda:N"', 'device', value);
 }

@@ -39,6 +39,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
   const napi_property_descriptor functions[] = {
       function<binding::set_error_class>("setErrorClass", addon),
       function<cpu>("cpu", addon),
+      function<devices>("devices", addon),
       function<ops>("ops", addon),
       function<infer>("infer", addon),
       function<find_outside>("findOutside", addon),

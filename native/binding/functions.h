@@ -13,6 +13,8 @@ napi_value infer(const Call& call);
 // graph_functions.cpp
 napi_value evaluate(const Call& call);
 napi_value vjp(const Call& call);
+// device.cpp
+napi_value devices(const Call& call);
 // scan.cpp
 napi_value find_outside(const Call& call);
 napi_value find_non_finite(const Call& call);

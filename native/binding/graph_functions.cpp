@@ -1,5 +1,6 @@
 #include "binding/arrays.h"
 #include "binding/describe.h"
+#include "binding/device.h"
 #include "binding/functions.h"
 #include "binding/results.h"
 #include "binding/staging.h"
@@ -14,6 +15,7 @@ struct GraphCall {
   int64_t batch;
   std::vector<napi_value> arrays;
   EvaluateOptions options;
+  DeviceOption device;
   std::vector<Staging> converted;  ///< feeds of integers that are no Int32Array
   std::vector<const void*> feeds;
 };
@@ -24,6 +26,8 @@ GraphCall read_call(const Call& call, size_t options) {
                  read_rows(env, call[1], "batch"),
                  list_elements(env, call[2], "feeds"),
                  read_evaluate_options({env, call[options]}, "options"),
+                 read_device(Napi::Value(env, call[options]).As<Napi::Object>().Get("device"),
+                             "options.device"),
                  {},
                  {}};
   if (read.arrays.size() != read.graph.inputs.size()) {
@@ -82,8 +86,10 @@ napi_value evaluate(const Call& call) {
   GraphCall read = read_call(call, 3);
   const Graph graph = instantiate(read.graph, read.batch, read.options.training);
   view_feeds(call.env(), read, graph);
-  const Evaluation result =
-      tandem::evaluate(read.graph, read.batch, read.feeds, read.options, cpu_backend());
+  std::string reason;
+  const Evaluation result = on_device(read.device, reason, [&](const Backend& backend) {
+    return tandem::evaluate(read.graph, read.batch, read.feeds, read.options, backend);
+  });
   return make_arrays(call.env(), result, 0, result.tensors.size());
 }
 
@@ -106,8 +112,10 @@ napi_value vjp(const Call& call) {
   }
   const std::vector<const float*> cotangents = view_cotangents(env, arrays, graph);
   view_feeds(env, read, graph);
-  const Evaluation result =
-      tandem::vjp(read.graph, read.batch, read.feeds, cotangents, wrt, read.options, cpu_backend());
+  std::string reason;
+  const Evaluation result = on_device(read.device, reason, [&](const Backend& backend) {
+    return tandem::vjp(read.graph, read.batch, read.feeds, cotangents, wrt, read.options, backend);
+  });
   const size_t outputs = graph.outputs.size();
   Napi::Object object = Napi::Object::New(env);
   object.Set("outputs", make_arrays(env, result, 0, outputs));

@@ -6,8 +6,9 @@
 
 namespace tandem::binding {
 
-Prediction::Prediction(napi_env env, std::unique_ptr<Predictor> loaded)
+Prediction::Prediction(napi_env env, std::unique_ptr<Predictor> loaded, std::string reason)
     : owned(std::move(loaded)),
+      device_reason(std::move(reason)),
       input_count(predictor.graph().inputs.size()),
       output_count(predictor.graph().outputs.size()),
       sync_inputs(input_count),

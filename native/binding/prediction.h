@@ -31,9 +31,10 @@ struct Signature {
 class BindingObject;
 
 struct Prediction {
-  Prediction(napi_env env, std::unique_ptr<Predictor> loaded);
+  Prediction(napi_env env, std::unique_ptr<Predictor> loaded, std::string reason);
 
   const std::unique_ptr<Predictor> owned;  // before its sessions: they refer to it
+  const std::string device_reason;         ///< why 'auto' is the CPU
   Predictor& predictor = *owned;
   Predictor::Session sync_session{predictor};
   Predictor::Session lane_session{predictor};
@@ -53,6 +54,11 @@ struct Prediction {
   std::vector<const void*> lane_inputs;
   std::vector<void*> lane_outputs;
 
+  [[nodiscard]] Profile profile() const {
+    Profile profile = predictor.profile();
+    profile.device_reason = device_reason;
+    return profile;
+  }
   /// Remembered for the numbers of rows that came last; the reference holds until the next call.
   const std::shared_ptr<const Signature>& signature(int64_t rows);
   /// After a run of so many rows or a new Binding, if it may have taken more memory.

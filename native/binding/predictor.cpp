@@ -2,6 +2,7 @@
 
 #include "binding/bound.h"
 #include "binding/describe.h"
+#include "binding/device.h"
 #include "binding/parameters.h"
 #include "binding/results.h"
 #include "binding/values.h"
@@ -48,18 +49,21 @@ class LoadJob : public Job {
     const Napi::Object options = read_object({call.env(), call[2]}, "options");
     max_batch_ = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
     threads_ = read_threads(options.Get("threads"), "options.threads");
+    device_ = read_device(options.Get("device"), "options.device");
     if (arena_->users++ == 0) arena_->buffer.load();
   }
   ~LoadJob() override { --arena_->users; }
   void run(const std::atomic<bool>& /*halt*/) override {
     // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
     predictor_ = arena_->gate.visit([this] {
-      return std::make_unique<Predictor>(*arena_->store, std::move(graph_), threads_, max_batch_,
-                                         cpu_backend());
+      return on_device(device_, device_reason_, [this](const Backend& backend) {
+        return std::make_unique<Predictor>(*arena_->store, graph_, threads_, max_batch_, backend);
+      });
     });
   }
   napi_value finish(napi_env env) override {
-    auto prediction = std::make_shared<Prediction>(env, std::move(predictor_));
+    auto prediction =
+        std::make_shared<Prediction>(env, std::move(predictor_), std::move(device_reason_));
     return make_instance(env, addon_, addon_.new_predictor(),
                          std::make_unique<PredictorObject>(addon_, std::move(prediction)));
   }
@@ -70,6 +74,8 @@ class LoadJob : public Job {
   GraphDescription graph_;
   int64_t max_batch_ = 0;
   int threads_ = 0;
+  DeviceOption device_;
+  std::string device_reason_;
   std::unique_ptr<Predictor> predictor_;
 };
 
@@ -187,7 +193,7 @@ napi_value PredictorObject::bind(const Call& call) {
 }
 
 napi_value PredictorObject::profile(const Call& call) {
-  return make_profile(call.env(), open().predictor.profile());
+  return make_profile(call.env(), open().profile());
 }
 
 napi_value PredictorObject::close(const Call& /*call*/) {

@@ -35,6 +35,7 @@ napi_value make_profile(napi_env env, const Profile& profile) {
   object.Set("memory", memory);
   object.Set("latencyMs", latency);
   object.Set("device", profile.device);
+  if (!profile.device_reason.empty()) object.Set("deviceReason", profile.device_reason);
   object.Set("kernels", make_strings(env, profile.kernels));
   return object;
 }

@@ -10,12 +10,12 @@ namespace tandem::binding {
 std::unique_ptr<TrainerObject> TrainerObject::create(const Call& call) {
   const napi_env env = call.env();
   std::shared_ptr<ParameterArena> arena = parameters_argument(call, 0);
-  GraphDescription graph = read_graph({env, call[1]}, "graph");
+  const GraphDescription graph = read_graph({env, call[1]}, "graph");
   const TrainerOptions options = read_trainer_options({env, call[2]}, "options");
-  const auto ranges =
-      read_ranges(Napi::Value(env, call[2]).As<Napi::Object>().Get("ranges"), "options.ranges");
-  auto training =
-      std::make_shared<Training>(env, std::move(arena), std::move(graph), options, ranges);
+  const auto object = Napi::Value(env, call[2]).As<Napi::Object>();
+  const auto ranges = read_ranges(object.Get("ranges"), "options.ranges");
+  const DeviceOption device = read_device(object.Get("device"), "options.device");
+  auto training = std::make_shared<Training>(env, std::move(arena), graph, options, device, ranges);
   return std::make_unique<TrainerObject>(call.addon(), std::move(training));
 }
 
@@ -24,7 +24,9 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<T>(env, exports, addon,
                   {method<T, &T::train>("train", addon), method<T, &T::evaluate>("evaluate", addon),
                    method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
-                   method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
+                   getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
+                   method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
+                   method<T, &T::close>("close", addon)});
 }
 
 Training& TrainerObject::open() {
@@ -67,6 +69,20 @@ napi_value TrainerObject::step(const Call& call) {
   const uint64_t step = training_ == nullptr ? last_step_ : training_->step.load();
   return Napi::Number::New(call.env(), static_cast<double>(step));
 }
+
+napi_value TrainerObject::device(const Call& call) {
+  return Napi::String::New(call.env(), open().trainer.device());
+}
+
+napi_value TrainerObject::copy_parameters(const Call& call, bool to_host) {
+  open();
+  return call.addon().completions().submit(call.addon().training(),
+                                           std::make_unique<ParameterCopyJob>(training_, to_host));
+}
+
+napi_value TrainerObject::sync(const Call& call) { return copy_parameters(call, true); }
+
+napi_value TrainerObject::upload(const Call& call) { return copy_parameters(call, false); }
 
 napi_value TrainerObject::profile(const Call& call) {
   return make_profile(call.env(), open().profile());

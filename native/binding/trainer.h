@@ -27,11 +27,15 @@ class TrainerObject : public Wrapped<TrainerObject> {
   napi_value evaluate(const Call& call);
   napi_value stop(const Call& call);
   napi_value step(const Call& call);
+  napi_value device(const Call& call);
+  napi_value sync(const Call& call);
+  napi_value upload(const Call& call);
   napi_value profile(const Call& call);
   napi_value close(const Call& call);
 
   Training& open();
   napi_value submit(const Call& call, bool train);
+  napi_value copy_parameters(const Call& call, bool to_host);
 
   std::shared_ptr<Training> training_;  ///< null once closed; jobs may go on sharing it
   uint64_t last_step_ = 0;              ///< of a closed trainer

@@ -7,11 +7,15 @@
 
 namespace tandem::binding {
 
-Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena, GraphDescription graph,
-                   const TrainerOptions& options,
+Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena,
+                   const GraphDescription& graph, const TrainerOptions& options,
+                   const DeviceOption& device,
                    const std::vector<std::optional<IntegerRange>>& ranges)
     : parameters(std::move(arena)),
-      trainer(parameters->store, std::move(graph), options, cpu_backend()),
+      trainer(on_device(device, device_reason,
+                        [&](const Backend& backend) {
+                          return Trainer(parameters->store, graph, options, backend);
+                        })),
       rows(plan_rows(trainer.graph(), ranges)),
       step(trainer.step()),
       memory(env) {
@@ -59,6 +63,16 @@ StagedRows::StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t>
 
 StagedRows::~StagedRows() {
   if (training_ != nullptr) training_->staging.give(gathered_.take_staging());
+}
+
+void ParameterCopyJob::run(const std::atomic<bool>& /*halt*/) {
+  training_->parameters->gate.visit([this] {
+    if (to_host_) {
+      training_->trainer.sync();
+    } else {
+      training_->trainer.upload();
+    }
+  });
 }
 
 static uint32_t largest_of(const std::vector<uint32_t>& sizes) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <optional>
 
+#include "binding/device.h"
 #include "binding/gather.h"
 #include "binding/lane.h"
 #include "binding/parameters.h"
@@ -13,11 +14,13 @@
 namespace tandem::binding {
 
 struct Training {
-  Training(napi_env env, std::shared_ptr<ParameterArena> parameters, GraphDescription graph,
-           const TrainerOptions& options, const std::vector<std::optional<IntegerRange>>& ranges);
+  Training(napi_env env, std::shared_ptr<ParameterArena> parameters, const GraphDescription& graph,
+           const TrainerOptions& options, const DeviceOption& device,
+           const std::vector<std::optional<IntegerRange>>& ranges);
 
   std::shared_ptr<ParameterArena> parameters;
-  Trainer trainer;  ///< used behind the arena's gate
+  std::string device_reason;  ///< why 'auto' is the CPU
+  Trainer trainer;            ///< used behind the arena's gate
   RowPlan rows;
 
   std::atomic<uint64_t> step{0};        ///< written by the lane
@@ -35,7 +38,9 @@ struct Training {
   /// Throws ERR_BUSY when as many calls are pending as may be.
   void check_pending(bool train) const;
   Profile profile() {
-    return parameters->gate.visit([this] { return trainer.profile(); });
+    Profile profile = parameters->gate.visit([this] { return trainer.profile(); });
+    profile.device_reason = device_reason;
+    return profile;
   }
   /// Tells V8 what a trainer holds whose largest step had so many rows.
   void report_memory(uint32_t rows, const MemoryUse& use);
@@ -66,6 +71,22 @@ class StagedRows {
   std::vector<uint32_t> sizes_;
   GatheredRows gathered_;
   uint32_t stop_count_;
+};
+
+/// sync() or upload(): the parameters between the device and the host, between two steps.
+class ParameterCopyJob : public Job {
+ public:
+  ParameterCopyJob(std::shared_ptr<Training> training, bool to_host)
+      : training_(std::move(training)), to_host_(to_host) {
+    training_->parameters->begin_use();
+  }
+  ~ParameterCopyJob() override { training_->parameters->end_use(); }
+  void run(const std::atomic<bool>& halt) override;
+  napi_value finish(napi_env /*env*/) override { return nullptr; }
+
+ private:
+  std::shared_ptr<Training> training_;
+  bool to_host_;
 };
 
 /// One call of train() or evaluate(): steps over rows that have been gathered.

@@ -32,6 +32,7 @@ struct Profile {
   double p50_ms = 0;
   double p99_ms = 0;
   std::string device;
+  std::string device_reason;  ///< why it is not the GPU that was preferred; empty where it is
   std::vector<std::string> kernels;
 };
 

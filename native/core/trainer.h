@@ -30,6 +30,8 @@ class Trainer {
   ~Trainer();
 
   [[nodiscard]] const GraphDescription& graph() const { return graph_; }
+  /// "cpu", "cuda:0"
+  [[nodiscard]] const char* device() const { return backend_.name(); }
   /// Numbers that train() writes for a step: the graph's outputs, then the gradients' norm.
   [[nodiscard]] size_t results_per_step() const { return graph_.outputs.size() + 1; }
 

@@ -1,0 +1,64 @@
+// @ts-check
+// The option `device` on machines without a GPU; what a GPU computes is for `npm run test:gpu`.
+import test from 'ava';
+import { adam, dense, devices, input, Predictor, relu, sequential, Trainer } from 'tandem-ml';
+import { evaluate } from 'tandem-ml/autodiff';
+
+const model = () => sequential([dense(4, { activation: 'relu' }), dense(2)], { input: [3] });
+const data = { x: new Float32Array(6).fill(0.5), y: Int32Array.of(0, 1) };
+const [, gpu] = devices();
+const withoutGpu = gpu?.reason === undefined ? test.skip : test;
+
+test('devices() names the CPU first, and says why others cannot be had', (t) => {
+  const [cpu, ...others] = devices();
+  t.is(cpu?.name, 'cpu');
+  t.is(cpu?.reason, undefined);
+  t.regex(cpu?.description ?? '', /threads$/);
+  t.true(others.length > 0);
+  for (const { name, reason } of others) {
+    t.regex(name, /^cuda/);
+    if (reason !== undefined) t.regex(reason, /^expected .+, received .+/);
+  }
+});
+
+withoutGpu('auto is the CPU, and profile() says why', async (t) => {
+  const trainer = new Trainer(model(), { loss: 'crossEntropy', optimizer: adam(), device: 'auto' });
+  await trainer.step(data);
+  t.is(trainer.profile().device, 'cpu');
+  t.is(trainer.profile().deviceReason, gpu?.reason);
+  await trainer.close();
+  const predictor = await Predictor.load(model());
+  t.is(predictor.profile().device, 'cpu');
+  t.is(predictor.profile().deviceReason, gpu?.reason);
+  await predictor.close();
+});
+
+withoutGpu('cuda is an error with the reason', async (t) => {
+  const expected = { code: 'ERR_DEVICE', ...(gpu?.reason && { message: gpu.reason }) };
+  t.throws(() => new Trainer(model(), { loss: 'crossEntropy', device: 'cuda' }), expected);
+  await t.throwsAsync(Predictor.load(model(), { device: 'cuda:0' }), expected);
+  const x = input([2], { name: 'x' });
+  const feeds = new Map([[x, new Float32Array(2)]]);
+  t.throws(() => evaluate(relu(x), feeds, { device: 'cuda' }), expected);
+  t.deepEqual(evaluate(relu(x), feeds, { device: 'auto' }), [new Float32Array(2)]);
+});
+
+test('cpu has no reason, and sync() and upload() have nothing to do', async (t) => {
+  const trainer = new Trainer(model(), { loss: 'crossEntropy', device: 'cpu' });
+  await trainer.step(data);
+  await trainer.sync();
+  await trainer.upload();
+  t.is(trainer.profile().device, 'cpu');
+  t.is(trainer.profile().deviceReason, undefined);
+  await trainer.close();
+  await t.throwsAsync(trainer.sync(), { code: 'ERR_CLOSED' });
+  await t.throwsAsync(trainer.upload(), { code: 'ERR_CLOSED' });
+});
+
+test('names of devices are checked', (t) => {
+  for (const device of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'cuda:99999', 'CPU', 1]) {
+    const options = { loss: 'crossEntropy', device };
+    // @ts-expect-error: not a device
+    t.throws(() => new Trainer(model(), options), { code: 'ERR_ARGUMENT', message: /`device`/ });
+  }
+});
