@@ -32,6 +32,7 @@ Graph single_node(Op op, const AttributeStorage& attributes, const Shape& shape,
                   const std::vector<Shape>& others) {
   Graph graph;
   std::vector<ValueId> operands;
+  operands.reserve(static_cast<size_t>(whole) + others.size());
   for (int i = 0; i < whole; ++i)
     operands.push_back(graph.add_input(make_tensor(shape, DType::kFloat32)));
   for (const Shape& other : others) {

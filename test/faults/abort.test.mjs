@@ -126,7 +126,7 @@ test('signals have to be signals', async (t) => {
   const trainer = makeTrainer();
   const predictor = await Predictor.load(trainer.model);
   const argument = { instanceOf: TandemError, code: 'ERR_ARGUMENT', message: /`signal`/ };
-  for (const signal of [null, 1, {}, new AbortController()]) {
+  for (const signal of [1, {}, new AbortController()]) {
     await t.throwsAsync(trainer.fit(makeData(8), { ...quiet, signal }), argument);
     await t.throwsAsync(predictor.predict(makeX(1), { signal }), argument);
   }

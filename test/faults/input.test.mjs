@@ -199,6 +199,8 @@ test('every method after close', async (t) => {
     step: 'ERR_CLOSED',
     evaluate: 'ERR_CLOSED',
     stop: 'none',
+    sync: 'ERR_CLOSED',
+    upload: 'ERR_CLOSED',
     profile: 'ERR_CLOSED',
     close: 'none',
   });

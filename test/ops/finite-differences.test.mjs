@@ -396,8 +396,8 @@ const elsewhere = [
 const others = [
   ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
-  ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'earlyStopping', 'embedding'],
-  ...['functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential'],
+  ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'devices', 'earlyStopping'],
+  ...['embedding', 'functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential'],
   ...['transformerBlock', 'version'],
 ];
 
