@@ -59,7 +59,8 @@ double convolution_flops(const Graph& graph, const Node& node) {
   const Tensor& y = graph.tensor(forward    ? node.outputs[0]
                                  : backward ? node.inputs[0]
                                             : node.inputs[1]);
-  return 2.0 * static_cast<double>(y.numel) * static_cast<double>(w.numel / w.dims[0]);
+  const int64_t weights_each = w.numel / w.dims[0];  // of one output channel
+  return 2.0 * static_cast<double>(y.numel) * static_cast<double>(weights_each);
 }
 
 }  // namespace

@@ -176,6 +176,7 @@ TEST(where_chooses_with_broadcasting) {
         Case{{9, 1, 1}, {9, 50, 60}, {60}, {9, 50, 60}}, Case{{40, 1}, {1, 3}, {40, 3}, {40, 3}}}) {
     const auto c = random_integers(count_of(k.c), -1, 1, 12);
     std::vector<float> conditions;
+    conditions.reserve(c.size());
     for (const int32_t v : c) conditions.push_back(v == 1 ? NAN : v == 0 ? -0.0F : -1e-40F);
     const auto a = random_floats(count_of(k.a), 13);
     const auto b = random_floats(count_of(k.b), 14);

@@ -16,10 +16,15 @@ HeadView joined(const Tensor& tensor, int32_t operand, int64_t first, int64_t de
   return {operand, first, tensor.dims[1] * tensor.dims[2], depth, tensor.dims[2]};
 }
 
+/// Null for an input that is left out; those at the end may be missing altogether.
+const Tensor* input(const NodeView& node, int32_t i) {
+  return i < node.input_count ? node.inputs[i] : nullptr;
+}
+
 void place_joined(AttentionParams& p, const NodeView& node) {
   const Tensor& q = *node.inputs[0];
-  const bool k_apart = node.inputs[1] != nullptr;
-  const bool v_apart = node.inputs[2] != nullptr;
+  const bool k_apart = input(node, 1) != nullptr;
+  const bool v_apart = input(node, 2) != nullptr;
   const Tensor& k = k_apart ? *node.inputs[1] : q;
   const Tensor& v = v_apart ? *node.inputs[2] : k;
   p.depth = q.dims[2] / (k_apart ? 1 : 3) / p.heads;
@@ -68,17 +73,12 @@ AttentionParams attention_params(const NodeView& node) {
   p.heads = attributes.heads;
   p.causal = attributes.causal;
   p.mask = p.dmask = -1;
-  // Inputs left out at the end may be missing altogether.
-  const Tensor* inputs[4] = {};
-  for (int32_t i = 0; i < 4 && i < node.input_count; ++i) inputs[i] = node.inputs[i];
-  NodeView view = node;
-  view.inputs = inputs;
   if (attributes.heads > 0) {
-    place_joined(p, view);
+    place_joined(p, node);
   } else {
-    place_separate(p, view);
+    place_separate(p, node);
   }
-  if (inputs[3] != nullptr) place_mask(p, *inputs[3]);
+  if (const Tensor* const mask = input(node, 3)) place_mask(p, *mask);
   p.scale = 1.0F / __builtin_sqrtf(static_cast<float>(p.depth));
   return p;
 }

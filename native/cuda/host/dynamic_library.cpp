@@ -17,6 +17,7 @@ void* open(const std::string& name) {
   return dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 std::string reason() {
+  // The loader's message is of this thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
   const char* const message = dlerror();
   return message == nullptr ? "no reason given" : message;
 }
