@@ -1,5 +1,6 @@
 #include "core/fuse_norms.h"
 
+#include "core/ops/batch_norm.h"
 #include "core/ops/row_norm.h"
 
 namespace tandem {
@@ -18,6 +19,7 @@ class NormFuser {
   void run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (is_norm(graph_.nodes[i])) fuse_forward(i);
+      if (is_unary(graph_.nodes[i].op)) fuse_activation(i);
     }
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (graph_.nodes[i].op == Op::add) fuse_backward(i);
@@ -38,6 +40,23 @@ class NormFuser {
 
   [[nodiscard]] bool same_shapes(ValueId a, ValueId b) const {
     return same_shape(graph_.tensor(a), graph_.tensor(b));
+  }
+
+  /// An activation that alone reads what batchNorm gives is applied by it.
+  void fuse_activation(size_t index) {
+    const Node& unary = graph_.nodes[index];
+    const ValueId normal = unary.inputs.empty() ? kNoValue : unary.inputs[0];
+    if (normal == kNoValue || uses_[static_cast<size_t>(normal)] != 1) return;
+    const size_t at = producer(normal);
+    if (at >= graph_.nodes.size() || graph_.nodes[at].op != Op::batchNorm) return;
+    Node fused = graph_.nodes[at];
+    auto& attributes = fused.attrs<ops::BatchNorm::Attributes>();
+    if (attributes.activation >= 0 || fused.outputs[0] != normal) return;
+    attributes.activation = static_cast<int32_t>(unary.op);
+    attributes.activation_attributes = unary.attrs<ElementwiseAttributes>();
+    fused.outputs[0] = unary.outputs[0];
+    put(at, std::move(fused));
+    retire(index);
   }
 
   /// norm(a + b) takes the place of a + b.

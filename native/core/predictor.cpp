@@ -1,8 +1,10 @@
 #include "core/predictor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
+#include "core/fold.h"
 #include "core/fuse.h"
 
 namespace tandem {
@@ -20,6 +22,19 @@ Graph inference_graph(const GraphDescription& description, int64_t batch) {
   Graph graph = instantiate(description, batch, false);
   fuse(graph);
   return graph;
+}
+
+/// The parameters in the host's memory, after all that can has been folded into them.
+Memory folded(const ParameterStore& parameters, GraphDescription& graph) {
+  const bool folds =
+      std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                  [](const NodeDescription& node) { return node.op == "batchNorm"; });
+  if (!folds) return parameters.memory();
+  Memory copy = cpu_backend().allocate(parameters.layout().bytes);
+  std::memcpy(copy.data.get(), parameters.memory().data.get(),
+              static_cast<size_t>(parameters.layout().bytes));
+  fold_norms(graph, parameters.layout(), copy.data.get());
+  return copy;
 }
 
 /// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere.
@@ -51,8 +66,8 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
-  backend_.copy(parameters_.data.get(), parameters.memory().data.get(), layout_.bytes,
-                CopyKind::kToDevice);
+  const Memory host = folded(parameters, graph_);
+  backend_.copy(parameters_.data.get(), host.data.get(), layout_.bytes, CopyKind::kToDevice);
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
     const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_, true);

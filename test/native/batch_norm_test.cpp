@@ -93,6 +93,26 @@ TEST(batch_norm_by_given_statistics) {
   }
 }
 
+TEST(batch_norm_with_an_activation) {
+  for (const Case& c : kCases) {
+    const Data d = data_for(c);
+    Doubles y = d.expected.y;
+    for (double& value : y) value = value > 0 ? value : 0.25 * value;
+    ops::BatchNormAttributes attributes = attributes_for(true);
+    attributes.activation = static_cast<int32_t>(Op::leakyRelu);
+    attributes.activation_attributes.a = 0.25F;
+    for (const Isa& isa : isas()) {
+      for (const int over : {-1, 0}) {
+        NodeRunner node(Op::batchNorm, attributes);
+        node.input(d.dims, d.x);
+        if (c.affine) node.input({c.c}, d.w).input({c.c}, d.b);
+        node.output(d.dims, over).output({c.c}).output({c.c}).run(isa);
+        CHECK_NEAR(distance(node.result(0), y), 0.0, kClose);
+      }
+    }
+  }
+}
+
 TEST(batch_norm_gradient) {
   for (const Case& c : kCases) {
     if (c.n * c.l < 3) continue;  // nothing but rounding is left of dx

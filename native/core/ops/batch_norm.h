@@ -14,7 +14,9 @@ struct BatchNormAttributes {
   float epsilon = 1e-5F;
   float momentum = 0.1F;  ///< share of the batch's statistics in the new running ones
   bool running = false;
-  bool by_batch = false;  ///< normalise by the batch's statistics: follows from the others
+  bool by_batch = false;    ///< normalise by the batch's statistics: follows from the others
+  int32_t activation = -1;  ///< a unary op that fusion has put behind; -1: none
+  ElementwiseAttributes activation_attributes{0.0F, 0.0F};
 };
 
 /// Channels [n, c, the rest].

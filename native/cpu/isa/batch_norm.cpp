@@ -3,7 +3,8 @@
 // By the batch's statistics in three steps: tiles find count, mean and squared distances from the
 // mean of their part, in one pass over memory (blocks of it are read twice while they lie in a
 // cache, so that nothing cancels); these are merged in order (Chan, Golub and LeVeque 1979); then
-// everything is scaled. By given statistics the first step falls away.
+// everything is scaled, and an activation applied while it is in the cache. By given statistics the
+// first step falls away.
 #include "core/ops/batch_norm.h"
 
 #include "cpu/isa/channels.h"
@@ -22,8 +23,10 @@ struct BatchNormParams {
   int32_t w, b;  // -1 where left out
   int32_t y;
   int32_t mean, variance;
-  int32_t scale;    // workspace [c]
-  int32_t partial;  // workspace [chunks][2][c] of doubles: means, squares
+  int32_t scale;     // workspace [c]
+  int32_t partial;   // workspace [chunks][2][c] of doubles: means, squares
+  RowFn activation;  // null for none
+  float activation_attributes[2];
 };
 
 // ---- statistics --------------------------------------------------------------------------------
@@ -216,6 +219,10 @@ void apply_tile(const void* params, void* const* operands, int64_t tile, const T
       [&](int64_t at, int64_t m, const ChannelNumbers& of) {
         store_up_to(y + at, fma(load_up_to(x + at, m) - of.mean, of.scale, of.bias), m);
       });
+  if (p.activation == nullptr) return;
+  each_run_of_tile(p.shape, tile, [&](int64_t at, int64_t n) {
+    p.activation(y + at, nullptr, y + at, n, p.activation_attributes);
+  });
 }
 
 // ---- running statistics ------------------------------------------------------------------------
@@ -263,6 +270,11 @@ void launch_batchNorm(const NodeView& node, Emitter& emit) {
   p.mean = attributes.by_batch ? p.y + 1 : 3;
   p.variance = p.mean + 1;
   p.scale = emit.workspace(p.shape.c * 4);
+  if (attributes.activation >= 0) {
+    p.activation = row_function(static_cast<Op>(attributes.activation));
+    p.activation_attributes[0] = attributes.activation_attributes.a;
+    p.activation_attributes[1] = attributes.activation_attributes.b;
+  }
   const auto channels = static_cast<double>(p.shape.c);
   const auto elements = static_cast<double>(x.numel);
   const int64_t groups = ceil_div(p.shape.c, kChannelsATile);
@@ -277,7 +289,9 @@ void launch_batchNorm(const NodeView& node, Emitter& emit) {
   } else {
     emit_step(emit, scale_tile, p, groups, 10.0 + (kWidth == 1 ? 8.0 : 1.0) * channels);
   }
-  emit_step(emit, apply_tile, p, apply_tiles(p.shape), 20.0 + (kMoveCost + lanes) * elements);
+  const double passes = p.activation == nullptr ? 1.0 : 2.0;
+  emit_step(emit, apply_tile, p, apply_tiles(p.shape),
+            20.0 + passes * (kMoveCost + lanes) * elements);
 }
 
 void launch_batchNormUpdate(const NodeView& node, Emitter& emit) {

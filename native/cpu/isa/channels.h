@@ -77,6 +77,21 @@ TANDEM_INLINE void each_of_tile(const Channels& s, int64_t tile, Prepare prepare
   }
 }
 
+/// Calls visit(at, n) for the contiguous elements [at, at + n) that tile `tile` consists of.
+template <typename Visit>
+TANDEM_INLINE void each_run_of_tile(const Channels& s, int64_t tile, Visit visit) {
+  if (s.l > 1) {
+    const Range runs = piece(tile, runs_per_tile(s), s.n * s.c);
+    visit(runs.begin * s.l, (runs.end - runs.begin) * s.l);
+    return;
+  }
+  const int64_t strips = ceil_div(s.c, kColumnStrip);
+  const Range columns = piece(tile % strips, kColumnStrip, s.c);
+  const Range rows = piece(tile / strips, rows_per_tile(s), s.n);
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    visit(row * s.c + columns.begin, columns.end - columns.begin);
+}
+
 /// Sums of `K` terms over `rows` rows of the columns [0, columns) at offset `at`, in floats, into
 /// sums[k][column]. `terms(at, column, m, out)` sets them for the m columns from `column` on, whose
 /// first element lies at `at`. Several vectors side by side, so that memory is read in runs.

@@ -1,0 +1,138 @@
+#include "core/fold.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/ops/batch_norm.h"
+
+namespace tandem {
+namespace {
+
+/// One pass over a description, in which every value is a number: inputs, then parameters,
+/// constants and nodes.
+class NormFolder {
+ public:
+  NormFolder(GraphDescription& graph, const ParameterLayout& layout, std::byte* parameters)
+      : graph_(graph), layout_(layout), parameters_(parameters) {}
+
+  void run() {
+    instantiate(graph_, 1, false);  // throws unless all numbers and shapes are right
+    for (size_t i = 0; i < graph_.nodes.size();) {
+      if (!fold(i)) ++i;
+    }
+  }
+
+ private:
+  [[nodiscard]] int64_t first_parameter() const {
+    return static_cast<int64_t>(graph_.inputs.size());
+  }
+  [[nodiscard]] int64_t first_node() const {
+    return first_parameter() +
+           static_cast<int64_t>(graph_.parameters.size() + graph_.constants.size());
+  }
+  [[nodiscard]] bool is_parameter(int64_t number) const {
+    return number >= first_parameter() &&
+           number < first_parameter() + static_cast<int64_t>(graph_.parameters.size());
+  }
+  [[nodiscard]] int64_t uses(int64_t number) const {
+    int64_t count = std::count(graph_.outputs.begin(), graph_.outputs.end(), number);
+    for (const NodeDescription& node : graph_.nodes)
+      count += std::count(node.inputs.begin(), node.inputs.end(), number);
+    return count;
+  }
+  /// A parameter that one node alone reads.
+  [[nodiscard]] bool is_own(int64_t number) const {
+    return is_parameter(number) && uses(number) == 1;
+  }
+  [[nodiscard]] float* data(int64_t number) const {
+    const auto index = static_cast<size_t>(number - first_parameter());
+    return reinterpret_cast<float*>(parameters_ + layout_.offsets[index]);
+  }
+  [[nodiscard]] const Shape& shape(int64_t number) const {
+    return graph_.parameters[static_cast<size_t>(number - first_parameter())].shape;
+  }
+
+  /// The node before batchNorm `norm` whose weight can take it in; null when there is none. A
+  /// weight begins with the axis of channels; after a `linear` that axis is 1 only in rows without
+  /// time.
+  [[nodiscard]] NodeDescription* product_before(const NodeDescription& norm) {
+    const int64_t number = norm.inputs[0];
+    if (number < first_node() || uses(number) != 1) return nullptr;
+    NodeDescription& node = graph_.nodes[static_cast<size_t>(number - first_node())];
+    const bool is_product = node.op == "linear" || node.op == "conv1d" || node.op == "conv2d";
+    if (!is_product || node.inputs.size() < 2 || !is_own(node.inputs[1])) return nullptr;
+    if (node.op == "linear") {
+      std::vector<ValueId> ids;
+      const Graph graph = instantiate(graph_, 1, false, &ids);
+      if (graph.tensor(ids[static_cast<size_t>(number)]).rank != 2) return nullptr;
+    }
+    return shape(node.inputs[1])[0] > 0 ? &node : nullptr;
+  }
+
+  /// Folds node `index`; false when it stays.
+  bool fold(size_t index) {
+    const NodeDescription& norm = graph_.nodes[index];
+    if (norm.op != "batchNorm" || norm.inputs.size() != 5) return false;
+    for (size_t i = 1; i < norm.inputs.size(); ++i) {
+      if (!is_parameter(norm.inputs[i])) return false;
+    }
+    NodeDescription* product = product_before(norm);
+    if (product == nullptr) return false;
+    const bool has_bias = product->inputs.size() > 2 && product->inputs[2] != -1;
+    if (!is_own(has_bias ? product->inputs[2] : norm.inputs[2])) return false;
+    scale(norm, product->inputs[1], has_bias ? product->inputs[2] : -1);
+    if (!has_bias) {
+      product->inputs.resize(2);
+      product->inputs.push_back(norm.inputs[2]);
+    }
+    remove(index);
+    return true;
+  }
+
+  /// Scales a weight; the new bias goes into `bias`, or into that of the norm where it is -1.
+  void scale(const NodeDescription& norm, int64_t weight, int64_t bias) const {
+    const AttributeStorage storage = make_attributes(Op::batchNorm, norm.attributes);
+    const auto& own = *reinterpret_cast<const ops::BatchNorm::Attributes*>(storage.bytes.data());
+    const float* w = data(norm.inputs[1]);
+    const float* b = data(norm.inputs[2]);
+    const float* mean = data(norm.inputs[3]);
+    const float* variance = data(norm.inputs[4]);
+    const int64_t channels = shape(weight)[0];
+    const int64_t each = make_tensor(shape(weight), DType::kFloat32).numel / channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      const double factor = static_cast<double>(w[c]) / std::sqrt(static_cast<double>(variance[c]) +
+                                                                  static_cast<double>(own.epsilon));
+      float* row = data(weight) + c * each;
+      for (int64_t i = 0; i < each; ++i)
+        row[i] = static_cast<float>(static_cast<double>(row[i]) * factor);
+      const double before = bias == -1 ? 0.0 : static_cast<double>(data(bias)[c]);
+      float* to = data(bias == -1 ? norm.inputs[2] : bias);
+      to[c] = static_cast<float>((before - static_cast<double>(mean[c])) * factor +
+                                 static_cast<double>(b[c]));
+    }
+  }
+
+  /// Drops a node; what reads it reads its first input.
+  void remove(size_t index) {
+    const int64_t number = first_node() + static_cast<int64_t>(index);
+    const int64_t instead = graph_.nodes[index].inputs[0];
+    graph_.nodes.erase(graph_.nodes.begin() + static_cast<std::ptrdiff_t>(index));
+    const auto renumber = [&](int64_t& n) { n = n == number ? instead : n > number ? n - 1 : n; };
+    for (NodeDescription& node : graph_.nodes) {
+      for (int64_t& n : node.inputs) renumber(n);
+    }
+    for (int64_t& n : graph_.outputs) renumber(n);
+  }
+
+  GraphDescription& graph_;
+  const ParameterLayout& layout_;
+  std::byte* parameters_;
+};
+
+}  // namespace
+
+void fold_norms(GraphDescription& graph, const ParameterLayout& layout, std::byte* parameters) {
+  NormFolder(graph, layout, parameters).run();
+}
+
+}  // namespace tandem
