@@ -107,10 +107,16 @@ export function showShape(value: Value): string {
   return `[${first.map((length, i) => (value.shape[i] === null ? showSize(length, sampleBatches[0]) : length)).join(', ')}]`;
 }
 
-/** A size as a multiple of the batch, which is `batch` just now. */
+/** A size as a multiple or a part of the batch, which is `batch` just now, and a few more or less. */
 export function showSize(size: number, batch: number): string {
-  if (size % batch === 0) return size === batch ? 'batch' : `${size / batch}·batch`;
-  return batch % size === 0 ? `batch/${batch / size}` : String(size);
+  const times = Math.max(1, Math.round(size / batch));
+  const parts = size >= batch ? 1 : Math.max(1, Math.round(batch / size));
+  const more = size - (batch * times) / parts;
+  // Further off it is chance.
+  if (!Number.isInteger(more) || Math.abs(more) > batch / 100) return String(size);
+  const whole = times > 1 ? `${times}·batch` : 'batch';
+  const base = parts > 1 ? `${whole}/${parts}` : whole;
+  return more === 0 ? base : `${base}${more > 0 ? '+' : '-'}${Math.abs(more)}`;
 }
 
 /** The concrete shape at `batch` rows: dimensions are linear in the batch. */

@@ -65,15 +65,17 @@ std::vector<size_t> Hazards::add(std::vector<Access> accesses) {
 
 std::vector<Unit> make_units(const std::vector<StepShape>& steps) {
   std::vector<Unit> units;
-  double cost = kWorthSharing;  // of the unit of small steps that is open
+  bool open = false;  // the last unit is of small steps and takes more of them
+  double cost = 0;    // of that unit
   for (size_t i = 0; i < steps.size(); ++i) {
     if (steps[i].tiles > 1 && steps[i].cost >= kWorthSharing) {
       units.push_back({i, i + 1, steps[i].tiles, {}});
-      cost = kWorthSharing;
+      open = false;
       continue;
     }
-    if (cost + steps[i].cost > kWorthSharing) {
+    if (!open || cost + steps[i].cost > kWorthSharing) {
       units.push_back({i, i, 1, {}});
+      open = true;
       cost = 0;
     }
     units.back().last = i + 1;

@@ -105,6 +105,15 @@ TEST(units_share_large_steps_and_join_small_ones) {
   CHECK(units[4].tiles == 2 && units[4].after == (std::vector<uint32_t>{3, 2}));
 }
 
+TEST(units_of_steps_that_cost_nothing) {
+  CHECK(make_units({{1, 0, {}}}).size() == 1);
+  const std::vector<Unit> units = make_units({{7, 0, {}}, {2, 1e5, {0}}, {1, 0, {1}}, {3, 0, {2}}});
+  CHECK(units.size() == 3);
+  CHECK(units[0].tiles == 1 && units[0].last == 1);
+  CHECK(units[1].tiles == 2 && units[1].first == 1 && units[1].last == 2);
+  CHECK(units[2].tiles == 1 && units[2].first == 2 && units[2].last == 4);
+}
+
 TEST(units_run_once_and_in_their_order_on_any_number_of_threads) {
   std::mt19937 random(1);
   std::vector<StepShape> steps;
