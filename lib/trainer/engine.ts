@@ -10,8 +10,9 @@ import type { Settings } from './options.js';
 
 /** Rows of a chunk are copied when it is handed over. It has as many steps as fit, but one at least. */
 const maxChunkBytes = 2 ** 20;
-/** Copied in one turn of the event loop. */
+/** Copied in one turn of the event loop: so much, or so many rows, each of which is somewhere else. */
 const sliceBytes = 2 ** 19;
+const sliceRows = 2 ** 13;
 const chunkMilliseconds = 30;
 const maxChunkSteps = 1024;
 
@@ -159,10 +160,11 @@ export class Engine {
     sizes: Uint32Array,
     halted: () => boolean,
   ): Promise<StagedRows | null | undefined> {
-    if (rows.length * this.rowBytes <= sliceBytes) return null;
+    const slice = Math.min(sliceBytes, sliceRows * this.rowBytes);
+    if (rows.length * this.rowBytes <= slice) return null;
     const staged = new native.StagedRows(this.native, rows, sizes);
     try {
-      while (!staged.copy(arrays, sliceBytes)) {
+      while (!staged.copy(arrays, slice)) {
         await nextTurn();
         if (halted()) {
           staged.close();
