@@ -22,8 +22,8 @@ IntList list_of(const Dims& values) {
 std::vector<int32_t> random_integers(int64_t n, int32_t low, int32_t high, uint32_t seed) {
   std::mt19937 engine(seed);
   std::vector<int32_t> v(static_cast<size_t>(n));
-  const auto span = static_cast<uint32_t>(high - low + 1);
-  for (int32_t& x : v) x = low + static_cast<int32_t>(engine() % span);
+  const int64_t span = int64_t{high} - low + 1;
+  for (int32_t& x : v) x = static_cast<int32_t>(low + static_cast<int64_t>(engine()) % span);
   return v;
 }
 
