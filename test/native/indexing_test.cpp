@@ -4,19 +4,13 @@
 #include "core/ops/gather.h"
 #include "core/ops/pad.h"
 #include "core/ops/where.h"
+#include "dims.h"
 #include "node_runner.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
-using Dims = std::vector<int64_t>;
 
 namespace {
-
-IntList list_of(const Dims& values) {
-  IntList list{};
-  for (const int64_t v : values) list.values[list.count++] = v;
-  return list;
-}
 
 /// Numbers from `low` to `high` inclusive.
 std::vector<int32_t> random_integers(int64_t n, int32_t low, int32_t high, uint32_t seed) {
@@ -25,25 +19,6 @@ std::vector<int32_t> random_integers(int64_t n, int32_t low, int32_t high, uint3
   const int64_t span = int64_t{high} - low + 1;
   for (int32_t& x : v) x = static_cast<int32_t>(low + static_cast<int64_t>(engine()) % span);
   return v;
-}
-
-Dims indices(const Dims& dims, int64_t i) {
-  Dims at(dims.size());
-  for (size_t k = dims.size(); k-- > 0;) {
-    at[k] = i % dims[k];
-    i /= dims[k];
-  }
-  return at;
-}
-
-/// Where a broadcast operand's element for `at` is.
-int64_t flat(const Dims& dims, const Dims& at) {
-  int64_t i = 0;
-  for (size_t k = 0; k < dims.size(); ++k) {
-    const int64_t place = at[k + at.size() - dims.size()];
-    i = i * dims[k] + (dims[k] == 1 ? 0 : place);
-  }
-  return i;
 }
 
 struct Line {

@@ -5,35 +5,13 @@
 #include "core/ops/copy.h"
 #include "core/ops/slice.h"
 #include "core/ops/transpose.h"
+#include "dims.h"
 #include "node_runner.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
-using Dims = std::vector<int64_t>;
 
 namespace {
-
-IntList list_of(const Dims& values) {
-  IntList list{};
-  for (const int64_t v : values) list.values[list.count++] = v;
-  return list;
-}
-
-/// Index of each dimension of element `i`.
-Dims indices(const Dims& dims, int64_t i) {
-  Dims at(dims.size());
-  for (size_t k = dims.size(); k-- > 0;) {
-    at[k] = i % dims[k];
-    i /= dims[k];
-  }
-  return at;
-}
-
-int64_t flat(const Dims& dims, const Dims& at) {
-  int64_t i = 0;
-  for (size_t k = 0; k < dims.size(); ++k) i = i * dims[k] + at[k];
-  return i;
-}
 
 /// Values that float arithmetic would not preserve, should a kernel do any.
 std::vector<int32_t> bit_patterns(int64_t n) {

@@ -120,22 +120,12 @@ void backward_tile(const void* params, void* const* operands, int64_t tile,
   }
 }
 
-constexpr double kGateCost = (kWidth == 1 ? 12.0 : 14.0 / kWidth);
-
 }  // namespace
 
-void launch_lstm(const NodeView& node, Emitter& emit) {
-  if (node.outputs[0]->numel == 0) return;
-  Recurrence p = forward_recurrence(node);
-  emit_weights(p, node, 1, emit);
-  emit_recurrence(p, forward_tile, p.gates + p.units, kGateCost, emit);
-}
+void launch_lstm(const NodeView& node, Emitter& emit) { emit_forward(node, forward_tile, emit); }
 
 void launch_lstmGrad(const NodeView& node, Emitter& emit) {
-  if (node.outputs[0]->numel == 0) return;
-  Recurrence p = backward_recurrence(node, 2, false);
-  emit_weights(p, node, 2, emit);
-  emit_recurrence(p, backward_tile, 3 * p.units, kGateCost, emit);
+  emit_backward(node, {.weights = 2, .accumulate = false, .scratch_units = 3}, backward_tile, emit);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

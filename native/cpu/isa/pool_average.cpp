@@ -1,16 +1,12 @@
 // avgPool2d, whose padding counts as zeros, and its gradient. A tile owns whole planes, so that the
 // sums of windows that overlap have one order.
-#include "core/ops/pooling.h"
 #include "cpu/isa/kernels.h"
-#include "cpu/isa/windows.h"
+#include "cpu/isa/pool.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-struct AverageParams {
-  int64_t planes, per_tile;
-  int64_t rows, columns, out_rows, out_columns;
-  WindowTaps row_taps, column_taps;
+struct AverageParams : Pooling {
   float share;  // of an element in its window
 };
 
@@ -73,24 +69,11 @@ void grad_tile(const void* params, void* const* operands, int64_t tile, const Ti
   }
 }
 
-/// Planes a tile: about this many elements of the larger side.
-constexpr int64_t kTile = 16384;
-
 void launch(const NodeView& node, const Tensor& x, const Tensor& y, TileFn fn, double tap_cost,
             Emitter& emit) {
-  const auto& attributes = attributes_of<ops::PoolAttributes>(node);
-  AverageParams p = {};
-  p.planes = x.dims[0] * x.dims[1];
-  p.rows = x.dims[2];
-  p.columns = x.dims[3];
-  p.out_rows = y.dims[2];
-  p.out_columns = y.dims[3];
-  p.row_taps = {attributes.kernel.height, attributes.stride.height, -attributes.padding.height, 1};
-  p.column_taps = {attributes.kernel.width, attributes.stride.width, -attributes.padding.width, 1};
-  const double taps =
-      static_cast<double>(attributes.kernel.height) * static_cast<double>(attributes.kernel.width);
+  AverageParams p{pooling_of(attributes_of<ops::PoolAttributes>(node), x, y), 0};
+  const double taps = tap_count(p);
   p.share = static_cast<float>(1.0 / taps);
-  p.per_tile = most(1, kTile / most(p.rows * p.columns, p.out_rows * p.out_columns));
   emit_step(
       emit, fn, p, ceil_div(p.planes, p.per_tile),
       static_cast<double>(x.numel) * kMoveCost + static_cast<double>(y.numel) * taps * tap_cost);

@@ -1,17 +1,13 @@
 // maxPool2d with the places of the maxima, and its gradient. Of equal elements the first one of a
 // window counts, a NaN always does, as in PyTorch. A tile owns whole planes, so that the sums of
 // windows that overlap have one order.
-#include "core/ops/pooling.h"
 #include "cpu/isa/kernels.h"
-#include "cpu/isa/windows.h"
+#include "cpu/isa/pool.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-struct MaxParams {
-  int64_t planes, per_tile;
-  int64_t rows, columns, out_rows, out_columns;
-  WindowTaps row_taps, column_taps;
+struct MaxParams : Pooling {
   bool save_indices;
 };
 
@@ -86,32 +82,17 @@ void grad_tile(const void* params, void* const* operands, int64_t tile, const Ti
   }
 }
 
-/// Planes a tile: about this many elements of the larger side.
-constexpr int64_t kTile = 16384;
-
 }  // namespace
 
 void launch_maxPool2d(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::PoolAttributes>(node);
-  const Tensor& x = *node.inputs[0];
-  const Tensor& y = *node.outputs[0];
-  MaxParams p = {};
-  p.planes = x.dims[0] * x.dims[1];
-  p.rows = x.dims[2];
-  p.columns = x.dims[3];
-  p.out_rows = y.dims[2];
-  p.out_columns = y.dims[3];
-  p.row_taps = {attributes.kernel.height, attributes.stride.height, -attributes.padding.height, 1};
-  p.column_taps = {attributes.kernel.width, attributes.stride.width, -attributes.padding.width, 1};
-  p.save_indices = attributes.save_indices;
-  p.per_tile = most(1, kTile / (p.rows * p.columns));
+  const MaxParams p{pooling_of(attributes, *node.inputs[0], *node.outputs[0]),
+                    attributes.save_indices};
   const double vectors = static_cast<double>(p.planes * p.out_rows) *
                          static_cast<double>(ceil_div(p.out_columns, kWidth));
-  const double taps =
-      static_cast<double>(attributes.kernel.height) * static_cast<double>(attributes.kernel.width);
   const bool padded = p.row_taps.first < 0 || p.column_taps.first < 0;
   emit_step(emit, padded ? max_tile<true> : max_tile<false>, p, ceil_div(p.planes, p.per_tile),
-            vectors * (4.0 + 2.0 * taps));
+            vectors * (4.0 + 2.0 * tap_count(p)));
 }
 
 void launch_maxPool2dGrad(const NodeView& node, Emitter& emit) {
@@ -121,7 +102,7 @@ void launch_maxPool2dGrad(const NodeView& node, Emitter& emit) {
   p.planes = dx.dims[0] * dx.dims[1];
   p.size = dx.dims[2] * dx.dims[3];
   p.out_size = dy.dims[2] * dy.dims[3];
-  p.per_tile = most(1, kTile / most(p.size, p.out_size));
+  p.per_tile = planes_per_tile(p.size, p.out_size);
   emit_step(emit, grad_tile, p, ceil_div(p.planes, p.per_tile),
             0.1 * static_cast<double>(dx.numel) + 1.2 * static_cast<double>(dy.numel));
 }

@@ -44,8 +44,6 @@ Recurrence recurrence(const Tensor& gates, const Tensor& weights) {
   return p;
 }
 
-}  // namespace
-
 Recurrence forward_recurrence(const NodeView& node) {
   Recurrence p = recurrence(*node.inputs[0], *node.inputs[1]);
   if (node.output_count > 1) p.kept = node.input_count + 1;
@@ -61,8 +59,8 @@ Recurrence forward_recurrence(const NodeView& node) {
   return p;
 }
 
-Recurrence backward_recurrence(const NodeView& node, int32_t weights, bool accumulate) {
-  Recurrence p = recurrence(*node.inputs[0], *node.inputs[weights]);
+Recurrence backward_recurrence(const NodeView& node, const BackwardRecurrence& of) {
+  Recurrence p = recurrence(*node.inputs[0], *node.inputs[of.weights]);
   GemmDesc desc{};
   desc.k = p.gates;
   desc.n = p.units;
@@ -71,11 +69,13 @@ Recurrence backward_recurrence(const NodeView& node, int32_t weights, bool accum
   desc.b_row = p.units;
   desc.b_col = 1;
   desc.c_row = p.units;
-  desc.accumulate = accumulate;
+  desc.accumulate = of.accumulate;
   plan_steps(p, desc);
   return p;
 }
 
+/// Packs the weights, input `input`: once for all where they are frozen, else before the
+/// recurrence.
 void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& emit) {
   PackParams pack{p.plans[0], 0, 1};
   const GemmPlan& plan = pack.plan;
@@ -91,15 +91,32 @@ void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& e
             20.0 + 0.4 * static_cast<double>(node.inputs[input]->numel));
 }
 
-void emit_recurrence(const Recurrence& p, TileFn fn, int64_t floats, double nanoseconds,
-                     Emitter& emit) {
+/// `floats`: of a row of a tile, behind the kernels' scratch memory.
+void emit_steps(const Recurrence& p, TileFn tile, int64_t floats, Emitter& emit) {
   const int64_t rows = p.parts.size + (p.parts.longer > 0 ? 1 : 0);
   emit.scratch(p.floats_at + rows * floats * static_cast<int64_t>(sizeof(float)));
   const double steps = static_cast<double>(p.batch) * static_cast<double>(p.time);
   const double gates = static_cast<double>(p.gates);
   constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
+  constexpr double kGateCost = kWidth == 1 ? 12.0 : 14.0 / kWidth;  // besides the product
   const double product = 2.0 * gates * static_cast<double>(p.units) / kFlopsPerNanosecond;
-  emit_step(emit, fn, p, p.parts.count, 50.0 + steps * (product + gates * nanoseconds));
+  emit_step(emit, tile, p, p.parts.count, 50.0 + steps * (product + gates * kGateCost));
+}
+
+}  // namespace
+
+void emit_forward(const NodeView& node, TileFn tile, Emitter& emit) {
+  if (node.outputs[0]->numel == 0) return;
+  Recurrence p = forward_recurrence(node);
+  emit_weights(p, node, 1, emit);
+  emit_steps(p, tile, p.gates + p.units, emit);
+}
+
+void emit_backward(const NodeView& node, const BackwardRecurrence& of, TileFn tile, Emitter& emit) {
+  if (node.outputs[0]->numel == 0) return;
+  Recurrence p = backward_recurrence(node, of);
+  emit_weights(p, node, of.weights, emit);
+  emit_steps(p, tile, of.scratch_units * p.units, emit);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -20,13 +20,6 @@ struct Recurrence {
   int32_t kept;                       // the first operand of what the gradient reads, or -1
 };
 
-/// Of a forward node: x, the weights [gates, units] and the result [batch, time, units].
-Recurrence forward_recurrence(const NodeView& node);
-
-/// Of a gradient node, whose first input and first output are [batch, time, gates] and whose
-/// weights are input `weights`. `accumulate`: whether the product is added to what is there.
-Recurrence backward_recurrence(const NodeView& node, int32_t weights, bool accumulate);
-
 /// Rows [begin, end) of the batch.
 TANDEM_INLINE Range rows_at(const Recurrence& p, int64_t tile) {
   return {part_start(p.parts, tile), part_start(p.parts, tile + 1)};
@@ -68,13 +61,16 @@ TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, c
     gemm_compute(plan, a, packed, c, epilogue, i, scratch);
 }
 
-/// Packs the weights, input `input`: once for all where they are frozen, else before the
-/// recurrence.
-void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& emit);
+/// Emits a forward node: x, the weights [gates, units] and the result [batch, time, units]. `tile`
+/// finds room for the gates and units of a tile's rows behind the scratch memory of the kernels.
+void emit_forward(const NodeView& node, TileFn tile, Emitter& emit);
 
-/// Emits the recurrence with `floats` floats a row of a tile behind the kernels' scratch memory.
-/// `nanoseconds`: what a gate takes besides the product.
-void emit_recurrence(const Recurrence& p, TileFn fn, int64_t floats, double nanoseconds,
-                     Emitter& emit);
+/// Of a gradient node, whose first input and first output are [batch, time, gates].
+struct BackwardRecurrence {
+  int32_t weights;        ///< input with the weights
+  bool accumulate;        ///< whether the product of a step is added to what is there
+  int64_t scratch_units;  ///< rows of `units` floats that the tile wants for each of its rows
+};
+void emit_backward(const NodeView& node, const BackwardRecurrence& of, TileFn tile, Emitter& emit);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
