@@ -1,6 +1,6 @@
 // Builds and runs the native benchmarks (bench/native): roofs of the machine, matrix products beside
-// oneDNN and OpenBLAS, convolutions, elementwise ops, softmax, attention, reductions, optimizers, the
-// thread pool.
+// oneDNN and OpenBLAS, convolutions, elementwise ops, softmax, attention, reductions, recurrences,
+// optimizers, the thread pool.
 //   native.mjs [--quick] [--filter TEXT] [--threads N] [--isa NAME] [--markdown] [--save]
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

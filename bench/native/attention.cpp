@@ -38,8 +38,7 @@ Graph graph_of(const Heads& heads, bool backward) {
 }
 
 std::string shape_of(const Heads& heads) {
-  return std::to_string(heads.batch) + "x" + std::to_string(heads.heads) + "x" +
-         std::to_string(heads.time) + "x" + std::to_string(heads.depth);
+  return joined({heads.batch, heads.heads, heads.time, heads.depth});
 }
 
 double operations(const Heads& heads, bool backward) {

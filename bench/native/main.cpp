@@ -79,6 +79,7 @@ void run(const Options& options) {
   run_attention(suite);
   run_norms(suite);
   run_reductions(suite);
+  run_recurrent(suite);
   run_optimizers(suite);
   run_pool(suite);
 }

@@ -64,7 +64,7 @@ void run_rows(const Suite& suite, const Rows& rows) {
   const Shape row{rows.length};
   const Shape numbers{rows.count};
   const int64_t elements = rows.count * rows.length;
-  const std::string size = " " + std::to_string(rows.count) + "x" + std::to_string(rows.length);
+  const std::string size = ' ' + joined({rows.count, rows.length});
   for (const bool centered : {true, false}) {
     const Op op = centered ? Op::layerNorm : Op::rmsNorm;
     const Op grad = centered ? Op::layerNormGrad : Op::rmsNormGrad;
@@ -91,8 +91,7 @@ void run_images(const Suite& suite, const Images& images) {
   const Shape shape{images.n, images.c, images.side, images.side};
   const Shape channels{images.c};
   const int64_t elements = images.n * images.c * images.side * images.side;
-  const std::string size = " " + std::to_string(images.n) + "x" + std::to_string(images.c) + "x" +
-                           std::to_string(images.side) + "x" + std::to_string(images.side);
+  const std::string size = ' ' + joined({images.n, images.c, images.side, images.side});
   measure(suite, "batchNorm" + size, elements, kForward, {Norm::kBatch, shape, false}, [&] {
     return single_node(Op::batchNorm, make_attributes(Op::batchNorm, {}), shape, 1,
                        {channels, channels});

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,16 @@ struct Case {
 
 /// Billions of operations a second.
 inline const char* unit_of(const std::string& type) { return type == "s8" ? "GOP/s" : "GFLOP/s"; }
+
+/// Sizes as they stand in a case's name: 64x32x64.
+inline std::string joined(std::initializer_list<int64_t> sizes) {
+  std::string text;
+  for (const int64_t size : sizes) {
+    if (!text.empty()) text += 'x';
+    text += std::to_string(size);
+  }
+  return text;
+}
 
 class Suite {
  public:
@@ -74,6 +85,7 @@ void run_softmax(const Suite& suite);
 void run_attention(const Suite& suite);
 void run_norms(const Suite& suite);
 void run_reductions(const Suite& suite);
+void run_recurrent(const Suite& suite);
 void run_optimizers(const Suite& suite);
 void run_pool(const Suite& suite);
 
