@@ -91,6 +91,18 @@ function eventLoop(results) {
   return paragraphs(origin(results), table(columns, rows));
 }
 
+/** @param {Results} results */
+function memory(results) {
+  const columns = ['example', 'in memory, MB', '`profile()`, MB', 'ratio'];
+  const rows = results.results.map(({ name, value, profiled, ratio }) => [
+    name,
+    value,
+    profiled,
+    ratio,
+  ]);
+  return paragraphs(origin(results), table(columns, rows));
+}
+
 const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS' };
 /** What is said of a native case with one number of threads: only what some case of its group has. */
 const nativeColumns = {
@@ -145,5 +157,6 @@ export const tables = {
     paragraphs(paired(ort, 'model, rows, call', 'µs')(results), boundary(results)),
   load,
   eventloop: eventLoop,
+  memory,
   native,
 };
