@@ -126,6 +126,35 @@ test('a transposed convolution undoes the shape of a convolution', (t) => {
   }
 });
 
+test('output padding may have whole steps of the stride', (t) => {
+  // Where the dilation is wider: as torch.nn.functional.conv_transpose2d scatters it.
+  const [stride, dilation, outputPadding] = [
+    [1, 2],
+    [3, 4],
+    [2, 3],
+  ];
+  const [n, size, kernel] = [2, [4, 5], [3, 2]];
+  const [x, w] = [uniform(n * 20, generator(1)), uniform(6, generator(2))];
+  const [planes, weight] = [fixed([n, 1, ...size]), fixed([1, 1, ...kernel])];
+  const options = { stride, dilation, outputPadding };
+  const y = functional.convTranspose2d(planes, weight, null, options);
+  const [height, width] = y.shape.slice(2);
+  t.deepEqual([height, width], [3 + 6 + 1 + 2, 8 + 4 + 1 + 3]);
+  const expected = new Float32Array(n * height * width);
+  for (let i = 0; i < n * 20; i++) {
+    const [image, row, column] = [Math.floor(i / 20), Math.floor(i / 5) % 4, i % 5];
+    for (let k = 0; k < 6; k++) {
+      const at = [row + 3 * Math.floor(k / 2), 2 * column + 4 * (k % 2)];
+      expected[(image * height + at[0]) * width + at[1]] += x[i] * w[k];
+    }
+  }
+  const feeds = new Map([
+    [planes, x],
+    [weight, w],
+  ]);
+  t.true(relativeError(evaluate([y], feeds)[0], expected) < 1e-6);
+});
+
 test('shapes that do not fit are named', (t) => {
   const x = fixed([2, 4, 6, 6]);
   const conv = (w, options, b) => () => functional.conv2d(x, fixed(w), b, options);
@@ -171,7 +200,7 @@ test('options are checked', (t) => {
   );
   t.throws(
     () => functional.convTranspose2d(x, fixed([4, 4, 3, 3]), null, { outputPadding: 1 }),
-    argument(/less than the stride for `outputPadding`/),
+    argument(/less than the stride or the dilation for `outputPadding`/),
   );
   t.throws(() => functional.conv2d(x, 3), argument(/a Value for `w`/));
   t.throws(() => conv2d(0, { kernel: 3 }), argument(/`filters`/));

@@ -2,6 +2,7 @@
 import { apply } from '../graph/apply.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
+import { pad } from './indexing.js';
 import { attributesOf, type Check, type Checks } from './make.js';
 import { both, type Pair, pair, single } from './windows.js';
 
@@ -41,7 +42,10 @@ export interface ConvTranspose2dOptions {
   stride?: Pair;
   /** Zeros that the convolution has around its planes; 0 by default. */
   padding?: Pair;
-  /** Rows and columns at the end that no window reaches, fewer than the stride; 0 by default. */
+  /**
+   * Rows and columns at the end that no window reaches, fewer than the stride or the dilation; 0 by
+   * default.
+   */
   outputPadding?: Pair;
   /** From one pixel that a window reads to the next; 1 by default. */
   dilation?: Pair;
@@ -135,5 +139,35 @@ export function convTranspose2d(
     padding: pair(0),
     outputPadding: pair(0),
   });
-  return apply('convTranspose2d', operands(x, w, b), attributes);
+  const [plane, ...weights] = operands(x, w, b);
+  const [padded, outputPadding] = wholeSteps(plane as Value, options);
+  return apply('convTranspose2d', [padded, ...weights], { ...attributes, outputPadding });
+}
+
+/**
+ * The op takes less than a step of the stride as `outputPadding`. What is more than that are whole
+ * steps, and a step is what a row of zeros at the end of x adds.
+ */
+function wholeSteps(x: Value, options: ConvTranspose2dOptions = {}): [Value, Pair] {
+  const { stride = 1, dilation = 1, outputPadding = 0 } = options;
+  const [steps, wide, extra] = [both(stride), both(dilation), both(outputPadding)];
+  const whole = extra.map((n, i) => Math.floor(n / (steps[i] ?? 1)));
+  if (extra.some((n, i) => n >= Math.max(steps[i] ?? 1, wide[i] ?? 1))) {
+    const less = 'less than the stride or the dilation';
+    throw is.invalid(less, 'outputPadding', outputPadding);
+  }
+  if (x.shape.length !== 4 || whole.every((n) => n === 0)) return [x, outputPadding];
+  const [rows = 0, columns = 0] = whole;
+  const rest = [extra[0] - rows * steps[0], extra[1] - columns * steps[1]] as const;
+  return [
+    pad(x, {
+      pads: [
+        [0, 0],
+        [0, 0],
+        [0, rows],
+        [0, columns],
+      ],
+    }),
+    rest,
+  ];
 }

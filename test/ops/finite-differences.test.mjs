@@ -318,6 +318,7 @@ const convolutions = {
     [[2, 3, 5, 4], [3, 5, 3, 2], { stride: [2, 3], padding: [1, 0], outputPadding: [1, 2] }],
     [[2, 6, 3, 4], [6, 2, 3, 3], { groups: 3, stride: 2, dilation: 2 }],
     [[1, 5, 6, 7], [5, 4, 1, 1], {}],
+    [[2, 3, 4, 5], [3, 2, 3, 2], { stride: [1, 2], dilation: [3, 4], outputPadding: [2, 3] }],
   ],
 };
 
