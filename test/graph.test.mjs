@@ -117,6 +117,7 @@ test('arguments are checked', (t) => {
 test('class weights fit the classes', (t) => {
   const [x, labels] = [input([3]), input([], { dtype: 'int32' })];
   t.true(crossEntropy(x, labels, { classWeights: [1, 2, 3] }) instanceof Value);
+  t.true(crossEntropy(x, labels, { classWeights: Float64Array.of(1, 2, 3) }) instanceof Value);
   fails(t, () => crossEntropy(x, labels, { classWeights: [1, 2] }), 'ERR_SHAPE');
   fails(t, () => crossEntropy(x, labels, { classWeights: [1, 2, -3] }), 'ERR_ARGUMENT');
 });

@@ -23,11 +23,12 @@ export {
  * `x * w^T + b` over the last axis: x [..., in], w [out, in], b [out] or left out; the result is
  * [..., out]. Throws ERR_SHAPE, ERR_DTYPE.
  */
-export function linear(x: Value, w: Value, b?: Value): Value {
+export function linear(x: Value, w: Value, b?: Value | null): Value {
   check(x, 'x');
   check(w, 'w');
-  if (b !== undefined) check(b, 'b');
-  return apply('linear', b === undefined ? [x, w] : [x, w, b]);
+  if (b === undefined || b === null) return apply('linear', [x, w]);
+  check(b, 'b');
+  return apply('linear', [x, w, b]);
 }
 
 /**

@@ -18,7 +18,7 @@ export interface CrossEntropyOptions {
   /** Rows with this target do not count; -100 by default. */
   ignoreIndex?: number;
   /** One weight of 0 or more a class, 1 each by default; the mean is weighted by the targets'. */
-  classWeights?: readonly number[] | Float32Array;
+  classWeights?: readonly number[] | Float32Array | Float64Array;
 }
 
 /**
@@ -118,7 +118,7 @@ export function huber(x: Operand, target: Operand, options?: HuberOptions): Valu
 /** How bceWithLogits weighs positive targets against negative ones, and elements. */
 export interface BceWithLogitsOptions extends WeightedOptions {
   /** Weight of the positive targets: one, or one for each index of the last axis; 1 by default. */
-  posWeight?: number | readonly number[] | Float32Array;
+  posWeight?: number | readonly number[] | Float32Array | Float64Array;
 }
 
 /**
@@ -162,9 +162,8 @@ export function distillation(x: Value, teacher: Value, options?: DistillationOpt
 
 /** A constant vector of numbers of 0 or more. */
 function numbers(given: unknown, name: string): Value {
-  if (!Array.isArray(given) && !(given instanceof Float32Array)) {
-    throw is.invalid('an array of numbers', name, given);
-  }
+  const floats = given instanceof Float32Array || given instanceof Float64Array;
+  if (!Array.isArray(given) && !floats) throw is.invalid('an array of numbers', name, given);
   const data = Float32Array.from(given, (item: unknown, i) => is.number(item, `${name}[${i}]`, 0));
   return constant(data, [data.length]);
 }

@@ -309,7 +309,7 @@ const Tensor& InferContext::input(size_t i) const {
 void InferContext::expect_dtype(size_t i, DType dtype) const {
   if (input(i).dtype != dtype) {
     fail(ErrorCode::kDType, std::string("expected ") + tandem::name(dtype) + " for input " +
-                                std::to_string(i) + " of " + name(op_) + ", received " +
+                                std::to_string(i) + " of `" + name(op_) + "`, received " +
                                 tandem::name(input(i).dtype));
   }
 }

@@ -238,7 +238,7 @@ test('functional.linear', (t) => {
       b: numbers([units], 25),
     };
     check(t, { graph: (v) => linear(v.x, v.w, v.b), floats });
-    check(t, { graph: (v) => linear(v.x, v.w), floats: { x: floats.x, w: floats.w } });
+    check(t, { graph: (v) => linear(v.x, v.w, null), floats: { x: floats.x, w: floats.w } });
   }
 });
 
