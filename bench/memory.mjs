@@ -1,9 +1,11 @@
 // The memory of training in the examples: what the process holds for a Trainer (resident, Linux only)
-// beside what profile() says. Small models are below what a page more or less makes.
+// beside what profile() says. Small models are below what a page more or less makes. And the memory of
+// attention, forward and backward, by the length of the sequence.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
+import { input, Model, mean, multiHeadAttention, sgd, Trainer } from 'tandem-ml';
 import { quick, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 
@@ -26,7 +28,36 @@ for (const example of supported ? (quick ? brief : examples) : []) {
     });
   }
 }
+for (const length of [512, 1024, 2048, 4096]) {
+  const name = `attention over ${length} steps`;
+  if (!wanted(name)) continue;
+  const { activations, workspace } = await attentionMemory(length);
+  const value = (activations + workspace) / 2 ** 20;
+  suite.add({
+    name,
+    length,
+    value,
+    unit: 'MB',
+    square: (4 * 4 * length ** 2) / 2 ** 20,
+    peers: {},
+  });
+}
 suite.finish();
+
+/**
+ * What a step of training through 4 heads of 32 takes besides parameters and their gradients.
+ * @param {number} length
+ */
+async function attentionMemory(length) {
+  const x = input([length, 128]);
+  const y = mean(multiHeadAttention({ heads: 4, causal: true })(x), { axes: [1, 2] });
+  const model = new Model({ inputs: [x], outputs: [y], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: sgd({ learningRate: 0.1 }) });
+  await trainer.step({ x: new Float32Array(length * 128).fill(0.1), y: Float32Array.of(1) });
+  const { memory } = trainer.profile();
+  await trainer.close();
+  return memory;
+}
 
 /**
  * Runs an example to its end.

@@ -94,13 +94,20 @@ function eventLoop(results) {
 /** @param {Results} results */
 function memory(results) {
   const columns = ['example', 'in memory, MB', '`profile()`, MB', 'ratio'];
-  const rows = results.results.map(({ name, value, profiled, ratio }) => [
-    name,
-    value,
-    profiled,
-    ratio,
-  ]);
-  return paragraphs(origin(results), table(columns, rows));
+  const [examples, attention] = [false, true].map((long) =>
+    results.results.filter(({ length }) => (length !== undefined) === long),
+  );
+  return paragraphs(
+    origin(results),
+    table(
+      columns,
+      examples.map(({ name, value, profiled, ratio }) => [name, value, profiled, ratio]),
+    ),
+    table(
+      ['4 heads of 32, one sequence', 'step of training, MB', 'one time x time matrix a head, MB'],
+      attention.map(({ length, value, square }) => [`${length} steps`, value, square]),
+    ),
+  );
 }
 
 const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS' };
