@@ -90,7 +90,6 @@ export {
   type EarlyStoppingOptions,
   earlyStopping,
 } from './trainer/early-stopping.js';
-export type { FitOptions } from './trainer/fit.js';
 export type { History } from './trainer/history.js';
 export type {
   Loss,
@@ -101,6 +100,7 @@ export type {
   Targets,
 } from './trainer/losses.js';
 export type { Device, TrainerOptions } from './trainer/options.js';
+export type { FitOptions } from './trainer/plan.js';
 export { type EvaluateOptions, type Scores, type StepResult, Trainer } from './trainer.js';
 
 /** The version of the native engine. */

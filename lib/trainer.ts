@@ -15,23 +15,15 @@ import {
   readData,
 } from './trainer/data.js';
 import { Engine, type Step } from './trainer/engine.js';
-import {
-  badRow,
-  countFromZero,
-  Fit,
-  type FitOptions,
-  makeRun,
-  measure,
-  planFit,
-  type RunState,
-  smallest,
-  stepLogs,
-} from './trainer/fit.js';
+import { Fit, measure } from './trainer/fit.js';
 import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
 import type { History } from './trainer/history.js';
 import type { Targets } from './trainer/losses.js';
 import { readOptions, type TrainerOptions } from './trainer/options.js';
+import { type FitOptions, planFit } from './trainer/plan.js';
 import { numbersOf } from './trainer/random.js';
+import { badRow, countFromZero, smallest, stepLogs } from './trainer/reports.js';
+import { makeRun, type RunState } from './trainer/run.js';
 
 /** Loss and metrics by name. */
 export interface Scores {
