@@ -50,7 +50,7 @@ struct GemmRounding {
   void (*along_rows)(const float* x, int64_t x_row, int64_t rows, int64_t k, int64_t words,
                      char* out, int64_t out_row);
   // Word j of row w of a panel is made of elements j of the rows 2w and 2w+1, of which there are
-  // `k`. Writes whole vectors.
+  // `k`. Writes whole vectors. One panel may lie where x does, its rows as far apart.
   void (*across_rows)(const float* x, int64_t x_row, int64_t k, int64_t words, char* out,
                       const GemmStrip& strip);
   // along_rows for at most a vector of rows, transposed: row w holds word w of each of them. Writes

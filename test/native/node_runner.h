@@ -103,6 +103,13 @@ inline std::vector<float> random_floats(int64_t n, uint32_t seed, float low = -1
   return v;
 }
 
+/// As bfloat16: to nearest with eight significant bits, halves to even.
+inline double rounded(float value) {
+  int exponent = 0;
+  const double fraction = std::frexp(static_cast<double>(value), &exponent);
+  return std::ldexp(std::nearbyint(fraction * 256), exponent - 8);
+}
+
 /// |a - b| / |b| by Euclidean norm; not finite where one has a NaN or an infinity and the other
 /// not.
 inline double distance(const std::vector<float>& a, const std::vector<double>& b) {

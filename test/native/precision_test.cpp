@@ -19,13 +19,6 @@ namespace {
 /// Sums of this many rounded products, in float.
 constexpr double kTolerance = 2e-6;
 
-/// To nearest with eight significant bits, halves to even.
-double rounded(float value) {
-  int exponent = 0;
-  const double fraction = std::frexp(static_cast<double>(value), &exponent);
-  return std::ldexp(std::nearbyint(fraction * 256), exponent - 8);
-}
-
 /// A matrix as it lies in memory, [columns, rows] if transposed.
 struct Matrix {
   int64_t rows, columns;

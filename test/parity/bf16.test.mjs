@@ -1,58 +1,42 @@
 // Training with products of bfloat16: close to the runs that PyTorch made in float32, learning, and
 // the same bits for every number of threads.
 import test from 'ava';
-import { adam, adamw, dense, sequential, sgd, Trainer } from 'tandem-ml';
+import {
+  adam,
+  adamw,
+  dense,
+  embedding,
+  input,
+  sequential,
+  Trainer,
+  transformerBlock,
+} from 'tandem-ml';
+import { openRun, runs } from '../helpers/golden-runs.mjs';
 import { generator, uniform } from '../helpers/numbers.mjs';
-import { readGolden } from '../helpers/safetensors.mjs';
 
 /** Of each loss, relative: operands have eight significant bits. */
 const lossTolerance = 0.01;
 
-const layers = ([first, second, third]) => [
-  dense(first, { activation: 'relu', name: '0' }),
-  dense(second, { activation: 'tanh', name: '2' }),
-  dense(third, { name: '4' }),
-];
-
-const optimizers = {
-  mlp_sgd_nesterov: (spec) =>
-    sgd({
-      learningRate: spec.lr,
-      momentum: spec.momentum,
-      nesterov: spec.nesterov,
-      weightDecay: spec.weight_decay,
-    }),
-  mlp_adam: (spec) => adam({ learningRate: spec.lr, betas: spec.betas, eps: spec.eps }),
-  mlp_adamw: (spec) => adamw({ learningRate: spec.lr, weightDecay: spec.weight_decay }),
-};
-
-/** The run of a file with these options: the losses, and the model after it. */
-async function train(name, options) {
-  const { spec, tensors } = readGolden(`train/${name}`);
-  const [x, y] = [tensors.get('x'), tensors.get('y')];
-  const hidden = [...tensors].flatMap(([key, { shape }]) =>
-    /^init\..*bias$/.test(key) ? shape : [],
-  );
-  const model = sequential(layers(hidden), { input: x.shape.slice(2) });
-  for (const [key, { data }] of model.parameters) data.set(tensors.get(`init.${key}`).data);
-  const optimizer = optimizers[name](spec);
-  const trainer = new Trainer(model, { loss: 'crossEntropy', optimizer, ...options });
-  const batch = ({ data }, step) => {
-    const size = data.length / spec.steps;
-    return data.subarray(step * size, (step + 1) * size);
-  };
+/** The run of a file in bf16-mixed: the losses, the kernels, and the losses of PyTorch. */
+async function train(name) {
+  const { spec, tensors, model, batch } = openRun(name);
+  const options = { loss: 'crossEntropy', ...runs[name].options(spec), precision: 'bf16-mixed' };
+  const trainer = new Trainer(model, options);
   const losses = [];
   for (let step = 0; step < spec.steps; step++) {
-    losses.push((await trainer.step({ x: batch(x, step), y: batch(y, step) })).loss);
+    losses.push((await trainer.step(batch(step))).loss);
   }
   const { kernels } = trainer.profile();
   await trainer.close();
-  return { losses, kernels, model, golden: tensors.get('loss').data };
+  return { losses, kernels, golden: tensors.get('loss').data };
 }
 
-for (const name of Object.keys(optimizers)) {
+/** Kernels that multiply, by the start of their names. */
+const products = /^(linear|matmul|fusedMatmul|productUpdate|attention)/;
+
+for (const name of ['mlp_sgd_nesterov', 'mlp_adam', 'mlp_adamw', 'gpt_adamw']) {
   test(`${name} in bf16-mixed follows the run in float32`, async (t) => {
-    const { losses, golden, kernels } = await train(name, { precision: 'bf16-mixed' });
+    const { losses, golden, kernels } = await train(name);
     t.is(losses.length, 40);
     for (const [step, loss] of losses.entries()) {
       const error = Math.abs(loss - golden[step]) / golden[step];
@@ -60,8 +44,7 @@ for (const name of Object.keys(optimizers)) {
     }
     t.true(losses.some((loss, step) => Math.abs(loss - golden[step]) > 1e-5 * golden[step]));
     for (const kernel of kernels) {
-      const product = /^(linear|matmul|fusedMatmul|productUpdate)/.test(kernel);
-      t.is(kernel.endsWith(' bf16'), product, kernel);
+      t.is(kernel.endsWith(' bf16'), products.test(kernel), kernel);
     }
   });
 }
@@ -97,20 +80,47 @@ test('bf16-mixed learns as float32 does', async (t) => {
   }
 });
 
-test('bf16-mixed gives the same bits for every number of threads', async (t) => {
-  const [rows, features, classes] = [200, 96, 10];
-  const x = uniform(rows * features, generator(5));
-  const y = Int32Array.from({ length: rows }, (_, i) => i % classes);
-  const run = async (threads) => {
-    const layers = [dense(160, { activation: 'silu' }), dense(classes)];
-    const model = sequential(layers, { input: [features], seed: 6 });
-    const optimizer = adamw({ learningRate: 0.01 });
-    const options = { loss: 'crossEntropy', optimizer, precision: 'bf16-mixed', threads };
-    const trainer = new Trainer(model, options);
-    for (let i = 0; i < 5; i++) await trainer.step({ x, y });
-    await trainer.close();
-    return [...model.parameters].map(([, { data }]) => data.slice());
-  };
-  const one = await run(1);
-  for (const threads of [2, 3, 5]) t.deepEqual(await run(threads), one);
-});
+/** A model of each kind of product, and a batch for it. */
+const kinds = {
+  dense() {
+    const [rows, features, classes] = [200, 96, 10];
+    return {
+      model: sequential([dense(160, { activation: 'silu' }), dense(classes)], {
+        ...{ input: [features], seed: 6 },
+      }),
+      batch: {
+        x: uniform(rows * features, generator(5)),
+        y: Int32Array.from({ length: rows }, (_, i) => i % classes),
+      },
+    };
+  },
+  attention() {
+    const [rows, time, width, tokens] = [3, 150, 24, 17];
+    const layers = [
+      embedding(tokens, width, { positions: time }),
+      transformerBlock({ heads: 3, causal: true }),
+      dense(tokens),
+    ];
+    const numbers = Int32Array.from({ length: rows * time }, (_, i) => (i * i) % tokens);
+    return {
+      model: sequential(layers, { input: input([time], { dtype: 'int32' }), seed: 6 }),
+      batch: { x: numbers, y: numbers.map((i) => (i + 1) % tokens) },
+    };
+  },
+};
+
+for (const [kind, make] of Object.entries(kinds)) {
+  test(`${kind} in bf16-mixed gives the same bits for every number of threads`, async (t) => {
+    const run = async (threads) => {
+      const { model, batch } = make();
+      const optimizer = adamw({ learningRate: 0.01 });
+      const options = { loss: 'crossEntropy', optimizer, precision: 'bf16-mixed', threads };
+      const trainer = new Trainer(model, options);
+      for (let i = 0; i < 5; i++) await trainer.step(batch);
+      await trainer.close();
+      return [...model.parameters].map(([, { data }]) => data.slice());
+    };
+    const one = await run(1);
+    for (const threads of [2, 3, 5]) t.deepEqual(await run(threads), one);
+  });
+}

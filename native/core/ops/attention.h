@@ -23,6 +23,7 @@ struct AttentionAttributes {
   int64_t heads = 0;
   bool causal = false;
   bool mask_gradient = false;  ///< of attentionGrad: output the gradient of the mask, too
+  bool bf16 = false;           ///< see core/precision.h
 };
 
 /// Sizes of an attention, from the shapes of its operands.

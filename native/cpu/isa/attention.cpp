@@ -21,6 +21,8 @@ struct Head {
   const float* mask;
   float* log_sums;
   float* packed;   // the block's keys, transposed
+  float* values;   // the block's values, rounded
+  float* words;    // the panel's queries, then its exponentials, rounded
   float* scores;   // [kPanelRows][score_row]
   float* largest;  // by query of the tile: the largest score so far
   float* sum;      // the same: the sum of exponentials relative to it
@@ -110,26 +112,53 @@ void finish_row(const AttentionParams& p, const Head& h, int64_t row) {
   h.log_sums[row] = nothing ? kInfinity : h.largest[row - h.first] + __builtin_logf(sum);
 }
 
+/// y of a panel of queries = or += its exponentials times the values that it sees.
+void add_values(const AttentionParams& p, const Head& h, int64_t row, int64_t rows, int64_t key,
+                int64_t keys, int64_t seen) {
+  const int64_t width = score_row(p);
+  float* y = h.y.data + row * h.y.stride;
+  if (p.bf16 != nullptr) {
+    round_rows(*p.bf16->rounding, {h.scores, width}, rows, seen, h.words);
+    multiply_packed({h.words, word_row(seen), 1, rows, words_of(seen), h.values, y, h.y.stride,
+                     key > 0, p.bf16->micro},
+                    {p.value_depth, words_of(keys)}, p.value_depth, false);
+    return;
+  }
+  const float* v = h.v.data + key * h.v.stride;
+  multiply_rows({h.scores, width, 1, rows, seen, v, y, h.y.stride, key > 0}, h.v.stride,
+                p.value_depth);
+}
+
 /// A panel of queries with the keys [key, key + keys), packed.
 void attend_panel(const AttentionParams& p, const Head& h, int64_t row, int64_t rows, int64_t key,
                   int64_t keys) {
   const int64_t width = score_row(p);
   const int64_t seen = visible(p, row + rows - 1, key, key + keys);
   if (seen == 0) return;
-  const float* q = h.q.data + row * h.q.stride;
-  multiply_packed({q, h.q.stride, 1, rows, p.depth, h.packed, h.scores, width, false}, keys, seen);
+  multiply_keys(p, rows_from(h.q, row), rows, p.depth, h.packed, keys, seen, h.words, h.scores);
   for (int64_t i = 0; i < rows; ++i) {
     float* score = h.scores + i * width;
     const int64_t n = visible(p, row + i, key, key + keys);
     if (n > 0) update_row(p, h, row + i, score, key, n);
     clear(score + n, seen - n);
   }
-  float* y = h.y.data + row * h.y.stride;
-  const float* v = h.v.data + key * h.v.stride;
-  multiply_rows({h.scores, width, 1, rows, seen, v, y, h.y.stride, key > 0}, h.v.stride,
-                p.value_depth);
+  add_values(p, h, row, rows, key, keys, seen);
   const bool last = key + keys == p.keys || (p.causal && row + rows <= key + keys);
   for (int64_t i = 0; last && i < rows; ++i) finish_row(p, h, row + i);
+}
+
+/// Words of scratch before the scores.
+struct ScratchSizes {
+  int64_t keys, values, words;
+};
+
+ScratchSizes scratch_sizes(const AttentionParams& p) {
+  const int64_t keys = least(p.key_block, p.keys);
+  ScratchSizes sizes = {words_in(p, p.depth) * round_up(keys, kLanes), 0, 0};
+  if (p.bf16 == nullptr) return sizes;
+  sizes.values = words_of(keys) * round_up(p.value_depth, kLanes);
+  sizes.words = kPanelRows * word_row(most(p.depth, keys));
+  return sizes;
 }
 
 Head head_of(const AttentionParams& p, void* const* operands, int64_t matrix, void* scratch) {
@@ -143,15 +172,19 @@ Head head_of(const AttentionParams& p, void* const* operands, int64_t matrix, vo
   h.mask = mask_of(p, operands, batch, head);
   h.log_sums = static_cast<float*>(operands[p.log_sums]) + matrix * p.time;
   h.packed = static_cast<float*>(scratch);
-  h.scores = h.packed + p.depth * round_up(least(p.key_block, p.keys), kLanes);
+  const ScratchSizes sizes = scratch_sizes(p);
+  h.values = h.packed + sizes.keys;
+  h.words = h.values + sizes.values;
+  h.scores = h.words + sizes.words;
   h.largest = h.scores + kPanelRows * score_row(p);
   h.sum = h.largest + p.row_blocks.size + 1;
   return h;
 }
 
 int64_t scratch_bytes(const AttentionParams& p) {
-  const int64_t keys = round_up(least(p.key_block, p.keys), kLanes);
-  return 4 * (p.depth * keys + kPanelRows * score_row(p) + 2 * (p.row_blocks.size + 1));
+  const ScratchSizes sizes = scratch_sizes(p);
+  return 4 * (sizes.keys + sizes.values + sizes.words + kPanelRows * score_row(p) +
+              2 * (p.row_blocks.size + 1));
 }
 
 void attention_tile(const void* params, void* const* operands, int64_t tile,
@@ -172,8 +205,9 @@ void attention_tile(const void* params, void* const* operands, int64_t tile,
     const int64_t key = part_start(blocks, b);
     const int64_t keys = part_start(blocks, b + 1) - key;
     if (p.causal && key >= end) break;
-    pack_b_panels(h.k.data + key * h.k.stride, 1, h.k.stride, keys, p.depth, 0,
-                  ceil_div(keys, kPanelColumns), 0, p.depth, h.packed);
+    pack_keys(p, rows_from(h.k, key), keys, p.depth, h.packed);
+    if (p.bf16 != nullptr)
+      round_panels(*p.bf16->rounding, rows_from(h.v, key), keys, p.value_depth, h.values);
     for (int64_t i = 0; i < panels.count; ++i) {
       const int64_t row = part_start(panels, i);
       attend_panel(p, h, h.first + row, part_start(panels, i + 1) - row, key, keys);

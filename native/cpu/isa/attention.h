@@ -24,15 +24,21 @@ struct AttentionParams {
   int64_t mask_strides[4];     // 0 where the mask is broadcast
   float scale;
   bool causal;
-  int64_t key_block;     // keys whose scores are in scratch at a time
-  GemmParts row_blocks;  // of a head's queries, a tile each
-  GemmParts key_blocks;  // of a head's keys, a tile each: where dk and dv are tiles apart
+  const GemmKernels* bf16;  // for products of rounded operands; null: of floats
+  int64_t key_block;        // keys whose scores are in scratch at a time
+  GemmParts row_blocks;     // of a head's queries, a tile each
+  GemmParts key_blocks;     // of a head's keys, a tile each: where dk and dv are tiles apart
 };
 
 /// Floats of scratch in one row of scores: the block's, and a vector so that no two rows lie a
 /// multiple of 4 KiB apart.
 TANDEM_INLINE int64_t score_row(const AttentionParams& p) {
   return round_up(least(p.key_block, p.keys), kLanes) + 16;
+}
+
+/// Words of `n` numbers of an operand that products sum over.
+TANDEM_INLINE int64_t words_in(const AttentionParams& p, int64_t n) {
+  return p.bf16 != nullptr ? words_of(n) : n;
 }
 
 TANDEM_INLINE float* at(const HeadView& view, void* const* operands, int64_t batch, int64_t head) {
@@ -47,11 +53,6 @@ TANDEM_INLINE HeadView moved(const HeadView& view, int32_t operand) {
 }
 
 /// A head of one operand in one place of the batch.
-struct Rows {
-  float* data;
-  int64_t stride;
-};
-
 TANDEM_INLINE Rows rows_of(const HeadView& view, void* const* operands, int64_t batch,
                            int64_t head) {
   return {at(view, operands, batch, head), view.row};
@@ -79,6 +80,39 @@ TANDEM_INLINE void add_mask(float* score, const float* mask, int64_t stride, int
   for (int64_t j = 0; j < n; j += kWidth) {
     const Vec m = stride == 0 ? constant : load_partial(mask + j, n - j);
     store_partial(score + j, fma(load_partial(score + j, n - j), s, m), n - j);
+  }
+}
+
+/// Rows from `i` on.
+TANDEM_INLINE Rows rows_from(const Rows& rows, int64_t i) {
+  return {rows.data + i * rows.stride, rows.stride};
+}
+
+/// [depth, keys] from rows of keys or values, packed in panels.
+TANDEM_INLINE void pack_keys(const AttentionParams& p, const Rows& rows, int64_t keys,
+                             int64_t depth, float* packed) {
+  if (p.bf16 != nullptr) {
+    round_transposed_panels(*p.bf16->rounding, rows, depth, keys, packed);
+  } else {
+    pack_b_panels(rows.data, 1, rows.stride, keys, depth, 0, ceil_div(keys, kPanelColumns), 0,
+                  depth, packed);
+  }
+}
+
+/// scores [rows, seen] of a panel of rows with packed keys or values, of which there are `keys`.
+/// `words`: room for the panel's own words.
+TANDEM_INLINE void multiply_keys(const AttentionParams& p, const Rows& panel, int64_t rows,
+                                 int64_t depth, const float* packed, int64_t keys, int64_t seen,
+                                 float* words, float* scores) {
+  if (p.bf16 != nullptr) {
+    round_rows(*p.bf16->rounding, panel, rows, depth, words);
+    const int64_t k = words_of(depth);
+    multiply_packed(
+        {words, word_row(depth), 1, rows, k, packed, scores, score_row(p), false, p.bf16->micro},
+        {keys, k}, seen);
+  } else {
+    multiply_packed({panel.data, panel.stride, 1, rows, depth, packed, scores, score_row(p), false},
+                    {keys, depth}, seen);
   }
 }
 

@@ -21,6 +21,10 @@ struct GradientHead {
   float* values;
   float* p;   // [kQueries][score_row] probabilities
   float* ds;  // the same: first dy v^T, then dS
+  // of products of bfloat16
+  float* key_rows;  // the block's keys as they are
+  float* words;     // of the rows of a panel
+  float* queries;   // of a block of scores: its queries or gradients of y
 };
 
 /// A block of scores.
@@ -33,6 +37,22 @@ TANDEM_INLINE float dot(const float* a, const float* b, int64_t n) {
   for (int64_t j = 0; j < n; j += kWidth)
     sum = fma(load_partial(a + j, n - j), load_partial(b + j, n - j), sum);
   return reduce_add(sum);
+}
+
+/// The same of `a` rounded to bfloat16, as the products have it: the sum of dS over a row is zero
+/// then but for the rounding of sums.
+TANDEM_INLINE float dot_rounded(const float* a, const float* b, int64_t n) {
+  Lanes sum = spread(0.0F);
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int count = static_cast<int>(least(kLanes, n - j));
+    const Lanes x = as_lanes(shl<16>(to_bf16(load_lanes(a + j, count))));
+    sum = fma(x, load_lanes(b + j, count), sum);
+  }
+  float lanes[kLanes];
+  store(lanes, sum);
+  float all = 0.0F;
+  for (const float x : lanes) all += x;
+  return all;
 }
 
 /// p = exp(p * scale - log_sum) and ds = p * (ds - delta) * factor, over `n` scores.
@@ -74,8 +94,10 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
     add_mask(p, mask, a.mask_strides[3], n, scale);
     scale = 1.0F;
   }
+  const float* dy = h.dy.data + row * h.dy.stride;
+  const float* y = h.y.data + row * h.y.stride;
   const float delta =
-      dot(h.dy.data + row * h.dy.stride, h.y.data + row * h.y.stride, a.value_depth);
+      a.bf16 != nullptr ? dot_rounded(dy, y, a.value_depth) : dot(dy, y, a.value_depth);
   score_gradients(p, ds, n, scale, h.log_sums[row], delta, h.factor);
 }
 
@@ -90,12 +112,10 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
     const int64_t row = b.row + begin;
     const int64_t seen = visible(a, row + rows - 1, b.key, b.key + b.keys);
     if (seen > 0) {
-      multiply_packed({h.q.data + row * h.q.stride, h.q.stride, 1, rows, a.depth, h.keys,
-                       h.p + begin * width, width, false},
-                      b.keys, seen);
-      multiply_packed({h.dy.data + row * h.dy.stride, h.dy.stride, 1, rows, a.value_depth, h.values,
-                       h.ds + begin * width, width, false},
-                      b.keys, seen);
+      multiply_keys(a, rows_from(h.q, row), rows, a.depth, h.keys, b.keys, seen, h.words,
+                    h.p + begin * width);
+      multiply_keys(a, rows_from(h.dy, row), rows, a.value_depth, h.values, b.keys, seen, h.words,
+                    h.ds + begin * width);
     }
     for (int64_t r = begin; r < begin + rows; ++r) grade_row(a, h, b, r);
   }
@@ -106,11 +126,10 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
 template <typename Visit>
 TANDEM_INLINE void each_block(const AttentionParams& a, const GradientHead& h, int64_t row,
                               int64_t end, int64_t key, int64_t keys, Visit visit) {
-  const int64_t panels = ceil_div(keys, kPanelColumns);
-  pack_b_panels(h.k.data + key * h.k.stride, 1, h.k.stride, keys, a.depth, 0, panels, 0, a.depth,
-                h.keys);
-  pack_b_panels(h.v.data + key * h.v.stride, 1, h.v.stride, keys, a.value_depth, 0, panels, 0,
-                a.value_depth, h.values);
+  pack_keys(a, rows_from(h.k, key), keys, a.depth, h.keys);
+  pack_keys(a, rows_from(h.v, key), keys, a.value_depth, h.values);
+  if (a.bf16 != nullptr && h.wants_q)
+    round_panels(*a.bf16->rounding, rows_from(h.k, key), keys, a.depth, h.key_rows);
   const int64_t first = a.causal ? most(row, key) : row;
   if (first >= end) return;
   const GemmParts blocks = cut(end - first, ceil_div(end - first, kQueries));
@@ -118,6 +137,32 @@ TANDEM_INLINE void each_block(const AttentionParams& a, const GradientHead& h, i
     const int64_t begin = part_start(blocks, i);
     visit(ScoreBlock{first + begin, part_start(blocks, i + 1) - begin, key, keys});
   }
+}
+
+/// Words of scratch for each of what a GradientHead points to.
+struct GradientScratch {
+  int64_t keys, values, scores, key_rows, words, queries;
+};
+
+[[maybe_unused]] static GradientScratch gradient_scratch(const AttentionParams& a) {
+  const int64_t block = least(a.key_block, a.keys);
+  const int64_t keys = round_up(block, kLanes);
+  const int64_t rows = least(kQueries, a.time);
+  GradientScratch s = {};
+  s.keys = keys * words_in(a, a.depth);
+  s.values = keys * words_in(a, a.value_depth);
+  s.scores = rows * score_row(a);
+  if (a.bf16 == nullptr) return s;
+  const int64_t depth = most(a.depth, a.value_depth);
+  s.key_rows = words_of(block) * round_up(a.depth, kLanes);
+  s.words = kPanelRows * word_row(most(depth, block));
+  s.queries = words_of(rows) * round_up(depth, kLanes);
+  return s;
+}
+
+TANDEM_INLINE int64_t gradient_scratch_bytes(const AttentionParams& a) {
+  const GradientScratch s = gradient_scratch(a);
+  return 4 * (s.keys + s.values + 2 * s.scores + s.key_rows + s.words + s.queries);
 }
 
 [[maybe_unused]] static GradientHead gradient_head(const AttentionParams& a, void* const* operands,
@@ -137,17 +182,15 @@ TANDEM_INLINE void each_block(const AttentionParams& a, const GradientHead& h, i
   h.mask = mask_of(a, operands, batch, head);
   h.log_sums = static_cast<const float*>(operands[a.log_sums]) + matrix * a.time;
   h.factor = a.scale;
-  const int64_t keys = round_up(least(a.key_block, a.keys), kLanes);
+  const GradientScratch sizes = gradient_scratch(a);
   h.keys = static_cast<float*>(scratch);
-  h.values = h.keys + keys * a.depth;
-  h.p = h.values + keys * a.value_depth;
-  h.ds = h.p + least(kQueries, a.time) * score_row(a);
+  h.values = h.keys + sizes.keys;
+  h.p = h.values + sizes.values;
+  h.ds = h.p + sizes.scores;
+  h.key_rows = h.ds + sizes.scores;
+  h.words = h.key_rows + sizes.key_rows;
+  h.queries = h.words + sizes.words;
   return h;
-}
-
-TANDEM_INLINE int64_t gradient_scratch(const AttentionParams& a) {
-  const int64_t keys = round_up(least(a.key_block, a.keys), kLanes);
-  return 4 * (keys * (a.depth + a.value_depth) + 2 * least(kQueries, a.time) * score_row(a));
 }
 
 /// The step that computes the gradient of the mask.

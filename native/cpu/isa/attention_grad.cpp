@@ -23,9 +23,18 @@ void add_to_queries(const AttentionParams& a, const GradientHead& h, const Score
     const int64_t row = b.row + begin;
     const int64_t seen = visible(a, row + rows - 1, b.key, b.key + b.keys);
     if (seen == 0) continue;
-    multiply_rows({h.ds + begin * width, width, 1, rows, seen, h.k.data + b.key * h.k.stride,
-                   h.dq.data + row * h.dq.stride, h.dq.stride, b.key > 0},
-                  h.k.stride, a.depth);
+    float* dq = h.dq.data + row * h.dq.stride;
+    const float* ds = h.ds + begin * width;
+    if (a.bf16 != nullptr) {
+      round_rows(*a.bf16->rounding, {h.ds + begin * width, width}, rows, seen, h.words);
+      multiply_packed({h.words, word_row(seen), 1, rows, words_of(seen), h.key_rows, dq,
+                       h.dq.stride, b.key > 0, a.bf16->micro},
+                      {a.depth, words_of(b.keys)}, a.depth, false);
+    } else {
+      multiply_rows(
+          {ds, width, 1, rows, seen, h.k.data + b.key * h.k.stride, dq, h.dq.stride, b.key > 0},
+          h.k.stride, a.depth);
+    }
   }
 }
 
@@ -33,10 +42,18 @@ void clear_rows(const Rows& rows, int64_t first, int64_t count, int64_t n) {
   for (int64_t i = first; i < first + count; ++i) clear(rows.data + i * rows.stride, n);
 }
 
-/// dk and dv of the block's keys = or += the products of dS and P, transposed, with q and dy.
+/// A gradient of the block's keys = or += scores^T x, x the block's queries or gradients of y.
+/// bfloat16: the scores become pairs of rows where they are.
 void add_to_keys(const AttentionParams& a, const GradientHead& h, const ScoreBlock& b,
+                 float* scores, const Rows& x, int64_t depth, const Rows& gradient,
                  bool accumulate) {
   const int64_t width = score_row(a);
+  if (a.bf16 != nullptr) {
+    const GemmRounding& rounding = *a.bf16->rounding;
+    rounding.across_rows(scores, width, b.rows, words_of(b.rows), reinterpret_cast<char*>(scores),
+                         {1, b.keys, width * 4, 0});
+    round_panels(rounding, rows_from(x, b.row), b.rows, depth, h.queries);
+  }
   const GemmParts panels = cut(b.keys, ceil_div(b.keys, kPanelRows));
   for (int64_t i = 0; i < panels.count; ++i) {
     const int64_t begin = part_start(panels, i);
@@ -44,22 +61,30 @@ void add_to_keys(const AttentionParams& a, const GradientHead& h, const ScoreBlo
     const int64_t key = b.key + begin;
     // No query before the panel's first key sees any of it.
     const int64_t skipped = a.causal ? most(0, key - b.row) : 0;
-    const int64_t k = b.rows - skipped;
-    if (k <= 0) {
-      if (accumulate) continue;
-      clear_rows(h.dk, key, count, a.depth);
-      clear_rows(h.dv, key, count, a.value_depth);
+    if (skipped >= b.rows) {
+      if (!accumulate) clear_rows(gradient, key, count, depth);
       continue;
     }
-    const int64_t row = b.row + skipped;
-    const int64_t from = skipped * width + begin;
-    multiply_rows({h.p + from, 1, width, count, k, h.dy.data + row * h.dy.stride,
-                   h.dv.data + key * h.dv.stride, h.dv.stride, accumulate},
-                  h.dy.stride, a.value_depth);
-    multiply_rows({h.ds + from, 1, width, count, k, h.q.data + row * h.q.stride,
-                   h.dk.data + key * h.dk.stride, h.dk.stride, accumulate},
-                  h.q.stride, a.depth);
+    float* out = gradient.data + key * gradient.stride;
+    if (a.bf16 != nullptr) {
+      const int64_t k = words_of(b.rows);
+      const int64_t first = skipped / 2;
+      multiply_packed({scores + first * width + begin, 1, width, count, k - first, h.queries, out,
+                       gradient.stride, accumulate, a.bf16->micro},
+                      {depth, k, first}, depth, false);
+      continue;
+    }
+    multiply_rows({scores + skipped * width + begin, 1, width, count, b.rows - skipped,
+                   x.data + (b.row + skipped) * x.stride, out, gradient.stride, accumulate},
+                  x.stride, depth);
   }
+}
+
+/// dk and dv of the block's keys = or += the products of dS and P, transposed, with q and dy.
+void add_to_keys(const AttentionParams& a, const GradientHead& h, const ScoreBlock& b,
+                 bool accumulate) {
+  add_to_keys(a, h, b, h.p, h.dy, a.value_depth, h.dv, accumulate);
+  add_to_keys(a, h, b, h.ds, h.q, a.depth, h.dk, accumulate);
 }
 
 /// The gradients that a tile wants, from the queries [row, end) and the keys [key, key_end).
@@ -126,7 +151,7 @@ void launch_attentionGrad(const NodeView& node, Emitter& emit) {
   a.dk = node.inputs[1] != nullptr ? next++ : a.dq;
   a.dv = node.inputs[2] != nullptr ? next++ : a.dk;
   a.key_block = least(kGradientKeys, most(2 * kPanelColumns, kGradientFloats / a.depth));
-  emit.scratch(gradient_scratch(a));
+  emit.scratch(gradient_scratch_bytes(a));
   const int64_t matrices = a.batch * a.heads;
   const double scores =
       static_cast<double>(matrices) * static_cast<double>(a.time) * static_cast<double>(a.keys);

@@ -80,6 +80,7 @@ AttentionParams attention_params(const NodeView& node) {
   }
   if (const Tensor* const mask = input(node, 3)) place_mask(p, *mask);
   p.scale = 1.0F / __builtin_sqrtf(static_cast<float>(p.depth));
+  p.bf16 = attributes.bf16 ? panel_kernels() : nullptr;
   return p;
 }
 
@@ -88,7 +89,8 @@ double score_cost(const AttentionParams& p, int products) {
   const double depth = 0.5 * static_cast<double>(p.depth + p.value_depth);
   const double exponential = kWidth == 1 ? 10.0 : 6.0 / kWidth;
   const double share = p.causal ? 0.55 : 1.0;
-  return share * (2.0 * products * depth / kFlopsPerNanosecond + exponential);
+  const double steps = p.bf16 != nullptr ? 0.5 * p.bf16->steps_per_word : 1.0;
+  return share * (2.0 * products * depth * steps / kFlopsPerNanosecond + exponential);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
