@@ -197,15 +197,16 @@ export interface TrainerDescription {
 }
 
 /**
- * Trains the parameters through a graph whose output 0 is the loss; the other outputs are metrics.
+ * Trains the parameters through a graph whose output 0 is the loss, one number; the other outputs are
+ * metrics of any shape with so many elements a row, or as many whatever the batch.
  * One call at a time may be pending for train(), two may be queued; anything else gets ERR_BUSY.
  */
 export class Trainer {
   constructor(parameters: Parameters, graph: GraphDescription, options: TrainerDescription);
   /**
    * Copies the rows of `inputs` (one array a graph input) at once, then runs one optimizer step for
-   * each of `sizes` consecutive rows off the event loop. Resolves with, for each step, the graph's
-   * outputs and the gradients' norm: shorter than `sizes` when stop() came in between.
+   * each of `sizes` consecutive rows off the event loop. Resolves with, for each step, all elements of the
+   * graph's outputs and the gradients' norm: for fewer steps than `sizes` when stop() came in between.
    */
   train(
     inputs: readonly TypedArray[],

@@ -10,6 +10,11 @@ export { type DeviceInfo, devices } from './devices.js';
 export { type ErrorCode, TandemError } from './errors.js';
 export { type InputOptions, input } from './graph/leaves.js';
 export { type Dimension, Value } from './graph/value.js';
+export type {
+  Overfitting,
+  OverfittingOptions,
+  OverfittingVerdict,
+} from './history/overfitting.js';
 export type { Activation } from './layers/activations.js';
 export {
   type AttentionCallOptions,
@@ -46,6 +51,8 @@ export {
   type TransformerBlockOptions,
   transformerBlock,
 } from './layers/transformer.js';
+export * as metrics from './metrics/index.js';
+export type { Accumulator, Matrix, Metric } from './metrics/metric.js';
 export {
   Model,
   type ModelOptions,
@@ -90,18 +97,25 @@ export {
   type EarlyStoppingOptions,
   earlyStopping,
 } from './trainer/early-stopping.js';
-export type { History } from './trainer/history.js';
+export type { EpochNumbers, History, HistoryMethods } from './trainer/history.js';
 export type {
   Loss,
   LossFunction,
   LossName,
   MetricName,
   Metrics,
+  NamedMetric,
   Targets,
 } from './trainer/losses.js';
 export type { Device, TrainerOptions } from './trainer/options.js';
 export type { FitOptions } from './trainer/plan.js';
-export { type EvaluateOptions, type Scores, type StepResult, Trainer } from './trainer.js';
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  type Scores,
+  type StepResult,
+  Trainer,
+} from './trainer.js';
 
 /** The version of the native engine. */
 export const version: string = native.version;

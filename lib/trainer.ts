@@ -3,6 +3,7 @@ import type { ProfileDescription } from '../bindings.js';
 import { TandemError } from './errors.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
+import type { Matrix } from './metrics/metric.js';
 import { type ModelState, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { native } from './native.js';
@@ -30,6 +31,12 @@ export interface Scores {
   loss: number;
   [metric: string]: number;
 }
+
+/** What evaluate found. */
+export type Evaluation = Scores & {
+  /** Metrics that are matrices: confusion matrices by name. Not among the enumerable properties. */
+  readonly matrices: Readonly<Record<string, Matrix>>;
+};
 
 /** What one optimizer step reports; `gradNorm` is the norm of all gradients before clipping. */
 export interface StepResult extends Scores {
@@ -71,7 +78,7 @@ export class Trainer<T extends Targets = Value> {
       lossWeights: set.lossWeights,
       metrics: set.metrics,
     });
-    const { description, feeds, results } = this.#graph;
+    const { description, feeds } = this.#graph;
     const rowBytes = [...feeds.x, ...feeds.y].reduce((sum, { elements }) => sum + 4 * elements, 0);
     const ranges = [...feeds.x, ...feeds.y].map(({ range }) =>
       range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
@@ -84,7 +91,7 @@ export class Trainer<T extends Targets = Value> {
       trainer,
       this.#state,
       settings,
-      results.length,
+      this.#graph.width,
       Math.max(4, rowBytes),
     );
     this.#onGpu = trainer.device !== 'cpu';
@@ -100,14 +107,15 @@ export class Trainer<T extends Targets = Value> {
    */
   async fit(data: Data, options?: FitOptions): Promise<History> {
     this.#assertFree('fit');
-    const { feeds, results } = this.#graph;
+    const { feeds, results, tracked } = this.#graph;
     const plan = planFit(data, options, feeds);
     // Before anything waits, so that stop() acts on a call that has just been made.
     this.#fitting = true;
     try {
       return await this.#exclusively(() => {
         const settled = () => this.#evaluations;
-        return new Fit(this, this.#engine, feeds, results, plan, this.#run, settled).start();
+        const fit = new Fit(this, this.#engine, feeds, results, tracked, plan, this.#run, settled);
+        return fit.start();
       });
     } finally {
       this.#fitting = false;
@@ -146,7 +154,7 @@ export class Trainer<T extends Targets = Value> {
         learningRate = Number.NaN,
         gradNorm = Number.NaN,
         ...metrics
-      } = stepLogs(this.#graph.results, step);
+      } = await stepLogs(this.#graph.results, this.#graph.tracked, step);
       return { loss, learningRate, gradNorm, ...metrics };
     });
   }
@@ -156,7 +164,7 @@ export class Trainer<T extends Targets = Value> {
    * accuracy over the targets that count: the same for every batch size. Also in callbacks of fit.
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
-  async evaluate(data: Data, options?: EvaluateOptions): Promise<Scores> {
+  async evaluate(data: Data, options?: EvaluateOptions): Promise<Evaluation> {
     if (this.#run.closed) throw this.#closedError();
     if (this.#state.training) throw this.#busyError('evaluate');
     const set = is.options(options, 'options of evaluate', ['batchSize']);
@@ -165,12 +173,13 @@ export class Trainer<T extends Targets = Value> {
     const rows = readData(data, feeds, 'data');
     checkWhole(rows.count, feeds, 'data');
     const closed = () => this.#run.closed;
-    const { results } = this.#graph;
+    const { results, tracked } = this.#graph;
     const evaluation = this.#evaluations.then(async () => {
       if (this.#checksNumerics) await this.#refuseBadRows(rows);
       return measure(
         this.#engine,
         results,
+        tracked,
         rows,
         { start: 0, count: rows.count },
         batchSize,
@@ -178,10 +187,11 @@ export class Trainer<T extends Targets = Value> {
       );
     });
     this.#evaluations = evaluation.catch(() => {});
-    const means = await evaluation;
+    const measured = await evaluation;
     if (this.#run.closed) throw this.#closedError();
-    const { loss = Number.NaN, ...metrics } = means.logs();
-    return { loss, ...metrics };
+    const { numbers, matrices } = await measured();
+    const { loss = Number.NaN, ...metrics } = numbers;
+    return withMatrices({ loss, ...metrics }, matrices);
   }
 
   /** Ends a running fit at the next step boundary; it resolves with the history so far. */
@@ -283,4 +293,8 @@ export class Trainer<T extends Targets = Value> {
       `expected one call at a time for \`${what}\`, received it while the model is training; await the first`,
     );
   }
+}
+
+function withMatrices(scores: Scores, matrices: Readonly<Record<string, Matrix>>): Evaluation {
+  return Object.defineProperty(scores, 'matrices', { value: matrices }) as Evaluation;
 }

@@ -1,3 +1,4 @@
+import type { Matrix } from '../metrics/metric.js';
 import type { Trainer } from '../trainer.js';
 
 /** Numbers of a step or an epoch by name: `loss`, `valLoss`, metrics, `learningRate`, ... */
@@ -20,7 +21,13 @@ export interface Callback {
   onTrainEnd?(trainer: Trainer, error?: unknown): CallbackResult;
   /** Epochs count from 0, over all calls of fit. */
   onEpochBegin?(epoch: number, trainer: Trainer): CallbackResult;
-  onEpochEnd?(epoch: number, logs: Logs, trainer: Trainer): CallbackResult;
+  /** `matrices` are the metrics that are no numbers: confusion matrices by name. */
+  onEpochEnd?(
+    epoch: number,
+    logs: Logs,
+    trainer: Trainer,
+    matrices: Readonly<Record<string, Matrix>>,
+  ): CallbackResult;
   /** Steps count from 0, over all calls of fit and step. Makes training slower: steps run singly. */
   onBatchEnd?(step: number, logs: Logs, trainer: Trainer): CallbackResult;
   /**

@@ -21,9 +21,16 @@ export interface Step {
   readonly step: number;
   readonly rows: number;
   readonly learningRate: number;
-  /** The numbers of this step begin at `offset`: the graph's outputs, then the gradients' norm. */
+  /** The elements of the graph's outputs begin at `offset`; before `end` is the gradients' norm. */
   readonly values: Float64Array;
   readonly offset: number;
+  readonly end: number;
+}
+
+/** How many numbers a graph's outputs have together: `fixed`, and `perRow` more for each row. */
+export interface Width {
+  readonly fixed: number;
+  readonly perRow: number;
 }
 
 interface Flight {
@@ -43,8 +50,8 @@ export class Engine {
     readonly native: NativeTrainer,
     readonly model: ModelState,
     readonly settings: Settings,
-    /** Numbers of a step: the graph's outputs; train() adds the gradients' norm. */
-    readonly outputs: number,
+    /** Numbers of a step: all of the graph's outputs; train() adds the gradients' norm. */
+    readonly width: Width,
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
   ) {}
@@ -88,12 +95,13 @@ export class Engine {
         const flight = flights.shift();
         if (flight === undefined) break;
         const values = await flight.promise;
-        const done = values.length / (this.outputs + 1);
+        const steps = this.#steps(flight, values);
+        const done = steps.length;
         const now = performance.now();
         this.#pace(done, now - Math.max(landed, flight.launched));
         landed = now;
         if (singly) this.model.training = false;
-        const goOn = await onChunk(this.#steps(flight, values, done));
+        const goOn = await onChunk(steps);
         if (!goOn || done < flight.sizes.length) break;
       }
     } finally {
@@ -118,8 +126,12 @@ export class Engine {
       const { sizes } = running;
       const values = await running.values;
       running = undefined;
-      const done = Math.min(sizes.length, values.length / this.outputs);
-      for (let i = 0; i < done; i++) onBatch(values, i * this.outputs, sizes[i] ?? 0);
+      let offset = 0;
+      for (const size of sizes) {
+        if (offset >= values.length) break;
+        onBatch(values, offset, size);
+        offset += this.#numbers(size);
+      }
     };
     try {
       for (let position = 0; position < rows.length && !halted(); position += steps * batchSize) {
@@ -198,14 +210,22 @@ export class Engine {
     return { promise, firstStep, sizes, rates, launched: performance.now() };
   }
 
-  #steps({ firstStep, sizes, rates }: Flight, values: Float64Array, done: number): Step[] {
-    return Array.from({ length: done }, (_, i) => ({
-      step: firstStep + i,
-      rows: sizes[i] ?? 0,
-      learningRate: rates[i] ?? Number.NaN,
-      values,
-      offset: i * (this.outputs + 1),
-    }));
+  /** Those that ran before a stop. */
+  #steps({ firstStep, sizes, rates }: Flight, values: Float64Array): Step[] {
+    const steps: Step[] = [];
+    let offset = 0;
+    for (const [i, rows] of sizes.entries()) {
+      if (offset >= values.length) break;
+      const end = offset + this.#numbers(rows) + 1;
+      const learningRate = rates[i] ?? Number.NaN;
+      steps.push({ step: firstStep + i, rows, learningRate, values, offset, end });
+      offset = end;
+    }
+    return steps;
+  }
+
+  #numbers(rows: number): number {
+    return this.width.fixed + this.width.perRow * rows;
   }
 
   /** Aims at chunks of `chunkMilliseconds`, growing at most fourfold at a time. */

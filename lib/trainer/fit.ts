@@ -5,15 +5,16 @@ import type { Callback, Logs } from './callbacks.js';
 import { type Feeds, findBadRows, type Rows } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
-import { type History, Means, record, validationName } from './history.js';
+import { type History, Means, makeHistory, record, validationName } from './history.js';
 import { aborted, type FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
 import { generator, inOrder, type Span, shuffled } from './random.js';
 import { badRow, countFromZero, smallest, stepLogs } from './reports.js';
 import type { RunState } from './run.js';
+import { type Tallied, Tally, type Tracked } from './tally.js';
 
 export class Fit {
-  readonly #history: History = { epochs: [], loss: [], learningRate: [] };
+  readonly #history: History = makeHistory();
   /** Callbacks between their onTrainBegin and onTrainEnd. */
   readonly #begun = new Set<Callback>();
 
@@ -22,6 +23,7 @@ export class Fit {
     readonly engine: Engine,
     readonly feeds: Feeds,
     readonly results: readonly Result[],
+    readonly tracked: readonly Tracked[],
     readonly plan: FitPlan,
     readonly run: RunState,
     /** Resolves when evaluations begun in callbacks are over. */
@@ -57,7 +59,7 @@ export class Fit {
 
   /** The names in an epoch's logs. */
   #reports(): string[] {
-    const names = this.results.map(({ name }) => name);
+    const names = [...this.results, ...this.tracked].map(({ name }) => name);
     const validated = this.plan.validation === undefined ? [] : names.map(validationName);
     return [...names, ...validated, 'learningRate'];
   }
@@ -91,19 +93,22 @@ export class Fit {
     await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
     progress.epochBegin(epoch, Math.ceil(order.length / plan.batchSize));
     const means = new Means(this.results, plan.rows);
+    const tally = new Tally(this.tracked, this.results.length);
     const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
     let learningRate = Number.NaN;
     let position = 0;
     await engine.train(plan.rows, order, plan.batchSize, singly, this.#halted, async (steps) => {
       for (const step of steps) {
         means.add(step.values, step.offset, order.subarray(position, position + step.rows));
+        tally.add(step.values, step.offset, step.rows);
         position += step.rows;
         learningRate = step.learningRate;
       }
-      progress.step(steps.length, steps.at(-1)?.values.at(-1 - this.results.length) ?? Number.NaN);
+      const last = steps.at(-1);
+      progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
       if (!singly) return true;
       for (const step of steps) {
-        const logs = stepLogs(this.results, step);
+        const logs = await stepLogs(this.results, this.tracked, step);
         await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, trainer));
       }
       return !run.stopped;
@@ -112,11 +117,14 @@ export class Fit {
     // Stopped before the epoch's first step: there is nothing to report.
     if (means.rows === 0) return;
     run.epoch++;
-    const logs: Logs = { ...means.logs(), ...(await this.#validate()), learningRate };
-    record(this.#history, epoch, logs);
+    const { numbers, matrices } = await tally.results();
+    const held = await this.#validate();
+    const logs: Logs = { ...means.logs(), ...numbers, ...held.numbers, learningRate };
+    const tables = { ...matrices, ...held.matrices };
+    record(this.#history, epoch, logs, tables);
     progress.epochEnd(epoch, logs);
     await this.#fromGpu();
-    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, trainer));
+    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, trainer, tables));
   }
 
   /** An epoch's end shows the parameters to callbacks, and to whoever ends the fit there. */
@@ -131,14 +139,15 @@ export class Fit {
     if (native.device !== 'cpu' && this.plan.callbacks.length > 0) await native.upload();
   }
 
-  async #validate(): Promise<Logs> {
+  async #validate(): Promise<Tallied> {
     const { validation, batchSize } = this.plan;
-    if (validation === undefined) return {};
+    if (validation === undefined) return { numbers: {}, matrices: {} };
     const ended = () => this.run.closed || this.plan.signal?.aborted === true;
     const { rows, which } = validation;
-    const means = await measure(this.engine, this.results, rows, which, batchSize, ended);
+    const { engine, results, tracked } = this;
+    const measured = await measure(engine, results, tracked, rows, which, batchSize, ended);
     this.#throwIfEnded();
-    return means.logs(validationName);
+    return await measured(validationName);
   }
 
   /** The rows in the order of this epoch: the same whenever seed and epoch are. */
@@ -193,21 +202,27 @@ export class Fit {
   }
 }
 
-/** The means of all results over the rows of `span`, in inference mode. */
+/** All results over the rows of `span`, in inference mode; what comes back gives them names. */
 export async function measure(
   engine: Engine,
   results: readonly Result[],
+  tracked: readonly Tracked[],
   rows: Rows,
   span: Span,
   batchSize: number,
   ended: () => boolean,
-): Promise<Means> {
+): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
   const which = await inOrder(span);
   const means = new Means(results, rows);
+  const tally = new Tally(tracked, results.length);
   let position = 0;
   await engine.evaluate(rows, which, batchSize, ended, (values, offset, count) => {
     means.add(values, offset, which.subarray(position, position + count));
+    tally.add(values, offset, count);
     position += count;
   });
-  return means;
+  return async (rename) => {
+    const { numbers, matrices } = await tally.results(rename);
+    return { numbers: { ...means.logs(rename), ...numbers }, matrices };
+  };
 }

@@ -7,26 +7,36 @@ import { elements, isFree, rowElements, shapeAt, showShape, type Value } from '.
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
 import { divisorOf, type Result } from './divisors.js';
+import type { Width } from './engine.js';
 import { makeObjective } from './losses.js';
+import type { Measured } from './metrics.js';
+import type { Tracked } from './tally.js';
 
 export interface TrainingGraph {
   readonly description: GraphDescription;
   readonly feeds: Feeds;
-  /** The outputs, "loss" first. */
+  /** The outputs that are numbers, "loss" first. */
   readonly results: readonly Result[];
+  /** The outputs after them, by the metrics that they are for. */
+  readonly tracked: readonly Tracked[];
+  /** Elements of all outputs. */
+  readonly width: Width;
 }
 
 export function makeTrainingGraph(
   state: ModelState,
   options: { loss: unknown; lossWeights?: unknown; metrics?: unknown },
 ): TrainingGraph {
-  const { targets, results } = makeObjective(state.outputs, state.outputForm, options);
+  const { targets, results, measured } = makeObjective(state.outputs, state.outputForm, options);
   const inputs = [
     ...state.inputs,
     ...targets.map(({ name, value }) => ({ name: `${name}.target`, value })),
   ];
   const values = inputs.map(({ value }) => value);
-  const outputs = results.map(({ value }) => value);
+  const outputs = [
+    ...results.map(({ value }) => value),
+    ...measured.flatMap((metric) => metric.values),
+  ];
   const { graph, parts } = describe(inputs, outputs, state.parameters);
   const ranges = findRanges(parts.results);
   const batch = fixedBatch(values);
@@ -41,6 +51,7 @@ export function makeTrainingGraph(
     }
     return { name, dtype: value.dtype, elements: count, range: ranges.get(value) };
   };
+  const { tracked, width } = track(measured, results.length);
   return {
     description: graph,
     feeds: { x: state.inputs.map(feed), y: targets.map(feed), batch },
@@ -48,7 +59,26 @@ export function makeTrainingGraph(
       name,
       divisor: sum ? { kind: 'sum', of: sum } : divisorOf(value, values),
     })),
+    tracked,
+    width,
   };
+}
+
+/** Where the values of metrics lie among the numbers of a step, after `scalars` others. */
+function track(measured: readonly Measured[], scalars: number) {
+  let width: Width = { fixed: scalars, perRow: 0 };
+  const tracked = measured.map(({ name, values, start }): Tracked => {
+    const parts = values.map((value): Width => {
+      const size = (batch: number) => elements(shapeAt(value, batch));
+      // Native code refuses what is no fixed number of elements or so many a row.
+      const perRow = size(2) - size(1);
+      const part = { fixed: size(1) - perRow, perRow };
+      width = { fixed: width.fixed + part.fixed, perRow: width.perRow + part.perRow };
+      return part;
+    });
+    return { name, parts, start };
+  });
+  return { tracked, width };
 }
 
 /** The rows of every batch, when all inputs of the graph have that many. */

@@ -1,12 +1,15 @@
+import { toCSV } from '../history/csv.js';
+import { type Overfitting, type OverfittingOptions, overfitting } from '../history/overfitting.js';
+import type { Matrix } from '../metrics/metric.js';
 import type { Rows } from './data.js';
 import { type Result, weighRows } from './divisors.js';
 
 /**
- * What fit returns: numbers for each epoch. Losses and metrics are means over the epoch's rows, of
+ * Numbers for each epoch. Losses and metrics are of the whole epoch: means over its rows, of
  * crossEntropy and accuracy over the targets that count; those of validation data have `val` before
  * their name.
  */
-export interface History {
+export interface EpochNumbers {
   /** The epochs' numbers, from 0 on, over all calls of fit. */
   epochs: number[];
   loss: number[];
@@ -17,6 +20,50 @@ export interface History {
    * `valAccuracy`). A name that fit did not report is absent.
    */
   [name: string]: number[];
+}
+
+/** What fit returns: numbers for each epoch, and what follows from them. */
+export type History = EpochNumbers & HistoryMethods;
+
+/** What a history has beside its numbers. */
+export interface HistoryMethods {
+  /** Metrics that are matrices, such as `confusionMatrix` and `valConfusionMatrix`: the last epoch's. */
+  readonly matrices: Record<string, Matrix>;
+  /**
+   * Whether the model overfits: gap, trend, when it began, a verdict in plain words. Throws
+   * ERR_ARGUMENT for options that are wrong; the verdict is 'unknown' without validation data.
+   */
+  overfitting(options?: OverfittingOptions): Overfitting;
+  /**
+   * A line of names, then a line an epoch, as RFC 4180 has it; numbers in full, an empty field where
+   * an epoch has none.
+   */
+  toCSV(): string;
+}
+
+// On the prototype, so that a history lists and compares as its numbers alone.
+class Numbers {
+  epochs: number[] = [];
+  loss: number[] = [];
+  learningRate: number[] = [];
+
+  constructor() {
+    Object.defineProperty(this, 'matrices', { value: {} });
+  }
+
+  overfitting(this: EpochNumbers, options?: OverfittingOptions): Overfitting {
+    return overfitting(this.loss, this.valLoss ?? [], { epochs: this.epochs, ...options });
+  }
+
+  toCSV(this: EpochNumbers): string {
+    return toCSV(this);
+  }
+}
+
+/** A history without epochs. */
+export function makeHistory(): History {
+  const made: unknown = new Numbers();
+  return made as History;
 }
 
 /** The name of a result on validation data: "loss" becomes "valLoss". */
@@ -80,8 +127,10 @@ export function record(
   history: History,
   epoch: number,
   logs: Readonly<Record<string, number>>,
+  matrices: Readonly<Record<string, Matrix>>,
 ): void {
   history.epochs.push(epoch);
+  Object.assign(history.matrices, matrices);
   for (const [name, value] of Object.entries(logs)) {
     let numbers = history[name];
     if (numbers === undefined) {

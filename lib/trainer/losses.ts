@@ -1,13 +1,14 @@
 // Names and functions of losses and metrics -> values.
 import { TandemError } from '../errors.js';
-import { apply } from '../graph/apply.js';
 import type { NamedValue } from '../graph/describe.js';
 import { inputLike } from '../graph/leaves.js';
 import { definition, showShape, Value } from '../graph/value.js';
 import * as is from '../is.js';
+import type { BuiltIn, Metric } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
 import { add, mul } from '../ops/elementwise.js';
 import { bceWithLogits, crossEntropy, distillation, huber, l1, mse } from '../ops/losses.js';
+import { type Measured, makeMetrics } from './metrics.js';
 
 /**
  * A loss of this library with its default options, by name. `crossEntropy` takes class numbers as
@@ -15,10 +16,23 @@ import { bceWithLogits, crossEntropy, distillation, huber, l1, mse } from '../op
  */
 export type LossName = 'crossEntropy' | 'mse' | 'l1' | 'huber' | 'bceWithLogits' | 'distillation';
 /**
- * `accuracy`: the share of targets that are met, of outputs with class numbers or bceWithLogits.
- * `mae`: the mean absolute error, of all others.
+ * `accuracy`: the share of targets that are met. With `topKAccuracy`, `precision`, `recall`, `f1`,
+ * `rocAuc` and `confusionMatrix` of outputs with class numbers or bceWithLogits; `perplexity` and
+ * `topKAccuracy` of those with class numbers only. `mae`, the mean absolute error, `rmse` and `r2` of
+ * all others. `metrics` has those with options, which say more.
  */
-export type MetricName = 'accuracy' | 'mae';
+export type MetricName =
+  | 'accuracy'
+  | 'mae'
+  | 'rmse'
+  | 'r2'
+  | 'perplexity'
+  | 'topKAccuracy'
+  | 'precision'
+  | 'recall'
+  | 'f1'
+  | 'rocAuc'
+  | 'confusionMatrix';
 
 /**
  * Outputs (and targets) as functions get them: one value for a model with one output, and for one
@@ -41,28 +55,33 @@ export type Loss<T extends Targets = Value> =
   | LossFunction<T>
   | readonly One[]
   | Readonly<Record<string, One>>;
+/** A metric of one output: by name, or one of `metrics`. */
+export type NamedMetric = MetricName | BuiltIn;
 /**
- * Names, which apply to all outputs whose loss they fit; or a record of names and functions under
- * names of one's own; or of arrays of names for single outputs: `{ heads: ['accuracy'] }`. With
+ * Names and objects of `metrics`, which apply to all outputs whose loss they fit; or a record of them
+ * under names of one's own, also of functions that give a scalar (a mean over rows) and of `Metric`
+ * objects (anything else); or of arrays of names for single outputs: `{ heads: ['accuracy'] }`. With
  * several outputs a named metric reports as output and metric: `headsAccuracy`.
  */
 export type Metrics<T extends Targets = Value> =
-  | readonly MetricName[]
-  | Readonly<Record<string, MetricName | LossFunction<T> | readonly MetricName[]>>;
+  | readonly NamedMetric[]
+  | Readonly<Record<string, NamedMetric | LossFunction<T> | Metric<T> | readonly NamedMetric[]>>;
 
 const losses = { crossEntropy, mse, l1, huber, bceWithLogits, distillation };
-const lossNames = Object.keys(losses) as LossName[];
+export const lossNames = Object.keys(losses) as LossName[];
 
-type AnyFunction = (output: Targets, target: Targets) => Value;
+export type AnyFunction = (output: Targets, target: Targets) => Value;
 
 /** The scalars that a step computes, and the inputs that take the targets. */
 export interface Objective {
   readonly targets: readonly NamedValue[];
   /** The loss first. */
   readonly results: readonly Scalar[];
+  /** Metrics that are no means over rows. */
+  readonly measured: readonly Measured[];
 }
 
-interface Scalar extends NamedValue {
+export interface Scalar extends NamedValue {
   /** Where it is the sum of other results: their numbers. */
   readonly sum?: readonly number[];
 }
@@ -89,19 +108,27 @@ export function makeObjective(
     }
     return withTargets(outputs, 'loss', (targets) => {
       const total = callLoss(loss as AnyFunction, outputs, targets, form, 'loss');
-      return [{ name: 'loss', value: total }, ...metrics(options.metrics, outputs, targets, form)];
+      const made = makeMetrics(options.metrics, outputs, targets, form, []);
+      return {
+        results: [{ name: 'loss', value: total }, ...made.results],
+        measured: made.measured,
+      };
     });
   }
   const assigned = assign(loss, outputs);
   const weights = readWeights(options.lossWeights, outputs);
   const targets: NamedValue[] = [];
   const parts: NamedValue[] = [];
+  const plain: (Value | undefined)[] = [];
   assigned.forEach((output, i) => {
     const name = many ? `loss.${output.name}` : 'loss';
     if (typeof output.loss === 'function') {
-      const made = withTargets([output], name, (own) => [
-        { name, value: callLoss(output.loss as AnyFunction, [output], own, 'single', name) },
-      ]);
+      const made = withTargets([output], name, (own) => ({
+        results: [
+          { name, value: callLoss(output.loss as AnyFunction, [output], own, 'single', name) },
+        ],
+        measured: [],
+      }));
       targets.push(...made.targets);
       parts.push(...made.results);
     } else {
@@ -112,6 +139,7 @@ export function makeObjective(
     }
     const weight = weights[i] ?? 1;
     const part = parts[i];
+    plain.push(part?.value);
     if (weight !== 1 && part !== undefined) parts[i] = { name, value: mul(part.value, weight) };
   });
   const [first, ...rest] = parts;
@@ -121,19 +149,13 @@ export function makeObjective(
   const results: Scalar[] = many
     ? [{ name: 'loss', value: total, sum: shown.map((_, i) => i + 1) }, ...shown]
     : [{ name: 'loss', value: total }];
-  return {
+  const names = assigned.map((output, i) => ({ loss: output.loss, value: plain[i] }));
+  const made = makeMetrics(options.metrics, outputs, targets, form, names);
+  return distinct({
     targets,
-    results: distinct([
-      ...results,
-      ...metrics(
-        options.metrics,
-        outputs,
-        targets,
-        form,
-        assigned.map((output) => output.loss),
-      ),
-    ]),
-  };
+    results: [...results, ...made.results],
+    measured: made.measured,
+  });
 }
 
 /** One loss an output, from a name, an array or a record. */
@@ -152,7 +174,7 @@ function assign(loss: unknown, outputs: readonly NamedValue[]): Output[] {
   return outputs.map((output) => ({ ...output, loss }));
 }
 
-function checkKeys(given: object, outputs: readonly NamedValue[], name: string): void {
+export function checkKeys(given: object, outputs: readonly NamedValue[], name: string): void {
   const names = outputs.map((output) => output.name);
   for (const key of Object.keys(given)) {
     if (!names.includes(key)) {
@@ -190,7 +212,7 @@ function makeTarget({ name, value }: NamedValue, classes: boolean): Value {
 function withTargets(
   outputs: readonly NamedValue[],
   name: string,
-  build: (targets: readonly NamedValue[]) => Scalar[],
+  build: (targets: readonly NamedValue[]) => Omit<Objective, 'targets'>,
 ): Objective {
   const able = outputs.map(({ value }) => value.shape.length > 1);
   const all = 2 ** Math.min(outputs.length, 6) - 1;
@@ -203,7 +225,7 @@ function withTargets(
       value: makeTarget(output, ((bits >> i) & 1) === 1),
     }));
     try {
-      return { targets, results: distinct(inside(name, () => build(targets))) };
+      return distinct({ targets, ...inside(name, () => build(targets)) });
     } catch (error) {
       const unfit =
         error instanceof TandemError && (error.code === 'ERR_SHAPE' || error.code === 'ERR_DTYPE');
@@ -215,14 +237,14 @@ function withTargets(
 }
 
 /** One value alone, however it was given; several in the form of the model's outputs. */
-function inForm(values: readonly NamedValue[], form: Form): Targets {
+export function inForm(values: readonly NamedValue[], form: Form): Targets {
   const [first, ...rest] = values;
   if (first !== undefined && rest.length === 0) return first.value;
   if (form === 'array') return values.map(({ value }) => value);
   return Object.fromEntries(values.map(({ name, value }) => [name, value]));
 }
 
-function callLoss(
+export function callLoss(
   loss: AnyFunction,
   outputs: readonly NamedValue[],
   targets: readonly NamedValue[],
@@ -238,91 +260,8 @@ function callLoss(
   return value;
 }
 
-const metricNames = ['accuracy', 'mae'] as const;
-
-/** An output with the input for its target; `loss` only where that is a name. */
-interface Pair extends NamedValue {
-  readonly target: Value;
-  readonly loss: LossName | undefined;
-}
-
-function metrics(
-  given: unknown,
-  outputs: readonly NamedValue[],
-  targets: readonly NamedValue[],
-  form: Form,
-  names: readonly unknown[] = [],
-): NamedValue[] {
-  if (given === undefined) return [];
-  const pairs = outputs.map((output, i): Pair => {
-    const loss = lossNames.find((name) => name === names[i]);
-    return { ...output, target: targets[i]?.value ?? output.value, loss };
-  });
-  if (Array.isArray(given)) {
-    return given.flatMap((item: unknown) => {
-      const kind = is.oneOf(item, 'metrics', metricNames);
-      return named(kind, kind, pairs, several(pairs));
-    });
-  }
-  if (!is.isRecord(given)) throw is.invalid('an array of names or a record', 'metrics', given);
-  return Object.entries(given).flatMap(([name, item]) => {
-    const where = `metrics.${name}`;
-    if (typeof item === 'function') {
-      const value = inside(where, () =>
-        callLoss(item as AnyFunction, outputs, targets, form, where),
-      );
-      return [{ name, value }];
-    }
-    if (!Array.isArray(item)) {
-      return named(is.oneOf(item, where, metricNames), name, pairs, several(pairs));
-    }
-    checkKeys({ [name]: item }, outputs, 'metrics');
-    const own = pairs.filter((pair) => pair.name === name);
-    return item.flatMap((entry: unknown) => {
-      const kind = is.oneOf(entry, where, metricNames);
-      return named(kind, kind, own, several(pairs));
-    });
-  });
-}
-
-const several = (pairs: readonly Pair[]): boolean => pairs.length > 1;
-
-/** A named metric of the outputs whose loss it fits. Throws ERR_ARGUMENT when there are none. */
-function named(
-  kind: MetricName,
-  name: string,
-  pairs: readonly Pair[],
-  prefixed: boolean,
-): NamedValue[] {
-  const sure = pairs.filter((pair) => fits(kind, pair) === true);
-  // Nobody knows what a function with a float32 target measures.
-  const chosen =
-    kind === 'mae' || sure.length === 0 ? pairs.filter((pair) => fits(kind, pair) !== false) : sure;
-  if (chosen.length === 0) {
-    const what =
-      kind === 'accuracy'
-        ? 'a metric for an output with class numbers or bceWithLogits'
-        : 'a metric for an output with numbers to come close to';
-    throw is.mismatch('ERR_ARGUMENT', what, 'metrics', is.show(kind));
-  }
-  return chosen.map(({ name: output, value: x, target }) => {
-    const value = inside(`metrics.${name}`, () =>
-      kind === 'mae' ? l1(x, target) : apply('accuracy', [x, target]),
-    );
-    const capital = name.charAt(0).toUpperCase() + name.slice(1);
-    return { name: prefixed ? `${output}${capital}` : name, value };
-  });
-}
-
-/** Undefined where the loss does not tell. */
-function fits(kind: MetricName, { loss, target }: Pair): boolean | undefined {
-  const classes = target.dtype === 'int32' || loss === 'bceWithLogits';
-  if (classes) return kind === 'accuracy';
-  return loss === undefined ? undefined : kind === 'mae';
-}
-
 /** Says which option an error of an op comes from. */
-function inside<T>(name: string, body: () => T): T {
+export function inside<T>(name: string, body: () => T): T {
   try {
     return body();
   } catch (error) {
@@ -333,11 +272,11 @@ function inside<T>(name: string, body: () => T): T {
 
 const reserved = ['learningRate', 'gradNorm', 'epochs', 'steps'];
 
-function distinct(results: Scalar[]): Scalar[] {
+function distinct(objective: Objective): Objective {
   const seen = new Set<string>(reserved);
-  for (const { name } of results) {
+  for (const { name } of [...objective.results, ...objective.measured]) {
     if (seen.has(name)) throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
     seen.add(name);
   }
-  return results;
+  return objective;
 }

@@ -2,6 +2,7 @@
 import { TandemError } from '../errors.js';
 import type { Result } from './divisors.js';
 import type { Step } from './engine.js';
+import { Tally, type Tracked } from './tally.js';
 
 /** The smallest of `rows` from `begin` to before `end`, if there is one. */
 export function smallest(
@@ -30,14 +31,23 @@ export function badRow(
   return new TandemError('ERR_NUMERIC', message, step === undefined ? {} : { step });
 }
 
-/** What a step reports. */
-export function stepLogs(results: readonly Result[], step: Step): Record<string, number> {
+/** What a step reports; metrics are those of its rows. */
+export async function stepLogs(
+  results: readonly Result[],
+  tracked: readonly Tracked[],
+  step: Step,
+): Promise<Record<string, number>> {
   const logs: Record<string, number> = {};
   results.forEach(({ name }, i) => {
     logs[name] = step.values[step.offset + i] ?? Number.NaN;
   });
+  if (tracked.length > 0) {
+    const tally = new Tally(tracked, results.length);
+    tally.add(step.values, step.offset, step.rows);
+    Object.assign(logs, (await tally.results()).numbers);
+  }
   logs.learningRate = step.learningRate;
-  logs.gradNorm = step.values[step.offset + results.length] ?? Number.NaN;
+  logs.gradNorm = step.values[step.end - 1] ?? Number.NaN;
   return logs;
 }
 

@@ -79,6 +79,17 @@ static uint32_t largest_of(const std::vector<uint32_t>& sizes) {
   return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
 }
 
+/// Where the results of each step begin, and their end.
+static std::vector<size_t> result_offsets(const Trainer& trainer,
+                                          const std::vector<uint32_t>& sizes, bool train) {
+  std::vector<size_t> offsets{0};
+  for (const uint32_t rows : sizes) {
+    const size_t numbers = trainer.results_of(rows) + (train ? 1 : 0);
+    offsets.push_back(offsets.back() + numbers);
+  }
+  return offsets;
+}
+
 TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates,
                          bool train)
     : addon_(addon),
@@ -86,8 +97,8 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> lear
       training_(*rows_.training()),
       learning_rates_(std::move(learning_rates)),
       train_(train),
-      width_(training_.trainer.results_per_step() - (train ? 0 : 1)),
-      results_(rows_.sizes().size() * width_),
+      offsets_(result_offsets(training_.trainer, rows_.sizes(), train)),
+      results_(offsets_.back()),
       largest_(largest_of(rows_.sizes())),
       may_grow_(largest_ > training_.reported_rows) {
   if (train_) lease_parameters();
@@ -148,7 +159,7 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
       training.parameters->gate.end_step();
     }
   } const end{training_};
-  double* const results = results_.data() + i * width_;
+  double* const results = results_.data() + offsets_[i];
   if (train_) {
     training_.trainer.train(rows_.sizes()[i], inputs, learning_rates_[i], results);
   } else {
@@ -159,7 +170,7 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
 
 napi_value TrainingJob::finish(napi_env env) {
   if (memory_) training_.report_memory(largest_, *memory_);
-  return make_array(env, results_.data(), done_ * width_);
+  return make_array(env, results_.data(), offsets_[done_]);
 }
 
 }  // namespace tandem::binding

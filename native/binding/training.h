@@ -108,7 +108,7 @@ class TrainingJob : public Job {
   Training& training_;  // kept alive by rows_
   std::vector<double> learning_rates_;
   bool train_;
-  size_t width_;  ///< results a step
+  std::vector<size_t> offsets_;  ///< of each step's results, and their end
   std::vector<double> results_;
   size_t done_ = 0;
   uint32_t largest_;                 ///< rows of a step

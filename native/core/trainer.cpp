@@ -1,6 +1,7 @@
 #include "core/trainer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -13,7 +14,8 @@ namespace tandem {
 struct Trainer::Compiled {
   Plan plan;
   std::unique_ptr<Executable> executable;
-  std::vector<float> results;  ///< the graph's outputs, one number each
+  std::vector<float> results;  ///< the graph's outputs, one after the other
+  std::vector<DType> dtypes;   ///< of each element: those of int32 lie there as they are
   double last_step_ms = std::numeric_limits<double>::infinity();
 };
 
@@ -22,17 +24,36 @@ namespace {
 /// The sign of a NaN depends on the processor.
 std::string to_text(double value) { return std::isnan(value) ? "NaN" : std::to_string(value); }
 
-void check_outputs(const GraphDescription& description) {
-  // 2 rows: a batch of any size must give numbers
-  const Graph graph = instantiate(description, 2, true);
-  for (size_t i = 0; i < graph.outputs.size(); ++i) {
-    const Tensor& tensor = graph.tensor(graph.outputs[i]);
-    if (tensor.numel != 1 || tensor.dtype != DType::kFloat32) {
-      fail(ErrorCode::kShape, std::string("expected one number as ") +
-                                  (i == 0 ? "the loss" : "a metric") + ", received shape " +
-                                  to_string(tensor));
+struct ResultSize {
+  int64_t fixed = 0;
+  int64_t per_row = 0;
+};
+
+/// Elements of the outputs as a fixed number and so many a row. Throws ERR_SHAPE for others, and
+/// for a loss that is not one number.
+ResultSize measure_outputs(const GraphDescription& description) {
+  // at two sizes of a batch: what differs comes with the rows
+  const Graph two = instantiate(description, 2, true);
+  const Graph four = instantiate(description, 4, true);
+  ResultSize size;
+  for (size_t i = 0; i < two.outputs.size(); ++i) {
+    const Tensor& small = two.tensor(two.outputs[i]);
+    const Tensor& large = four.tensor(four.outputs[i]);
+    if (i == 0 && (small.numel != 1 || large.numel != 1 || small.dtype != DType::kFloat32)) {
+      fail(ErrorCode::kShape,
+           "expected one number as the loss, received shape " + to_string(small));
     }
+    const int64_t more = large.numel - small.numel;
+    const int64_t fixed = small.numel - more;
+    if (more % 2 != 0 || more < 0 || fixed < 0) {
+      fail(ErrorCode::kShape,
+           "expected as many elements of a metric for each row, received shape " +
+               to_string(small) + " for 2 rows and " + to_string(large) + " for 4");
+    }
+    size.fixed = checked_add(size.fixed, fixed);
+    size.per_row = checked_add(size.per_row, more / 2);
   }
+  return size;
 }
 
 UpdateOptions update_options(const TrainerOptions& options, const Backend& backend) {
@@ -81,7 +102,9 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
       options_(options),
       backend_(backend) {
   parameters_->check_matches(graph_);
-  check_outputs(graph_);
+  const auto [fixed, per_row] = measure_outputs(graph_);
+  fixed_results_ = fixed;
+  row_results_ = per_row;
   const ParameterLayout& layout = parameters_->layout();
   if (!backend_.shares_host_memory()) {
     // a device without a kernel that training needs is refused here, not at the first step
@@ -115,9 +138,19 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training
   const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
                       optimizer_state_.data.get()};
   compiled->executable = backend_.compile({compiled->plan, arenas, options_.threads, nullptr});
-  compiled->results.resize(graph_.outputs.size());
-  for (size_t i = 0; i < compiled->results.size(); ++i)
-    compiled->executable->bind_output(i, &compiled->results[i]);
+  compiled->results.resize(results_of(batch));
+  const Graph& built = compiled->plan.graph;
+  size_t offset = 0;
+  for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+    const Tensor& tensor = built.tensor(built.outputs[i]);
+    const size_t end = offset + static_cast<size_t>(tensor.numel);
+    if (end > compiled->results.size())
+      fail(ErrorCode::kShape,
+           "expected outputs linear in the batch, received " + to_string(tensor));
+    compiled->executable->bind_output(i, compiled->results.data() + offset);
+    compiled->dtypes.resize(end, tensor.dtype);
+    offset = end;
+  }
   return compiled;
 }
 
@@ -156,8 +189,15 @@ void Trainer::reserve_arena(int64_t bytes) {
 void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double* results) {
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
   plan.executable->run(state_);
-  for (size_t i = 0; i < plan.results.size(); ++i)
-    results[i] = static_cast<double>(plan.results[i]);
+  for (size_t i = 0; i < plan.results.size(); ++i) {
+    results[i] = plan.dtypes[i] == DType::kInt32
+                     ? static_cast<double>(std::bit_cast<int32_t>(plan.results[i]))
+                     : static_cast<double>(plan.results[i]);
+  }
+}
+
+size_t Trainer::results_of(int64_t batch) const {
+  return static_cast<size_t>(checked_add(fixed_results_, checked_mul(row_results_, batch)));
 }
 
 void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,

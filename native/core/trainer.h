@@ -23,7 +23,8 @@ struct TrainerOptions {
 
 class Trainer {
  public:
-  /// Output 0 of the graph is the loss. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY, and
+  /// Output 0 of the graph is the loss, one number; the others have any shape whose elements are a
+  /// fixed number and so many for each row. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_OUT_OF_MEMORY, and
   /// ERR_DEVICE when the device lacks a kernel.
   Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph,
           const TrainerOptions& options, const Backend& backend);
@@ -32,8 +33,9 @@ class Trainer {
   [[nodiscard]] const GraphDescription& graph() const { return graph_; }
   /// "cpu", "cuda:0"
   [[nodiscard]] const char* device() const { return backend_.name(); }
-  /// Numbers that train() writes for a step: the graph's outputs, then the gradients' norm.
-  [[nodiscard]] size_t results_per_step() const { return graph_.outputs.size() + 1; }
+  /// Numbers that evaluate() writes for `batch` rows: all elements of the graph's outputs. train()
+  /// writes one more: the gradients' norm.
+  [[nodiscard]] size_t results_of(int64_t batch) const;
 
   /// One optimizer step on `batch` rows. `inputs`: one pointer a graph input, of its dtype.
   /// Throws ERR_NUMERIC with the step's number, the parameters unchanged.
@@ -62,6 +64,8 @@ class Trainer {
   std::shared_ptr<ParameterStore> parameters_;
   GraphDescription graph_;
   TrainerOptions options_;
+  int64_t fixed_results_ = 0;  ///< elements of all outputs whatever the batch
+  int64_t row_results_ = 0;    ///< and those that come with each row
   const Backend& backend_;
   Memory device_parameters_;
   Memory gradients_;

@@ -175,6 +175,45 @@ TEST(engine_refuses_steps_that_are_not_finite) {
   CHECK(trainer.step() == 2 && std::isfinite(results[0]));
 }
 
+TEST(engine_outputs_beside_the_loss_have_any_shape) {
+  GraphDescription d = classifier(16, 8, 3, true);
+  const int64_t logits = d.outputs[0] - 1;
+  const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
+  d.nodes.push_back({"mean", {logits}, {{"axes", std::vector<double>{0}}}});
+  d.outputs.insert(d.outputs.end(), {logits, 1, next});
+  auto store = std::make_shared<ParameterStore>(d.parameters, 1);
+  Trainer trainer(store, d, adam_options(1), cpu_backend());
+  const Data data = make_data(7, 16, 3);
+  for (const int64_t rows : {1, 2, 7}) {
+    const auto n = static_cast<size_t>(rows);
+    const size_t count = 2 + 3 * n + n + 3;
+    CHECK(trainer.results_of(rows) == count);
+    std::vector<double> results(count + 2, -77.0);
+    trainer.evaluate(rows, {data.x.data(), data.t.data()}, results.data());
+    CHECK(results[count] == -77.0);
+    for (size_t i = 0; i < n; ++i) CHECK(results[2 + 3 * n + i] == data.t[i]);
+    for (size_t c = 0; c < 3; ++c) {
+      double sum = 0;
+      for (size_t i = 0; i < n; ++i) sum += results[2 + 3 * i + c];
+      CHECK_NEAR(results[2 + 4 * n + c], sum / static_cast<double>(rows), 1e-6);
+    }
+    trainer.train(rows, {data.x.data(), data.t.data()}, 1e-3, results.data());
+    CHECK(results[count] > 0 && results[count + 1] == -77.0);
+    for (size_t i = 0; i < n; ++i) CHECK(results[2 + 3 * n + i] == data.t[i]);
+  }
+}
+
+TEST(engine_refuses_outputs_that_grow_with_the_square_of_the_batch) {
+  GraphDescription d = classifier(16, 8, 3, true);
+  const int64_t logits = d.outputs[0] - 1;
+  const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
+  d.nodes.push_back({"transpose", {logits}, {}});
+  d.nodes.push_back({"matmul", {logits, next}, {}});
+  d.outputs.push_back(next + 1);
+  auto store = std::make_shared<ParameterStore>(d.parameters, 1);
+  CHECK_THROWS(Trainer(store, d, adam_options(1), cpu_backend()));
+}
+
 TEST(engine_targets_out_of_range_read_nothing) {
   const GraphDescription d = classifier(16, 8, 3, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 1);

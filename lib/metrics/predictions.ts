@@ -1,0 +1,46 @@
+// Outputs -> the classes they predict, computed in the graph so that a step hands over two numbers a
+// row whatever the number of classes.
+import { apply } from '../graph/apply.js';
+import { constant } from '../graph/leaves.js';
+import type { Value } from '../graph/value.js';
+import { add, mul } from '../ops/elementwise.js';
+import { max, min } from '../ops/shapes.js';
+import type { Pair } from './metric.js';
+
+/** The length of the last axis. */
+export const lastAxis = (value: Value): number => value.shape.at(-1) ?? 1;
+
+/**
+ * The number of the first largest entry along the last axis, as float32; the number of classes for a
+ * row that holds NaN, which predicts no class.
+ */
+export function argmax(x: Value): Value {
+  const count = lastAxis(x);
+  const largest = apply('equal', [x, max(x, { axes: -1, keepDims: true })]);
+  // The position where it is largest, and `count` more elsewhere. Exact: float32 has 2^24 integers.
+  const positions = Float32Array.from({ length: count }, (_, i) => i + count);
+  return min(add(mul(largest, -count), constant(positions, [count])), { axes: -1 });
+}
+
+/** 1 where a logit is above 0, 0 where it is below, 0.5 at 0. */
+export const isPositive = (x: Value): Value =>
+  apply('greater', [x, constant(Float32Array.of(0), [])]);
+
+export interface Predictions {
+  /** 2 for yes and no. */
+  readonly classes: number;
+  /** Columns that are each a question of its own, with yes and no: 1, or more for several labels. */
+  readonly labels: number;
+  /** What was predicted, then what it is; labels lie side by side. */
+  readonly values: readonly [predicted: Value, target: Value];
+}
+
+/** Predictions of an output with class numbers or bceWithLogits. */
+export function predictions({ output, target }: Pair): Predictions {
+  const last = lastAxis(output);
+  if (target.dtype === 'float32') {
+    return { classes: 2, labels: last, values: [isPositive(output), target] };
+  }
+  if (last === 1) return { classes: 2, labels: 1, values: [isPositive(output), target] };
+  return { classes: last, labels: 1, values: [argmax(output), target] };
+}

@@ -1,0 +1,161 @@
+// Metrics of the order in which an output puts things: top-k accuracy and the area under the ROC
+// curve.
+import { apply } from '../graph/apply.js';
+import * as is from '../is.js';
+import { sub } from '../ops/elementwise.js';
+import { gather } from '../ops/indexing.js';
+import { reshape, slice, softmax, sum } from '../ops/shapes.js';
+import { areaUnderRoc } from './auc.js';
+import { classes, expectsClasses, fitsClasses } from './fits.js';
+import { type Accumulator, type BuiltIn, builtIn, type Pair } from './metric.js';
+import { lastAxis } from './predictions.js';
+
+/** How many classes topKAccuracy looks at. */
+export interface TopKOptions {
+  /** The target has to be among so many largest logits; 5 by default. */
+  k?: number;
+}
+
+/**
+ * The share of targets among the k largest logits of their rows. Of equal logits the target comes in
+ * the middle: it counts where more than half of the orders put it there. Negative targets do not
+ * count. Of outputs with class numbers. Throws ERR_ARGUMENT.
+ */
+export function topKAccuracy(options?: TopKOptions): BuiltIn {
+  const { k: given } = is.options(options, 'options of topKAccuracy', ['k']);
+  const k = is.integer(given ?? 5, 'k', 1);
+  return builtIn({
+    name: 'topKAccuracy',
+    expects: 'a metric for an output with class numbers',
+    fits: (pair) => classes(pair) && pair.target.dtype === 'int32' && lastAxis(pair.output) > 1,
+    build: ({ output, target }) => ({
+      values: () => {
+        // A copy, for targets that do not count are no index: an input that was one would be checked.
+        const copy = slice(target, { axis: 0 });
+        const index = reshape(copy, [...target.shape.map((n) => n ?? -1), 1]);
+        const own = gather(output, index, { axis: -1 });
+        // Each larger logit counts 1, each equal one a half, the target's own among them.
+        return [sum(apply('greater', [output, own]), { axes: -1 }), own, target];
+      },
+      accumulate(): Accumulator {
+        let hits = 0;
+        let counted = 0;
+        return {
+          add([before = none, own = none, targets = none]) {
+            for (let i = 0; i < targets.length; i++) {
+              if ((targets[i] ?? -1) < 0) continue;
+              counted++;
+              if (!Number.isNaN(own[i]) && (before[i] ?? 0) < k) hits++;
+            }
+          },
+          result: () => hits / counted,
+        };
+      },
+    }),
+  });
+}
+
+/** How rocAuc makes one number of several classes or labels. */
+export interface RocAucOptions {
+  /** The mean over the classes that occur, or one weighted by how often; 'macro' by default. */
+  average?: 'macro' | 'weighted';
+}
+
+/**
+ * The area under the receiver operating characteristic: the chance that a row of a class has a larger
+ * score than one that is not of it, equal scores counting a half, as scikit-learn's roc_auc_score:
+ * exact, from all scores of an epoch, which it keeps (4 bytes a score). With two classes or one logit
+ * of class 1; with several of each class against the others, by softmax; with several columns of
+ * bceWithLogits of each column. Classes that all rows are of, or none, do not count; NaN without any
+ * other. Negative targets do not count. Hanley and McNeil, "The Meaning and Use of the Area under a
+ * Receiver Operating Characteristic (ROC) Curve" (1982). Throws ERR_ARGUMENT.
+ */
+export function rocAuc(options?: RocAucOptions): BuiltIn {
+  const set = is.options(options, 'options of rocAuc', ['average']);
+  const average = is.oneOf(set.average ?? 'macro', 'average', ['macro', 'weighted']);
+  return builtIn({
+    name: 'rocAuc',
+    expects: expectsClasses,
+    fits: fitsClasses,
+    build(pair) {
+      const { scores, columns, isClass } = scored(pair);
+      return {
+        values: () => [scores, pair.target],
+        accumulate: () => new Areas(columns, isClass, average),
+      };
+    },
+  });
+}
+
+/** Scores by column, and whether the targets are the numbers of columns. */
+function scored({ output, target }: Pair) {
+  const last = lastAxis(output);
+  if (target.dtype === 'float32' || last === 1) {
+    return { scores: output, columns: target.dtype === 'float32' ? last : 1, isClass: false };
+  }
+  if (last > 2) return { scores: softmax(output), columns: last, isClass: true };
+  const one = (start: number) => slice(output, { axis: -1, start, end: start + 1 });
+  return { scores: sub(one(1), one(0)), columns: 1, isClass: false };
+}
+
+const none = new Float64Array();
+
+class Areas implements Accumulator {
+  /** By column: scores of rows that are of it, and of the others. */
+  readonly #columns: { readonly yes: Scores; readonly no: Scores }[];
+
+  constructor(
+    columns: number,
+    readonly isClass: boolean,
+    readonly average: 'macro' | 'weighted',
+  ) {
+    this.#columns = Array.from({ length: columns }, () => ({
+      yes: new Scores(),
+      no: new Scores(),
+    }));
+  }
+
+  add([scores = none, targets = none]: readonly Float64Array[]): void {
+    const count = this.#columns.length;
+    const rows = scores.length / count;
+    for (const [c, { yes, no }] of this.#columns.entries()) {
+      for (let row = 0; row < rows; row++) {
+        const target = targets[this.isClass ? row : row * count + c] ?? -1;
+        if (target < 0) continue;
+        const of = this.isClass ? target === c : target > 0.5;
+        (of ? yes : no).push(scores[row * count + c] ?? Number.NaN);
+      }
+    }
+  }
+
+  async result(): Promise<number> {
+    let total = 0;
+    let weights = 0;
+    for (const { yes, no } of this.#columns) {
+      if (yes.length === 0 || no.length === 0) continue;
+      const weight = this.average === 'weighted' ? yes.length : 1;
+      total += weight * (await areaUnderRoc(yes.numbers, no.numbers));
+      weights += weight;
+    }
+    return total / weights;
+  }
+}
+
+/** A list of float32 numbers that grows. */
+class Scores {
+  length = 0;
+  #memory = new Float32Array(64);
+
+  get numbers(): Float32Array {
+    return this.#memory.subarray(0, this.length);
+  }
+
+  push(score: number): void {
+    if (this.length === this.#memory.length) {
+      const larger = new Float32Array(2 * this.length);
+      larger.set(this.#memory);
+      this.#memory = larger;
+    }
+    this.#memory[this.length++] = score;
+  }
+}

@@ -1,0 +1,182 @@
+// Names, functions and objects of metrics -> the values that a step computes for them.
+import { apply } from '../graph/apply.js';
+import type { NamedValue } from '../graph/describe.js';
+import { Value } from '../graph/value.js';
+import * as is from '../is.js';
+import { fitsClasses, fitsNumbers } from '../metrics/fits.js';
+import * as all from '../metrics/index.js';
+import {
+  type Accumulator,
+  type BuiltIn,
+  isBuiltIn,
+  type Metric,
+  type Pair,
+} from '../metrics/metric.js';
+import type { Form } from '../model/state.js';
+import { l1 } from '../ops/losses.js';
+import {
+  type AnyFunction,
+  callLoss,
+  checkKeys,
+  inForm,
+  inside,
+  lossNames,
+  type MetricName,
+} from './losses.js';
+
+/** A metric that is no mean over rows: values of any shape, and what adds them up. */
+export interface Measured {
+  readonly name: string;
+  readonly values: readonly Value[];
+  readonly start: () => Accumulator;
+}
+
+interface Made {
+  readonly results: NamedValue[];
+  readonly measured: Measured[];
+}
+
+/** Metrics whose means over rows say it all: the graph's own scalar does. */
+interface Mean {
+  readonly name: string;
+  readonly expects: string;
+  fits(pair: Pair): boolean | undefined;
+  mean(pair: Pair): Value;
+}
+
+const means: Readonly<Record<'accuracy' | 'mae', Mean>> = {
+  accuracy: {
+    name: 'accuracy',
+    expects: 'a metric for an output with class numbers or bceWithLogits',
+    fits: fitsClasses,
+    mean: ({ output, target }) => apply('accuracy', [output, target]),
+  },
+  mae: {
+    name: 'mae',
+    expects: 'a metric for an output with numbers to come close to',
+    fits: fitsNumbers,
+    mean: ({ output, target }) => l1(output, target),
+  },
+};
+
+const makers: Readonly<Record<MetricName, () => Mean | BuiltIn>> = {
+  accuracy: () => means.accuracy,
+  mae: () => means.mae,
+  rmse: all.rmse,
+  r2: all.r2,
+  perplexity: all.perplexity,
+  topKAccuracy: all.topKAccuracy,
+  precision: all.precision,
+  recall: all.recall,
+  f1: all.f1,
+  rocAuc: all.rocAuc,
+  confusionMatrix: all.confusionMatrix,
+};
+const metricNames = Object.keys(makers) as MetricName[];
+
+/**
+ * `losses` has what each output's loss was given as, and its value; it is empty where one function
+ * takes all outputs. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE.
+ */
+export function makeMetrics(
+  given: unknown,
+  outputs: readonly NamedValue[],
+  targets: readonly NamedValue[],
+  form: Form,
+  losses: readonly { readonly loss: unknown; readonly value: Value | undefined }[],
+): Made {
+  const made: Made = { results: [], measured: [] };
+  if (given === undefined) return made;
+  const pairs = outputs.map((output, i): NamedPair => {
+    const loss = lossNames.find((name) => name === losses[i]?.loss);
+    const target = targets[i]?.value ?? output.value;
+    return { name: output.name, output: output.value, target, loss, lossValue: losses[i]?.value };
+  });
+  const several = pairs.length > 1;
+  if (Array.isArray(given)) {
+    for (const item of given as unknown[]) {
+      const metric = readNamed(item, 'metrics');
+      addNamed(made, metric, metric.name, pairs, several);
+    }
+    return made;
+  }
+  if (!is.isRecord(given)) throw is.invalid('an array of names or a record', 'metrics', given);
+  for (const [name, item] of Object.entries(given)) {
+    const where = `metrics.${name}`;
+    if (typeof item === 'function') {
+      const call = () => callLoss(item as AnyFunction, outputs, targets, form, where);
+      made.results.push({ name, value: inside(where, call) });
+    } else if (Array.isArray(item)) {
+      checkKeys({ [name]: item }, outputs, 'metrics');
+      const own = pairs.filter((pair) => pair.name === name);
+      for (const entry of item as unknown[]) {
+        const metric = readNamed(entry, where);
+        addNamed(made, metric, metric.name, own, several);
+      }
+    } else if (isCustom(item)) {
+      made.measured.push(custom(item, name, inForm(outputs, form), inForm(targets, form)));
+    } else {
+      addNamed(made, readNamed(item, where), name, pairs, several);
+    }
+  }
+  return made;
+}
+
+interface NamedPair extends Pair {
+  readonly name: string;
+}
+
+function readNamed(item: unknown, name: string): Mean | BuiltIn {
+  return isBuiltIn(item) ? item : makers[is.oneOf(item, name, metricNames)]();
+}
+
+const isCustom = (item: unknown): item is Metric =>
+  is.isRecord(item) && typeof item.values === 'function' && typeof item.accumulate === 'function';
+
+type Outputs = Parameters<Metric['values']>[0];
+
+function custom(metric: Metric, name: string, outputs: unknown, targets: unknown): Measured {
+  const where = `metrics.${name}`;
+  const values: unknown = inside(where, () =>
+    metric.values(outputs as Outputs, targets as Outputs),
+  );
+  if (!Array.isArray(values) || values.length === 0 || !values.every((v) => v instanceof Value)) {
+    throw is.invalid('one Value or more in an array', `${where}.values()`, values);
+  }
+  return { name, values, start: () => metric.accumulate() };
+}
+
+/** A metric of the outputs whose loss it fits. Throws ERR_ARGUMENT when there are none. */
+function addNamed(
+  made: Made,
+  metric: Mean | BuiltIn,
+  name: string,
+  pairs: readonly NamedPair[],
+  prefixed: boolean,
+): void {
+  const sure = pairs.filter((pair) => metric.fits(pair) === true);
+  // Nobody knows what a function with a float32 target measures.
+  const chosen =
+    metric.fits === fitsNumbers || sure.length === 0
+      ? pairs.filter((pair) => metric.fits(pair) !== false)
+      : sure;
+  if (chosen.length === 0) {
+    throw is.mismatch('ERR_ARGUMENT', metric.expects, 'metrics', is.show(metric.name));
+  }
+  for (const pair of chosen) {
+    const capital = name.charAt(0).toUpperCase() + name.slice(1);
+    const full = prefixed ? `${pair.name}${capital}` : name;
+    inside(`metrics.${name}`, () => {
+      if ('mean' in metric) {
+        made.results.push({ name: full, value: metric.mean(pair) });
+        return;
+      }
+      const { values, accumulate } = metric.build(pair);
+      made.measured.push({
+        name: full,
+        values: values(pair.output, pair.target),
+        start: accumulate,
+      });
+    });
+  }
+}

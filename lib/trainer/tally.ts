@@ -1,0 +1,71 @@
+// Metrics that are no means: their accumulators over the batches of an epoch or an evaluation.
+
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import type { Accumulator, Matrix } from '../metrics/metric.js';
+import type { Width } from './engine.js';
+
+/** A metric and the sizes of the values that it is told. */
+export interface Tracked {
+  readonly name: string;
+  readonly parts: readonly Width[];
+  readonly start: () => Accumulator;
+}
+
+/** What metrics came to: numbers, and matrices, by name. */
+export interface Tallied {
+  readonly numbers: Record<string, number>;
+  readonly matrices: Record<string, Matrix>;
+}
+
+export class Tally {
+  readonly #running: readonly { readonly tracked: Tracked; readonly sum: Accumulator }[];
+
+  constructor(
+    tracked: readonly Tracked[],
+    /** Numbers of a step before those of metrics. */
+    readonly scalars: number,
+  ) {
+    this.#running = tracked.map((item) => {
+      const sum: unknown = item.start();
+      if (!isAccumulator(sum)) {
+        throw is.invalid('{ add, result }', `metrics.${item.name}.accumulate()`, sum);
+      }
+      return { tracked: item, sum };
+    });
+  }
+
+  /** The numbers of a step of `rows` rows begin at `offset`. */
+  add(values: Float64Array, offset: number, rows: number): void {
+    let position = offset + this.scalars;
+    for (const { tracked, sum } of this.#running) {
+      const parts = tracked.parts.map(({ fixed, perRow }) => {
+        const begin = position;
+        position += fixed + perRow * rows;
+        return values.subarray(begin, position);
+      });
+      sum.add(parts, rows);
+    }
+  }
+
+  async results(rename: (name: string) => string = (name) => name): Promise<Tallied> {
+    const tallied: Tallied = { numbers: {}, matrices: {} };
+    for (const { tracked, sum } of this.#running) {
+      const value = await sum.result();
+      const name = rename(tracked.name);
+      if (typeof value === 'number') tallied.numbers[name] = value;
+      else if (Array.isArray(value)) tallied.matrices[name] = value;
+      else {
+        const what = `expected a number or a matrix from \`metrics.${tracked.name}\``;
+        throw new TandemError('ERR_ARGUMENT', `${what}, received ${is.show(value)}`);
+      }
+    }
+    return tallied;
+  }
+}
+
+const isAccumulator = (value: unknown): value is Accumulator =>
+  typeof value === 'object' &&
+  value !== null &&
+  typeof Reflect.get(value, 'add') === 'function' &&
+  typeof Reflect.get(value, 'result') === 'function';

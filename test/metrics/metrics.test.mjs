@@ -1,0 +1,264 @@
+// Metrics through the Trainer: custom ones, several outputs, targets that do not count, ties, errors.
+import test from 'ava';
+import {
+  abs,
+  bceWithLogits,
+  dense,
+  input,
+  Model,
+  max,
+  metrics,
+  mul,
+  sequential,
+  sgd,
+  sub,
+  sum,
+  Trainer,
+} from 'tandem-ml';
+
+function make(t, width, options) {
+  const model = sequential([dense(width, { bias: false, name: 'same' })], { input: [width] });
+  const { data } = model.parameters.get('same.weight');
+  for (let i = 0; i < data.length; i++) data[i] = Math.floor(i / width) === i % width ? 1 : 0;
+  return close(t, new Trainer(model, { optimizer: sgd({ learningRate: 0 }), ...options }));
+}
+
+function close(t, trainer) {
+  t.teardown(() => trainer.close());
+  return trainer;
+}
+
+const x = Float32Array.of(1, -3, 2, 7, 0);
+const y = Float32Array.of(0, 0, 5, 7, 4);
+
+test('a metric of a user is told every batch', async (t) => {
+  const batches = [];
+  const worst = {
+    values: (output, target) => [max(abs(sub(output, target))), output],
+    accumulate() {
+      let largest = Number.NEGATIVE_INFINITY;
+      return {
+        add([error, outputs], rows) {
+          batches.push([rows, outputs.length, [...outputs]]);
+          largest = Math.max(largest, error[0]);
+        },
+        result: () => Promise.resolve(largest),
+      };
+    },
+  };
+  const trainer = make(t, 1, {
+    loss: 'mse',
+    metrics: { worst, bias: (o, target) => sum(sub(o, target)) },
+  });
+  const scores = await trainer.evaluate({ x, y }, { batchSize: 2 });
+  t.is(scores.worst, 4);
+  t.deepEqual(batches, [
+    [2, 2, [1, -3]],
+    [2, 2, [2, 7]],
+    [1, 1, [0]],
+  ]);
+  const history = await trainer.fit({ x, y }, { batchSize: 2, verbose: 0, epochs: 2 });
+  t.deepEqual(history.worst, [4, 4]);
+  const step = await trainer.step({ x: x.slice(0, 2), y: y.slice(0, 2) });
+  t.is(step.worst, 3);
+});
+
+test('weighted errors, as a quotient of sums', async (t) => {
+  const weighted = {
+    values: (output, target) => [sum(mul(abs(sub(output, target)), target)), sum(target)],
+    accumulate() {
+      let [top, bottom] = [0, 0];
+      return {
+        add([[part], [whole]]) {
+          top += part;
+          bottom += whole;
+        },
+        result: () => top / bottom,
+      };
+    },
+  };
+  const trainer = make(t, 1, { loss: 'mse', metrics: { weighted } });
+  const { weighted: found } = await trainer.evaluate({ x, y }, { batchSize: 2 });
+  t.is(found, (3 * 5 + 0 * 7 + 4 * 4) / 16);
+});
+
+test('with several outputs metrics are named after them', async (t) => {
+  const a = input([2], { name: 'a' });
+  const heads = {
+    kind: dense(2, { bias: false, name: 'kind' })(a),
+    size: dense(1, { bias: false, name: 'size' })(a),
+  };
+  const model = new Model({ inputs: { a }, outputs: heads, seed: 1 });
+  const loss = { kind: 'crossEntropy', size: 'mse' };
+  const trainer = close(t, new Trainer(model, { loss, metrics: ['f1', 'r2', 'confusionMatrix'] }));
+  const data = {
+    x: Float32Array.of(1, 2, 3, 4, 5, 6),
+    y: { kind: Int32Array.of(0, 1, 1), size: Float32Array.of(1, 2, 4) },
+  };
+  const scores = await trainer.evaluate(data);
+  t.true(Number.isFinite(scores.kindF1) && Number.isFinite(scores.sizeR2));
+  t.deepEqual(Object.keys(scores.matrices), ['kindConfusionMatrix']);
+  t.false('matrices' in { ...scores });
+});
+
+test('negative targets and those ignored do not count', async (t) => {
+  const names = ['precision', 'confusionMatrix', 'rocAuc', 'topKAccuracy', 'perplexity'];
+  const logits = [2, 0, 1, /**/ 0, 3, 1, /**/ 1, 0, 4, /**/ 9, 9, 9, /**/ 1, 5, 2];
+  const whole = make(t, 3, { loss: 'crossEntropy', metrics: names });
+  const masked = { x: Float32Array.from(logits), y: Int32Array.of(0, 1, 0, -100, 2) };
+  const plain = {
+    x: Float32Array.from([...logits.slice(0, 9), ...logits.slice(12)]),
+    y: Int32Array.of(0, 1, 0, 2),
+  };
+  const [found, expected] = [await whole.evaluate(masked), await whole.evaluate(plain)];
+  for (const name of ['precision', 'rocAuc', 'topKAccuracy', 'perplexity']) {
+    t.true(Math.abs(found[name] - expected[name]) < 1e-6, name);
+  }
+  t.deepEqual(found.matrices, expected.matrices);
+  t.deepEqual(found.matrices.confusionMatrix, [
+    [1, 0, 1],
+    [0, 1, 0],
+    [0, 1, 0],
+  ]);
+});
+
+test('batches without a target that counts change nothing', async (t) => {
+  const trainer = make(t, 3, {
+    loss: 'crossEntropy',
+    metrics: ['perplexity', 'f1', 'topKAccuracy'],
+  });
+  const data = { x: Float32Array.of(1, 2, 3, 3, 2, 1), y: Int32Array.of(-100, 0) };
+  const scores = await trainer.evaluate(data, { batchSize: 1 });
+  t.true(Math.abs(scores.perplexity - (1 + Math.exp(-1) + Math.exp(-2))) < 1e-6);
+  t.is(scores.f1, 1);
+  t.is(scores.topKAccuracy, 1);
+});
+
+test('equal scores count a half', async (t) => {
+  const trainer = make(t, 1, { loss: 'bceWithLogits', metrics: ['rocAuc'] });
+  const area = async (scores, targets) =>
+    (await trainer.evaluate({ x: Float32Array.from(scores), y: Float32Array.from(targets) }))
+      .rocAuc;
+  t.is(await area([1, 1, 1, 1], [0, 1, 0, 1]), 0.5);
+  t.is(await area([-1, 0, -0, 2], [0, 0, 1, 1]), 0.875);
+  t.is(await area([-1e30, -2, 3e-20, 1e30], [1, 1, 0, 0]), 0);
+  t.is(await area([1, 2], [1, 1]), Number.NaN, 'one class alone');
+  t.is(await area([1, Number.NaN], [1, 0]), Number.NaN, 'a score that is none');
+});
+
+test('the area is that of all pairs, for more scores than one turn sorts', async (t) => {
+  const count = 200_000;
+  const scores = new Float32Array(count);
+  const targets = new Float32Array(count);
+  let state = 1;
+  for (let i = 0; i < count; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    targets[i] = state >>> 31;
+    scores[i] = Math.fround(((state >>> 8) % 1000) / 100 - 5 + targets[i]);
+  }
+  // Few scores are different: pairs by counting them.
+  const [yes, no] = [new Map(), new Map()];
+  for (let i = 0; i < count; i++) {
+    const of = targets[i] === 1 ? yes : no;
+    of.set(scores[i], (of.get(scores[i]) ?? 0) + 1);
+  }
+  let [won, pairs] = [0, 0];
+  for (const [a, n] of yes) {
+    for (const [b, m] of no) {
+      won += n * m * (a > b ? 1 : a === b ? 0.5 : 0);
+      pairs += n * m;
+    }
+  }
+  const trainer = make(t, 1, { loss: 'bceWithLogits', metrics: ['rocAuc'] });
+  const found = await trainer.evaluate({ x: scores, y: targets }, { batchSize: 1000 });
+  t.true(Math.abs(found.rocAuc - won / pairs) < 1e-12);
+});
+
+test('rows of sequences count one by one', async (t) => {
+  const steps = input([3, 2], { name: 'steps' });
+  const outputs = [dense(2, { bias: false, name: 'same' })(steps)];
+  const model = new Model({ inputs: [steps], outputs });
+  model.parameters.get('same.weight').data.set([1, 0, 0, 1]);
+  const trainer = close(
+    t,
+    new Trainer(model, { loss: 'crossEntropy', metrics: ['confusionMatrix', 'recall'] }),
+  );
+  const data = {
+    x: Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0),
+    y: Int32Array.of(0, 1, 1, 1, 0, -100),
+  };
+  const { recall, matrices } = await trainer.evaluate(data);
+  t.is(recall, 2 / 3);
+  t.deepEqual(matrices.confusionMatrix, [
+    [1, 1],
+    [1, 2],
+  ]);
+});
+
+test('a loss of a user with values as targets may have the metrics of yes and no', async (t) => {
+  const loss = (output, target) => bceWithLogits(output, target);
+  const trainer = make(t, 1, { loss, metrics: ['recall', 'mae'] });
+  const { recall } = await trainer.evaluate({ x, y: Float32Array.of(1, 1, 1, 1, 0) });
+  t.is(recall, 3 / 4);
+});
+
+const refuses = (name, loss, wanted, code, message, width = 3) =>
+  test(`refuses ${name}`, (t) => {
+    t.throws(() => make(t, width, { loss, metrics: wanted }), { code, message });
+  });
+refuses('a name that is none', 'mse', ['f2'], 'ERR_ARGUMENT', /did you mean|"f1"/);
+refuses('f1 of numbers', 'mse', ['f1'], 'ERR_ARGUMENT', /class numbers or bceWithLogits/);
+refuses('r2 of classes', 'crossEntropy', ['r2'], 'ERR_ARGUMENT', /numbers to come close to/);
+refuses('perplexity of numbers', 'bceWithLogits', ['perplexity'], 'ERR_ARGUMENT', /class numbers/);
+refuses('a matrix of labels', 'bceWithLogits', ['confusionMatrix'], 'ERR_ARGUMENT', /1024 classes/);
+refuses(
+  'a matrix of many classes',
+  'crossEntropy',
+  ['confusionMatrix'],
+  'ERR_ARGUMENT',
+  /1025/,
+  1025,
+);
+refuses(
+  'one class of many',
+  'crossEntropy',
+  { f1: metrics.f1({ average: 'binary' }) },
+  'ERR_ARGUMENT',
+  /3 classes/,
+);
+refuses(
+  'values that are none',
+  'mse',
+  { own: { values: () => [3], accumulate: () => ({}) } },
+  'ERR_ARGUMENT',
+  /metrics\.own/,
+);
+refuses('the same name twice', 'mse', { loss: metrics.r2() }, 'ERR_ARGUMENT', /other names/);
+refuses(
+  'values of a wrong shape',
+  'mse',
+  {
+    own: {
+      values: (output, target) => [sub(output, sum(target, { axes: 1 }))],
+      accumulate: () => ({ add() {}, result: () => 0 }),
+    },
+  },
+  'ERR_SHAPE',
+  /metrics\.own/,
+);
+
+test('refuses options that are wrong', (t) => {
+  t.throws(() => metrics.topKAccuracy({ k: 0 }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => metrics.f1({ average: 'mean' }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => metrics.rocAuc({ average: 'micro' }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => metrics.perplexity({ ignoreIndex: 0.5 }), { code: 'ERR_ARGUMENT' });
+});
+
+test('an accumulator that gives nothing rejects', async (t) => {
+  const own = { values: (output) => [sum(output)], accumulate: () => ({ add() {}, result() {} }) };
+  const trainer = make(t, 1, { loss: 'mse', metrics: { own } });
+  await t.throwsAsync(trainer.evaluate({ x, y }), {
+    code: 'ERR_ARGUMENT',
+    message: /metrics\.own/,
+  });
+});
