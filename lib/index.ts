@@ -6,6 +6,12 @@
 import { native } from './native.js';
 
 export type { Attributes, DType, ProfileDescription as Profile, TypedArray } from '../bindings.js';
+export {
+  type DetectOverfittingOptions,
+  detectOverfitting,
+  type OverfittingDetector,
+} from './callbacks/overfitting.js';
+export { type TensorBoardOptions, tensorBoard } from './callbacks/tensorboard.js';
 export { type DeviceInfo, devices } from './devices.js';
 export { type ErrorCode, TandemError } from './errors.js';
 export { type InputOptions, input } from './graph/leaves.js';

@@ -1,4 +1,5 @@
 import * as is from '../is.js';
+import { largerIsBetter } from '../metrics/direction.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
 
@@ -10,7 +11,10 @@ export interface EarlyStoppingOptions {
   patience?: number;
   /** Smaller changes are no improvement; 0 by default. */
   minDelta?: number;
-  /** 'auto' (the default): larger is better for names that end in "accuracy". */
+  /**
+   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc
+   * or r2.
+   */
   mode?: 'auto' | 'min' | 'max';
   /**
    * Whether the model ends with the parameters of its best epoch, also when fit rejects (an abort, an
@@ -46,7 +50,7 @@ export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
   const minDelta = is.number(set.minDelta ?? 0, 'minDelta', 0);
   const mode = is.oneOf(set.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
   const restore = is.boolean(set.restoreBestWeights ?? false, 'restoreBestWeights');
-  const upwards = mode === 'max' || (mode === 'auto' && /accuracy$/i.test(monitor));
+  const upwards = mode === 'max' || (mode === 'auto' && largerIsBetter(monitor));
   return new Stopper(monitor, patience, minDelta, upwards ? -1 : 1, restore);
 }
 

@@ -1,6 +1,7 @@
+// What fit tells the person at the terminal.
 import type { Logs } from './callbacks.js';
 
-/** What fit tells the person at the terminal. */
+/** Told of what happens; says it or not. */
 export interface Progress {
   epochBegin(epoch: number, steps: number): void;
   step(steps: number, loss: number): void;
@@ -20,15 +21,17 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   if (verbose === 2 || process.stdout.isTTY !== true) return lines(last);
   const { default: progress } = await import('cli-progress');
   const bar = new progress.SingleBar({
-    format: '{title} {bar} {value}/{total} steps  loss {loss}',
-    barsize: 30,
+    format: '{title} {bar} {value}/{total}  loss {loss}  {rate} steps/s  {left} left',
+    barsize: 24,
     clearOnComplete: true,
     hideCursor: true,
     stopOnComplete: false,
     stream: process.stdout,
   });
   const plain = lines(last);
+  const pace = new Pace();
   let running = false;
+  let remaining = 0;
   const stop = () => {
     if (running) bar.stop();
     running = false;
@@ -36,11 +39,19 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   return {
     epochBegin(epoch, steps) {
       plain.epochBegin(epoch, steps);
-      bar.start(steps, 0, { title: title(epoch, last), loss: '-' });
+      remaining = steps * (last - epoch);
+      pace.resume();
+      bar.start(steps, 0, { title: title(epoch, last), loss: '-', rate: '-', left: '-' });
       running = true;
     },
-    step: (steps, loss) => bar.increment(steps, { loss: show(loss) }),
+    step(steps, loss) {
+      remaining = Math.max(0, remaining - steps);
+      const rate = pace.add(steps);
+      const left = rate > 0 ? duration(remaining / rate) : '-';
+      bar.increment(steps, { loss: show(loss), rate: show(rate), left });
+    },
     epochEnd(epoch, logs) {
+      pace.pause();
       stop();
       plain.epochEnd(epoch, logs);
     },
@@ -49,21 +60,75 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
 }
 
 function lines(last: number): Progress {
+  const fit = performance.now();
+  let first: number | undefined;
   let began = 0;
+  let taken = 0;
   return {
     ...silent,
-    epochBegin() {
+    epochBegin(epoch) {
+      first ??= epoch;
       began = performance.now();
+      taken = 0;
+    },
+    step(steps) {
+      taken += steps;
     },
     epochEnd(epoch, logs) {
+      const now = performance.now();
+      const seconds = (now - began) / 1000;
       const numbers = Object.entries(logs).map(([name, value]) => `${name} ${show(value)}`);
-      const seconds = ((performance.now() - began) / 1000).toFixed(1);
-      process.stdout.write(`${[title(epoch, last), `${seconds} s`, ...numbers].join('  ')}\n`);
+      const parts = [title(epoch, last), `${seconds.toFixed(1)} s`, ...numbers];
+      if (taken > 0) parts.push(`${show(taken / seconds)} steps/s`);
+      // Whole epochs, with their validation and callbacks.
+      const each = (now - fit) / 1000 / (epoch + 1 - (first ?? epoch));
+      if (epoch + 1 < last) parts.push(`${duration(each * (last - epoch - 1))} left`);
+      process.stdout.write(`${parts.join('  ')}\n`);
     },
   };
 }
+
+/** Steps a second: of about the last ten seconds, as a machine's load changes. */
+class Pace {
+  #rate = 0;
+  #last = 0;
+  #seconds = 0;
+
+  /** Time between epochs is not that of steps. */
+  resume(): void {
+    this.#last = performance.now();
+  }
+
+  pause(): void {
+    this.#last = 0;
+  }
+
+  add(steps: number): number {
+    const now = performance.now();
+    const seconds = Math.max(1e-6, (now - this.#last) / 1000);
+    this.#last = now;
+    this.#seconds += seconds;
+    // The mean at first, then one that forgets.
+    const share = Math.min(1, seconds / Math.min(this.#seconds, memory));
+    this.#rate += share * (steps / seconds - this.#rate);
+    return this.#rate;
+  }
+}
+
+/** Seconds. */
+const memory = 10;
 
 const title = (epoch: number, last: number): string =>
   `epoch ${String(epoch + 1).padStart(String(last).length)}/${last}`;
 
 const show = (value: number): string => String(Number(value.toPrecision(4)));
+
+/** Seconds as "12 s", "3:05" or "1:02:00". */
+export function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (n: number) => String(n).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const rest = two(whole % 60);
+  return hours > 0 ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
+}

@@ -1,0 +1,110 @@
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as is from '../is.js';
+import type { Callback, Logs } from '../trainer/callbacks.js';
+import { type Scalar, scalarRecord, versionRecord } from './event-file.js';
+
+/** Where event files go, and whether single steps are in them. */
+export interface TensorBoardOptions {
+  /** The folder to give to `tensorboard --logdir`; made where it is not there. */
+  dir: string | URL;
+  /**
+   * Writes the numbers of every so many steps, as `step/loss` and so on. None by default: then steps
+   * need not run singly, which is faster.
+   */
+  everySteps?: number;
+}
+
+/**
+ * A callback that writes TensorBoard's event files: the numbers of each epoch under their names,
+ * training in the run `train` and validation data in `validation`, so that both are in one chart.
+ * Files grow as training goes on; each call of fit begins new ones. Throws ERR_ARGUMENT; fit rejects
+ * with errors of the file system.
+ */
+export function tensorBoard(options: TensorBoardOptions): Callback {
+  const set = is.options<Partial<TensorBoardOptions>>(options, 'options of tensorBoard', [
+    'dir',
+    'everySteps',
+  ]);
+  const dir = set.dir instanceof URL ? fileURLToPath(set.dir) : is.string(set.dir, 'dir');
+  const { everySteps } = set;
+  const runs = new Map<string, EventFile>();
+  const write = async (run: string, step: number, scalars: readonly Scalar[]) => {
+    if (scalars.length === 0) return;
+    let file = runs.get(run);
+    if (file === undefined) {
+      file = await EventFile.create(join(dir, run));
+      runs.set(run, file);
+    }
+    await file.write(step, scalars);
+  };
+  const callback: Callback = {
+    async onEpochEnd(epoch, logs) {
+      const { training, validation } = split(logs);
+      await write('train', epoch, training);
+      await write('validation', epoch, validation);
+    },
+    async onTrainEnd() {
+      const open = [...runs.values()];
+      runs.clear();
+      for (const file of open) await file.close();
+    },
+  };
+  if (everySteps === undefined) return callback;
+  is.integer(everySteps, 'everySteps', 1);
+  return {
+    ...callback,
+    async onBatchEnd(step, logs) {
+      if (step % everySteps !== 0) return;
+      const scalars = Object.entries(logs).map(([name, value]) => ({ tag: `step/${name}`, value }));
+      await write('train', step, scalars);
+    },
+  };
+}
+
+/** Numbers of validation data under the names of those of training. */
+function split(logs: Logs) {
+  const training: Scalar[] = [];
+  const validation: Scalar[] = [];
+  for (const [name, value] of Object.entries(logs)) {
+    const plain = /^val[A-Z]/.test(name) ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name;
+    // A metric may be called "valid" or "valX" without there being an "x".
+    const held = plain !== name && plain in logs;
+    if (held) validation.push({ tag: plain, value });
+    else training.push({ tag: name, value });
+  }
+  return { training, validation };
+}
+
+/** Tells apart the files that one process begins in one second. */
+let files = 0;
+
+class EventFile {
+  static async create(dir: string): Promise<EventFile> {
+    await mkdir(dir, { recursive: true });
+    const seconds = Date.now() / 1000;
+    // TensorBoard looks for "tfevents" and reads files in the order of their names.
+    const name = `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}.${files++}`;
+    const handle = await open(join(dir, name), 'wx');
+    const file = new EventFile(handle);
+    await file.#append(versionRecord(seconds));
+    return file;
+  }
+
+  private constructor(readonly handle: FileHandle) {}
+
+  async write(step: number, scalars: readonly Scalar[]): Promise<void> {
+    await this.#append(scalarRecord(Date.now() / 1000, step, scalars));
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+
+  /** One write a record, so that a reader never sees half of one for long. */
+  async #append(data: Buffer): Promise<void> {
+    await this.handle.appendFile(data);
+  }
+}
