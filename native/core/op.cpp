@@ -22,7 +22,7 @@ void infer_unary_grad(InferContext& context) {
 }
 
 void infer_binary(InferContext& context) {
-  context.output(broadcast_shapes(context.shape(0), context.shape(1)));
+  context.output(context.broadcast(context.shape(0), context.shape(1)));
 }
 
 void infer_loss(InferContext& context) {
@@ -312,6 +312,12 @@ void InferContext::expect_dtype(size_t i, DType dtype) const {
                                 std::to_string(i) + " of `" + name(op_) + "`, received " +
                                 tandem::name(input(i).dtype));
   }
+}
+
+Shape InferContext::broadcast(const Shape& a, const Shape& b) const {
+  const std::optional<Shape> shape = broadcast_shapes(a, b);
+  if (!shape) bad_shape("shapes that broadcast");
+  return *shape;
 }
 
 void InferContext::bad_shape(const std::string& expected) const {

@@ -40,6 +40,8 @@ class InferContext {
 
   /// Throws ERR_DTYPE unless input `i` has this type.
   void expect_dtype(size_t i, DType dtype) const;
+  /// The shape that both broadcast to, as NumPy does. Throws ERR_SHAPE.
+  [[nodiscard]] Shape broadcast(const Shape& a, const Shape& b) const;
   /// Throws ERR_SHAPE: "expected ... for `op`, received [..]".
   [[noreturn]] void bad_shape(const std::string& expected) const;
 

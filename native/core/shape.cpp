@@ -62,16 +62,13 @@ std::string to_string(const Shape& shape) {
 
 std::string to_string(const Tensor& tensor) { return to_string(shape_of(tensor)); }
 
-Shape broadcast_shapes(const Shape& a, const Shape& b) {
+std::optional<Shape> broadcast_shapes(const Shape& a, const Shape& b) {
   const size_t rank = std::max(a.size(), b.size());
   Shape out(rank);
   for (size_t i = 0; i < rank; ++i) {
     const int64_t da = i + a.size() < rank ? 1 : a[i + a.size() - rank];
     const int64_t db = i + b.size() < rank ? 1 : b[i + b.size() - rank];
-    if (da != db && da != 1 && db != 1) {
-      fail(ErrorCode::kShape,
-           "expected shapes that broadcast, received " + to_string(a) + " and " + to_string(b));
-    }
+    if (da != db && da != 1 && db != 1) return std::nullopt;
     out[i] = da == 1 ? db : da;
   }
   return out;

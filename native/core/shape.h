@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,8 @@ const char* name(DType dtype) noexcept;
 std::string to_string(const Shape& shape);
 std::string to_string(const Tensor& tensor);
 
-/// The shape that both broadcast to, as NumPy does. Throws ERR_SHAPE naming both.
-Shape broadcast_shapes(const Shape& a, const Shape& b);
+/// The shape that both broadcast to, as NumPy does; none if they do not.
+std::optional<Shape> broadcast_shapes(const Shape& a, const Shape& b);
 /// An axis in [-rank, rank) as one in [0, rank). Throws ERR_ARGUMENT.
 int64_t normalize_axis(int64_t axis, int64_t rank, const char* what);
 /// Sorted, distinct axes; an empty list means all of them.

@@ -71,7 +71,7 @@ TEST(core_philox_known_answers) {
 
 TEST(core_shapes_are_checked) {
   CHECK(broadcast_shapes({2, 1, 3}, {4, 1}) == (Shape{2, 4, 3}));
-  CHECK(code_of([] { (void)broadcast_shapes({2}, {3}); }) == ErrorCode::kShape);
+  CHECK(!broadcast_shapes({2}, {3}));
   CHECK(code_of([] { (void)f32({1LL << 40, 1LL << 40}); }) == ErrorCode::kShape);
   CHECK(code_of([] { (void)f32({1, 1, 1, 1, 1, 1, 1, 1, 1}); }) == ErrorCode::kShape);
   CHECK(code_of([] { (void)f32({-2}); }) == ErrorCode::kShape);

@@ -28,10 +28,12 @@ struct MatMul : Base {
     const int64_t inner_a = a[trans_a ? ra - 2 : ra - 1];
     const int64_t inner_b = b[trans_b ? rb - 1 : rb - 2];
     if (inner_a != inner_b) return {};
-    Shape shape = broadcast_shapes({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
-    shape.push_back(a[trans_a ? ra - 1 : ra - 2]);
-    shape.push_back(b[trans_b ? rb - 2 : rb - 1]);
-    return shape;
+    std::optional<Shape> shape =
+        broadcast_shapes({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
+    if (!shape) return {};
+    shape->push_back(a[trans_a ? ra - 1 : ra - 2]);
+    shape->push_back(b[trans_b ? rb - 2 : rb - 1]);
+    return *shape;
   }
 
   static void infer(InferContext& context) {

@@ -13,7 +13,7 @@ struct Where : Base {
 
   static void infer(InferContext& context) {
     context.output(
-        broadcast_shapes(context.shape(0), broadcast_shapes(context.shape(1), context.shape(2))));
+        context.broadcast(context.shape(0), context.broadcast(context.shape(1), context.shape(2))));
   }
 
   static void grad(GradContext& context) {
