@@ -27,7 +27,7 @@ import { unwatch, watch } from './predictor/cancel.js';
 import { closed, closedPredictor } from './predictor/closed.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import { checkDevice, checkPrecision, checkThreads, type Device } from './trainer/options.js';
-import { aborted, checkSignal } from './trainer/plan.js';
+import { aborted, checkSignal } from './trainer/signal.js';
 
 /** How a Predictor computes, and how many rows in one run. */
 export interface PredictorOptions {

@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { ProfileDescription } from '../bindings.js';
+import type { Dataset } from './data/dataset.js';
 import { TandemError } from './errors.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
@@ -25,6 +26,7 @@ import { type FitOptions, planFit } from './trainer/plan.js';
 import { numbersOf } from './trainer/random.js';
 import { badRow, countFromZero, smallest, stepLogs } from './trainer/reports.js';
 import { makeRun, type RunState } from './trainer/run.js';
+import { arraySupply, datasetSupply, isDataset, orderedSource } from './trainer/supply.js';
 
 /** Loss and metrics by name. */
 export interface Scores {
@@ -100,12 +102,12 @@ export class Trainer<T extends Targets = Value> {
 
   /**
    * Trains on `{ x, y }`: typed arrays of whole rows, or arrays or records of them for several
-   * inputs or outputs. Called again it goes on: epochs, steps and optimizer state continue. Data and
+   * inputs or outputs; or on a dataset of `tandem-ml/data`. Called again it goes on: epochs, steps and optimizer state continue. Data and
    * options are checked before anything runs: ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT. Rejects with
    * ERR_ABORTED, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED; the model then keeps the
    * steps taken before.
    */
-  async fit(data: Data, options?: FitOptions): Promise<History> {
+  async fit(data: Data | Dataset, options?: FitOptions): Promise<History> {
     this.#assertFree('fit');
     const { feeds, results, tracked } = this.#graph;
     const plan = planFit(data, options, feeds);
@@ -136,17 +138,11 @@ export class Trainer<T extends Targets = Value> {
       if (this.#checksNumerics) await this.#refuseBadRows(rows, this.#engine.native.step);
       const steps: Step[] = [];
       const never = () => false;
-      await this.#engine.train(
-        rows,
-        numbersOf({ start: 0, count: rows.count }),
-        rows.count,
-        true,
-        never,
-        (done) => {
-          steps.push(...done);
-          return true;
-        },
-      );
+      const source = orderedSource(rows, numbersOf({ start: 0, count: rows.count }), rows.count);
+      await this.#engine.train(source, true, never, (done) => {
+        steps.push(...done);
+        return true;
+      });
       const [step] = steps;
       if (step === undefined) throw this.#closedError();
       const {
@@ -164,27 +160,33 @@ export class Trainer<T extends Targets = Value> {
    * accuracy over the targets that count: the same for every batch size. Also in callbacks of fit.
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
-  async evaluate(data: Data, options?: EvaluateOptions): Promise<Evaluation> {
+  async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {
     if (this.#run.closed) throw this.#closedError();
     if (this.#state.training) throw this.#busyError('evaluate');
     const set = is.options(options, 'options of evaluate', ['batchSize']);
-    const { feeds } = this.#graph;
-    const batchSize = readBatchSize(set.batchSize, feeds);
-    const rows = readData(data, feeds, 'data');
-    checkWhole(rows.count, feeds, 'data');
-    const closed = () => this.#run.closed;
-    const { results, tracked } = this.#graph;
+    const { feeds, results, tracked } = this.#graph;
+    const given = isDataset(data) ? data.batchSize : undefined;
+    const batchSize = readBatchSize(set.batchSize ?? given, feeds);
+    const rows = isDataset(data) ? undefined : readData(data, feeds, 'data');
+    if (rows) checkWhole(rows.count, feeds, 'data');
+    const supply =
+      rows === undefined
+        ? datasetSupply(data as Dataset, feeds, 'data')
+        : arraySupply(rows, { start: 0, count: rows.count });
     const evaluation = this.#evaluations.then(async () => {
-      if (this.#checksNumerics) await this.#refuseBadRows(rows);
-      return measure(
-        this.#engine,
-        results,
-        tracked,
-        rows,
-        { start: 0, count: rows.count },
+      if (rows && this.#checksNumerics) await this.#refuseBadRows(rows);
+      const source = await supply.epoch({
+        epoch: 0,
         batchSize,
-        closed,
-      );
+        seed: undefined,
+        signal: undefined,
+        checkFrom: this.#checksNumerics ? 0 : undefined,
+      });
+      try {
+        return await measure(this.#engine, results, tracked, source, () => this.#run.closed);
+      } finally {
+        await source.close?.();
+      }
     });
     this.#evaluations = evaluation.catch(() => {});
     const measured = await evaluation;

@@ -7,6 +7,7 @@ import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
 import type { Rows } from './data.js';
 import type { Settings } from './options.js';
+import type { Piece, StepSource } from './supply.js';
 
 /** Rows of a chunk are copied when it is handed over. It has as many steps as fit, but one at least. */
 const maxChunkBytes = 2 ** 20;
@@ -20,6 +21,9 @@ export interface Step {
   /** From 0, over the life of the trainer. */
   readonly step: number;
   readonly rows: number;
+  /** The step's rows, numbers of rows of `of`. */
+  readonly which: Uint32Array;
+  readonly of: Rows;
   readonly learningRate: number;
   /** The elements of the graph's outputs begin at `offset`; before `end` is the gradients' norm. */
   readonly values: Float64Array;
@@ -36,7 +40,7 @@ export interface Width {
 interface Flight {
   readonly promise: Promise<Float64Array>;
   readonly firstStep: number;
-  readonly sizes: Uint32Array;
+  readonly piece: Piece;
   readonly rates: Float64Array;
   readonly launched: number;
 }
@@ -63,46 +67,43 @@ export class Engine {
   }
 
   /**
-   * One optimizer step for each batch of `order`. `onChunk` gets what each chunk did; with `singly`
+   * One optimizer step for each batch of `source`. `onChunk` gets what each chunk did; with `singly`
    * it is awaited before the next step begins, and returns whether to go on.
    */
   async train(
-    { arrays }: Rows,
-    order: Uint32Array,
-    batchSize: number,
+    source: StepSource,
     singly: boolean,
     halted: () => boolean,
     onChunk: (steps: readonly Step[]) => Promise<boolean> | boolean,
   ): Promise<void> {
-    const most = singly ? 1 : this.#mostSteps(batchSize);
+    const most = singly ? 1 : this.#mostSteps(source.batchSize);
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
-    let position = 0;
+    let exhausted = false;
     let nextStep = this.native.step;
     let landed = performance.now();
     try {
       for (;;) {
-        while (flights.length < depth && position < order.length && !halted()) {
-          const steps = Math.min(most, this.#chunk);
-          const end = Math.min(order.length, position + steps * batchSize);
-          const rows = order.subarray(position, end);
-          const flight = await this.#launch(arrays, rows, batchSize, nextStep, halted);
+        while (flights.length < depth && !exhausted && !halted()) {
+          const next = source.next(Math.min(most, this.#chunk));
+          const piece = next instanceof Promise ? await next : next;
+          exhausted = piece === undefined;
+          if (piece === undefined || halted()) break;
+          const flight = await this.#launch(piece, nextStep, halted);
           if (flight === undefined) break;
           flights.push(flight);
-          nextStep += Math.ceil((end - position) / batchSize);
-          position = end;
+          nextStep += piece.sizes.length;
         }
         const flight = flights.shift();
         if (flight === undefined) break;
         const values = await flight.promise;
         const steps = this.#steps(flight, values);
-        const done = steps.length;
         const now = performance.now();
-        this.#pace(done, now - Math.max(landed, flight.launched));
+        this.#pace(steps.length, now - Math.max(landed, flight.launched));
         landed = now;
         if (singly) this.model.training = false;
         const goOn = await onChunk(steps);
-        if (!goOn || done < flight.sizes.length) break;
+        if (!goOn || steps.length < flight.piece.sizes.length) break;
       }
     } finally {
       if (flights.length > 0) this.native.stop();
@@ -113,40 +114,43 @@ export class Engine {
 
   /** Means over batches in inference mode, chunk by chunk. */
   async evaluate(
-    { arrays }: Rows,
-    rows: Uint32Array,
-    batchSize: number,
+    source: StepSource,
     halted: () => boolean,
-    onBatch: (values: Float64Array, offset: number, rows: number) => void,
+    onBatch: (values: Float64Array, offset: number, which: Uint32Array, of: Rows) => void,
   ): Promise<void> {
-    const steps = this.#mostSteps(batchSize);
-    let running: { values: Promise<Float64Array>; sizes: Uint32Array } | undefined;
+    const steps = this.#mostSteps(source.batchSize);
+    let running: { values: Promise<Float64Array>; piece: Piece } | undefined;
     const land = async () => {
       if (running === undefined) return;
-      const { sizes } = running;
+      const { rows, order, sizes } = running.piece;
       const values = await running.values;
       running = undefined;
       let offset = 0;
+      let begin = 0;
       for (const size of sizes) {
         if (offset >= values.length) break;
-        onBatch(values, offset, size);
+        onBatch(values, offset, order.subarray(begin, begin + size), rows);
         offset += this.#numbers(size);
+        begin += size;
       }
     };
     try {
-      for (let position = 0; position < rows.length && !halted(); position += steps * batchSize) {
-        const chunk = rows.subarray(position, Math.min(rows.length, position + steps * batchSize));
-        const sizes = batches(chunk.length, batchSize);
+      while (!halted()) {
+        const piece = await source.next(steps);
+        if (piece === undefined || halted()) break;
         // A large chunk is copied while the one before is computed.
-        const staged = await this.#stage(arrays, chunk, sizes, halted);
+        const staged = await this.#stage(piece, halted);
         if (staged === undefined) break;
         try {
           await land();
           if (halted()) break;
-          const values = staged ? staged.evaluate() : this.native.evaluate(arrays, chunk, sizes);
+          const { rows, order, sizes } = piece;
+          const values = staged
+            ? staged.evaluate()
+            : this.native.evaluate(rows.arrays, order, sizes);
           // Whoever awaits it sees the error.
           values.catch(() => {});
-          running = { values, sizes };
+          running = { values, piece };
         } finally {
           staged?.close();
         }
@@ -167,16 +171,14 @@ export class Engine {
    * which train() and evaluate() copy at once, and undefined when halted meanwhile.
    */
   async #stage(
-    arrays: readonly (Float32Array | Int32Array)[],
-    rows: Uint32Array,
-    sizes: Uint32Array,
+    { rows, order, sizes }: Piece,
     halted: () => boolean,
   ): Promise<StagedRows | null | undefined> {
     const slice = Math.min(sliceBytes, sliceRows * this.rowBytes);
-    if (rows.length * this.rowBytes <= slice) return null;
-    const staged = new native.StagedRows(this.native, rows, sizes);
+    if (order.length * this.rowBytes <= slice) return null;
+    const staged = new native.StagedRows(this.native, order, sizes);
     try {
-      while (!staged.copy(arrays, slice)) {
+      while (!staged.copy(rows.arrays, slice)) {
         await nextTurn();
         if (halted()) {
           staged.close();
@@ -192,34 +194,47 @@ export class Engine {
 
   /** Undefined when halted before the first step. */
   async #launch(
-    arrays: readonly (Float32Array | Int32Array)[],
-    rows: Uint32Array,
-    batchSize: number,
+    piece: Piece,
     firstStep: number,
     halted: () => boolean,
   ): Promise<Flight | undefined> {
-    const sizes = batches(rows.length, batchSize);
+    const { rows, order, sizes } = piece;
     const rates = new Float64Array(sizes.length);
     for (let i = 0; i < rates.length; i++) rates[i] = this.learningRate(firstStep + i);
-    const staged = await this.#stage(arrays, rows, sizes, halted);
+    const staged = await this.#stage(piece, halted);
     if (staged === undefined) return undefined;
     this.model.training = true;
-    const promise = staged ? staged.train(rates) : this.native.train(arrays, rows, sizes, rates);
+    const promise = staged
+      ? staged.train(rates)
+      : this.native.train(rows.arrays, order, sizes, rates);
     // Whoever awaits it sees the error; until then nobody may be there yet.
     promise.catch(() => {});
-    return { promise, firstStep, sizes, rates, launched: performance.now() };
+    return { promise, firstStep, piece, rates, launched: performance.now() };
   }
 
   /** Those that ran before a stop. */
-  #steps({ firstStep, sizes, rates }: Flight, values: Float64Array): Step[] {
+  #steps({ firstStep, piece, rates }: Flight, values: Float64Array): Step[] {
+    const { order, sizes } = piece;
     const steps: Step[] = [];
     let offset = 0;
+    let begin = 0;
     for (const [i, rows] of sizes.entries()) {
       if (offset >= values.length) break;
       const end = offset + this.#numbers(rows) + 1;
       const learningRate = rates[i] ?? Number.NaN;
-      steps.push({ step: firstStep + i, rows, learningRate, values, offset, end });
+      const which = order.subarray(begin, begin + rows);
+      steps.push({
+        step: firstStep + i,
+        rows,
+        which,
+        of: piece.rows,
+        learningRate,
+        values,
+        offset,
+        end,
+      });
       offset = end;
+      begin += rows;
     }
     return steps;
   }
@@ -236,11 +251,4 @@ export class Engine {
     const aim = Math.floor(this.#rate * chunkMilliseconds);
     this.#chunk = Math.max(1, Math.min(aim, this.#chunk * 4, maxChunkSteps));
   }
-}
-
-/** Sizes of batches of `rows` rows: the last one may be smaller. */
-export function batches(rows: number, batchSize: number): Uint32Array {
-  const sizes = new Uint32Array(Math.ceil(rows / batchSize)).fill(batchSize);
-  if (sizes.length > 0) sizes[sizes.length - 1] = rows - (sizes.length - 1) * batchSize;
-  return sizes;
 }

@@ -2,15 +2,15 @@
 import { TandemError } from '../errors.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
-import { type Feeds, findBadRows, type Rows } from './data.js';
+import { type Feeds, findBadRows } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
 import { type History, Means, makeHistory, record, validationName } from './history.js';
 import { aborted, type FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
-import { generator, inOrder, type Span, shuffled } from './random.js';
 import { badRow, countFromZero, smallest, stepLogs } from './reports.js';
 import type { RunState } from './run.js';
+import { noRows, type StepSource, type Supply } from './supply.js';
 import { type Tallied, Tally, type Tracked } from './tally.js';
 
 export class Fit {
@@ -89,33 +89,38 @@ export class Fit {
   async #epoch(progress: Progress): Promise<void> {
     const { plan, run, engine, trainer } = this;
     const epoch = run.epoch;
-    const order = await this.#order(epoch);
-    await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
-    progress.epochBegin(epoch, Math.ceil(order.length / plan.batchSize));
-    const means = new Means(this.results, plan.rows);
+    const source = await this.#open(plan.training, epoch);
+    const means = new Means(this.results);
     const tally = new Tally(this.tracked, this.results.length);
     const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
     let learningRate = Number.NaN;
-    let position = 0;
-    await engine.train(plan.rows, order, plan.batchSize, singly, this.#halted, async (steps) => {
-      for (const step of steps) {
-        means.add(step.values, step.offset, order.subarray(position, position + step.rows));
-        tally.add(step.values, step.offset, step.rows);
-        position += step.rows;
-        learningRate = step.learningRate;
-      }
-      const last = steps.at(-1);
-      progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
-      if (!singly) return true;
-      for (const step of steps) {
-        const logs = await stepLogs(this.results, this.tracked, step);
-        await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, trainer));
-      }
-      return !run.stopped;
-    });
+    try {
+      await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
+      progress.epochBegin(epoch, source.steps ?? 0);
+      await engine.train(source, singly, this.#halted, async (steps) => {
+        for (const step of steps) {
+          means.add(step.values, step.offset, step.which, step.of);
+          tally.add(step.values, step.offset, step.which.length);
+          learningRate = step.learningRate;
+        }
+        const last = steps.at(-1);
+        progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
+        if (!singly) return true;
+        for (const step of steps) {
+          const logs = await stepLogs(this.results, this.tracked, step);
+          await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, trainer));
+        }
+        return !run.stopped;
+      });
+    } finally {
+      await source.close?.();
+    }
     this.#throwIfEnded();
-    // Stopped before the epoch's first step: there is nothing to report.
-    if (means.rows === 0) return;
+    if (means.rows === 0) {
+      if (!run.stopped) throw noRows('data');
+      // Stopped before the epoch's first step: there is nothing to report.
+      return;
+    }
     run.epoch++;
     const { numbers, matrices } = await tally.results();
     const held = await this.#validate();
@@ -140,21 +145,32 @@ export class Fit {
   }
 
   async #validate(): Promise<Tallied> {
-    const { validation, batchSize } = this.plan;
+    const { validation } = this.plan;
     if (validation === undefined) return { numbers: {}, matrices: {} };
     const ended = () => this.run.closed || this.plan.signal?.aborted === true;
-    const { rows, which } = validation;
     const { engine, results, tracked } = this;
-    const measured = await measure(engine, results, tracked, rows, which, batchSize, ended);
-    this.#throwIfEnded();
-    return await measured(validationName);
+    const source = await this.#open(validation, 0);
+    try {
+      const measured = await measure(engine, results, tracked, source, ended);
+      this.#throwIfEnded();
+      return await measured(validationName);
+    } finally {
+      await source.close?.();
+    }
   }
 
-  /** The rows in the order of this epoch: the same whenever seed and epoch are. */
-  #order(epoch: number): Promise<Uint32Array> {
+  /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
+  #open(supply: Supply, epoch: number): Promise<StepSource> {
     const { plan, engine } = this;
-    if (!plan.shuffle) return inOrder(plan.training);
-    return shuffled(plan.training, generator(engine.settings.native.seed, epoch));
+    const { seed, checkNumerics } = engine.settings.native;
+    const training = supply === plan.training;
+    return supply.epoch({
+      epoch,
+      batchSize: plan.batchSize,
+      seed: training && plan.shuffle ? seed : undefined,
+      signal: plan.signal,
+      checkFrom: checkNumerics ? engine.native.step : undefined,
+    });
   }
 
   readonly #halted = (): boolean =>
@@ -180,20 +196,23 @@ export class Fit {
     this.#throwIfEnded();
   }
 
-  /** With checkNumerics: the first step that would meet a NaN, before any step runs. */
+  /** With checkNumerics: the first step that would meet a NaN in arrays, before any step runs. */
   async #checkNumerics(): Promise<void> {
     const { plan, engine, run, feeds } = this;
     if (!engine.settings.native.checkNumerics) return;
-    const bad = await findBadRows(plan.rows, feeds);
-    const order = bad.size > 0 ? await this.#order(run.epoch) : new Uint32Array();
-    const position = order.findIndex((row) => bad.has(row));
-    if (position !== -1) {
-      const step = engine.native.step + Math.floor(position / plan.batchSize);
-      throw badRow(bad, order[position] ?? 0, '', step);
+    const { training, validation } = plan.arrays;
+    const bad = training ? await findBadRows(training.rows, feeds) : new Map<number, string>();
+    if (bad.size > 0) {
+      const source = await this.#open(plan.training, run.epoch);
+      const order = (await source.next(source.steps ?? 0))?.order ?? new Uint32Array();
+      const position = order.findIndex((row) => bad.has(row));
+      if (position !== -1) {
+        const step = engine.native.step + Math.floor(position / plan.batchSize);
+        throw badRow(bad, order[position] ?? 0, '', step);
+      }
     }
-    const { validation } = plan;
     if (validation === undefined) return;
-    const apart = validation.rows !== plan.rows;
+    const apart = validation.rows !== training?.rows;
     const held = apart ? await findBadRows(validation.rows, feeds) : bad;
     const { start, count } = validation.which;
     const row = smallest(held.keys(), start, start + count);
@@ -202,25 +221,21 @@ export class Fit {
   }
 }
 
-/** All results over the rows of `span`, in inference mode; what comes back gives them names. */
+/** All results over the rows of `source`, in inference mode; what comes back gives them names. */
 export async function measure(
   engine: Engine,
   results: readonly Result[],
   tracked: readonly Tracked[],
-  rows: Rows,
-  span: Span,
-  batchSize: number,
+  source: StepSource,
   ended: () => boolean,
 ): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
-  const which = await inOrder(span);
-  const means = new Means(results, rows);
+  const means = new Means(results);
   const tally = new Tally(tracked, results.length);
-  let position = 0;
-  await engine.evaluate(rows, which, batchSize, ended, (values, offset, count) => {
-    means.add(values, offset, which.subarray(position, position + count));
-    tally.add(values, offset, count);
-    position += count;
+  await engine.evaluate(source, ended, (values, offset, which, rows) => {
+    means.add(values, offset, which, rows);
+    tally.add(values, offset, which.length);
   });
+  if (means.rows === 0 && !ended()) throw noRows('data');
   return async (rename) => {
     const { numbers, matrices } = await tally.results(rename);
     return { numbers: { ...means.logs(rename), ...numbers }, matrices };

@@ -73,14 +73,18 @@ export const validationName = (name: string): string =>
 /** Means of the numbers of batches, each weighted by what its own mean divides by. */
 export class Means {
   readonly #results: readonly Result[];
-  readonly #weights: readonly (Float64Array | undefined)[];
+  /** Of the rows seen last; undefined where all weigh the same. */
+  #weights: readonly (Float64Array | undefined)[] = [];
+  #of: Rows | undefined;
+  /** Whether rows ever had weights, by result. */
+  readonly #weighed: boolean[];
   readonly #sums: Float64Array;
   readonly #totals: Float64Array;
   #rows = 0;
 
-  constructor(results: readonly Result[], rows: Rows) {
+  constructor(results: readonly Result[]) {
     this.#results = results;
-    this.#weights = results.map(({ divisor }) => weighRows(divisor, rows));
+    this.#weighed = results.map(() => false);
     this.#sums = new Float64Array(results.length);
     this.#totals = new Float64Array(results.length);
   }
@@ -89,8 +93,9 @@ export class Means {
     return this.#rows;
   }
 
-  /** Adds numbers that lie in `values` from `offset` on, of a batch of the rows `which`. */
-  add(values: Float64Array, offset: number, which: Uint32Array): void {
+  /** Adds numbers that lie in `values` from `offset` on, of a batch of the rows `which` of `rows`. */
+  add(values: Float64Array, offset: number, which: Uint32Array, rows: Rows): void {
+    if (this.#of !== rows) this.#weigh(rows);
     for (let i = 0; i < this.#sums.length; i++) {
       const weights = this.#weights[i];
       let weight = which.length;
@@ -106,6 +111,14 @@ export class Means {
     this.#rows += which.length;
   }
 
+  #weigh(rows: Rows): void {
+    this.#of = rows;
+    this.#weights = this.#results.map(({ divisor }) => weighRows(divisor, rows));
+    this.#weights.forEach((weights, i) => {
+      this.#weighed[i] ||= weights !== undefined;
+    });
+  }
+
   /** The means by `rename(name)`; none before the first rows. */
   logs(rename: (name: string) => string = (name) => name): Record<string, number> {
     if (this.#rows === 0) return {};
@@ -116,7 +129,7 @@ export class Means {
 
   #mean(i: number): number {
     const divisor = this.#results[i]?.divisor;
-    if (divisor?.kind === 'sum' && divisor.of.some((part) => this.#weights[part] !== undefined)) {
+    if (divisor?.kind === 'sum' && divisor.of.some((part) => this.#weighed[part])) {
       return divisor.of.reduce((sum, part) => sum + this.#mean(part), 0);
     }
     return (this.#sums[i] ?? Number.NaN) / (this.#totals[i] ?? Number.NaN);

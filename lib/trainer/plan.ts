@@ -1,9 +1,13 @@
 // Options of fit, checked once before anything runs.
-import { TandemError } from '../errors.js';
+import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Callback } from './callbacks.js';
 import { checkWhole, type Data, type Feeds, type Rows, readBatchSize, readData } from './data.js';
 import type { Span } from './random.js';
+import { checkSignal } from './signal.js';
+import { arraySupply, datasetSupply, isDataset, noRows, type Supply } from './supply.js';
+
+export { aborted, checkSignal } from './signal.js';
 
 /** How fit goes through the data, what it measures, reports, and what ends it. */
 export interface FitOptions {
@@ -15,7 +19,7 @@ export interface FitOptions {
    */
   batchSize?: number;
   /** Rows to measure after each epoch, in inference mode; none by default. */
-  validationData?: Data | readonly [x: Data['x'], y: Data['y']];
+  validationData?: Data | Dataset | readonly [x: Data['x'], y: Data['y']];
   /**
    * Share of the rows, between 0 and 1, taken from the end before any shuffle, to measure after each
    * epoch; none by default.
@@ -31,12 +35,24 @@ export interface FitOptions {
   signal?: AbortSignal;
 }
 
+/** Rows of arrays. */
+interface ArrayRows {
+  readonly rows: Rows;
+  readonly which: Span;
+}
+
+interface ArrayPlan {
+  readonly training: ArrayRows | undefined;
+  readonly validation: ArrayRows | undefined;
+}
+
 /** Everything about a call of fit, checked. */
 export interface FitPlan {
-  readonly rows: Rows;
   /** The rows to train on. */
-  readonly training: Span;
-  readonly validation: { readonly rows: Rows; readonly which: Span } | undefined;
+  readonly training: Supply;
+  readonly validation: Supply | undefined;
+  /** Arrays that are checked for NaN before anything runs. */
+  readonly arrays: ArrayPlan;
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
@@ -45,7 +61,11 @@ export interface FitPlan {
   readonly signal: AbortSignal | undefined;
 }
 
-export function planFit(data: Data, options: FitOptions | undefined, feeds: Feeds): FitPlan {
+export function planFit(
+  data: Data | Dataset,
+  options: FitOptions | undefined,
+  feeds: Feeds,
+): FitPlan {
   const set = is.options(
     options,
     'options of fit',
@@ -62,19 +82,52 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
     ['checkpoint', 'resumeFrom'],
   );
   const epochs = is.integer(set.epochs ?? 1, 'epochs', 1);
-  const batchSize = readBatchSize(set.batchSize, feeds);
-  const rows = readData(data, feeds, 'data');
-  let training = rows.count;
-  let validation: FitPlan['validation'];
+  const given = isDataset(data) ? data.batchSize : undefined;
+  const batchSize = readBatchSize(set.batchSize ?? given, feeds);
   if (set.validationData !== undefined && set.validationSplit !== undefined) {
     const what = 'either `validationData` or `validationSplit`';
     throw is.mismatch('ERR_ARGUMENT', what, 'options of fit', 'both');
   }
-  if (set.validationData !== undefined) {
+  const arrays = readArrays(data, set, feeds);
+  const { training, validation } = arrays;
+  return {
+    training: training
+      ? arraySupply(training.rows, training.which)
+      : datasetSupply(data as Dataset, feeds, 'data'),
+    validation: validation
+      ? arraySupply(validation.rows, validation.which)
+      : isDataset(set.validationData)
+        ? datasetSupply(set.validationData, feeds, 'validationData')
+        : undefined,
+    arrays,
+    epochs,
+    batchSize,
+    shuffle: is.boolean(set.shuffle ?? true, 'shuffle'),
+    callbacks: checkCallbacks(set.callbacks),
+    verbose: is.oneOf(set.verbose ?? 1, 'verbose', [0, 1, 2]),
+    signal: checkSignal(set.signal),
+  };
+}
+
+/** Checks all that is given as arrays. */
+function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayPlan {
+  let validation: ArrayRows | undefined;
+  if (isDataset(set.validationData)) checkLength(set.validationData, feeds, 'validationData');
+  else if (set.validationData !== undefined) {
     const held = readData(set.validationData, feeds, 'validationData');
     checkWhole(held.count, feeds, 'validationData');
     validation = { rows: held, which: { start: 0, count: held.count } };
   }
+  if (isDataset(data)) {
+    if (set.validationSplit !== undefined) {
+      const what = 'none with a dataset, whose `split` gives two,';
+      throw is.invalid(what, 'validationSplit', set.validationSplit);
+    }
+    checkLength(data, feeds, 'data');
+    return { training: undefined, validation };
+  }
+  const rows = readData(data, feeds, 'data');
+  let training = rows.count;
   if (set.validationSplit !== undefined) {
     const split = is.number(set.validationSplit, 'validationSplit', 0, 1);
     // The small number undoes the rounding of 1 - split.
@@ -87,17 +140,13 @@ export function planFit(data: Data, options: FitOptions | undefined, feeds: Feed
     validation = { rows, which: { start: training, count: rows.count - training } };
   }
   checkWhole(training, feeds, 'data');
-  return {
-    rows,
-    training: { start: 0, count: training },
-    validation,
-    epochs,
-    batchSize,
-    shuffle: is.boolean(set.shuffle ?? true, 'shuffle'),
-    callbacks: checkCallbacks(set.callbacks),
-    verbose: is.oneOf(set.verbose ?? 1, 'verbose', [0, 1, 2]),
-    signal: checkSignal(set.signal),
-  };
+  return { training: { rows, which: { start: 0, count: training } }, validation };
+}
+
+/** As far as it is known before reading. */
+function checkLength({ length }: Dataset, feeds: Feeds, name: string): void {
+  if (length !== undefined) checkWhole(length, feeds, name);
+  if (length === 0) throw noRows(name);
 }
 
 const hooks = ['onTrainBegin', 'onTrainEnd', 'onEpochBegin', 'onEpochEnd', 'onBatchEnd'] as const;
@@ -118,16 +167,4 @@ function checkCallbacks(value: unknown): readonly Callback[] {
     }
   });
   return value as Callback[];
-}
-
-export function checkSignal(value: unknown): AbortSignal | undefined {
-  if (value === undefined || value instanceof AbortSignal) return value;
-  throw is.invalid('an AbortSignal', 'signal', value);
-}
-
-export function aborted(signal: AbortSignal): TandemError {
-  const cause: unknown = signal.reason;
-  return new TandemError('ERR_ABORTED', 'expected to finish, received an abort by `signal`', {
-    cause,
-  });
 }

@@ -1,0 +1,63 @@
+import type { TypedArray } from '../../bindings.js';
+import * as is from '../is.js';
+import { type Columns, columnsOf, type TableBatch, type TensorBatch } from './batch.js';
+import { Dataset } from './dataset.js';
+
+/**
+ * Rows from typed arrays: `x` and `y` are one each, or records of them, as fit takes them. `rows` is
+ * their number; that of elements of `y` by default, for targets of one number. The arrays are not
+ * copied. Throws ERR_ARGUMENT, ERR_SHAPE.
+ */
+export function fromArrays(
+  data: Pick<TensorBatch, 'x' | 'y'>,
+  options?: { rows?: number },
+): Dataset<TensorBatch> {
+  const set = is.options<{ rows?: number }>(options, 'options of fromArrays', ['rows']);
+  const { x, y } = is.options<Pick<TensorBatch, 'x' | 'y'>>(data, 'data', ['x', 'y']);
+  const rows = is.integer(set.rows ?? rowsOf(y), 'rows', 1, 2 ** 32 - 1);
+  const batch: TensorBatch = { rows, x: checkGroup(x, 'x'), y: checkGroup(y, 'y') };
+  for (const [name, column] of columnsOf(batch)) {
+    if (column.length === 0 || column.length % rows !== 0) {
+      const what = `a multiple of ${rows} elements, one row or more,`;
+      throw is.mismatch('ERR_SHAPE', what, name, is.show(column));
+    }
+  }
+  return new Dataset<TensorBatch>({ kind: 'memory', length: rows, all: () => batch });
+}
+
+function rowsOf(y: unknown): number {
+  const first: unknown = is.isRecord(y) ? Object.values(y)[0] : y;
+  if (is.isTypedArray(first)) return first.length;
+  throw is.invalid('a typed array or a record of them', 'y', y);
+}
+
+function checkGroup(group: TensorBatch['x'], name: string): TensorBatch['x'] {
+  if (is.isTypedArray(group)) return group;
+  if (!is.isRecord(group)) throw is.invalid('a typed array or a record of them', name, group);
+  for (const [key, column] of Object.entries(group)) {
+    if (!is.isTypedArray(column)) throw is.invalid('a typed array', `${name}.${key}`, column);
+  }
+  return group as Readonly<Record<string, TypedArray>>;
+}
+
+/**
+ * Rows from columns by name, each an array with one value a row, for encoders to make numbers of.
+ * Throws ERR_ARGUMENT, ERR_SHAPE.
+ */
+export function fromTable(columns: Columns): Dataset<TableBatch> {
+  if (!is.isRecord(columns)) throw is.invalid('a record of columns', 'columns', columns);
+  let rows: number | undefined;
+  for (const [name, column] of Object.entries(columns)) {
+    if (!Array.isArray(column) && !is.isTypedArray(column)) {
+      throw is.invalid('an array', `columns.${name}`, column);
+    }
+    rows ??= column.length;
+    if (column.length !== rows) {
+      const label = `columns.${name}`;
+      throw is.mismatch('ERR_SHAPE', `${rows} rows, as in the first`, label, is.show(column));
+    }
+  }
+  if (!rows) throw is.mismatch('ERR_SHAPE', 'one row or more', 'columns', 'none');
+  const batch: TableBatch = { rows, columns };
+  return new Dataset<TableBatch>({ kind: 'memory', length: rows, all: () => batch });
+}

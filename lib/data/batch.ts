@@ -1,0 +1,170 @@
+// Rows side by side: what sources give, transformations move and trainers take.
+import type { TypedArray } from '../../bindings.js';
+import * as is from '../is.js';
+import { nextTurn } from '../trainer/turns.js';
+
+/** One value a row, or for typed arrays as many elements a row as the array has for each of them. */
+export type Column = TypedArray | readonly unknown[];
+/** Columns by name. */
+export type Columns = Readonly<Record<string, Column>>;
+
+/** Some rows, in order. */
+export interface Batch {
+  /** Number of rows. */
+  readonly rows: number;
+}
+
+/** Rows as a model takes them: `trainer.step` takes such a batch as it is. */
+export interface TensorBatch extends Batch {
+  readonly x: TypedArray | Readonly<Record<string, TypedArray>>;
+  readonly y: TypedArray | Readonly<Record<string, TypedArray>>;
+}
+
+/** Rows as a file has them: numbers in a Float64Array, anything else in an array. */
+export interface TableBatch extends Batch {
+  readonly columns: Columns;
+}
+
+type Groups = Readonly<Record<string, Column | Columns>>;
+
+const isColumn = (value: unknown): value is Column =>
+  is.isTypedArray(value) || Array.isArray(value);
+
+/** A batch of `rows` rows whose columns are those of `batch` after `change`. */
+export function mapColumns<B extends Batch>(
+  batch: B,
+  rows: number,
+  change: (column: Column, name: string) => Column,
+): B {
+  const result: Record<string, unknown> = { rows };
+  for (const [group, value] of groupsOf(batch)) {
+    result[group] = isColumn(value)
+      ? change(value, group)
+      : Object.fromEntries(
+          Object.entries(value).map(([name, column]) => [name, change(column, `${group}.${name}`)]),
+        );
+  }
+  return result as unknown as B;
+}
+
+const groupsOf = (batch: Batch) =>
+  Object.entries(batch as unknown as Groups).filter(([group]) => group !== 'rows');
+
+/** All columns with their names: "x", or "x.left" for one of several. */
+export function columnsOf(batch: Batch): (readonly [name: string, column: Column])[] {
+  return groupsOf(batch).flatMap(([group, value]) =>
+    isColumn(value)
+      ? [[group, value] as const]
+      : Object.entries(value).map(([name, column]) => [`${group}.${name}`, column] as const),
+  );
+}
+
+/** The rows from `begin` to before `end`, as views where columns are typed arrays. */
+export function sliceRows<B extends Batch>(batch: B, begin: number, end: number): B {
+  if (begin === 0 && end === batch.rows) return batch;
+  return mapColumns(batch, end - begin, (column) => {
+    if (!is.isTypedArray(column)) return column.slice(begin, end);
+    const width = column.length / batch.rows;
+    return column.subarray(begin * width, end * width);
+  });
+}
+
+/** The rows `which`, in that order, copied. */
+export function gatherRows<B extends Batch>(batch: B, which: Uint32Array): B {
+  return mapColumns(batch, which.length, (column) =>
+    is.isTypedArray(column)
+      ? gather(column, column.length / batch.rows, which)
+      : Array.from(which, (row) => column[row]),
+  );
+}
+
+function gather(column: TypedArray, width: number, which: Uint32Array): TypedArray {
+  const result = makeLike(column, which.length * width);
+  if (width === 1) {
+    for (let i = 0; i < which.length; i++) result[i] = column[which[i] ?? 0] ?? 0;
+    return result;
+  }
+  for (let i = 0; i < which.length; i++) {
+    const begin = (which[i] ?? 0) * width;
+    // subarray and set cost more than a short loop.
+    if (width > 32) result.set(column.subarray(begin, begin + width), i * width);
+    else for (let k = 0; k < width; k++) result[i * width + k] = column[begin + k] ?? 0;
+  }
+  return result;
+}
+
+/** Batches with the same columns, one after another. Throws ERR_SHAPE, ERR_ARGUMENT. */
+export function concatRows<B extends Batch>(batches: readonly B[]): B {
+  const { result, copies } = planConcat(batches);
+  for (const copy of copies) copy();
+  return result;
+}
+
+/** The same with turns of the event loop between copies of a megabyte and more. */
+export async function concatInTurns<B extends Batch>(batches: readonly B[]): Promise<B> {
+  const { result, copies } = planConcat(batches);
+  let bytes = 0;
+  for (const [i, copy] of copies.entries()) {
+    copy();
+    bytes += bytesOf(batches[i] ?? { rows: 0 });
+    if (bytes < 2 ** 20 || i === copies.length - 1) continue;
+    await nextTurn();
+    bytes = 0;
+  }
+  return result;
+}
+
+function planConcat<B extends Batch>(batches: readonly B[]) {
+  const [first] = batches;
+  if (first === undefined) throw is.invalid('one batch or more', 'batches', batches);
+  if (batches.length === 1) return { result: first, copies: [] };
+  const rows = batches.reduce((sum, batch) => sum + batch.rows, 0);
+  const sources = batches.map((batch) => new Map(columnsOf(batch)));
+  const targets = new Map<string, Column>();
+  const result = mapColumns(first, rows, (column, name) => {
+    const parts = sources.map((columns) => columns.get(name) ?? missing(name));
+    const target = parts.every(is.isTypedArray)
+      ? makeLike(column as TypedArray, (column.length / first.rows) * rows)
+      : new Array<unknown>(rows);
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (length !== target.length) {
+      throw is.mismatch('ERR_SHAPE', 'as many elements in each row', name, 'other numbers of them');
+    }
+    targets.set(name, target);
+    return target;
+  });
+  let begin = 0;
+  const copies = batches.map((batch, i) => {
+    const at = begin / rows;
+    begin += batch.rows;
+    return () => {
+      for (const [name, target] of targets) {
+        const part = sources[i]?.get(name) ?? missing(name);
+        const offset = Math.round(at * target.length);
+        if (is.isTypedArray(target)) target.set(part as TypedArray, offset);
+        else copyItems(part, target as unknown[], offset);
+      }
+    };
+  });
+  return { result, copies };
+}
+
+function copyItems(part: Column, target: unknown[], offset: number): void {
+  for (let i = 0; i < part.length; i++) target[offset + i] = part[i];
+}
+
+function missing(name: string): never {
+  throw is.mismatch('ERR_ARGUMENT', 'the same columns in all batches', name, 'a batch without it');
+}
+
+function makeLike(column: TypedArray, length: number): TypedArray {
+  return new (column.constructor as new (length: number) => TypedArray)(length);
+}
+
+/** Bytes that typed columns take, and an estimate for others. */
+export function bytesOf(batch: Batch): number {
+  return columnsOf(batch).reduce(
+    (sum, [, column]) => sum + (is.isTypedArray(column) ? column.byteLength : 32 * column.length),
+    0,
+  );
+}

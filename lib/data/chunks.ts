@@ -1,0 +1,148 @@
+// Rows in the order of an epoch -> whole batches.
+import * as is from '../is.js';
+import { aborted } from '../trainer/signal.js';
+import { type Batch, concatRows, gatherRows } from './batch.js';
+import type { Piece } from './pieces.js';
+
+/** Batches of a block: the first `sizes[0]` rows of `order` are one, and so on. */
+export interface Chunk<B extends Batch> extends Piece<B> {
+  readonly sizes: Uint32Array;
+}
+
+/** Makes one batch of another, or of a piece several. */
+export type Transform<B extends Batch> = (batch: B) => B | Promise<B>;
+
+/** Cuts pieces into batches of `batchSize` rows, leaving out the first `start`; the last is smaller. */
+export async function* cut<B extends Batch>(
+  pieces: AsyncIterable<Piece<B>>,
+  batchSize: number,
+  start: number,
+): AsyncGenerator<Chunk<B>> {
+  let skip = start * batchSize;
+  let rest: B[] = [];
+  let waiting = 0;
+  const join = (): Chunk<B> => {
+    const block = concatRows(rest);
+    rest = [];
+    waiting = 0;
+    const order = Uint32Array.from({ length: block.rows }, (_, i) => i);
+    return { block, order, sizes: Uint32Array.of(block.rows) };
+  };
+  for await (const piece of pieces) {
+    const { block } = piece;
+    let order = piece.order.subarray(Math.min(skip, piece.order.length));
+    skip -= piece.order.length - order.length;
+    if (waiting > 0) {
+      const head = order.subarray(0, batchSize - waiting);
+      rest.push(gatherRows(block, head));
+      waiting += head.length;
+      order = order.subarray(head.length);
+      if (waiting === batchSize) yield join();
+    }
+    const whole = Math.floor(order.length / batchSize);
+    if (whole > 0) {
+      const sizes = new Uint32Array(whole).fill(batchSize);
+      yield { block, order: order.subarray(0, whole * batchSize), sizes };
+    }
+    const tail = order.subarray(whole * batchSize);
+    if (tail.length === 0) continue;
+    rest.push(gatherRows(block, tail));
+    waiting += tail.length;
+  }
+  if (waiting > 0) yield join();
+}
+
+/** The batches of chunks one by one, as they are given to users. */
+export async function* single<B extends Batch>(chunks: AsyncIterable<Chunk<B>>): AsyncGenerator<B> {
+  for await (const { block, order, sizes } of chunks) {
+    let begin = 0;
+    for (const size of sizes) {
+      yield gatherRows(block, order.subarray(begin, begin + size));
+      begin += size;
+    }
+  }
+}
+
+/** Each batch after `transforms`. */
+export async function* transformed<B extends Batch>(
+  batches: AsyncIterable<B>,
+  transforms: readonly Transform<B>[],
+): AsyncGenerator<Chunk<B>> {
+  for await (const before of batches) {
+    let batch = before;
+    for (const transform of transforms) batch = checkBatch(await transform(batch), before.rows);
+    const order = Uint32Array.from({ length: batch.rows }, (_, i) => i);
+    yield { block: batch, order, sizes: Uint32Array.of(batch.rows) };
+  }
+}
+
+function checkBatch<B extends Batch>(batch: B, rows: number): B {
+  const given: unknown = batch;
+  if (!is.isRecord(given)) throw is.invalid('a function that returns a batch', 'map', given);
+  if (given.rows === undefined) return { ...batch, rows };
+  is.integer(given.rows, 'rows of the batch that map returns', 1);
+  return batch;
+}
+
+/** For process `rank` of `worldSize` every so manieth batch, as many for each, but for `start` ones. */
+export async function* everyNth<B extends Batch>(
+  chunks: AsyncIterable<Chunk<B>>,
+  start: number,
+  rank: number,
+  worldSize: number,
+): AsyncGenerator<Chunk<B>> {
+  let round: Chunk<B>[] = [];
+  let rounds = 0;
+  for await (const { block, order, sizes } of chunks) {
+    let begin = 0;
+    for (const size of sizes) {
+      const end = begin + size;
+      round.push({ block, order: order.subarray(begin, end), sizes: Uint32Array.of(size) });
+      begin = end;
+      if (round.length < worldSize) continue;
+      const mine = round[rank];
+      round = [];
+      if (rounds++ >= start && mine !== undefined) yield mine;
+    }
+  }
+}
+
+/**
+ * Goes on reading while what was read is worked on, at most `ahead` items. The source is closed when
+ * the iteration ends early. Rejects with ERR_ABORTED.
+ */
+export async function* prefetched<T>(
+  source: AsyncIterable<T>,
+  ahead: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
+  if (signal?.aborted) throw aborted(signal);
+  const iterator = source[Symbol.asyncIterator]();
+  const waiting: Promise<IteratorResult<T>>[] = [];
+  let stop = () => {};
+  const whenAborted = new Promise<undefined>((resolve) => {
+    stop = () => resolve(undefined);
+  });
+  signal?.addEventListener('abort', stop);
+  try {
+    for (;;) {
+      while (waiting.length <= ahead) {
+        const next = iterator.next();
+        // Whoever awaits it sees the error.
+        next.catch(() => {});
+        waiting.push(next);
+      }
+      const first = waiting.shift();
+      const result = await (signal === undefined ? first : Promise.race([first, whenAborted]));
+      if (signal?.aborted) throw aborted(signal);
+      if (result === undefined || result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    const closing = Promise.resolve(iterator.return?.());
+    // A source that hangs must not hold up who has ended the wait for it.
+    if (signal?.aborted) closing.catch(() => {});
+    else await closing;
+  }
+}

@@ -1,0 +1,262 @@
+import * as is from '../is.js';
+import type { Batch, TensorBatch } from './batch.js';
+import {
+  type Chunk,
+  cut,
+  everyNth,
+  prefetched,
+  single,
+  type Transform,
+  transformed,
+} from './chunks.js';
+import { loadRows } from './load.js';
+import { type Piece, type Plan, pieces } from './pieces.js';
+import { countKept, type Stage } from './select.js';
+import type { Source } from './source.js';
+
+/** Rows that a shuffled stream keeps in memory, unless `shuffle` says otherwise. */
+export const defaultWindow = 16384;
+
+/** Which batches of which epoch. All of it together says where training stands in the data. */
+export interface BatchesOptions {
+  /** Rows of a batch; 32 by default, or what `batch` said. The last one has what is left. */
+  batchSize?: number;
+  /** Orders of a shuffled dataset differ by it; 0 by default. */
+  epoch?: number;
+  /** How many batches to leave out at the beginning: where to go on; 0 by default. */
+  start?: number;
+  /** Which of `worldSize` processes this is, from 0; 0 by default. */
+  rank?: number;
+  /**
+   * Processes that share the rows; 1 by default. All get the same number of rows: where that does
+   * not come out even, the first rows once more.
+   */
+  worldSize?: number;
+  /** Shuffle with this seed where the dataset has no shuffle of its own; false by default. */
+  shuffle?: false | { seed: number };
+  /** Ends the iteration with ERR_ABORTED. */
+  signal?: AbortSignal;
+}
+
+/** How a dataset is shuffled. */
+export interface ShuffleOptions {
+  /** An integer of 0 or more; that of the trainer by default. */
+  seed?: number;
+  /**
+   * Rows that a stream keeps in memory to draw from, 16,384 by default: a row moves about so far.
+   * Datasets in memory are shuffled as a whole.
+   */
+  window?: number;
+}
+
+const batchesOptions = [
+  'batchSize',
+  'epoch',
+  'start',
+  'rank',
+  'worldSize',
+  'shuffle',
+  'signal',
+] as const;
+
+/** What a stream may have ready beyond what is worked on. */
+const chunksAhead = 2;
+
+interface Settings<B extends Batch> extends Plan<B> {
+  readonly transforms: readonly Transform<B>[];
+  readonly regroup: Regroup<B> | undefined;
+  readonly shuffle: ShuffleOptions | false | undefined;
+  readonly batchSize: number | undefined;
+}
+
+/** Makes batches of its own of rows in order, as bucketing by length does. */
+export type Regroup<B extends Batch> = (
+  pieces: AsyncIterable<Piece<B>>,
+  batchSize: number,
+) => AsyncGenerator<Chunk<B>>;
+
+/**
+ * Rows to train on or to look at, in memory or read while they are used: `fit` and `evaluate` take
+ * one, `batches` goes through it. It is a description and holds no file open; its methods return
+ * new ones and leave it as it is.
+ */
+export class Dataset<B extends Batch = TensorBatch> {
+  /** Number of rows, where it is known before reading them. */
+  readonly length: number | undefined;
+  readonly #settings: Settings<B>;
+
+  /** @internal */
+  constructor(source: Source<B>, settings: Partial<Settings<B>> = {}) {
+    this.#settings = {
+      stages: [],
+      resample: undefined,
+      transforms: [],
+      regroup: undefined,
+      shuffle: undefined,
+      batchSize: undefined,
+      ...settings,
+      source,
+    };
+    const { stages, resample } = this.#settings;
+    this.length = resample === undefined ? countKept(source.length, stages) : undefined;
+  }
+
+  /** Whether rows lie in memory, so that shuffles are of all of them. */
+  get inMemory(): boolean {
+    return this.#settings.source.kind === 'memory';
+  }
+
+  #with(change: Partial<Settings<B>>): Dataset<B> {
+    return new Dataset(this.#settings.source, { ...this.#settings, ...change });
+  }
+
+  #select(...stages: readonly Stage[]): Dataset<B> {
+    if (this.#settings.resample !== undefined) {
+      throw is.mismatch(
+        'ERR_ARGUMENT',
+        'take, skip and split before oversampling',
+        'dataset',
+        'them after it',
+      );
+    }
+    return this.#with({ stages: [...this.#settings.stages, ...stages] });
+  }
+
+  /**
+   * Another order in each epoch, which follows from the seed. `false`: rows stay in order also where
+   * fit would shuffle. Throws ERR_ARGUMENT.
+   */
+  shuffle(options: ShuffleOptions | false = {}): Dataset<B> {
+    if (options === false) return this.#with({ shuffle: false });
+    const set = is.options<ShuffleOptions>(options, 'options of shuffle', ['seed', 'window']);
+    if (set.seed !== undefined) is.integer(set.seed, 'seed', 0);
+    if (set.window !== undefined) is.integer(set.window, 'window', 1, 2 ** 31);
+    return this.#with({ shuffle: set });
+  }
+
+  /** The first `count` rows, before any shuffle. Throws ERR_ARGUMENT. */
+  take(count: number): Dataset<B> {
+    const end = is.integer(count, 'count', 1);
+    return this.#select({ kind: 'range', begin: 0, end });
+  }
+
+  /** All but the first `count` rows, before any shuffle. Throws ERR_ARGUMENT. */
+  skip(count: number): Dataset<B> {
+    const begin = is.integer(count, 'count', 0);
+    return this.#select({ kind: 'range', begin, end: Number.POSITIVE_INFINITY });
+  }
+
+  /**
+   * Two datasets without a row in common: the first has `share` (between 0 and 1) of the rows. With
+   * a seed each row is assigned at random, so that its size is near the share; otherwise the first
+   * has the first rows, which needs a dataset of known length. Throws ERR_ARGUMENT.
+   */
+  split(share: number, options?: { seed?: number }): [Dataset<B>, Dataset<B>] {
+    const set = is.options<{ seed?: number }>(options, 'options of split', ['seed']);
+    if (!(is.number(share, 'share', 0, 1) > 0 && share < 1)) {
+      throw is.invalid('a number between 0 and 1', 'share', share);
+    }
+    if (set.seed !== undefined) {
+      const seed = is.integer(set.seed, 'seed', 0);
+      return [
+        this.#select({ kind: 'share', seed, low: 0, high: share }),
+        this.#select({ kind: 'share', seed, low: share, high: 1 }),
+      ];
+    }
+    if (this.length === undefined) {
+      const what =
+        'a `seed` for a dataset whose length is not known, or `await dataset.load()` before';
+      throw is.mismatch('ERR_ARGUMENT', what, 'split', 'neither');
+    }
+    // The small number undoes the rounding of products such as 0.7 * 10.
+    const count = Math.floor(this.length * share + 1e-9);
+    if (count === 0) {
+      throw is.invalid(`a share that leaves rows on both sides of ${this.length}`, 'share', share);
+    }
+    return [this.take(count), this.skip(count)];
+  }
+
+  /**
+   * Each batch as `change` returns it, which may take its time. It is called with every batch on its
+   * way to training, on the event loop. What comes after it works on batches before it.
+   */
+  map(change: Transform<B>): Dataset<B> {
+    if (typeof change !== 'function') throw is.invalid('a function of a batch', 'map', change);
+    return this.#with({ transforms: [...this.#settings.transforms, change] });
+  }
+
+  /** Sets the batch size for whoever does not give one. Throws ERR_ARGUMENT. */
+  batch(size: number): Dataset<B> {
+    return this.#with({ batchSize: is.integer(size, 'size', 1, 2 ** 32 - 1) });
+  }
+
+  /** What `batch` said. */
+  get batchSize(): number | undefined {
+    return this.#settings.batchSize;
+  }
+
+  /**
+   * Reads all rows into memory, where they are shuffled as a whole and not read again. What `map`
+   * does is still done batch by batch. Rejects with ERR_SHAPE for no rows at all.
+   */
+  async load(): Promise<Dataset<B>> {
+    const all = await loadRows(this.#settings);
+    return new Dataset<B>(
+      { kind: 'memory', length: all.rows, all: () => all },
+      { ...this.#settings, stages: [] },
+    );
+  }
+
+  /**
+   * The batches of an epoch from number `start` on, each with copies of its rows. Reading goes on
+   * while one is looked at, within bounds. Throws ERR_ARGUMENT; rejects with ERR_ABORTED, and with
+   * what the source fails with.
+   *
+   * @example for await (const batch of dataset.batches({ batchSize: 64 })) await trainer.step(batch);
+   */
+  batches(options?: BatchesOptions): AsyncGenerator<B> {
+    return single(this.chunks(options));
+  }
+
+  /**
+   * The same for who takes several batches at once: blocks of rows and their order.
+   * @internal
+   */
+  chunks(options?: BatchesOptions): AsyncGenerator<Chunk<B>> {
+    const { epoch, batchSize, start } = this.#read(options);
+    const { regroup, transforms } = this.#settings;
+    const { rank, worldSize, signal } = epoch;
+    let chunks: AsyncGenerator<Chunk<B>>;
+    if (regroup === undefined) {
+      chunks = cut(pieces(this.#settings, epoch), batchSize, start);
+    } else {
+      const all = pieces(this.#settings, { ...epoch, rank: 0, worldSize: 1 });
+      chunks = everyNth(regroup(all, batchSize), start, rank, worldSize);
+    }
+    if (transforms.length > 0) chunks = transformed(single(chunks), transforms);
+    const ready = this.inMemory && transforms.length === 0 && regroup === undefined;
+    return prefetched(chunks, ready ? 0 : chunksAhead, signal);
+  }
+
+  #read(options: BatchesOptions | undefined) {
+    const set = is.options(options, 'options of batches', batchesOptions);
+    const worldSize = is.integer(set.worldSize ?? 1, 'worldSize', 1, 2 ** 16);
+    const rank = is.integer(set.rank ?? 0, 'rank', 0, worldSize - 1);
+    const epoch = is.integer(set.epoch ?? 0, 'epoch', 0, 2 ** 31);
+    const start = is.integer(set.start ?? 0, 'start', 0);
+    const size = set.batchSize ?? this.#settings.batchSize ?? 32;
+    const batchSize = is.integer(size, 'batchSize', 1, 2 ** 32 - 1);
+    const given = set.shuffle;
+    const outer = given ? { seed: is.integer(given.seed, 'shuffle.seed', 0) } : undefined;
+    const own = this.#settings.shuffle;
+    const shuffle =
+      own === false || (own === undefined && outer === undefined)
+        ? undefined
+        : {
+            seed: own?.seed ?? outer?.seed ?? 0,
+            window: own?.window ?? defaultWindow,
+          };
+    const { signal } = set;
+    return { batchSize, start, epoch: { epoch, rank, worldSize, signal, shuffle } };
+  }
+}

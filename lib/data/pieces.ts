@@ -1,0 +1,171 @@
+// Source -> rows in the order of an epoch: selection, repetition, shuffling, and a share for each of
+// several processes.
+import { generator, shuffled } from '../trainer/random.js';
+import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
+import { type Batch, concatInTurns, concatRows, gatherRows, sliceRows } from './batch.js';
+import { Selector, type Stage } from './select.js';
+import type { Source } from './source.js';
+
+/** Rows `order` of a block, in that order. */
+export interface Piece<B extends Batch> {
+  readonly block: B;
+  readonly order: Uint32Array;
+}
+
+/** Which of a block's rows to take how often. `random` gives integers below 2^32. */
+export type Resample<B extends Batch> = (
+  block: B,
+  order: Uint32Array,
+  random: () => number,
+) => Uint32Array;
+
+/** What an epoch is asked for. */
+export interface EpochOptions {
+  readonly epoch: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly signal: AbortSignal | undefined;
+  /** Undefined: in order. `window`, in rows, is for streams. */
+  readonly shuffle: { readonly seed: number; readonly window: number } | undefined;
+}
+
+/** What a dataset makes of its source. */
+export interface Plan<B extends Batch> {
+  readonly source: Source<B>;
+  readonly stages: readonly Stage[];
+  readonly resample: Resample<B> | undefined;
+}
+
+/** Streams of random numbers apart from those of shuffles, which are numbered by epochs. */
+const resampleStream = 0x40000000;
+const windowStream = 0x20000000;
+
+export async function* pieces<B extends Batch>(
+  plan: Plan<B>,
+  options: EpochOptions,
+): AsyncGenerator<Piece<B>> {
+  const { rank, worldSize } = options;
+  if (plan.source.kind === 'memory') {
+    const block = await plan.source.all();
+    yield { block, order: share(await memoryOrder(plan, block, options), rank, worldSize) };
+    return;
+  }
+  const rows = streamPieces(plan, options);
+  yield* worldSize === 1 ? rows : strided(rows, rank, worldSize);
+}
+
+/** Every worldSize-th row from number `rank` on; the first rows again where some would have fewer. */
+function share(order: Uint32Array, rank: number, worldSize: number): Uint32Array {
+  if (worldSize === 1 || order.length === 0) return order;
+  const count = Math.ceil(order.length / worldSize);
+  return Uint32Array.from(
+    { length: count },
+    (_, i) => order[(i * worldSize + rank) % order.length] ?? 0,
+  );
+}
+
+async function memoryOrder<B extends Batch>(
+  { stages, resample }: Plan<B>,
+  block: B,
+  { epoch, shuffle }: EpochOptions,
+): Promise<Uint32Array> {
+  let order = await selected(block.rows, stages);
+  if (resample !== undefined) {
+    order = resample(block, order, generator(shuffle?.seed ?? 0, resampleStream + epoch));
+  }
+  if (shuffle === undefined) return order;
+  const places = await shuffled({ start: 0, count: order.length }, generator(shuffle.seed, epoch));
+  return stages.length === 0 && resample === undefined ? places : places.map((i) => order[i] ?? 0);
+}
+
+/** The numbers of the rows that the stages leave. */
+async function selected(rows: number, stages: readonly Stage[]): Promise<Uint32Array> {
+  const selector = new Selector(stages);
+  const order = new Uint32Array(rows);
+  let count = 0;
+  for (let begin = 0; begin < rows && !selector.done; begin += elementsPerTurn) {
+    if (begin > 0) await nextTurn();
+    for (const row of selector.next(Math.min(elementsPerTurn, rows - begin))) {
+      order[count++] = begin + row;
+    }
+  }
+  return order.subarray(0, count);
+}
+
+const identity = (rows: number): Uint32Array => Uint32Array.from({ length: rows }, (_, i) => i);
+
+async function* streamPieces<B extends Batch>(
+  plan: Plan<B>,
+  options: EpochOptions,
+): AsyncGenerator<Piece<B>> {
+  const { shuffle, epoch } = options;
+  const kept = keptPieces(plan, options);
+  if (shuffle === undefined) {
+    yield* kept;
+    return;
+  }
+  const random = generator(shuffle.seed, windowStream + epoch);
+  // Windows that begin elsewhere in each epoch let rows move on from one to the next.
+  let size = Math.ceil((shuffle.window * (1 + random() / 2 ** 32)) / 2);
+  let parts: B[] = [];
+  let rows = 0;
+  const mix = async (): Promise<Piece<B>> => {
+    const block = await concatInTurns(parts);
+    parts = [];
+    rows = 0;
+    size = shuffle.window;
+    return { block, order: await shuffled({ start: 0, count: block.rows }, random) };
+  };
+  for await (const { block, order } of kept) {
+    const part = order.length === block.rows ? block : gatherRows(block, order);
+    for (let begin = 0; begin < part.rows; ) {
+      const end = Math.min(part.rows, begin + size - rows);
+      parts.push(sliceRows(part, begin, end));
+      rows += end - begin;
+      begin = end;
+      if (rows >= size) yield await mix();
+    }
+  }
+  if (rows > 0) yield await mix();
+}
+
+async function* keptPieces<B extends Batch>(
+  { source, stages, resample }: Plan<B>,
+  { epoch, signal, shuffle }: EpochOptions,
+): AsyncGenerator<Piece<B>> {
+  if (source.kind === 'memory') return;
+  const selector = new Selector(stages);
+  const random = generator(shuffle?.seed ?? 0, resampleStream + epoch);
+  if (selector.done) return;
+  for await (const block of source.stream({ epoch, signal })) {
+    const kept = stages.length === 0 ? identity(block.rows) : selector.next(block.rows);
+    const order = resample === undefined ? kept : resample(block, kept, random);
+    if (resample !== undefined)
+      yield { block: gatherRows(block, order), order: identity(order.length) };
+    else if (order.length > 0) yield { block, order };
+    if (selector.done) return;
+  }
+}
+
+async function* strided<B extends Batch>(
+  all: AsyncIterable<Piece<B>>,
+  rank: number,
+  worldSize: number,
+): AsyncGenerator<Piece<B>> {
+  let seen = 0;
+  let first: B[] = [];
+  for await (const { block, order } of all) {
+    if (seen < worldSize) {
+      first.push(gatherRows(block, order.subarray(0, worldSize - seen)));
+      if (first.length > 1) first = [concatRows(first)];
+    }
+    const begin = (((rank - seen) % worldSize) + worldSize) % worldSize;
+    seen += order.length;
+    const mine = order.filter((_, i) => i % worldSize === begin);
+    if (mine.length > 0) yield { block, order: mine };
+  }
+  const extra = rank - (seen % worldSize);
+  const [head] = first;
+  if (seen % worldSize === 0 || extra < 0 || head === undefined) return;
+  yield { block: head, order: Uint32Array.of(extra % head.rows) };
+}

@@ -1,0 +1,184 @@
+// Where the rows of steps come from: arrays of users as a whole, or a dataset bit by bit.
+import type { TensorBatch } from '../data/batch.js';
+import type { Chunk } from '../data/chunks.js';
+import { Dataset } from '../data/dataset.js';
+import type { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import { type Feeds, findBadRows, type Rows, readData } from './data.js';
+import { generator, inOrder, type Span, shuffled } from './random.js';
+import { badRow } from './reports.js';
+
+/** Rows for some steps: `order` says which, `sizes` how many each step takes. */
+export interface Piece {
+  readonly rows: Rows;
+  readonly order: Uint32Array;
+  readonly sizes: Uint32Array;
+}
+
+/** The rows of an epoch, in its order. */
+export interface StepSource {
+  /** For at most so many steps; undefined at the end. Rejects with what the data fail with. */
+  next(steps: number): Promise<Piece | undefined> | Piece | undefined;
+  /** Steps of the epoch, where they are known. */
+  readonly steps: number | undefined;
+  /** Rows of most steps. */
+  readonly batchSize: number;
+  /** Ends reading. */
+  close?(): Promise<void>;
+}
+
+/** How an epoch goes through the data. */
+export interface EpochPlan {
+  readonly epoch: number;
+  readonly batchSize: number;
+  /** Undefined: in order. */
+  readonly seed: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** Of the epoch's first step, where a NaN shall be an error. */
+  readonly checkFrom?: number | undefined;
+}
+
+/** Rows to go through any number of times. */
+export interface Supply {
+  epoch(plan: EpochPlan): Promise<StepSource>;
+}
+
+/** Sizes of batches of `rows` rows: the last one may be smaller. */
+export function batches(rows: number, batchSize: number): Uint32Array {
+  const sizes = new Uint32Array(Math.ceil(rows / batchSize)).fill(batchSize);
+  if (sizes.length > 0) sizes[sizes.length - 1] = rows - (sizes.length - 1) * batchSize;
+  return sizes;
+}
+
+/** Steps over rows in memory in this order. */
+export function orderedSource(rows: Rows, order: Uint32Array, batchSize: number): StepSource {
+  let position = 0;
+  return {
+    steps: Math.ceil(order.length / batchSize),
+    batchSize,
+    next(steps) {
+      if (position >= order.length) return undefined;
+      const part = order.subarray(position, position + steps * batchSize);
+      position += part.length;
+      return { rows, order: part, sizes: batches(part.length, batchSize) };
+    },
+  };
+}
+
+/** The rows of a span of arrays. */
+export function arraySupply(rows: Rows, span: Span): Supply {
+  return {
+    async epoch({ epoch, batchSize, seed }) {
+      const order =
+        seed === undefined ? await inOrder(span) : await shuffled(span, generator(seed, epoch));
+      return orderedSource(rows, order, batchSize);
+    },
+  };
+}
+
+/** A dataset's rows, checked against the feeds block by block. */
+export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
+  return {
+    epoch({ epoch, batchSize, seed, signal, checkFrom }) {
+      const chunks = dataset.chunks({
+        epoch,
+        batchSize,
+        shuffle: seed === undefined ? false : { seed },
+        ...(signal !== undefined && { signal }),
+      });
+      const count = dataset.length;
+      const steps = count === undefined ? undefined : Math.ceil(count / batchSize);
+      return Promise.resolve(new ChunkSource(chunks, feeds, name, batchSize, steps, checkFrom));
+    },
+  };
+}
+
+class ChunkSource implements StepSource {
+  #chunk: (Omit<Chunk<TensorBatch>, 'block'> & { readonly rows: Rows }) | undefined;
+  /** Batches and rows of the chunk that are gone. */
+  #batch = 0;
+  #row = 0;
+  #step: number;
+
+  constructor(
+    readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
+    readonly feeds: Feeds,
+    readonly name: string,
+    readonly batchSize: number,
+    readonly steps: number | undefined,
+    readonly checkFrom: number | undefined,
+  ) {
+    this.#step = checkFrom ?? 0;
+  }
+
+  async next(steps: number): Promise<Piece | undefined> {
+    if (this.#chunk === undefined || this.#batch >= this.#chunk.sizes.length) {
+      if (!(await this.#pull())) return undefined;
+    }
+    const chunk = this.#chunk;
+    if (chunk === undefined) return undefined;
+    const sizes = chunk.sizes.subarray(this.#batch, this.#batch + steps);
+    const rows = sizes.reduce((sum, size) => sum + size, 0);
+    const order = chunk.order.subarray(this.#row, this.#row + rows);
+    this.#batch += sizes.length;
+    this.#row += rows;
+    this.#step += sizes.length;
+    return { rows: chunk.rows, order, sizes };
+  }
+
+  async close(): Promise<void> {
+    await this.chunks.return(undefined);
+  }
+
+  async #pull(): Promise<boolean> {
+    const { value, done } = await this.chunks.next();
+    if (done === true || value === undefined) return false;
+    const rows = readBlock(value.block, this.feeds, this.name);
+    const { order, sizes } = value;
+    const { batch } = this.feeds;
+    const odd = batch === undefined ? undefined : sizes.find((size) => size !== batch);
+    if (odd !== undefined) {
+      const what = `whole batches of ${batch} rows, which the inputs fix,`;
+      throw is.mismatch('ERR_SHAPE', what, this.name, `one of ${odd} rows`);
+    }
+    if (this.checkFrom !== undefined) await this.#refuseBad(rows, order, sizes);
+    this.#chunk = { rows, order, sizes };
+    this.#batch = 0;
+    this.#row = 0;
+    return true;
+  }
+
+  async #refuseBad(rows: Rows, order: Uint32Array, sizes: Uint32Array): Promise<void> {
+    const bad = await findBadRows(rows, this.feeds);
+    if (bad.size === 0) return;
+    let end = 0;
+    let step = this.#step;
+    for (const size of sizes) {
+      const row = order.subarray(end, end + size).find((item) => bad.has(item));
+      if (row !== undefined) throw badRow(bad, row, `${this.name}: `, step);
+      end += size;
+      step++;
+    }
+  }
+}
+
+/** Blocks that are the same in every epoch are checked once. */
+const checked = new WeakMap<TensorBatch, { readonly feeds: Feeds; readonly rows: Rows }>();
+
+function readBlock(block: TensorBatch, feeds: Feeds, name: string): Rows {
+  const known = checked.get(block);
+  if (known?.feeds === feeds) return known.rows;
+  const { x, y, rows: count } = block;
+  const rows = readData({ x, y }, feeds, name);
+  if (rows.count !== count) {
+    throw is.mismatch('ERR_SHAPE', `${count} rows`, name, `arrays of ${rows.count} rows`);
+  }
+  checked.set(block, { feeds, rows });
+  return rows;
+}
+
+export const isDataset = (data: unknown): data is Dataset => data instanceof Dataset;
+
+/** The error for a dataset that came to its end without a row. */
+export const noRows = (name: string): TandemError =>
+  is.mismatch('ERR_SHAPE', 'one row or more', name, 'a dataset without rows');
