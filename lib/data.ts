@@ -5,4 +5,26 @@
  */
 export { fromArrays, fromTable } from './data/arrays.js';
 export type { Batch, Column, Columns, TableBatch, TensorBatch } from './data/batch.js';
+export type { Transform } from './data/chunks.js';
+export type { CellType } from './data/csv/read.js';
 export { type BatchesOptions, Dataset, type ShuffleOptions } from './data/dataset.js';
+export { type EncodeOptions, fitEncoder, RowEncoder, type RowEncodings } from './data/encoder.js';
+export {
+  type CategoryOptions,
+  type ColumnEncoding,
+  type ColumnEncodings,
+  category,
+  cyclic,
+  type EncodingName,
+  type MissingNumber,
+  minMax,
+  type NumberOptions,
+  number,
+  oneHot,
+  type Period,
+  standard,
+  text,
+  type UnknownCategory,
+} from './data/encoders/spec.js';
+export { DataError, type OnError } from './data/errors.js';
+export { type CsvOptions, csv, parquet, type TableFileOptions } from './data/files.js';

@@ -94,6 +94,7 @@ export {
 } from './optimizers.js';
 export type { NamedArrays, PredictInput, PredictOutput } from './predictor/arrays.js';
 export type { PredictorBinding } from './predictor/binding.js';
+export type { RawRow, RowPrediction } from './predictor/rows.js';
 export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
 export { type CosineOptions, cosine, type LearningRateScheduler } from './schedulers.js';
 export type { Callback, CallbackResult, Logs } from './trainer/callbacks.js';

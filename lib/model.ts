@@ -1,4 +1,5 @@
 import type { DType } from '../bindings.js';
+import { RowEncoder } from './data/encoder.js';
 import { readModel } from './files/load.js';
 import { writeModel } from './files/save.js';
 import {
@@ -117,6 +118,7 @@ export class Model {
       layerNames,
       native: arena,
       devices: new Set(),
+      encoder: undefined,
       training: false,
       taken: false,
     });
@@ -125,6 +127,22 @@ export class Model {
   /** A table of layers, output shapes and numbers of parameters. */
   summary(): string {
     return summarize(this.name, stateOf(this));
+  }
+
+  /**
+   * What makes the model's inputs of raw rows: that of the data that fit took last, or of its file.
+   * It is saved with the model, and `predictor.predictRows` uses it. Throws ERR_ARGUMENT.
+   */
+  get encoder(): RowEncoder | undefined {
+    const { encoder } = stateOf(this);
+    return encoder && new RowEncoder(encoder);
+  }
+
+  set encoder(encoder: RowEncoder | undefined) {
+    if (encoder !== undefined && !(encoder instanceof RowEncoder)) {
+      throw is.invalid('a RowEncoder', 'encoder', encoder);
+    }
+    stateOf(this).encoder = encoder?.state;
   }
 
   /**

@@ -25,6 +25,7 @@ import {
 import { PredictorBinding } from './predictor/binding.js';
 import { unwatch, watch } from './predictor/cancel.js';
 import { closed, closedPredictor } from './predictor/closed.js';
+import { type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import { checkDevice, checkPrecision, checkThreads, type Device } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
@@ -67,6 +68,8 @@ export class Predictor {
   #key: Key<NativePredictor> | undefined;
   /** For single rows without a promise; made by the first of them. */
   #single: SingleRow | undefined;
+  /** Of a model that was trained on encoded rows. */
+  #rows: RowCoder | undefined;
   readonly #layout: Layout;
   /** Elements of a row of the only input and the only output, both float32; 0 otherwise. */
   readonly #rowIn: number;
@@ -105,7 +108,9 @@ export class Predictor {
     const { graph, parts } = describe(state.inputs, outputs, state.parameters);
     for (const trainer of state.devices) await trainer.sync();
     const predictor = await native.loadPredictor(state.native, graph, options);
-    return new Predictor(model, predictor, layoutOf(state, parts.results));
+    const made = new Predictor(model, predictor, layoutOf(state, parts.results));
+    if (state.encoder !== undefined) made.#rows = new RowCoder(state.encoder);
+    return made;
   }
 
   private constructor(model: Model, predictor: NativePredictor, layout: Layout) {
@@ -219,6 +224,28 @@ export class Predictor {
       if (signal !== undefined) unwatch(signal);
     }
     return result(this.#layout, outputs);
+  }
+
+  /**
+   * Predictions for rows as the training data had them, by the encoder that came with the model:
+   * the value of the target in each, a category by its name, or a record of several targets. Columns
+   * of targets may be missing. Rejects as predict does, with DataError for a row that cannot be
+   * encoded, and with ERR_ARGUMENT for a model without an encoder.
+   *
+   * @example await predictor.predictRows([{ hour: 8, weather: 'rain' }]);
+   */
+  async predictRows(
+    rows: readonly RawRow[],
+    options?: { signal?: AbortSignal },
+  ): Promise<RowPrediction[]> {
+    const { signal } = is.options(options, 'options of predictRows', ['signal']);
+    if (this.#rows === undefined) {
+      const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';
+      throw is.mismatch('ERR_ARGUMENT', what, 'predictRows', 'one without an encoder');
+    }
+    const x = await this.#rows.encode(rows);
+    const outputs = await this.predict(x, signal === undefined ? undefined : { signal });
+    return this.#rows.decode(outputs, rows.length);
   }
 
   /**

@@ -111,6 +111,7 @@ export class Trainer<T extends Targets = Value> {
     this.#assertFree('fit');
     const { feeds, results, tracked } = this.#graph;
     const plan = planFit(data, options, feeds);
+    if (isDataset(data) && data.encoder !== undefined) this.#state.encoder = data.encoder;
     // Before anything waits, so that stop() acts on a call that has just been made.
     this.#fitting = true;
     try {

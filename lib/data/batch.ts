@@ -23,6 +23,8 @@ export interface TensorBatch extends Batch {
 /** Rows as a file has them: numbers in a Float64Array, anything else in an array. */
 export interface TableBatch extends Batch {
   readonly columns: Columns;
+  /** Where the rows are in their file, for errors. */
+  readonly at?: Float64Array;
 }
 
 type Groups = Readonly<Record<string, Column | Columns>>;

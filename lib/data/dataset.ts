@@ -1,5 +1,5 @@
 import * as is from '../is.js';
-import type { Batch, TensorBatch } from './batch.js';
+import type { Batch, TableBatch, TensorBatch } from './batch.js';
 import {
   type Chunk,
   cut,
@@ -9,10 +9,12 @@ import {
   type Transform,
   transformed,
 } from './chunks.js';
+import { encodedSource } from './encode.js';
+import type { EncoderState } from './encoders/state.js';
 import { loadRows } from './load.js';
 import { type Piece, type Plan, pieces } from './pieces.js';
 import { countKept, type Stage } from './select.js';
-import type { Source } from './source.js';
+import type { ErrorPolicy, Source, StreamOptions, StreamSource } from './source.js';
 
 /** Rows that a shuffled stream keeps in memory, unless `shuffle` says otherwise. */
 export const defaultWindow = 16384;
@@ -67,6 +69,7 @@ interface Settings<B extends Batch> extends Plan<B> {
   readonly regroup: Regroup<B> | undefined;
   readonly shuffle: ShuffleOptions | false | undefined;
   readonly batchSize: number | undefined;
+  readonly encoder: EncoderState | undefined;
 }
 
 /** Makes batches of its own of rows in order, as bucketing by length does. */
@@ -94,6 +97,8 @@ export class Dataset<B extends Batch = TensorBatch> {
       regroup: undefined,
       shuffle: undefined,
       batchSize: undefined,
+      encoder: undefined,
+      file: undefined,
       ...settings,
       source,
     };
@@ -188,6 +193,59 @@ export class Dataset<B extends Batch = TensorBatch> {
   /** Sets the batch size for whoever does not give one. Throws ERR_ARGUMENT. */
   batch(size: number): Dataset<B> {
     return this.#with({ batchSize: is.integer(size, 'size', 1, 2 ** 32 - 1) });
+  }
+
+  /**
+   * The rows as an encoder makes them.
+   * @internal
+   */
+  encoded(
+    this: Dataset<TableBatch>,
+    encoder: EncoderState,
+    policy: ErrorPolicy,
+  ): Dataset<TensorBatch> {
+    const { transforms, regroup, resample, shuffle, batchSize, file } = this.#settings;
+    const changed = transforms.length > 0 || regroup !== undefined || resample !== undefined;
+    const made = encodedSource(changed ? this.#asPlan() : this.#settings, encoder, policy);
+    return new Dataset<TensorBatch>(made.source, {
+      stages: made.stages,
+      shuffle,
+      batchSize,
+      encoder,
+      file,
+    });
+  }
+
+  /** Rows after everything that changes batches. */
+  #asPlan(): Plan<B> {
+    const stream = ({ epoch, signal }: StreamOptions) =>
+      this.shuffle(false).batches({ batchSize: 1024, epoch, ...(signal && { signal }) });
+    const source: StreamSource<B> = { length: undefined, stream };
+    const plain = { stages: [], resample: undefined, file: this.#settings.file };
+    const plan: Plan<B> = { ...plain, source: { kind: 'stream', ...source } };
+    if (!this.inMemory) return plan;
+    let all: Promise<B> | undefined;
+    const load = () => {
+      all ??= loadRows(plan);
+      return all;
+    };
+    return { ...plain, source: { kind: 'memory', length: undefined, all: load } };
+  }
+
+  /**
+   * What made the rows of a table, if something did.
+   * @internal
+   */
+  get encoder(): EncoderState | undefined {
+    return this.#settings.encoder;
+  }
+
+  /**
+   * The file that rows come from, for errors.
+   * @internal
+   */
+  get file(): string | undefined {
+    return this.#settings.file;
   }
 
   /** What `batch` said. */

@@ -34,6 +34,8 @@ export interface Plan<B extends Batch> {
   readonly source: Source<B>;
   readonly stages: readonly Stage[];
   readonly resample: Resample<B> | undefined;
+  /** The file that rows come from, for errors. */
+  readonly file: string | undefined;
 }
 
 /** Streams of random numbers apart from those of shuffles, which are numbered by epochs. */
@@ -129,16 +131,18 @@ async function* streamPieces<B extends Batch>(
   if (rows > 0) yield await mix();
 }
 
-async function* keptPieces<B extends Batch>(
+/** The rows that the stages leave, repeated as the plan says. */
+export async function* keptPieces<B extends Batch>(
   { source, stages, resample }: Plan<B>,
   { epoch, signal, shuffle }: EpochOptions,
 ): AsyncGenerator<Piece<B>> {
   if (source.kind === 'memory') return;
-  const selector = new Selector(stages);
+  const left = source.selects ? [] : stages;
+  const selector = new Selector(left);
   const random = generator(shuffle?.seed ?? 0, resampleStream + epoch);
-  if (selector.done) return;
-  for await (const block of source.stream({ epoch, signal })) {
-    const kept = stages.length === 0 ? identity(block.rows) : selector.next(block.rows);
+  if (new Selector(stages).done) return;
+  for await (const block of source.stream({ epoch, signal, stages })) {
+    const kept = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
     const order = resample === undefined ? kept : resample(block, kept, random);
     if (resample !== undefined)
       yield { block: gatherRows(block, order), order: identity(order.length) };

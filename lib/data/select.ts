@@ -32,11 +32,12 @@ export class Selector {
   next(rows: number): Uint32Array {
     const kept = new Uint32Array(rows);
     let count = 0;
-    for (let row = 0; row < rows; row++) if (this.#keeps()) kept[count++] = row;
+    for (let row = 0; row < rows; row++) if (this.keeps()) kept[count++] = row;
     return kept.subarray(0, count);
   }
 
-  #keeps(): boolean {
+  /** Whether the next row is kept. */
+  keeps(): boolean {
     for (const entry of this.#stages) {
       const { stage } = entry;
       if (stage.kind === 'range') {

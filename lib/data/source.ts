@@ -1,24 +1,33 @@
 // Where rows come from. A source knows nothing of batches, orders and epochs.
-import type { Batch } from './batch.js';
+import type { Batch, TensorBatch } from './batch.js';
+import type { EncoderState } from './encoders/state.js';
+import type { DataError, OnError } from './errors.js';
+import type { Stage } from './select.js';
 
 /** How a stream of rows is asked for. */
 export interface StreamOptions {
   /** From 0; sources that are the same every time take no notice. */
   readonly epoch: number;
   readonly signal: AbortSignal | undefined;
+  /** The rows that the dataset takes; sources without `selects` may take no notice. */
+  readonly stages: readonly Stage[];
 }
 
 /** Rows that are read in order, in blocks of any size, as often as asked. */
 export interface StreamSource<B extends Batch> {
   /** Undefined where it is known only at the end. */
   readonly length: number | undefined;
+  /** Whether only rows that the stages keep come, so that others need not be read. */
+  readonly selects?: boolean;
+  /** The same rows encoded where they are read, off the event loop. */
+  encoded?(encoder: EncoderState, policy: ErrorPolicy): StreamSource<TensorBatch>;
   /** Each call reads from the beginning. Ending the iteration frees what it holds. */
   stream(options: StreamOptions): AsyncIterable<B>;
 }
 
 /** Rows in memory, by number. */
 export interface MemorySource<B extends Batch> {
-  readonly length: number;
+  readonly length: number | undefined;
   /** All rows; the same each time. */
   all(): Promise<B> | B;
 }
@@ -26,3 +35,9 @@ export interface MemorySource<B extends Batch> {
 export type Source<B extends Batch> =
   | ({ readonly kind: 'stream' } & StreamSource<B>)
   | ({ readonly kind: 'memory' } & MemorySource<B>);
+
+/** What happens to bad rows. */
+export interface ErrorPolicy {
+  readonly onError: OnError;
+  readonly onSkip: ((error: DataError) => void) | undefined;
+}

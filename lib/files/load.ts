@@ -1,7 +1,9 @@
 import { open } from 'node:fs/promises';
+import { checkState, type EncoderState } from '../data/encoders/state.js';
 import { TandemError } from '../errors.js';
 import { rebuild } from '../graph/rebuild.js';
 import * as is from '../is.js';
+import { stateOf } from '../model/state.js';
 import type { Model, ModelOptions } from '../model.js';
 import { bad, parseJson } from './format.js';
 import { type Header, readFully, readHeader } from './safetensors.js';
@@ -19,7 +21,9 @@ export async function readModel(
   const file = await open(path, 'r');
   try {
     const header = await readHeader(file);
+    const encoder = readEncoder(header);
     const model = create(readGraph(header));
+    stateOf(model).encoder = encoder;
     for (const [name, { data }] of model.parameters) {
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
@@ -59,6 +63,11 @@ function readGraph(header: Header): ModelOptions {
     if (!parameters.has(name)) throw bad('only tensors of the graph', `\`${name}\` too`);
   }
   return options;
+}
+
+function readEncoder({ metadata }: Header): EncoderState | undefined {
+  const encoder = metadata.get('encoder');
+  return encoder === undefined ? undefined : checkState(parseJson(encoder, 'the encoder'));
 }
 
 /** Whatever an op has against a graph from a file, the file is what is wrong. */

@@ -33,6 +33,7 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
     format: 'tandem-ml',
     version: String(formatVersion),
     graph: JSON.stringify(serialize(model.name, state)),
+    ...(state.encoder && { encoder: JSON.stringify(state.encoder) }),
   };
   await writeAtomically(path, [
     encodeHeader(metadata, tensors),

@@ -1,5 +1,6 @@
 // What the library knows of a model beyond its public face.
 import type { Parameters } from '../../bindings.js';
+import type { EncoderState } from '../data/encoders/state.js';
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
 import type { LayerIdentity } from '../graph/value.js';
@@ -17,6 +18,8 @@ export interface ModelState {
   readonly native: Parameters;
   /** The Trainers that keep the parameters on a GPU, whose copies are ahead of the host's. */
   readonly devices: Set<{ sync(): Promise<void> }>;
+  /** What makes its inputs of raw rows, and raw values of its outputs. */
+  encoder: EncoderState | undefined;
   /** Whether native code may be writing to the parameters just now. */
   training: boolean;
   /** Whether a Trainer is in fit or step, also while it waits for a callback. */

@@ -1,0 +1,280 @@
+// A CSV file -> tables, in the thread that calls. Regions without quotes are read here, others by
+// csv-parse, which knows all that quotes can mean.
+import * as is from '../../is.js';
+import type { TableBatch } from '../batch.js';
+import { badData, type DataError, type OnError, optional } from '../errors.js';
+import { Selector, type Stage } from '../select.js';
+import { Cells, numberOf } from './cells.js';
+import { type Region, regions } from './regions.js';
+
+/** How a column is read. */
+export type CellType = 'number' | 'text';
+
+/** A job for a reader; it can be sent to a worker thread. */
+export interface CsvJob {
+  readonly path: string;
+  readonly delimiter: string;
+  /** Names of columns for a file without a header. */
+  readonly header: readonly string[] | undefined;
+  /** Columns to read, which must be there; all by default. */
+  readonly columns: readonly string[] | undefined;
+  /** Of columns; others are of numbers if the first rows are. */
+  readonly types: Readonly<Record<string, CellType>>;
+  /** What stands for a missing value besides nothing. */
+  readonly missing: readonly string[];
+  readonly onError: OnError;
+  readonly stages: readonly Stage[];
+}
+
+/** Rows of a table. */
+const blockRows = 8192;
+
+/** A table with few bytes, so that none is a burden to the event loop that receives it. */
+const blockCells = 2 ** 17;
+
+/** Rejects with DataError, or the file system's error. */
+export async function* readCsv(
+  job: CsvJob,
+  skipped: (error: DataError) => void,
+): AsyncGenerator<TableBatch> {
+  const reader = new CsvReader(job, skipped);
+  for await (const region of regions(job.path)) {
+    yield* await reader.read(region);
+    if (reader.done) break;
+  }
+  yield* reader.end();
+}
+
+class CsvReader {
+  readonly #cells: Cells;
+  readonly #missing: ReadonlySet<string>;
+  readonly #selector: Selector;
+  #names: readonly string[] | undefined;
+  /** By position: the array that takes the column's cells, if any does. */
+  #targets: (Float64Array | (string | null)[] | undefined)[] = [];
+  #types: (CellType | undefined)[] = [];
+  #at = new Float64Array();
+  #rows = 0;
+  #capacity = blockRows;
+  /** Records that were read. */
+  #record = 0;
+
+  constructor(
+    readonly job: CsvJob,
+    readonly skipped: (error: DataError) => void,
+  ) {
+    this.#missing = new Set(job.missing);
+    this.#cells = new Cells(job.delimiter.charCodeAt(0), this.#missing);
+    this.#selector = new Selector(job.stages);
+  }
+
+  get done(): boolean {
+    return this.#selector.done;
+  }
+
+  async read(region: Region): Promise<TableBatch[]> {
+    if (!region.quoted) return this.#readPlain(region.bytes);
+    return this.#readRecords(await this.#parse(region.bytes));
+  }
+
+  *end(): Generator<TableBatch> {
+    const { path } = this.job;
+    if (this.#names === undefined) throw badData('a header', 'an empty file', { file: path });
+    if (this.#rows > 0) yield this.#take();
+  }
+
+  #readPlain(bytes: Uint8Array): TableBatch[] {
+    const tables: TableBatch[] = [];
+    const cells = this.#cells;
+    cells.open(bytes);
+    if (this.#names === undefined) {
+      const sample = Buffer.from(bytes.subarray(0, 2 ** 16)).toString('utf8');
+      const lines = sample.split(/\r?\n/).filter((line) => line !== '');
+      // The last line of the sample may be cut.
+      if (bytes.length > 2 ** 16) lines.pop();
+      this.#begin(lines.map((line) => line.split(this.job.delimiter)));
+      if (this.job.header === undefined) {
+        while (cells.atEnd) cells.nextLine();
+        cells.nextLine();
+      }
+    }
+    while (cells.at < bytes.length && !this.#selector.done) {
+      if (cells.atEnd) {
+        cells.nextLine();
+        continue;
+      }
+      this.#record++;
+      const kept = this.#selector.keeps();
+      if (kept && this.#readLine()) this.#accept(tables);
+      cells.nextLine();
+    }
+    return tables;
+  }
+
+  /** Whether the line is a whole row. */
+  #readLine(): boolean {
+    const cells = this.#cells;
+    const last = this.#types.length - 1;
+    const start = cells.at;
+    for (let i = 0; i <= last; i++) {
+      const target = this.#targets[i];
+      const begin = cells.at;
+      if (target === undefined) cells.skip();
+      else if (target instanceof Float64Array) {
+        const value = cells.number();
+        if (value === undefined) {
+          const text = Buffer.from(cells.bytes.subarray(begin, cells.at)).toString('utf8');
+          return this.#bad('a number', is.show(text), this.#names?.[i]);
+        }
+        target[this.#rows] = value;
+      } else target[this.#rows] = cells.text();
+      const ended = cells.atEnd;
+      if (ended !== (i === last)) return this.#ragged(this.#count(start));
+      if (!ended) cells.at++;
+    }
+    return true;
+  }
+
+  /** Cells of the line that begins here. */
+  #count(start: number): number {
+    const cells = this.#cells;
+    cells.at = start;
+    for (let count = 1; ; count++) {
+      cells.skip();
+      if (cells.atEnd) return count;
+      cells.at++;
+    }
+  }
+
+  #readRecords(records: readonly (readonly string[])[]): TableBatch[] {
+    const tables: TableBatch[] = [];
+    let rows = records;
+    if (this.#names === undefined) {
+      this.#begin(records);
+      if (this.job.header === undefined) rows = records.slice(1);
+    }
+    for (const row of rows) {
+      if (this.#selector.done) break;
+      this.#record++;
+      if (this.#selector.keeps() && this.#readRecord(row)) this.#accept(tables);
+    }
+    return tables;
+  }
+
+  #readRecord(row: readonly string[]): boolean {
+    if (row.length !== this.#types.length) return this.#ragged(row.length);
+    for (const [i, text] of row.entries()) {
+      const target = this.#targets[i];
+      if (target === undefined) continue;
+      if (target instanceof Float64Array) {
+        const value = numberOf(text, this.#missing);
+        if (value === undefined) return this.#bad('a number', is.show(text), this.#names?.[i]);
+        target[this.#rows] = value;
+      } else target[this.#rows] = text === '' || this.#missing.has(text) ? null : text;
+    }
+    return true;
+  }
+
+  async #parse(bytes: Uint8Array): Promise<string[][]> {
+    const load = () => import('csv-parse/sync');
+    const { parse } = await optional(load, 'csv-parse', 'CSV files with quotes');
+    const { delimiter, path } = this.job;
+    try {
+      return parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
+        delimiter,
+        relax_column_count: true,
+        skip_empty_lines: true,
+      });
+    } catch (cause) {
+      const lines = cause instanceof Error && 'records' in cause ? Number(cause.records) : 0;
+      const received = cause instanceof Error ? cause.message : String(cause);
+      const row = this.#record + lines + 1;
+      throw badData('a CSV record', received, { file: path, row }, { cause });
+    }
+  }
+
+  /** Names, and types as the first records suggest. */
+  #begin(records: readonly (readonly string[])[]): void {
+    const { job } = this;
+    const [first] = records;
+    if (first === undefined) throw badData('a header', 'none', { file: job.path, row: 1 });
+    const names = job.header ?? first.map((name) => name.trim());
+    const sample = job.header === undefined ? records.slice(1) : records;
+    if (job.header === undefined) this.#record = 1;
+    this.#checkNames(names);
+    this.#names = names;
+    const wanted = new Set(job.columns ?? names);
+    this.#types = names.map((name, i) => {
+      if (!wanted.has(name)) return undefined;
+      if (Object.hasOwn(job.types, name)) return job.types[name];
+      return this.#infer(sample.map((record) => record[i] ?? ''));
+    });
+    this.#capacity = Math.max(1, Math.min(blockRows, Math.floor(blockCells / wanted.size)));
+    this.#makeTargets();
+  }
+
+  #infer(cells: readonly string[]): CellType {
+    const numbers = cells.map((cell) => numberOf(cell, this.#missing));
+    if (numbers.includes(undefined)) return 'text';
+    return numbers.every((value) => Number.isNaN(value)) ? 'text' : 'number';
+  }
+
+  #checkNames(names: readonly string[]): void {
+    const { path, columns } = this.job;
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) {
+      throw badData('different names in the header', 'one twice', {
+        file: path,
+        row: 1,
+        column: twice,
+      });
+    }
+    for (const column of columns ?? []) {
+      if (names.includes(column)) continue;
+      const listed = names.slice(0, 20).map((name) => `\`${name}\``);
+      const received = `a header of ${listed.join(', ')}${is.didYouMean(column, names)}`;
+      throw badData('this column', received, { file: path, row: 1, column });
+    }
+  }
+
+  #makeTargets(): void {
+    const capacity = this.#capacity;
+    this.#at = new Float64Array(capacity);
+    this.#targets = this.#types.map((type) =>
+      type === undefined ? undefined : type === 'number' ? new Float64Array(capacity) : [],
+    );
+  }
+
+  #accept(tables: TableBatch[]): void {
+    this.#at[this.#rows++] = this.#record;
+    if (this.#rows === this.#capacity) tables.push(this.#take());
+  }
+
+  /** The rows so far as a table. */
+  #take(): TableBatch {
+    const rows = this.#rows;
+    const columns: Record<string, Float64Array | (string | null)[]> = {};
+    for (const [i, target] of this.#targets.entries()) {
+      const name = this.#names?.[i];
+      if (target === undefined || name === undefined) continue;
+      columns[name] =
+        target instanceof Float64Array ? target.subarray(0, rows) : target.slice(0, rows);
+    }
+    const at = this.#at.subarray(0, rows);
+    this.#rows = 0;
+    this.#makeTargets();
+    return { rows, columns, at };
+  }
+
+  #ragged(cells: number): boolean {
+    return this.#bad(`${this.#types.length} cells as in the header`, String(cells), undefined);
+  }
+
+  /** Throws, or says that the row is left out. */
+  #bad(what: string, received: string, column: string | undefined): boolean {
+    const error = badData(what, received, { file: this.job.path, row: this.#record, column });
+    if (this.job.onError === 'throw') throw error;
+    this.skipped(error);
+    return false;
+  }
+}

@@ -1,0 +1,175 @@
+import * as is from '../is.js';
+import type { TableBatch, TensorBatch } from './batch.js';
+import { Dataset } from './dataset.js';
+import { classesOf } from './encoders/decode.js';
+import { type Fitter, makeFitter } from './encoders/fit.js';
+import { type ColumnEncodings, checkEncoding, isEncoding } from './encoders/spec.js';
+import {
+  type ColumnState,
+  type EncoderState,
+  type GroupState,
+  isInteger,
+  widthOf,
+} from './encoders/state.js';
+import { checkOnError, type DataError, type OnError } from './errors.js';
+
+/**
+ * The columns of inputs and targets: of one array each, or a record of them for models with several
+ * inputs or outputs. A group of only `category` and `text` becomes int32, others float32.
+ */
+export interface RowEncodings {
+  x: ColumnEncodings | Readonly<Record<string, ColumnEncodings>>;
+  y: ColumnEncodings | Readonly<Record<string, ColumnEncodings>>;
+}
+
+/** How rows that cannot be encoded are treated. */
+export interface EncodeOptions {
+  /** 'throw' (the default) ends the reading with a DataError, 'skip' leaves the row out. */
+  onError?: OnError;
+  /** Called with the errors of rows that 'skip' leaves out, of many in a row the first hundred. */
+  onSkip?: (error: DataError) => void;
+}
+
+/**
+ * What fitEncoder has learnt of columns: makes typed arrays of rows. A model that is trained on such
+ * data keeps it, also in its file, so that `predictor.predictRows` takes raw rows.
+ */
+export class RowEncoder {
+  /** What is kept in files. */
+  readonly state: EncoderState;
+
+  /** @internal */
+  constructor(state: EncoderState) {
+    this.state = state;
+  }
+
+  /** Elements of a row of the only input, or of each by name. */
+  get width(): number | Readonly<Record<string, number>> {
+    const widths = this.state.x.map(({ name, columns }) => {
+      const width = columns.reduce((sum, [, state]) => sum + widthOf(state), 0);
+      return [name, width] as const;
+    });
+    const [first] = widths;
+    return first !== undefined && first[0] === null ? first[1] : Object.fromEntries(widths);
+  }
+
+  /** The categories of a column in the order of their numbers. Throws ERR_ARGUMENT. */
+  categories(column: string): readonly string[] {
+    return this.#category(column).values;
+  }
+
+  /**
+   * How many numbers the categories of a column have, with that of the unknown: classes of a target,
+   * rows of an embedding. Throws ERR_ARGUMENT.
+   */
+  count(column: string): number {
+    return classesOf(this.#category(column));
+  }
+
+  #category(column: string) {
+    const columns = [...this.state.y, ...this.state.x].flatMap((group) => group.columns);
+    const state = columns.find(([name]) => name === column)?.[1];
+    if (state?.kind === 'oneHot' || state?.kind === 'category') return state;
+    throw is.invalid('a column encoded as categories', 'column', column);
+  }
+
+  /**
+   * The rows of a table as arrays to train on. Files are encoded in the thread that reads them, tables
+   * in memory when they are first used.
+   */
+  encode(table: Dataset<TableBatch>, options?: EncodeOptions): Dataset<TensorBatch> {
+    checkTable(table);
+    const set = is.options<EncodeOptions>(options, 'options of encode', ['onError', 'onSkip']);
+    if (set.onSkip !== undefined && typeof set.onSkip !== 'function') {
+      throw is.invalid('a function', 'onSkip', set.onSkip);
+    }
+    const policy = { onError: checkOnError(set.onError), onSkip: set.onSkip };
+    return table.encoded(this.state, policy);
+  }
+}
+
+function checkTable(table: unknown): void {
+  if (table instanceof Dataset) return;
+  throw is.invalid('a dataset of rows, such as csv(path)', 'table', table);
+}
+
+/**
+ * Goes once through the rows to train on and learns what their columns need: means, ranges,
+ * categories. Rejects with ERR_ARGUMENT, with DataError for a bad row, and as reading does.
+ *
+ * @example
+ * const encoder = await fitEncoder(table, {
+ *   x: { hour: cyclic({ period: 24 }), weather: 'oneHot', temp: standard({ missing: 'mean' }) },
+ *   y: { rentals: 'standard' },
+ * });
+ */
+export async function fitEncoder(
+  table: Dataset<TableBatch>,
+  encodings: RowEncodings,
+): Promise<RowEncoder> {
+  checkTable(table);
+  const set = is.options<RowEncodings>(encodings, 'encodings', ['x', 'y']);
+  const x = groups(set.x, 'x');
+  const y = groups(set.y, 'y');
+  const fitters = [...x, ...y].flatMap((group) => group.columns);
+  const numbers = { batchSize: 1024 };
+  for await (const batch of table.shuffle(false).batches(numbers)) {
+    const place = (row: number) => ({ file: table.file, row: batch.at?.[row] ?? row });
+    for (const { name, fitter } of fitters) {
+      const column = batch.columns[name];
+      if (column === undefined) {
+        const names = Object.keys(batch.columns);
+        const received = `${names.join(', ')}${is.didYouMean(name, names)}`;
+        throw is.mismatch('ERR_ARGUMENT', 'a column of the table', name, received);
+      }
+      fitter.add(column, (row) => ({ ...place(row), column: name }));
+    }
+  }
+  return new RowEncoder({ x: await finish(x), y: await finish(y) });
+}
+
+interface Group {
+  readonly name: string | null;
+  readonly columns: readonly { readonly name: string; readonly fitter: Fitter }[];
+}
+
+function groups(value: unknown, name: 'x' | 'y'): Group[] {
+  if (!is.isRecord(value) || Object.keys(value).length === 0) {
+    throw is.invalid('a record of columns', name, value);
+  }
+  const nested = Object.values(value).every((item) => is.isRecord(item) && !isEncoding(item));
+  const parts: [string | null, unknown][] = nested ? Object.entries(value) : [[null, value]];
+  return parts.map(([part, columns]) => ({
+    name: part,
+    columns: Object.entries(columns as Record<string, unknown>).map(([column, given]) => {
+      const label = part === null ? `${name}.${column}` : `${name}.${part}.${column}`;
+      const encoding = checkEncoding(given, label);
+      return { name: column, fitter: makeFitter(encoding, column, name === 'y') };
+    }),
+  }));
+}
+
+async function finish(parts: readonly Group[]): Promise<GroupState[]> {
+  return await Promise.all(
+    parts.map(async ({ name, columns }) => {
+      const states = await Promise.all(
+        columns.map(
+          async (column): Promise<readonly [string, ColumnState]> => [
+            column.name,
+            await column.fitter.finish(),
+          ],
+        ),
+      );
+      checkMixed(states);
+      return { name, columns: states };
+    }),
+  );
+}
+
+/** Numbers of tokens next to measurements make no sense in one array. */
+function checkMixed(states: readonly (readonly [string, ColumnState])[]): void {
+  const texts = states.filter(([, { kind }]) => kind === 'text');
+  if (texts.length === 0 || states.every(([, state]) => isInteger(state))) return;
+  const [name = ''] = texts[0] ?? [];
+  throw is.mismatch('ERR_ARGUMENT', 'an input of its own', name, 'one with other numbers');
+}

@@ -1,0 +1,148 @@
+// A fitted column -> a function that writes its numbers.
+import * as is from '../../is.js';
+import type { Column } from '../batch.js';
+import { fractionOf, readTime } from './dates.js';
+import type { ColumnState } from './state.js';
+import { makeTokens, type Tokens } from './tokens.js';
+
+/** Receives what is wrong with a row; returns where bad rows are left out. */
+export type Fail = (row: number, what: string, received: string) => void;
+
+/** Writes the column's numbers for all rows: row i begins at `offset + i * stride`. */
+export type Encode = (
+  column: Column,
+  out: Float32Array | Int32Array,
+  offset: number,
+  stride: number,
+  fail: Fail,
+) => void;
+
+/** Rejects where the tokenizer's package is missing. */
+export async function compileColumn(state: ColumnState): Promise<Encode> {
+  switch (state.kind) {
+    case 'number':
+      return encodeNumbers(state);
+    case 'oneHot':
+    case 'category':
+      return encodeCategories(state);
+    case 'cyclic':
+      return encodeCycles(state.periods);
+    default:
+      return encodeText(await makeTokens(state.tokenizer), state);
+  }
+}
+
+const isMissing = (value: unknown): boolean =>
+  value === undefined || value === null || value === '' || Number.isNaN(value);
+
+const missingNumber = 'a number (`missing` names another policy)';
+const missingCategory = 'a value (`missing: "unknown"` allows none)';
+
+type NumberState = Extract<ColumnState, { kind: 'number' }>;
+
+function encodeNumbers({ mean, scale, missing }: NumberState): Encode {
+  const factor = 1 / scale;
+  const instead = missing === null ? Number.NaN : (missing - mean) * factor;
+  return (column, out, offset, stride, fail) => {
+    let at = offset;
+    if (column instanceof Float64Array) {
+      for (let row = 0; row < column.length; row++, at += stride) {
+        const value = column[row] ?? 0;
+        if (Number.isFinite(value)) out[at] = (value - mean) * factor;
+        else if (!Number.isNaN(value)) fail(row, 'a finite number', String(value));
+        else if (missing === null) fail(row, missingNumber, 'an empty cell');
+        else out[at] = instead;
+      }
+      return;
+    }
+    for (let row = 0; row < column.length; row++, at += stride) {
+      const given: unknown = column[row];
+      if (isMissing(given)) {
+        if (missing === null) fail(row, missingNumber, 'an empty cell');
+        else out[at] = instead;
+        continue;
+      }
+      const value = toNumber(given);
+      if (Number.isFinite(value)) out[at] = (value - mean) * factor;
+      else fail(row, 'a number', is.show(given));
+    }
+  };
+}
+
+/** NaN for what is no number. */
+export function toNumber(value: unknown): number {
+  if (typeof value === 'number') return value;
+  if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value);
+  return typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN;
+}
+
+type CategoryState = Extract<ColumnState, { kind: 'oneHot' | 'category' }>;
+
+/** How a category is written down: 8 and "8" are the same. */
+export const keyOf = (value: unknown): string =>
+  value instanceof Date ? value.toISOString() : String(value);
+
+function encodeCategories({ kind, values, unknown, missing }: CategoryState): Encode {
+  const numbers = new Map<unknown, number>(values.map((value, i) => [value, i]));
+  // Numbers are found without making strings of them.
+  for (const [i, value] of values.entries()) {
+    if (String(Number(value)) === value) numbers.set(Number(value), i);
+  }
+  const other = unknown === 'own' ? values.length : -1;
+  return (column, out, offset, stride, fail) => {
+    let at = offset;
+    for (let row = 0; row < column.length; row++, at += stride) {
+      const value: unknown = column[row];
+      let number = numbers.get(value);
+      if (number === undefined) {
+        const empty = isMissing(value);
+        number = empty ? other : (numbers.get(keyOf(value)) ?? other);
+        if (empty && missing === 'throw') fail(row, missingCategory, 'an empty cell');
+        else if (number === -1 && unknown === 'throw') {
+          fail(row, `one of the ${values.length} values fitted on`, is.show(value));
+        }
+      }
+      if (kind === 'category') out[at] = Math.max(0, number);
+      else if (number !== -1) out[at + number] = 1;
+    }
+  };
+}
+
+function encodeCycles(periods: Extract<ColumnState, { kind: 'cyclic' }>['periods']): Encode {
+  return (column, out, offset, stride, fail) => {
+    let at = offset;
+    for (let row = 0; row < column.length; row++, at += stride) {
+      const given: unknown = column[row];
+      const numeric = typeof periods[0] === 'number';
+      const value = numeric ? toNumber(given) : readTime(given);
+      if (!Number.isFinite(value)) {
+        const received = isMissing(given) ? 'an empty cell' : is.show(given);
+        fail(row, numeric ? 'a number' : 'a date', received);
+        continue;
+      }
+      for (const [i, period] of periods.entries()) {
+        const angle = 2 * Math.PI * fractionOf(value, period);
+        out[at + 2 * i] = Math.sin(angle);
+        out[at + 2 * i + 1] = Math.cos(angle);
+      }
+    }
+  };
+}
+
+function encodeText(
+  tokens: Tokens,
+  { length, padding }: Extract<ColumnState, { kind: 'text' }>,
+): Encode {
+  return (column, out, offset, stride, fail) => {
+    for (let row = 0; row < column.length; row++) {
+      const given: unknown = column[row];
+      if (typeof given !== 'string') {
+        fail(row, 'a text', isMissing(given) ? 'an empty cell' : is.show(given));
+        continue;
+      }
+      const ids = tokens(given);
+      const at = offset + row * stride;
+      for (let i = 0; i < length; i++) out[at + i] = ids[i] ?? padding;
+    }
+  };
+}

@@ -1,0 +1,30 @@
+import type { Period } from './spec.js';
+
+/** Milliseconds since 1970 in UTC; NaN for what is no date. */
+export function readTime(value: unknown): number {
+  if (value instanceof Date) return value.getTime();
+  if (typeof value === 'number') return value;
+  if (typeof value !== 'string' || value === '') return Number.NaN;
+  // Without a zone Date.parse takes times for local ones, and the same data must give the same numbers.
+  const zoned = /[T ]\d{2}:\d{2}/.test(value) && !/(Z|[+-]\d{2}:?\d{2})$/i.test(value);
+  return Date.parse(zoned ? `${value.replace(' ', 'T')}Z` : value);
+}
+
+const lengths = { minute: 60e3, hour: 3600e3, day: 86400e3 };
+/** 1970 began on a Thursday; weeks begin on Monday. */
+const monday = 4 * lengths.day;
+
+/** How far into the period, from 0 to 1. */
+export function fractionOf(value: number, period: Period | number): number {
+  if (typeof period === 'number') return positive(value / period);
+  if (period === 'week') return positive((value - monday) / (7 * lengths.day));
+  if (period !== 'month' && period !== 'year') return positive(value / lengths[period]);
+  const date = new Date(value);
+  const year = date.getUTCFullYear();
+  const month = period === 'year' ? 0 : date.getUTCMonth();
+  const begin = Date.UTC(year, month, 1);
+  const end = period === 'year' ? Date.UTC(year + 1, 0, 1) : Date.UTC(year, month + 1, 1);
+  return (value - begin) / (end - begin);
+}
+
+const positive = (turns: number): number => turns - Math.floor(turns);

@@ -1,0 +1,61 @@
+// What a model puts out -> values as the columns of its targets had them.
+import * as is from '../../is.js';
+import { type ColumnState, type GroupState, isInteger, widthOf } from './state.js';
+
+/** A target's value of a row: a number, or a category as it was in the data. */
+export type Decoded = number | string;
+
+/** Values of the target columns in each of `rows` rows of an output. Throws ERR_SHAPE. */
+export function decodeGroup(
+  { columns }: GroupState,
+  output: Float32Array | Int32Array,
+  rows: number,
+  name: string,
+): Record<string, Decoded>[] {
+  const width = output.length / rows;
+  const widths = columns.map(([, state]) =>
+    outputsOf(state, columns.length === 1 ? width : undefined),
+  );
+  const expected = widths.reduce((sum, item) => sum + item, 0);
+  if (expected !== width) {
+    const what = `${expected} numbers a row, as the columns of the target need,`;
+    throw is.mismatch('ERR_SHAPE', what, name, `${width}`);
+  }
+  return Array.from({ length: rows }, (_, row) => {
+    let at = row * width;
+    return Object.fromEntries(
+      columns.map(([column, state], i) => {
+        const numbers = output.subarray(at, at + (widths[i] ?? 0));
+        at += numbers.length;
+        return [column, decode(state, numbers)] as const;
+      }),
+    );
+  });
+}
+
+/** A class has a logit for each category, or one for the second of two. */
+function outputsOf(state: ColumnState, width: number | undefined): number {
+  if (!isInteger(state) || state.kind !== 'category') return widthOf(state);
+  return width === 1 && state.values.length === 2 ? 1 : classesOf(state);
+}
+
+/** Class numbers that a category column can have. */
+export const classesOf = (state: Extract<ColumnState, { kind: 'oneHot' | 'category' }>): number =>
+  state.values.length + (state.unknown === 'own' ? 1 : 0);
+
+function decode(state: ColumnState, numbers: Float32Array | Int32Array): Decoded {
+  const [first = Number.NaN] = numbers;
+  if (state.kind === 'number') return first * state.scale + state.mean;
+  if (state.kind !== 'category' && state.kind !== 'oneHot') return first;
+  const best = numbers.length === 1 ? Number(first > 0) : largest(numbers);
+  const value = state.values[best] ?? '';
+  return state.numeric ? Number(value) : value;
+}
+
+function largest(numbers: Float32Array | Int32Array): number {
+  let best = 0;
+  for (let i = 1; i < numbers.length; i++) {
+    if ((numbers[i] ?? 0) > (numbers[best] ?? 0)) best = i;
+  }
+  return best;
+}

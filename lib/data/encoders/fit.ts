@@ -1,0 +1,129 @@
+// Statistics of columns, batch by batch.
+import * as is from '../../is.js';
+import type { Column } from '../batch.js';
+import { badData, type Place } from '../errors.js';
+import { keyOf, toNumber } from './compile.js';
+import type { ColumnEncoding } from './spec.js';
+import type { ColumnState } from './state.js';
+import { readTokenizer } from './tokens.js';
+
+/** Sees all rows, then says what it has learnt. */
+export interface Fitter {
+  add(column: Column, place: (row: number) => Place): void;
+  finish(): Promise<ColumnState> | ColumnState;
+}
+
+/** `target`: of a column that the model predicts. */
+export function makeFitter(encoding: ColumnEncoding, column: string, target: boolean): Fitter {
+  switch (encoding.kind) {
+    case 'number':
+    case 'standard':
+    case 'minMax':
+      return new NumberFitter(encoding.kind, encoding.missing, column);
+    case 'oneHot':
+    case 'category':
+      return new CategoryFitter(encoding, column, target);
+    case 'cyclic': {
+      const { periods } = encoding;
+      return { add() {}, finish: () => ({ kind: 'cyclic', periods }) };
+    }
+    default: {
+      const { tokenizer, length } = encoding;
+      const finish = async (): Promise<ColumnState> => ({
+        kind: 'text',
+        length,
+        ...(await readTokenizer(tokenizer, column)),
+      });
+      return { add() {}, finish };
+    }
+  }
+}
+
+class NumberFitter implements Fitter {
+  #count = 0;
+  #mean = 0;
+  /** The sum of squared distances from the mean. */
+  #spread = 0;
+  #low = Number.POSITIVE_INFINITY;
+  #high = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    readonly kind: 'number' | 'standard' | 'minMax',
+    readonly missing: 'throw' | 'mean' | number,
+    readonly column: string,
+  ) {}
+
+  /** Welford, "Note on a Method for Calculating Corrected Sums of Squares and Products" (1962). */
+  add(column: Column, place: (row: number) => Place): void {
+    for (let row = 0; row < column.length; row++) {
+      const given: unknown = column[row];
+      const value = toNumber(given);
+      if (!Number.isFinite(value)) {
+        const empty = given === null || given === undefined || given === '' || Number.isNaN(given);
+        if (!empty) throw badData('a number', is.show(given), place(row));
+        if (this.missing === 'throw') {
+          const what = 'a number (`missing` names another policy)';
+          throw badData(what, 'an empty cell', place(row));
+        }
+        continue;
+      }
+      this.#count++;
+      const distance = value - this.#mean;
+      this.#mean += distance / this.#count;
+      this.#spread += distance * (value - this.#mean);
+      if (value < this.#low) this.#low = value;
+      if (value > this.#high) this.#high = value;
+    }
+  }
+
+  finish(): ColumnState {
+    if (this.#count === 0) throw badData('a number', 'none at all', { column: this.column });
+    const missing =
+      this.missing === 'throw' ? null : this.missing === 'mean' ? this.#mean : this.missing;
+    // A column that never changes says nothing; it becomes 0.
+    const deviation = Math.sqrt(this.#spread / this.#count) || 1;
+    const range = this.#high - this.#low || 1;
+    if (this.kind === 'standard')
+      return { kind: 'number', mean: this.#mean, scale: deviation, missing };
+    if (this.kind === 'minMax') return { kind: 'number', mean: this.#low, scale: range, missing };
+    return { kind: 'number', mean: 0, scale: 1, missing };
+  }
+}
+
+class CategoryFitter implements Fitter {
+  readonly #counts = new Map<unknown, number>();
+
+  constructor(
+    readonly encoding: Extract<ColumnEncoding, { kind: 'oneHot' | 'category' }>,
+    readonly column: string,
+    readonly target: boolean,
+  ) {}
+
+  add(column: Column, place: (row: number) => Place): void {
+    const { missing } = this.encoding;
+    for (let row = 0; row < column.length; row++) {
+      const value: unknown = column[row];
+      if (value === undefined || value === null || value === '' || Number.isNaN(value)) {
+        if (missing === 'unknown') continue;
+        const what = 'a value (`missing: "unknown"` allows none)';
+        throw badData(what, 'an empty cell', place(row));
+      }
+      this.#counts.set(value, (this.#counts.get(value) ?? 0) + 1);
+    }
+  }
+
+  /** Values in the order of numbers or of code units, whatever order they came in. */
+  finish(): ColumnState {
+    const { kind, minCount, missing } = this.encoding;
+    const unknown = this.encoding.unknown ?? (this.target ? 'throw' : 'own');
+    const counts = new Map<string, number>();
+    for (const [value, count] of this.#counts) {
+      counts.set(keyOf(value), (counts.get(keyOf(value)) ?? 0) + count);
+    }
+    const numeric = [...this.#counts.keys()].every((value) => typeof value === 'number');
+    const values = [...counts].filter(([, count]) => count >= minCount).map(([value]) => value);
+    values.sort((a, b) => (numeric ? Number(a) - Number(b) : a < b ? -1 : 1));
+    if (values.length === 0) throw badData('a category', 'none at all', { column: this.column });
+    return { kind, values, numeric, unknown, missing };
+  }
+}

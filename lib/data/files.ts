@@ -1,0 +1,148 @@
+// Datasets of files that are read in a thread of their own.
+import { fileURLToPath } from 'node:url';
+import * as is from '../is.js';
+import type { Batch, TableBatch, TensorBatch } from './batch.js';
+import type { CellType, CsvJob } from './csv/read.js';
+import { Dataset } from './dataset.js';
+import { type EncoderState, type GroupState, isNumeric } from './encoders/state.js';
+import { checkOnError, type DataError, type OnError } from './errors.js';
+import { openParquet, type ParquetJob } from './parquet/read.js';
+import type { ErrorPolicy, StreamOptions, StreamSource } from './source.js';
+import { readInThread } from './worker/client.js';
+import type { Job } from './worker/messages.js';
+
+/** What all files of rows have in common. */
+export interface TableFileOptions {
+  /** The columns to read; all by default. */
+  columns?: readonly string[];
+  /**
+   * What a bad row does: ragged, or with something that its column cannot be. 'throw' (the default)
+   * ends the reading with a DataError, 'skip' leaves the row out.
+   */
+  onError?: OnError;
+  /** Called with the errors of rows that 'skip' leaves out, of many in a row the first hundred. */
+  onSkip?: (error: DataError) => void;
+}
+
+/** How a CSV file is written. */
+export interface CsvOptions extends TableFileOptions {
+  /** One character between cells; ',' by default. */
+  delimiter?: string;
+  /** The names of all columns of a file without a header. */
+  header?: readonly string[];
+  /** Of columns; others are 'number' if their cells at the beginning of the file are. */
+  types?: Readonly<Record<string, CellType>>;
+  /** Cells that mean nothing, besides empty ones; 'NA', 'NaN' and 'null' by default. */
+  missing?: readonly string[];
+}
+
+const common = ['columns', 'onError', 'onSkip'] as const;
+const csvOptions = [...common, 'delimiter', 'header', 'types', 'missing'] as const;
+
+/**
+ * The rows of a CSV file (RFC 4180), which may be compressed (`.gz`): numbers, or text, null where
+ * nothing is. The file is read in a thread of its own each time rows are gone through, within a few
+ * megabytes of memory. Files with quotes need the package `csv-parse`. Throws ERR_ARGUMENT; reading
+ * rejects with DataError or the file system's error.
+ */
+export function csv(path: string | URL, options?: CsvOptions): Dataset<TableBatch> {
+  const set = is.options<CsvOptions>(options, 'options of csv', csvOptions);
+  const delimiter = set.delimiter ?? ',';
+  if (typeof delimiter !== 'string' || !/^[\t -~]$/.test(delimiter) || delimiter === '"') {
+    throw is.invalid('one ASCII character', 'delimiter', delimiter);
+  }
+  const types = set.types ?? {};
+  for (const [name, type] of Object.entries(types)) {
+    is.oneOf(type, `types.${name}`, ['number', 'text']);
+  }
+  const job: CsvJob = {
+    path: pathOf(path),
+    delimiter,
+    header: set.header && names(set.header, 'header'),
+    columns: set.columns && names(set.columns, 'columns'),
+    types,
+    missing: names(set.missing ?? ['NA', 'NaN', 'null'], 'missing'),
+    onError: checkOnError(set.onError),
+    stages: [],
+  };
+  return tableFile({ kind: 'csv', ...job }, undefined, set);
+}
+
+/**
+ * The rows of a Parquet file: numbers, or other values as hyparquet gives them, null where nothing is.
+ * The file is read in a thread of its own each time rows are gone through, within the memory that one
+ * row group takes. Needs the packages `hyparquet` and, unless pages are plain or in Snappy,
+ * `hyparquet-compressors`. Rejects with ERR_ARGUMENT, DataError or the file system's error.
+ */
+export async function parquet(
+  path: string | URL,
+  options?: TableFileOptions,
+): Promise<Dataset<TableBatch>> {
+  const set = is.options<TableFileOptions>(options, 'options of parquet', common);
+  const job: ParquetJob = {
+    path: pathOf(path),
+    columns: set.columns && names(set.columns, 'columns'),
+    onError: checkOnError(set.onError),
+    stages: [],
+  };
+  const { metadata } = await openParquet(job.path);
+  return tableFile({ kind: 'parquet', ...job }, Number(metadata.num_rows), set);
+}
+
+function tableFile(
+  job: Job,
+  length: number | undefined,
+  { onSkip }: TableFileOptions,
+): Dataset<TableBatch> {
+  if (onSkip !== undefined && typeof onSkip !== 'function') {
+    throw is.invalid('a function', 'onSkip', onSkip);
+  }
+  const exact = job.onError === 'throw' ? length : undefined;
+  const source: StreamSource<TableBatch> = {
+    ...stream<TableBatch>(exact, job, undefined, { onError: job.onError, onSkip }),
+    encoded(encoder, given) {
+      const policy = { onError: given.onError, onSkip: given.onSkip ?? onSkip };
+      const rows = policy.onError === 'throw' ? exact : undefined;
+      return stream<TensorBatch>(rows, forEncoder(job, encoder), encoder, policy);
+    },
+  };
+  return new Dataset<TableBatch>({ kind: 'stream', ...source }, { file: job.path });
+}
+
+function stream<B extends Batch>(
+  length: number | undefined,
+  job: Job,
+  encoder: EncoderState | undefined,
+  { onError, onSkip }: ErrorPolicy,
+): StreamSource<B> {
+  return {
+    length,
+    selects: true,
+    stream: ({ stages }: StreamOptions) =>
+      readInThread<B>({ job: { ...job, stages }, encoder, onError }, onSkip),
+  };
+}
+
+/** Reads only the columns that an encoder takes, each as it takes it. */
+function forEncoder(job: Job, { x, y }: EncoderState): Job {
+  const states = [...x, ...y].flatMap(({ columns }: GroupState) => columns);
+  const columns = [...new Set(states.map(([name]) => name))];
+  if (job.kind === 'parquet') return { ...job, columns };
+  const numeric = new Set(states.filter(([, state]) => isNumeric(state)).map(([name]) => name));
+  const types = Object.fromEntries(
+    columns.map((name) => [name, numeric.has(name) ? 'number' : 'text'] as const),
+  );
+  return { ...job, columns, types };
+}
+
+function pathOf(path: unknown): string {
+  return path instanceof URL ? fileURLToPath(path) : is.string(path, 'path');
+}
+
+function names(value: unknown, name: string): readonly string[] {
+  if (!Array.isArray(value)) throw is.invalid('an array of names', name, value);
+  return value.map((item: unknown, i) => {
+    if (typeof item === 'string') return item;
+    throw is.invalid('a string', `${name}[${i}]`, item);
+  });
+}

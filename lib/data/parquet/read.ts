@@ -1,0 +1,170 @@
+// A Parquet file -> tables, in the thread that calls, one row group after another.
+import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
+import * as is from '../../is.js';
+import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
+import { badData, type DataError, type OnError, optional, type Place } from '../errors.js';
+import { Selector, type Stage } from '../select.js';
+
+/** A job for a reader; it can be sent to a worker thread. */
+export interface ParquetJob {
+  readonly path: string;
+  /** Columns to read, which must be there; all by default. */
+  readonly columns: readonly string[] | undefined;
+  readonly onError: OnError;
+  readonly stages: readonly Stage[];
+}
+
+interface File {
+  readonly path: string;
+  readonly buffer: AsyncBuffer;
+  readonly metadata: FileMetaData;
+  readonly compressors: Compressors;
+}
+
+const blockRows = 8192;
+const blockCells = 2 ** 17;
+
+/** Rejects with DataError, the file system's error, and ERR_ARGUMENT where a package is missing. */
+export async function openParquet(path: string): Promise<File> {
+  const { asyncBufferFromFile, parquetMetadataAsync } = await hyparquet();
+  const buffer = await asyncBufferFromFile(path);
+  try {
+    const metadata = await parquetMetadataAsync(buffer);
+    return { path, buffer, metadata, compressors: await loadCompressors(metadata) };
+  } catch (cause) {
+    throw asDataError('a Parquet file', cause, { file: path });
+  }
+}
+
+const hyparquet = () => optional(() => import('hyparquet'), 'hyparquet', 'Parquet files');
+
+/** Snappy is hyparquet's own; the package with all others is loaded for who needs it. */
+async function loadCompressors({ row_groups: groups }: FileMetaData): Promise<Compressors> {
+  const codecs = groups.flatMap(({ columns }) => columns.map(({ meta_data: data }) => data?.codec));
+  if (codecs.every((codec) => codec === 'SNAPPY' || codec === 'UNCOMPRESSED')) return {};
+  const name = 'hyparquet-compressors';
+  return (await optional(() => import(name), name, 'compressed Parquet files')).compressors;
+}
+
+/** Rejects with DataError, or the file system's error. */
+export async function* readParquet(
+  job: ParquetJob,
+  skipped: (error: DataError) => void,
+): AsyncGenerator<TableBatch> {
+  const file = await openParquet(job.path);
+  const selector = new Selector(job.stages);
+  const types = columnTypes(file, job.columns);
+  let begin = 0;
+  for (const { num_rows: count } of file.metadata.row_groups) {
+    const rows = Number(count);
+    const kept = selector.next(rows);
+    if (kept.length > 0) {
+      try {
+        const table = await readGroup(file, types, begin, rows);
+        yield* blocks(kept.length === rows ? table : gatherRows(table, kept), types.size);
+      } catch (error) {
+        if (job.onError === 'throw' || !(error instanceof Error && 'row' in error)) throw error;
+        skipped(error as DataError);
+      }
+    }
+    begin += rows;
+    if (selector.done) return;
+  }
+}
+
+function* blocks(table: TableBatch, columns: number): Generator<TableBatch> {
+  const rows = Math.max(1, Math.min(blockRows, Math.floor(blockCells / Math.max(1, columns))));
+  for (let begin = 0; begin < table.rows; begin += rows) {
+    const block = sliceRows(table, begin, Math.min(table.rows, begin + rows));
+    // Its own memory, which can go to another thread.
+    yield { ...block, ...copied(block) };
+  }
+}
+
+const copied = ({ columns, at }: TableBatch) => ({
+  columns: Object.fromEntries(
+    Object.entries(columns).map(([name, column]) => [name, column.slice()] as const),
+  ),
+  ...(at && { at: at.slice() }),
+});
+
+/** The columns to read, and whether each holds numbers. */
+function columnTypes({ path, metadata }: File, wanted: readonly string[] | undefined) {
+  const types = new Map<string, boolean>();
+  for (const element of metadata.schema.slice(1)) {
+    const { name, type, converted_type: converted, logical_type: logical } = element;
+    const plain =
+      type === 'INT32' ||
+      type === 'INT64' ||
+      type === 'FLOAT' ||
+      type === 'DOUBLE' ||
+      type === 'BOOLEAN';
+    const date = /DATE|TIME/.test(`${converted} ${logical?.type}`);
+    types.set(name, plain && !date);
+  }
+  if (wanted === undefined) return types;
+  return new Map(
+    wanted.map((column) => {
+      const numeric = types.get(column);
+      if (numeric !== undefined) return [column, numeric] as const;
+      const names = [...types.keys()];
+      const listed = names.slice(0, 20).map((name) => `\`${name}\``);
+      const received = `columns ${listed.join(', ')}${is.didYouMean(column, names)}`;
+      throw badData('this column', received, { file: path, column });
+    }),
+  );
+}
+
+async function readGroup(
+  file: File,
+  types: ReadonlyMap<string, boolean>,
+  begin: number,
+  rows: number,
+): Promise<TableBatch> {
+  const columns: Record<string, Column> = {};
+  // One by one, so that an error names its column and the memory of one is enough.
+  for (const [name, numeric] of types) {
+    const place = { file: file.path, row: begin + 1, column: name };
+    try {
+      columns[name] = await readColumn(file, name, numeric, begin, rows);
+    } catch (cause) {
+      throw asDataError('pages that can be read', cause, place);
+    }
+  }
+  return { rows, columns, at: Float64Array.from({ length: rows }, (_, i) => begin + i + 1) };
+}
+
+async function readColumn(
+  { buffer, metadata, compressors }: File,
+  name: string,
+  numeric: boolean,
+  begin: number,
+  rows: number,
+): Promise<Column> {
+  const { parquetRead } = await hyparquet();
+  const numbers = numeric ? new Float64Array(rows) : undefined;
+  const values: unknown[] = [];
+  let done = 0;
+  await parquetRead({
+    ...{ file: buffer, metadata, compressors, columns: [name] },
+    ...{ rowStart: begin, rowEnd: begin + rows },
+    onChunk({ columnData, rowStart }: ColumnData) {
+      done += columnData.length;
+      const offset = rowStart - begin;
+      for (let i = 0; i < columnData.length; i++) {
+        const value: unknown = columnData[i];
+        if (numbers === undefined) values[offset + i] = value ?? null;
+        else
+          numbers[offset + i] = value === null || value === undefined ? Number.NaN : Number(value);
+      }
+    },
+  });
+  if (done < rows) throw new Error(`${done} values for ${rows} rows`);
+  return numbers ?? values;
+}
+
+function asDataError(what: string, cause: unknown, place: Place): unknown {
+  if (!(cause instanceof Error) || 'syscall' in cause || 'place' in cause) return cause;
+  if (cause.name === 'TandemError') return cause;
+  return badData(what, cause.message, place, { cause });
+}

@@ -1,0 +1,26 @@
+// What a reading thread and the one that uses the rows tell each other.
+import type { Batch } from '../batch.js';
+import type { CsvJob } from '../csv/read.js';
+import type { EncoderState } from '../encoders/state.js';
+import type { OnError, PlainError } from '../errors.js';
+import type { ParquetJob } from '../parquet/read.js';
+
+/** What to read. */
+export type Job = ({ readonly kind: 'csv' } & CsvJob) | ({ readonly kind: 'parquet' } & ParquetJob);
+
+/** How a reading thread begins. */
+export interface Start {
+  readonly job: Job;
+  /** Makes arrays of the rows where it is given. */
+  readonly encoder: EncoderState | undefined;
+  /** Of encoding. */
+  readonly onError: OnError;
+  /** One number: how many more blocks may be sent. */
+  readonly credit: Int32Array;
+}
+
+/** What a reading thread sends; `skipped` are the first errors of the rows left out before it. */
+export type Message =
+  | { readonly kind: 'block'; readonly block: Batch; readonly skipped: readonly PlainError[] }
+  | { readonly kind: 'end'; readonly skipped: readonly PlainError[] }
+  | { readonly kind: 'error'; readonly error: PlainError };

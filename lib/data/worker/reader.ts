@@ -1,0 +1,54 @@
+// The thread that reads a file, parses and encodes it, and sends the blocks.
+import { parentPort, workerData } from 'node:worker_threads';
+import * as is from '../../is.js';
+import { type Batch, columnsOf, type TableBatch } from '../batch.js';
+import { readCsv } from '../csv/read.js';
+import { CompiledEncoder } from '../encoders/encoder.js';
+import { type DataError, type PlainError, toPlain } from '../errors.js';
+import { readParquet } from '../parquet/read.js';
+import type { Message, Start } from './messages.js';
+
+const { job, encoder: state, onError, credit } = workerData as Start;
+/** Errors of a block that are told; many more would only fill memory. */
+const maxSkipped = 100;
+let skipped: PlainError[] = [];
+
+const skip = (error: DataError) => {
+  if (skipped.length < maxSkipped) skipped.push(toPlain(error));
+};
+
+try {
+  const encoder = state && (await CompiledEncoder.compile(state));
+  const tables = job.kind === 'csv' ? readCsv(job, skip) : readParquet(job, skip);
+  for await (const table of tables) {
+    const block = encoder ? encode(table, encoder) : table;
+    if (block.rows > 0) send(block);
+  }
+  post({ kind: 'end', skipped });
+} catch (error) {
+  post({ kind: 'error', error: toPlain(error) });
+}
+
+function encode(table: TableBatch, encoder: CompiledEncoder): Batch {
+  return encoder.encode(table, {
+    onError,
+    place: (row) => ({ file: job.path, row: table.at?.[row] }),
+    skipped: skip,
+  });
+}
+
+/** Waits until the other side has room: nothing but the reading happens in this thread. */
+function send(block: Batch): void {
+  while (Atomics.load(credit, 0) <= 0) Atomics.wait(credit, 0, 0);
+  Atomics.sub(credit, 0, 1);
+  post({ kind: 'block', block, skipped }, block);
+  skipped = [];
+}
+
+function post(message: Message, block?: Batch): void {
+  const buffers = new Set<ArrayBuffer>();
+  for (const [, column] of block ? columnsOf(block) : []) {
+    if (is.isTypedArray(column) && column.buffer instanceof ArrayBuffer) buffers.add(column.buffer);
+  }
+  parentPort?.postMessage(message, [...buffers]);
+}
