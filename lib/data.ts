@@ -3,9 +3,11 @@
  *
  * @module
  */
-export { fromArrays, fromTable } from './data/arrays.js';
+export { fromArrays, fromSequences, fromTable } from './data/arrays.js';
 export type { Batch, Column, Columns, TableBatch, TensorBatch } from './data/batch.js';
+export type { BucketOptions, Sequence, SequenceBatch } from './data/buckets.js';
 export type { Transform } from './data/chunks.js';
+export { classWeights } from './data/classes.js';
 export type { CellType } from './data/csv/read.js';
 export { type BatchesOptions, Dataset, type ShuffleOptions } from './data/dataset.js';
 export { type EncodeOptions, fitEncoder, RowEncoder, type RowEncodings } from './data/encoder.js';
@@ -27,4 +29,14 @@ export {
   type UnknownCategory,
 } from './data/encoders/spec.js';
 export { DataError, type OnError } from './data/errors.js';
-export { type CsvOptions, csv, parquet, type TableFileOptions } from './data/files.js';
+export { arrow, type CsvOptions, csv, parquet, type TableFileOptions } from './data/files.js';
+export { fromBatches, fromRows, type IterableOptions, type Rows } from './data/iterables.js';
+export {
+  idx,
+  npy,
+  readIdx,
+  readNpy,
+  type Tensor,
+  type TensorFileOptions,
+  type TensorFiles,
+} from './data/tensors.js';

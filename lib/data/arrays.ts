@@ -1,6 +1,14 @@
 import type { TypedArray } from '../../bindings.js';
 import * as is from '../is.js';
-import { type Columns, columnsOf, type TableBatch, type TensorBatch } from './batch.js';
+import {
+  type Batch,
+  type Column,
+  type Columns,
+  columnsOf,
+  type TableBatch,
+  type TensorBatch,
+} from './batch.js';
+import type { Sequence, SequenceBatch } from './buckets.js';
 import { Dataset } from './dataset.js';
 
 /**
@@ -16,13 +24,14 @@ export function fromArrays(
   const { x, y } = is.options<Pick<TensorBatch, 'x' | 'y'>>(data, 'data', ['x', 'y']);
   const rows = is.integer(set.rows ?? rowsOf(y), 'rows', 1, 2 ** 32 - 1);
   const batch: TensorBatch = { rows, x: checkGroup(x, 'x'), y: checkGroup(y, 'y') };
-  for (const [name, column] of columnsOf(batch)) {
-    if (column.length === 0 || column.length % rows !== 0) {
-      const what = `a multiple of ${rows} elements, one row or more,`;
-      throw is.mismatch('ERR_SHAPE', what, name, is.show(column));
-    }
-  }
+  for (const [name, column] of columnsOf(batch)) checkRows(column, name, rows);
   return new Dataset<TensorBatch>({ kind: 'memory', length: rows, all: () => batch });
+}
+
+function checkRows(column: Column, name: string, rows: number): void {
+  if (column.length > 0 && column.length % rows === 0) return;
+  const what = `a multiple of ${rows} elements, one row or more,`;
+  throw is.mismatch('ERR_SHAPE', what, name, is.show(column));
 }
 
 function rowsOf(y: unknown): number {
@@ -60,4 +69,28 @@ export function fromTable(columns: Columns): Dataset<TableBatch> {
   if (!rows) throw is.mismatch('ERR_SHAPE', 'one row or more', 'columns', 'none');
   const batch: TableBatch = { rows, columns };
   return new Dataset<TableBatch>({ kind: 'memory', length: rows, all: () => batch });
+}
+
+/**
+ * Rows of a sequence each, of different lengths, and their targets, for `bucketByLength`. Throws
+ * ERR_ARGUMENT, ERR_SHAPE.
+ */
+export function fromSequences(data: {
+  x: readonly Sequence[];
+  y: TensorBatch['y'];
+}): Dataset<SequenceBatch> {
+  const { x, y } = is.options<{ x: readonly Sequence[]; y: TensorBatch['y'] }>(data, 'data', [
+    'x',
+    'y',
+  ]);
+  if (!Array.isArray(x)) throw is.invalid('an array of sequences', 'x', x);
+  x.forEach((sequence: unknown, i) => {
+    if (!is.isTypedArray(sequence) && !Array.isArray(sequence)) {
+      throw is.invalid('an array of numbers', `x[${i}]`, sequence);
+    }
+  });
+  const batch: SequenceBatch = { rows: is.integer(x.length, 'rows', 1), x, y: checkGroup(y, 'y') };
+  for (const [name, column] of columnsOf({ rows: batch.rows, y } as Batch))
+    checkRows(column, name, batch.rows);
+  return new Dataset<SequenceBatch>({ kind: 'memory', length: batch.rows, all: () => batch });
 }

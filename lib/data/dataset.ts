@@ -1,5 +1,6 @@
 import * as is from '../is.js';
 import type { Batch, TableBatch, TensorBatch } from './batch.js';
+import { type BucketOptions, bucketed, checkBuckets, type SequenceBatch } from './buckets.js';
 import {
   type Chunk,
   cut,
@@ -9,6 +10,7 @@ import {
   type Transform,
   transformed,
 } from './chunks.js';
+import { oversampling } from './classes.js';
 import { encodedSource } from './encode.js';
 import type { EncoderState } from './encoders/state.js';
 import { loadRows } from './load.js';
@@ -188,6 +190,25 @@ export class Dataset<B extends Batch = TensorBatch> {
   map(change: Transform<B>): Dataset<B> {
     if (typeof change !== 'function') throw is.invalid('a function of a batch', 'map', change);
     return this.#with({ transforms: [...this.#settings.transforms, change] });
+  }
+
+  /**
+   * Rows of rare classes more often, in every epoch others: `weights` is what `classWeights` returns.
+   * Comes after take, skip and split. Throws ERR_ARGUMENT.
+   */
+  oversample(this: Dataset<TensorBatch>, weights: ArrayLike<number>): Dataset<TensorBatch> {
+    return this.#with({ resample: oversampling(weights) });
+  }
+
+  /**
+   * Batches of sequences of about the same length, padded to one of `lengths`. Throws ERR_ARGUMENT.
+   */
+  bucketByLength(this: Dataset<SequenceBatch>, options: BucketOptions): Dataset<TensorBatch> {
+    const set = checkBuckets(options);
+    const regroup = (rows: AsyncIterable<Piece<SequenceBatch>>, batchSize: number) =>
+      bucketed(rows, batchSize, set);
+    // Its batches are of another kind than its source's, which nothing behind it sees.
+    return this.#with({ regroup: regroup as never }) as unknown as Dataset<TensorBatch>;
   }
 
   /** Sets the batch size for whoever does not give one. Throws ERR_ARGUMENT. */

@@ -89,6 +89,20 @@ export async function parquet(
   return tableFile({ kind: 'parquet', ...job }, Number(metadata.num_rows), set);
 }
 
+/**
+ * The rows of a file in Arrow's file or stream format, read in a thread of its own each time rows are
+ * gone through. Columns whose values in a piece of the file are all numbers are numbers. Needs the
+ * package `apache-arrow`. Reading rejects with ERR_ARGUMENT, DataError or the file system's error.
+ */
+export function arrow(
+  path: string | URL,
+  options?: Pick<TableFileOptions, 'columns'>,
+): Dataset<TableBatch> {
+  const set = is.options<TableFileOptions>(options, 'options of arrow', ['columns']);
+  const columns = set.columns && names(set.columns, 'columns');
+  return tableFile({ kind: 'arrow', path: pathOf(path), columns, stages: [] }, undefined, set);
+}
+
 function tableFile(
   job: Job,
   length: number | undefined,
@@ -97,9 +111,10 @@ function tableFile(
   if (onSkip !== undefined && typeof onSkip !== 'function') {
     throw is.invalid('a function', 'onSkip', onSkip);
   }
-  const exact = job.onError === 'throw' ? length : undefined;
+  const onError = job.kind === 'arrow' ? 'throw' : job.onError;
+  const exact = onError === 'throw' ? length : undefined;
   const source: StreamSource<TableBatch> = {
-    ...stream<TableBatch>(exact, job, undefined, { onError: job.onError, onSkip }),
+    ...stream<TableBatch>(exact, job, undefined, { onError, onSkip }),
     encoded(encoder, given) {
       const policy = { onError: given.onError, onSkip: given.onSkip ?? onSkip };
       const rows = policy.onError === 'throw' ? exact : undefined;
@@ -127,7 +142,7 @@ function stream<B extends Batch>(
 function forEncoder(job: Job, { x, y }: EncoderState): Job {
   const states = [...x, ...y].flatMap(({ columns }: GroupState) => columns);
   const columns = [...new Set(states.map(([name]) => name))];
-  if (job.kind === 'parquet') return { ...job, columns };
+  if (job.kind !== 'csv') return { ...job, columns };
   const numeric = new Set(states.filter(([, state]) => isNumeric(state)).map(([name]) => name));
   const types = Object.fromEntries(
     columns.map((name) => [name, numeric.has(name) ? 'number' : 'text'] as const),

@@ -1,4 +1,5 @@
 // What a reading thread and the one that uses the rows tell each other.
+import type { ArrowJob } from '../arrow/read.js';
 import type { Batch } from '../batch.js';
 import type { CsvJob } from '../csv/read.js';
 import type { EncoderState } from '../encoders/state.js';
@@ -6,7 +7,10 @@ import type { OnError, PlainError } from '../errors.js';
 import type { ParquetJob } from '../parquet/read.js';
 
 /** What to read. */
-export type Job = ({ readonly kind: 'csv' } & CsvJob) | ({ readonly kind: 'parquet' } & ParquetJob);
+export type Job =
+  | ({ readonly kind: 'csv' } & CsvJob)
+  | ({ readonly kind: 'parquet' } & ParquetJob)
+  | ({ readonly kind: 'arrow' } & ArrowJob);
 
 /** How a reading thread begins. */
 export interface Start {

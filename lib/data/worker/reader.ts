@@ -1,6 +1,7 @@
 // The thread that reads a file, parses and encodes it, and sends the blocks.
 import { parentPort, workerData } from 'node:worker_threads';
 import * as is from '../../is.js';
+import { readArrow } from '../arrow/read.js';
 import { type Batch, columnsOf, type TableBatch } from '../batch.js';
 import { readCsv } from '../csv/read.js';
 import { CompiledEncoder } from '../encoders/encoder.js';
@@ -19,14 +20,18 @@ const skip = (error: DataError) => {
 
 try {
   const encoder = state && (await CompiledEncoder.compile(state));
-  const tables = job.kind === 'csv' ? readCsv(job, skip) : readParquet(job, skip);
-  for await (const table of tables) {
+  for await (const table of read()) {
     const block = encoder ? encode(table, encoder) : table;
     if (block.rows > 0) send(block);
   }
   post({ kind: 'end', skipped });
 } catch (error) {
   post({ kind: 'error', error: toPlain(error) });
+}
+
+function read(): AsyncGenerator<TableBatch> {
+  if (job.kind === 'csv') return readCsv(job, skip);
+  return job.kind === 'parquet' ? readParquet(job, skip) : readArrow(job);
 }
 
 function encode(table: TableBatch, encoder: CompiledEncoder): Batch {

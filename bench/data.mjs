@@ -1,0 +1,166 @@
+// Training from a file larger than memory allows: makes a CSV or Parquet file of `--gb` gigabytes,
+// trains one epoch on it, and prints as JSON the speed of the reader, of the step and of both, the
+// largest RSS, and the delay of the event loop (a timer of 1 ms, so that 1 ms is no delay).
+// Usage: data.mjs [--gb 1] [--format csv | parquet] [--folder path]
+import { closeSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import { adam, dense, sequential, Trainer } from 'tandem-ml';
+import { csv, fitEncoder, oneHot, parquet, standard } from 'tandem-ml/data';
+
+const { values: flags } = parseArgs({
+  options: {
+    gb: { type: 'string', default: '1' },
+    format: { type: 'string', default: 'csv' },
+    folder: { type: 'string', default: tmpdir() },
+  },
+});
+const features = Array.from({ length: 16 }, (_, i) => `f${i}`);
+const kinds = ['clear', 'mist', 'rain', 'snow'];
+const batchSize = 256;
+const file = join(flags.folder, `tandem-bench-${process.pid}.${flags.format}`);
+
+/** Columns of `rows` rows that follow from the seed. */
+function makeColumns(rows, seed) {
+  let state = seed;
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  const columns = features.map(() =>
+    Float64Array.from({ length: rows }, () => Math.round(4e5 * random() - 2e5) / 1e5),
+  );
+  const weather = Array.from({ length: rows }, () => kinds[Math.floor(4 * random())]);
+  const label = Float64Array.from({ length: rows }, (_, i) => {
+    const sum = columns.reduce((total, column, k) => total + (column[i] * (k - 8)) / 8, 0);
+    return Math.round(1e4 * (Math.sin(sum) + (weather[i] === 'rain' ? 0.5 : 0))) / 1e4;
+  });
+  return { columns, weather, label };
+}
+
+function makeCsv(bytes) {
+  const out = openSync(file, 'w');
+  let written = writeSync(out, `${features.join(',')},weather,label\n`);
+  const parts = Array.from({ length: 8 }, (_, part) => {
+    const { columns, weather, label } = makeColumns(20000, part + 1);
+    const lines = weather.map(
+      (kind, i) =>
+        `${columns.map((column) => column[i].toFixed(5)).join(',')},${kind},${label[i]}\n`,
+    );
+    return Buffer.from(lines.join(''));
+  });
+  for (let i = 0; written < bytes; i++) written += writeSync(out, parts[i % parts.length]);
+  closeSync(out);
+}
+
+function makeParquet(bytes) {
+  const out = openSync(file, 'w');
+  const writer = new ByteWriter();
+  let written = 0;
+  // What the writer has so far goes to the file after each row group.
+  const flush = () => {
+    const view = new Uint8Array(writer.getBuffer());
+    written += writeSync(out, view);
+    writer.index = 0;
+  };
+  const schema = [
+    { name: 'root', num_children: features.length + 2 },
+    ...features.map((name) => ({ name, type: 'DOUBLE', repetition_type: 'REQUIRED' })),
+    { name: 'weather', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
+    { name: 'label', type: 'DOUBLE', repetition_type: 'REQUIRED' },
+  ];
+  const parquetWriter = new ParquetWriter({ writer, schema, codec: 'SNAPPY' });
+  for (let i = 0; written < bytes; i++) {
+    const { columns, weather, label } = makeColumns(100000, (i % 8) + 1);
+    const columnData = [
+      ...features.map((name, k) => ({ name, data: columns[k] })),
+      { name: 'weather', data: weather },
+      { name: 'label', data: label },
+    ];
+    parquetWriter.write({ columnData });
+    flush();
+  }
+  parquetWriter.finish();
+  flush();
+  closeSync(out);
+}
+
+const seconds = async (run) => {
+  const start = performance.now();
+  await run();
+  return (performance.now() - start) / 1000;
+};
+
+/** The largest RSS and the delays of the event loop while something runs. */
+async function watch(run) {
+  const histogram = monitorEventLoopDelay({ resolution: 1 });
+  let rss = 0;
+  const poll = setInterval(() => {
+    rss = Math.max(rss, process.memoryUsage.rss());
+  }, 20);
+  histogram.enable();
+  const time = await seconds(run);
+  histogram.disable();
+  clearInterval(poll);
+  const ms = (share) => histogram.percentile(share) / 1e6;
+  return { time, rss, delay: { p50: ms(50), p99: ms(99), max: histogram.max / 1e6 } };
+}
+
+try {
+  const makers = { csv: makeCsv, parquet: makeParquet };
+  const madeIn = await seconds(() => makers[flags.format](Number(flags.gb) * 1e9));
+  const raw = flags.format === 'csv' ? csv(file) : await parquet(file);
+  const encoder = await fitEncoder(raw.take(100000), {
+    x: { ...Object.fromEntries(features.map((name) => [name, standard()])), weather: oneHot() },
+    y: { label: 'standard' },
+  });
+  const data = encoder.encode(raw);
+  let rows = 0;
+  const reading = await watch(async () => {
+    for await (const { sizes } of data.chunks({ batchSize })) {
+      for (const size of sizes) rows += size;
+    }
+  });
+
+  const model = sequential(
+    [dense(256, { activation: 'relu' }), dense(128, { activation: 'relu' }), dense(1)],
+    { input: [Number(encoder.width)], seed: 1 },
+  );
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: adam({ learningRate: 1e-3 }) });
+  const options = /** @type {const} */ ({ batchSize, verbose: 0 });
+  const few = await data.take(200000).load();
+  await trainer.fit(few.take(20000), options);
+  const stepTime = await seconds(() => trainer.fit(few, options));
+  const history = { loss: /** @type {number[]} */ ([]) };
+  const training = await watch(async () => {
+    history.loss = (await trainer.fit(data, options)).loss;
+  });
+  await trainer.close();
+  const perSecond = (count, time) => Math.round(count / time);
+  console.log(
+    JSON.stringify({
+      format: flags.format,
+      bytes: statSync(file).size,
+      rows,
+      madeInSeconds: Math.round(madeIn),
+      reader: {
+        rowsPerSecond: perSecond(rows, reading.time),
+        megabytesPerSecond: Math.round(statSync(file).size / 1e6 / reading.time),
+        eventLoopDelayMs: reading.delay,
+      },
+      step: { batchSize, rowsPerSecond: perSecond(200000, stepTime) },
+      training: {
+        rowsPerSecond: perSecond(rows, training.time),
+        ofTheStepAlone: (rows / training.time / (200000 / stepTime)).toFixed(3),
+        rssMegabytes: Math.round(training.rss / 1e6),
+        eventLoopDelayMs: training.delay,
+        loss: history.loss,
+      },
+    }),
+  );
+} finally {
+  rmSync(file, { force: true });
+}

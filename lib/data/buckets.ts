@@ -1,0 +1,106 @@
+// Sequences of different lengths -> padded batches of sequences of about the same length.
+import * as is from '../is.js';
+import { type Batch, concatRows, gatherRows, type TensorBatch } from './batch.js';
+import type { Chunk } from './chunks.js';
+import type { Piece } from './pieces.js';
+
+/** Numbers in order, as many as there are. */
+export type Sequence = Int32Array | Float32Array | readonly number[];
+
+/** Rows of one sequence each, and their targets. */
+export interface SequenceBatch extends Batch {
+  readonly x: readonly Sequence[];
+  readonly y: TensorBatch['y'];
+}
+
+/** How sequences become rows of the same length. */
+export interface BucketOptions {
+  /**
+   * Lengths, rising: a sequence is padded to the first that it fits in, or cut to the last. With one
+   * length all rows have it, as the inputs of a model need.
+   */
+  lengths: readonly number[];
+  /** What stands after the end; 0 by default. */
+  padding?: number;
+  /** Of the input for the sequences where there is a mask; 'x' by default. */
+  name?: string;
+  /** The name of an input with 1 for each number of a sequence and 0 for padding; none by default. */
+  mask?: string;
+  /** 'int32' (the default) for numbers of tokens, 'float32' for measurements. */
+  dtype?: 'int32' | 'float32';
+}
+
+type Checked = Required<Omit<BucketOptions, 'mask'>> & { readonly mask: string | undefined };
+
+export function checkBuckets(options: BucketOptions): Checked {
+  const names = ['lengths', 'padding', 'name', 'mask', 'dtype'] as const;
+  const set = is.options<BucketOptions>(options, 'options of bucketByLength', names);
+  const lengths = is.integers(set.lengths, 'lengths', 1);
+  if (lengths.length === 0 || lengths.some((length, i) => length <= (lengths[i - 1] ?? 0))) {
+    throw is.invalid('one rising length or more', 'lengths', set.lengths);
+  }
+  return {
+    lengths,
+    padding: is.number(set.padding ?? 0, 'padding'),
+    name: is.string(set.name ?? 'x', 'name'),
+    mask: set.mask === undefined ? undefined : is.string(set.mask, 'mask'),
+    dtype: is.oneOf(set.dtype ?? 'int32', 'dtype', ['int32', 'float32']),
+  };
+}
+
+/** A batch whenever a bucket has `batchSize` rows; what is left at the end makes smaller ones. */
+export async function* bucketed(
+  pieces: AsyncIterable<Piece<SequenceBatch>>,
+  batchSize: number,
+  options: Checked,
+): AsyncGenerator<Chunk<TensorBatch>> {
+  const { lengths } = options;
+  const buckets = lengths.map((): Piece<SequenceBatch>[] => []);
+  const counts = lengths.map(() => 0);
+  const take = (bucket: number): Chunk<TensorBatch> => {
+    const rows = concatRows(
+      (buckets[bucket] ?? []).map(({ block, order }) => gatherRows(block, order)),
+    );
+    buckets[bucket] = [];
+    counts[bucket] = 0;
+    const order = Uint32Array.from({ length: rows.rows }, (_, i) => i);
+    const block = padded(rows, lengths[bucket] ?? 0, options);
+    return { block, order, sizes: Uint32Array.of(rows.rows) };
+  };
+  for await (const { block, order } of pieces) {
+    const waiting = lengths.map((): number[] => []);
+    const settle = (bucket: number) => {
+      const which = Uint32Array.from(waiting[bucket] ?? []);
+      waiting[bucket] = [];
+      if (which.length > 0) buckets[bucket]?.push({ block, order: which });
+    };
+    for (const row of order) {
+      const { length } = block.x[row] ?? [];
+      const found = lengths.findIndex((limit) => limit >= length);
+      const bucket = found === -1 ? lengths.length - 1 : found;
+      waiting[bucket]?.push(row);
+      counts[bucket] = (counts[bucket] ?? 0) + 1;
+      if (counts[bucket] < batchSize) continue;
+      settle(bucket);
+      yield take(bucket);
+    }
+    for (const bucket of lengths.keys()) settle(bucket);
+  }
+  for (const [bucket, count] of counts.entries()) if (count > 0) yield take(bucket);
+}
+
+function padded(
+  { rows, x, y }: SequenceBatch,
+  length: number,
+  { padding, name, mask, dtype }: Checked,
+): TensorBatch {
+  const size = rows * length;
+  const values = (dtype === 'int32' ? new Int32Array(size) : new Float32Array(size)).fill(padding);
+  const there = new Float32Array(size);
+  x.forEach((sequence, row) => {
+    const cut = Math.min(length, sequence.length);
+    for (let i = 0; i < cut; i++) values[row * length + i] = sequence[i] ?? padding;
+    there.fill(1, row * length, row * length + cut);
+  });
+  return { rows, x: mask === undefined ? values : { [name]: values, [mask]: there }, y };
+}

@@ -1,0 +1,80 @@
+// Classes that some rows have more often than others.
+import type { TypedArray } from '../../bindings.js';
+import * as is from '../is.js';
+import type { Batch, TensorBatch } from './batch.js';
+import { columnsOf } from './batch.js';
+import { Dataset } from './dataset.js';
+import type { Resample } from './pieces.js';
+
+/**
+ * A weight for each class so that all classes count alike: rows / (classes * rows of the class), for
+ * `crossEntropy`'s `classWeights` and for `oversample`. `labels` are class numbers, or a dataset with
+ * them as its only target. `count` is the number of classes, that of the largest label by default; a
+ * class without rows gets 0. Rejects with ERR_ARGUMENT.
+ */
+export async function classWeights(
+  labels: TypedArray | readonly number[] | Dataset<TensorBatch>,
+  options?: { count?: number },
+): Promise<number[]> {
+  const set = is.options<{ count?: number }>(options, 'options of classWeights', ['count']);
+  const counts: number[] = Array.from(
+    { length: is.integer(set.count ?? 0, 'count', 0, 2 ** 24) },
+    () => 0,
+  );
+  let rows = 0;
+  const add = (column: ArrayLike<unknown>) => {
+    for (let i = 0; i < column.length; i++) {
+      const label = is.integer(column[i], 'labels', 0, (set.count ?? 2 ** 24) - 1);
+      while (counts.length <= label) counts.push(0);
+      counts[label] = (counts[label] ?? 0) + 1;
+    }
+    rows += column.length;
+  };
+  if (labels instanceof Dataset) {
+    for await (const batch of labels.shuffle(false).batches({ batchSize: 1024 }))
+      add(labelsOf(batch));
+  } else {
+    if (!is.isTypedArray(labels) && !Array.isArray(labels)) {
+      throw is.invalid('class numbers or a dataset', 'labels', labels);
+    }
+    add(labels);
+  }
+  const present = counts.filter((count) => count > 0).length;
+  return counts.map((count) => (count === 0 ? 0 : rows / (present * count)));
+}
+
+/** The class numbers of a batch. */
+function labelsOf(batch: Batch): ArrayLike<unknown> {
+  const targets = columnsOf(batch).filter(([name]) => name === 'y' || name.startsWith('y.'));
+  const [first] = targets;
+  if (first !== undefined && targets.length === 1 && first[1].length === batch.rows)
+    return first[1];
+  throw is.mismatch('ERR_ARGUMENT', 'one class number a row', 'y', 'other targets');
+}
+
+/**
+ * Rows of class c `weights[c]` over the smallest weight times: whole numbers of them always, what is
+ * left with that probability.
+ */
+export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> {
+  const factors = Array.from(weights, (weight, i) => is.number(weight, `weights[${i}]`, 0));
+  const least = Math.min(...factors.filter((factor) => factor > 0));
+  if (!Number.isFinite(least)) throw is.invalid('a weight above 0', 'weights', factors);
+  // The small number undoes the rounding of the division.
+  const repeats = factors.map((factor) => factor / least + 1e-9);
+  return (block, order, random) => {
+    const labels = labelsOf(block);
+    const rows: number[] = [];
+    for (const row of order) {
+      const label = Number(labels[row]);
+      const wanted = repeats[label];
+      if (wanted === undefined) {
+        throw is.mismatch('ERR_ARGUMENT', `${repeats.length} classes`, 'y', `class ${label}`);
+      }
+      const whole = Math.floor(wanted);
+      const more = random() / 2 ** 32 < wanted - whole - 1e-9 ? 1 : 0;
+      for (let i = 0; i < whole + more; i++) rows.push(row);
+    }
+    return Uint32Array.from(rows);
+  };
+}

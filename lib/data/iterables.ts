@@ -1,0 +1,90 @@
+// Datasets of whatever gives rows one after another.
+import * as is from '../is.js';
+import type { TableBatch, TensorBatch } from './batch.js';
+import { Dataset } from './dataset.js';
+import type { StreamOptions } from './source.js';
+
+/** Called for each time that rows are gone through, with the number of the epoch. */
+export type Rows<T> = (options: {
+  epoch: number;
+  signal: AbortSignal | undefined;
+}) => AsyncIterable<T> | Iterable<T>;
+
+/** The number of rows, where it is known. */
+export interface IterableOptions {
+  length?: number;
+}
+
+const tableRows = 256;
+
+function check<T>(open: Rows<T>, options: IterableOptions | undefined, name: string) {
+  if (typeof open !== 'function') {
+    throw is.invalid('a function that returns an iterable', 'open', open);
+  }
+  const set = is.options<IterableOptions>(options, `options of ${name}`, ['length']);
+  return set.length === undefined ? undefined : is.integer(set.length, 'length', 1);
+}
+
+const iterate = <T>(open: Rows<T>, { epoch, signal }: StreamOptions) => {
+  const items: unknown = open({ epoch, signal });
+  const iterable = typeof items === 'object' && items !== null;
+  if (iterable && (Symbol.asyncIterator in items || Symbol.iterator in items)) {
+    return items as AsyncIterable<T> | Iterable<T>;
+  }
+  throw is.invalid('an iterable', 'open()', items);
+};
+
+/**
+ * Batches of any size as `open` gives them, `{ x, y }` with `rows`, or without where each row has one
+ * target: they are cut and joined to the batch size asked for. What `open` throws ends the reading.
+ * Throws ERR_ARGUMENT.
+ */
+export function fromBatches(
+  open: Rows<Pick<TensorBatch, 'x' | 'y'> & { readonly rows?: number }>,
+  options?: IterableOptions,
+): Dataset<TensorBatch> {
+  const length = check(open, options, 'fromBatches');
+  async function* stream(given: StreamOptions): AsyncGenerator<TensorBatch> {
+    for await (const batch of iterate(open, given)) {
+      if (!is.isRecord(batch)) throw is.invalid('{ x, y }', 'a batch', batch);
+      const { rows, x, y } = batch as Partial<TensorBatch>;
+      const counted = rows ?? (is.isTypedArray(y) ? y.length : undefined);
+      if (x === undefined || y === undefined) throw is.invalid('{ x, y }', 'a batch', batch);
+      yield { rows: is.integer(counted, 'rows of a batch', 1), x, y };
+    }
+  }
+  return new Dataset<TensorBatch>({ kind: 'stream', length, stream });
+}
+
+/**
+ * Rows as `open` gives them, records of columns, for an encoder. Columns are those of the first
+ * row. What `open` throws ends the reading. Throws ERR_ARGUMENT.
+ */
+export function fromRows(
+  open: Rows<Readonly<Record<string, unknown>>>,
+  options?: IterableOptions,
+): Dataset<TableBatch> {
+  const length = check(open, options, 'fromRows');
+  async function* stream(given: StreamOptions): AsyncGenerator<TableBatch> {
+    let rows: Readonly<Record<string, unknown>>[] = [];
+    let begin = 0;
+    let names: readonly string[] | undefined;
+    const table = (): TableBatch => {
+      const columns = (names ?? []).map(
+        (name) => [name, rows.map((row) => row[name] ?? null)] as const,
+      );
+      const at = Float64Array.from(rows, (_, i) => begin + i);
+      const batch = { rows: rows.length, columns: Object.fromEntries(columns), at };
+      begin += rows.length;
+      rows = [];
+      return batch;
+    };
+    for await (const row of iterate(open, given)) {
+      if (!is.isRecord(row)) throw is.invalid('a record of columns', 'a row', row);
+      names ??= Object.keys(row);
+      if (rows.push(row) === tableRows) yield table();
+    }
+    if (rows.length > 0) yield table();
+  }
+  return new Dataset<TableBatch>({ kind: 'stream', length, stream });
+}
