@@ -66,6 +66,7 @@ function makeParquet(bytes) {
     written += writeSync(out, view);
     writer.index = 0;
   };
+  /** @type {import("hyparquet").SchemaElement[]} */
   const schema = [
     { name: 'root', num_children: features.length + 2 },
     ...features.map((name) => ({ name, type: 'DOUBLE', repetition_type: 'REQUIRED' })),

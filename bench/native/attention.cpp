@@ -1,6 +1,8 @@
-// Causal attention of one value of queries, keys and values, and its gradient. The roof is the peak
-// of the products alone, of which a causal one takes half.
+// Causal attention of one value of queries, keys and values, and its gradient, with products of
+// floats and of bfloat16; the latter beside the former. The roof is the peak of the products alone,
+// of which a causal one takes half.
 #include "core/autodiff.h"
+#include "core/precision.h"
 #include "program.h"
 #include "roofs.h"
 #include "suite.h"
@@ -48,6 +50,26 @@ double operations(const Heads& heads, bool backward) {
   return 0.5 * product * (backward ? 5 : 2);
 }
 
+Side side_of(const Heads& heads, bool backward, bool bf16, int threads) {
+  Graph graph = graph_of(heads, backward);
+  if (bf16) use_bf16(graph);
+  return our_program(std::move(graph), operations(heads, backward), threads);
+}
+
+void measure(const Suite& suite, const Heads& heads, bool backward, const char* type, int threads) {
+  const bool bf16 = type == std::string("bf16");
+  const std::string op = backward ? "attentionGrad " : "attention ";
+  const Case c{"attention", op + shape_of(heads), type, threads};
+  if (!suite.wants(c)) return;
+  std::vector<Side> sides{side_of(heads, backward, bf16, threads)};
+  if (bf16) {
+    sides.push_back(side_of(heads, backward, false, threads));
+    sides.back().name = "float32";
+  }
+  if (const auto roof = peak(type, threads)) sides.push_back(*roof);
+  suite.measure(c, sides);
+}
+
 }  // namespace
 
 void run_attention(const Suite& suite) {
@@ -55,13 +77,7 @@ void run_attention(const Suite& suite) {
     for (const Heads& heads : kHeads) {
       if (suite.options().quick && !heads.quick) continue;
       for (const int threads : suite.options().threads) {
-        const std::string op = backward ? "attentionGrad " : "attention ";
-        const Case c{"attention", op + shape_of(heads), "f32", threads};
-        if (!suite.wants(c)) continue;
-        std::vector<Side> sides{
-            our_program(graph_of(heads, backward), operations(heads, backward), threads)};
-        if (const auto roof = peak("f32", threads)) sides.push_back(*roof);
-        suite.measure(c, sides);
+        for (const char* type : {"f32", "bf16"}) measure(suite, heads, backward, type, threads);
       }
     }
   }

@@ -3,6 +3,7 @@
 #include "convolution.h"
 
 #include "core/ops/conv.h"
+#include "core/precision.h"
 #include "program.h"
 #include "roofs.h"
 #include "suite.h"
@@ -73,19 +74,45 @@ std::string Convolution::name() const {
   return all;
 }
 
+namespace {
+
+void measure_floats(const Suite& suite, const Convolution& convolution, Direction direction,
+                    int threads) {
+  const Case c{"convolution", convolution.name() + " " + name_of(direction), "f32", threads};
+  if (!suite.wants(c)) return;
+  std::vector<Side> sides{
+      our_program(single_convolution(convolution, direction), convolution.operations(), threads)};
+  if (auto side = peak("f32", threads)) sides.push_back(std::move(*side));
+  if (auto side = onednn_convolution(convolution, direction, threads))
+    sides.push_back(std::move(*side));
+  suite.measure(c, sides);
+}
+
+/// As bf16-mixed trains: operands in float, rounded on the way. Beside our own in float.
+void measure_bf16(const Suite& suite, const Convolution& convolution, Direction direction,
+                  int threads) {
+  const Case c{"convolution", convolution.name() + " " + name_of(direction), "bf16", threads};
+  if (!suite.wants(c)) return;
+  Graph graph = single_convolution(convolution, direction);
+  use_bf16(graph);
+  std::vector<Side> sides{our_program(std::move(graph), convolution.operations(), threads)};
+  Side floats =
+      our_program(single_convolution(convolution, direction), convolution.operations(), threads);
+  floats.name = "float32";
+  sides.push_back(std::move(floats));
+  if (auto side = peak("bf16", threads)) sides.push_back(std::move(*side));
+  suite.measure(c, sides);
+}
+
+}  // namespace
+
 void run_convolutions(const Suite& suite) {
   for (const Convolution& convolution : kConvolutions) {
     if (suite.options().quick && !convolution.quick) continue;
     for (const Direction direction : kDirections) {
       for (const int threads : suite.options().threads) {
-        const Case c{"convolution", convolution.name() + " " + name_of(direction), "f32", threads};
-        if (!suite.wants(c)) continue;
-        std::vector<Side> sides{our_program(single_convolution(convolution, direction),
-                                            convolution.operations(), threads)};
-        if (auto side = peak("f32", threads)) sides.push_back(std::move(*side));
-        if (auto side = onednn_convolution(convolution, direction, threads))
-          sides.push_back(std::move(*side));
-        suite.measure(c, sides);
+        measure_floats(suite, convolution, direction, threads);
+        measure_bf16(suite, convolution, direction, threads);
       }
     }
   }

@@ -226,7 +226,12 @@ void defaults_of(AttributeStorage& storage) {
 
 template <typename T>
 bool& bf16_of(AttributeStorage& storage) {
-  return reinterpret_cast<typename T::Attributes*>(storage.bytes.data())->bf16;
+  auto& attributes = *reinterpret_cast<typename T::Attributes*>(storage.bytes.data());
+  if constexpr (requires { attributes.bf16; }) {
+    return attributes.bf16;
+  } else {
+    return attributes.conv.bf16;
+  }
 }
 
 template <typename T>
@@ -234,7 +239,9 @@ constexpr OpInfo op_info(const char* name) {
   OpInfo op{name,         T::kMinInputs, T::kMaxInputs,  T::kFlags,       T::kInPlace,
             T::kAnyDType, T::kFields,    T::kFieldCount, &defaults_of<T>, &T::infer,
             T::grad,      T::kWrites,    T::in_training};
-  if constexpr (requires(typename T::Attributes attributes) { attributes.bf16; }) {
+  if constexpr (
+      requires(typename T::Attributes attributes) { attributes.bf16; } ||
+      requires(typename T::Attributes attributes) { attributes.conv.bf16; }) {
     op.bf16 = &bf16_of<T>;
   }
   return op;

@@ -30,7 +30,7 @@ struct GemmDesc {
   bool accumulate;  // C += instead of =; the epilogue sees the sum. C is float or bfloat16
   bool b_packed;    // B was packed when the plan was made (frozen weights)
   bool one_block;   // all of C in one compute tile, for callers that cut C themselves
-  bool row_bias;    // the epilogue may have one; GEMM_F32 alone
+  bool row_bias;    // the epilogue may have one; C is float, sums are
   GemmType type;
   GemmElement c_type;  // GEMM_F32: float; GEMM_BF16: float, bfloat16; GEMM_S8: all but bfloat16
   bool a_signed;       // GEMM_S8: A is int8, otherwise uint8

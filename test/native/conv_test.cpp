@@ -1,5 +1,6 @@
 // Convolutions, their gradients and pooling against sums in double precision.
 #include <algorithm>
+#include <cmath>
 
 #include "check.h"
 #include "core/ops/fused_conv.h"
@@ -17,6 +18,7 @@ struct Case {
   int64_t batch, groups, in, out;  // channels of a group
   IntPair x, kernel;
   IntPair stride{1, 1}, padding{0, 0}, dilation{1, 1};
+  bool bf16 = false;
 
   [[nodiscard]] static int64_t size(int64_t n, int64_t k, int64_t s, int64_t p, int64_t d) {
     return (n + 2 * p - d * (k - 1) - 1) / s + 1;
@@ -29,7 +31,7 @@ struct Case {
   [[nodiscard]] Dims y_dims() const { return {batch, groups * out, y().height, y().width}; }
   [[nodiscard]] Dims w_dims() const { return {groups * out, in, kernel.height, kernel.width}; }
   [[nodiscard]] ops::ConvAttributes attributes() const {
-    return {stride, padding, dilation, {0, 0}, groups};
+    return {stride, padding, dilation, {0, 0}, groups, bf16};
   }
 };
 
@@ -140,6 +142,50 @@ void check_conv(const Case& c) {
     NodeRunner weights(Op::convWeightGrad, weight);
     weights.input(c.x_dims(), x).input(c.y_dims(), dy).output(c.w_dims()).run(isa);
     CHECK_NEAR(distance(weights.result(), e.dw), 0.0, 1e-6);
+  }
+}
+
+/// Values that bfloat16 has, so that rounding an operand changes nothing.
+std::vector<float> coarse_floats(int64_t n, uint32_t seed) {
+  std::vector<float> all = random_floats(n, seed);
+  for (float& x : all) x = static_cast<float>(rounded(x));
+  return all;
+}
+
+/// Checks that the products of a case are of rounded operands, or of floats where these are as
+/// fast.
+void check_bf16(Case c, bool rounds_forward, bool rounds_dx, bool rounds_dw) {
+  c.bf16 = true;
+  const auto x = random_floats(count_of(c.x_dims()), 1);
+  const auto w = random_floats(count_of(c.w_dims()), 2);
+  const auto dy = random_floats(count_of(c.y_dims()), 3);
+  const auto bias = random_floats(c.groups * c.out, 4);
+  const int64_t y_plane = c.y().height * c.y().width;
+  const Expected plain = expect(c, x, w, dy);
+  const Expected coarse =
+      expect(c, coarse_floats(count_of(c.x_dims()), 1), coarse_floats(count_of(c.w_dims()), 2),
+             coarse_floats(count_of(c.y_dims()), 3));
+  const auto check = [](const std::vector<float>& got, bool rounds,
+                        const std::vector<double>& of_coarse, const std::vector<double>& of_plain) {
+    CHECK_NEAR(distance(got, rounds ? of_coarse : of_plain), 0.0, 1e-6);
+    // Eight significant bits of two operands.
+    CHECK_NEAR(distance(got, of_plain), 0.0, 4e-3);
+    if (rounds) CHECK(distance(got, of_plain) > 1e-4);
+  };
+  const ops::ConvWeightGrad::Attributes weight{c.attributes(), c.kernel};
+  for (const Isa& isa : isas()) {
+    NodeRunner forward(Op::conv2d, c.attributes());
+    forward.input(c.x_dims(), x).input(c.w_dims(), w).input({c.groups * c.out}, bias);
+    forward.output(c.y_dims()).run(isa);
+    check(forward.result(), rounds_forward, with_bias(coarse.y, bias, y_plane),
+          with_bias(plain.y, bias, y_plane));
+    check_fused(isa, c, x, w, bias, with_bias(rounds_forward ? coarse.y : plain.y, bias, y_plane));
+    NodeRunner data(Op::convDataGrad, c.attributes());
+    data.input(c.y_dims(), dy).input(c.w_dims(), w).output(c.x_dims()).run(isa);
+    check(data.result(), rounds_dx, coarse.dx, plain.dx);
+    NodeRunner weights(Op::convWeightGrad, weight);
+    weights.input(c.x_dims(), x).input(c.y_dims(), dy).output(c.w_dims()).run(isa);
+    check(weights.result(), rounds_dw, coarse.dw, plain.dw);
   }
 }
 
@@ -277,6 +323,70 @@ TEST(conv_by_tiles_of_four_pixels) {
   check_conv({1, 1, 17, 18, {6, 71}, {3, 3}, {1, 1}, {0, 2}});
   check_conv({1, 1, 20, 31, {37, 5}, {3, 3}, {1, 1}, {2, 1}});
   check_conv({9, 1, 16, 16, {4, 4}, {3, 3}, {1, 1}, {1, 1}});
+}
+
+TEST(conv_multiplies_rounded_operands) {
+  const auto all = [](const Case& c) { check_bf16(c, true, true, true); };
+  all({2, 1, 4, 8, {14, 12}, {3, 3}, {1, 1}, {1, 1}});
+  all({3, 1, 5, 7, {9, 11}, {3, 3}});
+  all({2, 1, 32, 17, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
+  all({1, 1, 3, 5, {33, 47}, {5, 3}, {1, 1}, {2, 1}});
+  all({1, 1, 2, 3, {3, 300}, {2, 4}, {1, 1}, {0, 3}});
+  all({2, 1, 4, 6, {40, 1}, {3, 1}, {1, 1}, {1, 0}});
+  all({2, 1, 3, 4, {1, 2}, {1, 2}, {1, 1}, {0, 5}});
+  all({2, 1, 4, 6, {14, 12}, {3, 3}, {1, 1}, {2, 2}, {2, 2}});
+  all({2, 1, 4, 6, {14, 12}, {3, 3}, {2, 2}, {1, 1}});
+  all({2, 1, 3, 16, {23, 21}, {7, 7}, {2, 2}, {3, 3}});
+  all({1, 1, 2, 3, {12, 50}, {3, 3}, {1, 3}, {1, 0}});
+  all({2, 1, 16, 24, {14, 12}, {1, 1}});
+  all({3, 1, 5, 33, {7, 9}, {1, 1}});
+  all({2, 4, 2, 3, {14, 12}, {3, 3}, {1, 1}, {1, 1}});
+  all({2, 3, 5, 2, {9, 8}, {3, 3}, {2, 2}, {1, 1}});
+  all({1, 1, 130, 30, {10, 10}, {3, 3}, {1, 1}, {1, 1}});
+  all({1, 1, 40, 70, {33, 31}, {3, 3}, {2, 2}, {1, 1}});
+}
+
+TEST(conv_by_tiles_of_four_pixels_rounds_their_numbers) {
+  Case c{7, 1, 16, 19, {14, 13}, {3, 3}, {1, 1}, {1, 1}};
+  c.bf16 = true;
+  const ops::ConvWeightGrad::Attributes weight{c.attributes(), c.kernel};
+  // Of these integers bfloat16 has all 16 numbers of a tile.
+  for (const bool exact : {true, false}) {
+    const auto integers = [&](const Dims& dims, uint32_t seed, float step) {
+      auto all = random_floats(count_of(dims), seed, -2.0F, 2.0F);
+      if (!exact) return all;
+      for (float& v : all) v = std::nearbyint(v) * step;
+      return all;
+    };
+    const auto x = integers(c.x_dims(), 1, 1);
+    const auto w = integers(c.w_dims(), 2, 4);
+    const auto dy = integers(c.y_dims(), 3, 1);
+    const Expected e = expect(c, x, w, dy);
+    const auto check = [&](const std::vector<float>& got, const std::vector<double>& want) {
+      CHECK_NEAR(distance(got, want), 0.0, exact ? 1e-6 : 6e-3);
+      if (!exact) CHECK(distance(got, want) > 1e-4);
+    };
+    for (const Isa& isa : isas()) {
+      NodeRunner forward(Op::conv2d, c.attributes());
+      forward.input(c.x_dims(), x).input(c.w_dims(), w).output(c.y_dims()).run(isa);
+      check(forward.result(), e.y);
+      NodeRunner data(Op::convDataGrad, c.attributes());
+      data.input(c.y_dims(), dy).input(c.w_dims(), w).output(c.x_dims()).run(isa);
+      check(data.result(), e.dx);
+      NodeRunner weights(Op::convWeightGrad, weight);
+      weights.input(c.x_dims(), x).input(c.y_dims(), dy).output(c.w_dims()).run(isa);
+      check(weights.result(), e.dw);
+    }
+  }
+}
+
+TEST(conv_of_floats_where_words_of_two_channels_are_half_empty) {
+  check_bf16({2, 1, 1, 32, {28, 28}, {3, 3}, {1, 1}, {1, 1}}, false, true, true);
+  check_bf16({2, 1, 6, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}}, true, false, true);
+}
+
+TEST(conv_of_floats_in_groups_of_one_channel) {
+  check_bf16({2, 5, 1, 1, {13, 20}, {3, 3}, {1, 1}, {1, 1}}, false, false, false);
 }
 
 TEST(conv_with_frozen_weights) {

@@ -150,7 +150,13 @@ TEST(use_bf16_changes_products_and_nothing_else) {
   const ValueId hidden = graph.apply(Op::relu, {graph.apply(Op::linear, {x, w})});
   const ValueId y = graph.apply(Op::matmul, {hidden, v});
   const ValueId z = graph.apply(Op::linear, {y, v});
-  graph.outputs = {graph.apply(Op::softmax, {z})};
+  const ValueId planes = graph.add_input(make_tensor({2, 4, 5, 5}, DType::kFloat32));
+  const ValueId filters = graph.add_parameter(make_tensor({3, 4, 3, 3}, DType::kFloat32));
+  const ValueId filtered = graph.apply(Op::relu, {graph.apply(Op::conv2d, {planes, filters})});
+  const ValueId heads = graph.add_input(make_tensor({2, 3, 12}, DType::kFloat32));
+  const AttributeStorage two = make_attributes(Op::attention, {{"heads", 2.0}});
+  graph.outputs = {graph.apply(Op::softmax, {z}), filtered,
+                   graph.apply(Op::attention, {heads}, two)};
   fuse(graph);
   for (const Node& node : graph.nodes) CHECK(!uses_bf16(node));
   use_bf16(graph);
@@ -158,6 +164,7 @@ TEST(use_bf16_changes_products_and_nothing_else) {
   for (const Node& node : graph.nodes) {
     if (uses_bf16(node)) products.push_back(node.op);
   }
-  CHECK((products == std::vector<Op>{Op::fusedMatmul, Op::matmul, Op::linear}));
-  CHECK(graph.nodes.size() == 4);
+  CHECK((products ==
+         std::vector<Op>{Op::fusedMatmul, Op::matmul, Op::linear, Op::fusedConv, Op::attention}));
+  CHECK(graph.nodes.size() == 6);
 }

@@ -4,9 +4,12 @@ import test from 'ava';
 import {
   adam,
   adamw,
+  conv2d,
   dense,
   embedding,
+  flatten,
   input,
+  relu,
   sequential,
   Trainer,
   transformerBlock,
@@ -32,9 +35,9 @@ async function train(name) {
 }
 
 /** Kernels that multiply, by the start of their names. */
-const products = /^(linear|matmul|fusedMatmul|productUpdate|attention)/;
+const products = /^(linear|matmul|fusedMatmul|productUpdate|attention|conv|fusedConv)/;
 
-for (const name of ['mlp_sgd_nesterov', 'mlp_adam', 'mlp_adamw', 'gpt_adamw']) {
+for (const name of ['mlp_sgd_nesterov', 'mlp_adam', 'mlp_adamw', 'gpt_adamw', 'cnn_adam']) {
   test(`${name} in bf16-mixed follows the run in float32`, async (t) => {
     const { losses, golden, kernels } = await train(name);
     t.is(losses.length, 40);
@@ -105,6 +108,25 @@ const kinds = {
     return {
       model: sequential(layers, { input: input([time], { dtype: 'int32' }), seed: 6 }),
       batch: { x: numbers, y: numbers.map((i) => (i + 1) % tokens) },
+    };
+  },
+  convolution() {
+    const [rows, size, classes] = [9, 15, 7];
+    const layers = [
+      conv2d(18, { kernel: 3, padding: 1, activation: 'silu' }),
+      conv2d(20, { kernel: 3, padding: 1 }),
+      conv2d(6, { kernel: 3, stride: 2 }),
+      relu(),
+      conv2d(5, { kernel: 1 }),
+      flatten(),
+      dense(classes),
+    ];
+    return {
+      model: sequential(layers, { input: [2, size, size], seed: 6 }),
+      batch: {
+        x: uniform(rows * 2 * size * size, generator(7)),
+        y: Int32Array.from({ length: rows }, (_, i) => i % classes),
+      },
     };
   },
 };

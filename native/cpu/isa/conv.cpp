@@ -25,6 +25,7 @@ ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
   s.padding_columns = attributes.padding.width;
   s.dilation_rows = attributes.dilation.height;
   s.dilation_columns = attributes.dilation.width;
+  s.bf16 = attributes.bf16;
   return s;
 }
 
@@ -70,14 +71,19 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     product.relu = op == Op::relu;
     product.activation = row_function(op);
   }
-  if (is_depthwise(shape) && rows_fit(product.grid))
+  if (is_depthwise(shape) && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
-  else if (is_pointwise(shape))
+  } else if (is_pointwise(shape)) {
+    product.bf16 = shape.bf16;
     emit_pointwise(product, false, emit);
-  else if (is_winograd(shape))
+  } else if (is_winograd(shape)) {
+    product.bf16 = shape.bf16;
     emit_winograd(product, forward_tiles(shape), false, emit);
-  else
+  } else {
+    product.bf16 = pairs_channels(shape, shape.in);
+    if (product.bf16) product.a = emit_words(shape, false, emit);
     emit_gathered(product, emit);
+  }
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct ConvShape {
   int64_t stride_rows, stride_columns;
   int64_t padding_rows, padding_columns;
   int64_t dilation_rows, dilation_columns;
+  bool bf16;  // products of rounded operands where they are worth it
 };
 
 /// `x`, `y` and `w`: [n, channels, (h,) w] and [out, in / groups, (kh,) kw].
@@ -32,6 +33,11 @@ TANDEM_INLINE bool is_depthwise(const ConvShape& shape) {
 TANDEM_INLINE bool is_pointwise(const ConvShape& s) {
   return s.tap_rows * s.tap_columns * s.stride_rows * s.stride_columns * s.groups == 1 &&
          s.padding_rows + s.padding_columns == 0 && s.y_rows * s.y_columns >= kPanelColumns;
+}
+/// Whether a gathered product over these channels of a group is one of bfloat16, whose words hold
+/// the numbers of two channels: one alone would fill half of each.
+TANDEM_INLINE bool pairs_channels(const ConvShape& s, int64_t channels) {
+  return s.bf16 && channels > 1;
 }
 /// Multiplications of all of it.
 double conv_products(const ConvShape& shape);
@@ -55,10 +61,19 @@ struct GatheredProduct {
   int32_t a, planes, bias, y, pre;
   RowFn activation;
   bool relu;
+  bool bf16;  // of rounded operands; emit_gathered then takes A from emit_words
   float params[2];
 };
 
 void emit_gathered(const GatheredProduct& product, Emitter& emit);
+/// Emits a step that rounds weights to the words of a gathered product, [groups * rows][pairs of
+/// channels][taps], filled up to gathered_words; returns their operand. `backward`: rows are
+/// channels of x, the channels those of y.
+int32_t emit_words(const ConvShape& shape, bool backward, Emitter& emit);
+/// Time of a product by that of one of floats.
+double product_time(bool bf16);
+/// Words of k of a gathered product of bfloat16.
+int64_t gathered_words(int64_t channels, int64_t taps);
 /// The same for one tap that reads the pixel itself: B is the planes. `transposed`: A is
 /// [channels, rows].
 void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& emit);
@@ -95,5 +110,12 @@ int64_t gather_table_bytes(const ConvGrid& grid, int64_t pixels);
 /// from `channels` neighbouring planes.
 void gather_pixels(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
                    int64_t pixels, const GatherTarget& target, void* table);
+/// Floats of a strip that gather_words needs.
+int64_t gather_strip_floats(const ConvGrid& grid, int64_t pixels);
+/// The same as rows [pair of channels][tap] of words, rounded to bfloat16. `target` counts words;
+/// its pairs of vectors are panels of a product.
+void gather_words(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
+                  int64_t pixels, const GatherTarget& target, const GemmRounding& rounding,
+                  float* strip, void* table);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

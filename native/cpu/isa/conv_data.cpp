@@ -136,6 +136,10 @@ GemmPlan plan_block(const ScatterParams& p, int64_t channels, int64_t pixels) {
   desc.b_col = 1;
   desc.c_row = p.block_pixels;
   desc.one_block = true;
+  if (s.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   return plan_gemm(desc);
 }
 
@@ -196,11 +200,14 @@ void launch(const NodeView& node, Emitter& emit) {
   if (is_depthwise(s) && s.out == 1 && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(s)) {
+    product.bf16 = s.bf16;
     emit_pointwise(product, true, emit);
   } else if (is_winograd(s)) {
+    product.bf16 = s.bf16;
     emit_winograd(product, backward_tiles(s), true, emit);
   } else {
-    product.a = emit_swapped(s, emit);
+    product.bf16 = pairs_channels(s, s.out);
+    product.a = product.bf16 ? emit_words(s, true, emit) : emit_swapped(s, emit);
     emit_gathered(product, emit);
   }
 }

@@ -99,6 +99,11 @@ TANDEM_INLINE void gather_channel(const ConvGrid& grid, const RunTable& table, c
   }
 }
 
+void clear_rows(const GatherTarget& target, int64_t rows, int64_t n) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < n; j += kLanes) store(target.data + i * target.row + j, spread(0.0F));
+}
+
 }  // namespace
 
 int64_t gather_table_bytes(const ConvGrid& grid, int64_t pixels) {
@@ -123,6 +128,43 @@ void gather_pixels(const ConvGrid& grid, const float* planes, int64_t channels, 
         gather_channel<true>(grid, table, plane, to);
       plane += grid.rows * grid.columns;
       to.data += taps * target.row;
+    }
+  }
+}
+
+int64_t gather_strip_floats(const ConvGrid& grid, int64_t pixels) {
+  return 2 * grid.column_taps.count * round_up(pixels, kLanes);
+}
+
+void gather_words(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
+                  int64_t pixels, const GatherTarget& target, const GemmRounding& rounding,
+                  float* strip, void* memory) {
+  const RunTable table = place_table(grid, pixels, memory);
+  const int64_t column_taps = grid.column_taps.count;
+  const int64_t plane = grid.rows * grid.columns;
+  const int64_t row = table.vectors * kLanes;
+  const int64_t panels = pixels / kPanelColumns;
+  const int64_t left = table.vectors * kLanes - panels * kPanelColumns;
+  // Rows of both channels of a tap are neighbours.
+  const GatherTarget first = {strip, 2 * row, kPanelColumns};
+  const GatherTarget second = {strip + row, 2 * row, kPanelColumns};
+  const auto gather = grid.column_taps.stride == 1 ? gather_channel<false> : gather_channel<true>;
+  for (int64_t row_tap = 0; row_tap < grid.row_taps.count; ++row_tap) {
+    fill_table(grid, row_tap, p0, pixels, table);
+    float* out = target.data + row_tap * column_taps * target.row;
+    for (int64_t c = 0; c < channels; c += 2) {
+      gather(grid, table, planes + c * plane, first);
+      if (c + 1 < channels)
+        gather(grid, table, planes + (c + 1) * plane, second);
+      else
+        clear_rows(second, column_taps, row);
+      rounding.across_rows(strip, row, 2 * column_taps, column_taps, reinterpret_cast<char*>(out),
+                           {panels, kPanelColumns, target.row * 4, target.pair * 4});
+      if (left > 0)
+        rounding.across_rows(strip + panels * kPanelColumns, row, 2 * column_taps, column_taps,
+                             reinterpret_cast<char*>(out + panels * target.pair),
+                             {1, left, target.row * 4, 0});
+      out += grid.row_taps.count * column_taps * target.row;
     }
   }
 }

@@ -43,6 +43,10 @@ void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& em
   desc.b_batch[1] = desc.k * pixels;
   desc.c_batch[1] = desc.m * pixels;
   desc.row_bias = product.bias >= 0;
+  if (product.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   PointwiseParams p = {product, plan_gemm(desc), product.planes};
   const double elements = static_cast<double>(desc.k) * static_cast<double>(pixels) *
                           static_cast<double>(product.batch);
@@ -53,7 +57,9 @@ void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& em
   emit.scratch(p.plan.scratch_bytes);
   constexpr double kProductsPerNanosecond = 2.5 * kWidth;
   emit_step(emit, product_tile, p, p.plan.compute_tiles,
-            elements * (static_cast<double>(desc.m) / kProductsPerNanosecond + 0.1));
+            elements *
+                (static_cast<double>(desc.m) * product_time(product.bf16) / kProductsPerNanosecond +
+                 0.1));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

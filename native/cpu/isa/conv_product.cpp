@@ -38,9 +38,30 @@ struct ProductParams {
   GatheredProduct product;
   GemmPlan plans[2];  // of a whole block of pixels and of the last one
   int64_t blocks, block_pixels;
-  int64_t pixels, depth;         // depth: channels * taps
-  int64_t table_at, scratch_at;  // behind the packed columns
+  int64_t pixels, depth;                   // depth: words of k
+  const GemmRounding* rounding;            // for products of bfloat16
+  int64_t strip_at, table_at, scratch_at;  // behind the packed columns
 };
+
+/// Some pixels to panels of a block.
+void gather_panels(const ProductParams& p, const float* planes, int64_t p0, int64_t pixels,
+                   const GatherTarget& target, char* scratch) {
+  const GatheredProduct& product = p.product;
+  char* table = scratch + p.table_at;
+  if (p.rounding == nullptr) {
+    gather_pixels(product.grid, planes, product.channels, p0, pixels, target, table);
+    return;
+  }
+  auto* strip = reinterpret_cast<float*>(scratch + p.strip_at);
+  gather_words(product.grid, planes, product.channels, p0, pixels, target, *p.rounding, strip,
+               table);
+  const int64_t taps = product.grid.row_taps.count * product.grid.column_taps.count;
+  const int64_t rows = ceil_div(product.channels, 2) * taps;
+  for (int64_t j = 0; j < pixels; j += kPanelColumns) {
+    float* panel = target.data + j / kPanelColumns * target.pair;
+    for (int64_t i = rows * target.row; i < p.depth * target.row; ++i) panel[i] = 0.0F;
+  }
+}
 
 void gather_block(const ProductParams& p, const float* planes, int64_t p0, int64_t pixels,
                   char* scratch) {
@@ -49,15 +70,11 @@ void gather_block(const ProductParams& p, const float* planes, int64_t p0, int64
   const int64_t left = pixels - whole;
   // The last panel is of one vector where that is enough.
   const int64_t paired = left > kLanes ? pixels : whole;
-  const int64_t channels = p.product.channels;
-  if (paired > 0) {
-    gather_pixels(p.product.grid, planes, channels, p0, paired,
-                  {packed, kPanelColumns, kPanelColumns * p.depth}, scratch + p.table_at);
-  }
-  if (paired < pixels) {
-    gather_pixels(p.product.grid, planes, channels, p0 + paired, pixels - paired,
-                  {packed + paired * p.depth, kLanes, 0}, scratch + p.table_at);
-  }
+  if (paired > 0)
+    gather_panels(p, planes, p0, paired, {packed, kPanelColumns, kPanelColumns * p.depth}, scratch);
+  if (paired < pixels)
+    gather_panels(p, planes, p0 + paired, pixels - paired, {packed + paired * p.depth, kLanes, 0},
+                  scratch);
 }
 
 void product_tile(const void* params, void* const* operands, int64_t tile,
@@ -77,6 +94,7 @@ void product_tile(const void* params, void* const* operands, int64_t tile,
   if (product.bias >= 0)
     epilogue.row_bias = static_cast<const float*>(operands[product.bias]) + group * product.rows;
   if (product.pre >= 0) epilogue.pre = static_cast<float*>(operands[product.pre]) + c_at;
+  // A is made of words of as many bytes as floats.
   gemm_compute(p.plans[block + 1 == p.blocks ? 1 : 0],
                static_cast<const float*>(operands[product.a]) + group * product.rows * p.depth,
                scratch, static_cast<float*>(operands[product.y]) + c_at, epilogue, 0,
@@ -88,8 +106,8 @@ GemmPlan plan_block(const ProductParams& p, int64_t pixels) {
   desc.batch[0] = desc.batch[1] = 1;
   desc.m = p.product.rows;
   desc.n = pixels;
-  desc.k = p.depth;
-  desc.a_row = p.depth;
+  desc.type = p.product.bf16 ? GEMM_BF16 : GEMM_F32;
+  desc.k = desc.a_row = p.product.bf16 ? 2 * p.depth : p.depth;
   desc.a_col = 1;
   desc.b_row = pixels;
   desc.b_col = 1;
@@ -107,7 +125,9 @@ void emit_gathered(const GatheredProduct& product, Emitter& emit) {
   const ConvGrid& grid = product.grid;
   const int64_t images = product.batch * product.groups;
   p.pixels = grid.out_rows * grid.out_columns;
-  p.depth = product.channels * grid.row_taps.count * grid.column_taps.count;
+  const int64_t taps = grid.row_taps.count * grid.column_taps.count;
+  p.depth = product.bf16 ? gathered_words(product.channels, taps) : product.channels * taps;
+  if (product.bf16) p.rounding = best_kernels(GEMM_BF16)->rounding;
   if (images == 0) return;
 
   const int64_t panels = ceil_div(p.pixels, kPanelColumns);
@@ -119,15 +139,19 @@ void emit_gathered(const GatheredProduct& product, Emitter& emit) {
   p.plans[0] = plan_block(p, first);
   p.plans[1] = plan_block(p, p.pixels - (p.blocks - 1) * p.block_pixels);
 
-  p.table_at = round_up(round_up(first, kLanes) * p.depth * 4, 64);
+  p.strip_at = round_up(round_up(first, kLanes) * p.depth * 4, 64);
+  const int64_t strip = product.bf16 ? gather_strip_floats(grid, first) * 4 : 0;
+  p.table_at = round_up(p.strip_at + strip, 64);
   p.scratch_at = p.table_at + gather_table_bytes(grid, first);
   emit.scratch(p.scratch_at + most(p.plans[0].scratch_bytes, p.plans[1].scratch_bytes));
   constexpr double kProductsPerNanosecond = 2.5 * kWidth;
-  const double columns = static_cast<double>(p.depth) * static_cast<double>(p.pixels);
-  const double cost =
-      static_cast<double>(images) *
-      (columns * (static_cast<double>(product.rows) / kProductsPerNanosecond + 1.0 / kWidth) +
-       static_cast<double>(p.pixels) * static_cast<double>(product.rows) * 0.1);
+  const double columns =
+      static_cast<double>(product.channels * taps) * static_cast<double>(p.pixels);
+  const double cost = static_cast<double>(images) *
+                      (columns * (static_cast<double>(product.rows) * product_time(product.bf16) /
+                                      kProductsPerNanosecond +
+                                  1.0 / kWidth) +
+                       static_cast<double>(p.pixels) * static_cast<double>(product.rows) * 0.1);
   emit_step(emit, product_tile, p, images * p.blocks, cost);
 }
 

@@ -111,6 +111,10 @@ GemmPlan plan_block(const WeightParams& p, int64_t channels, int64_t pixels) {
   desc.b_col = p.pixels;
   desc.c_row = p.shape.out;
   desc.one_block = true;
+  if (p.shape.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   return plan_gemm(desc);
 }
 
@@ -153,8 +157,8 @@ void emit_weight(const ConvShape& s, Emitter& emit) {
     emit.scratch(p.scratch_at + scratch);
     p.partials = emit.workspace(p.chunks.count * s.groups * p.depth * s.out * 4);
     constexpr double kProductsPerNanosecond = 2.5 * kWidth;
-    const double cost = conv_products(s) *
-                        (1.0 / kProductsPerNanosecond + 1.0 / kWidth / static_cast<double>(s.out));
+    const double cost = conv_products(s) * (product_time(s.bf16) / kProductsPerNanosecond +
+                                            1.0 / kWidth / static_cast<double>(s.out));
     emit_step(emit, chunk_tile, p, p.chunks.count * s.groups * p.channel_blocks.count, cost);
   }
   emit_sums(p, emit);

@@ -49,6 +49,9 @@ TANDEM_INLINE int64_t sums_bytes(GemmType type, int64_t columns) {
 // Row stride of a packed panel of A in words: whole vectors, so that stores stay in one cache line.
 inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 
+// The best kernels of a type that this processor has.
+const GemmKernels* best_kernels(GemmType type);
+
 // out[j][0..kLanes) = word j of each of `rows` <= kLanes rows of src; missing rows become zero.
 // Strides count bytes in src and words in out.
 void transpose_strip(const char* src, int64_t src_row, int rows, int64_t columns, char* out,

@@ -134,12 +134,6 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
   }
 }
 
-const GemmKernels* best_kernels(GemmType type) {
-  const GemmKernels* const* all = gemm_kernels(type);
-  while (!(*all)->available()) ++all;
-  return *all;
-}
-
 // Words of k, and the layout of a packed matrix of B.
 void measure_words(GemmPlan& p) {
   const GemmDesc& d = p.desc;
@@ -189,6 +183,12 @@ void measure_scratch(GemmPlan& p) {
 }
 
 }  // namespace
+
+const GemmKernels* best_kernels(GemmType type) {
+  const GemmKernels* const* all = gemm_kernels(type);
+  while (!(*all)->available()) ++all;
+  return *all;
+}
 
 GemmPlan plan_gemm(const GemmDesc& desc) {
   GemmPlan p = {};

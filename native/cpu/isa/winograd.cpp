@@ -9,6 +9,8 @@ namespace {
 constexpr int64_t kBlockFloats = 128 * 1024;
 constexpr int64_t kFewestChannels = 16, kMostChannels = 256;
 constexpr int64_t kMostTiles = 128, kFewestBlocks = 16;
+// Fewer tiles do not pay for the weights' transform where the gathered product is of bfloat16.
+constexpr int64_t kFewestRounded = 256;
 
 struct WinogradParams {
   GatheredProduct product;
@@ -86,6 +88,10 @@ GemmPlan plan_block(const WinogradParams& p, int64_t tiles) {
   desc.b_row = desc.c_row = p.blocks.row;
   desc.b_col = 1;
   desc.one_block = true;
+  if (p.product.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   return plan_gemm(desc);
 }
 
@@ -101,7 +107,8 @@ bool is_winograd(const ConvShape& s) {
          one(s.stride_rows, s.stride_columns) && one(s.dilation_rows, s.dilation_columns) &&
          s.padding_rows <= 2 && s.padding_columns <= 2 && least(s.in, s.out) >= kFewestChannels &&
          s.in + s.out <= kMostChannels && least(s.y_rows, s.y_columns) >= 4 &&
-         most(s.x_columns, s.y_columns) <= 2 * kMostTiles;
+         most(s.x_columns, s.y_columns) <= 2 * kMostTiles &&
+         (!s.bf16 || s.batch * ceil_div(s.y_rows, 2) * ceil_div(s.y_columns, 2) >= kFewestRounded);
 #endif
 }
 
@@ -170,7 +177,8 @@ void emit_winograd(const GatheredProduct& product, const TileGrid& grid, bool ba
   const auto rows = static_cast<double>(product.rows);
   const auto channels = static_cast<double>(product.channels);
   const double cost =
-      tiles * (16.0 * rows * channels / kProductsPerNanosecond + (rows + channels) * 32.0 / kWidth);
+      tiles * (16.0 * rows * channels * product_time(product.bf16) / kProductsPerNanosecond +
+               (rows + channels) * 32.0 / kWidth);
   emit_step(emit, winograd_tile, p, p.blocks.count, cost);
 }
 

@@ -2,7 +2,8 @@
 // pixels in place of 36: F(2 x 2, 3 x 3) of Lavin and Gray, "Fast Algorithms for Convolutional
 // Neural Networks" (2016). A tile of 4 x 4 pixels becomes 16 numbers, as do the weights; each of
 // the 16 positions is a product of matrices [out, in] * [in, tiles]; its result becomes 2 x 2
-// pixels. Infinities and NaN spread to all pixels of a tile.
+// pixels. Infinities and NaN spread to all pixels of a tile. Products of bfloat16 round the 16
+// numbers, sums of pixels or weights, which costs nearly twice the error of rounding those.
 #pragma once
 
 #include "cpu/isa/conv.h"

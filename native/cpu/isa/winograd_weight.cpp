@@ -79,6 +79,10 @@ GemmPlan plan_block(const WeightParams& p, int64_t tiles) {
   desc.a_col = desc.b_row = 1;
   desc.c_row = p.shape.in;
   desc.one_block = true;
+  if (p.shape.bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   return plan_gemm(desc);
 }
 
@@ -102,7 +106,8 @@ void emit_winograd_weight(const ConvShape& s, Emitter& emit) {
   const auto out = static_cast<double>(s.out);
   const auto in = static_cast<double>(s.in);
   emit_step(emit, chunk_tile, p, p.chunks.count,
-            tiles * (16.0 * out * in / kProductsPerNanosecond + (out + in) * 32.0 / kWidth));
+            tiles * (16.0 * out * in * product_time(s.bf16) / kProductsPerNanosecond +
+                     (out + in) * 32.0 / kWidth));
 
   const SumParams sums = {s.out, s.in, p.chunks.count, p.partials};
   emit.scratch(kPositions * s.in * 4);
