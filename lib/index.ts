@@ -96,6 +96,12 @@ export type { NamedArrays, PredictInput, PredictOutput } from './predictor/array
 export type { PredictorBinding } from './predictor/binding.js';
 export type { RawRow, RowPrediction } from './predictor/rows.js';
 export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
+export {
+  type HtmlReportOptions,
+  htmlReport,
+  type ReportOptions,
+  writeReport,
+} from './report/report.js';
 export { type CosineOptions, cosine, type LearningRateScheduler } from './schedulers.js';
 export type { Callback, CallbackResult, Logs } from './trainer/callbacks.js';
 export type { Arrays, Data } from './trainer/data.js';
