@@ -129,6 +129,20 @@ export {
   type StepResult,
   Trainer,
 } from './trainer.js';
+export {
+  type CrossValidateOptions,
+  type CrossValidation,
+  crossValidate,
+  type FoldResult,
+  type InnerFitOptions,
+} from './tuning/cross-validate.js';
+export {
+  type SearchOptions,
+  type SearchResult,
+  search,
+  type TrialResult,
+} from './tuning/search.js';
+export * as space from './tuning/space.js';
 
 /** The version of the native engine. */
 export const version: string = native.version;
