@@ -1,9 +1,6 @@
 // The area under the ROC curve from ranks, on the event loop in pieces.
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 
-/** Elements that a pass over integers takes less than a millisecond for. */
-const piece = 4 * elementsPerTurn;
-
 /**
  * The share of pairs of a score of `yes` and one of `no` where the first is larger, equal ones
  * counting a half: the statistic of Mann and Whitney (1947) by the number of pairs. NaN where a score
@@ -21,15 +18,15 @@ export async function areaUnderRoc(yes: Float32Array, no: Float32Array): Promise
   for (const key of above) {
     while (less < below.length && (below[less] ?? 0) < key) {
       less++;
-      if (++steps % piece === 0) await nextTurn();
+      if (++steps % elementsPerTurn === 0) await nextTurn();
     }
     upTo = Math.max(upTo, less);
     while (upTo < below.length && below[upTo] === key) {
       upTo++;
-      if (++steps % piece === 0) await nextTurn();
+      if (++steps % elementsPerTurn === 0) await nextTurn();
     }
     won += (less + upTo) / 2;
-    if (++steps % piece === 0) await nextTurn();
+    if (++steps % elementsPerTurn === 0) await nextTurn();
   }
   return won / (above.length * below.length);
 }
@@ -49,7 +46,7 @@ async function sortedKeys(numbers: Float32Array): Promise<Uint32Array | undefine
     const word = bits[0] ?? 0;
     if (Number.isNaN(float[0])) return undefined;
     keys[i] = word >>> 31 === 1 ? ~word : word | 0x80000000;
-    if ((i + 1) % piece === 0) await nextTurn();
+    if ((i + 1) % elementsPerTurn === 0) await nextTurn();
   }
   let sorted = new Uint32Array(count);
   for (const shift of [0, 11, 22]) {
@@ -60,7 +57,7 @@ async function sortedKeys(numbers: Float32Array): Promise<Uint32Array | undefine
       const place = places[digit] ?? 0;
       sorted[place] = key;
       places[digit] = place + 1;
-      if ((i + 1) % piece === 0) await nextTurn();
+      if ((i + 1) % elementsPerTurn === 0) await nextTurn();
     }
     [keys, sorted] = [sorted, keys];
   }
@@ -73,7 +70,7 @@ async function starts(keys: Uint32Array, shift: number): Promise<Uint32Array> {
   for (let i = 0; i < keys.length; i++) {
     const next = (((keys[i] ?? 0) >>> shift) & 2047) + 1;
     counts[next] = (counts[next] ?? 0) + 1;
-    if ((i + 1) % piece === 0) await nextTurn();
+    if ((i + 1) % elementsPerTurn === 0) await nextTurn();
   }
   for (let digit = 1; digit < counts.length; digit++) {
     counts[digit] = (counts[digit] ?? 0) + (counts[digit - 1] ?? 0);

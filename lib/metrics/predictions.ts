@@ -35,8 +35,19 @@ export interface Predictions {
   readonly values: readonly [predicted: Value, target: Value];
 }
 
+// By target, which belongs to one trainer: several metrics of one output share what they read.
+const made = new WeakMap<Value, Predictions>();
+
 /** Predictions of an output with class numbers or bceWithLogits. */
-export function predictions({ output, target }: Pair): Predictions {
+export function predictions(pair: Pair): Predictions {
+  const known = made.get(pair.target);
+  if (known !== undefined) return known;
+  const fresh = predict(pair);
+  made.set(pair.target, fresh);
+  return fresh;
+}
+
+function predict({ output, target }: Pair): Predictions {
   const last = lastAxis(output);
   if (target.dtype === 'float32') {
     return { classes: 2, labels: last, values: [isPositive(output), target] };

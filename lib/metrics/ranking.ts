@@ -5,6 +5,7 @@ import * as is from '../is.js';
 import { sub } from '../ops/elementwise.js';
 import { gather } from '../ops/indexing.js';
 import { reshape, slice, softmax, sum } from '../ops/shapes.js';
+import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import { areaUnderRoc } from './auc.js';
 import { classes, expectsClasses, fitsClasses } from './fits.js';
 import { type Accumulator, type BuiltIn, builtIn, type Pair } from './metric.js';
@@ -64,7 +65,7 @@ export interface RocAucOptions {
 /**
  * The area under the receiver operating characteristic: the chance that a row of a class has a larger
  * score than one that is not of it, equal scores counting a half, as scikit-learn's roc_auc_score:
- * exact, from all scores of an epoch, which it keeps (4 bytes a score). With two classes or one logit
+ * exact, from all scores of an epoch, which it keeps (4 bytes a score and a target). With two classes or one logit
  * of class 1; with several of each class against the others, by softmax; with several columns of
  * bceWithLogits of each column. Classes that all rows are of, or none, do not count; NaN without any
  * other. Negative targets do not count. Hanley and McNeil, "The Meaning and Use of the Area under a
@@ -100,62 +101,73 @@ function scored({ output, target }: Pair) {
 
 const none = new Float64Array();
 
+/** Keeps everything as it comes, which costs a step least, and sorts it out at the end. */
 class Areas implements Accumulator {
-  /** By column: scores of rows that are of it, and of the others. */
-  readonly #columns: { readonly yes: Scores; readonly no: Scores }[];
+  readonly #scores = new Floats();
+  readonly #targets = new Floats();
 
   constructor(
-    columns: number,
+    readonly columns: number,
     readonly isClass: boolean,
     readonly average: 'macro' | 'weighted',
-  ) {
-    this.#columns = Array.from({ length: columns }, () => ({
-      yes: new Scores(),
-      no: new Scores(),
-    }));
-  }
+  ) {}
 
   add([scores = none, targets = none]: readonly Float64Array[]): void {
-    const count = this.#columns.length;
-    const rows = scores.length / count;
-    for (const [c, { yes, no }] of this.#columns.entries()) {
-      for (let row = 0; row < rows; row++) {
-        const target = targets[this.isClass ? row : row * count + c] ?? -1;
-        if (target < 0) continue;
-        const of = this.isClass ? target === c : target > 0.5;
-        (of ? yes : no).push(scores[row * count + c] ?? Number.NaN);
-      }
-    }
+    this.#scores.append(scores);
+    this.#targets.append(targets);
   }
 
   async result(): Promise<number> {
     let total = 0;
     let weights = 0;
-    for (const { yes, no } of this.#columns) {
+    for (let column = 0; column < this.columns; column++) {
+      const [yes, no] = await this.#part(column);
       if (yes.length === 0 || no.length === 0) continue;
       const weight = this.average === 'weighted' ? yes.length : 1;
-      total += weight * (await areaUnderRoc(yes.numbers, no.numbers));
+      total += weight * (await areaUnderRoc(yes, no));
       weights += weight;
     }
     return total / weights;
   }
-}
 
-/** A list of float32 numbers that grows. */
-class Scores {
-  length = 0;
-  #memory = new Float32Array(64);
-
-  get numbers(): Float32Array {
-    return this.#memory.subarray(0, this.length);
-  }
-
-  push(score: number): void {
-    if (this.length === this.#memory.length) {
-      const larger = new Float32Array(2 * this.length);
-      larger.set(this.#memory);
-      this.#memory = larger;
+  /** A column's scores of rows that are of it, and of the others. */
+  async #part(column: number): Promise<[yes: Float32Array, no: Float32Array]> {
+    const { columns, isClass } = this;
+    const [scores, targets] = [this.#scores, this.#targets];
+    const rows = scores.length / columns;
+    const parts = [new Float32Array(rows), new Float32Array(rows)] as const;
+    const counts: [number, number] = [0, 0];
+    for (let row = 0; row < rows; row++) {
+      const target = targets.at(isClass ? row : row * columns + column) ?? -1;
+      if (target >= 0) {
+        const side = (isClass ? target === column : target > 0.5) ? 0 : 1;
+        parts[side][counts[side]++] = scores.at(row * columns + column) ?? Number.NaN;
+      }
+      if ((row + 1) % elementsPerTurn === 0) await nextTurn();
     }
-    this.#memory[this.length++] = score;
+    return [parts[0].subarray(0, counts[0]), parts[1].subarray(0, counts[1])];
   }
 }
+
+/** A list of float32 numbers that grows by blocks: a long one is never copied in one turn. */
+class Floats {
+  length = 0;
+  readonly #blocks: Float32Array[] = [];
+
+  at(i: number): number | undefined {
+    return this.#blocks[Math.floor(i / blockLength)]?.[i % blockLength];
+  }
+
+  append(numbers: Float64Array): void {
+    for (let done = 0; done < numbers.length; ) {
+      const place = this.length % blockLength;
+      if (place === 0) this.#blocks.push(new Float32Array(blockLength));
+      const part = numbers.subarray(done, done + blockLength - place);
+      this.#blocks.at(-1)?.set(part, place);
+      done += part.length;
+      this.length += part.length;
+    }
+  }
+}
+
+const blockLength = 2 ** 14;

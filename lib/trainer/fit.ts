@@ -91,7 +91,7 @@ export class Fit {
     const epoch = run.epoch;
     const source = await this.#open(plan.training, epoch);
     const means = new Means(this.results);
-    const tally = new Tally(this.tracked, this.results.length);
+    const tally = new Tally(this.tracked);
     const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
     let learningRate = Number.NaN;
     try {
@@ -230,7 +230,7 @@ export async function measure(
   ended: () => boolean,
 ): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
   const means = new Means(results);
-  const tally = new Tally(tracked, results.length);
+  const tally = new Tally(tracked);
   await engine.evaluate(source, ended, (values, offset, which, rows) => {
     means.add(values, offset, which, rows);
     tally.add(values, offset, which.length);

@@ -10,7 +10,7 @@ import { divisorOf, type Result } from './divisors.js';
 import type { Width } from './engine.js';
 import { makeObjective } from './losses.js';
 import type { Measured } from './metrics.js';
-import type { Tracked } from './tally.js';
+import type { Part, Tracked } from './tally.js';
 
 export interface TrainingGraph {
   readonly description: GraphDescription;
@@ -33,10 +33,9 @@ export function makeTrainingGraph(
     ...targets.map(({ name, value }) => ({ name: `${name}.target`, value })),
   ];
   const values = inputs.map(({ value }) => value);
-  const outputs = [
-    ...results.map(({ value }) => value),
-    ...measured.flatMap((metric) => metric.values),
-  ];
+  // Metrics may share values.
+  const extra = [...new Set(measured.flatMap((metric) => metric.values))];
+  const outputs = [...results.map(({ value }) => value), ...extra];
   const { graph, parts } = describe(inputs, outputs, state.parameters);
   const ranges = findRanges(parts.results);
   const batch = fixedBatch(values);
@@ -51,7 +50,7 @@ export function makeTrainingGraph(
     }
     return { name, dtype: value.dtype, elements: count, range: ranges.get(value) };
   };
-  const { tracked, width } = track(measured, results.length);
+  const { tracked, width } = track(measured, extra, results.length);
   return {
     description: graph,
     feeds: { x: state.inputs.map(feed), y: targets.map(feed), batch },
@@ -65,18 +64,20 @@ export function makeTrainingGraph(
 }
 
 /** Where the values of metrics lie among the numbers of a step, after `scalars` others. */
-function track(measured: readonly Measured[], scalars: number) {
+function track(measured: readonly Measured[], values: readonly Value[], scalars: number) {
   let width: Width = { fixed: scalars, perRow: 0 };
-  const tracked = measured.map(({ name, values, start }): Tracked => {
-    const parts = values.map((value): Width => {
-      const size = (batch: number) => elements(shapeAt(value, batch));
-      // Native code refuses what is no fixed number of elements or so many a row.
-      const perRow = size(2) - size(1);
-      const part = { fixed: size(1) - perRow, perRow };
-      width = { fixed: width.fixed + part.fixed, perRow: width.perRow + part.perRow };
-      return part;
-    });
-    return { name, parts, start };
+  const places = new Map<Value, Part>();
+  for (const value of values) {
+    const count = (batch: number) => elements(shapeAt(value, batch));
+    // Native code refuses what is no fixed number of elements or so many a row.
+    const perRow = count(2) - count(1);
+    const size = { fixed: count(1) - perRow, perRow };
+    places.set(value, { begin: width, size });
+    width = { fixed: width.fixed + size.fixed, perRow: width.perRow + size.perRow };
+  }
+  const tracked = measured.map((metric): Tracked => {
+    const parts = metric.values.flatMap((value) => places.get(value) ?? []);
+    return { name: metric.name, parts, start: metric.start };
   });
   return { tracked, width };
 }

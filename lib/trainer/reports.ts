@@ -42,7 +42,7 @@ export async function stepLogs(
     logs[name] = step.values[step.offset + i] ?? Number.NaN;
   });
   if (tracked.length > 0) {
-    const tally = new Tally(tracked, results.length);
+    const tally = new Tally(tracked);
     tally.add(step.values, step.offset, step.rows);
     Object.assign(logs, (await tally.results()).numbers);
   }

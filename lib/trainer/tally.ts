@@ -5,10 +5,16 @@ import * as is from '../is.js';
 import type { Accumulator, Matrix } from '../metrics/metric.js';
 import type { Width } from './engine.js';
 
-/** A metric and the sizes of the values that it is told. */
+/** Where a value lies among the numbers of a step; it depends on the rows. */
+export interface Part {
+  readonly begin: Width;
+  readonly size: Width;
+}
+
+/** A metric and the values that it is told. */
 export interface Tracked {
   readonly name: string;
-  readonly parts: readonly Width[];
+  readonly parts: readonly Part[];
   readonly start: () => Accumulator;
 }
 
@@ -21,11 +27,7 @@ export interface Tallied {
 export class Tally {
   readonly #running: readonly { readonly tracked: Tracked; readonly sum: Accumulator }[];
 
-  constructor(
-    tracked: readonly Tracked[],
-    /** Numbers of a step before those of metrics. */
-    readonly scalars: number,
-  ) {
+  constructor(tracked: readonly Tracked[]) {
     this.#running = tracked.map((item) => {
       const sum: unknown = item.start();
       if (!isAccumulator(sum)) {
@@ -37,12 +39,10 @@ export class Tally {
 
   /** The numbers of a step of `rows` rows begin at `offset`. */
   add(values: Float64Array, offset: number, rows: number): void {
-    let position = offset + this.scalars;
     for (const { tracked, sum } of this.#running) {
-      const parts = tracked.parts.map(({ fixed, perRow }) => {
-        const begin = position;
-        position += fixed + perRow * rows;
-        return values.subarray(begin, position);
+      const parts = tracked.parts.map(({ begin, size }) => {
+        const from = offset + begin.fixed + begin.perRow * rows;
+        return values.subarray(from, from + size.fixed + size.perRow * rows);
       });
       sum.add(parts, rows);
     }
