@@ -1,7 +1,16 @@
 // Trains a classifier of handwritten digits, tests it on images it has never seen, saves it, and
 // serves it. `npm start` runs this.
 import { mkdir, writeFile } from 'node:fs/promises';
-import { adamw, dense, dropout, earlyStopping, Predictor, sequential, Trainer } from 'tandem-ml';
+import {
+  adamw,
+  dense,
+  dropout,
+  earlyStopping,
+  htmlReport,
+  Predictor,
+  sequential,
+  Trainer,
+} from 'tandem-ml';
 import { classes, drawDigit, loadDigits, pixels } from './lib/digits.mjs';
 import { compare, timeRuns } from './lib/measure.mjs';
 import { svgCharts } from './lib/svg-chart.mjs';
@@ -31,7 +40,7 @@ console.log(model.summary());
 const trainer = new Trainer(model, {
   loss: 'crossEntropy', // of logits and class numbers
   optimizer: adamw({ learningRate: 3e-3 }),
-  metrics: ['accuracy'],
+  metrics: ['accuracy', 'confusionMatrix'],
   seed: 1,
 });
 const stopping = earlyStopping({ patience: 12, restoreBestWeights: true });
@@ -39,11 +48,12 @@ const history = await trainer.fit(train, {
   epochs: 60,
   batchSize: 32,
   validationData: validation,
-  callbacks: [stopping],
+  callbacks: [stopping, htmlReport({ path: new URL('digits-report.html', out), title: 'Digits' })],
 });
 const { loss, valLoss = [], accuracy = [], valAccuracy = [] } = history;
 
 console.log(`\nLoss by epoch\n\n${chart({ training: loss, validation: valLoss })}\n`);
+console.log(`${history.overfitting().message}\n`);
 const mark = { at: stopping.bestEpoch + 1, label: 'best epoch' };
 await writeFile(
   new URL('digits-loss.svg', out),
@@ -81,7 +91,7 @@ const io = predictor.bind(1); // buffers for one row
 io.inputs.x.set(test.x.subarray(0, pixels));
 const latency = timeRuns(() => io.runSync(), 5000);
 console.log(compare(trainer.profile(), { ...predictor.profile(), latencyMs: latency }));
-console.log('\nWrote out/digits.safetensors and out/digits-loss.svg');
+console.log('\nWrote out/digits.safetensors, out/digits-loss.svg and out/digits-report.html');
 await trainer.close();
 await predictor.close();
 
