@@ -1,5 +1,6 @@
 import { type Overfitting, overfitting } from '../history/overfitting.js';
 import * as is from '../is.js';
+import { readLists } from '../metrics/state.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
 import type { Trainer } from '../trainer.js';
 
@@ -46,9 +47,9 @@ export function detectOverfitting(options?: DetectOverfittingOptions): Overfitti
 class Detector implements OverfittingDetector {
   found: Overfitting | undefined;
   detectedEpoch = -1;
-  readonly #epochs: number[] = [];
-  readonly #loss: number[] = [];
-  readonly #valLoss: number[] = [];
+  #epochs: number[] = [];
+  #loss: number[] = [];
+  #valLoss: number[] = [];
 
   constructor(
     readonly significance: number,
@@ -63,7 +64,27 @@ class Detector implements OverfittingDetector {
     }
     this.found = undefined;
     this.detectedEpoch = -1;
-    for (const list of [this.#epochs, this.#loss, this.#valLoss]) list.length = 0;
+    [this.#epochs, this.#loss, this.#valLoss] = [[], [], []];
+  }
+
+  saveState(): unknown {
+    const { detectedEpoch } = this;
+    return {
+      detectedEpoch,
+      epochs: this.#epochs,
+      loss: this.#loss,
+      valLoss: this.#valLoss,
+    };
+  }
+
+  loadState(state: unknown): void {
+    const read = readLists(state, ['epochs', 'loss', 'valLoss']);
+    this.#epochs = [...read.epochs];
+    this.#loss = [...read.loss];
+    this.#valLoss = [...read.valLoss];
+    this.detectedEpoch = is.integer(Reflect.get(Object(state), 'detectedEpoch'), 'state', -1);
+    if (this.#epochs.length === 0) return;
+    this.found = overfitting(this.#loss, this.#valLoss, { epochs: this.#epochs });
   }
 
   async onEpochEnd(epoch: number, logs: Logs): Promise<boolean> {

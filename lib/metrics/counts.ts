@@ -4,6 +4,7 @@ import * as is from '../is.js';
 import { expectsClasses, fitsClasses } from './fits.js';
 import { type Accumulator, type BuiltIn, builtIn, type Matrix } from './metric.js';
 import { type Predictions, predictions } from './predictions.js';
+import { readSums } from './state.js';
 
 /** How precision, recall and f1 make one number of several classes. */
 export interface AverageOptions {
@@ -17,16 +18,22 @@ export interface AverageOptions {
 
 /** Of each class: how often it was predicted rightly, predicted, and the target. */
 class Counts {
+  /** One after the other in `all`. */
   readonly hits: Float64Array;
   readonly predicted: Float64Array;
   readonly actual: Float64Array;
+  readonly all: Float64Array;
 
-  constructor(readonly of: Predictions) {
+  constructor(
+    readonly of: Predictions,
+    state: unknown,
+  ) {
     // Several labels count as classes, each of which is there or not.
     const count = of.labels > 1 ? of.labels : of.classes;
-    this.hits = new Float64Array(count);
-    this.predicted = new Float64Array(count);
-    this.actual = new Float64Array(count);
+    this.all = readSums(state, 3 * count);
+    this.hits = this.all.subarray(0, count);
+    this.predicted = this.all.subarray(count, 2 * count);
+    this.actual = this.all.subarray(2 * count);
   }
 
   add([predicted = none, target = none]: readonly Float64Array[]): void {
@@ -123,9 +130,10 @@ function counted(name: keyof typeof scores, options: AverageOptions | undefined)
       const average = given ?? (two ? 'binary' : 'macro');
       return {
         values: () => made.values,
-        accumulate(): Accumulator {
-          const counts = new Counts(made);
+        accumulate(state): Accumulator {
+          const counts = new Counts(made, state);
           return {
+            state: () => Array.from(counts.all),
             add: (values) => counts.add(values),
             result: () => averaged(counts, average, scores[name]),
           };
@@ -172,16 +180,17 @@ export function confusionMatrix(): BuiltIn {
           `expected up to ${maxClasses} classes for \`confusionMatrix\`, received ${labels > 1 ? `${labels} labels` : `${classes}`}`,
         );
       }
-      return { values: () => made.values, accumulate: () => matrix(made) };
+      return { values: () => made.values, accumulate: (state) => matrix(made, state) };
     },
   });
 }
 
-function matrix(made: Predictions): Accumulator {
+function matrix(made: Predictions, state: unknown): Accumulator {
   const { classes } = made;
-  const counts = new Float64Array(classes * classes);
+  const counts = readSums(state, classes * classes);
   const { yes } = decisions(made);
   return {
+    state: () => Array.from(counts),
     add([predicted = none, target = none]) {
       for (let i = 0; i < target.length; i++) {
         const actual = yes(target[i] ?? -1);

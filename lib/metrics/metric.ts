@@ -14,6 +14,11 @@ export interface Accumulator {
   add(values: readonly Float64Array[], rows: number): void;
   /** The metric over everything added so far; NaN, or a matrix of zeros, where nothing counts. */
   result(): number | Matrix | Promise<number | Matrix>;
+  /**
+   * What `accumulate` needs to go on from here, as plain data of JSON or Float32Arrays; checkpoints
+   * keep it. Without it an epoch that goes on from a checkpoint within it reports NaN.
+   */
+  state?(): unknown;
 }
 
 /**
@@ -40,7 +45,8 @@ export interface Metric<T extends Targets = Value> {
    * elements or so many for each row. Outputs and targets come as a loss gets them.
    */
   values(output: T, target: T): readonly Value[];
-  accumulate(): Accumulator;
+  /** `state`: what another accumulator's `state` gave, to go on from. */
+  accumulate(state?: unknown): Accumulator;
 }
 
 /** An output of a model with its target; `loss` only where that is a name. */

@@ -10,6 +10,7 @@ import { areaUnderRoc } from './auc.js';
 import { classes, expectsClasses, fitsClasses } from './fits.js';
 import { type Accumulator, type BuiltIn, builtIn, type Pair } from './metric.js';
 import { lastAxis } from './predictions.js';
+import { readLists, readSums } from './state.js';
 
 /** How many classes topKAccuracy looks at. */
 export interface TopKOptions {
@@ -38,18 +39,20 @@ export function topKAccuracy(options?: TopKOptions): BuiltIn {
         // Each larger logit counts 1, each equal one a half, the target's own among them.
         return [sum(apply('greater', [output, own]), { axes: -1 }), own, target];
       },
-      accumulate(): Accumulator {
-        let hits = 0;
-        let counted = 0;
+      accumulate(state): Accumulator {
+        const sums = readSums(state, 2);
         return {
+          state: () => Array.from(sums),
           add([before = none, own = none, targets = none]) {
+            let [hits = 0, counted = 0] = sums;
             for (let i = 0; i < targets.length; i++) {
               if ((targets[i] ?? -1) < 0) continue;
               counted++;
               if (!Number.isNaN(own[i]) && (before[i] ?? 0) < k) hits++;
             }
+            sums.set([hits, counted]);
           },
-          result: () => hits / counted,
+          result: () => (sums[0] ?? 0) / (sums[1] ?? 0),
         };
       },
     }),
@@ -82,7 +85,7 @@ export function rocAuc(options?: RocAucOptions): BuiltIn {
       const { scores, columns, isClass } = scored(pair);
       return {
         values: () => [scores, pair.target],
-        accumulate: () => new Areas(columns, isClass, average),
+        accumulate: (state) => new Areas(columns, isClass, average, state),
       };
     },
   });
@@ -110,7 +113,15 @@ class Areas implements Accumulator {
     readonly columns: number,
     readonly isClass: boolean,
     readonly average: 'macro' | 'weighted',
-  ) {}
+    state: unknown,
+  ) {
+    const { scores, targets } = readLists(state, ['scores', 'targets']);
+    this.add([scores, targets]);
+  }
+
+  state(): unknown {
+    return { scores: this.#scores.copy(), targets: this.#targets.copy() };
+  }
 
   add([scores = none, targets = none]: readonly Float64Array[]): void {
     this.#scores.append(scores);
@@ -156,6 +167,15 @@ class Floats {
 
   at(i: number): number | undefined {
     return this.#blocks[Math.floor(i / blockLength)]?.[i % blockLength];
+  }
+
+  copy(): Float32Array {
+    const numbers = new Float32Array(this.length);
+    for (const [i, block] of this.#blocks.entries()) {
+      const begin = i * blockLength;
+      numbers.set(block.subarray(0, this.length - begin), begin);
+    }
+    return numbers;
   }
 
   append(numbers: Float64Array): void {

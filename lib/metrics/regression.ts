@@ -5,12 +5,16 @@ import { crossEntropy } from '../ops/losses.js';
 import { mean } from '../ops/shapes.js';
 import { classes, expectsNumbers, fitsNumbers } from './fits.js';
 import { type BuiltIn, builtIn, type Pair } from './metric.js';
+import { readLists, readSums } from './state.js';
 
 const none = new Float64Array();
 
 function plus(numbers: Float64Array, at: number, more: number): void {
   numbers[at] = (numbers[at] ?? 0) + more;
 }
+
+/** A sum by how much it is a sum of. */
+const quotient = ([sum = Number.NaN, count = Number.NaN]: Float64Array): number => sum / count;
 
 /** All axes but the last, whose elements are outputs of their own; all of a vector. */
 function rowAxes({ output }: Pair): number[] {
@@ -26,15 +30,15 @@ export function rmse(): BuiltIn {
     fits: fitsNumbers,
     build: ({ output, target }) => ({
       values: () => [mean(square(sub(output, target)))],
-      accumulate() {
-        let sum = 0;
-        let count = 0;
+      accumulate(state) {
+        const sums = readSums(state, 2);
         return {
           add([[error = Number.NaN] = []], rows) {
-            sum += error * rows;
-            count += rows;
+            plus(sums, 0, error * rows);
+            plus(sums, 1, rows);
           },
-          result: () => Math.sqrt(sum / count),
+          result: () => Math.sqrt(quotient(sums)),
+          state: () => Array.from(sums),
         };
       },
     }),
@@ -56,7 +60,7 @@ export function r2(): BuiltIn {
       const axes = rowAxes(pair);
       return {
         values: () => [mean(square(sub(output, target)), { axes }), target],
-        accumulate: () => new Determination(),
+        accumulate: (state) => new Determination(state),
       };
     },
   });
@@ -64,11 +68,30 @@ export function r2(): BuiltIn {
 
 /** Sums in double precision, of targets by their distance from the first so that none cancel. */
 class Determination {
-  #count = 0;
-  #errors = none;
-  #first = none;
-  #sums = none;
-  #squares = none;
+  #count: number;
+  #errors: Float64Array;
+  #first: Float64Array;
+  #sums: Float64Array;
+  #squares: Float64Array;
+
+  constructor(state: unknown) {
+    const read = readLists(state, ['count', 'errors', 'first', 'sums', 'squares']);
+    this.#count = read.count[0] ?? 0;
+    this.#errors = read.errors;
+    this.#first = read.first;
+    this.#sums = read.sums;
+    this.#squares = read.squares;
+  }
+
+  state(): unknown {
+    return {
+      count: [this.#count],
+      errors: Array.from(this.#errors),
+      first: Array.from(this.#first),
+      sums: Array.from(this.#sums),
+      squares: Array.from(this.#squares),
+    };
+  }
 
   add([errors = none, targets = none]: readonly Float64Array[]): void {
     const columns = errors.length;
@@ -133,18 +156,18 @@ export function perplexity(options?: PerplexityOptions): BuiltIn {
           : crossEntropy(output, target, { ignoreIndex: ignored }),
         target,
       ],
-      accumulate() {
-        let sum = 0;
-        let count = 0;
+      accumulate(state) {
+        const sums = readSums(state, 2);
         return {
           add([[entropy = Number.NaN] = [], targets = none]) {
             let counted = 0;
             for (const item of targets) if (item !== ignored) counted++;
             // Without a target that counts the mean is NaN.
-            if (counted > 0) sum += entropy * counted;
-            count += counted;
+            if (counted > 0) plus(sums, 0, entropy * counted);
+            plus(sums, 1, counted);
           },
-          result: () => Math.exp(sum / count),
+          result: () => Math.exp(quotient(sums)),
+          state: () => Array.from(sums),
         };
       },
     }),

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { TandemError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
 import * as is from '../is.js';
+import { readLists, readSums } from '../metrics/state.js';
 import type { Callback } from '../trainer/callbacks.js';
 import {
   type EpochNumbers,
@@ -67,6 +68,19 @@ export function htmlReport(options: HtmlReportOptions): Callback {
     onEpochEnd(epoch, logs, _trainer, matrices) {
       record(history, epoch, logs, matrices);
     },
+    saveState: () => ({ numbers: { ...history }, matrices: history.matrices }),
+    loadState(state) {
+      const { numbers, matrices } = is.isRecord(state) ? state : {};
+      history = makeHistory();
+      const names = is.isRecord(numbers) ? Object.keys(numbers).filter(isName) : [];
+      const lists: Record<string, Float64Array> = readLists(numbers, names);
+      for (const [name, list] of Object.entries(lists)) history[name] = [...list];
+      for (const [name, matrix] of Object.entries(is.isRecord(matrices) ? matrices : {})) {
+        if (!isName(name)) continue;
+        const rows = Array.isArray(matrix) ? (matrix as unknown[]) : [];
+        history.matrices[name] = rows.map((row) => [...readSums(row, rows.length)]);
+      }
+    },
     async onTrainEnd(trainer) {
       if (history.epochs.length === 0) return;
       await write(path, history, title, labels, trainer.model.summary());
@@ -118,6 +132,9 @@ function charts(history: EpochNumbers): Chart[] {
   const log = least > 0 && Math.max(...rates) / least > 100;
   return [...made, { title: 'Learning rate', log, series: [line('learning rate', learningRate)] }];
 }
+
+/** A name that a file may not use to reach an object's prototype. */
+const isName = (name: string): boolean => name !== '__proto__';
 
 const isHistory = (value: unknown): value is History =>
   typeof value === 'object' &&

@@ -9,7 +9,7 @@ import type { Rows } from './data.js';
 import type { Settings } from './options.js';
 import type { Piece, StepSource } from './supply.js';
 
-/** Rows of a chunk are copied when it is handed over. It has as many steps as fit, but one at least. */
+/** Rows of a chunk are copied when it is handed over, and its results when it is done. It has as many steps as fit, but one at least. */
 const maxChunkBytes = 2 ** 20;
 /** Copied in one turn of the event loop: so much, or so many rows, each of which is somewhere else. */
 const sliceBytes = 2 ** 19;
@@ -162,7 +162,8 @@ export class Engine {
   }
 
   #mostSteps(batchSize: number): number {
-    const steps = Math.floor(maxChunkBytes / (this.rowBytes * batchSize));
+    const rowBytes = this.rowBytes + 8 * this.width.perRow;
+    const steps = Math.floor(maxChunkBytes / (rowBytes * batchSize));
     return Math.max(1, Math.min(maxChunkSteps, steps));
   }
 

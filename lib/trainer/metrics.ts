@@ -28,7 +28,7 @@ import {
 export interface Measured {
   readonly name: string;
   readonly values: readonly Value[];
-  readonly start: () => Accumulator;
+  readonly start: (state?: unknown) => Accumulator;
 }
 
 interface Made {
@@ -143,7 +143,7 @@ function custom(metric: Metric, name: string, outputs: unknown, targets: unknown
   if (!Array.isArray(values) || values.length === 0 || !values.every((v) => v instanceof Value)) {
     throw is.invalid('one Value or more in an array', `${where}.values()`, values);
   }
-  return { name, values, start: () => metric.accumulate() };
+  return { name, values, start: (state) => metric.accumulate(state) };
 }
 
 /** A metric of the outputs whose loss it fits. Throws ERR_ARGUMENT when there are none. */

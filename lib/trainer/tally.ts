@@ -15,7 +15,7 @@ export interface Part {
 export interface Tracked {
   readonly name: string;
   readonly parts: readonly Part[];
-  readonly start: () => Accumulator;
+  readonly start: (state?: unknown) => Accumulator;
 }
 
 /** What metrics came to: numbers, and matrices, by name. */
@@ -24,17 +24,35 @@ export interface Tallied {
   readonly matrices: Record<string, Matrix>;
 }
 
-export class Tally {
-  readonly #running: readonly { readonly tracked: Tracked; readonly sum: Accumulator }[];
+/** States of accumulators by their metrics' names, as plain data. */
+export type TallyState = Readonly<Record<string, unknown>>;
 
-  constructor(tracked: readonly Tracked[]) {
+export class Tally {
+  readonly #running: readonly {
+    readonly tracked: Tracked;
+    readonly sum: Accumulator;
+    /** Whether it has missed a part of the epoch. */
+    readonly partial: boolean;
+  }[];
+
+  /** `state`: that of a tally of the same metrics, to go on from. */
+  constructor(tracked: readonly Tracked[], state?: TallyState) {
     this.#running = tracked.map((item) => {
-      const sum: unknown = item.start();
+      const own = state?.[item.name];
+      const sum: unknown = item.start(own);
       if (!isAccumulator(sum)) {
         throw is.invalid('{ add, result }', `metrics.${item.name}.accumulate()`, sum);
       }
-      return { tracked: item, sum };
+      return { tracked: item, sum, partial: state !== undefined && own === undefined };
     });
+  }
+
+  get state(): TallyState {
+    const states = this.#running.map(({ tracked, sum, partial }) => [
+      tracked.name,
+      partial ? undefined : sum.state?.(),
+    ]);
+    return Object.fromEntries(states.filter(([, state]) => state !== undefined));
   }
 
   /** The numbers of a step of `rows` rows begin at `offset`. */
@@ -50,8 +68,8 @@ export class Tally {
 
   async results(rename: (name: string) => string = (name) => name): Promise<Tallied> {
     const tallied: Tallied = { numbers: {}, matrices: {} };
-    for (const { tracked, sum } of this.#running) {
-      const value = await sum.result();
+    for (const { tracked, sum, partial } of this.#running) {
+      const value = partial ? Number.NaN : await sum.result();
       const name = rename(tracked.name);
       if (typeof value === 'number') tallied.numbers[name] = value;
       else if (Array.isArray(value)) tallied.matrices[name] = value;

@@ -1,0 +1,29 @@
+// What accumulators keep in checkpoints. Files are untrusted: whatever does not fit is refused.
+import { bad } from '../files/format.js';
+import * as is from '../is.js';
+
+/** `length` sums: zeros, or what a state says. Throws ERR_FILE_FORMAT. */
+export function readSums(state: unknown, length: number): Float64Array {
+  if (state === undefined) return new Float64Array(length);
+  const fits = Array.isArray(state) && state.length === length;
+  if (!fits || !state.every((item: unknown) => typeof item === 'number')) {
+    throw bad(`${length} numbers as a state in the file`, is.show(state));
+  }
+  return Float64Array.from(state as number[]);
+}
+
+/** Lists of numbers by name, all empty without a state. Throws ERR_FILE_FORMAT. */
+export function readLists<N extends string>(
+  state: unknown,
+  names: readonly N[],
+): Record<N, Float64Array> {
+  const of = state ?? {};
+  if (!is.isRecord(of)) throw bad('lists of numbers as a state in the file', is.show(state));
+  const read = (name: N): readonly [N, Float64Array] => {
+    const list = of[name] ?? [];
+    const numbers = Array.isArray(list) || list instanceof Float32Array;
+    if (!numbers) throw bad(`numbers for \`${name}\` in the file`, is.show(list));
+    return [name, readSums([...(list as Iterable<unknown>)], list.length)];
+  };
+  return Object.fromEntries(names.map(read)) as Record<N, Float64Array>;
+}
