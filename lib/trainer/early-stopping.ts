@@ -2,6 +2,7 @@ import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
+import { copyWeights } from './weights.js';
 
 /** When earlyStopping ends training, and what it leaves. */
 export interface EarlyStoppingOptions {
@@ -60,6 +61,8 @@ class Stopper implements EarlyStopping {
   stoppedEpoch = -1;
   #wait = 0;
   #weights: Map<string, Float32Array> | undefined;
+  /** Memory for the next copy. */
+  #spare: Map<string, Float32Array> | undefined;
 
   constructor(
     readonly monitor: string,
@@ -80,20 +83,21 @@ class Stopper implements EarlyStopping {
     this.stoppedEpoch = -1;
     this.#wait = 0;
     this.#weights = undefined;
+    this.#spare = undefined;
   }
 
-  onEpochEnd(epoch: number, logs: Logs, trainer: Trainer): boolean {
+  async onEpochEnd(epoch: number, logs: Logs, trainer: Trainer): Promise<boolean> {
     const value = logs[this.monitor] ?? Number.NaN;
     const gain = (this.best - value) * this.sign;
     if (!Number.isNaN(value) && (this.bestEpoch === -1 || gain > this.minDelta)) {
+      if (this.restore) {
+        // Not over the last ones: a trainer that is closed meanwhile still ends with those, whole.
+        const copy = await copyWeights(trainer.model, this.#spare);
+        [this.#weights, this.#spare] = [copy, this.#weights];
+      }
       this.best = value;
       this.bestEpoch = epoch;
       this.#wait = 0;
-      if (this.restore) {
-        this.#weights = new Map(
-          [...trainer.model.parameters].map(([name, { data }]) => [name, data.slice()]),
-        );
-      }
       return true;
     }
     this.#wait++;
@@ -107,5 +111,6 @@ class Stopper implements EarlyStopping {
       trainer.model.parameters.get(name)?.data.set(values);
     }
     this.#weights = undefined;
+    this.#spare = undefined;
   }
 }
