@@ -157,8 +157,8 @@ export class Trainer<T extends Targets = Value> {
   }
 
   /**
-   * Loss and metrics on `{ x, y }` in inference mode, as means over its rows, of crossEntropy and
-   * accuracy over the targets that count: the same for every batch size. Also in callbacks of fit.
+   * Loss and metrics on `{ x, y }` in inference mode: of all its rows, of crossEntropy and metrics of
+   * classes over the targets that count, so that they are the same for every batch size. Also in callbacks of fit.
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {

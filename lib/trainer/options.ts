@@ -18,7 +18,10 @@ export interface TrainerOptions<T extends Targets = Value> {
   lossWeights?: Readonly<Record<string, number>>;
   /** adam() by default. */
   optimizer?: Optimizer;
-  /** 'accuracy', 'mae', or functions of output and target that give a scalar; none by default. */
+  /**
+   * Names such as 'accuracy' and 'f1', objects of `metrics`, functions of output and target that give
+   * a scalar, or a record of them; none by default. They are of whole epochs.
+   */
   metrics?: Metrics<T>;
   /**
    * 'float32' by default. With 'bf16-mixed' matrix products round their operands to bfloat16 and sum
