@@ -24,8 +24,9 @@ export interface TrainerOptions<T extends Targets = Value> {
    */
   metrics?: Metrics<T>;
   /**
-   * 'float32' by default. With 'bf16-mixed' matrix products round their operands to bfloat16 and sum
-   * in float32; parameters, optimizer state, norms, softmax and losses stay float32. That is faster
+   * 'float32' by default. With 'bf16-mixed' the products of dense layers, attention, convolutions and
+   * recurrent layers round their operands to bfloat16 and sum in float32; parameters, optimizer state,
+   * norms, softmax and losses stay float32. That is faster
    * on processors with instructions for it (AVX512-BF16, AMX) and slower on others; the model's
    * parameters are float32 either way.
    */

@@ -7,9 +7,11 @@ namespace tandem {
 
 enum class Precision : uint8_t {
   kFloat32,
-  /// Products of operands rounded to bfloat16 (to nearest even), summed in float32. Parameters,
-  /// values between ops, optimizer state and all that is no product stay float32: Micikevicius et
-  /// al., "Mixed Precision Training" (2018), which bfloat16 needs no scaling of the loss for.
+  /// Products of operands rounded to bfloat16 (to nearest even), summed in float32: those of
+  /// matrices, attention, convolutions and recurrences. Parameters, values between ops, optimizer
+  /// state, statistics of softmax and all that is no product stay float32: Micikevicius et al.,
+  /// "Mixed Precision Training" (2018), which bfloat16 needs no scaling of the loss for. What
+  /// floats compute as fast (groups of one channel, planes of one channel) stays float32, too.
   kBf16Mixed,
 };
 

@@ -1,4 +1,5 @@
-// lstm, gru and their gradients against plain loops in double precision.
+// lstm, gru and their gradients against plain loops in double precision, with products of floats
+// and of operands rounded to bfloat16.
 #include "core/ops/recurrent.h"
 
 #include "check.h"
@@ -13,6 +14,7 @@ namespace {
 
 struct Case {
   int64_t batch, time, units;
+  bool bf16 = false;
 };
 
 // One row, rows that make several tiles of two sizes, weights that rows of 16 go with; units around
@@ -25,6 +27,14 @@ double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 Doubles to_doubles(const std::vector<float>& v) { return {v.begin(), v.end()}; }
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+/// What a product makes of an operand.
+double factor(const Case& c, double x) { return c.bf16 ? rounded(static_cast<float>(x)) : x; }
+
+Doubles factors(const Case& c, Doubles all) {
+  for (double& x : all) x = factor(c, x);
+  return all;
+}
 
 /// sums = w * state + b, with w [gates, units].
 Doubles product(const Doubles& w, const Doubles& state, const Doubles& b) {
@@ -42,8 +52,9 @@ struct Result {
 };
 
 /// `x` [batch, time, 4 * units]; the gradients for `dy`.
-Result lstm(const Case& c, const Doubles& x, const Doubles& w, const Doubles& dy) {
+Result lstm(const Case& c, const Doubles& x, const Doubles& weights, const Doubles& dy) {
   const int64_t u = c.units;
+  const Doubles w = factors(c, weights);
   Result out{Doubles(at(c.batch * c.time * u)),
              Doubles(x.size()),
              Doubles(at(c.batch * c.time * u)),
@@ -54,7 +65,7 @@ Result lstm(const Case& c, const Doubles& x, const Doubles& w, const Doubles& dy
     Doubles cell(at(u), 0.0);
     for (int64_t t = 0; t < c.time; ++t) {
       const int64_t row = b * c.time + t;
-      const Doubles sums = product(w, h, Doubles(at(4 * u), 0.0));
+      const Doubles sums = product(w, factors(c, h), Doubles(at(4 * u), 0.0));
       const auto sum = [&](int64_t gate, int64_t j) {
         return sums[at(gate * u + j)] + x[at((row * 4 + gate) * u + j)];
       };
@@ -87,7 +98,7 @@ Result lstm(const Case& c, const Doubles& x, const Doubles& w, const Doubles& dy
       for (int64_t j = 0; j < u; ++j) {
         dh[at(j)] = 0.0;
         for (int64_t i = 0; i < 4 * u; ++i)
-          dh[at(j)] += out.dx[at(row * 4 * u + i)] * w[at(i * u + j)];
+          dh[at(j)] += factor(c, out.dx[at(row * 4 * u + i)]) * w[at(i * u + j)];
       }
     }
   }
@@ -95,16 +106,17 @@ Result lstm(const Case& c, const Doubles& x, const Doubles& w, const Doubles& dy
 }
 
 /// `x` [batch, time, 3 * units].
-Result gru(const Case& c, const Doubles& x, const Doubles& w, const Doubles& bias,
+Result gru(const Case& c, const Doubles& x, const Doubles& weights, const Doubles& bias,
            const Doubles& dy) {
   const int64_t u = c.units;
+  const Doubles w = factors(c, weights);
   Result out{Doubles(at(c.batch * c.time * u)), Doubles(x.size()),
              Doubles(at(c.batch * c.time * u)), Doubles(x.size()), Doubles(x.size())};
   for (int64_t b = 0; b < c.batch; ++b) {
     Doubles h(at(u), 0.0);
     for (int64_t t = 0; t < c.time; ++t) {
       const int64_t row = b * c.time + t;
-      const Doubles s = product(w, h, bias);
+      const Doubles s = product(w, factors(c, h), bias);
       const auto input = [&](int64_t gate, int64_t j) { return x[at((row * 3 + gate) * u + j)]; };
       for (int64_t j = 0; j < u; ++j) {
         const double r = sigmoid(input(0, j) + s[at(j)]);
@@ -138,7 +150,7 @@ Result gru(const Case& c, const Doubles& x, const Doubles& w, const Doubles& bia
       }
       for (int64_t j = 0; j < u; ++j) {
         for (int64_t i = 0; i < 3 * u; ++i)
-          carry[at(j)] += out.ds[at(row * 3 * u + i)] * w[at(i * u + j)];
+          carry[at(j)] += factor(c, out.ds[at(row * 3 * u + i)]) * w[at(i * u + j)];
       }
     }
   }
@@ -161,66 +173,80 @@ std::vector<float> to_floats(const Doubles& v) {
 }
 
 constexpr double kTolerance = 2e-6;
+/// A state whose last float bit falls the other way may round to another bfloat16.
+constexpr double kRoundedTolerance = 1e-4;
 
-}  // namespace
-
-TEST(lstm_walks_through_time) {
-  for (const Case& c : kCases) {
-    const Data data(c, 4);
-    const Result expected = lstm(c, to_doubles(data.x), to_doubles(data.w), to_doubles(data.dy));
-    const Dims gates{c.batch, c.time, 4 * c.units};
-    const Dims states{c.batch, c.time, c.units};
-    const Dims weights{4 * c.units, c.units};
-    for (const Isa& isa : isas()) {
-      NodeRunner plain(Op::lstm, ops::RecurrentAttributes{false});
-      plain.input(gates, data.x).input(weights, data.w).output(states).run(isa);
-      CHECK(distance(plain.result(), expected.y) < kTolerance);
-      NodeRunner keeping(Op::lstm, ops::RecurrentAttributes{true});
-      keeping.input(gates, data.x).input(weights, data.w);
-      keeping.output(states).output(gates).output(states).run(isa);
-      CHECK(keeping.result(0) == plain.result());
-      CHECK(distance(keeping.result(1), expected.gates) < kTolerance);
-      CHECK(distance(keeping.result(2), expected.extra) < kTolerance);
-      for (const bool in_place : {false, true}) {
-        NodeRunner back(Op::lstmGrad, ops::LstmGrad::Attributes{});
-        back.input(gates, to_floats(expected.gates), in_place);
-        back.input(states, to_floats(expected.extra)).input(weights, data.w);
-        back.input(states, data.dy).output(gates, in_place ? 0 : -1).run(isa);
-        CHECK(distance(back.result(), expected.dx) < kTolerance);
-      }
+void check_lstm(const Case& c, double tolerance) {
+  const Data data(c, 4);
+  const Result expected = lstm(c, to_doubles(data.x), to_doubles(data.w), to_doubles(data.dy));
+  const Dims gates{c.batch, c.time, 4 * c.units};
+  const Dims states{c.batch, c.time, c.units};
+  const Dims weights{4 * c.units, c.units};
+  for (const Isa& isa : isas()) {
+    NodeRunner plain(Op::lstm, ops::RecurrentAttributes{false, c.bf16});
+    plain.input(gates, data.x).input(weights, data.w).output(states).run(isa);
+    CHECK(distance(plain.result(), expected.y) < tolerance);
+    NodeRunner keeping(Op::lstm, ops::RecurrentAttributes{true, c.bf16});
+    keeping.input(gates, data.x).input(weights, data.w);
+    keeping.output(states).output(gates).output(states).run(isa);
+    CHECK(keeping.result(0) == plain.result());
+    CHECK(distance(keeping.result(1), expected.gates) < tolerance);
+    CHECK(distance(keeping.result(2), expected.extra) < tolerance);
+    for (const bool in_place : {false, true}) {
+      NodeRunner back(Op::lstmGrad, ops::RecurrentGradAttributes{c.bf16});
+      back.input(gates, to_floats(expected.gates), in_place);
+      back.input(states, to_floats(expected.extra)).input(weights, data.w);
+      back.input(states, data.dy).output(gates, in_place ? 0 : -1).run(isa);
+      CHECK(distance(back.result(), expected.dx) < tolerance);
     }
   }
 }
 
-TEST(gru_walks_through_time) {
-  for (const Case& c : kCases) {
-    const Data data(c, 3);
-    const Result expected =
-        gru(c, to_doubles(data.x), to_doubles(data.w), to_doubles(data.b), to_doubles(data.dy));
-    const Dims gates{c.batch, c.time, 3 * c.units};
-    const Dims states{c.batch, c.time, c.units};
-    const Dims weights{3 * c.units, c.units};
-    for (const Isa& isa : isas()) {
-      NodeRunner plain(Op::gru, ops::RecurrentAttributes{false});
-      plain.input(gates, data.x).input(weights, data.w).input({3 * c.units}, data.b);
-      plain.output(states).run(isa);
-      CHECK(distance(plain.result(), expected.y) < kTolerance);
-      NodeRunner keeping(Op::gru, ops::RecurrentAttributes{true});
-      keeping.input(gates, data.x).input(weights, data.w).input({3 * c.units}, data.b);
-      keeping.output(states).output(gates).output(states).run(isa);
-      CHECK(keeping.result(0) == plain.result());
-      CHECK(distance(keeping.result(1), expected.gates) < kTolerance);
-      CHECK(distance(keeping.result(2), expected.extra) < kTolerance);
-      for (const bool in_place : {false, true}) {
-        NodeRunner back(Op::gruGrad, ops::GruGrad::Attributes{});
-        back.input(gates, to_floats(expected.gates), in_place);
-        back.input(states, to_floats(expected.extra)).input(states, to_floats(expected.y));
-        back.input(weights, data.w).input(states, data.dy);
-        back.output(gates, in_place ? 0 : -1).output(gates).run(isa);
-        CHECK(distance(back.result(0), expected.dx) < kTolerance);
-        CHECK(distance(back.result(1), expected.ds) < kTolerance);
-      }
+void check_gru(const Case& c, double tolerance) {
+  const Data data(c, 3);
+  const Result expected =
+      gru(c, to_doubles(data.x), to_doubles(data.w), to_doubles(data.b), to_doubles(data.dy));
+  const Dims gates{c.batch, c.time, 3 * c.units};
+  const Dims states{c.batch, c.time, c.units};
+  const Dims weights{3 * c.units, c.units};
+  for (const Isa& isa : isas()) {
+    NodeRunner plain(Op::gru, ops::RecurrentAttributes{false, c.bf16});
+    plain.input(gates, data.x).input(weights, data.w).input({3 * c.units}, data.b);
+    plain.output(states).run(isa);
+    CHECK(distance(plain.result(), expected.y) < tolerance);
+    NodeRunner keeping(Op::gru, ops::RecurrentAttributes{true, c.bf16});
+    keeping.input(gates, data.x).input(weights, data.w).input({3 * c.units}, data.b);
+    keeping.output(states).output(gates).output(states).run(isa);
+    CHECK(keeping.result(0) == plain.result());
+    CHECK(distance(keeping.result(1), expected.gates) < tolerance);
+    CHECK(distance(keeping.result(2), expected.extra) < tolerance);
+    for (const bool in_place : {false, true}) {
+      NodeRunner back(Op::gruGrad, ops::RecurrentGradAttributes{c.bf16});
+      back.input(gates, to_floats(expected.gates), in_place);
+      back.input(states, to_floats(expected.extra)).input(states, to_floats(expected.y));
+      back.input(weights, data.w).input(states, data.dy);
+      back.output(gates, in_place ? 0 : -1).output(gates).run(isa);
+      CHECK(distance(back.result(0), expected.dx) < tolerance);
+      CHECK(distance(back.result(1), expected.ds) < tolerance);
     }
+  }
+}
+
+}  // namespace
+
+TEST(lstm_walks_through_time) {
+  for (const Case& c : kCases) check_lstm(c, kTolerance);
+}
+
+TEST(gru_walks_through_time) {
+  for (const Case& c : kCases) check_gru(c, kTolerance);
+}
+
+TEST(recurrences_multiply_rounded_states) {
+  for (Case c : kCases) {
+    c.bf16 = true;
+    check_lstm(c, kRoundedTolerance);
+    check_gru(c, kRoundedTolerance);
   }
 }
 

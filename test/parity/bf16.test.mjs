@@ -8,7 +8,9 @@ import {
   dense,
   embedding,
   flatten,
+  gru,
   input,
+  lstm,
   relu,
   sequential,
   Trainer,
@@ -35,7 +37,7 @@ async function train(name) {
 }
 
 /** Kernels that multiply, by the start of their names. */
-const products = /^(linear|matmul|fusedMatmul|productUpdate|attention|conv|fusedConv)/;
+const products = /^(linear|matmul|fusedMatmul|productUpdate|attention|conv|fusedConv|lstm|gru)/;
 
 for (const name of ['mlp_sgd_nesterov', 'mlp_adam', 'mlp_adamw', 'gpt_adamw', 'cnn_adam']) {
   test(`${name} in bf16-mixed follows the run in float32`, async (t) => {
@@ -129,6 +131,17 @@ const kinds = {
       },
     };
   },
+  recurrence() {
+    const [rows, time, inputs, classes] = [21, 6, 5, 3];
+    const layers = [lstm(19, { sequence: true }), gru(23), dense(classes)];
+    return {
+      model: sequential(layers, { input: [time, inputs], seed: 6 }),
+      batch: {
+        x: uniform(rows * time * inputs, generator(8)),
+        y: Int32Array.from({ length: rows }, (_, i) => i % classes),
+      },
+    };
+  },
 };
 
 for (const [kind, make] of Object.entries(kinds)) {
@@ -139,6 +152,9 @@ for (const [kind, make] of Object.entries(kinds)) {
       const options = { loss: 'crossEntropy', optimizer, precision: 'bf16-mixed', threads };
       const trainer = new Trainer(model, options);
       for (let i = 0; i < 5; i++) await trainer.step(batch);
+      for (const kernel of trainer.profile().kernels) {
+        t.is(kernel.endsWith(' bf16'), products.test(kernel), kernel);
+      }
       await trainer.close();
       return [...model.parameters].map(([, { data }]) => data.slice());
     };

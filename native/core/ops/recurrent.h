@@ -18,6 +18,11 @@ namespace tandem::ops {
 
 struct RecurrentAttributes {
   bool keep = false;  ///< whether what the gradient reads is written, as further outputs
+  bool bf16 = false;  ///< of the products of states with weights; see core/precision.h
+};
+
+struct RecurrentGradAttributes {
+  bool bf16 = false;  ///< the same of the gates' gradients
 };
 
 struct Recurrent : Base {
@@ -90,6 +95,7 @@ struct Lstm : Recurrent {
 
 /// (gates, cells, w, dy) -> the gradient of x.
 struct LstmGrad : Base {
+  using Attributes = RecurrentGradAttributes;
   static constexpr int kMinInputs = 4;
   static constexpr int kMaxInputs = 4;
   static constexpr uint32_t kFlags = kInternal;
@@ -128,6 +134,7 @@ struct Gru : Recurrent {
 
 /// (gates, recurrent part of n, y, w, dy) -> the gradients of x and of the gates' recurrent part.
 struct GruGrad : Base {
+  using Attributes = RecurrentGradAttributes;
   static constexpr int kMinInputs = 5;
   static constexpr int kMaxInputs = 5;
   static constexpr uint32_t kFlags = kInternal;

@@ -1,6 +1,8 @@
 // The steps that lstm, gru and their gradients emit.
 #include "cpu/isa/recurrent.h"
 
+#include "core/ops/recurrent.h"
+
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
@@ -21,11 +23,15 @@ int64_t rows_of_tile(int64_t weights) {
   return weights <= kNear ? 8 : 16;
 }
 
-/// Plans the product of each step; `desc` lacks m and batches.
-void plan_steps(Recurrence& p, GemmDesc desc) {
+/// Plans the product of each step; `desc` lacks m, batches and type.
+void plan_steps(Recurrence& p, GemmDesc desc, bool bf16) {
   p.parts = cut(p.batch, ceil_div(p.batch, rows_of_tile(desc.k * desc.n)));
   desc.batch[0] = desc.batch[1] = 1;
   desc.b_packed = true;
+  if (bf16) {
+    desc.type = GEMM_BF16;
+    desc.from_float = true;
+  }
   for (int64_t i = 0; i < 2; ++i) {
     desc.m = p.parts.size + i;
     p.plans[i] = plan_gemm(desc);
@@ -55,7 +61,7 @@ Recurrence forward_recurrence(const NodeView& node) {
   desc.b_row = 1;
   desc.b_col = p.units;
   desc.c_row = p.gates;
-  plan_steps(p, desc);
+  plan_steps(p, desc, attributes_of<ops::RecurrentAttributes>(node).bf16);
   return p;
 }
 
@@ -70,7 +76,7 @@ Recurrence backward_recurrence(const NodeView& node, const BackwardRecurrence& o
   desc.b_col = 1;
   desc.c_row = p.units;
   desc.accumulate = of.accumulate;
-  plan_steps(p, desc);
+  plan_steps(p, desc, attributes_of<ops::RecurrentGradAttributes>(node).bf16);
   return p;
 }
 
@@ -80,8 +86,8 @@ void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& e
   PackParams pack{p.plans[0], 0, 1};
   const GemmPlan& plan = pack.plan;
   // As in the kernels of other products, so that they share what is frozen.
-  const uint64_t orientation = plan.desc.b_row == 1 ? 1 : 2;
-  p.weights = emit.frozen(input, orientation, pack_tile, &pack, sizeof pack, plan.pack_tiles,
+  const uint64_t layout = (plan.desc.b_row == 1 ? 1 : 2) + (plan.desc.type == GEMM_BF16 ? 2 : 0);
+  p.weights = emit.frozen(input, layout, pack_tile, &pack, sizeof pack, plan.pack_tiles,
                           plan.packed_b_bytes);
   if (p.weights >= 0) return;
   p.weights = emit.workspace(plan.packed_b_bytes);
@@ -99,7 +105,9 @@ void emit_steps(const Recurrence& p, TileFn tile, int64_t floats, Emitter& emit)
   const double gates = static_cast<double>(p.gates);
   constexpr double kFlopsPerNanosecond = 5.0 * kWidth;
   constexpr double kGateCost = kWidth == 1 ? 12.0 : 14.0 / kWidth;  // besides the product
-  const double product = 2.0 * gates * static_cast<double>(p.units) / kFlopsPerNanosecond;
+  const GemmKernels& kernels = *p.plans[0].desc.kernels;
+  const double product = 2.0 * gates * static_cast<double>(p.units) * kernels.steps_per_word /
+                         (kFlopsPerNanosecond * kernels.group);
   emit_step(emit, tile, p, p.parts.count, 50.0 + steps * (product + gates * kGateCost));
 }
 
