@@ -1,5 +1,5 @@
 // A convolutional network on MNIST's 10,000 images: 8,000 to train on, 2,000 held out.
-//   npm run build && node examples/mnist-cnn.mjs
+//   npm run build && node examples/mnist-cnn.mjs [--precision bf16-mixed] [--seed 1]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -17,6 +17,7 @@ import {
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
 import { loadMnist, size } from './lib/mnist.mjs';
+import { precision, seed } from './lib/options.mjs';
 
 const wantedAccuracy = 0.985;
 const epochs = 12;
@@ -32,7 +33,7 @@ const block = (filters) => [
 ];
 const model = sequential(
   [...block(16), ...block(32), ...block(64), flatten(), dropout(0.5), dense(10)],
-  { input: [1, size, size], seed: 1 },
+  { input: [1, size, size], seed },
 );
 console.log(model.summary());
 
@@ -42,16 +43,17 @@ const trainer = new Trainer(model, {
   optimizer: adamw({ learningRate: 4e-3, weightDecay: 0.05 }),
   lrScheduler: cosine({ warmupSteps: totalSteps / 10, totalSteps }),
   metrics: ['accuracy'],
-  seed: 1,
+  precision,
+  seed,
 });
 const start = performance.now();
 await trainer.fit(train, { epochs, batchSize, validationData: test });
 const seconds = (performance.now() - start) / 1000;
 
-const { accuracy } = await trainer.evaluate(test);
+const { accuracy, loss } = await trainer.evaluate(test);
 const found = `${(100 * accuracy).toFixed(2)}%`;
 console.log(
-  `\nOn ${test.y.length} held-out images: accuracy ${found}, after ${seconds.toFixed(1)} s of training`,
+  `\nOn ${test.y.length} held-out images: accuracy ${found}, validation loss ${loss.toFixed(4)}, after ${seconds.toFixed(1)} s of training`,
 );
 
 // Served from a file.

@@ -1,5 +1,6 @@
 // Trains a small GPT on Shakespeare's plays, character by character, and lets it write:
 // Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
+//   npm run build && node examples/shakespeare-gpt.mjs [--precision bf16-mixed] [--seed 1]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -14,6 +15,7 @@ import {
   transformerBlock,
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
+import { precision, seed } from './lib/options.mjs';
 import { generator } from './lib/random.mjs';
 import { chart } from './lib/terminal.mjs';
 import { allWindows, draw, loadPlays, randomWindows } from './lib/text.mjs';
@@ -36,7 +38,7 @@ const model = sequential(
     layerNorm(),
     dense(characters.length, { bias: false }),
   ],
-  { input: input([context], { dtype: 'int32' }), seed: 1 },
+  { input: input([context], { dtype: 'int32' }), seed },
 );
 console.log(model.summary());
 
@@ -46,14 +48,15 @@ const trainer = new Trainer(model, {
   optimizer: adamw({ learningRate: 3e-3, weightDecay: 0.1, betas: [0.9, 0.99] }),
   lrScheduler: cosine({ warmupSteps: 100, totalSteps: steps, minimum: 0.1 }),
   maxGradNorm: 1,
-  seed: 1,
+  precision,
+  seed,
 });
 /** @type {Record<'training' | 'validation', number[]>} */
 const losses = { training: [], validation: [] };
 const start = performance.now();
 for (let round = 0; round < rounds; round++) {
   const count = (batchSize * steps) / rounds;
-  const data = randomWindows(train, { count, length: context, seed: round });
+  const data = randomWindows(train, { count, length: context, seed: (seed - 1) * rounds + round });
   const history = await trainer.fit(data, { batchSize, validationData: held });
   losses.training.push(...history.loss);
   losses.validation.push(...(history.valLoss ?? []));
@@ -61,7 +64,7 @@ for (let round = 0; round < rounds; round++) {
 const minutes = (performance.now() - start) / 60000;
 console.log(`\nLoss by ${steps / rounds} steps\n\n${chart(losses)}\n`);
 const loss = losses.validation[rounds - 1];
-console.log(`${steps} steps in ${minutes.toFixed(1)} minutes: validation loss ${loss.toFixed(3)}`);
+console.log(`${steps} steps in ${minutes.toFixed(1)} minutes: validation loss ${loss.toFixed(4)}`);
 
 // The trained model in a file, and the file writing.
 const file = new URL('shakespeare-gpt.safetensors', out);
