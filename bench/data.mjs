@@ -6,6 +6,7 @@ import { closeSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
@@ -66,12 +67,15 @@ function makeParquet(bytes) {
     written += writeSync(out, view);
     writer.index = 0;
   };
-  /** @type {import("hyparquet").SchemaElement[]} */
+  const required = /** @type {const} */ ({ repetition_type: 'REQUIRED' });
+  /** @returns {import('hyparquet').SchemaElement} */
+  const double = (/** @type {string} */ name) => ({ name, type: 'DOUBLE', ...required });
+  /** @type {import('hyparquet').SchemaElement[]} */
   const schema = [
     { name: 'root', num_children: features.length + 2 },
-    ...features.map((name) => ({ name, type: 'DOUBLE', repetition_type: 'REQUIRED' })),
-    { name: 'weather', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
-    { name: 'label', type: 'DOUBLE', repetition_type: 'REQUIRED' },
+    ...features.map(double),
+    { name: 'weather', type: 'BYTE_ARRAY', converted_type: 'UTF8', ...required },
+    double('label'),
   ];
   const parquetWriter = new ParquetWriter({ writer, schema, codec: 'SNAPPY' });
   for (let i = 0; written < bytes; i++) {
@@ -119,6 +123,7 @@ try {
     y: { label: 'standard' },
   });
   const data = encoder.encode(raw);
+  const idle = await watch(() => sleep(2000));
   let rows = 0;
   const reading = await watch(async () => {
     for await (const { sizes } of data.chunks({ batchSize })) {
@@ -147,6 +152,7 @@ try {
       bytes: statSync(file).size,
       rows,
       madeInSeconds: Math.round(madeIn),
+      idleDelayMs: idle.delay,
       reader: {
         rowsPerSecond: perSecond(rows, reading.time),
         megabytesPerSecond: Math.round(statSync(file).size / 1e6 / reading.time),

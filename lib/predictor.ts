@@ -238,6 +238,7 @@ export class Predictor {
     rows: readonly RawRow[],
     options?: { signal?: AbortSignal },
   ): Promise<RowPrediction[]> {
+    if (this.#key === undefined) closed();
     const { signal } = is.options(options, 'options of predictRows', ['signal']);
     if (this.#rows === undefined) {
       const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';

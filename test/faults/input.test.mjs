@@ -206,6 +206,7 @@ test('every method after close', async (t) => {
   });
   await predictor.close();
   t.deepEqual(await codesOf(predictor, { predictSync: [x], predict: [x], bind: [1] }), {
+    predictRows: 'ERR_CLOSED',
     predictSync: 'ERR_CLOSED',
     predict: 'ERR_CLOSED',
     bind: 'ERR_CLOSED',
