@@ -68,9 +68,12 @@ function makeParquet(bytes) {
     writer.index = 0;
   };
   const required = /** @type {const} */ ({ repetition_type: 'REQUIRED' });
-  /** @returns {import('hyparquet').SchemaElement} */
-  const double = (/** @type {string} */ name) => ({ name, type: 'DOUBLE', ...required });
-  /** @type {import('hyparquet').SchemaElement[]} */
+  const double = (/** @type {string} */ name) => ({
+    name,
+    type: /** @type {const} */ ('DOUBLE'),
+    ...required,
+  });
+  /** @type {ConstructorParameters<typeof ParquetWriter>[0]['schema']} */
   const schema = [
     { name: 'root', num_children: features.length + 2 },
     ...features.map(double),
