@@ -66,6 +66,19 @@ export interface NodeDescription {
   /** Numbers of values; -1 where an optional input is left out. */
   inputs: readonly number[];
   attributes: Attributes;
+  /** Of predictions: computes the node with 8-bit integers. */
+  quantization?: QuantizationDescription;
+}
+
+/** How one linear, conv1d, conv2d, embedding or attention node is computed with bytes. */
+export interface QuantizationDescription {
+  /** Inputs as bytes by `scale` and `zero`; by the range of each row; or weights as bytes alone. */
+  mode: 'static' | 'dynamic' | 'weights';
+  /** A byte of the input stands for (byte - zero) * scale. */
+  scale: number;
+  zero: number;
+  /** One for each row of the weight, outermost axis first; none for attention. */
+  weightScales: Float32Array;
 }
 
 /**
@@ -251,6 +264,8 @@ export interface PredictorDescription {
   /** Rows of the largest plan; longer calls are cut. */
   maxBatch: number;
   threads: number;
+  /** Of products that are not quantized. */
+  precision: 'float32' | 'bfloat16';
   /** As of TrainerDescription. */
   device?: string;
 }

@@ -1,3 +1,5 @@
+import type { QuantizationReport } from './quantization/report.js';
+
 /** What went wrong, for programs; the message says it for people. */
 export type ErrorCode =
   | 'ERR_SHAPE'
@@ -24,10 +26,17 @@ export class TandemError extends Error {
    * 0, over all calls of fit and step, as callbacks and schedulers count. Undefined otherwise.
    */
   declare readonly step?: number;
+  /** With ERR_NUMERIC of a model that loses too much by quantization: what is known of it. */
+  declare readonly report?: QuantizationReport;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { step?: number }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: ErrorOptions & { step?: number; report?: QuantizationReport },
+  ) {
     super(message, options);
     this.code = code;
     if (options?.step !== undefined) this.step = options.step;
+    if (options?.report !== undefined) this.report = options.report;
   }
 }

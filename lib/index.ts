@@ -97,6 +97,17 @@ export type { PredictorBinding } from './predictor/binding.js';
 export type { RawRow, RowPrediction } from './predictor/rows.js';
 export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
 export {
+  type CalibrationBatch,
+  type LayerReport,
+  type Observer,
+  type QuantizationOptions,
+  type QuantizationReport,
+  QuantizedModel,
+  type QuantizedOptions,
+  quantize,
+  type ValidationReport,
+} from './quantization.js';
+export {
   type HtmlReportOptions,
   htmlReport,
   type ReportOptions,

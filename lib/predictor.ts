@@ -27,13 +27,25 @@ import { unwatch, watch } from './predictor/cancel.js';
 import { closed, closedPredictor } from './predictor/closed.js';
 import { type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
+import {
+  findQuantized,
+  type QuantizationReport,
+  QuantizedModel,
+  type QuantizedOptions,
+  quantizedOf,
+  quantizedOptions,
+} from './quantization.js';
 import { checkDevice, checkPrecision, checkThreads, type Device } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
 /** How a Predictor computes, and how many rows in one run. */
-export interface PredictorOptions {
-  /** 'float32' (the default), the only one for now. */
-  precision?: 'float32';
+export interface PredictorOptions extends QuantizedOptions {
+  /**
+   * 'float32' by default; of a quantized file or model, its own. 'bfloat16': products of operands
+   * rounded to bfloat16. 'int8': of 8-bit integers where there are kernels for them. 'int8-weights':
+   * weights as 8-bit integers, products in float32.
+   */
+  precision?: 'float32' | 'bfloat16' | 'int8' | 'int8-weights';
   /** 'auto' by default, as of a Trainer. */
   device?: Device;
   /** Threads to compute with; as many as there are processors by default. Results are the same. */
@@ -63,6 +75,8 @@ const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
 export class Predictor {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** How each layer is computed in 8-bit integers and what that costs; undefined where none is. */
+  readonly quantization: QuantizationReport | undefined;
   #native: Omit<NativePredictor, 'key'>;
   /** Undefined once closed. */
   #key: Key<NativePredictor> | undefined;
@@ -77,28 +91,57 @@ export class Predictor {
 
   /**
    * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_OUT_OF_MEMORY, or
-   * an error of the file system. A model in training is copied between two steps;
+   * an error of the file system; for precision 'int8' as `quantize` does. A model in training is copied between two steps;
    * do not write to `parameters` before the promise is settled.
    */
-  static async load(source: string | URL | Model, options?: PredictorOptions): Promise<Predictor> {
-    const set = is.options(
-      options,
-      'options of Predictor.load',
-      ['precision', 'device', 'threads', 'maxBatch'],
-      ['calibration', 'validation', 'maxAccuracyLoss'],
-    );
-    checkPrecision(set.precision, ['float32'], ['bfloat16', 'int8']);
+  static async load(
+    source: string | URL | Model | QuantizedModel,
+    options?: PredictorOptions,
+  ): Promise<Predictor> {
+    const set = is.options(options, 'options of Predictor.load', [
+      'precision',
+      'device',
+      'threads',
+      'maxBatch',
+      ...quantizedOptions,
+    ]);
     const device = checkDevice(set.device);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
-    if (!(source instanceof Model || source instanceof URL)) is.string(source, 'source');
-    if (source instanceof Model) return Predictor.#freeze(source, { maxBatch, threads, device });
-    const model = await Model.load(source);
+    const known = source instanceof Model || source instanceof QuantizedModel;
+    if (!(known || source instanceof URL)) is.string(source, 'source');
+    const quantized = await findQuantized(source, set, threads);
+    if (quantized !== undefined) {
+      const rest = { maxBatch, threads, device, precision: 'float32' } as const;
+      return await Predictor.#serve(quantized, rest, quantized !== source);
+    }
+    const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
+    const plain = { maxBatch, threads, device, precision };
+    if (source instanceof Model) return Predictor.#freeze(source, plain);
+    const model = await Model.load(source as string | URL);
     try {
-      return await Predictor.#freeze(model, { maxBatch, threads, device });
+      return await Predictor.#freeze(model, plain);
     } finally {
       // Nobody else has seen this model, and the predictor has a copy of its parameters.
       stateOf(model).native.release();
+    }
+  }
+
+  /** `temporary`: nobody else has the quantized model, whose memory is given back. */
+  static async #serve(
+    quantized: QuantizedModel,
+    options: PredictorDescription,
+    temporary: boolean,
+  ): Promise<Predictor> {
+    const { frozen, graph, report } = quantizedOf(quantized);
+    // Only the CPU has kernels of bytes; a GPU that is asked for by name says so.
+    const on = options.device === 'auto' ? { ...options, device: 'cpu' } : options;
+    try {
+      const predictor = await native.loadPredictor(frozen.state.native, graph, on);
+      const layout = layoutOf(frozen.state, frozen.results);
+      return new Predictor(frozen.model, predictor, layout, report);
+    } finally {
+      if (temporary) frozen.release();
     }
   }
 
@@ -113,12 +156,18 @@ export class Predictor {
     return made;
   }
 
-  private constructor(model: Model, predictor: NativePredictor, layout: Layout) {
+  private constructor(
+    model: Model,
+    predictor: NativePredictor,
+    layout: Layout,
+    report?: QuantizationReport,
+  ) {
     if (!(predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
     this.inputs = model.inputs;
     this.outputs = model.outputs;
+    this.quantization = report;
     this.#layout = layout;
     this.#native = predictor;
     this.#key = predictor.key;

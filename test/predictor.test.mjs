@@ -194,7 +194,8 @@ test('options are checked', async (t) => {
   const refuses = (options, code, message) =>
     t.throwsAsync(Predictor.load(build(), options), error(code, message));
   await refuses({ precison: 'float32' }, 'ERR_ARGUMENT', /did you mean `precision`\?/);
-  await refuses({ precision: 'int8' }, 'ERR_ARGUMENT', /not available for now/);
+  await refuses({ precision: 'int4' }, 'ERR_ARGUMENT', /`precision`/);
+  await refuses({ maxAccuracyLoss: 0.1 }, 'ERR_ARGUMENT', /"int8" with `maxAccuracyLoss`/);
   await refuses({ maxBatch: 0 }, 'ERR_ARGUMENT', /`maxBatch`/);
   await refuses({ device: 'cuda:99' }, 'ERR_DEVICE');
   await t.throwsAsync(Predictor.load(7), error('ERR_ARGUMENT', /`source`, received 7/));

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { checkState, type EncoderState } from '../data/encoders/state.js';
 import { TandemError } from '../errors.js';
-import { rebuild } from '../graph/rebuild.js';
+import { type Rebuilt, rebuild } from '../graph/rebuild.js';
 import * as is from '../is.js';
 import { stateOf } from '../model/state.js';
 import type { Model, ModelOptions } from '../model.js';
@@ -34,8 +34,8 @@ export async function readModel(
   }
 }
 
-function readGraph(header: Header): ModelOptions {
-  const { metadata, tensors } = header;
+/** The graph of a file, whose tensors are not looked at. Throws ERR_FILE_FORMAT. */
+export function readDescription({ metadata }: Header): Rebuilt {
   const graph = metadata.get('graph');
   if (metadata.get('format') !== 'tandem-ml' || graph === undefined) {
     throw bad('a model saved by tandem-ml', 'a safetensors file without its graph');
@@ -48,7 +48,15 @@ function readGraph(header: Header): ModelOptions {
       `version ${version}; a newer tandem-ml reads it`,
     );
   }
-  const { parameters, ...options } = guarded(() => rebuild(parseJson(graph, 'the graph')));
+  return guarded(() => rebuild(parseJson(graph, 'the graph')));
+}
+
+function readGraph(header: Header): ModelOptions {
+  const { metadata, tensors } = header;
+  if (metadata.has('quantization')) {
+    throw bad('a model in float32', 'a quantized one, which Predictor.load reads');
+  }
+  const { parameters, ...options } = readDescription(header);
   for (const [name, shape] of parameters) {
     const tensor = tensors.get(name);
     if (tensor === undefined) throw bad(`a tensor \`${name}\` in the file`, 'none');
@@ -71,7 +79,7 @@ function readEncoder({ metadata }: Header): EncoderState | undefined {
 }
 
 /** Whatever an op has against a graph from a file, the file is what is wrong. */
-function guarded<T>(body: () => T): T {
+export function guarded<T>(body: () => T): T {
   try {
     return body();
   } catch (error) {

@@ -85,12 +85,51 @@ Constant read_constant(Napi::Value value, const std::string& name) {
   return constant;
 }
 
+std::shared_ptr<const Quantization> read_quantization(Napi::Value value, const std::string& name) {
+  const Napi::Object object = read_object(value, name);
+  const std::string mode = read_string(object.Get("mode"), name + ".mode");
+  auto quantization = std::make_shared<Quantization>();
+  if (mode == "static") {
+    quantization->mode = QuantizationMode::kStatic;
+  } else if (mode == "dynamic") {
+    quantization->mode = QuantizationMode::kDynamic;
+  } else if (mode == "weights") {
+    quantization->mode = QuantizationMode::kWeights;
+  } else {
+    fail_expected(ErrorCode::kArgument, "'static', 'dynamic' or 'weights'", name + ".mode",
+                  "'" + mode + "'");
+  }
+  quantization->scale = static_cast<float>(read_finite(object.Get("scale"), name + ".scale"));
+  quantization->zero =
+      static_cast<int32_t>(read_integer(object.Get("zero"), name + ".zero", 0, 255));
+  const Napi::Value scales = object.Get("weightScales");
+  const ArrayView view = view_array(scales.Env(), scales, [&] { return name + ".weightScales"; });
+  if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, name + ".weightScales");
+  const auto* const data = static_cast<const float*>(view.data);
+  quantization->weight_scales.assign(data, data + view.length);
+  return quantization;
+}
+
+/// Numbers what is quantized, in the order of the nodes.
+void number_quantizations(GraphDescription& graph) {
+  int32_t count = 0;
+  for (NodeDescription& node : graph.nodes) {
+    if (node.quantization == nullptr) continue;
+    auto numbered = std::make_shared<Quantization>(*node.quantization);
+    numbered->index = count++;
+    node.quantization = std::move(numbered);
+  }
+}
+
 NodeDescription read_node(Napi::Value value, const std::string& name) {
   const Napi::Object object = read_object(value, name);
   NodeDescription node;
   node.op = read_string(object.Get("op"), name + ".op");
   node.inputs = read_integers(object.Get("inputs"), name + ".inputs", -1);
   node.attributes = read_attributes(object.Get("attributes"), name + ".attributes");
+  const Napi::Value quantization = object.Get("quantization");
+  if (!quantization.IsUndefined())
+    node.quantization = read_quantization(quantization, name + ".quantization");
   return node;
 }
 
@@ -140,6 +179,7 @@ GraphDescription read_graph(Napi::Value value, const std::string& name) {
   graph.constants = read_list(object.Get("constants"), name + ".constants", read_constant);
   graph.nodes = read_list(object.Get("nodes"), name + ".nodes", read_node);
   graph.outputs = read_integers(object.Get("outputs"), name + ".outputs", 0);
+  number_quantizations(graph);
   return graph;
 }
 
@@ -192,6 +232,13 @@ EvaluateOptions read_evaluate_options(Napi::Value value, const std::string& name
   options.seed = static_cast<uint64_t>(read_integer(object.Get("seed"), name + ".seed", 0));
   options.threads = read_threads(object.Get("threads"), name + ".threads");
   return options;
+}
+
+Precision read_prediction_precision(Napi::Value value, const std::string& name) {
+  const std::string precision = read_string(value, name);
+  if (precision == "float32") return Precision::kFloat32;
+  if (precision == "bfloat16") return Precision::kBf16Mixed;
+  fail_expected(ErrorCode::kArgument, "'float32' or 'bfloat16'", name, "'" + precision + "'");
 }
 
 int read_threads(Napi::Value value, const std::string& name) {

@@ -50,6 +50,7 @@ class LoadJob : public Job {
     max_batch_ = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
     threads_ = read_threads(options.Get("threads"), "options.threads");
     device_ = read_device(options.Get("device"), "options.device");
+    precision_ = read_prediction_precision(options.Get("precision"), "options.precision");
     if (arena_->users++ == 0) arena_->buffer.load();
   }
   ~LoadJob() override { --arena_->users; }
@@ -57,7 +58,8 @@ class LoadJob : public Job {
     // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
     predictor_ = arena_->gate.visit([this] {
       return on_device(device_, device_reason_, [this](const Backend& backend) {
-        return std::make_unique<Predictor>(*arena_->store, graph_, threads_, max_batch_, backend);
+        return std::make_unique<Predictor>(*arena_->store, graph_, threads_, max_batch_, backend,
+                                           precision_);
       });
     });
   }
@@ -75,6 +77,7 @@ class LoadJob : public Job {
   int64_t max_batch_ = 0;
   int threads_ = 0;
   DeviceOption device_;
+  Precision precision_ = Precision::kFloat32;
   std::string device_reason_;
   std::unique_ptr<Predictor> predictor_;
 };

@@ -31,11 +31,15 @@ struct Value {
   int64_t offset = 0;  ///< of an arena's part, in bytes
 };
 
+struct Quantization;  // core/quantize.h
+
 struct Node {
   Op op;
   AttributeStorage attributes;
   std::vector<ValueId> inputs;  ///< kNoValue where an optional input is left out
   std::vector<ValueId> outputs;
+  /// How quantize() is to compute the node, owned by the description; null: as it is.
+  const Quantization* quantization = nullptr;
 
   template <typename T>
   [[nodiscard]] const T& attrs() const {

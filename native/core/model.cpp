@@ -50,6 +50,7 @@ void add_node(Graph& graph, const NodeDescription& described, bool training,
   }
   // what a node gives beside its first output is for its own gradient
   ids.push_back(graph.apply(*op, std::move(operands), attributes));
+  graph.nodes.back().quantization = described.quantization.get();
 }
 
 double to_unit(uint32_t high, uint32_t low) {

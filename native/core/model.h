@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/quantize.h"
 
 namespace tandem {
 
@@ -36,6 +37,7 @@ struct NodeDescription {
   std::string op;
   std::vector<int64_t> inputs;
   AttributeList attributes;
+  std::shared_ptr<const Quantization> quantization = nullptr;  ///< of inference; null: none
 };
 
 struct GraphDescription {

@@ -6,6 +6,7 @@
 
 #include "core/fold.h"
 #include "core/fuse.h"
+#include "core/precision.h"
 
 namespace tandem {
 
@@ -18,9 +19,11 @@ struct Predictor::Session::Compiled {
 
 namespace {
 
-Graph inference_graph(const GraphDescription& description, int64_t batch) {
+Graph inference_graph(const GraphDescription& description, int64_t batch, Precision precision) {
   Graph graph = instantiate(description, batch, false);
   fuse(graph);
+  quantize(graph);
+  if (precision == Precision::kBf16Mixed) use_bf16(graph);
   return graph;
 }
 
@@ -53,10 +56,11 @@ void check_rows(const Graph& graph, int64_t batch) {
 }  // namespace
 
 Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
-                     int64_t max_batch, const Backend& backend)
+                     int64_t max_batch, const Backend& backend, Precision precision)
     : graph_(std::move(graph)),
       layout_(parameters.layout()),
       backend_(backend),
+      precision_(precision),
       threads_(threads),
       fixed_batch_(!has_free_batch(graph_)),
       max_batch_(fixed_batch_ ? 1 : max_batch),
@@ -70,7 +74,8 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
   backend_.copy(parameters_.data.get(), host.data.get(), layout_.bytes, CopyKind::kToDevice);
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
-    const Plan plan = make_plan(inference_graph(graph_, batch), layout_, {}, backend_, true);
+    const Plan plan =
+        make_plan(inference_graph(graph_, batch, precision_), layout_, {}, backend_, true);
     const auto probe = backend_.compile(
         {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
     const std::vector<bool> plain = probe->plain_parameters();
@@ -130,7 +135,7 @@ Profile Predictor::profile() const {
     }
   }
   profile.memory.workspace += scratch;
-  profile.flops = count_flops(inference_graph(graph_, profile.batch));
+  profile.flops = count_flops(inference_graph(graph_, profile.batch, precision_));
   profile.p50_ms = percentile(samples, 0.50);
   profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;
@@ -158,8 +163,8 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
     latest_batch_ = -1;
   }
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan =
-      make_plan(inference_graph(owner_.graph_, batch), owner_.layout_, {}, owner_.backend_, true);
+  compiled->plan = make_plan(inference_graph(owner_.graph_, batch, owner_.precision_),
+                             owner_.layout_, {}, owner_.backend_, true);
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
                                                   owner_.threads_,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/model.h"
+#include "core/precision.h"
 #include "core/profile.h"
 
 namespace tandem {
@@ -17,7 +18,7 @@ namespace tandem {
 class Predictor {
  public:
   Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
-            int64_t max_batch, const Backend& backend);
+            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32);
   ~Predictor();
 
   [[nodiscard]] const GraphDescription& graph() const { return graph_; }
@@ -75,6 +76,7 @@ class Predictor {
   GraphDescription graph_;
   ParameterLayout layout_;
   const Backend& backend_;
+  Precision precision_;
   int threads_;
   bool fixed_batch_;  ///< no input has a free batch: every run is one whole batch
   int64_t max_batch_;

@@ -6,12 +6,14 @@
 #include "core/ops/attention.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/product_update.h"
+#include "core/ops/quantized.h"
 
 namespace tandem {
 namespace {
 
 bool is_product(Op op) {
-  return op == Op::linear || op == Op::matmul || op == Op::fusedMatmul || op == Op::productUpdate;
+  return op == Op::linear || op == Op::quantizedLinear || op == Op::matmul ||
+         op == Op::fusedMatmul || op == Op::productUpdate;
 }
 
 double product_flops(const Graph& graph, const Node& node) {
@@ -51,7 +53,8 @@ double attention_flops(const Graph& graph, const Node& node) {
 
 /// Of the definition: what kernels save, as for kernels of 3 x 3, counts too.
 double convolution_flops(const Graph& graph, const Node& node) {
-  const bool forward = node.op == Op::conv1d || node.op == Op::conv2d || node.op == Op::fusedConv;
+  const bool forward = node.op == Op::conv1d || node.op == Op::conv2d || node.op == Op::fusedConv ||
+                       node.op == Op::quantizedConv;
   const bool backward = node.op == Op::convDataGrad || node.op == Op::convTranspose2d;
   const bool weights = node.op == Op::convWeightGrad;
   if (!forward && !backward && !weights) return 0;
@@ -71,7 +74,8 @@ double count_flops(const Graph& graph) {
     if ((info(node.op).flags & kAlias) != 0) continue;
     if (is_product(node.op)) total += product_flops(graph, node);
     total += recurrent_flops(graph, node) + convolution_flops(graph, node);
-    if (node.op == Op::attention || node.op == Op::attentionGrad)
+    if (node.op == Op::attention || node.op == Op::attentionGrad ||
+        node.op == Op::quantizedAttention)
       total += attention_flops(graph, node);
     // one operation an element of the largest operand for everything else, epilogues included
     int64_t largest = 0;

@@ -45,11 +45,14 @@ bool same_shape(const Tensor& a, const Tensor& b) noexcept {
   return a.rank == b.rank && std::equal(a.dims, a.dims + a.rank, b.dims);
 }
 
-int64_t element_size(DType /*dtype*/) noexcept { return 4; }
+int64_t element_size(DType dtype) noexcept { return dtype == DType::kUInt8 ? 1 : 4; }
 
 int64_t byte_size(const Tensor& tensor) { return tensor.numel * element_size(tensor.dtype); }
 
-const char* name(DType dtype) noexcept { return dtype == DType::kFloat32 ? "float32" : "int32"; }
+const char* name(DType dtype) noexcept {
+  if (dtype == DType::kUInt8) return "uint8";
+  return dtype == DType::kFloat32 ? "float32" : "int32";
+}
 
 std::string to_string(const Shape& shape) {
   std::string text = "[";

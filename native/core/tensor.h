@@ -8,7 +8,8 @@
 
 namespace tandem {
 
-enum class DType : uint8_t { kFloat32, kInt32 };
+/// kUInt8: values of quantized graphs alone, never inputs, outputs or parameters.
+enum class DType : uint8_t { kFloat32, kInt32, kUInt8 };
 
 inline constexpr int kMaxRank = 8;
 

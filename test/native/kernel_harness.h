@@ -105,6 +105,9 @@ class KernelHarness final : public Emitter {
   KernelHarness& input(const Dims& dims, const std::vector<int32_t>& values) {
     return add_input(dims, DType::kInt32, values.data(), values.size());
   }
+  KernelHarness& input(const Dims& dims, const std::vector<uint8_t>& values) {
+    return add_input(dims, DType::kUInt8, values.data(), values.size());
+  }
   /// An input that the op writes, as optimizers do: it is not checked to be unchanged.
   template <typename T>
   KernelHarness& changing_input(const Dims& dims, const std::vector<T>& values) {
@@ -179,6 +182,9 @@ class KernelHarness final : public Emitter {
   [[nodiscard]] std::vector<int32_t> ints(size_t output) const {
     return values<int32_t>(*outputs_[output]);
   }
+  [[nodiscard]] std::vector<uint8_t> bytes(size_t output) const {
+    return values<uint8_t>(*outputs_[output]);
+  }
   [[nodiscard]] std::vector<float> input_floats(size_t input) const {
     return values<float>(*inputs_[input]);
   }
@@ -229,6 +235,8 @@ class KernelHarness final : public Emitter {
     std::vector<void*> operands;
   };
 
+  static size_t element_size(DType dtype) { return dtype == DType::kUInt8 ? 1 : 4; }
+
   static std::unique_ptr<Operand> make_operand(const Dims& dims, DType dtype) {
     auto operand = std::make_unique<Operand>();
     Tensor& t = operand->tensor;
@@ -236,7 +244,8 @@ class KernelHarness final : public Emitter {
     t.dtype = dtype;
     t.numel = 1;
     for (size_t d = 0; d < dims.size(); ++d) t.numel *= t.dims[d] = dims[d];
-    operand->memory = std::make_shared<GuardedMemory>(static_cast<size_t>(t.numel) * 4);
+    operand->memory =
+        std::make_shared<GuardedMemory>(static_cast<size_t>(t.numel) * element_size(dtype));
     return operand;
   }
 
@@ -248,9 +257,10 @@ class KernelHarness final : public Emitter {
       std::abort();
     }
     if (count != 0) {
-      std::memcpy(operand->memory->data(), values, count * 4);
-      operand->before.resize(count * 4);
-      std::memcpy(operand->before.data(), values, count * 4);
+      const size_t bytes = count * element_size(dtype);
+      std::memcpy(operand->memory->data(), values, bytes);
+      operand->before.resize(bytes);
+      std::memcpy(operand->before.data(), values, bytes);
     }
     inputs_.push_back(std::move(operand));
     return *this;

@@ -1,0 +1,172 @@
+// Models of 8-bit integers, for Predictor.load.
+import { TandemError } from './errors.js';
+import * as is from './is.js';
+import { stateOf } from './model/state.js';
+import { Model } from './model.js';
+import { readCalibration, readValidation } from './quantization/data.js';
+import { readQuantized, writeQuantized } from './quantization/file.js';
+import { type QuantizationOptions, readQuantization } from './quantization/options.js';
+import { type Quantized, type QuantizeRequest, quantize as run } from './quantization/quantize.js';
+import type { QuantizationReport } from './quantization/report.js';
+import type { Arrays, Data } from './trainer/data.js';
+import { checkThreads } from './trainer/options.js';
+
+export type { Observer, QuantizationOptions } from './quantization/options.js';
+export type { LayerReport, QuantizationReport, ValidationReport } from './quantization/report.js';
+
+/** Rows of the model's inputs. */
+export interface CalibrationBatch {
+  x: Arrays;
+}
+
+/** What quantization takes beside the model. */
+export interface QuantizedOptions {
+  /**
+   * Rows like those that are to be predicted, some hundred of them: the ranges of all inputs of
+   * layers come from them. `{ x }`, or an iterable of such batches. Without, every row of an input of
+   * a dense layer has the range of its own numbers, and convolutions stay float32.
+   */
+  calibration?: CalibrationBatch | Iterable<CalibrationBatch> | AsyncIterable<CalibrationBatch>;
+  /** Rows with targets: class numbers as integers, or the numbers themselves. */
+  validation?: Data;
+  /**
+   * What may be lost on `validation`: accuracy from 0 to 1, or the growth of the root of the mean
+   * squared error as a share of it. ERR_NUMERIC beyond, with the `report`. None by default.
+   */
+  maxAccuracyLoss?: number;
+  quantization?: QuantizationOptions;
+}
+
+export const quantizedOptions = [
+  'calibration',
+  'validation',
+  'maxAccuracyLoss',
+  'quantization',
+] as const;
+
+let construct: (quantized: Quantized) => QuantizedModel;
+let read: (model: QuantizedModel) => Quantized;
+
+/** A model of 8-bit integers, made by `quantize` or read from a file. `Predictor.load` serves it. */
+export class QuantizedModel {
+  /** How each layer is computed and what that costs. */
+  readonly report: QuantizationReport;
+  readonly #quantized: Quantized;
+
+  private constructor(quantized: Quantized) {
+    this.report = quantized.report;
+    this.#quantized = quantized;
+  }
+
+  /**
+   * Writes one safetensors file with weights as 8-bit integers, their scales, and what calibration
+   * found. It appears whole or not at all. Rejects with an error of the file system.
+   */
+  async save(path: string | URL): Promise<void> {
+    await writeQuantized(this.#quantized, path);
+  }
+
+  /** Reads what `save` wrote. Rejects with ERR_FILE_FORMAT, or with an error of the file system. */
+  static async load(path: string | URL): Promise<QuantizedModel> {
+    if (!(path instanceof URL)) is.string(path, 'path');
+    const quantized = await readQuantized(path);
+    if (quantized !== undefined) return construct(quantized);
+    throw new TandemError(
+      'ERR_FILE_FORMAT',
+      'expected a quantized model, received one in float32; Model.load reads it',
+    );
+  }
+
+  static {
+    construct = (quantized) => new QuantizedModel(quantized);
+    read = (model) => model.#quantized;
+  }
+}
+
+export const quantizedOf = (model: QuantizedModel): Quantized => read(model);
+
+/**
+ * Makes a model of 8-bit integers out of a copy of `model`; it does not depend on the model later.
+ * Rejects with ERR_ARGUMENT, ERR_DTYPE and ERR_SHAPE for data that do not fit, with ERR_NUMERIC for
+ * calibration data that are not finite and for a model that loses more than `maxAccuracyLoss`, and
+ * with ERR_BUSY while a step is training the model.
+ *
+ * @example
+ * const small = await quantize(model, { calibration: { x }, validation, maxAccuracyLoss: 0.003 });
+ * await small.save('model-int8.safetensors');
+ */
+export async function quantize(
+  model: Model,
+  options?: QuantizedOptions & { precision?: 'int8' | 'int8-weights'; threads?: number },
+): Promise<QuantizedModel> {
+  const set = is.options(options, 'options of quantize', [
+    'precision',
+    'threads',
+    ...quantizedOptions,
+  ]);
+  if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
+  const precision = is.oneOf(set.precision ?? 'int8', 'precision', ['int8', 'int8-weights']);
+  return construct(await run(model, requestOf(set, precision, checkThreads(set.threads))));
+}
+
+function requestOf(
+  set: QuantizedOptions,
+  precision: QuantizeRequest['precision'],
+  threads: number,
+): QuantizeRequest {
+  const { calibration, validation, maxAccuracyLoss } = set;
+  if (maxAccuracyLoss !== undefined) {
+    is.number(maxAccuracyLoss, 'maxAccuracyLoss', 0);
+    if (validation === undefined) {
+      throw is.invalid('{ x, y } with `maxAccuracyLoss`', 'validation', validation);
+    }
+  }
+  return {
+    precision,
+    settings: readQuantization(set.quantization),
+    threads,
+    calibration: calibration && ((frozen) => readCalibration(calibration, frozen)),
+    validation: validation && ((frozen) => readValidation(validation, frozen)),
+    maxAccuracyLoss,
+  };
+}
+
+/**
+ * What a Predictor is to serve in 8-bit integers, or undefined: `source` is one, a file of one, or
+ * `precision` says so.
+ */
+export async function findQuantized(
+  source: Model | QuantizedModel | string | URL,
+  set: QuantizedOptions & { precision?: string },
+  threads: number,
+): Promise<QuantizedModel | undefined> {
+  const { precision } = set;
+  const wanted = precision === 'int8' || precision === 'int8-weights';
+  const given = quantizedOptions.find((name) => set[name] !== undefined);
+  const file = source instanceof Model || source instanceof QuantizedModel ? undefined : source;
+  const found = file === undefined ? undefined : await readQuantized(file);
+  const quantized = source instanceof QuantizedModel ? source : found && construct(found);
+  if (quantized !== undefined) {
+    const own = quantized.report.precision;
+    const fits = (precision ?? own) === own && given === undefined;
+    if (!fits && found) quantizedOf(quantized).frozen.release();
+    if (precision !== undefined && precision !== own) {
+      throw is.invalid(`"${own}", as the model has been quantized,`, 'precision', precision);
+    }
+    if (given !== undefined)
+      throw is.invalid('a model in float32', given, 'one for a quantized one');
+    return quantized;
+  }
+  if (!wanted) {
+    if (given === undefined) return undefined;
+    throw is.invalid(`"int8" with \`${given}\``, 'precision', precision);
+  }
+  const request = requestOf(set, precision, threads);
+  if (source instanceof Model) return construct(await run(source, request));
+  const model = await Model.load(source as string | URL);
+  try {
+    return construct(await run(model, request));
+  } finally {
+    stateOf(model).native.release();
+  }
+}

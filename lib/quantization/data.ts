@@ -1,0 +1,62 @@
+// Calibration and validation data as users give them -> rows of the model's inputs.
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import { layoutOf, prepare } from '../predictor/arrays.js';
+import type { Frozen } from './frozen.js';
+import type { Rows } from './run.js';
+import { readTargets, type Validation } from './validate.js';
+
+/**
+ * `{ x }`, or an iterable of such batches, asynchronous or not. Throws ERR_ARGUMENT, ERR_DTYPE, and
+ * ERR_SHAPE where there are no rows or they do not fit.
+ */
+export async function readCalibration(data: unknown, frozen: Frozen): Promise<Rows> {
+  if (is.isRecord(data)) return readRows(data, frozen, 'calibration');
+  if (!isIterable(data)) throw is.invalid('{ x } or batches of it', 'calibration', data);
+  const batches: Rows[] = [];
+  for await (const batch of data) batches.push(readRows(batch, frozen, 'calibration'));
+  if (batches.length === 0) {
+    throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
+  }
+  return join(batches);
+}
+
+function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
+  if (typeof value !== 'object' || value === null || is.isTypedArray(value)) return false;
+  return Symbol.asyncIterator in value || Symbol.iterator in value;
+}
+
+function readRows(data: unknown, frozen: Frozen, name: string): Rows {
+  if (!is.isRecord(data)) throw is.invalid('{ x }', name, data);
+  const { x } = is.options<{ x?: unknown; y?: unknown }>(data, name, ['x', 'y']);
+  const { rows, arrays } = prepare(layoutOf(frozen.state, frozen.results), x, undefined);
+  return { rows, arrays };
+}
+
+function join(batches: readonly Rows[]): Rows {
+  const [first] = batches;
+  if (batches.length === 1 && first !== undefined) return first;
+  const arrays = (first?.arrays ?? []).map((array, i) => {
+    const parts = batches.flatMap((batch) => batch.arrays[i] ?? []);
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const whole = array instanceof Float32Array ? new Float32Array(length) : new Int32Array(length);
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  });
+  return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), arrays };
+}
+
+/** `{ x, y }`. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
+export function readValidation(data: unknown, frozen: Frozen): Validation {
+  if (!is.isRecord(data) || data.y === undefined) {
+    throw is.invalid('{ x, y }', 'validation', data);
+  }
+  const rows = readRows(data, frozen, 'validation');
+  if (rows.rows < 1)
+    throw new TandemError('ERR_SHAPE', 'expected one row or more for `validation`');
+  return { data: rows, targets: readTargets(data.y, frozen.state, rows.rows) };
+}

@@ -1,0 +1,44 @@
+// What quantization adds to the result of each layer on its own.
+import type { GraphDescription, NodeDescription } from '../../bindings.js';
+import type { Frozen } from './frozen.js';
+import { type Rows, runRows } from './run.js';
+
+/** More rows hardly change a ratio of sums over a whole layer. */
+export const noiseRows = 64;
+
+/**
+ * The ratio of signal to noise in decibels for each marked node: of its result from the float32
+ * input, computed once in float32 and once with bytes, side by side in one graph.
+ */
+export async function measureNoise(
+  frozen: Frozen,
+  marked: readonly NodeDescription[],
+  data: Rows,
+  threads: number,
+): Promise<Map<number, number>> {
+  const indices = marked.flatMap(({ quantization }, i) => (quantization ? [i] : []));
+  if (indices.length === 0) return new Map();
+  const copies = indices.flatMap((i) => marked[i] ?? []);
+  const nodes = [...frozen.graph.nodes, ...copies];
+  const graph: GraphDescription = { ...frozen.graph, nodes };
+  const exact = indices.map((i) => frozen.numberOf(i));
+  const rounded = copies.map((_, i) => frozen.numberOf(frozen.graph.nodes.length + i));
+  const signal = new Float64Array(indices.length);
+  const noise = new Float64Array(indices.length);
+  await runRows({ state: frozen.state, threads }, graph, [...exact, ...rounded], data, (values) => {
+    indices.forEach((_, i) => {
+      const [wanted, found] = [values[i] ?? [], values[indices.length + i] ?? []];
+      for (let j = 0; j < wanted.length; j++) {
+        const value = wanted[j] as number;
+        const error = (found[j] as number) - value;
+        signal[i] = (signal[i] as number) + value * value;
+        noise[i] = (noise[i] as number) + error * error;
+      }
+    });
+  });
+  return new Map(indices.map((index, i) => [index, decibels(signal[i] ?? 0, noise[i] ?? 0)]));
+}
+
+/** At most 200: what is exact has no noise. */
+const decibels = (signal: number, noise: number): number =>
+  noise === 0 ? 200 : Math.max(-200, Math.min(200, 10 * Math.log10(signal / noise)));

@@ -1,0 +1,209 @@
+// From a float32 model to one of 8-bit integers: freeze, smooth, calibrate, mark, measure, compare.
+import type { GraphDescription, NodeDescription } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import type { Model } from '../model.js';
+import { type Calibration, calibrate } from './calibrate.js';
+import { type Frozen, freeze } from './frozen.js';
+import { findLayers, type QuantizableLayer } from './layers.js';
+import { measureNoise, noiseRows } from './noise.js';
+import type { QuantizationSettings } from './options.js';
+import { type LayerReport, type QuantizationReport, showWorst, worstFirst } from './report.js';
+import { firstRows, type Rows } from './run.js';
+import { smooth } from './smooth.js';
+import { type Validation, validate } from './validate.js';
+import { weightScales } from './weights.js';
+
+export interface QuantizeRequest {
+  readonly precision: 'int8' | 'int8-weights';
+  readonly settings: QuantizationSettings;
+  readonly threads: number;
+  /** Given the frozen copy, since its layout is what the data have to fit. */
+  readonly calibration: ((frozen: Frozen) => Promise<Rows>) | undefined;
+  readonly validation: ((frozen: Frozen) => Validation) | undefined;
+  readonly maxAccuracyLoss: number | undefined;
+}
+
+/** A frozen model whose description says how each node is computed. */
+export interface Quantized {
+  readonly frozen: Frozen;
+  readonly graph: GraphDescription;
+  readonly report: QuantizationReport;
+}
+
+/** Throws ERR_NUMERIC, with the report, for a model that loses more than it may. */
+export async function quantize(model: Model, request: QuantizeRequest): Promise<Quantized> {
+  const frozen = await freeze(model);
+  try {
+    return await new Quantization(frozen, request).run();
+  } catch (error) {
+    frozen.release();
+    throw error;
+  }
+}
+
+class Quantization {
+  readonly #frozen: Frozen;
+  readonly #request: QuantizeRequest;
+  readonly #layers: readonly QuantizableLayer[];
+  readonly #kept: Map<string, string>;
+  #calibrations = new Map<number, Calibration>();
+  #data: Rows | undefined;
+  #noise = new Map<number, number>();
+  #smoothed = 0;
+
+  constructor(frozen: Frozen, request: QuantizeRequest) {
+    this.#frozen = frozen;
+    this.#request = request;
+    this.#layers = findLayers(frozen);
+    this.#kept = keptByOption(this.#layers, request.settings);
+  }
+
+  async run(): Promise<Quantized> {
+    const { precision, settings, threads, calibration } = this.#request;
+    const frozen = this.#frozen;
+    if (calibration !== undefined && precision === 'int8') {
+      this.#data = await calibration(frozen);
+      if (settings.smoothing !== undefined) {
+        const { smoothing } = settings;
+        this.#smoothed = await smooth(frozen, this.#layers, this.#data, smoothing, threads);
+      }
+      const known = await calibrate(frozen, this.#layers, this.#data, settings, threads);
+      this.#calibrations = known;
+    }
+    const validation = this.#request.validation?.(frozen);
+    const measured = this.#data ?? validation?.data;
+    if (measured !== undefined) {
+      const some = firstRows(measured, frozen.state, noiseRows);
+      this.#noise = await measureNoise(frozen, this.#mark().nodes, some, threads);
+    }
+    return await this.#accept(validation);
+  }
+
+  /** Compares with float32 until the loss is small enough. */
+  async #accept(validation: Validation | undefined): Promise<Quantized> {
+    const { threads, maxAccuracyLoss, settings } = this.#request;
+    for (;;) {
+      const graph = this.#mark();
+      const report = this.#report(graph.nodes);
+      if (validation === undefined) return { frozen: this.#frozen, graph, report };
+      const { state, graph: plain } = this.#frozen;
+      report.validation = await validate(state, plain, graph, validation, threads);
+      if (maxAccuracyLoss === undefined || report.validation.loss <= maxAccuracyLoss) {
+        return { frozen: this.#frozen, graph, report };
+      }
+      const [worst] = report.worst;
+      if (!settings.auto || worst === undefined) throw refusal(report, maxAccuracyLoss);
+      // A sixteenth of the layers at a time: each attempt runs all of the validation data.
+      const count = Math.ceil(this.#layers.length / 16);
+      for (const name of report.worst.slice(0, count)) {
+        this.#kept.set(name, 'it is one of those of most noise, and the model lost too much');
+      }
+    }
+  }
+
+  /** Why a layer stays float32, or how it becomes bytes. */
+  #precision(layer: QuantizableLayer): LayerReport['precision'] | { reason: string } {
+    const { precision } = this.#request;
+    const reason = layer.reason ?? this.#kept.get(layer.name);
+    if (reason !== undefined) return { reason };
+    if (layer.op === 'embedding') return 'weights';
+    if (precision === 'int8-weights') {
+      return layer.op === 'linear'
+        ? 'weights'
+        : { reason: 'only dense layers and tables have 8-bit weights alone' };
+    }
+    if (layer.op === 'attention') return 'dynamic';
+    if (layer.input !== undefined && this.#calibrations.has(layer.input)) return 'static';
+    return layer.op === 'linear' ? 'dynamic' : { reason: 'convolutions need calibration' };
+  }
+
+  /** The description with what each layer is to be computed with. */
+  #mark(): GraphDescription {
+    const { graph } = this.#frozen;
+    const nodes: NodeDescription[] = [...graph.nodes];
+    for (const layer of this.#layers) {
+      const mode = this.#precision(layer);
+      const node = nodes[layer.index];
+      if (typeof mode !== 'string' || mode === 'float32' || node === undefined) continue;
+      const { scale, zero } = this.#calibrations.get(layer.input ?? -1) ?? { scale: 1, zero: 0 };
+      nodes[layer.index] = {
+        ...node,
+        quantization: { mode, scale, zero, weightScales: this.#weightScales(layer) },
+      };
+    }
+    return { ...graph, nodes };
+  }
+
+  #weightScales({ weight }: QuantizableLayer): Float32Array {
+    const parameter = weight === undefined ? undefined : this.#frozen.model.parameters.get(weight);
+    if (parameter === undefined) return new Float32Array(0);
+    const { data, shape } = parameter;
+    return weightScales(data, shape[0] ?? 1, this.#request.settings.perChannel);
+  }
+
+  #report(nodes: readonly NodeDescription[]): QuantizationReport {
+    const { precision, settings } = this.#request;
+    const layers = this.#layers.map((layer): LayerReport => {
+      const mode = this.#precision(layer);
+      const { name, op } = layer;
+      const noise = this.#noise.get(layer.index);
+      const measured = noise === undefined ? {} : { signalToNoise: noise };
+      if (typeof mode !== 'string') {
+        return { name, op, precision: 'float32', reason: mode.reason, ...measured };
+      }
+      const found = this.#calibrations.get(layer.input ?? -1);
+      if (mode !== 'static' || found === undefined)
+        return { name, op, precision: mode, ...measured };
+      const { scale, zero, seen, covered } = found;
+      const constant = seen.low === seen.high;
+      return {
+        name,
+        op,
+        precision: mode,
+        ...measured,
+        input: { scale, zero, seen, covered, constant },
+      };
+    });
+    const quantized = nodes.some(({ quantization }) => quantization?.mode === 'static');
+    return {
+      precision,
+      ...(quantized && { observer: settings.observer }),
+      calibrationRows: this.#data?.rows ?? 0,
+      smoothed: this.#smoothed,
+      layers,
+      worst: worstFirst(layers),
+    };
+  }
+}
+
+/** Names of layers that options keep in float32, and which option that is. Throws ERR_ARGUMENT. */
+function keptByOption(
+  layers: readonly QuantizableLayer[],
+  { keepFirst, keepLast, keep }: QuantizationSettings,
+): Map<string, string> {
+  const kept = new Map<string, string>();
+  const products = layers.filter(({ op }) => op !== 'embedding' && op !== 'attention');
+  const [first, last] = [products[0], products.at(-1)];
+  if (keepFirst && first) kept.set(first.name, 'keepFirst');
+  if (keepLast && last) kept.set(last.name, 'keepLast');
+  for (const name of keep) {
+    if (!layers.some((layer) => layer.name === name)) {
+      const names = layers.map((layer) => layer.name).join(', ') || 'none';
+      throw new TandemError(
+        'ERR_ARGUMENT',
+        `expected names of layers (${names}) for \`quantization.keep\`, received ${JSON.stringify(name)}`,
+      );
+    }
+    kept.set(name, 'keep');
+  }
+  return kept;
+}
+
+function refusal(report: QuantizationReport, most: number): TandemError {
+  const { metric, float32, int8, loss } = report.validation ?? {};
+  return new TandemError(
+    'ERR_NUMERIC',
+    `expected a loss of at most ${most} of ${metric} for \`maxAccuracyLoss\`, received ${loss} (${float32} in float32, ${int8} in int8); layers of most noise: ${showWorst(report)}`,
+    { report },
+  );
+}

@@ -1,0 +1,66 @@
+// Rows through a graph, batch by batch, for calibration and comparison.
+import type { GraphDescription, Predictor as NativePredictor } from '../../bindings.js';
+import { rowElements } from '../graph/value.js';
+import type { ModelState } from '../model/state.js';
+import { native } from '../native.js';
+import type { Call } from '../predictor/arrays.js';
+
+export type Rows = Pick<Call, 'rows' | 'arrays'>;
+type Outputs = readonly (Float32Array | Int32Array)[];
+
+const batchRows = 32;
+
+export interface Run {
+  readonly threads: number;
+  readonly state: ModelState;
+}
+
+/**
+ * Calls `use` with the values numbered `outputs` for a batch of rows after the other. They are those
+ * of `graph`, which may be quantized.
+ */
+export async function runRows(
+  { state, threads }: Run,
+  graph: GraphDescription,
+  outputs: readonly number[],
+  { rows, arrays }: Rows,
+  use: (values: Outputs, first: number) => void,
+): Promise<void> {
+  const options = { maxBatch: batchRows, threads, device: 'cpu', precision: 'float32' } as const;
+  const predictor = await native.loadPredictor(state.native, { ...graph, outputs }, options);
+  try {
+    for (let first = 0; first < rows; first += batchRows) {
+      const last = Math.min(rows, first + batchRows);
+      const some = arrays.map((array, i) => {
+        const input = state.inputs[i];
+        const each = input === undefined ? null : rowElements(input.value);
+        return each === null ? array : array.subarray(first * each, last * each);
+      });
+      use(await outputsOf(predictor, last - first, some, outputs.length), first);
+    }
+  } finally {
+    predictor.close();
+  }
+}
+
+async function outputsOf(
+  predictor: NativePredictor,
+  rows: number,
+  arrays: Outputs,
+  count: number,
+): Promise<Outputs> {
+  const result = await predictor.predict(rows, null, ...arrays);
+  if (result === undefined) throw new TypeError('a prediction with outputs of its own');
+  return count === 1 ? [result as Float32Array] : (result as Float32Array[]);
+}
+
+/** The first rows. */
+export function firstRows({ rows, arrays }: Rows, state: ModelState, most: number): Rows {
+  if (rows <= most) return { rows, arrays };
+  const cut = arrays.map((array, i) => {
+    const input = state.inputs[i];
+    const each = input === undefined ? null : rowElements(input.value);
+    return each === null ? array : array.subarray(0, most * each);
+  });
+  return { rows: most, arrays: cut };
+}

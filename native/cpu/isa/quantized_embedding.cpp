@@ -1,0 +1,70 @@
+// quantizedEmbedding: rows of a table of signed bytes by number, times the scale of their row.
+#include "core/ops/quantized.h"
+#include "cpu/convert.h"
+#include "cpu/isa/quantized_weight.h"
+
+TANDEM_CONVERT_DECLARE(TANDEM_ISA_NS)
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+namespace {
+
+struct Table {
+  int64_t rows, count, dim, per_tile;
+  int64_t scales_at;
+  const float* scales;  // while packing
+  int32_t packed;
+};
+
+// Operands: the table of floats, the packed one.
+void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<Table>(raw);
+  const Range range = piece(tile, p.per_tile, p.count);
+  auto* const packed = static_cast<char*>(operands[1]);
+  auto* const scales = reinterpret_cast<float*>(packed + p.scales_at);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float* const row = static_cast<const float*>(operands[0]) + i * p.dim;
+    scales[i] = p.scales[i];
+    for (int64_t j = 0; j < p.dim; ++j)
+      packed[i * p.dim + j] = static_cast<char>(quantized_weight_of(row[j], p.scales[i]));
+  }
+}
+
+void lookup_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<Table>(raw);
+  const auto* const index = static_cast<const int32_t*>(operands[0]);
+  const auto* const packed = static_cast<const int8_t*>(operands[p.packed]);
+  const auto* const scales =
+      reinterpret_cast<const float*>(static_cast<const char*>(operands[p.packed]) + p.scales_at);
+  auto* const out = static_cast<float*>(operands[2]);
+  const Range range = piece(tile, p.per_tile, p.rows);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const int64_t row = index[i];
+    float* const to = out + i * p.dim;
+    if (row >= 0 && row < p.count) {
+      dequantize_s8(packed + row * p.dim, to, p.dim, {scales[row], 0});
+    } else {
+      for (int64_t j = 0; j < p.dim; ++j) to[j] = __builtin_nanf("");
+    }
+  }
+}
+
+}  // namespace
+
+void launch_quantizedEmbedding(const NodeView& node, Emitter& emit) {
+  const auto& [number, scales] = attributes_of<ops::QuantizedEmbedding::Attributes>(node);
+  const Tensor& w = *node.inputs[1];
+  Table p{};
+  p.rows = node.inputs[0]->numel;
+  p.count = w.dims[0];
+  p.dim = w.dims[1];
+  p.per_tile = most(1, kMoveTile / most(p.dim, 1));
+  p.scales = scales;
+  p.scales_at = round_up(w.numel, 64);
+  constexpr uint64_t kFirstLayout = 16;
+  p.packed = emit.frozen(1, kFirstLayout + static_cast<uint64_t>(number), pack_tile, &p, sizeof p,
+                         ceil_div(p.count, p.per_tile), p.scales_at + p.count * 4);
+  emit_step(emit, lookup_tile, p, ceil_div(p.rows, p.per_tile),
+            kMoveCost * static_cast<double>(node.outputs[0]->numel));
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,0 +1,55 @@
+// Weights of quantized products: from floats to the panels of bytes that the register kernels
+// read, and back. They are made once, from a frozen parameter.
+#pragma once
+
+#include "core/ops/quantized.h"
+#include "cpu/isa/gemm_kernel.h"
+#include "cpu/isa/kernels.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+/// A weight [out, channels, taps] of floats as a matrix of bytes [taps * channels, out], with the
+/// number of a column of bytes in front of that of its tap. taps = 1: [out, in].
+struct QuantizedWeight {
+  GemmPlan plan;        // of products with it; k may be filled up beyond taps * channels
+  const float* scales;  // [out]
+  float x_scale;        // what sums are multiplied with as well
+  int64_t channels, taps;
+  int64_t scales_at;  // bytes before scales * x_scale, [out], in the packed memory
+  int64_t bytes;      // of the packed memory
+};
+
+QuantizedWeight quantized_weight(const GemmPlan& plan, const ops::QuantizedProduct& product,
+                                 int64_t channels, int64_t taps);
+
+/// Packs weight input 1 of the node and returns its operand.
+int freeze(const QuantizedWeight& weight, int32_t index, Emitter& emit);
+
+/// Rounded to nearest even, in [-127, 127]: both signs reach equally far.
+TANDEM_INLINE int32_t quantized_weight_of(float x, float scale) {
+  float v = x / scale;
+  v = v > 127.0F ? 127.0F : v < -127.0F ? -127.0F : v;
+  const float shifted = v + 0x1.8p23F;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  return (bits & 0x7fffff) - 0x400000;
+}
+
+/// y = act(x * w + b), in floats or bytes: what a product's epilogue needs of its attributes.
+/// Operands are named by position; -1 is none.
+struct QuantizedResult {
+  RowFn activation;
+  bool relu;
+  float params[2];
+  float inverse;  // 1 / scale of y
+  int32_t zero;   // of y
+  int32_t bias, y;
+};
+
+QuantizedResult quantized_result(const NodeView& node, const ops::QuantizedProduct& product);
+GemmEpilogue epilogue_of(const QuantizedResult& result, void* const* operands);
+
+/// Nanoseconds of a product on one core.
+double quantized_cost(const GemmPlan& plan, int64_t rows);
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS

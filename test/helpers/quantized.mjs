@@ -1,0 +1,70 @@
+// Models that are quantized in tests, and how far results are apart.
+import {
+  batchNorm,
+  conv2d,
+  dense,
+  dropout,
+  embedding,
+  flatten,
+  input,
+  layerNorm,
+  maxPool2d,
+  Predictor,
+  relu,
+  sequential,
+  transformerBlock,
+} from 'tandem-ml';
+
+export const noise = (length, seed = 1) =>
+  Float32Array.from({ length }, (_, i) => Math.sin(seed * 12.9898 + i * 78.233 + i * i * 0.37));
+
+export const perceptron = () =>
+  sequential(
+    [dense(48, { activation: 'relu' }), dropout(0.2), dense(33, { activation: 'gelu' }), dense(5)],
+    { input: [20], seed: 1 },
+  );
+
+export const images = () =>
+  sequential(
+    [
+      conv2d(8, { kernel: 3, padding: 1, bias: false }),
+      batchNorm(),
+      relu(),
+      maxPool2d({ kernel: 2 }),
+      conv2d(16, { kernel: 3, padding: 1, activation: 'relu' }),
+      maxPool2d({ kernel: 2 }),
+      flatten(),
+      dense(10),
+    ],
+    { input: [3, 12, 12], seed: 2 },
+  );
+
+export const load = async (t, source, options) => {
+  const predictor = await Predictor.load(source, options);
+  t.teardown(() => predictor.close());
+  return predictor;
+};
+
+/** |a - b| / |b| by Euclidean norm. */
+export function distance(a, b) {
+  let [difference, norm] = [0, 0];
+  b.forEach((value, i) => {
+    difference += (a[i] - value) ** 2;
+    norm += value ** 2;
+  });
+  return Math.sqrt(difference / norm);
+}
+
+export const error = (code, message) => ({ code, ...(message && { message }) });
+export const kernels = (predictor) => predictor.profile().kernels.join(' ');
+
+export const transformer = () =>
+  sequential(
+    [
+      embedding(30, 32, { positions: 12 }),
+      transformerBlock({ heads: 2, causal: true }),
+      layerNorm(),
+      dense(30),
+    ],
+    { input: input([12], { dtype: 'int32' }), seed: 4 },
+  );

@@ -1,0 +1,143 @@
+// Quantized models with data: files, the gate, calibration data of every kind.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { dense, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
+import {
+  distance,
+  error,
+  images,
+  load,
+  noise,
+  perceptron,
+  transformer,
+} from './helpers/quantized.mjs';
+
+const temporary = (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return (name) => join(folder, name);
+};
+
+test('quantized models are saved with their calibration, and loaded', async (t) => {
+  const path = temporary(t);
+  const cases = [
+    [perceptron(), noise(64 * 20)],
+    [images(), noise(32 * 3 * 144)],
+    [transformer(), Int32Array.from({ length: 32 * 12 }, (_, i) => (i * 7) % 30)],
+  ];
+  for (const [i, [model, x]] of cases.entries()) {
+    const quantized = await quantize(model, { calibration: { x } });
+    const wanted = (await load(t, quantized)).predictSync(x);
+    const file = path(`${i}.safetensors`);
+    await quantized.save(file);
+    const again = await load(t, file);
+    t.deepEqual(again.predictSync(x), wanted);
+    t.deepEqual(again.quantization, quantized.report);
+    t.deepEqual((await load(t, file, { precision: 'int8' })).predictSync(x), wanted);
+    const read = await QuantizedModel.load(file);
+    t.deepEqual(read.report, quantized.report);
+    await read.save(path('again.safetensors'));
+    t.deepEqual((await load(t, path('again.safetensors'))).predictSync(x), wanted);
+    await t.throwsAsync(Model.load(file), error('ERR_FILE_FORMAT', /Predictor\.load reads/));
+    await t.throwsAsync(load(t, file, { precision: 'float32' }), error('ERR_ARGUMENT', /"int8"/));
+    await t.throwsAsync(load(t, file, { calibration: { x } }), error('ERR_ARGUMENT'));
+  }
+  await perceptron().save(path('plain.safetensors'));
+  await t.throwsAsync(QuantizedModel.load(path('plain.safetensors')), error('ERR_FILE_FORMAT'));
+  const options = { precision: 'int8', calibration: { x: cases[0][1] } };
+  t.is((await load(t, path('plain.safetensors'), options)).quantization.layers.length, 3);
+});
+
+/** A model that is right about the largest of its numbers, and loses that in few steps. */
+function fragile() {
+  const model = sequential([dense(8, { bias: false }), dense(4, { bias: false })], { input: [4] });
+  const [first, second] = [...model.parameters.values()].map(({ data }) => data);
+  for (let i = 0; i < 4; i++) {
+    first[i * 4 + i] = 1;
+    for (let j = 0; j < 4; j++) first[(4 + i) * 4 + j] = 0;
+  }
+  for (const [i, data] of [first, second].entries()) {
+    const width = i === 0 ? 4 : 8;
+    data.fill(0);
+    for (let row = 0; row < 4; row++) data[row * width + row] = 1;
+  }
+  const x = noise(256 * 4).map((value) => 1 + 0.001 * value);
+  const y = Int32Array.from({ length: 256 }, (_, row) => {
+    const four = [...x.subarray(4 * row, 4 * row + 4)];
+    return four.indexOf(Math.max(...four));
+  });
+  return { model, x, y };
+}
+
+test('a model that loses too much is refused, or keeps its worst layers', async (t) => {
+  const { model, x, y } = fragile();
+  const options = { precision: 'int8', calibration: { x }, validation: { x, y } };
+  const refused = await t.throwsAsync(
+    Predictor.load(model, { ...options, maxAccuracyLoss: 0.01 }),
+    error('ERR_NUMERIC', /at most 0\.01 of accuracy for `maxAccuracyLoss`.*dense/),
+  );
+  t.is(refused.report.validation.float32, 1);
+  t.true(refused.report.validation.loss > 0.1);
+  t.is(refused.report.layers.length, 2);
+  const shown = await load(t, model, options);
+  t.true(shown.quantization.validation.loss > 0.1);
+  const quantization = { auto: true };
+  const safe = await load(t, model, { ...options, maxAccuracyLoss: 0.01, quantization });
+  t.true(safe.quantization.validation.loss <= 0.01);
+  t.true(safe.quantization.layers.some(({ reason }) => /noise/.test(reason)));
+});
+
+test('numbers as targets: the growth of the error counts', async (t) => {
+  const model = perceptron();
+  const x = noise(64 * 20);
+  const y = (await load(t, model)).predictSync(x).map((value, i) => value + 0.5 * (i % 2) - 0.25);
+  const options = { calibration: { x }, validation: { x, y }, maxAccuracyLoss: 0.01 };
+  const { validation } = (await quantize(model, options)).report;
+  t.is(validation.metric, 'rootMeanSquaredError');
+  t.true(Math.abs(validation.float32 - 0.25) < 1e-4 && validation.loss < 0.01);
+});
+
+test('calibration data are checked', async (t) => {
+  const refuses = (options, code, message) =>
+    t.throwsAsync(quantize(perceptron(), options), error(code, message));
+  const x = noise(64 * 20);
+  await refuses({ calibration: { x: new Float32Array(0) } }, 'ERR_SHAPE', /`x`/);
+  await refuses({ calibration: [] }, 'ERR_SHAPE', /no batches/);
+  await refuses({ calibration: { x: noise(30) } }, 'ERR_SHAPE', /a multiple of 20/);
+  await refuses({ calibration: { x: new Float64Array(20) } }, 'ERR_DTYPE');
+  await refuses({ calibration: 7 }, 'ERR_ARGUMENT', /`calibration`/);
+  await refuses({ calibration: { x: x.map(() => Number.NaN) } }, 'ERR_NUMERIC', /dense/);
+  await refuses({ calibration: { x }, maxAccuracyLoss: 0.1 }, 'ERR_ARGUMENT', /`validation`/);
+  const y = new Int32Array(63);
+  await refuses({ calibration: { x }, validation: { x, y } }, 'ERR_SHAPE', /validation\.y/);
+  await refuses({ calibration: { x }, validation: { x } }, 'ERR_ARGUMENT', /\{ x, y \}/);
+  await refuses({ quantization: { observer: 'mean' } }, 'ERR_ARGUMENT', /observer/);
+  await refuses({ quantization: { percentile: 10 } }, 'ERR_ARGUMENT', /percentile/);
+  await refuses({ precision: 'int4' }, 'ERR_ARGUMENT', /precision/);
+  await refuses({ quantisation: {} }, 'ERR_ARGUMENT', /did you mean `quantization`/);
+});
+
+test('constant calibration data are no obstacle, and are reported', async (t) => {
+  const model = perceptron();
+  for (const value of [0, 3, -2]) {
+    const x = new Float32Array(20 * 4).fill(value);
+    const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
+    const [first] = int8.quantization.layers;
+    t.is(first.input.constant, value === 0);
+    const exact = (await load(t, model)).predictSync(x);
+    t.true(distance(int8.predictSync(x), exact) < 0.05);
+  }
+});
+
+test('calibration comes in batches, too', async (t) => {
+  const model = perceptron();
+  const x = noise(64 * 20);
+  const whole = await quantize(model, { calibration: { x } });
+  async function* batches() {
+    for (let i = 0; i < 4; i++)
+      yield await Promise.resolve({ x: x.subarray(i * 320, i * 320 + 320) });
+  }
+  t.deepEqual((await quantize(model, { calibration: batches() })).report, whole.report);
+});

@@ -1,0 +1,198 @@
+// Layers as 8-bit integers: how they become bytes, what they cost, and what stays float32.
+import test from 'ava';
+import { conv2d, dense, flatten, gelu, input, lstm, Model, quantize, sequential } from 'tandem-ml';
+import {
+  distance,
+  error,
+  images,
+  kernels,
+  load,
+  noise,
+  perceptron,
+  transformer,
+} from './helpers/quantized.mjs';
+
+test('dense layers become a chain of bytes', async (t) => {
+  const model = perceptron();
+  const x = noise(64 * 20);
+  const exact = (await load(t, model)).predictSync(x);
+  const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
+  const found = int8.predictSync(x);
+  t.true(distance(found, exact) < 0.02);
+  t.is(kernels(int8), 'quantize quantizedLinear quantizedLinear quantizedLinear');
+  t.deepEqual(await int8.predict(x), found);
+  t.deepEqual(int8.predictSync(x.subarray(0, 20)), found.slice(0, 5));
+  const { layers, observer, calibrationRows, worst } = int8.quantization;
+  t.deepEqual([observer, calibrationRows, worst.length], ['mse', 64, 3]);
+  t.deepEqual(
+    layers.map(({ name, op, precision }) => [name, op, precision]),
+    ['dense', 'dense_1', 'dense_2'].map((name) => [name, 'linear', 'static']),
+  );
+  t.true(layers.every(({ signalToNoise }) => signalToNoise > 30 && signalToNoise < 60));
+  t.is(layers[1].input.zero, 0); // what relu gives
+});
+
+test('weights take a quarter of the memory', async (t) => {
+  const wide = sequential([dense(256, { activation: 'relu' }), dense(256)], { input: [256] });
+  const x = noise(32 * 256);
+  const bytes = async (options) => (await load(t, wide, options)).profile().memory.parameters;
+  const plain = await bytes();
+  t.true((await bytes({ precision: 'int8', calibration: { x } })) < 0.28 * plain);
+  t.true((await bytes({ precision: 'int8-weights' })) < 0.28 * plain);
+  t.true((await bytes({ precision: 'bfloat16' })) < 0.53 * plain);
+});
+
+test('without calibration rows have their own ranges', async (t) => {
+  const model = perceptron();
+  const x = noise(16 * 20).map((value, i) => (i < 20 ? 1000 * value : value));
+  const exact = (await load(t, model)).predictSync(x);
+  const int8 = await load(t, model, { precision: 'int8' });
+  const found = int8.predictSync(x);
+  // The range of the first row, a thousand times as large, is not that of the others.
+  t.true(distance(found.subarray(5), exact.subarray(5)) < 0.02);
+  t.true(int8.quantization.layers.every(({ precision }) => precision === 'dynamic'));
+  t.deepEqual(int8.predictSync(x.subarray(20, 40)), found.slice(5, 10));
+});
+
+test('weights alone and bfloat16 are close to float32', async (t) => {
+  const model = perceptron();
+  const x = noise(7 * 20);
+  const exact = (await load(t, model)).predictSync(x);
+  const weights = await load(t, model, { precision: 'int8-weights' });
+  t.true(distance(weights.predictSync(x), exact) < 0.02);
+  t.true(weights.quantization.layers.every(({ precision }) => precision === 'weights'));
+  const half = await load(t, model, { precision: 'bfloat16' });
+  t.true(distance(half.predictSync(x), exact) < 0.02);
+  t.true(half.profile().kernels.every((name) => name.endsWith(' bf16')));
+  t.is(half.quantization, undefined);
+});
+
+test('every observer gives a model that is close', async (t) => {
+  const model = perceptron();
+  const x = noise(64 * 20);
+  const exact = (await load(t, model)).predictSync(x);
+  for (const observer of ['minMax', 'percentile', 'entropy', 'mse']) {
+    for (const symmetric of [false, true]) {
+      const quantization = { observer, symmetric };
+      const options = { precision: 'int8', calibration: { x }, quantization };
+      const int8 = await load(t, model, options);
+      t.true(distance(int8.predictSync(x), exact) < 0.04, `${observer} ${symmetric}`);
+      const { input: first } = int8.quantization.layers[0];
+      if (symmetric) t.is(first.zero, 128);
+    }
+  }
+});
+
+test('observers leave outliers out', async (t) => {
+  const model = sequential([dense(4)], { input: [8] });
+  const x = noise(4096 * 8).map((value, i) => (i === 77 ? 400 : value));
+  const cover = async (quantization) => {
+    const quantized = await quantize(model, { calibration: { x }, quantization });
+    return quantized.report.layers[0].input;
+  };
+  const all = await cover({ observer: 'minMax' });
+  t.is(all.covered.high, 400);
+  for (const observer of ['percentile', 'entropy', 'mse']) {
+    const { seen, covered } = await cover({ observer });
+    t.is(seen.high, 400);
+    t.true(covered.high < (observer === 'mse' ? 395 : 300), observer);
+  }
+});
+
+test('one scale for all of a weight is worse than one for each channel', async (t) => {
+  const model = sequential([dense(16)], { input: [32], seed: 3 });
+  const weight = model.parameters.get('dense.weight').data;
+  weight.forEach((value, i) => {
+    weight[i] = value * 2 ** -Math.floor(i / 32);
+  });
+  const snr = async (perChannel) => {
+    const options = { calibration: { x: noise(64 * 32) }, quantization: { perChannel } };
+    return (await quantize(model, options)).report.layers[0].signalToNoise;
+  };
+  t.true((await snr(true)) > (await snr(false)));
+  const rows = noise(32);
+  const exact = (await load(t, model)).predictSync(rows);
+  const int8 = await load(t, model, { precision: 'int8', calibration: { x: noise(64 * 32) } });
+  t.true(Math.abs(int8.predictSync(rows)[15] / exact[15] - 1) < 0.2);
+});
+
+test('convolutions, pooling and dense layers pass bytes on', async (t) => {
+  const model = images();
+  model.parameters.get('batchNorm.runningVar').data.fill(0.3);
+  model.parameters.get('batchNorm.runningMean').data.fill(0.1);
+  const x = noise(40 * 3 * 144);
+  const exact = (await load(t, model)).predictSync(x);
+  const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
+  t.true(distance(int8.predictSync(x), exact) < 0.03);
+  const chain =
+    'quantize quantizedConv maxPoolBytes quantizedConv maxPoolBytes moveChannels quantizedLinear';
+  t.is(kernels(int8), chain);
+  const dynamic = await load(t, model, { precision: 'int8' });
+  t.true(distance(dynamic.predictSync(x), exact) < 0.02);
+  t.deepEqual(
+    dynamic.quantization.layers.map(({ precision, reason }) => [precision, reason]),
+    [
+      ['float32', 'convolutions need calibration'],
+      ['float32', 'convolutions need calibration'],
+      ['dynamic', undefined],
+    ],
+  );
+});
+
+test('layers are kept by option, and what has no 8-bit form says why', async (t) => {
+  const x = noise(64 * 20);
+  const report = async (quantization) =>
+    (await quantize(perceptron(), { calibration: { x }, quantization })).report.layers;
+  const ends = await report({ keepFirst: true, keepLast: true });
+  t.deepEqual(
+    ends.map(({ precision, reason }) => [precision, reason]),
+    [
+      ['float32', 'keepFirst'],
+      ['static', undefined],
+      ['float32', 'keepLast'],
+    ],
+  );
+  t.is((await report({ keep: ['dense_1'] }))[1].reason, 'keep');
+  await t.throwsAsync(report({ keep: ['dense_9'] }), error('ERR_ARGUMENT', /dense, dense_1/));
+  const grouped = conv2d(4, { kernel: 3, groups: 2 });
+  const model = sequential([grouped, flatten(), dense(3)], { input: [2, 5, 5] });
+  const { layers } = (await quantize(model, { calibration: { x: noise(400) } })).report;
+  t.regex(layers[0].reason, /groups/);
+  const recurrent = sequential([lstm(6), dense(3)], { input: [4, 5] });
+  const int8 = await load(t, recurrent, { precision: 'int8', calibration: { x: noise(400) } });
+  t.true(int8.quantization.layers.some(({ op, reason }) => op === 'lstm' && reason));
+  int8.predictSync(noise(20));
+  t.true(kernels(int8).includes('lstm') && kernels(int8).includes('quantizedLinear'));
+});
+
+test('transformers: embedding, attention, smoothing', async (t) => {
+  const model = transformer();
+  const gain = [...model.parameters].find(([name]) => /[nN]orm.*weight/.test(name))[1].data;
+  gain[3] = 20; // an outlier channel
+  const x = Int32Array.from({ length: 32 * 12 }, (_, i) => (i * 7 + i * i) % 30);
+  const exact = (await load(t, model)).predictSync(x);
+  const noiseOf = async (smoothQuant) => {
+    const options = { precision: 'int8', calibration: { x }, quantization: { smoothQuant } };
+    const int8 = await load(t, model, options);
+    t.is(int8.quantization.smoothed > 0, smoothQuant !== false);
+    const found = int8.predictSync(x);
+    for (const op of ['quantizedEmbedding', 'quantizedAttention', 'quantizedLinear']) {
+      t.true(kernels(int8).includes(op));
+    }
+    return distance(found, exact);
+  };
+  const [smooth, rough] = [await noiseOf(true), await noiseOf(false)];
+  t.true(smooth < 0.05 && 1.5 * smooth < rough, `${smooth} ${rough}`);
+});
+
+test('values before an activation that others read, too', async (t) => {
+  const x = input([8]);
+  const hidden = dense(16)(x);
+  const outputs = { y: dense(3)(gelu(hidden)), hidden };
+  const model = new Model({ inputs: x, outputs, seed: 5 });
+  const rows = noise(32 * 8);
+  const exact = (await load(t, model)).predictSync(rows);
+  const int8 = await load(t, model, { precision: 'int8', calibration: { x: rows } });
+  const found = int8.predictSync(rows);
+  for (const name of ['y', 'hidden']) t.true(distance(found[name], exact[name]) < 0.02, name);
+});
