@@ -134,7 +134,8 @@ void measure(ByteConv& p, const NodeView& node) {
   p.tap_columns = w.dims[w.rank - 1];
   p.tap_rows = plane ? w.dims[2] : 1;
   p.pixels = x.dims[0] * p.y_rows * p.y_columns;
-  const auto& [stride, padding, dilation, extra, groups] = p.conv;
+  const IntPair& stride = p.conv.stride;
+  const IntPair& padding = p.conv.padding;
   const int64_t steps = stride.height * stride.width * p.tap_rows * p.tap_columns;
   const int64_t k = p.tap_rows * p.tap_columns * p.channels;
   p.in_place = steps == 1 && padding.height + padding.width == 0 && k % 4 == 0;
