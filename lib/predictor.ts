@@ -139,7 +139,9 @@ export class Predictor {
     try {
       const predictor = await native.loadPredictor(frozen.state.native, graph, on);
       const layout = layoutOf(frozen.state, frozen.results);
-      return new Predictor(frozen.model, predictor, layout, report);
+      const made = new Predictor(frozen.model, predictor, layout, report);
+      if (frozen.state.encoder !== undefined) made.#rows = new RowCoder(frozen.state.encoder);
+      return made;
     } finally {
       if (temporary) frozen.release();
     }

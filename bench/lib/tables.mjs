@@ -162,6 +162,7 @@ export const tables = {
   train: paired('PyTorch', 'model, batch, call', 'ms a step'),
   predict: (results) =>
     paragraphs(paired(ort, 'model, rows, call', 'µs')(results), boundary(results)),
+  quantized: paired(ort, 'model, rows, precision', 'µs'),
   load,
   eventloop: eventLoop,
   memory,

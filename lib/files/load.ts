@@ -73,7 +73,7 @@ function readGraph(header: Header): ModelOptions {
   return options;
 }
 
-function readEncoder({ metadata }: Header): EncoderState | undefined {
+export function readEncoder({ metadata }: Header): EncoderState | undefined {
   const encoder = metadata.get('encoder');
   return encoder === undefined ? undefined : checkState(parseJson(encoder, 'the encoder'));
 }

@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { NodeDescription, QuantizationDescription } from '../../bindings.js';
 import { writeAtomically } from '../files/atomic.js';
 import { bad, integer, list, parseJson, record, text } from '../files/format.js';
-import { guarded, readDescription } from '../files/load.js';
+import { guarded, readDescription, readEncoder } from '../files/load.js';
 import { encodeHeader, type Header, readFully, readHeader } from '../files/safetensors.js';
 import { formatVersion } from '../files/save.js';
 import { serialize } from '../graph/serialize.js';
@@ -59,6 +59,7 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
     version: String(formatVersion),
     graph: JSON.stringify(serialize(frozen.model.name, frozen.state)),
     quantization: JSON.stringify({ nodes, report }),
+    ...(frozen.state.encoder && { encoder: JSON.stringify(frozen.state.encoder) }),
   };
   await writeAtomically(path, [
     encodeHeader(metadata, tensors),
@@ -81,7 +82,9 @@ export async function readQuantized(path: string | URL): Promise<Quantized | und
     const { parameters, ...options } = readDescription(header);
     const quantization = record(parseJson(json, 'the quantization'), 'quantization');
     checkTensors(header, parameters);
+    const encoder = readEncoder(header);
     const frozen = guarded(() => new Frozen(new Model(options)));
+    frozen.state.encoder = encoder;
     try {
       const scales = await readTensors(file, header, frozen);
       const nodes = readNodes(quantization, frozen, scales);

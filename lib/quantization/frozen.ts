@@ -70,6 +70,7 @@ export async function freeze(model: Model): Promise<Frozen> {
     const from = model.parameters.get(name)?.data;
     if (from !== undefined) data.set(from);
   }
+  frozen.state.encoder = state.encoder;
   for (const fold of folds) foldWeights(fold, frozen.model.parameters, model.parameters);
   return frozen;
 }

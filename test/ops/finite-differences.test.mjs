@@ -395,7 +395,7 @@ const elsewhere = [
 
 /** Exports that are no ops. */
 const others = [
-  ...['Model', 'Predictor', 'TandemError', 'Trainer', 'Value'],
+  ...['Model', 'Predictor', 'QuantizedModel', 'TandemError', 'Trainer', 'Value', 'quantize'],
   ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
   ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'devices', 'earlyStopping'],
   ...['embedding', 'functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential'],

@@ -65,6 +65,52 @@ void max_tile(const void* params, void* const* operands, int64_t tile, const Til
   }
 }
 
+/// Lane l: the larger of numbers 2 l and 2 l + 1 of two vectors.
+TANDEM_INLINE Vec larger_of_pairs(Vec low, Vec high) {
+#if defined(TANDEM_ISA_AVX512)
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return max_({_mm512_permutex2var_ps(low.v, even, high.v)},
+              {_mm512_permutex2var_ps(low.v, odd, high.v)});
+#elif defined(TANDEM_ISA_AVX2)
+  // Shuffles stay within halves, whose middle parts change places afterwards.
+  const Vec mixed =
+      max_({_mm256_shuffle_ps(low.v, high.v, 0x88)}, {_mm256_shuffle_ps(low.v, high.v, 0xdd)});
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed.v), 0xd8))};
+#else
+  return max_(low, high);
+#endif
+}
+
+// Windows of 2 x 2 side by side, which most networks have: no places, no padding. Operands: x, y.
+void pairs_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<MaxParams>(params);
+  const Range range = piece(tile, p.per_tile, p.planes);
+  const auto* x = static_cast<const float*>(operands[0]) + range.begin * p.rows * p.columns;
+  auto* y = static_cast<float*>(operands[1]) + range.begin * p.out_rows * p.out_columns;
+  for (int64_t plane = range.begin; plane < range.end; ++plane, x += p.rows * p.columns) {
+    const float* top = x;
+    for (int64_t r = 0; r < p.out_rows; ++r, top += 2 * p.columns, y += p.out_columns) {
+      for (int64_t q = 0; q < p.out_columns; q += kWidth) {
+        const int64_t count = least(kWidth, p.out_columns - q);
+        const int64_t low = least(kWidth, 2 * count), high = most(0, 2 * count - kWidth);
+        const auto largest = [&](int64_t at, int64_t n) {
+          return max_(load_partial(top + at, n), load_partial(top + p.columns + at, n));
+        };
+        const Vec second = high > 0 ? largest(2 * q + kWidth, high) : zero();
+        store_partial(y + q, larger_of_pairs(largest(2 * q, low), second), count);
+      }
+    }
+  }
+}
+
+bool is_pairs(const MaxParams& p) {
+  const auto pairs = [](const WindowTaps& taps) {
+    return taps.count == 2 && taps.stride == 2 && taps.first == 0;
+  };
+  return pairs(p.row_taps) && pairs(p.column_taps) && !p.save_indices;
+}
+
 struct GradParams {
   int64_t planes, per_tile, size, out_size;
 };
@@ -90,6 +136,10 @@ void launch_maxPool2d(const NodeView& node, Emitter& emit) {
                     attributes.save_indices};
   const double vectors = static_cast<double>(p.planes * p.out_rows) *
                          static_cast<double>(ceil_div(p.out_columns, kWidth));
+  if (is_pairs(p)) {
+    emit_step(emit, pairs_tile, p, ceil_div(p.planes, p.per_tile), vectors * 4.0);
+    return;
+  }
   const bool padded = p.row_taps.first < 0 || p.column_taps.first < 0;
   emit_step(emit, padded ? max_tile<true> : max_tile<false>, p, ceil_div(p.planes, p.per_tile),
             vectors * (4.0 + 2.0 * tap_count(p)));

@@ -1,0 +1,87 @@
+// Predictions in float32 and in 8-bit integers beside onnxruntime-node, which quantizes the inputs of
+// its products as it runs. Ours are calibrated; of a CNN, theirs keeps the convolutions in float32.
+import { Predictor } from 'tandem-ml';
+import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
+import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
+import { served } from './lib/served.mjs';
+import { openSuite } from './lib/suite.mjs';
+import { findOnnxRuntime } from './peers/onnx.mjs';
+
+const rounds = quick ? 3 : 11;
+const seconds = quick ? 0.2 : 0.6;
+const peer = findOnnxRuntime();
+const suite = openSuite('quantized', { 'onnxruntime-node': peer?.version });
+const noise = (length) => Float32Array.from({ length }, () => 2 * Math.random() - 1);
+
+for (const work of served) {
+  for (const { rows, precision } of work.cases) {
+    const name = `${work.name} x${rows}, ${precision}`;
+    if (!wanted(name)) continue;
+    const model = work.model();
+    const row = model.inputs[0].shape.slice(1).map(Number);
+    const each = row.reduce((product, size) => product * size, 1);
+    const x = noise(rows * each);
+    const int8 = precision === 'int8';
+    const calibration = { x: noise(32 * each) };
+    const options = int8 ? { precision, calibration } : { precision };
+    const predictor = await Predictor.load(model, options);
+    const io = predictor.bind(rows);
+    io.inputs.x.set(x);
+    const sessions = await openSessions(work.onnx(model, int8), x, [rows, ...row]);
+    io.runSync();
+    const sides = { ours: () => timeOf(() => io.runSync(), seconds) };
+    for (const [mode, session] of Object.entries(sessions)) {
+      assertClose(await session.run(), io.outputs.y, int8 ? 0.1 : 1e-3);
+      sides[mode] = () => timeOf(session.run, seconds);
+    }
+    const { ours, ...modes } = inMicroseconds(await inTurns(sides, rounds));
+    const found = beside(ours, modes);
+    suite.add({
+      ...{ name, workload: work.name, rows, precision, threads, ...summary(ours), unit: 'us' },
+      peers: found ? { 'onnxruntime-node': found } : {},
+    });
+    await predictor.close();
+    for (const session of Object.values(sessions)) await session.release();
+  }
+}
+suite.finish();
+
+/** @param {Record<string, import('./lib/measure.mjs').Time[]>} times in milliseconds */
+function inMicroseconds(times) {
+  const scaled = ({ p50, p99 }) => ({ p50: 1000 * p50, p99: 1000 * (p99 ?? 0) });
+  return /** @type {typeof times} */ (
+    Object.fromEntries(Object.entries(times).map(([side, list]) => [side, list.map(scaled)]))
+  );
+}
+
+/** One with each number of threads, by the name of the mode: "1t", "2t". */
+async function openSessions(file, x, shape) {
+  /** @type {Record<string, { run(): Promise<Float32Array>, release(): Promise<void> }>} */
+  const sessions = {};
+  if (peer === undefined) return sessions;
+  const feeds = { x: new peer.ort.Tensor('float32', x, shape) };
+  for (const count of threadCounts) {
+    const session = await peer.ort.InferenceSession.create(file, {
+      intraOpNumThreads: count,
+      interOpNumThreads: 1,
+    });
+    sessions[`${count}t`] = {
+      run: async () => (await session.run(feeds)).y.data,
+      release: () => session.release(),
+    };
+  }
+  return sessions;
+}
+
+/** Throws when two sides do not compute the same, by Euclidean norm. */
+function assertClose(actual, expected, tolerance) {
+  let [difference, norm] = [0, 0];
+  expected.forEach((value, i) => {
+    difference += (value - actual[i]) ** 2;
+    norm += value ** 2;
+  });
+  const distance = Math.sqrt(difference / norm);
+  if (actual.length !== expected.length || !(distance <= tolerance)) {
+    throw new Error(`outputs differ by ${distance} of their norm`);
+  }
+}
