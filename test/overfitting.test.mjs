@@ -165,11 +165,33 @@ test('the chances of a trend are those of all orders', (t) => {
   t.is(trendOf([0, 2, 4, 6, 800]).slope, 2);
 });
 
-test('long series: the normal approximation joins the exact chances', (t) => {
+test('the chances of longer series are those of orders drawn at random', (t) => {
   const random = noise(5);
-  const series = curve(21, (i) => 0.1 * i + random());
-  const exact = trendOf(series.slice(1)).rising;
-  t.true(Math.abs(Math.log10(trendOf(series).rising / exact)) < 0.5);
+  const trials = 4000;
+  // Exact up to 20 points, approximate from there.
+  for (const n of [20, 21, 60]) {
+    const series = curve(n, (i) => (4 * i) / n ** 1.5 + random());
+    const scoreOf = (order) => {
+      let sum = 0;
+      for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) sum += Math.sign(order[i] - order[j]);
+      return sum;
+    };
+    const score = scoreOf(series);
+    let least = 0;
+    for (let trial = 0; trial < trials; trial++) {
+      const order = series.map((value) => [random(), value]).sort(([a], [b]) => a - b);
+      if (scoreOf(order.map(([, value]) => value)) >= score) least++;
+    }
+    const { rising } = trendOf(series);
+    t.true(rising > 0.001 && rising < 0.9, `${rising}`);
+    // Four deviations of a count.
+    const most = 4 * Math.sqrt(trials * rising * (1 - rising));
+    t.true(Math.abs(least - trials * rising) < most, `${least} of ${trials}, ${rising}`);
+  }
+});
+
+test('the slope of a long series is that of its points', (t) => {
+  const random = noise(5);
   const start = curve(5000, (i) => i + random());
   t.true(Math.abs(trendOf(start).slope - 1) < 0.01);
 });

@@ -39,7 +39,8 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   return {
     epochBegin(epoch, steps) {
       plain.epochBegin(epoch, steps);
-      remaining = steps * (last - epoch);
+      // 0 for data of unknown length.
+      remaining = steps === 0 ? Number.NaN : steps * (last - epoch);
       pace.resume();
       bar.start(steps, 0, { title: title(epoch, last), loss: '-', rate: '-', left: '-' });
       running = true;
@@ -47,7 +48,7 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
     step(steps, loss) {
       remaining = Math.max(0, remaining - steps);
       const rate = pace.add(steps);
-      const left = rate > 0 ? duration(remaining / rate) : '-';
+      const left = rate > 0 && !Number.isNaN(remaining) ? duration(remaining / rate) : '-';
       bar.increment(steps, { loss: show(loss), rate: show(rate), left });
     },
     epochEnd(epoch, logs) {
