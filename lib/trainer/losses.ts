@@ -2,12 +2,13 @@
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
 import { inputLike } from '../graph/leaves.js';
-import { definition, showShape, Value } from '../graph/value.js';
+import { definition, showShape, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { BuiltIn, Metric } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
 import { add, mul } from '../ops/elementwise.js';
 import { bceWithLogits, crossEntropy, distillation, huber, l1, mse } from '../ops/losses.js';
+import { type AnyFunction, callLoss, checkKeys, inside } from './callables.js';
 import { type Measured, makeMetrics } from './metrics.js';
 
 /**
@@ -68,9 +69,7 @@ export type Metrics<T extends Targets = Value> =
   | Readonly<Record<string, NamedMetric | LossFunction<T> | Metric<T> | readonly NamedMetric[]>>;
 
 const losses = { crossEntropy, mse, l1, huber, bceWithLogits, distillation };
-export const lossNames = Object.keys(losses) as LossName[];
-
-export type AnyFunction = (output: Targets, target: Targets) => Value;
+const lossNames = Object.keys(losses) as LossName[];
 
 /** The scalars that a step computes, and the inputs that take the targets. */
 export interface Objective {
@@ -149,7 +148,10 @@ export function makeObjective(
   const results: Scalar[] = many
     ? [{ name: 'loss', value: total, sum: shown.map((_, i) => i + 1) }, ...shown]
     : [{ name: 'loss', value: total }];
-  const names = assigned.map((output, i) => ({ loss: output.loss, value: plain[i] }));
+  const names = assigned.map(({ loss: of }, i) => ({
+    loss: lossNames.find((name) => name === of),
+    value: plain[i],
+  }));
   const made = makeMetrics(options.metrics, outputs, targets, form, names);
   return distinct({
     targets,
@@ -172,16 +174,6 @@ function assign(loss: unknown, outputs: readonly NamedValue[]): Output[] {
   }
   if (typeof loss !== 'function') is.oneOf(loss, 'loss', lossNames);
   return outputs.map((output) => ({ ...output, loss }));
-}
-
-export function checkKeys(given: object, outputs: readonly NamedValue[], name: string): void {
-  const names = outputs.map((output) => output.name);
-  for (const key of Object.keys(given)) {
-    if (!names.includes(key)) {
-      const hint = is.didYouMean(key, names);
-      throw is.mismatch('ERR_ARGUMENT', `outputs (${names.join(', ')})`, name, `\`${key}\`${hint}`);
-    }
-  }
 }
 
 function readWeights(weights: unknown, outputs: readonly NamedValue[]): number[] {
@@ -236,41 +228,11 @@ function withTargets(
   throw first ?? is.invalid('a loss', name, undefined);
 }
 
-/** One value alone, however it was given; several in the form of the model's outputs. */
-export function inForm(values: readonly NamedValue[], form: Form): Targets {
-  const [first, ...rest] = values;
-  if (first !== undefined && rest.length === 0) return first.value;
-  if (form === 'array') return values.map(({ value }) => value);
-  return Object.fromEntries(values.map(({ name, value }) => [name, value]));
-}
-
-export function callLoss(
-  loss: AnyFunction,
-  outputs: readonly NamedValue[],
-  targets: readonly NamedValue[],
-  form: Form,
-  name: string,
-): Value {
-  const value: unknown = loss(inForm(outputs, form), inForm(targets, form));
-  if (!(value instanceof Value))
-    throw is.mismatch('ERR_ARGUMENT', 'a function that returns a Value', name, is.show(value));
-  if (value.shape.length > 0 || value.dtype !== 'float32') {
-    throw is.mismatch('ERR_SHAPE', 'a float32 scalar', name, `${value}; sum or mean reduces it`);
-  }
-  return value;
-}
-
-/** Says which option an error of an op comes from. */
-export function inside<T>(name: string, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if (!(error instanceof TandemError) || error.message.startsWith('in `')) throw error;
-    throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
-  }
-}
-
-const reserved = ['learningRate', 'gradNorm', 'epochs', 'steps'];
+/** Names of other numbers, and what a history has beside numbers. */
+const reserved = [
+  ...['learningRate', 'gradNorm', 'epochs', 'steps'],
+  ...['matrices', 'overfitting', 'toCSV'],
+];
 
 function distinct(objective: Objective): Objective {
   const seen = new Set<string>(reserved);

@@ -14,15 +14,8 @@ import {
 } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
 import { l1 } from '../ops/losses.js';
-import {
-  type AnyFunction,
-  callLoss,
-  checkKeys,
-  inForm,
-  inside,
-  lossNames,
-  type MetricName,
-} from './losses.js';
+import { type AnyFunction, callLoss, checkKeys, inForm, inside } from './callables.js';
+import type { LossName, MetricName } from './losses.js';
 
 /** A metric that is no mean over rows: values of any shape, and what adds them up. */
 export interface Measured {
@@ -75,7 +68,7 @@ const makers: Readonly<Record<MetricName, () => Mean | BuiltIn>> = {
 const metricNames = Object.keys(makers) as MetricName[];
 
 /**
- * `losses` has what each output's loss was given as, and its value; it is empty where one function
+ * `losses` has the name of each output's loss, if it has one, and its value; it is empty where one function
  * takes all outputs. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE.
  */
 export function makeMetrics(
@@ -83,14 +76,14 @@ export function makeMetrics(
   outputs: readonly NamedValue[],
   targets: readonly NamedValue[],
   form: Form,
-  losses: readonly { readonly loss: unknown; readonly value: Value | undefined }[],
+  losses: readonly { readonly loss: LossName | undefined; readonly value: Value | undefined }[],
 ): Made {
   const made: Made = { results: [], measured: [] };
   if (given === undefined) return made;
   const pairs = outputs.map((output, i): NamedPair => {
-    const loss = lossNames.find((name) => name === losses[i]?.loss);
+    const { loss, value: lossValue } = losses[i] ?? { loss: undefined, value: undefined };
     const target = targets[i]?.value ?? output.value;
-    return { name: output.name, output: output.value, target, loss, lossValue: losses[i]?.value };
+    return { name: output.name, output: output.value, target, loss, lossValue };
   });
   const several = pairs.length > 1;
   if (Array.isArray(given)) {

@@ -234,6 +234,7 @@ refuses(
   /metrics\.own/,
 );
 refuses('the same name twice', 'mse', { loss: metrics.r2() }, 'ERR_ARGUMENT', /other names/);
+refuses('what a history has already', 'mse', { toCSV: 'mae' }, 'ERR_ARGUMENT', /other names/);
 refuses(
   'values of a wrong shape',
   'mse',
