@@ -113,7 +113,23 @@ export {
   type ReportOptions,
   writeReport,
 } from './report/report.js';
-export { type CosineOptions, cosine, type LearningRateScheduler } from './schedulers.js';
+export {
+  type ConstantOptions,
+  type CosineOptions,
+  constant,
+  cosine,
+  type ExponentialOptions,
+  exponential,
+  type LearningRateScheduler,
+  type LinearDecayOptions,
+  linearDecay,
+  type OneCycleOptions,
+  oneCycle,
+  type ReduceOnPlateauOptions,
+  reduceOnPlateau,
+  type StepDecayOptions,
+  stepDecay,
+} from './schedulers.js';
 export type { Callback, CallbackResult, Logs } from './trainer/callbacks.js';
 export type { Arrays, Data } from './trainer/data.js';
 export {

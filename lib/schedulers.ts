@@ -1,7 +1,38 @@
 import * as is from './is.js';
 
-/** The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. */
-export type LearningRateScheduler = (step: number) => number;
+/**
+ * The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. Any
+ * function will do; those that also learn from what an epoch reported are made by reduceOnPlateau.
+ */
+export interface LearningRateScheduler {
+  (step: number): number;
+  /** Called by fit with an epoch's numbers, before the next epoch. */
+  onEpochEnd?(logs: Readonly<Record<string, number>>): void;
+  /** What onEpochEnd has learnt, as plain data for checkpoints; and back. */
+  saveState?(): unknown;
+  loadState?(state: unknown): void;
+}
+
+/** The part of a schedule that constant has. */
+export interface ConstantOptions {
+  /** Steps of linear warm-up from `warmupStart` to 1; 0 by default. */
+  warmupSteps?: number;
+  /** The factor in the first step of the warm-up; 0 by default. */
+  warmupStart?: number;
+}
+
+/** A linear warm-up, if any, from `warmupStart` to 1; then 1 for ever. Throws ERR_ARGUMENT. */
+export function constant(options?: ConstantOptions): LearningRateScheduler {
+  const set = is.options(options, 'options of constant', ['warmupSteps', 'warmupStart']);
+  const { warmup, factor } = readWarmup(set);
+  return (step) => (step < warmup ? factor(step) : 1);
+}
+
+function readWarmup(set: { warmupSteps?: unknown; warmupStart?: unknown }) {
+  const warmup = is.integer(set.warmupSteps ?? 0, 'warmupSteps', 0);
+  const start = is.number(set.warmupStart ?? 0, 'warmupStart', 0, 1);
+  return { warmup, factor: (step: number) => start + ((1 - start) * step) / warmup };
+}
 
 /** The shape of cosine's curve: lengths in steps, heights as factors from 0 to 1. */
 export interface CosineOptions {
@@ -21,20 +52,230 @@ export interface CosineOptions {
  * same as PyTorch's SequentialLR of LinearLR and CosineAnnealingLR. Throws ERR_ARGUMENT.
  */
 export function cosine(options: CosineOptions): LearningRateScheduler {
-  const set = is.options(options, 'options of cosine', [
+  return decay(options, 'cosine', (progress) => 0.5 * (1 + Math.cos(Math.PI * progress)));
+}
+
+/** The shape of linearDecay's line: lengths in steps, heights as factors from 0 to 1. */
+export type LinearDecayOptions = CosineOptions;
+
+/**
+ * A linear warm-up from `warmupStart` to 1, then a line down to `minimum`, as Hugging Face's
+ * get_linear_schedule_with_warmup. Throws ERR_ARGUMENT.
+ */
+export function linearDecay(options: LinearDecayOptions): LearningRateScheduler {
+  return decay(options, 'linearDecay', (progress) => 1 - progress);
+}
+
+/** A warm-up, then from 1 to the minimum by `shape` of the progress from 0 to 1. */
+function decay(
+  options: CosineOptions,
+  name: string,
+  shape: (progress: number) => number,
+): LearningRateScheduler {
+  const set = is.options(options, `options of ${name}`, [
     'warmupSteps',
     'totalSteps',
     'warmupStart',
     'minimum',
   ]);
-  const warmup = is.integer(set.warmupSteps ?? 0, 'warmupSteps', 0);
+  const { warmup, factor } = readWarmup(set);
   const total = is.integer(set.totalSteps, 'totalSteps', Math.max(1, warmup));
-  const start = is.number(set.warmupStart ?? 0, 'warmupStart', 0, 1);
   const minimum = is.number(set.minimum ?? 0, 'minimum', 0, 1);
   return (step) => {
-    if (step < warmup) return start + ((1 - start) * step) / warmup;
+    if (step < warmup) return factor(step);
     if (step >= total) return minimum;
-    const progress = (step - warmup) / (total - warmup);
-    return minimum + (1 - minimum) * 0.5 * (1 + Math.cos(Math.PI * progress));
+    return minimum + (1 - minimum) * shape((step - warmup) / (total - warmup));
   };
+}
+
+/** How stepDecay goes down. */
+export interface StepDecayOptions {
+  /** Steps of one height, or the steps before which the factor changes, in ascending order. */
+  stepSize: number | readonly number[];
+  /** The factor between two heights; 0.1 by default. */
+  gamma?: number;
+}
+
+/**
+ * `gamma` to the power of the number of stages gone by: PyTorch's StepLR, and with a list its
+ * MultiStepLR, counted in steps. Throws ERR_ARGUMENT.
+ */
+export function stepDecay(options: StepDecayOptions): LearningRateScheduler {
+  const set = is.options(options, 'options of stepDecay', ['stepSize', 'gamma']);
+  const gamma = is.number(set.gamma ?? 0.1, 'gamma', 0);
+  const given: unknown = set.stepSize;
+  if (!Array.isArray(given)) {
+    const size = is.integer(given, 'stepSize', 1);
+    return (step) => gamma ** Math.floor(step / size);
+  }
+  const milestones = given.map((item: unknown, i) => is.integer(item, `stepSize[${i}]`, 1));
+  if (milestones.some((item, i) => i > 0 && item < (milestones[i - 1] ?? 0))) {
+    throw is.invalid('steps in ascending order', 'stepSize', given);
+  }
+  return (step) => gamma ** milestones.filter((milestone) => step >= milestone).length;
+}
+
+/** How exponential goes down. */
+export interface ExponentialOptions {
+  /** The factor from one step to the next, above 0. */
+  gamma: number;
+}
+
+/** `gamma` to the power of the step, as PyTorch's ExponentialLR. Throws ERR_ARGUMENT. */
+export function exponential(options: ExponentialOptions): LearningRateScheduler {
+  const set = is.options(options, 'options of exponential', ['gamma']);
+  const gamma = is.positive(set.gamma, 'gamma');
+  return (step) => gamma ** step;
+}
+
+/** The shape of oneCycle's curve, with the defaults of PyTorch's OneCycleLR. */
+export interface OneCycleOptions {
+  /** All steps of the cycle; the factor stays at its end after them. */
+  totalSteps: number;
+  /** The share of steps that the rate rises in; 0.3 by default. */
+  pctStart?: number;
+  /** 'cos' by default. */
+  annealStrategy?: 'cos' | 'linear';
+  /** The first factor is 1 / divFactor; 25 by default. */
+  divFactor?: number;
+  /** The last factor is the first one / finalDivFactor; 1e4 by default. */
+  finalDivFactor?: number;
+  /** Down to the first factor as steeply as up, and then on to the last one; false by default. */
+  threePhase?: boolean;
+}
+
+/**
+ * Up to the optimizer's learning rate, which is the largest, and down to almost nothing: Smith and
+ * Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates"
+ * (2018), as PyTorch's OneCycleLR, but that momentum stays as it is. Throws ERR_ARGUMENT.
+ */
+export function oneCycle(options: OneCycleOptions): LearningRateScheduler {
+  const set = is.options(options, 'options of oneCycle', [
+    'totalSteps',
+    'pctStart',
+    'annealStrategy',
+    'divFactor',
+    'finalDivFactor',
+    'threePhase',
+  ]);
+  const total = is.integer(set.totalSteps, 'totalSteps', 2);
+  const rise = is.number(set.pctStart ?? 0.3, 'pctStart', 0, 1);
+  const strategy = is.oneOf(set.annealStrategy ?? 'cos', 'annealStrategy', ['cos', 'linear']);
+  const first = 1 / is.positive(set.divFactor ?? 25, 'divFactor');
+  const last = first / is.positive(set.finalDivFactor ?? 1e4, 'finalDivFactor');
+  const three = is.boolean(set.threePhase ?? false, 'threePhase');
+  const top = rise * total - 1;
+  const phases = three
+    ? [
+        { end: top, from: first, to: 1 },
+        { end: 2 * rise * total - 2, from: 1, to: first },
+        { end: total - 1, from: first, to: last },
+      ]
+    : [
+        { end: top, from: first, to: 1 },
+        { end: total - 1, from: 1, to: last },
+      ];
+  const anneal = (from: number, to: number, share: number) =>
+    strategy === 'linear'
+      ? from + (to - from) * share
+      : to + ((from - to) / 2) * (1 + Math.cos(Math.PI * share));
+  return (step) => {
+    let begin = 0;
+    for (const { end, from, to } of phases) {
+      if (step <= end) return anneal(from, to, (step - begin) / (end - begin));
+      begin = end;
+    }
+    return last;
+  };
+}
+
+/** When reduceOnPlateau lowers the rate, with the defaults of PyTorch's ReduceLROnPlateau. */
+export interface ReduceOnPlateauOptions {
+  /** What should improve, of the names that history has; 'valLoss' by default. */
+  monitor?: string;
+  /** 'min' by default; 'max' where larger is better. */
+  mode?: 'min' | 'max';
+  /** On the learning rate each time; 0.1 by default. */
+  factor?: number;
+  /** Epochs without improvement that are still waited for; 10 by default. */
+  patience?: number;
+  /** Smaller changes are no improvement; 1e-4 by default. */
+  threshold?: number;
+  /** Whether `threshold` is a share of the best value ('rel', the default) or a difference ('abs'). */
+  thresholdMode?: 'rel' | 'abs';
+  /** Epochs after a change during which nothing is counted; 0 by default. */
+  cooldown?: number;
+  /** Below this the factor does not go; 0 by default. */
+  minimum?: number;
+  /** Smaller changes of the factor are not made; 1e-8 by default. */
+  eps?: number;
+}
+
+/**
+ * A factor that goes down when a number of the epochs stops improving, as PyTorch's
+ * ReduceLROnPlateau, called once an epoch. It belongs to one Trainer. Throws ERR_ARGUMENT; at an
+ * epoch's end also when that number is not reported.
+ */
+export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateScheduler {
+  const set = is.options(options, 'options of reduceOnPlateau', [
+    'monitor',
+    'mode',
+    'factor',
+    'patience',
+    'threshold',
+    'thresholdMode',
+    'cooldown',
+    'minimum',
+    'eps',
+  ]);
+  const monitor = is.string(set.monitor ?? 'valLoss', 'monitor');
+  const sign = is.oneOf(set.mode ?? 'min', 'mode', ['min', 'max']) === 'min' ? 1 : -1;
+  const factor = is.number(set.factor ?? 0.1, 'factor', 0, 1);
+  if (factor === 1) throw is.invalid('a number below 1', 'factor', factor);
+  const patience = is.integer(set.patience ?? 10, 'patience', 0);
+  const threshold = is.number(set.threshold ?? 1e-4, 'threshold', 0);
+  const relative = is.oneOf(set.thresholdMode ?? 'rel', 'thresholdMode', ['rel', 'abs']) === 'rel';
+  const cooldown = is.integer(set.cooldown ?? 0, 'cooldown', 0);
+  const minimum = is.number(set.minimum ?? 0, 'minimum', 0, 1);
+  const eps = is.number(set.eps ?? 1e-8, 'eps', 0);
+  // JSON has no infinity: null is worse than everything.
+  let state = { current: 1, best: null as number | null, bad: 0, wait: 0 };
+  const improves = (value: number) => {
+    if (state.best === null) return !Number.isNaN(value);
+    const margin = relative ? threshold * state.best : threshold;
+    return sign * value < sign * state.best - margin;
+  };
+  const scheduler: LearningRateScheduler = () => state.current;
+  scheduler.onEpochEnd = (logs) => {
+    const value = logs[monitor];
+    if (value === undefined) {
+      const names = Object.keys(logs);
+      const received = `${is.show(monitor)}${is.didYouMean(monitor, names)}`;
+      throw is.mismatch('ERR_ARGUMENT', `one of ${names.join(', ')}`, 'monitor', received);
+    }
+    const better = improves(value);
+    if (better) state.best = value;
+    state.bad = better ? 0 : state.bad + 1;
+    if (state.wait > 0) {
+      state.wait--;
+      state.bad = 0;
+    }
+    if (state.bad <= patience) return;
+    const next = Math.max(state.current * factor, minimum);
+    if (state.current - next > eps) state.current = next;
+    state.wait = cooldown;
+    state.bad = 0;
+  };
+  scheduler.saveState = () => ({ ...state });
+  scheduler.loadState = (saved) => {
+    if (!is.isRecord(saved)) throw is.invalid('what saveState gave', 'state', saved);
+    const { best } = saved;
+    state = {
+      current: is.number(saved.current, 'state.current', 0, 1),
+      best: best === null ? null : is.number(best, 'state.best'),
+      bad: is.integer(saved.bad, 'state.bad', 0),
+      wait: is.integer(saved.wait, 'state.wait', 0),
+    };
+  };
+  return scheduler;
 }
