@@ -192,10 +192,23 @@ export interface IntegerRange {
 }
 
 export interface TrainerDescription {
-  /** 'sgd', 'adam', 'rmsprop' or 'adagrad', with that op's attributes. */
-  optimizer: { op: string; attributes: Attributes };
+  /**
+   * 'sgd', 'adam', 'rmsprop', 'adagrad', 'lion' or 'lamb', with that op's attributes for each group of
+   * parameters, and the group of each parameter of the graph, -1 where none changes it.
+   */
+  optimizer: { op: string; groups: readonly Attributes[]; groupOf: readonly number[] };
   /** Norm that gradients are clipped to; 0 for none. */
   maxGradNorm: number;
+  /** Value that gradients are clipped to, before the norm; 0 for none. */
+  maxGradValue: number;
+  /** Of the moving averages of parameters; 0 for none. */
+  averageDecay: number;
+  /** Whether steps may have several micro-batches. */
+  accumulates: boolean;
+  /** Of the forward pass that are computed anew: 0 for none, -1 for as many as need the least memory. */
+  segments: number;
+  /** With checkNumerics: leave out steps that are not finite; null to throw. */
+  skip: { backoff: number; recoverySteps: number; maxSkips: number } | null;
   /** Leave the model alone and throw ERR_NUMERIC when the loss or a gradient is not finite. */
   checkNumerics: boolean;
   /** 'bf16-mixed': matrix products of operands rounded to bfloat16, all else in float32. */
@@ -209,6 +222,16 @@ export interface TrainerDescription {
   ranges?: readonly (IntegerRange | null)[];
 }
 
+export interface TrainerProgress {
+  step: number;
+  /** Factor on learning rates, below 1 after steps that were skipped. */
+  backoff: number;
+  /** Steps since then that were not. */
+  goodSteps: number;
+  /** Steps in a row that were skipped, up to now. */
+  skips: number;
+}
+
 /**
  * Trains the parameters through a graph whose output 0 is the loss, one number; the other outputs are
  * metrics of any shape with so many elements a row, or as many whatever the batch.
@@ -218,14 +241,20 @@ export class Trainer {
   constructor(parameters: Parameters, graph: GraphDescription, options: TrainerDescription);
   /**
    * Copies the rows of `inputs` (one array a graph input) at once, then runs one optimizer step for
-   * each of `sizes` consecutive rows off the event loop. Resolves with, for each step, all elements of the
-   * graph's outputs and the gradients' norm: for fewer steps than `sizes` when stop() came in between.
+   * each of `sizes` consecutive rows off the event loop. Resolves with, for each step, all elements of
+   * the graph's outputs, the gradients' norm and the learning rate as used (0 for a step that was skipped): for fewer
+   * steps than `sizes` when stop() came in between. With `weights` and `marks`, sizes are those of
+   * micro-batches. A step begins with one that has the mark 1, and is taken after one that has the
+   * mark 2 (3: both); norm and rate of the others are NaN. A weight is the micro-batch's share in the
+   * mean of the gradients of the step so far.
    */
   train(
     inputs: readonly TypedArray[],
     rows: Uint32Array,
     sizes: Uint32Array,
     learningRates: Float64Array,
+    weights?: Float64Array,
+    marks?: Uint32Array,
   ): Promise<Float64Array>;
   /** The graph's outputs for each of `sizes` consecutive rows, in inference mode. */
   evaluate(
@@ -240,8 +269,26 @@ export class Trainer {
   /** Brings the host's copy of the parameters up to date with the device's; upload() the reverse. */
   sync(): Promise<void>;
   upload(): Promise<void>;
-  /** Optimizer steps taken. */
+  /** Optimizer steps taken, skipped ones among them. */
   readonly step: number;
+  /** The steps taken, and what the policy of skipping knows. */
+  readonly progress: TrainerProgress;
+  /**
+   * Of saveState(), in floats: `parameters` as their arena lies, then `slots` times `trainable` of
+   * optimizer state and, with `averages`, these, each as the trainable part of the arena.
+   */
+  readonly savedLayout: {
+    parameters: number;
+    trainable: number;
+    slots: number;
+    averages: boolean;
+  };
+  /** All that a step changes, as it is between two steps. */
+  saveState(): Promise<ArrayBuffer>;
+  /** Goes on from what saveState() gave. The array is copied at once. */
+  loadState(state: Float32Array, progress: TrainerProgress): Promise<void>;
+  /** Exchanges the trainable parameters with their averages. */
+  swapAverages(): Promise<void>;
   profile(): ProfileDescription;
   close(): void;
 }
@@ -253,7 +300,11 @@ export class StagedRows {
   /** Goes on copying for so many bytes of `inputs`, one array a graph input; whether all is done. */
   copy(inputs: readonly TypedArray[], bytes: number): boolean;
   /** Trainer.train() on these rows; no step is taken when stop() came since they were made. */
-  train(learningRates: Float64Array): Promise<Float64Array>;
+  train(
+    learningRates: Float64Array,
+    weights?: Float64Array,
+    marks?: Uint32Array,
+  ): Promise<Float64Array>;
   /** The same for Trainer.evaluate(). */
   evaluate(): Promise<Float64Array>;
   /** Gives the memory back, as train() and evaluate() do. */

@@ -86,6 +86,10 @@ export {
   adagrad,
   adam,
   adamw,
+  type LambOptions,
+  type LionOptions,
+  lamb,
+  lion,
   type Optimizer,
   type RmspropOptions,
   rmsprop,
@@ -137,6 +141,7 @@ export {
   type EarlyStoppingOptions,
   earlyStopping,
 } from './trainer/early-stopping.js';
+export { noDecay, type ParameterFilter, type ParameterGroup } from './trainer/groups.js';
 export type { EpochNumbers, History, HistoryMethods } from './trainer/history.js';
 export type {
   Loss,
@@ -147,8 +152,9 @@ export type {
   NamedMetric,
   Targets,
 } from './trainer/losses.js';
-export type { Device, TrainerOptions } from './trainer/options.js';
-export type { FitOptions } from './trainer/plan.js';
+export type { Device, EmaOptions, SkipOptions, TrainerOptions } from './trainer/options.js';
+export type { CheckpointOptions, FitOptions, RetryOptions } from './trainer/plan.js';
+export type { RateFinderOptions, RateFinderResult } from './trainer/rate-finder.js';
 export {
   type EvaluateOptions,
   type Evaluation,

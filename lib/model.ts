@@ -27,8 +27,11 @@ export interface Parameter {
   readonly dtype: DType;
   /** A live view of native memory, row-major: reading and writing it needs no copy. Stays valid. */
   readonly data: Float32Array;
-  /** Whether training updates it. */
-  readonly trainable: boolean;
+  /**
+   * Whether training updates it. Set to false it is frozen for Trainers that are made from then on;
+   * files do not keep that. Running statistics are never trainable. Throws ERR_ARGUMENT.
+   */
+  trainable: boolean;
 }
 
 /** An input or an output of a model. */
@@ -105,7 +108,7 @@ export class Model {
         data.set(source.data);
       }
       source.data = data;
-      views.set(name, Object.freeze({ shape, dtype: value.dtype, data, trainable }));
+      views.set(name, makeParameter(name, { shape, dtype: value.dtype, data, trainable }));
     });
     this.parameters = views;
     this.inputs = inputs.map(port);
@@ -162,6 +165,24 @@ export class Model {
   static async load(path: string | URL): Promise<Model> {
     return await readModel(path, (options) => new Model(options));
   }
+}
+
+/** `trainable` can be changed where the parameter is one that training may update. */
+function makeParameter(name: string, { trainable: able, ...fixed }: Parameter): Parameter {
+  let trainable = able;
+  return Object.freeze({
+    ...fixed,
+    get trainable(): boolean {
+      return trainable;
+    },
+    set trainable(value: boolean) {
+      const wanted = is.boolean(value, 'trainable');
+      if (wanted && !able) {
+        throw is.mismatch('ERR_ARGUMENT', 'false', `${name}.trainable`, 'true for a statistic');
+      }
+      trainable = wanted;
+    },
+  });
 }
 
 const port = ({ name, value }: NamedValue): Port =>

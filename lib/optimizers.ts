@@ -2,7 +2,7 @@
 import type { Attributes } from '../bindings.js';
 import * as is from './is.js';
 
-/** What a Trainer updates parameters with. Made by sgd, adam, adamw, rmsprop or adagrad. */
+/** What a Trainer updates parameters with. Made by sgd, adam, adamw, rmsprop, adagrad, lion or lamb. */
 export interface Optimizer {
   readonly name: string;
   /** Before the schedule's factor. */
@@ -72,15 +72,17 @@ function makeAdam(name: string, options: AdamOptions | undefined, decoupled: boo
     weightDecay: decoupled ? 0.01 : 0,
   };
   const set = fill<AdamOptions>(name, options, defaults);
-  const betas: unknown = set.betas;
-  if (!Array.isArray(betas) || betas.length !== 2) throw is.invalid('two numbers', 'betas', betas);
   return make(name, 'adam', set.learningRate, {
-    beta1: fraction(betas[0], 'betas[0]'),
-    beta2: fraction(betas[1], 'betas[1]'),
+    ...readBetas(set.betas),
     epsilon: is.number(set.eps, 'eps', 0),
     weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
     decoupled,
   });
+}
+
+function readBetas(betas: unknown): { beta1: number; beta2: number } {
+  if (!Array.isArray(betas) || betas.length !== 2) throw is.invalid('two numbers', 'betas', betas);
+  return { beta1: fraction(betas[0], 'betas[0]'), beta2: fraction(betas[1], 'betas[1]') };
 }
 
 function fraction(value: unknown, name: string): number {
@@ -102,6 +104,61 @@ export function adam(options?: AdamOptions): Optimizer {
  */
 export function adamw(options?: AdamOptions): Optimizer {
   return makeAdam('adamw', options, true);
+}
+
+/** Options of lion, with the defaults of its authors. */
+export interface LionOptions {
+  /** 1e-4 by default: steps are of full length, so that 3 to 10 times less than for adamw serves. */
+  learningRate?: number;
+  /** Shares of the momentum in the step, and of the old one in the new; [0.9, 0.99] by default. */
+  betas?: readonly [number, number];
+  /** 0 by default; apart from the gradient. 3 to 10 times more than for adamw serves. */
+  weightDecay?: number;
+}
+
+/**
+ * Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023): the sign of a momentum, whose
+ * state is half of Adam's. Throws ERR_ARGUMENT.
+ */
+export function lion(options?: LionOptions): Optimizer {
+  const defaults = { learningRate: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 };
+  const set = fill<LionOptions>('lion', options, defaults);
+  return make('lion', 'lion', set.learningRate, {
+    ...readBetas(set.betas),
+    weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
+  });
+}
+
+/** Options of lamb, with the defaults of its authors. */
+export interface LambOptions {
+  /** 1e-3 by default. */
+  learningRate?: number;
+  /** Decay of the first and the second moment; [0.9, 0.999] by default. */
+  betas?: readonly [number, number];
+  /** Added to the denominator, above 0; 1e-6 by default. */
+  eps?: number;
+  /** 0 by default; apart from the gradient. */
+  weightDecay?: number;
+}
+
+/**
+ * You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes" (2020):
+ * adamw's step for each parameter, made as long as the parameter times the rate, for very large
+ * batches. Throws ERR_ARGUMENT.
+ */
+export function lamb(options?: LambOptions): Optimizer {
+  const defaults = {
+    learningRate: 1e-3,
+    betas: [0.9, 0.999] as const,
+    eps: 1e-6,
+    weightDecay: 0,
+  };
+  const set = fill<LambOptions>('lamb', options, defaults);
+  return make('lamb', 'lamb', set.learningRate, {
+    ...readBetas(set.betas),
+    epsilon: is.positive(set.eps, 'eps'),
+    weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
+  });
 }
 
 /** Options of rmsprop, with the defaults of torch.optim.RMSprop. */

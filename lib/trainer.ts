@@ -8,6 +8,9 @@ import type { Matrix } from './metrics/metric.js';
 import { type ModelState, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { native } from './native.js';
+import { averagedModel, checkAverages } from './trainer/averages.js';
+import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
+import { restoreSnapshot, takeSnapshot } from './trainer/checkpoint/snapshot.js';
 import {
   checkWhole,
   type Data,
@@ -24,9 +27,21 @@ import type { Targets } from './trainer/losses.js';
 import { readOptions, type TrainerOptions } from './trainer/options.js';
 import { type FitOptions, planFit } from './trainer/plan.js';
 import { numbersOf } from './trainer/random.js';
+import {
+  findRate,
+  planRateFinder,
+  type RateFinderOptions,
+  type RateFinderResult,
+} from './trainer/rate-finder.js';
 import { badRow, countFromZero, smallest, stepLogs } from './trainer/reports.js';
 import { makeRun, type RunState } from './trainer/run.js';
-import { arraySupply, datasetSupply, isDataset, orderedSource } from './trainer/supply.js';
+import {
+  arraySupply,
+  datasetSupply,
+  isDataset,
+  orderedSource,
+  type Supply,
+} from './trainer/supply.js';
 
 /** Loss and metrics by name. */
 export interface Scores {
@@ -50,6 +65,8 @@ export interface StepResult extends Scores {
 export interface EvaluateOptions {
   /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
   batchSize?: number;
+  /** Whether the averages that the option `ema` keeps take the parameters' place; false by default. */
+  ema?: boolean;
 }
 
 /**
@@ -74,7 +91,7 @@ export class Trainer<T extends Targets = Value> {
     if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
     this.model = model;
     this.#state = stateOf(model);
-    const { set, settings } = readOptions(options);
+    const { set, settings } = readOptions(options, model.parameters);
     this.#graph = makeTrainingGraph(this.#state, {
       loss: set.loss,
       lossWeights: set.lossWeights,
@@ -94,6 +111,7 @@ export class Trainer<T extends Targets = Value> {
       this.#state,
       settings,
       this.#graph.width,
+      this.#graph.results[0]?.divisor ?? { kind: 'rows' },
       Math.max(4, rowBytes),
     );
     this.#onGpu = trainer.device !== 'cpu';
@@ -109,7 +127,7 @@ export class Trainer<T extends Targets = Value> {
    */
   async fit(data: Data | Dataset, options?: FitOptions): Promise<History> {
     this.#assertFree('fit');
-    const { feeds, results, tracked } = this.#graph;
+    const { feeds } = this.#graph;
     const plan = planFit(data, options, feeds);
     if (isDataset(data) && data.encoder !== undefined) this.#state.encoder = data.encoder;
     // Before anything waits, so that stop() acts on a call that has just been made.
@@ -117,7 +135,7 @@ export class Trainer<T extends Targets = Value> {
     try {
       return await this.#exclusively(() => {
         const settled = () => this.#evaluations;
-        const fit = new Fit(this, this.#engine, feeds, results, tracked, plan, this.#run, settled);
+        const fit = new Fit(this, this.#engine, this.#graph, plan, this.#run, settled, this.#owner);
         return fit.start();
       });
     } finally {
@@ -136,7 +154,10 @@ export class Trainer<T extends Targets = Value> {
     }
     return await this.#exclusively(async () => {
       // Without an await where nothing is to check: the rows are copied before step() returns.
-      if (this.#checksNumerics) await this.#refuseBadRows(rows, this.#engine.native.step);
+      const { checkNumerics, skip } = this.#engine.settings.native;
+      if (checkNumerics && skip === null) {
+        await this.#refuseBadRows(rows, this.#engine.native.step);
+      }
       const steps: Step[] = [];
       const never = () => false;
       const source = orderedSource(rows, numbersOf({ start: 0, count: rows.count }), rows.count);
@@ -151,7 +172,7 @@ export class Trainer<T extends Targets = Value> {
         learningRate = Number.NaN,
         gradNorm = Number.NaN,
         ...metrics
-      } = await stepLogs(this.#graph.results, this.#graph.tracked, step);
+      } = await stepLogs(this.#graph, step);
       return { loss, learningRate, gradNorm, ...metrics };
     });
   }
@@ -164,7 +185,9 @@ export class Trainer<T extends Targets = Value> {
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {
     if (this.#run.closed) throw this.#closedError();
     if (this.#state.training) throw this.#busyError('evaluate');
-    const set = is.options(options, 'options of evaluate', ['batchSize']);
+    const set = is.options(options, 'options of evaluate', ['batchSize', 'ema']);
+    const ema = is.boolean(set.ema ?? false, 'ema');
+    if (ema) checkAverages(this.#engine, 'ema');
     const { feeds, results, tracked } = this.#graph;
     const given = isDataset(data) ? data.batchSize : undefined;
     const batchSize = readBatchSize(set.batchSize ?? given, feeds);
@@ -179,13 +202,17 @@ export class Trainer<T extends Targets = Value> {
       const source = await supply.epoch({
         epoch: 0,
         batchSize,
+        start: 0,
         seed: undefined,
         signal: undefined,
         checkFrom: this.#checksNumerics ? 0 : undefined,
       });
+      const { native: trainer } = this.#engine;
+      if (ema) await trainer.swapAverages();
       try {
         return await measure(this.#engine, results, tracked, source, () => this.#run.closed);
       } finally {
+        if (ema) await trainer.swapAverages();
         await source.close?.();
       }
     });
@@ -195,6 +222,83 @@ export class Trainer<T extends Targets = Value> {
     const { numbers, matrices } = await measured();
     const { loss = Number.NaN, ...metrics } = numbers;
     return withMatrices({ loss, ...metrics }, matrices);
+  }
+
+  /**
+   * Writes all that is needed to go on with the same bits: parameters, optimizer state, averages,
+   * schedule, position in the data, history. The file appears whole or not at all. Rejects with
+   * ERR_BUSY while a step runs (callbacks may call it), ERR_CLOSED, or an error of the file system.
+   */
+  async saveCheckpoint(path: string | URL): Promise<void> {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#state.training) throw this.#busyError('saveCheckpoint');
+    const snapshot = await takeSnapshot(this.#engine, this.#run);
+    await writeCheckpoint(path, this.#owner, snapshot);
+  }
+
+  /**
+   * Reads what saveCheckpoint or fit wrote; the next fit goes on in the middle of the epoch, if that
+   * is where it was. All of the file is checked before anything changes. Rejects with ERR_FILE_FORMAT,
+   * also for another model's, ERR_ARGUMENT for a trainer with other options, ERR_BUSY, ERR_CLOSED, or
+   * an error of the file system.
+   */
+  async loadCheckpoint(path: string | URL): Promise<void> {
+    this.#assertFree('loadCheckpoint');
+    await this.#exclusively(async () => {
+      const snapshot = await readCheckpoint(path, this.#owner);
+      await restoreSnapshot(snapshot, this.#engine, this.#run);
+    });
+  }
+
+  /**
+   * A model with the averages of the option `ema` in place of the parameters, to save, evaluate or
+   * predict with. Rejects with ERR_ARGUMENT without that option, ERR_BUSY while a step runs,
+   * ERR_CLOSED.
+   */
+  async averagedModel(): Promise<Model> {
+    if (this.#run.closed) throw this.#closedError();
+    if (this.#state.training) throw this.#busyError('averagedModel');
+    checkAverages(this.#engine, 'averagedModel');
+    return await averagedModel(this.model, this.#state, this.#engine);
+  }
+
+  /**
+   * Trains on `data` with a learning rate that grows from step to step, and then puts everything back
+   * as it was: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017). Rejects as fit.
+   */
+  async findLearningRate(
+    data: Data | Dataset,
+    options?: RateFinderOptions,
+  ): Promise<RateFinderResult> {
+    this.#assertFree('findLearningRate');
+    const plan = planRateFinder(options);
+    const { feeds } = this.#graph;
+    const given = isDataset(data) ? data.batchSize : undefined;
+    const batchSize = readBatchSize(plan.batchSize ?? given, feeds);
+    const supply = this.#supply(data);
+    const { seed } = this.#engine.settings.native;
+    return await this.#exclusively(() =>
+      findRate(
+        this.#engine,
+        plan,
+        (epoch) => supply.epoch({ epoch, batchSize, start: 0, seed, signal: undefined }),
+        () => this.#run.closed,
+      ),
+    );
+  }
+
+  /** All rows of data that are checked as far as they are known. */
+  #supply(data: Data | Dataset): Supply {
+    const { feeds } = this.#graph;
+    if (isDataset(data)) return datasetSupply(data, feeds, 'data');
+    const rows = readData(data, feeds, 'data');
+    checkWhole(rows.count, feeds, 'data');
+    return arraySupply(rows, { start: 0, count: rows.count });
+  }
+
+  get #owner(): Owner {
+    const { parameters } = this.model;
+    return { native: this.#engine.native, model: this.#state, parameters };
   }
 
   /** Ends a running fit at the next step boundary; it resolves with the history so far. */

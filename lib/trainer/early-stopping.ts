@@ -106,6 +106,26 @@ class Stopper implements EarlyStopping {
     return false;
   }
 
+  saveState(): unknown {
+    const { best, bestEpoch } = this;
+    return { best, bestEpoch, wait: this.#wait, weights: Object.fromEntries(this.#weights ?? []) };
+  }
+
+  loadState(state: unknown): void {
+    if (!is.isRecord(state)) throw is.invalid('what saveState gave', 'state', state);
+    this.best = typeof state.best === 'number' ? state.best : Number.NaN;
+    this.bestEpoch = is.integer(state.bestEpoch, 'state.bestEpoch', -1);
+    this.#wait = is.integer(state.wait, 'state.wait', 0);
+    const weights = is.isRecord(state.weights) ? Object.entries(state.weights) : [];
+    this.#weights = this.restore
+      ? new Map(
+          weights.filter(
+            (entry): entry is [string, Float32Array] => entry[1] instanceof Float32Array,
+          ),
+        )
+      : undefined;
+  }
+
   onTrainEnd(trainer: Trainer): void {
     for (const [name, values] of this.#weights ?? []) {
       trainer.model.parameters.get(name)?.data.set(values);

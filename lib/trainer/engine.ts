@@ -6,6 +6,8 @@ import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
 import type { Rows } from './data.js';
+import type { Divisor } from './divisors.js';
+import { type ChunkPlan, lookingAhead, StepPlanner } from './micro-batches.js';
 import type { Settings } from './options.js';
 import type { Piece, StepSource } from './supply.js';
 
@@ -17,18 +19,14 @@ const sliceRows = 2 ** 13;
 const chunkMilliseconds = 30;
 const maxChunkSteps = 1024;
 
-export interface Step {
-  /** From 0, over the life of the trainer. */
-  readonly step: number;
-  readonly rows: number;
-  /** The step's rows, numbers of rows of `of`. */
+/** Rows of a step that went through the graph together: all of them, or a micro-batch. */
+export interface Part {
+  /** Numbers of rows of `of`. */
   readonly which: Uint32Array;
   readonly of: Rows;
-  readonly learningRate: number;
-  /** The elements of the graph's outputs begin at `offset`; before `end` is the gradients' norm. */
+  /** The graph's outputs begin at `offset`. */
   readonly values: Float64Array;
   readonly offset: number;
-  readonly end: number;
 }
 
 /** How many numbers a graph's outputs have together: `fixed`, and `perRow` more for each row. */
@@ -37,11 +35,19 @@ export interface Width {
   readonly perRow: number;
 }
 
+export interface Step {
+  /** From 0, over the life of the trainer. */
+  readonly step: number;
+  /** As used: 0 where the step was skipped. */
+  readonly learningRate: number;
+  readonly gradNorm: number;
+  readonly parts: readonly Part[];
+}
+
 interface Flight {
   readonly promise: Promise<Float64Array>;
-  readonly firstStep: number;
   readonly piece: Piece;
-  readonly rates: Float64Array;
+  readonly plan: ChunkPlan;
   readonly launched: number;
 }
 
@@ -54,21 +60,28 @@ export class Engine {
     readonly native: NativeTrainer,
     readonly model: ModelState,
     readonly settings: Settings,
-    /** Numbers of a step: all of the graph's outputs; train() adds the gradients' norm. */
+    /** Numbers of a step: all of the graph's outputs; train() adds the norm and the rate. */
     readonly width: Width,
+    /** What the mean of the loss divides by. */
+    readonly divisor: Divisor,
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
   ) {}
 
+  /** In place of the trainer's schedule, while it is there: the rate itself. */
+  ownSchedule: ((step: number) => number) | undefined;
+
   /** The learning rate of a step. Throws what the scheduler throws, and ERR_ARGUMENT. */
   learningRate(step: number): number {
+    if (this.ownSchedule) return this.ownSchedule(step);
     const factor: unknown = this.settings.schedule(step);
     return this.settings.optimizer.learningRate * is.number(factor, 'lrScheduler(step)', 0);
   }
 
   /**
-   * One optimizer step for each batch of `source`. `onChunk` gets what each chunk did; with `singly`
-   * it is awaited before the next step begins, and returns whether to go on.
+   * One optimizer step for each batch of `source`, or for as many of its batches as steps have
+   * micro-batches. `onChunk` gets the steps that a chunk finished; with `singly` it is awaited
+   * before the next step begins, and returns whether to go on.
    */
   async train(
     source: StepSource,
@@ -79,32 +92,45 @@ export class Engine {
     const most = singly ? 1 : this.#mostSteps(source.batchSize);
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
+    const pieces = this.settings.microBatches > 1 ? lookingAhead(source) : source;
+    const planner = new StepPlanner(this.settings.microBatches, this.divisor, this.native.step);
+    const open: Part[] = [];
     let exhausted = false;
-    let nextStep = this.native.step;
+    let failure: { readonly error: unknown } | undefined;
     let landed = performance.now();
     try {
       for (;;) {
         while (flights.length < depth && !exhausted && !halted()) {
-          const next = source.next(Math.min(most, this.#chunk));
-          const piece = next instanceof Promise ? await next : next;
-          exhausted = piece === undefined;
-          if (piece === undefined || halted()) break;
-          const flight = await this.#launch(piece, nextStep, halted);
+          let flight: Flight | undefined;
+          try {
+            const next = pieces.next(Math.min(most, this.#chunk));
+            const piece = next instanceof Promise ? await next : next;
+            exhausted = piece === undefined;
+            if (piece === undefined || halted()) break;
+            const plan = planner.plan(piece, (step) => this.learningRate(step));
+            flight = await this.#launch(piece, plan, halted);
+          } catch (error) {
+            // Steps that are under way are taken, and counted, before this ends the run.
+            failure = { error };
+            exhausted = true;
+          }
           if (flight === undefined) break;
           flights.push(flight);
-          nextStep += piece.sizes.length;
         }
         const flight = flights.shift();
         if (flight === undefined) break;
         const values = await flight.promise;
-        const steps = this.#steps(flight, values);
+        const { steps, done } = this.#steps(flight, values, open);
         const now = performance.now();
-        this.#pace(steps.length, now - Math.max(landed, flight.launched));
+        this.#pace(done, now - Math.max(landed, flight.launched));
         landed = now;
         if (singly) this.model.training = false;
         const goOn = await onChunk(steps);
-        if (!goOn || steps.length < flight.piece.sizes.length) break;
+        if (!goOn) break;
+        // Stopped, but the next chunk may have finished a step that this one began.
+        if (done < flight.piece.sizes.length) exhausted = true;
       }
+      if (failure) throw failure.error;
     } finally {
       if (flights.length > 0) this.native.stop();
       await Promise.allSettled(flights.map(({ promise }) => promise));
@@ -194,50 +220,45 @@ export class Engine {
   }
 
   /** Undefined when halted before the first step. */
-  async #launch(
-    piece: Piece,
-    firstStep: number,
-    halted: () => boolean,
-  ): Promise<Flight | undefined> {
+  async #launch(piece: Piece, plan: ChunkPlan, halted: () => boolean): Promise<Flight | undefined> {
     const { rows, order, sizes } = piece;
-    const rates = new Float64Array(sizes.length);
-    for (let i = 0; i < rates.length; i++) rates[i] = this.learningRate(firstStep + i);
+    const { rates, weights, marks } = plan;
     const staged = await this.#stage(piece, halted);
     if (staged === undefined) return undefined;
     this.model.training = true;
     const promise = staged
-      ? staged.train(rates)
-      : this.native.train(rows.arrays, order, sizes, rates);
+      ? staged.train(rates, weights, marks)
+      : this.native.train(rows.arrays, order, sizes, rates, weights, marks);
     // Whoever awaits it sees the error; until then nobody may be there yet.
     promise.catch(() => {});
-    return { promise, firstStep, piece, rates, launched: performance.now() };
+    return { promise, piece, plan, launched: performance.now() };
   }
 
-  /** Those that ran before a stop. */
-  #steps({ firstStep, piece, rates }: Flight, values: Float64Array): Step[] {
-    const { order, sizes } = piece;
+  /**
+   * The steps that a flight finished, and how many of its batches ran before a stop; `open` has the
+   * parts of a step that it has only begun.
+   */
+  #steps({ piece, plan }: Flight, values: Float64Array, open: Part[]) {
+    const { rows, order, sizes } = piece;
     const steps: Step[] = [];
+    let done = 0;
     let offset = 0;
     let begin = 0;
-    for (const [i, rows] of sizes.entries()) {
+    for (const size of sizes) {
       if (offset >= values.length) break;
-      const end = offset + this.#numbers(rows) + 1;
-      const learningRate = rates[i] ?? Number.NaN;
-      const which = order.subarray(begin, begin + rows);
+      open.push({ which: order.subarray(begin, begin + size), of: rows, values, offset });
+      const end = offset + this.#numbers(size);
+      offset = end + 2;
+      begin += size;
+      if (!plan.isLast(done++)) continue;
       steps.push({
-        step: firstStep + i,
-        rows,
-        which,
-        of: piece.rows,
-        learningRate,
-        values,
-        offset,
-        end,
+        step: plan.firstStep + steps.length,
+        gradNorm: values[end] ?? Number.NaN,
+        learningRate: values[end + 1] ?? Number.NaN,
+        parts: open.splice(0),
       });
-      offset = end;
-      begin += rows;
     }
-    return steps;
+    return { steps, done };
   }
 
   #numbers(rows: number): number {

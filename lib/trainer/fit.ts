@@ -1,67 +1,162 @@
 // The loop over epochs.
 import { TandemError } from '../errors.js';
+import * as is from '../is.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
-import { type Feeds, findBadRows } from './data.js';
+import type { Position } from './checkpoint/contents.js';
+import type { Owner } from './checkpoint/file.js';
+import { findBadRows } from './data.js';
 import type { Result } from './divisors.js';
-import type { Engine } from './engine.js';
+import type { Engine, Step } from './engine.js';
+import type { TrainingGraph } from './graph.js';
 import { type History, Means, makeHistory, record, validationName } from './history.js';
-import { aborted, type FitPlan } from './plan.js';
+import { limited } from './micro-batches.js';
+import type { FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
 import { badRow, countFromZero, smallest, stepLogs } from './reports.js';
 import type { RunState } from './run.js';
+import { Saver } from './saver.js';
+import { aborted } from './signal.js';
 import { noRows, type StepSource, type Supply } from './supply.js';
 import { type Tallied, Tally, type Tracked } from './tally.js';
 
+/** The epoch that is under way. */
+interface Open {
+  readonly epoch: number;
+  readonly means: Means;
+  readonly tally: Tally;
+  batch: number;
+  learningRate: number;
+  skippedSteps: number;
+}
+
 export class Fit {
   readonly #history: History = makeHistory();
+  readonly #saver: Saver;
+  #firstEpoch = 0;
+  #open: Open | undefined;
+  /** Whether SIGTERM has come. */
+  #terminated = false;
   /** Callbacks between their onTrainBegin and onTrainEnd. */
   readonly #begun = new Set<Callback>();
 
   constructor(
     readonly trainer: Trainer,
     readonly engine: Engine,
-    readonly feeds: Feeds,
-    readonly results: readonly Result[],
-    readonly tracked: readonly Tracked[],
+    readonly graph: TrainingGraph,
     readonly plan: FitPlan,
     readonly run: RunState,
     /** Resolves when evaluations begun in callbacks are over. */
     readonly settled: () => Promise<unknown>,
-  ) {}
+    owner: Owner,
+  ) {
+    this.#saver = new Saver(engine, run, plan, owner);
+  }
 
   async start(): Promise<History> {
-    const { plan, run, trainer } = this;
+    const { plan, run } = this;
     const stop = () => this.engine.native.stop();
+    const terminate = () => {
+      this.#terminated = true;
+      stop();
+    };
     plan.signal?.addEventListener('abort', stop);
-    const progress = await makeProgress(plan.verbose, run.epoch + plan.epochs);
+    if (plan.exitOnSigterm) process.once('SIGTERM', terminate);
+    let progress: Progress | undefined;
     try {
       this.#throwIfEnded();
-      await this.#checkNumerics();
-      const reports = this.#reports();
-      await this.#call((callback) => {
-        this.#begun.add(callback);
-        return callback.onTrainBegin?.(trainer, reports);
-      });
-      for (let i = 0; i < plan.epochs && !run.stopped; i++) await this.#epoch(progress);
+      await this.#begin();
+      const last = this.#firstEpoch + plan.epochs;
+      progress = await makeProgress(plan.verbose, last);
+      while (run.epoch < last && !run.stopped && !this.#terminated) await this.#epoch(progress);
+      await this.#saver.save();
       await this.#call((callback) => this.#trainEnd(callback));
       await this.#toGpu();
+      await this.#saver.settled();
       return this.#history;
     } catch (thrown) {
       const error = countFromZero(thrown);
       await this.#cleanUp(error);
       throw error;
     } finally {
+      run.locate = undefined;
       plan.signal?.removeEventListener('abort', stop);
-      progress.end();
+      process.off('SIGTERM', terminate);
+      progress?.end();
+      if (this.#terminated) process.exit(0);
     }
+  }
+
+  /** Up to the first epoch, where a checkpoint or the start of this call has it. */
+  async #begin(): Promise<void> {
+    const { run, plan, trainer } = this;
+    const reports = this.#reports();
+    const resumed = (await this.#saver.begin(reports))?.fit;
+    this.#checkResumable(run.resume);
+    this.#firstEpoch = resumed?.firstEpoch ?? run.epoch;
+    if (resumed) {
+      Object.assign(this.#history, resumed.history);
+      Object.assign(this.#history.matrices, resumed.matrices);
+    }
+    run.locate = () => this.#position();
+    await this.#checkNumerics();
+    await this.#call((callback) => {
+      this.#begun.add(callback);
+      return callback.onTrainBegin?.(trainer, reports);
+    });
+    plan.callbacks.forEach((callback, i) => {
+      const state = resumed?.callbacks[i] ?? undefined;
+      if (state !== undefined) callback.loadState?.(state);
+    });
+  }
+
+  /** Within an epoch, batches have to be the ones that they were. */
+  #checkResumable(position: Position | undefined): void {
+    if (position === undefined || position.batch === 0 || position.fit === undefined) return;
+    for (const name of ['batchSize', 'shuffle'] as const) {
+      const saved = position.fit[name];
+      const own = this.plan[name];
+      if (saved === own) continue;
+      const what = `${saved}, as when the checkpoint was saved,`;
+      throw is.mismatch('ERR_ARGUMENT', what, name, String(own));
+    }
+  }
+
+  /** Where this call is, for checkpoints. */
+  #position(): Position {
+    const { run, plan } = this;
+    const open = this.#open;
+    return {
+      // One that has just been resumed may not have been opened.
+      ...(open === undefined && run.resume
+        ? run.resume
+        : {
+            epoch: open?.epoch ?? run.epoch,
+            batch: open?.batch ?? 0,
+            means: open?.means.state,
+            tally: open?.tally.state,
+            learningRate: open?.learningRate ?? Number.NaN,
+            skippedSteps: open?.skippedSteps ?? 0,
+          }),
+      fit: {
+        firstEpoch: this.#firstEpoch,
+        batchSize: plan.batchSize,
+        shuffle: plan.shuffle,
+        history: { ...this.#history },
+        matrices: this.#history.matrices,
+        callbacks: plan.callbacks.map((callback) => callback.saveState?.() ?? null),
+        best: this.#saver.best,
+      },
+    };
   }
 
   /** The names in an epoch's logs. */
   #reports(): string[] {
-    const names = [...this.results, ...this.tracked].map(({ name }) => name);
+    const { results, tracked } = this.graph;
+    const names = [...results, ...tracked].map(({ name }) => name);
     const validated = this.plan.validation === undefined ? [] : names.map(validationName);
-    return [...names, ...validated, 'learningRate'];
+    const skipped = this.#skips ? ['skippedSteps'] : [];
+    return [...names, ...validated, 'learningRate', ...skipped];
   }
 
   #trainEnd(callback: Callback, ...error: [error?: unknown]): unknown {
@@ -78,58 +173,145 @@ export class Fit {
         // The first error is the one to report.
       }
     };
+    const interrupted = this.plan.signal?.aborted === true || this.#terminated;
+    // What it fails with is reported in place of the abort: somebody relies on the checkpoint.
+    let failure: { readonly error: unknown } | undefined;
+    if (interrupted && this.run.locate && !this.run.closed) {
+      try {
+        await this.#saver.save();
+      } catch (reason) {
+        failure = { error: reason };
+      }
+    }
+    try {
+      await this.#saver.settled();
+    } catch (reason) {
+      failure ??= { error: reason };
+    }
     await quietly(() => this.#fromGpu());
     for (const callback of this.plan.callbacks) {
       await quietly(() => Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]));
     }
     await quietly(() => this.#toGpu());
     await this.settled();
+    if (interrupted && failure) throw failure.error;
   }
 
   async #epoch(progress: Progress): Promise<void> {
-    const { plan, run, engine, trainer } = this;
-    const epoch = run.epoch;
-    const source = await this.#open(plan.training, epoch);
-    const means = new Means(this.results);
-    const tally = new Tally(this.tracked);
-    const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
-    let learningRate = Number.NaN;
+    const { plan, run, trainer } = this;
+    const resumed = run.resume;
+    run.resume = undefined;
+    const open: Open = {
+      epoch: run.epoch,
+      means: new Means(this.graph.results, resumed?.means),
+      tally: new Tally(this.graph.tracked, resumed?.tally),
+      batch: resumed?.batch ?? 0,
+      learningRate: resumed?.learningRate ?? Number.NaN,
+      skippedSteps: resumed?.skippedSteps ?? 0,
+    };
+    this.#open = open;
+    const source = await this.#openSource(plan.training, open.epoch, open.batch);
     try {
-      await this.#call((callback) => callback.onEpochBegin?.(epoch, trainer));
-      progress.epochBegin(epoch, source.steps ?? 0);
-      await engine.train(source, singly, this.#halted, async (steps) => {
-        for (const step of steps) {
-          means.add(step.values, step.offset, step.which, step.of);
-          tally.add(step.values, step.offset, step.which.length);
-          learningRate = step.learningRate;
-        }
-        const last = steps.at(-1);
-        progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
-        if (!singly) return true;
-        for (const step of steps) {
-          const logs = await stepLogs(this.results, this.tracked, step);
-          await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, trainer));
-        }
-        return !run.stopped;
-      });
+      await this.#call((callback) => callback.onEpochBegin?.(open.epoch, trainer));
+      progress.epochBegin(open.epoch, source.steps ?? 0);
+      await this.#train(source, open, progress);
     } finally {
       await source.close?.();
     }
     this.#throwIfEnded();
-    if (means.rows === 0) {
+    if (this.#terminated) return;
+    if (open.batch === 0) {
+      this.#open = undefined;
       if (!run.stopped) throw noRows('data');
       // Stopped before the epoch's first step: there is nothing to report.
       return;
     }
+    const validated = await this.#validate();
+    if (this.#terminated) return;
     run.epoch++;
+    await this.#epochEnd(open, validated, progress);
+  }
+
+  /** The steps of an epoch, with checkpoints between them. */
+  async #train(source: StepSource, open: Open, progress: Progress): Promise<void> {
+    const { plan, engine } = this;
+    const { microBatches } = engine.settings;
+    const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
+    for (;;) {
+      const part = limited(source, this.#saver.stepsLeft * microBatches);
+      await engine.train(part, singly, this.#halted, (steps) =>
+        this.#onSteps(steps, open, singly, progress),
+      );
+      if (part.ended || this.#halted()) return;
+      await this.#saver.save();
+    }
+  }
+
+  async #onSteps(
+    steps: readonly Step[],
+    open: Open,
+    singly: boolean,
+    progress: Progress,
+  ): Promise<boolean> {
+    for (const step of steps) {
+      open.batch += step.parts.length;
+      if (this.#skips && isSkipped(step)) {
+        open.skippedSteps++;
+        continue;
+      }
+      for (const { values, offset, which, of } of step.parts) {
+        open.means.add(values, offset, which, of);
+        open.tally.add(values, offset, which.length);
+      }
+      open.learningRate = step.learningRate;
+    }
+    const last = steps.at(-1)?.parts.at(-1);
+    progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
+    if (!singly) return true;
+    for (const step of steps) {
+      const logs = await stepLogs(this.graph, step);
+      await this.#call((callback) => callback.onBatchEnd?.(step.step, logs, this.trainer));
+    }
+    return !this.run.stopped;
+  }
+
+  async #epochEnd(open: Open, validated: Tallied, progress: Progress): Promise<void> {
+    const { epoch, means, tally, learningRate, skippedSteps } = open;
     const { numbers, matrices } = await tally.results();
-    const held = await this.#validate();
-    const logs: Logs = { ...means.logs(), ...numbers, ...held.numbers, learningRate };
-    const tables = { ...matrices, ...held.matrices };
+    const tables = { ...matrices, ...validated.matrices };
+    const logs: Logs = {
+      ...means.logs(),
+      ...numbers,
+      ...validated.numbers,
+      learningRate,
+      ...(this.#skips && { skippedSteps }),
+    };
     record(this.#history, epoch, logs, tables);
     progress.epochEnd(epoch, logs);
     await this.#fromGpu();
-    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, trainer, tables));
+    this.engine.settings.schedule.onEpochEnd?.(logs);
+    this.#open = undefined;
+    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, this.trainer, tables));
+    await this.#saver.epochEnd(logs);
+  }
+
+  get #skips(): boolean {
+    return this.engine.settings.native.skip !== null;
+  }
+
+  /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
+  #openSource(supply: Supply, epoch: number, start: number): Promise<StepSource> {
+    const { plan, engine } = this;
+    const { seed, checkNumerics } = engine.settings.native;
+    const training = supply === plan.training;
+    return supply.epoch({
+      epoch,
+      batchSize: plan.batchSize,
+      start,
+      seed: training && plan.shuffle ? seed : undefined,
+      signal: plan.signal,
+      checkFrom: checkNumerics && !this.#skips ? engine.native.step : undefined,
+    });
   }
 
   /** An epoch's end shows the parameters to callbacks, and to whoever ends the fit there. */
@@ -147,11 +329,11 @@ export class Fit {
   async #validate(): Promise<Tallied> {
     const { validation } = this.plan;
     if (validation === undefined) return { numbers: {}, matrices: {} };
-    const ended = () => this.run.closed || this.plan.signal?.aborted === true;
-    const { engine, results, tracked } = this;
-    const source = await this.#open(validation, 0);
+    const ended = () => this.run.closed || this.plan.signal?.aborted === true || this.#terminated;
+    const { results, tracked } = this.graph;
+    const source = await this.#openSource(validation, 0, 0);
     try {
-      const measured = await measure(engine, results, tracked, source, ended);
+      const measured = await measure(this.engine, results, tracked, source, ended);
       this.#throwIfEnded();
       return await measured(validationName);
     } finally {
@@ -159,22 +341,8 @@ export class Fit {
     }
   }
 
-  /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
-  #open(supply: Supply, epoch: number): Promise<StepSource> {
-    const { plan, engine } = this;
-    const { seed, checkNumerics } = engine.settings.native;
-    const training = supply === plan.training;
-    return supply.epoch({
-      epoch,
-      batchSize: plan.batchSize,
-      seed: training && plan.shuffle ? seed : undefined,
-      signal: plan.signal,
-      checkFrom: checkNumerics ? engine.native.step : undefined,
-    });
-  }
-
   readonly #halted = (): boolean =>
-    this.run.stopped || this.run.closed || this.plan.signal?.aborted === true;
+    this.run.stopped || this.run.closed || this.plan.signal?.aborted === true || this.#terminated;
 
   #throwIfEnded(): void {
     if (this.run.closed) {
@@ -198,16 +366,18 @@ export class Fit {
 
   /** With checkNumerics: the first step that would meet a NaN in arrays, before any step runs. */
   async #checkNumerics(): Promise<void> {
-    const { plan, engine, run, feeds } = this;
-    if (!engine.settings.native.checkNumerics) return;
+    const { plan, engine, run } = this;
+    const { feeds } = this.graph;
+    if (!engine.settings.native.checkNumerics || this.#skips) return;
     const { training, validation } = plan.arrays;
     const bad = training ? await findBadRows(training.rows, feeds) : new Map<number, string>();
     if (bad.size > 0) {
-      const source = await this.#open(plan.training, run.epoch);
+      const source = await this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
       const order = (await source.next(source.steps ?? 0))?.order ?? new Uint32Array();
       const position = order.findIndex((row) => bad.has(row));
       if (position !== -1) {
-        const step = engine.native.step + Math.floor(position / plan.batchSize);
+        const rows = plan.batchSize * engine.settings.microBatches;
+        const step = engine.native.step + Math.floor(position / rows);
         throw badRow(bad, order[position] ?? 0, '', step);
       }
     }
@@ -240,4 +410,10 @@ export async function measure(
     const { numbers, matrices } = await tally.results(rename);
     return { numbers: { ...means.logs(rename), ...numbers }, matrices };
   };
+}
+
+/** With a policy of skipping: whether it left this step out. */
+function isSkipped({ gradNorm, parts }: Step): boolean {
+  if (!Number.isFinite(gradNorm)) return true;
+  return parts.some(({ values, offset }) => !Number.isFinite(values[offset]));
 }

@@ -70,6 +70,14 @@ export function makeHistory(): History {
 export const validationName = (name: string): string =>
   `val${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 
+/** What means have added up. */
+export interface MeansState {
+  readonly rows: number;
+  readonly sums: readonly number[];
+  readonly totals: readonly number[];
+  readonly weighed: readonly boolean[];
+}
+
 /** Means of the numbers of batches, each weighted by what its own mean divides by. */
 export class Means {
   readonly #results: readonly Result[];
@@ -80,13 +88,24 @@ export class Means {
   readonly #weighed: boolean[];
   readonly #sums: Float64Array;
   readonly #totals: Float64Array;
-  #rows = 0;
+  #rows: number;
 
-  constructor(results: readonly Result[]) {
+  /** `state`: that of means over the same results, to go on from. */
+  constructor(results: readonly Result[], state?: MeansState) {
     this.#results = results;
-    this.#weighed = results.map(() => false);
-    this.#sums = new Float64Array(results.length);
-    this.#totals = new Float64Array(results.length);
+    this.#weighed = results.map((_, i) => state?.weighed[i] ?? false);
+    this.#sums = Float64Array.from(results, (_, i) => state?.sums[i] ?? 0);
+    this.#totals = Float64Array.from(results, (_, i) => state?.totals[i] ?? 0);
+    this.#rows = state?.rows ?? 0;
+  }
+
+  get state(): MeansState {
+    return {
+      rows: this.#rows,
+      sums: [...this.#sums],
+      totals: [...this.#totals],
+      weighed: [...this.#weighed],
+    };
   }
 
   get rows(): number {

@@ -1,8 +1,10 @@
 import type { TrainerDescription } from '../../bindings.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
+import type { Parameter } from '../model.js';
 import { adam, type Optimizer } from '../optimizers.js';
 import type { LearningRateScheduler } from '../schedulers.js';
+import { describeOptimizer, type ParameterGroup } from './groups.js';
 import type { Loss, Metrics, Targets } from './losses.js';
 
 /** What a Trainer minimises, by which rule, and what it reports; only `loss` has no default. */
@@ -41,6 +43,37 @@ export interface TrainerOptions<T extends Targets = Value> {
    * default.
    */
   maxGradNorm?: number;
+  /**
+   * Each gradient is cut to between -maxGradValue and maxGradValue, before maxGradNorm and the
+   * reported norm; none by default.
+   */
+  maxGradValue?: number;
+  /**
+   * Batches whose gradients are averaged, weighted by what their losses divide by, to one step; 1 by
+   * default. The step is that of one batch of all their rows, but for batchNorm, which sees batch by
+   * batch, and for several outputs whose losses leave out targets. The last step of an epoch takes
+   * what batches are left. Schedules, callbacks and checkpoints count steps.
+   */
+  gradientAccumulationSteps?: number;
+  /**
+   * Compute values of the forward pass anew when gradients need them, in place of keeping them: less
+   * memory (`profile().memory.activations`) for up to a forward pass more of time, the same bits.
+   * A number: into so many segments the forward pass is cut; true: as many as need the least
+   * memory. False by default.
+   */
+  gradientCheckpointing?: boolean | number;
+  /**
+   * Parameters with a weight decay or learning rate of their own, or frozen; each is in the first group
+   * that it fits. None by default: all parameters are trained alike. `[noDecay]` leaves biases and
+   * norms without weight decay.
+   */
+  parameterGroups?: readonly ParameterGroup[];
+  /**
+   * Keep moving averages of the parameters: after each step `decay * average + (1 - decay) *
+   * parameter`, from those after the first step on, as torch.optim.swa_utils. None by default. See
+   * `evaluate` and `averagedModel`.
+   */
+  ema?: EmaOptions;
   /** A factor on the learning rate for each step; constant 1 by default. */
   lrScheduler?: LearningRateScheduler;
   /** Of shuffles and dropout, an integer of 0 or more; 0 by default. */
@@ -48,12 +81,31 @@ export interface TrainerOptions<T extends Targets = Value> {
   /** Threads to compute with; as many as there are processors by default. Results are the same. */
   threads?: number;
   /**
-   * Throw ERR_NUMERIC, with the step, instead of taking a step whose input, loss or gradient is not
-   * finite. False by default.
+   * Throw ERR_NUMERIC, with the step and the first op that gave a NaN or an infinity, instead of
+   * taking a step whose input, loss or gradient is not finite. With options, leave such steps out for
+   * a while. False by default: it makes steps a little slower.
    */
-  checkNumerics?: boolean;
+  checkNumerics?: boolean | SkipOptions;
   /** Results on a CPU are deterministic either way; false by default. */
   deterministic?: boolean;
+}
+
+/** Moving averages of parameters. */
+export interface EmaOptions {
+  /** Share of the old average in the new one, below 1; 0.999 by default. */
+  decay?: number;
+}
+
+/** What checkNumerics does about a step that is not finite, instead of throwing. */
+export interface SkipOptions {
+  /** Leave it out: parameters and optimizer state stay, the step counts. */
+  skip: true;
+  /** Factor on the learning rate after such a step; 0.5 by default, 1 for none. */
+  backoff?: number;
+  /** Good steps in a row that take back one such factor; 100 by default. */
+  recoverySteps?: number;
+  /** Steps in a row that may be left out; one more throws ERR_NUMERIC. 10 by default. */
+  maxSkips?: number;
 }
 
 /** Where something computes: 'cuda' is the first GPU. */
@@ -63,6 +115,8 @@ export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export interface Settings {
   readonly optimizer: Optimizer;
   readonly schedule: LearningRateScheduler;
+  /** Batches of a step. */
+  readonly microBatches: number;
   readonly native: TrainerDescription;
 }
 
@@ -74,6 +128,11 @@ const known = [
   'precision',
   'device',
   'maxGradNorm',
+  'maxGradValue',
+  'gradientAccumulationSteps',
+  'gradientCheckpointing',
+  'parameterGroups',
+  'ema',
   'lrScheduler',
   'seed',
   'threads',
@@ -81,11 +140,11 @@ const known = [
   'deterministic',
 ] as const;
 
-export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
-  const set = is.options(options, 'options of Trainer', known, [
-    'gradientAccumulationSteps',
-    'gradientCheckpointing',
-  ]);
+export function readOptions<T extends Targets>(
+  options: TrainerOptions<T>,
+  parameters: ReadonlyMap<string, Parameter>,
+) {
+  const set = is.options(options, 'options of Trainer', known);
   const precision = checkPrecision(set.precision, ['float32', 'bf16-mixed'], ['fp16-mixed']);
   const device = checkDevice(set.device);
   if (set.deterministic !== undefined) is.boolean(set.deterministic, 'deterministic');
@@ -94,13 +153,22 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
   if (lrScheduler !== undefined && typeof lrScheduler !== 'function') {
     throw is.invalid('a function of the step, such as cosine({...})', 'lrScheduler', lrScheduler);
   }
+  const steps = set.gradientAccumulationSteps ?? 1;
+  const microBatches = is.integer(steps, 'gradientAccumulationSteps', 1, 2 ** 20);
   const settings: Settings = {
     optimizer,
     schedule: lrScheduler ?? (() => 1),
+    microBatches,
     native: {
-      optimizer: { op: optimizer.op, attributes: optimizer.attributes },
+      optimizer: describeOptimizer(optimizer, set.parameterGroups, parameters),
       maxGradNorm: set.maxGradNorm === undefined ? 0 : is.positive(set.maxGradNorm, 'maxGradNorm'),
-      checkNumerics: is.boolean(set.checkNumerics ?? false, 'checkNumerics'),
+      maxGradValue:
+        set.maxGradValue === undefined ? 0 : is.positive(set.maxGradValue, 'maxGradValue'),
+      averageDecay: readDecay(set.ema),
+      accumulates: microBatches > 1,
+      segments: readSegments(set.gradientCheckpointing),
+      checkNumerics: set.checkNumerics !== undefined && set.checkNumerics !== false,
+      skip: readSkip(set.checkNumerics),
       seed: is.integer(set.seed ?? 0, 'seed', 0),
       threads: checkThreads(set.threads),
       precision,
@@ -108,6 +176,33 @@ export function readOptions<T extends Targets>(options: TrainerOptions<T>) {
     },
   };
   return { set, settings };
+}
+
+/** 0 for none. */
+function readDecay(ema: unknown): number {
+  if (ema === undefined) return 0;
+  const { decay = 0.999 } = is.options(ema as EmaOptions, 'ema', ['decay']);
+  if (typeof decay === 'number' && decay > 0 && decay < 1) return decay;
+  throw is.invalid('a number between 0 and 1', 'ema.decay', decay);
+}
+
+/** 0 for none, -1 for as many as need the least memory. */
+function readSegments(given: unknown): number {
+  if (given === undefined || given === false) return 0;
+  return given === true ? -1 : is.integer(given, 'gradientCheckpointing', 2, 4096);
+}
+
+function readSkip(given: unknown): TrainerDescription['skip'] {
+  if (given === undefined || typeof given === 'boolean') return null;
+  const names = ['skip', 'backoff', 'recoverySteps', 'maxSkips'] as const;
+  const set = is.options(given as SkipOptions, 'checkNumerics', names);
+  if (set.skip !== true) throw is.invalid('true', 'checkNumerics.skip', set.skip);
+  const backoff = is.positive(set.backoff ?? 0.5, 'checkNumerics.backoff');
+  return {
+    backoff: is.number(backoff, 'checkNumerics.backoff', 0, 1),
+    recoverySteps: is.integer(set.recoverySteps ?? 100, 'checkNumerics.recoverySteps', 1, 2 ** 30),
+    maxSkips: is.integer(set.maxSkips ?? 10, 'checkNumerics.maxSkips', 0, 2 ** 30),
+  };
 }
 
 function checkOptimizer(value: unknown): Optimizer {

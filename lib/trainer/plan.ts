@@ -4,6 +4,7 @@ import * as is from '../is.js';
 import type { Callback } from './callbacks.js';
 import { checkWhole, type Data, type Feeds, type Rows, readBatchSize, readData } from './data.js';
 import type { Span } from './random.js';
+import { retrying } from './retry.js';
 import { checkSignal } from './signal.js';
 import { arraySupply, datasetSupply, isDataset, noRows, type Supply } from './supply.js';
 
@@ -31,8 +32,51 @@ export interface FitOptions {
   callbacks?: readonly Callback[];
   /** 0: silent. 1 (the default): a bar on a terminal, else a line an epoch. 2: a line an epoch. */
   verbose?: 0 | 1 | 2;
-  /** Ends training at a step boundary with ERR_ABORTED; the model keeps the steps taken. */
+  /**
+   * Ends training at a step boundary with ERR_ABORTED; the model keeps the steps taken. With
+   * `checkpoint`, one is saved before.
+   */
   signal?: AbortSignal;
+  /** Save all that is needed to go on with the same bits; nothing is saved by default. */
+  checkpoint?: CheckpointOptions;
+  /**
+   * Go on from a checkpoint: a file, a folder (its newest), or 'latest': the newest of
+   * `checkpoint.dir`, from the beginning where there is none. `epochs` then counts from the first epoch
+   * of the call of fit that saved it, and the history has its reports, too. Data and options have to be
+   * the same; the order of rows, dropout, schedules and optimizer go on as if nothing had been.
+   */
+  resumeFrom?: string;
+  /**
+   * On SIGTERM, end the step, save a checkpoint and exit the process with code 0; needs `checkpoint`.
+   * Worker threads get no signals. False by default: the signal ends the process at once.
+   */
+  exitOnSigterm?: boolean;
+  /** Read on where a dataset's source fails for a while; by default fit rejects with its error. */
+  retry?: RetryOptions;
+}
+
+/** When and where fit saves checkpoints, off the event loop and each whole or not at all. */
+export interface CheckpointOptions {
+  /** The folder, which is made where it is not there; files are `step-<steps>.safetensors`. */
+  dir: string;
+  /** Steps between two checkpoints; by default there is one at the end of each epoch. The end of fit has one too. */
+  everySteps?: number;
+  /** How many of them stay, the newest ones; 3 by default. */
+  keep?: number;
+  /**
+   * The name of a number of an epoch's history, such as 'valLoss': `best.safetensors` is the checkpoint
+   * of the epoch where it was best, the largest for names that end in "accuracy" and the smallest for
+   * others. None by default.
+   */
+  keepBest?: string;
+}
+
+/** How often and when a source is tried again. Bad data are not: they would be as bad again. */
+export interface RetryOptions {
+  /** Tries after the first one that failed, in a row; 3 by default. */
+  attempts?: number;
+  /** Milliseconds before the first of them, twice as many before each further one; 1000 by default. */
+  delay?: number;
 }
 
 /** Rows of arrays. */
@@ -59,6 +103,16 @@ export interface FitPlan {
   readonly callbacks: readonly Callback[];
   readonly verbose: 0 | 1 | 2;
   readonly signal: AbortSignal | undefined;
+  readonly checkpoint: CheckpointPlan | undefined;
+  readonly resumeFrom: string | undefined;
+  readonly exitOnSigterm: boolean;
+}
+
+export interface CheckpointPlan {
+  readonly dir: string;
+  readonly everySteps: number | undefined;
+  readonly keep: number;
+  readonly keepBest: string | undefined;
 }
 
 export function planFit(
@@ -66,21 +120,7 @@ export function planFit(
   options: FitOptions | undefined,
   feeds: Feeds,
 ): FitPlan {
-  const set = is.options(
-    options,
-    'options of fit',
-    [
-      'epochs',
-      'batchSize',
-      'validationData',
-      'validationSplit',
-      'shuffle',
-      'callbacks',
-      'verbose',
-      'signal',
-    ],
-    ['checkpoint', 'resumeFrom'],
-  );
+  const set = is.options(options, 'options of fit', known);
   const epochs = is.integer(set.epochs ?? 1, 'epochs', 1);
   const given = isDataset(data) ? data.batchSize : undefined;
   const batchSize = readBatchSize(set.batchSize ?? given, feeds);
@@ -90,15 +130,29 @@ export function planFit(
   }
   const arrays = readArrays(data, set, feeds);
   const { training, validation } = arrays;
+  const retry = readRetry(set.retry);
+  const checkpoint = readCheckpointOptions(set.checkpoint);
+  const exitOnSigterm = is.boolean(set.exitOnSigterm ?? false, 'exitOnSigterm');
+  if (exitOnSigterm && checkpoint === undefined) {
+    throw is.mismatch('ERR_ARGUMENT', '`checkpoint`', 'exitOnSigterm', 'true without it');
+  }
+  const resumeFrom =
+    set.resumeFrom === undefined ? undefined : is.string(set.resumeFrom, 'resumeFrom');
+  if (resumeFrom === 'latest' && checkpoint === undefined) {
+    throw is.mismatch('ERR_ARGUMENT', '`checkpoint.dir`', 'resumeFrom', '"latest" without it');
+  }
   return {
     training: training
       ? arraySupply(training.rows, training.which)
-      : datasetSupply(data as Dataset, feeds, 'data'),
+      : retrying(datasetSupply(data as Dataset, feeds, 'data'), retry),
     validation: validation
       ? arraySupply(validation.rows, validation.which)
       : isDataset(set.validationData)
-        ? datasetSupply(set.validationData, feeds, 'validationData')
+        ? retrying(datasetSupply(set.validationData, feeds, 'validationData'), retry)
         : undefined,
+    checkpoint,
+    resumeFrom,
+    exitOnSigterm,
     arrays,
     epochs,
     batchSize,
@@ -106,6 +160,44 @@ export function planFit(
     callbacks: checkCallbacks(set.callbacks),
     verbose: is.oneOf(set.verbose ?? 1, 'verbose', [0, 1, 2]),
     signal: checkSignal(set.signal),
+  };
+}
+
+const known = [
+  'epochs',
+  'batchSize',
+  'validationData',
+  'validationSplit',
+  'shuffle',
+  'callbacks',
+  'verbose',
+  'signal',
+  'checkpoint',
+  'resumeFrom',
+  'exitOnSigterm',
+  'retry',
+] as const;
+
+function readCheckpointOptions(given: unknown): CheckpointPlan | undefined {
+  if (given === undefined) return undefined;
+  const names = ['dir', 'everySteps', 'keep', 'keepBest'] as const;
+  const set = is.options(given as CheckpointOptions, 'checkpoint', names);
+  const { everySteps, keepBest } = set;
+  return {
+    dir: is.string(set.dir, 'checkpoint.dir'),
+    everySteps:
+      everySteps === undefined ? undefined : is.integer(everySteps, 'checkpoint.everySteps', 1),
+    keep: is.integer(set.keep ?? 3, 'checkpoint.keep', 1),
+    keepBest: keepBest === undefined ? undefined : is.string(keepBest, 'checkpoint.keepBest'),
+  };
+}
+
+function readRetry(given: unknown): Required<RetryOptions> {
+  if (given === undefined) return { attempts: 0, delay: 0 };
+  const set = is.options(given as RetryOptions, 'retry', ['attempts', 'delay']);
+  return {
+    attempts: is.integer(set.attempts ?? 3, 'retry.attempts', 0, 2 ** 20),
+    delay: is.number(set.delay ?? 1000, 'retry.delay', 0, 2 ** 31 - 1),
   };
 }
 

@@ -1,8 +1,10 @@
 // What steps and their errors tell.
 import { TandemError } from '../errors.js';
 import type { Result } from './divisors.js';
-import type { Step } from './engine.js';
-import { Tally, type Tracked } from './tally.js';
+import type { Part, Step } from './engine.js';
+import type { TrainingGraph } from './graph.js';
+import { Means } from './history.js';
+import { Tally } from './tally.js';
 
 /** The smallest of `rows` from `begin` to before `end`, if there is one. */
 export function smallest(
@@ -31,24 +33,28 @@ export function badRow(
   return new TandemError('ERR_NUMERIC', message, step === undefined ? {} : { step });
 }
 
-/** What a step reports; metrics are those of its rows. */
+/** What a step reports, over all of its micro-batches. */
 export async function stepLogs(
-  results: readonly Result[],
-  tracked: readonly Tracked[],
-  step: Step,
+  { results, tracked }: TrainingGraph,
+  { parts, learningRate, gradNorm }: Step,
 ): Promise<Record<string, number>> {
-  const logs: Record<string, number> = {};
-  results.forEach(({ name }, i) => {
-    logs[name] = step.values[step.offset + i] ?? Number.NaN;
-  });
-  if (tracked.length > 0) {
-    const tally = new Tally(tracked);
-    tally.add(step.values, step.offset, step.rows);
-    Object.assign(logs, (await tally.results()).numbers);
+  const tally = new Tally(tracked);
+  for (const { values, offset, which } of parts) tally.add(values, offset, which.length);
+  const { numbers } = await tally.results();
+  return { ...meansOf(results, parts), ...numbers, learningRate, gradNorm };
+}
+
+function meansOf(results: readonly Result[], parts: readonly Part[]): Record<string, number> {
+  const [first, ...others] = parts;
+  if (first && others.length === 0) {
+    const { values, offset } = first;
+    return Object.fromEntries(
+      results.map(({ name }, i) => [name, values[offset + i] ?? Number.NaN] as const),
+    );
   }
-  logs.learningRate = step.learningRate;
-  logs.gradNorm = step.values[step.end - 1] ?? Number.NaN;
-  return logs;
+  const means = new Means(results);
+  for (const { values, offset, which, of } of parts) means.add(values, offset, which, of);
+  return means.logs();
 }
 
 /** Native code counts steps from 1 in its messages, callbacks count from 0. */

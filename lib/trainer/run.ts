@@ -1,4 +1,5 @@
 // What a Trainer keeps between its calls.
+import type { Position } from './checkpoint/contents.js';
 
 /** What ends a run early. */
 export interface RunState {
@@ -9,6 +10,10 @@ export interface RunState {
   close(): void;
   /** The next epoch's number. */
   epoch: number;
+  /** Where a checkpoint left off, for the next fit. */
+  resume: Position | undefined;
+  /** Where the fit that runs is, for checkpoints. */
+  locate: (() => Position) | undefined;
 }
 
 export function makeRun(): RunState {
@@ -28,5 +33,7 @@ export function makeRun(): RunState {
       resolve();
     },
     epoch: 0,
+    resume: undefined,
+    locate: undefined,
   };
 }

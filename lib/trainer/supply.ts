@@ -13,6 +13,8 @@ export interface Piece {
   readonly rows: Rows;
   readonly order: Uint32Array;
   readonly sizes: Uint32Array;
+  /** Whether none follows, where that is known. */
+  readonly final?: boolean;
 }
 
 /** The rows of an epoch, in its order. */
@@ -31,6 +33,8 @@ export interface StepSource {
 export interface EpochPlan {
   readonly epoch: number;
   readonly batchSize: number;
+  /** Batches to leave out at the beginning: where to go on. */
+  readonly start: number;
   /** Undefined: in order. */
   readonly seed: number | undefined;
   readonly signal: AbortSignal | undefined;
@@ -51,8 +55,13 @@ export function batches(rows: number, batchSize: number): Uint32Array {
 }
 
 /** Steps over rows in memory in this order. */
-export function orderedSource(rows: Rows, order: Uint32Array, batchSize: number): StepSource {
-  let position = 0;
+export function orderedSource(
+  rows: Rows,
+  order: Uint32Array,
+  batchSize: number,
+  start = 0,
+): StepSource {
+  let position = start * batchSize;
   return {
     steps: Math.ceil(order.length / batchSize),
     batchSize,
@@ -68,10 +77,10 @@ export function orderedSource(rows: Rows, order: Uint32Array, batchSize: number)
 /** The rows of a span of arrays. */
 export function arraySupply(rows: Rows, span: Span): Supply {
   return {
-    async epoch({ epoch, batchSize, seed }) {
+    async epoch({ epoch, batchSize, start, seed }) {
       const order =
         seed === undefined ? await inOrder(span) : await shuffled(span, generator(seed, epoch));
-      return orderedSource(rows, order, batchSize);
+      return orderedSource(rows, order, batchSize, start);
     },
   };
 }
@@ -79,10 +88,11 @@ export function arraySupply(rows: Rows, span: Span): Supply {
 /** A dataset's rows, checked against the feeds block by block. */
 export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
   return {
-    epoch({ epoch, batchSize, seed, signal, checkFrom }) {
+    epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
       const chunks = dataset.chunks({
         epoch,
         batchSize,
+        start,
         shuffle: seed === undefined ? false : { seed },
         ...(signal !== undefined && { signal }),
       });

@@ -1,5 +1,7 @@
 #include "binding/describe.h"
 
+#include <algorithm>
+#include <array>
 #include <limits>
 
 #include "binding/arrays.h"
@@ -183,25 +185,65 @@ GraphDescription read_graph(Napi::Value value, const std::string& name) {
   return graph;
 }
 
+/// The optimizer's op, and its attributes for each group of parameters.
+static void read_optimizer(const Napi::Object& optimizer, const std::string& name,
+                           TrainerOptions& options) {
+  const std::string op = read_string(optimizer.Get("op"), name + ".op");
+  const std::optional<Op> known = find_op(op);
+  constexpr std::array kOptimizers{Op::sgd, Op::adam, Op::rmsprop, Op::adagrad, Op::lion, Op::lamb};
+  if (!known || std::find(kOptimizers.begin(), kOptimizers.end(), *known) == kOptimizers.end()) {
+    fail_expected(ErrorCode::kArgument, "'sgd', 'adam', 'rmsprop', 'adagrad', 'lion' or 'lamb'",
+                  name + ".op", "'" + op + "'");
+  }
+  options.optimizer = *known;
+  options.groups = read_list(optimizer.Get("groups"), name + ".groups",
+                             [known](Napi::Value group, const std::string& field) {
+                               return make_attributes(*known, read_attributes(group, field));
+                             });
+  if (options.groups.empty())
+    fail_expected(ErrorCode::kArgument, "one group or more", name + ".groups", "none");
+  options.optimizer_attributes = options.groups[0];
+  for (const int64_t group : read_integers(optimizer.Get("groupOf"), name + ".groupOf", -1))
+    options.group_of.push_back(static_cast<int32_t>(std::min<int64_t>(group, INT32_MAX)));
+}
+
+static SkipPolicy read_skip_policy(Napi::Value value, const std::string& name) {
+  SkipPolicy policy;
+  if (value.IsNull()) return policy;
+  const Napi::Object object = read_object(value, name);
+  const auto count = [&](const char* key, double low) {
+    constexpr double kMost = std::numeric_limits<int>::max();
+    return static_cast<int>(read_integer(object.Get(key), name + "." + key, low, kMost));
+  };
+  policy.skips = true;
+  policy.backoff = read_finite(object.Get("backoff"), name + ".backoff");
+  if (policy.backoff <= 0 || policy.backoff > 1) {
+    fail_expected(ErrorCode::kArgument, "a number above 0, up to 1", name + ".backoff",
+                  describe_value(object.Get("backoff")));
+  }
+  policy.recovery_steps = count("recoverySteps", 1);
+  policy.max_skips = count("maxSkips", 0);
+  return policy;
+}
+
 TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) {
   const Napi::Object object = read_object(value, name);
-  const Napi::Object optimizer = read_object(object.Get("optimizer"), name + ".optimizer");
-  const std::string op = read_string(optimizer.Get("op"), name + ".optimizer.op");
-  const std::optional<Op> known = find_op(op);
-  if (!known ||
-      (*known != Op::sgd && *known != Op::adam && *known != Op::rmsprop && *known != Op::adagrad)) {
-    fail_expected(ErrorCode::kArgument, "'sgd', 'adam', 'rmsprop' or 'adagrad'",
-                  name + ".optimizer.op", "'" + op + "'");
-  }
   TrainerOptions options;
-  options.optimizer = *known;
-  options.optimizer_attributes = make_attributes(
-      *known, read_attributes(optimizer.Get("attributes"), name + ".optimizer.attributes"));
-  options.max_gradient_norm = read_finite(object.Get("maxGradNorm"), name + ".maxGradNorm");
-  if (options.max_gradient_norm < 0) {
-    fail_expected(ErrorCode::kArgument, "a number of 0 or more", name + ".maxGradNorm",
-                  describe_value(object.Get("maxGradNorm")));
-  }
+  read_optimizer(read_object(object.Get("optimizer"), name + ".optimizer"), name + ".optimizer",
+                 options);
+  const auto from_0 = [&](const char* key) {
+    const double number = read_finite(object.Get(key), name + "." + key);
+    if (number >= 0) return number;
+    fail_expected(ErrorCode::kArgument, "a number of 0 or more", name + "." + key,
+                  describe_value(object.Get(key)));
+  };
+  options.max_gradient_norm = from_0("maxGradNorm");
+  options.max_gradient_value = from_0("maxGradValue");
+  options.average_decay = from_0("averageDecay");
+  options.accumulates = read_boolean(object.Get("accumulates"), name + ".accumulates");
+  options.segments = static_cast<int>(read_integer(object.Get("segments"), name + ".segments",
+                                                   TrainerOptions::kChooseSegments, 4096));
+  options.skip = read_skip_policy(object.Get("skip"), name + ".skip");
   options.check_numerics = read_boolean(object.Get("checkNumerics"), name + ".checkNumerics");
   options.seed = static_cast<uint64_t>(read_integer(object.Get("seed"), name + ".seed", 0));
   options.threads = read_threads(object.Get("threads"), name + ".threads");

@@ -53,11 +53,10 @@ napi_value StagedObject::submit(const Call& call, bool train) {
     fail(ErrorCode::kArgument, "expected rows that have been copied, received a part of them");
   }
   rows.training()->check_pending(train);
-  std::vector<double> rates;
-  if (train) rates = read_learning_rates(call.env(), call[0], rows.sizes().size());
+  TrainingPlan plan;
+  if (train) plan = read_training_plan(call, 0, rows.sizes().size());
   const std::unique_ptr<StagedRows> taken = std::move(rows_);
-  auto job =
-      std::make_unique<TrainingJob>(call.addon(), std::move(*taken), std::move(rates), train);
+  auto job = std::make_unique<TrainingJob>(call.addon(), std::move(*taken), std::move(plan), train);
   return call.addon().completions().submit(call.addon().training(), std::move(job));
 }
 

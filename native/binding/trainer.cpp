@@ -4,6 +4,7 @@
 
 #include "binding/describe.h"
 #include "binding/results.h"
+#include "binding/training_state.h"
 #include "binding/values.h"
 
 namespace tandem::binding {
@@ -21,12 +22,16 @@ std::unique_ptr<TrainerObject> TrainerObject::create(const Call& call) {
 
 void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
   using T = TrainerObject;
-  define_class<T>(env, exports, addon,
-                  {method<T, &T::train>("train", addon), method<T, &T::evaluate>("evaluate", addon),
-                   method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
-                   getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
-                   method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
-                   method<T, &T::close>("close", addon)});
+  define_class<T>(
+      env, exports, addon,
+      {method<T, &T::train>("train", addon), method<T, &T::evaluate>("evaluate", addon),
+       method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
+       getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
+       method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
+       method<T, &T::save_state>("saveState", addon), method<T, &T::load_state>("loadState", addon),
+       method<T, &T::swap_averages>("swapAverages", addon),
+       getter<T, &T::progress>("progress", addon),
+       getter<T, &T::saved_layout>("savedLayout", addon), method<T, &T::close>("close", addon)});
 }
 
 Training& TrainerObject::open() {
@@ -45,15 +50,15 @@ napi_value TrainerObject::submit(const Call& call, bool train) {
   std::vector<uint32_t> rows = copy_uint32_array(env, call[1], "rows");
   std::vector<uint32_t> sizes = copy_uint32_array(env, call[2], "sizes");
   check_sizes(training.rows, sizes, rows.size());
-  std::vector<double> rates;
-  if (train) rates = read_learning_rates(env, call[3], sizes.size());
+  TrainingPlan plan;
+  if (train) plan = read_training_plan(call, 3, sizes.size());
   const std::vector<ArrayView> arrays = view_inputs(env, elements);
 
   StagedRows staged(training_, std::move(rows), std::move(sizes));
   staged.gathered().copy(training.rows, arrays, std::numeric_limits<size_t>::max());
   return call.addon().completions().submit(
       call.addon().training(),
-      std::make_unique<TrainingJob>(call.addon(), std::move(staged), std::move(rates), train));
+      std::make_unique<TrainingJob>(call.addon(), std::move(staged), std::move(plan), train));
 }
 
 napi_value TrainerObject::train(const Call& call) { return submit(call, true); }
@@ -83,6 +88,40 @@ napi_value TrainerObject::copy_parameters(const Call& call, bool to_host) {
 napi_value TrainerObject::sync(const Call& call) { return copy_parameters(call, true); }
 
 napi_value TrainerObject::upload(const Call& call) { return copy_parameters(call, false); }
+
+napi_value TrainerObject::save_state(const Call& call) {
+  open();
+  return call.addon().completions().submit(call.addon().training(),
+                                           std::make_unique<SaveStateJob>(call.addon(), training_));
+}
+
+napi_value TrainerObject::load_state(const Call& call) {
+  const napi_env env = call.env();
+  const Trainer::Progress progress = read_progress({env, call[1]}, "progress");
+  const int64_t floats = open().trainer.saved_layout().floats();
+  const ArrayView view = view_array(env, call[0], [] { return "state"; });
+  if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, "state");
+  if (static_cast<int64_t>(view.length) != floats) fail_length(floats, view.length, "state");
+  return call.addon().completions().submit(
+      call.addon().training(),
+      std::make_unique<LoadStateJob>(training_, static_cast<const float*>(view.data), progress));
+}
+
+napi_value TrainerObject::swap_averages(const Call& call) {
+  open();
+  return call.addon().completions().submit(call.addon().training(),
+                                           std::make_unique<SwapAveragesJob>(training_));
+}
+
+napi_value TrainerObject::progress(const Call& call) {
+  Training& training = open();
+  return make_progress(call.env(), training.parameters->gate.visit(
+                                       [&training] { return training.trainer.progress(); }));
+}
+
+napi_value TrainerObject::saved_layout(const Call& call) {
+  return make_saved_layout(call.env(), open().trainer.saved_layout());
+}
 
 napi_value TrainerObject::profile(const Call& call) {
   return make_profile(call.env(), open().profile());

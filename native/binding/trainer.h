@@ -30,6 +30,11 @@ class TrainerObject : public Wrapped<TrainerObject> {
   napi_value device(const Call& call);
   napi_value sync(const Call& call);
   napi_value upload(const Call& call);
+  napi_value save_state(const Call& call);
+  napi_value load_state(const Call& call);
+  napi_value swap_averages(const Call& call);
+  napi_value progress(const Call& call);
+  napi_value saved_layout(const Call& call);
   napi_value profile(const Call& call);
   napi_value close(const Call& call);
 

@@ -36,22 +36,34 @@ void Training::check_pending(bool train) const {
                              (train ? "train()" : "evaluate()") + ", received a third");
 }
 
-std::vector<double> read_learning_rates(napi_env env, napi_value value, size_t steps) {
-  const ArrayView view = view_array(env, value, [] { return "learningRates"; });
+/// A copy of a Float64Array of finite numbers.
+static std::vector<double> read_numbers(napi_env env, napi_value value, size_t count,
+                                        const char* name) {
+  const ArrayView view = view_array(env, value, [name] { return name; });
   if (view.type != napi_float64_array) {
-    fail_expected(ErrorCode::kDType, "a Float64Array", "learningRates", type_name(view.type));
+    fail_expected(ErrorCode::kDType, "a Float64Array", name, type_name(view.type));
   }
-  if (view.length != steps) {
-    fail_length(static_cast<int64_t>(steps), view.length, "learningRates");
-  }
+  if (view.length != count) fail_length(static_cast<int64_t>(count), view.length, name);
   const auto* data = static_cast<const double*>(view.data);
-  std::vector<double> rates(data, data + view.length);
-  for (const double rate : rates) {
-    if (!std::isfinite(rate)) {
-      fail_expected(ErrorCode::kArgument, "finite numbers", "learningRates", std::to_string(rate));
+  std::vector<double> numbers(data, data + view.length);
+  for (const double number : numbers) {
+    if (!std::isfinite(number)) {
+      fail_expected(ErrorCode::kArgument, "finite numbers", name, std::to_string(number));
     }
   }
-  return rates;
+  return numbers;
+}
+
+TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches) {
+  const napi_env env = call.env();
+  TrainingPlan plan;
+  plan.learning_rates = read_numbers(env, call[first], micro_batches, "learningRates");
+  if (Napi::Value(env, call[first + 1]).IsUndefined()) return plan;
+  plan.weights = read_numbers(env, call[first + 1], micro_batches, "weights");
+  plan.marks = copy_uint32_array(env, call[first + 2], "marks");
+  if (plan.marks.size() != micro_batches)
+    fail_length(static_cast<int64_t>(micro_batches), plan.marks.size(), "marks");
+  return plan;
 }
 
 StagedRows::StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t> rows,
@@ -84,18 +96,17 @@ static std::vector<size_t> result_offsets(const Trainer& trainer,
                                           const std::vector<uint32_t>& sizes, bool train) {
   std::vector<size_t> offsets{0};
   for (const uint32_t rows : sizes) {
-    const size_t numbers = trainer.results_of(rows) + (train ? 1 : 0);
+    const size_t numbers = trainer.results_of(rows) + (train ? Trainer::kStepResults : 0);
     offsets.push_back(offsets.back() + numbers);
   }
   return offsets;
 }
 
-TrainingJob::TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates,
-                         bool train)
+TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, bool train)
     : addon_(addon),
       rows_(std::move(rows)),
       training_(*rows_.training()),
-      learning_rates_(std::move(learning_rates)),
+      plan_(std::move(plan)),
       train_(train),
       offsets_(result_offsets(training_.trainer, rows_.sizes(), train)),
       results_(offsets_.back()),
@@ -137,7 +148,8 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
   const std::vector<uint32_t>& sizes = rows_.sizes();
   size_t first_row = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {
-    if (halt || rows_.stopped()) return;
+    // A step that has begun is finished, unless the environment ends.
+    if (halt || (rows_.stopped() && !(train_ && training_.trainer.is_within_step()))) return;
     for (size_t k = 0; k < inputs.size(); ++k) {
       const InputRows& input = training_.rows.inputs[k];
       const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
@@ -161,11 +173,19 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
   } const end{training_};
   double* const results = results_.data() + offsets_[i];
   if (train_) {
-    training_.trainer.train(rows_.sizes()[i], inputs, learning_rates_[i], results);
+    training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
+                            micro_batch(i));
   } else {
     training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
   }
   done_ = i + 1;
+}
+
+MicroBatch TrainingJob::micro_batch(size_t i) const {
+  if (plan_.weights.empty()) return {};
+  const uint32_t marks = plan_.marks[i];
+  return {plan_.weights[i], (marks & TrainingPlan::kFirst) != 0,
+          (marks & TrainingPlan::kLast) != 0};
 }
 
 napi_value TrainingJob::finish(napi_env env) {

@@ -46,9 +46,18 @@ struct Training {
   void report_memory(uint32_t rows, const MemoryUse& use);
 };
 
-/// A copy of a Float64Array of finite numbers, one a step. Throws ERR_DTYPE, ERR_SHAPE,
-/// ERR_ARGUMENT.
-std::vector<double> read_learning_rates(napi_env env, napi_value value, size_t steps);
+/// What a call of train() says of its micro-batches, one number each.
+struct TrainingPlan {
+  std::vector<double> learning_rates;
+  std::vector<double> weights;  ///< empty: each is a step
+  std::vector<uint32_t> marks;  ///< kFirst and kLast of a step
+  static constexpr uint32_t kFirst = 1;
+  static constexpr uint32_t kLast = 2;
+};
+
+/// Arguments from `first` on: learning rates and, where steps have several micro-batches, weights
+/// and ends of steps. Throws ERR_DTYPE, ERR_SHAPE, ERR_ARGUMENT.
+TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches);
 
 /// Rows for the steps of one call, in staging memory that goes back to its trainer. Of the
 /// JavaScript thread, but for reading.
@@ -93,7 +102,7 @@ class ParameterCopyJob : public Job {
 class TrainingJob : public Job {
  public:
   /// Throws ERR_BUSY when a pending call writes to the parameters as its output.
-  TrainingJob(Addon& addon, StagedRows rows, std::vector<double> learning_rates, bool train);
+  TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, bool train);
   ~TrainingJob() override;
   void run(const std::atomic<bool>& halt) override;
   [[nodiscard]] double expected_ms() const noexcept override;
@@ -102,11 +111,12 @@ class TrainingJob : public Job {
  private:
   void lease_parameters();
   void run_step(size_t i, const std::vector<const void*>& inputs);
+  [[nodiscard]] MicroBatch micro_batch(size_t i) const;
 
   Addon& addon_;  // outlives every job: its cleanup hook drops them
   StagedRows rows_;
   Training& training_;  // kept alive by rows_
-  std::vector<double> learning_rates_;
+  TrainingPlan plan_;
   bool train_;
   std::vector<size_t> offsets_;  ///< of each step's results, and their end
   std::vector<double> results_;

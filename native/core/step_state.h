@@ -13,7 +13,8 @@ struct StepState {
   float gradient_norm;  ///< written by gradientNorm
   float clip;           ///< factor on every gradient; 1 when nothing is clipped
   uint32_t skip;        ///< not 0: the optimizer must leave parameters and its state alone
-  uint32_t reserved;
+  uint32_t part;        ///< micro-batches of this step before this one
+  float weight = 1.0F;  ///< share of this micro-batch in the mean of those so far
 };
 
 }  // namespace tandem

@@ -5,9 +5,10 @@
 #include <cmath>
 #include <limits>
 
-#include "core/autodiff.h"
 #include "core/fuse.h"
-#include "core/update.h"
+#include "core/non_finite.h"
+#include "core/recompute.h"
+#include "core/training_graph.h"
 
 namespace tandem {
 
@@ -56,41 +57,38 @@ ResultSize measure_outputs(const GraphDescription& description) {
   return size;
 }
 
-UpdateOptions update_options(const TrainerOptions& options, const Backend& backend) {
-  return {options.optimizer, options.optimizer_attributes, options.max_gradient_norm,
-          options.check_numerics, backend.updates_on_the_way()};
-}
-
-/// Forward, backward and optimizer as one graph; `pins` says which values are gradients.
-Graph training_graph(const GraphDescription& description, int64_t batch,
-                     const ParameterLayout& layout, const UpdateOptions& options,
-                     std::vector<Pin>& pins) {
-  Graph graph = instantiate(description, batch, true);
-  std::vector<ValueId> wrt;
-  for (size_t i = 0; i < description.parameters.size(); ++i) {
-    if (description.parameters[i].trainable) wrt.push_back(graph.parameters[i]);
+UpdateOptions update_options(const TrainerOptions& options, const GraphDescription& graph,
+                             const Backend& backend) {
+  UpdateOptions update{};
+  update.optimizer = options.optimizer;
+  update.groups = options.groups;
+  update.group_of = options.group_of;
+  if (update.groups.empty()) {
+    update.groups = {options.optimizer_attributes};
+    update.group_of.assign(graph.parameters.size(), 0);
   }
-  const ValueId loss = graph.outputs[0];
-  ValueId one = graph.scalar(1.0F);
-  if (graph.tensor(loss).rank != 0)
-    one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
-  const std::vector<ValueId> gradients = add_gradients(graph, {{loss, one}}, wrt);
-  size_t next = 0;
-  for (size_t i = 0; i < description.parameters.size(); ++i) {
-    if (!description.parameters[i].trainable) continue;
-    const ValueId gradient = gradients[next++];
-    if (gradient != kNoValue)
-      pins.push_back({gradient, {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
+  const int slots = optimizer_slots(options.optimizer, update.groups[0]);
+  for (const AttributeStorage& group : update.groups) {
+    if (optimizer_slots(options.optimizer, group) != slots)
+      fail(ErrorCode::kArgument, "expected groups with as much optimizer state, received others");
   }
-  // a gradient is read by the optimizer through its arena, so nothing in the graph may drop it
-  std::vector<ValueId> outputs = graph.outputs;
-  for (const Pin& pin : pins) graph.outputs.push_back(pin.value);
-  fuse(graph);
-  graph.outputs = std::move(outputs);
-  separate_pins(graph, pins);
-
-  add_updates(graph, pins, loss, description.parameters, layout, options);
-  return graph;
+  if (update.group_of.size() != graph.parameters.size()) {
+    fail(ErrorCode::kArgument,
+         "expected a group for each of " + std::to_string(graph.parameters.size()) +
+             " parameters, received " + std::to_string(update.group_of.size()));
+  }
+  for (const int32_t group : update.group_of) {
+    if (group < UpdateOptions::kFrozen || group >= static_cast<int32_t>(update.groups.size()))
+      fail(ErrorCode::kArgument,
+           "expected a group of those given, received number " + std::to_string(group));
+  }
+  update.max_gradient_norm = options.max_gradient_norm;
+  update.max_gradient_value = options.max_gradient_value;
+  update.average_decay = options.average_decay;
+  update.check_numerics = options.check_numerics;
+  update.on_the_way = backend.updates_on_the_way();
+  update.apart = options.accumulates || options.reducer->ranks() > 1;
+  return update;
 }
 
 }  // namespace
@@ -105,39 +103,80 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
   const auto [fixed, per_row] = measure_outputs(graph_);
   fixed_results_ = fixed;
   row_results_ = per_row;
+  if (options_.reducer == nullptr) options_.reducer = local_reducer();
+  update_options_ = update_options(options_, graph_, backend_);
   const ParameterLayout& layout = parameters_->layout();
-  if (!backend_.shares_host_memory()) {
+  optimizer_layout_ = optimizer_layout(graph_.parameters, layout, update_options_);
+  {
     // a device without a kernel that training needs is refused here, not at the first step
     std::vector<Pin> pins;
-    check_supported(training_graph(graph_, 2, layout, update_options(options_, backend_), pins),
-                    backend_);
+    const Graph sample = training_graph(graph_, 2, layout, update_options_, 0, pins);
+    check_supported(sample, backend_);
+    state_ranges_ = state_ranges(sample);
   }
   device_parameters_ = parameters_->resident(backend_);
-  gradients_ = backend_.allocate(layout.trainable_bytes);
-  const int64_t floats =
-      optimizer_floats(graph_.parameters, layout, update_options(options_, backend_));
-  optimizer_state_ = backend_.allocate(checked_mul(floats, int64_t{sizeof(float)}));
+  // the sums of micro-batches lie behind the gradients
+  gradients_ =
+      backend_.allocate(checked_mul(layout.trainable_bytes, update_options_.apart ? 2 : 1));
+  optimizer_state_ =
+      backend_.allocate(checked_mul(optimizer_layout_.floats, int64_t{sizeof(float)}));
   state_.seed = options_.seed;
+  if (update_options_.apart) compile_update();
 }
 
 Trainer::~Trainer() = default;
 
-std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training) {
-  const ParameterLayout& layout = parameters_->layout();
-  auto compiled = std::make_unique<Compiled>();
-  std::vector<Pin> pins;
-  Graph graph;
-  if (training) {
-    graph = training_graph(graph_, batch, layout, update_options(options_, backend_), pins);
-  } else {
-    graph = instantiate(graph_, batch, false);
-    fuse(graph);
-  }
-  if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
-  compiled->plan = make_plan(std::move(graph), layout, std::move(pins), backend_);
+std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan) const {
   const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
                       optimizer_state_.data.get()};
-  compiled->executable = backend_.compile({compiled->plan, arenas, options_.threads, nullptr});
+  return backend_.compile({plan, arenas, options_.threads, nullptr});
+}
+
+void Trainer::compile_update() {
+  auto compiled = std::make_unique<Compiled>();
+  Graph graph = update_graph(graph_.parameters, parameters_->layout(), update_options_);
+  check_supported(graph, backend_);
+  state_ranges_ = state_ranges(graph);
+  compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
+  compiled->executable = compile_plan(compiled->plan);
+  update_ = std::move(compiled);
+  reserve_arena(update_->plan.arena_bytes);
+  update_->executable->bind_arena(arena_.data.get());
+}
+
+/// With as many segments as asked for, or those whose plan needs the least memory.
+Plan Trainer::make_training_plan(int64_t batch) const {
+  const ParameterLayout& layout = parameters_->layout();
+  const auto plan_with = [&](int segments, size_t* forward) {
+    std::vector<Pin> pins;
+    Graph graph = training_graph(graph_, batch, layout, update_options_, segments, pins);
+    if (forward != nullptr) *forward = count_forward_nodes(graph);
+    if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
+    return make_plan(std::move(graph), layout, std::move(pins), backend_);
+  };
+  if (options_.segments != TrainerOptions::kChooseSegments)
+    return plan_with(options_.segments, nullptr);
+  size_t forward = 0;
+  Plan best = plan_with(1, &forward);
+  for (const int segments : segment_counts(forward)) {
+    if (segments == 1) continue;
+    Plan plan = plan_with(segments, nullptr);
+    if (plan.arena_bytes < best.arena_bytes) best = std::move(plan);
+  }
+  return best;
+}
+
+std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training) {
+  auto compiled = std::make_unique<Compiled>();
+  if (training) {
+    compiled->plan = make_training_plan(batch);
+  } else {
+    Graph graph = instantiate(graph_, batch, false);
+    fuse(graph);
+    if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
+    compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
+  }
+  compiled->executable = compile_plan(compiled->plan);
   compiled->results.resize(results_of(batch));
   const Graph& built = compiled->plan.graph;
   size_t offset = 0;
@@ -184,6 +223,7 @@ void Trainer::reserve_arena(int64_t bytes) {
   for (auto& [batch, plan] : plans_) {
     if (plan != nullptr) plan->executable->bind_arena(arena_.data.get());
   }
+  if (update_ != nullptr) update_->executable->bind_arena(arena_.data.get());
 }
 
 void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double* results) {
@@ -200,26 +240,100 @@ size_t Trainer::results_of(int64_t batch) const {
   return static_cast<size_t>(checked_add(fixed_results_, checked_mul(row_results_, batch)));
 }
 
-void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-                    double* results) {
-  Compiled& plan = compiled(batch, true);
-  const Stopwatch stopwatch;
-  state_.learning_rate = learning_rate;
+void Trainer::begin_part(double learning_rate, const MicroBatch& micro_batch) {
+  if (!update_options_.apart && (!micro_batch.first || !micro_batch.last))
+    fail(ErrorCode::kArgument, "expected a trainer that accumulates, received one that does not");
+  if (micro_batch.first) {
+    state_.part = 0;
+    is_bad_ = false;
+  }
+  state_.step = progress_.step + 1;
+  state_.learning_rate = learning_rate * progress_.backoff;
+  // each micro-batch draws random numbers of its own
+  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;
+  state_.seed = options_.seed + kGolden * state_.part;
+  state_.weight = static_cast<float>(micro_batch.weight);
   state_.clip = 1.0F;
   state_.skip = 0;
-  ++state_.step;
+}
+
+void Trainer::reduce_and_update() {
+  // Who has a NaN spreads it to all ranks by the mean, so that all of them skip the same steps.
+  const ParameterLayout& layout = parameters_->layout();
+  auto* sums = reinterpret_cast<float*>(gradients_.data.get() + layout.trainable_bytes);
+  for (const Bucket& bucket : make_buckets(layout, kBucketBytes))
+    options_.reducer->reduce(sums + bucket.first, bucket.count);
+  if (is_bad_ && options_.reducer->ranks() == 1) {
+    state_.skip = 1;
+    return;
+  }
+  update_->executable->run(state_);
+}
+
+void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
+                    double* results, MicroBatch micro_batch) {
+  Compiled& plan = compiled(batch, true);
+  const Stopwatch stopwatch;
+  begin_part(learning_rate, micro_batch);
   run(plan, inputs, results);
-  results[plan.results.size()] = static_cast<double>(state_.gradient_norm);
+  double* const own = results + plan.results.size();
+  own[0] = own[1] = std::numeric_limits<double>::quiet_NaN();
+  if (state_.skip != 0 && !may_skip()) refuse_step(batch, inputs, results[0]);
+  is_bad_ = is_bad_ || state_.skip != 0;
+  if (!micro_batch.last) {
+    ++state_.part;
+    return;
+  }
+  if (update_options_.apart) {
+    reduce_and_update();
+    if (state_.skip != 0 && !may_skip()) refuse_step(batch, inputs, results[0]);
+  }
+  state_.part = 0;
+  ++progress_.step;
+  own[0] = static_cast<double>(state_.gradient_norm);
+  own[1] = state_.skip != 0 ? 0.0 : state_.learning_rate;
   if (state_.skip != 0) {
-    const uint64_t step = state_.step--;
-    fail(ErrorCode::kNumeric, "expected a finite loss and finite gradients at step " +
-                                  std::to_string(step) + ", received loss " + to_text(results[0]) +
-                                  " and gradient norm " +
-                                  to_text(static_cast<double>(state_.gradient_norm)) +
-                                  "; parameters are as before that step");
+    back_off();
+  } else {
+    recover();
   }
   plan.last_step_ms = stopwatch.milliseconds();
   latencies_.add(plan.last_step_ms);
+}
+
+bool Trainer::may_skip() const {
+  return options_.skip.skips && progress_.skips < options_.skip.max_skips;
+}
+
+void Trainer::refuse_step(int64_t batch, const std::vector<const void*>& inputs, double loss) {
+  const StepState state = state_;
+  state_.part = 0;
+  const NonFiniteSearch search{graph_,
+                               parameters_->layout(),
+                               backend_,
+                               device_parameters_.data.get(),
+                               options_.precision,
+                               options_.threads,
+                               update_options_.group_of};
+  const std::string first = find_non_finite(search, batch, inputs, state);
+  fail(ErrorCode::kNumeric,
+       "expected a finite loss and finite gradients at step " + std::to_string(state.step) +
+           ", received loss " + to_text(loss) + " and gradient norm " +
+           to_text(static_cast<double>(state.gradient_norm)) +
+           (first.empty() ? "" : ", first in " + first) + "; parameters are as before that step");
+}
+
+void Trainer::back_off() noexcept {
+  progress_.backoff *= options_.skip.backoff;
+  progress_.good_steps = 0;
+  ++progress_.skips;
+}
+
+void Trainer::recover() noexcept {
+  progress_.skips = 0;
+  if (progress_.backoff >= 1 || ++progress_.good_steps < options_.skip.recovery_steps) return;
+  progress_.good_steps = 0;
+  progress_.backoff = std::min(1.0, progress_.backoff / options_.skip.backoff);
 }
 
 void Trainer::sync() {
@@ -252,6 +366,10 @@ Profile Trainer::profile() const {
   profile.memory.optimizer = optimizer_state_.bytes;
   profile.memory.activations = arena_.bytes;
   int64_t scratch = 0;
+  if (update_ != nullptr) {
+    profile.memory.workspace += update_->executable->private_bytes();
+    scratch = update_->executable->scratch_bytes();
+  }
   for (const auto& [batch, plan] : plans_) {
     profile.memory.workspace += plan->executable->private_bytes();
     scratch = std::max(scratch, plan->executable->scratch_bytes());
@@ -260,6 +378,10 @@ Profile Trainer::profile() const {
     profile.batch = batch;
     profile.flops = count_flops(plan->plan.graph);
     profile.kernels = plan->executable->kernels();
+  }
+  if (update_ != nullptr) {
+    const std::vector<std::string> kernels = update_->executable->kernels();
+    profile.kernels.insert(profile.kernels.end(), kernels.begin(), kernels.end());
   }
   profile.memory.workspace += scratch;
   std::vector<float> samples;

@@ -8,17 +8,46 @@
 #include "core/model.h"
 #include "core/precision.h"
 #include "core/profile.h"
+#include "core/reduce.h"
+#include "core/update.h"
 
 namespace tandem {
+
+/// What to do, with numeric checks, about a step that is not finite.
+struct SkipPolicy {
+  bool skips = false;        ///< leave the step out and go on; otherwise throw ERR_NUMERIC
+  double backoff = 0.5;      ///< factor on the learning rate after such a step
+  int recovery_steps = 100;  ///< good ones in a row that take one factor back
+  int max_skips = 10;        ///< in a row; one more throws
+};
 
 struct TrainerOptions {
   Op optimizer = Op::sgd;
   AttributeStorage optimizer_attributes;
-  double max_gradient_norm = 0;  ///< 0: no clipping
+  /// As in UpdateOptions; empty: one group with `optimizer_attributes` of all trainable parameters.
+  std::vector<AttributeStorage> groups;
+  std::vector<int32_t> group_of;
+  double max_gradient_norm = 0;   ///< 0: no clipping
+  double max_gradient_value = 0;  ///< 0: no clipping
+  double average_decay = 0;       ///< of the moving averages of parameters; 0: none are kept
+  bool accumulates = false;       ///< steps may have several micro-batches
+  /// Segments of the forward pass that are computed anew: 0 none, kChooseSegments those that need
+  /// the least memory.
+  int segments = 0;
+  static constexpr int kChooseSegments = -1;
   bool check_numerics = false;
+  SkipPolicy skip;
+  std::shared_ptr<GradientReducer> reducer;  ///< null: local_reducer()
   uint64_t seed = 0;
   int threads = 0;
   Precision precision = Precision::kFloat32;
+};
+
+/// A part of a step, which is the whole of it unless the trainer accumulates.
+struct MicroBatch {
+  double weight = 1;  ///< share of its gradients in the mean of those of the step so far
+  bool first = true;  ///< a step begins; one that was not finished is forgotten
+  bool last = true;   ///< the parameters are updated; norm and rate are NaN before
 };
 
 class Trainer {
@@ -34,13 +63,19 @@ class Trainer {
   /// "cpu", "cuda:0"
   [[nodiscard]] const char* device() const { return backend_.name(); }
   /// Numbers that evaluate() writes for `batch` rows: all elements of the graph's outputs. train()
-  /// writes one more: the gradients' norm.
+  /// writes two more: the gradients' norm, and the learning rate as used, 0 for a step that was
+  /// skipped.
   [[nodiscard]] size_t results_of(int64_t batch) const;
+  static constexpr size_t kStepResults = 2;
 
-  /// One optimizer step on `batch` rows. `inputs`: one pointer a graph input, of its dtype.
-  /// Throws ERR_NUMERIC with the step's number, the parameters unchanged.
+  /// One optimizer step on `batch` rows, or one micro-batch of it. `inputs`: one pointer a graph
+  /// input, of its dtype. Throws ERR_NUMERIC with the step's number and what the first NaN or
+  /// infinity came from, the parameters unchanged; running statistics may have seen micro-batches
+  /// before.
   void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-             double* results);
+             double* results, MicroBatch micro_batch = {});
+  /// Whether a step has begun that waits for its further micro-batches.
+  [[nodiscard]] bool is_within_step() const { return state_.part != 0; }
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
 
@@ -48,18 +83,55 @@ class Trainer {
   /// round. Nothing to do where both are the same memory.
   void sync();
   void upload();
+  /// Exchanges the parameters with their averages, where these are kept. Called twice it changes
+  /// nothing.
+  void swap_averages();
+
+  /// All that changes from step to step beside the numbers of save().
+  struct Progress {
+    uint64_t step = 0;
+    double backoff = 1;  ///< factor on learning rates
+    int good_steps = 0;  ///< since the last one that was skipped or that raised the factor
+    int skips = 0;       ///< the last so many steps were skipped
+  };
+  [[nodiscard]] Progress progress() const { return progress_; }
+  /// Of what save() writes and load() reads, in floats: the parameters as their arena lies, then
+  /// each slot of optimizer state, then the averages if they are kept, as its trainable part lies.
+  struct SavedLayout {
+    int64_t parameters, trainable, slots;
+    bool averages;
+    [[nodiscard]] int64_t floats() const {
+      return parameters + trainable * (slots + (averages ? 1 : 0));
+    }
+  };
+  [[nodiscard]] SavedLayout saved_layout() const;
+  /// Between two steps. The host's copy of the parameters is brought up to date, too.
+  void save(float* to);
+  void load(const float* from, const Progress& progress);
 
   /// What the last step of `batch` rows took; infinite before the first.
   [[nodiscard]] double expected_step_ms(int64_t batch) const noexcept;
-  [[nodiscard]] uint64_t step() const { return state_.step; }
+  [[nodiscard]] uint64_t step() const { return progress_.step; }
   [[nodiscard]] Profile profile() const;
 
  private:
   struct Compiled;
   Compiled& compiled(int64_t batch, bool training);
   std::unique_ptr<Compiled> compile(int64_t batch, bool training);
+  [[nodiscard]] Plan make_training_plan(int64_t batch) const;
+  [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan) const;
+  void compile_update();
   void run(Compiled& plan, const std::vector<const void*>& inputs, double* results);
+  void begin_part(double learning_rate, const MicroBatch& micro_batch);
+  void reduce_and_update();
+  [[nodiscard]] bool may_skip() const;
+  [[noreturn]] void refuse_step(int64_t batch, const std::vector<const void*>& inputs, double loss);
+  void back_off() noexcept;
+  void recover() noexcept;
   void reserve_arena(int64_t bytes);
+  /// Calls visit(place in what save() writes, own, count) for each piece of optimizer state.
+  template <typename Visit>
+  void visit_state(const Visit& visit, float* state) const;
 
   std::shared_ptr<ParameterStore> parameters_;
   GraphDescription graph_;
@@ -67,12 +139,18 @@ class Trainer {
   int64_t fixed_results_ = 0;  ///< elements of all outputs whatever the batch
   int64_t row_results_ = 0;    ///< and those that come with each row
   const Backend& backend_;
+  UpdateOptions update_options_;
+  OptimizerLayout optimizer_layout_;
+  std::vector<StateRange> state_ranges_;
   Memory device_parameters_;
   Memory gradients_;
   Memory optimizer_state_;
   Memory arena_;
   StepState state_{};
+  Progress progress_;
+  bool is_bad_ = false;  ///< a micro-batch of this step was not finite
   std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;  ///< by batch; negative: inference
+  std::unique_ptr<Compiled> update_;                              ///< of update_options_.apart
   LatencyWindow latencies_;
 };
 

@@ -53,6 +53,7 @@ ValueId root_of(const Graph& graph, ValueId id) {
 struct Range {
   int64_t first, count;  ///< floats
   size_t after;
+  int32_t group;
 };
 
 class Updates {
@@ -64,23 +65,28 @@ class Updates {
         parameters_(parameters),
         layout_(layout),
         options_(options),
-        slots_(optimizer_slots(options.optimizer, options.attributes)),
-        squares_at_(slots_ * trainable_floats(layout)) {}
+        arena_(optimizer_layout(parameters, layout, options)),
+        slots_(arena_.slots),
+        gradients_at_(options.apart ? trainable_floats(layout) : 0),
+        squares_at_(arena_.squares) {}
 
-  /// The norm of all gradients, then one sweep over all parameters.
+  /// The norm of all gradients, then a sweep over each run of parameters of a group.
   void add_sweep(ValueId loss) {
-    const int64_t count = trainable_floats(layout_);
-    add_norm(graph_.add_arena(ArenaKind::kGradients, 0, count), loss, false);
-    add_update({0, count, 0}, kNoValue);
+    const ValueId all =
+        graph_.add_arena(ArenaKind::kGradients, gradients_at_, trainable_floats(layout_));
+    if (options_.max_gradient_value > 0) {
+      graph_.apply(Op::clipGradients, {all},
+                   make_attributes(Op::clipGradients, {{"maxValue", options_.max_gradient_value}}));
+    }
+    add_norm(all, loss, false);
+    for (const Range& range : ranges()) add_update(range, kNoValue);
   }
 
-  /// One sweep over all parameters, which sums the squares that the norm follows from.
+  /// The same sweeps, which sum the squares that the norm follows from.
   void add_measuring_sweep(ValueId loss) {
-    const int64_t count = trainable_floats(layout_);
-    const int64_t tiles = ops::sweep_tiles(count);
-    const ValueId squares = take_squares(tiles);
-    add_update({0, count, 0}, squares);
-    add_norm(squares, loss, true);
+    for (const Range& range : ranges())
+      add_update(range, take_squares(ops::sweep_tiles(range.count)));
+    add_norm(taken_squares(), loss, true);
   }
 
   /// Updates in between the other nodes, then the norm.
@@ -91,21 +97,54 @@ class Updates {
     Range range{};
     for (size_t i = 0; i < parameters_.size(); ++i) {
       if (!parameters_[i].trainable) continue;
-      if (fuse(i)) {
-        flush(range);
-      } else {
-        extend(range, i);
-      }
+      const bool fused = !is_frozen(i) && fuse(i);
+      if (fused || !joins(range, i)) flush(range);
+      if (!fused && !is_frozen(i)) extend(range, i);
     }
     flush(range);
     sort_nodes();
-    const ValueId squares =
-        graph_.add_arena(ArenaKind::kOptimizer, slots_ * trainable_floats(layout_),
-                         squares_at_ - slots_ * trainable_floats(layout_));
-    add_norm(squares, loss, true);
+    add_norm(taken_squares(), loss, true);
+  }
+
+  /// Moves the averages on, once all updates are made.
+  void add_averages() {
+    if (options_.average_decay == 0) return;
+    const int64_t count = trainable_floats(layout_);
+    graph_.apply(Op::averageParameters,
+                 {graph_.add_arena(ArenaKind::kOptimizer, arena_.averages, count),
+                  graph_.add_arena(ArenaKind::kParameters, 0, count)},
+                 make_attributes(Op::averageParameters, {{"decay", options_.average_decay}}));
   }
 
  private:
+  [[nodiscard]] int32_t group_of(size_t parameter) const { return options_.group_of[parameter]; }
+  [[nodiscard]] bool is_frozen(size_t parameter) const {
+    return group_of(parameter) == UpdateOptions::kFrozen;
+  }
+
+  /// Whether one node may update this parameter with those of the range. lamb looks at parameters
+  /// one by one.
+  [[nodiscard]] bool joins(const Range& range, size_t parameter) const {
+    return range.count > 0 && range.group == group_of(parameter) && options_.optimizer != Op::lamb;
+  }
+
+  /// All parameters that change.
+  std::vector<Range> ranges() {
+    last_use_.assign(parameters_.size(), 0);
+    std::vector<Range> found;
+    Range range{};
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (!parameters_[i].trainable) continue;
+      if (!joins(range, i)) {
+        if (range.count > 0) found.push_back(range);
+        range = {};
+      }
+      if (!is_frozen(i)) extend(range, i);
+    }
+    if (range.count > 0) found.push_back(range);
+    return found;
+  }
+
   void add_norm(ValueId gradients, ValueId loss, bool squared) {
     graph_.apply(Op::gradientNorm, {gradients, loss},
                  make_attributes(Op::gradientNorm, {{"maxNorm", options_.max_gradient_norm},
@@ -124,12 +163,17 @@ class Updates {
     return squares;
   }
 
+  ValueId taken_squares() {
+    return graph_.add_arena(ArenaKind::kOptimizer, arena_.squares, squares_at_ - arena_.squares);
+  }
+
   void add_update(const Range& range, ValueId squares) {
     const ValueId parameters = graph_.add_arena(ArenaKind::kParameters, range.first, range.count);
-    const ValueId gradients = graph_.add_arena(ArenaKind::kGradients, range.first, range.count);
+    const ValueId gradients =
+        graph_.add_arena(ArenaKind::kGradients, gradients_at_ + range.first, range.count);
     graph_.apply(options_.optimizer,
                  {parameters, gradients, state_of(range.first, range.count), squares},
-                 options_.attributes);
+                 options_.groups[static_cast<size_t>(range.group)]);
   }
 
   /// For each parameter the last node that reads it or computes its gradient.
@@ -163,7 +207,8 @@ class Updates {
     operands.push_back(graph_.add_arena(ArenaKind::kParameters, first, count));
     operands.push_back(state_of(first, count));
     operands.push_back(take_squares(shape[0]));
-    graph_.apply(Op::productUpdate, std::move(operands), update_attributes(graph_.nodes[index]));
+    graph_.apply(Op::productUpdate, std::move(operands),
+                 update_attributes(graph_.nodes[index], group_of(parameter)));
     keys_.push_back(2 * last_use_[parameter] + 1);
     keys_[index] = kRemoved;
     pins_.erase(pin);
@@ -171,6 +216,7 @@ class Updates {
   }
 
   [[nodiscard]] bool is_plain_product(ValueId gradient, size_t parameter) const {
+    if (options_.optimizer == Op::lamb) return false;
     const Node* node = graph_.producer(gradient);
     if (node == nullptr || node->op != Op::matmul || uses_[static_cast<size_t>(gradient)] != 0)
       return false;
@@ -180,13 +226,14 @@ class Updates {
            graph_.tensor(node->inputs[1]).rank == 2;
   }
 
-  [[nodiscard]] AttributeStorage update_attributes(const Node& product) const {
+  [[nodiscard]] AttributeStorage update_attributes(const Node& product, int32_t group) const {
     AttributeStorage storage = make_attributes(Op::productUpdate, {});
     auto& attributes = *reinterpret_cast<ops::ProductUpdate::Attributes*>(storage.bytes.data());
     attributes.trans_a = product.attrs<ops::MatMul::Attributes>().trans_a;
     attributes.trans_b = product.attrs<ops::MatMul::Attributes>().trans_b;
     attributes.optimizer = static_cast<int32_t>(options_.optimizer);
-    std::memcpy(attributes.optimizer_attributes.data(), options_.attributes.bytes.data(),
+    std::memcpy(attributes.optimizer_attributes.data(),
+                options_.groups[static_cast<size_t>(group)].bytes.data(),
                 attributes.optimizer_attributes.size());
     return storage;
   }
@@ -195,7 +242,7 @@ class Updates {
   void extend(Range& range, size_t parameter) {
     const int64_t first = layout_.offsets[parameter] / kFloatBytes;
     const int64_t count = make_tensor(parameters_[parameter].shape, DType::kFloat32).numel;
-    if (range.count == 0) range = {first, 0, 0};
+    if (range.count == 0) range = {first, 0, 0, group_of(parameter)};
     range.count = first + count - range.first;
     range.after = std::max(range.after, last_use_[parameter]);
   }
@@ -225,7 +272,9 @@ class Updates {
   const std::vector<ParameterDescription>& parameters_;
   const ParameterLayout& layout_;
   const UpdateOptions& options_;
+  OptimizerLayout arena_;
   int64_t slots_;
+  int64_t gradients_at_;
   int64_t squares_at_;
   std::vector<size_t> last_use_;  ///< by parameter
   std::vector<int> uses_;         ///< by value
@@ -240,28 +289,49 @@ int optimizer_slots(Op optimizer, const AttributeStorage& attributes) {
     case Op::sgd:
       return static_cast<const ops::Sgd::Attributes*>(bytes)->momentum != 0 ? 1 : 0;
     case Op::adam:
+    case Op::lamb:
       return 2;
     case Op::rmsprop: {
       const auto* rmsprop = static_cast<const ops::RmsProp::Attributes*>(bytes);
       return 1 + (rmsprop->momentum != 0 ? 1 : 0) + (rmsprop->centered ? 1 : 0);
     }
     case Op::adagrad:
+    case Op::lion:
       return 1;
     default:
       fail(ErrorCode::kArgument, std::string("expected an optimizer, received ") + name(optimizer));
   }
 }
 
-int64_t optimizer_floats(const std::vector<ParameterDescription>& parameters,
-                         const ParameterLayout& layout, const UpdateOptions& options) {
+OptimizerLayout optimizer_layout(const std::vector<ParameterDescription>& parameters,
+                                 const ParameterLayout& layout, const UpdateOptions& options) {
   // a sum for each row of a matrix, or for each tile of a sweep with the padding between
   int64_t squares = 0;
   for (const ParameterDescription& parameter : parameters) {
     squares += ops::sweep_tiles(make_tensor(parameter.shape, DType::kFloat32).numel) + 1;
     if (parameter.shape.size() == 2) squares += parameter.shape[0];
   }
-  const int slots = optimizer_slots(options.optimizer, options.attributes);
-  return checked_add(checked_mul(trainable_floats(layout), slots), squares);
+  const int64_t trainable = trainable_floats(layout);
+  OptimizerLayout arena;
+  arena.slots = optimizer_slots(options.optimizer, options.groups[0]);
+  arena.squares = checked_mul(trainable, arena.slots);
+  arena.averages =
+      align_up(checked_mul(checked_add(arena.squares, squares), kFloatBytes)) / kFloatBytes;
+  arena.floats = checked_add(arena.averages, options.average_decay == 0 ? 0 : trainable);
+  return arena;
+}
+
+std::vector<StateRange> state_ranges(const Graph& graph) {
+  std::vector<StateRange> ranges;
+  for (const Node& node : graph.nodes) {
+    const bool fused = node.op == Op::productUpdate;
+    const bool sweep = node.op == Op::sgd || node.op == Op::adam || node.op == Op::rmsprop ||
+                       node.op == Op::adagrad || node.op == Op::lion || node.op == Op::lamb;
+    if (!fused && !sweep) continue;
+    const Value& parameters = graph.value(node.inputs[fused ? 2 : 0]);
+    ranges.push_back({parameters.offset / kFloatBytes, parameters.tensor.numel});
+  }
+  return ranges;
 }
 
 void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
@@ -269,17 +339,40 @@ void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
                  const UpdateOptions& options) {
   // with numeric checks the norm says whether the step counts, so it comes before the statistics
   Updates updates(graph, pins, parameters, layout, options);
-  if (options.max_gradient_norm > 0 || options.check_numerics) {
+  if (options.max_gradient_norm > 0 || options.max_gradient_value > 0 || options.check_numerics) {
     updates.add_sweep(loss);
     add_statistics(graph);
-    return;
+  } else {
+    add_statistics(graph);
+    if (options.on_the_way) {
+      updates.add_in_place(loss);
+    } else {
+      updates.add_measuring_sweep(loss);
+    }
+  }
+  updates.add_averages();
+}
+
+void add_accumulation(Graph& graph, ValueId loss, const ParameterLayout& layout,
+                      const UpdateOptions& options) {
+  const int64_t count = trainable_floats(layout);
+  const ValueId sums = graph.add_arena(ArenaKind::kGradients, count, count);
+  graph.apply(Op::accumulateGradients, {sums, graph.add_arena(ArenaKind::kGradients, 0, count)});
+  if (options.check_numerics) {
+    graph.apply(Op::gradientNorm, {sums, loss},
+                make_attributes(Op::gradientNorm, {{"check", true}}));
   }
   add_statistics(graph);
-  if (options.on_the_way) {
-    updates.add_in_place(loss);
-  } else {
-    updates.add_measuring_sweep(loss);
-  }
+}
+
+Graph update_graph(const std::vector<ParameterDescription>& parameters,
+                   const ParameterLayout& layout, const UpdateOptions& options) {
+  Graph graph;
+  std::vector<Pin> pins;
+  Updates updates(graph, pins, parameters, layout, options);
+  updates.add_sweep(kNoValue);
+  updates.add_averages();
+  return graph;
 }
 
 }  // namespace tandem

@@ -139,6 +139,31 @@ TEST(adagrad_follows_pytorch) {
                   });
 }
 
+TEST(lion_follows_its_paper) {
+  for (const double factor : {1.0, 0.25}) {
+    check_optimizer(Op::lion, ops::Lion::Attributes{0.9, 0.95, 0.1, factor}, 1,
+                    [=](uint64_t, double rate, double& p, double g, double* s) {
+                      const double mixed = 0.9 * s[0] + (1 - 0.9) * g;
+                      const double sign = mixed > 0 ? 1 : mixed < 0 ? -1 : 0;
+                      p -= rate * factor * (sign + 0.1 * p);
+                      s[0] = 0.95 * s[0] + (1 - 0.95) * g;
+                    });
+  }
+}
+
+TEST(rates_of_groups_are_factors) {
+  check_optimizer(Op::adam, ops::Adam::Attributes{0.9, 0.99, 1e-6, 0.1, true, 0.5}, 2,
+                  [](uint64_t step, double rate, double& p, double g, double* s) {
+                    p *= 1 - 0.5 * rate * 0.1;
+                    s[0] += (1 - 0.9) * (g - s[0]);
+                    s[1] = 0.99 * s[1] + (1 - 0.99) * g * g;
+                    const double correction =
+                        std::sqrt(1 - std::pow(0.99, static_cast<double>(step)));
+                    const double size = 0.5 * rate / (1 - std::pow(0.9, static_cast<double>(step)));
+                    p -= size * s[0] / (std::sqrt(s[1]) / correction + 1e-6);
+                  });
+}
+
 TEST(sweeps_sum_squares_as_they_go) {
   const ops::Adam::Attributes attributes{};
   for (const Isa& isa : isas()) {
@@ -202,6 +227,8 @@ TEST(updates_of_products_follow_the_gradient) {
             trans_b ? std::vector<int64_t>{c.n, c.k} : std::vector<int64_t>{c.k, c.n};
         ops::ProductUpdate::Attributes attributes{
             trans_a, trans_b, static_cast<int32_t>(Op::sgd), {}};
+        const ops::Sgd::Attributes sgd{};
+        std::memcpy(attributes.optimizer_attributes.data(), &sgd, sizeof sgd);
         for (const Isa& isa : isas()) {
           StepState state = state_at(1, 1.0);
           NodeRunner node(Op::productUpdate, attributes);

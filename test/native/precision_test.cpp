@@ -122,6 +122,8 @@ TEST(product_updates_multiply_rounded_operands) {
       attributes.trans_a = a.transposed;
       attributes.trans_b = b.transposed;
       attributes.optimizer = static_cast<int32_t>(Op::sgd);
+      const ops::Sgd::Attributes sgd{};
+      std::memcpy(attributes.optimizer_attributes.data(), &sgd, sizeof sgd);
       attributes.bf16 = true;
       for (const Isa& isa : isas()) {
         StepState state{};

@@ -15,6 +15,8 @@ namespace tandem::ops {
 inline constexpr int64_t kSweepTile = 16384;
 constexpr int64_t sweep_tiles(int64_t n) { return (n + kSweepTile - 1) / kSweepTile; }
 
+/// Every optimizer's attributes have a factor on the step's learning rate, which a group of
+/// parameters may set.
 struct OptimizerBase : Base {
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 4;
@@ -51,14 +53,16 @@ struct Sgd : OptimizerBase {
     double momentum = 0.0;
     double weight_decay = 0.0;
     bool nesterov = false;
+    double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
       {"momentum", AttributeType::kDouble, offsetof(Attributes, momentum), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"nesterov", AttributeType::kBoolean, offsetof(Attributes, nesterov), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
   static constexpr const AttributeField* kFields = kFieldTable;
-  static constexpr size_t kFieldCount = 3;
+  static constexpr size_t kFieldCount = 4;
 };
 
 /// torch.optim.Adam (Kingma and Ba 2015), or AdamW (Loshchilov and Hutter 2019) when `decoupled`.
@@ -70,6 +74,7 @@ struct Adam : OptimizerBase {
     double epsilon = 1e-8;
     double weight_decay = 0.0;
     bool decoupled = false;
+    double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
       {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
@@ -77,9 +82,10 @@ struct Adam : OptimizerBase {
       {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"decoupled", AttributeType::kBoolean, offsetof(Attributes, decoupled), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
   static constexpr const AttributeField* kFields = kFieldTable;
-  static constexpr size_t kFieldCount = 5;
+  static constexpr size_t kFieldCount = 6;
 };
 
 /// torch.optim.RMSprop. State: mean square, then momentum buffer if momentum != 0, then mean
@@ -91,6 +97,7 @@ struct RmsProp : OptimizerBase {
     double momentum = 0.0;
     double weight_decay = 0.0;
     bool centered = false;
+    double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
       {"alpha", AttributeType::kDouble, offsetof(Attributes, alpha), false},
@@ -98,9 +105,10 @@ struct RmsProp : OptimizerBase {
       {"momentum", AttributeType::kDouble, offsetof(Attributes, momentum), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"centered", AttributeType::kBoolean, offsetof(Attributes, centered), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
   static constexpr const AttributeField* kFields = kFieldTable;
-  static constexpr size_t kFieldCount = 5;
+  static constexpr size_t kFieldCount = 6;
 };
 
 /// torch.optim.Adagrad. State: sum of squares.
@@ -109,14 +117,57 @@ struct Adagrad : OptimizerBase {
     double lr_decay = 0.0;
     double epsilon = 1e-10;
     double weight_decay = 0.0;
+    double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
       {"lrDecay", AttributeType::kDouble, offsetof(Attributes, lr_decay), false},
       {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
   static constexpr const AttributeField* kFields = kFieldTable;
-  static constexpr size_t kFieldCount = 3;
+  static constexpr size_t kFieldCount = 4;
+};
+
+/// Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), with decoupled weight
+/// decay. State: the momentum.
+struct Lion : OptimizerBase {
+  struct Attributes {
+    double beta1 = 0.9;
+    double beta2 = 0.99;
+    double weight_decay = 0.0;
+    double rate_factor = 1.0;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 4;
+};
+
+/// You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes" (2020),
+/// algorithm 2: Adam's step, with decoupled weight decay, as long as the parameter times the rate.
+/// The operands are one parameter, whose norm that is. State: first and second moment.
+struct Lamb : OptimizerBase {
+  struct Attributes {
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-6;
+    double weight_decay = 0.0;
+    double rate_factor = 1.0;
+  };
+  static constexpr AttributeField kFieldTable[] = {
+      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
+      {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
+  };
+  static constexpr const AttributeField* kFields = kFieldTable;
+  static constexpr size_t kFieldCount = 5;
 };
 
 }  // namespace tandem::ops

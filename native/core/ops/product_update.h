@@ -30,5 +30,6 @@ struct ProductUpdate : OptimizerBase {
 
 static_assert(sizeof(Sgd::Attributes) <= 64 && sizeof(Adam::Attributes) <= 64);
 static_assert(sizeof(RmsProp::Attributes) <= 64 && sizeof(Adagrad::Attributes) <= 64);
+static_assert(sizeof(Lion::Attributes) <= 64);
 
 }  // namespace tandem::ops

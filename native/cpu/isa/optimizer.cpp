@@ -1,15 +1,13 @@
-// sgd, adam, rmsprop, adagrad: PyTorch's update rules (torch/optim, the single-tensor functions) as
-// one sweep over parameters, gradients and optimizer state. A rule is a struct made once a tile
-// from the attributes and the step's state; update() takes vectors of a parameter, its gradient and
-// its state. Factors that depend on the step are computed in double. A skipped step changes
-// nothing.
+// sgd, adam, rmsprop, adagrad: PyTorch's update rules (torch/optim, the single-tensor functions),
+// and lion, as one sweep over parameters, gradients and optimizer state. A rule is a struct made
+// once a tile from the attributes and the step's state; update() takes vectors of a parameter, its
+// gradient and its state. Factors that depend on the step are computed in double. A skipped step
+// changes nothing.
 #include "core/ops/optimizer.h"
 
 #include <cfloat>
-#if defined(__SSE2__) || defined(_M_X64)
-#include <xmmintrin.h>
-#endif
 
+#include "cpu/isa/denormals.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/tiles.h"
 #include "cpu/isa/update.h"
@@ -20,31 +18,6 @@ namespace {
 using ops::kSweepTile;
 
 TANDEM_INLINE Vec constant(double x) { return set1(static_cast<float>(x)); }
-
-/// Takes denormal numbers for zero while it lives. The averages of a gradient that has become zero,
-/// as a dead unit's does, decay into denormals and stay there for good, and arithmetic on those is
-/// several times slower.
-class FlushDenormals {
- public:
-  FlushDenormals() = default;
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-#if defined(__SSE2__) || defined(_M_X64)
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  static unsigned enter() {
-    constexpr unsigned kFlushToZero = 0x8000;
-    constexpr unsigned kDenormalsAreZero = 0x0040;
-    const unsigned saved = _mm_getcsr();
-    _mm_setcsr(saved | kFlushToZero | kDenormalsAreZero);
-    return saved;
-  }
-  unsigned saved_ = enter();
-#else
-  ~FlushDenormals() {}
-#endif
-};
 
 // ---- update rules ------------------------------------------------------------------------------
 
@@ -178,6 +151,27 @@ struct AdagradRule {
   }
 };
 
+struct LionRule {
+  using Attributes = ops::Lion::Attributes;
+  static constexpr int kSlots = 1;
+  Vec keep, up, down, weight1, weight2;
+
+  LionRule(const Attributes& a, const StepState& state)
+      : keep(constant(1.0 - state.learning_rate * a.weight_decay)),
+        up(constant(state.learning_rate)),
+        down(constant(-state.learning_rate)),
+        weight1(constant(1.0 - a.beta1)),
+        weight2(constant(1.0 - a.beta2)) {}
+
+  TANDEM_INLINE void update(const LionRule& r, Vec& p, Vec g, Vec* s) {
+    const Vec mixed = fma(r.weight1, g - s[0], s[0]);
+    // where it is neither, it is 0, or a NaN that shall be seen
+    const Vec against = select(mixed > zero(), r.down, select(zero() > mixed, r.up, mixed));
+    p = fma(r.keep, p, against);
+    s[0] = fma(r.weight2, g - s[0], s[0]);
+  }
+};
+
 // ---- the sweep ---------------------------------------------------------------------------------
 
 template <typename Rule>
@@ -252,8 +246,9 @@ double sweep_measuring(const Sweep<Rule>& sweep, Range range) {
 }
 
 template <typename Rule>
-Sweep<Rule> sweep_of(const typename Rule::Attributes& attributes, const StepState& step,
+Sweep<Rule> sweep_of(const typename Rule::Attributes& attributes, StepState step,
                      const UpdateSpan& span) {
+  step.learning_rate *= attributes.rate_factor;
   Sweep<Rule> sweep{Rule(attributes, step), set1(step.clip), span.parameters, span.gradients, {}};
   for (int k = 0; k < Rule::kSlots; ++k) sweep.state[k] = span.state + k * span.slot;
   return sweep;
@@ -323,6 +318,8 @@ void with_rule(Op optimizer, const void* attributes, const Visit& visit) {
       rmsprop.centered ? visit.template operator()<RmsPropRule<false, true>>()
                        : visit.template operator()<RmsPropRule<false, false>>();
     }
+  } else if (optimizer == Op::lion) {
+    visit.template operator()<LionRule>();
   } else {
     visit.template operator()<AdagradRule>();
   }
@@ -344,5 +341,6 @@ void launch_sgd(const NodeView& node, Emitter& emit) { launch_sweep(Op::sgd, nod
 void launch_adam(const NodeView& node, Emitter& emit) { launch_sweep(Op::adam, node, emit); }
 void launch_rmsprop(const NodeView& node, Emitter& emit) { launch_sweep(Op::rmsprop, node, emit); }
 void launch_adagrad(const NodeView& node, Emitter& emit) { launch_sweep(Op::adagrad, node, emit); }
+void launch_lion(const NodeView& node, Emitter& emit) { launch_sweep(Op::lion, node, emit); }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -160,7 +160,11 @@ __global__ void __launch_bounds__(kThreads)
   // with `squares` the norm is not known before, and nothing is clipped or skipped
   if (!measures && state->skip != 0) return;
   __shared__ alignas(Rule) unsigned char shared[sizeof(Rule)];
-  if (threadIdx.x == 0) new (shared) Rule(attributes, *state);
+  if (threadIdx.x == 0) {
+    StepState own = *state;
+    own.learning_rate *= attributes.rate_factor;
+    new (shared) Rule(attributes, own);
+  }
   __syncthreads();
   const Rule rule = *reinterpret_cast<const Rule*>(shared);
   const float clip = measures ? 1.0F : state->clip;

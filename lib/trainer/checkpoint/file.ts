@@ -1,0 +1,158 @@
+// A checkpoint as one safetensors file: parameters, optimizer state by slot and averages, each under
+// the parameter's name, so that other tools read them; all else is JSON in the metadata.
+import { type FileHandle, open } from 'node:fs/promises';
+import type { Trainer as NativeTrainer } from '../../../bindings.js';
+import { writeAtomically } from '../../files/atomic.js';
+import { bad, parseJson } from '../../files/format.js';
+import { encodeHeader, type Header, readFully, readHeader } from '../../files/safetensors.js';
+import { elements } from '../../graph/value.js';
+import * as is from '../../is.js';
+import type { ModelState } from '../../model/state.js';
+import type { Parameter } from '../../model.js';
+import { type Contents, checkpointVersion, decode, encode } from './contents.js';
+
+/** Everything of a moment between two steps, in memory that nothing else writes to. */
+export interface Snapshot {
+  readonly contents: Contents;
+  readonly state: Float32Array;
+}
+
+export interface Owner {
+  readonly native: NativeTrainer;
+  readonly model: ModelState;
+  readonly parameters: ReadonlyMap<string, Parameter>;
+}
+
+/** A tensor of the file, and where its numbers are in what saveState() gives. */
+interface Piece {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** In the order of the file. */
+function piecesOf({ native, model, parameters }: Owner): Piece[] {
+  const layout = native.savedLayout;
+  const all = [...parameters].map(([name, { shape }], i) => ({
+    name,
+    shape,
+    offset: (model.native.offsets[i] ?? 0) / 4,
+    count: elements(shape),
+  }));
+  const trainable = all.filter(({ offset }) => offset < layout.trainable);
+  const mirrors = (prefix: string, begin: number) =>
+    trainable.map((piece) => ({
+      ...piece,
+      name: `${prefix}/${piece.name}`,
+      offset: begin + piece.offset,
+    }));
+  const slots = Array.from({ length: layout.slots }, (_, slot) =>
+    mirrors(`optimizer/${slot}`, layout.parameters + slot * layout.trainable),
+  );
+  return [
+    ...all.map((piece) => ({ ...piece, name: `parameters/${piece.name}` })),
+    ...slots.flat(),
+    ...(layout.averages
+      ? mirrors('averages', layout.parameters + layout.slots * layout.trainable)
+      : []),
+  ];
+}
+
+export async function writeCheckpoint(
+  path: string | URL,
+  owner: Owner,
+  { contents, state }: Snapshot,
+): Promise<void> {
+  const arrays: Float32Array[] = [];
+  const json = encode(contents, arrays);
+  const tensors = [
+    ...piecesOf(owner).map(({ name, shape, offset, count }) => ({
+      name,
+      shape,
+      data: state.subarray(offset, offset + count),
+    })),
+    ...arrays.map((data, i) => ({ name: `callbacks/${i}`, shape: [data.length], data })),
+  ];
+  const header = encodeHeader(
+    { format: 'tandem-ml-checkpoint', version: String(checkpointVersion), state: json },
+    tensors.map(({ data, ...rest }) => ({ ...rest, dtype: 'F32', bytes: data.byteLength })),
+  );
+  await writeAtomically(path, [
+    header,
+    ...tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+  ]);
+}
+
+/**
+ * Reads and checks all of a checkpoint. Throws ERR_FILE_FORMAT, also for one of another model, or an
+ * error of the file system.
+ */
+export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Snapshot> {
+  if (!(path instanceof URL)) is.string(path, 'path');
+  const file = await open(path, 'r');
+  try {
+    const header = await readHeader(file);
+    const json = readState(header);
+    const arrays = await readArrays(file, header);
+    const contents = decode(json, arrays);
+    const pieces = piecesOf(owner);
+    checkNames(header, pieces, arrays.length);
+    const { parameters, trainable, slots, averages } = owner.native.savedLayout;
+    const state = new Float32Array(parameters + trainable * (slots + (averages ? 1 : 0)));
+    for (const { name, offset, count } of pieces) {
+      const bytes = new Uint8Array(state.buffer, offset * 4, count * 4);
+      await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
+    }
+    return { contents, state };
+  } finally {
+    await file.close();
+  }
+}
+
+function readState({ metadata }: Header): unknown {
+  const state = metadata.get('state');
+  if (metadata.get('format') !== 'tandem-ml-checkpoint' || state === undefined) {
+    throw bad('a checkpoint saved by tandem-ml', 'another safetensors file');
+  }
+  const version = metadata.get('version') ?? '';
+  if (!/^[1-9]\d*$/.test(version)) throw bad('a format version', is.show(version));
+  if (Number(version) > checkpointVersion) {
+    const what = `format version ${checkpointVersion} or older`;
+    throw bad(what, `version ${version}; a newer tandem-ml reads it`);
+  }
+  return parseJson(state, 'the state of the checkpoint');
+}
+
+/** Those that callbacks keep. */
+async function readArrays(file: FileHandle, { tensors }: Header): Promise<Float32Array[]> {
+  const arrays: Float32Array[] = [];
+  for (;;) {
+    const entry = tensors.get(`callbacks/${arrays.length}`);
+    if (entry === undefined) return arrays;
+    const array = new Float32Array(entry.bytes / 4);
+    await readFully(file, new Uint8Array(array.buffer), entry.start);
+    arrays.push(array);
+  }
+}
+
+function checkNames({ tensors }: Header, pieces: readonly Piece[], arrays: number): void {
+  for (const { name, shape } of pieces) {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) {
+      throw bad(`a checkpoint of this model, with a tensor \`${name}\``, 'one without it');
+    }
+    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
+      throw bad(
+        `F32 [${shape.join(', ')}] for tensor \`${name}\``,
+        `${tensor.dtype} [${tensor.shape.join(', ')}]`,
+      );
+    }
+  }
+  if (tensors.size === pieces.length + arrays) return;
+  const known = new Set(pieces.map(({ name }) => name));
+  const more = [...tensors.keys()].find(
+    (name) => !known.has(name) && !name.startsWith('callbacks/'),
+  );
+  throw bad('a checkpoint of this model', `one with a tensor \`${more}\``);
+}

@@ -1,0 +1,124 @@
+// The checkpoints of a folder: one file a step that was asked for, and the best one.
+import { mkdir, readdir, stat, unlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { TandemError } from '../../errors.js';
+import { type Owner, readCheckpoint, type Snapshot, writeCheckpoint } from './file.js';
+
+const pattern = /^step-(\d+)\.safetensors$/;
+/** What a process that was killed leaves of a file that it was writing. */
+const unfinished = /^(step-\d+|best)\.safetensors\.[0-9a-f-]+\.tmp$/;
+
+const nameOf = (step: number): string => `step-${String(step).padStart(9, '0')}.safetensors`;
+/** The name of the one that keepBest keeps. */
+export const bestName = 'best.safetensors';
+
+/** The steps that have a checkpoint in a folder, in order; none for a folder that is not there. */
+async function stepsIn(folder: string): Promise<{ name: string; step: number }[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
+  return names
+    .flatMap((name) => {
+      const [, digits] = pattern.exec(name) ?? [];
+      return digits === undefined ? [] : [{ name, step: Number(digits) }];
+    })
+    .sort((a, b) => a.step - b.step);
+}
+
+/**
+ * The newest checkpoint of a folder, undefined where there is none. A file that is damaged is passed
+ * over with a warning of the process, so that what is older serves; ERR_FILE_FORMAT when all are.
+ */
+export async function readLatest(folder: string, owner: Owner): Promise<Snapshot | undefined> {
+  const found = await stepsIn(folder);
+  let first: unknown;
+  for (const { name } of found.reverse()) {
+    const path = join(folder, name);
+    try {
+      return await readCheckpoint(path, owner);
+    } catch (error) {
+      if (!(error instanceof TandemError) || error.code !== 'ERR_FILE_FORMAT') throw error;
+      first ??= error;
+      process.emitWarning(`${path} is passed over: ${error.message}`, 'TandemWarning');
+    }
+  }
+  if (first !== undefined) throw first;
+  return undefined;
+}
+
+/** A checkpoint file, or the newest one of a folder. */
+export async function readFrom(path: string, owner: Owner): Promise<Snapshot | undefined> {
+  const isFolder = (await stat(path)).isDirectory();
+  return isFolder ? await readLatest(path, owner) : await readCheckpoint(path, owner);
+}
+
+/** Writes checkpoints one at a time while training goes on, and removes those that are too many. */
+export class CheckpointFolder {
+  readonly #folder: string;
+  #writing: Promise<void> = Promise.resolve();
+  #last = -1;
+
+  constructor(
+    dir: string,
+    readonly keep: number,
+    readonly owner: Owner,
+  ) {
+    this.#folder = resolve(dir);
+  }
+
+  /** Makes the folder, and clears what is unfinished in it. */
+  async prepare(): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    for (const name of await readdir(this.#folder)) {
+      if (unfinished.test(name)) await unlink(join(this.#folder, name)).catch(() => {});
+    }
+  }
+
+  /** The step of the last checkpoint that was begun; -1 before. */
+  get lastStep(): number {
+    return this.#last;
+  }
+
+  /**
+   * Begins to write, once what was begun before is written; rejects with what that failed with, or
+   * with what `take` does.
+   */
+  async save(take: () => Promise<Snapshot>, best: boolean): Promise<void> {
+    await this.settled();
+    const snapshot = await take();
+    const { step } = snapshot.contents.progress;
+    this.#last = step;
+    this.#begin(async () => {
+      await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);
+      if (best) await writeCheckpoint(join(this.#folder, bestName), this.owner, snapshot);
+      await this.#prune(step);
+    });
+  }
+
+  #begin(write: () => Promise<void>): void {
+    this.#writing = write();
+    // Whoever awaits settled() sees the error.
+    this.#writing.catch(() => {});
+  }
+
+  /** Resolves when nothing is being written; rejects once with what writing failed with. */
+  async settled(): Promise<void> {
+    try {
+      await this.#writing;
+    } finally {
+      this.#writing = Promise.resolve();
+    }
+  }
+
+  /** Later ones are of a run that this one does not go on from. */
+  async #prune(newest: number): Promise<void> {
+    const found = (await stepsIn(this.#folder)).filter(({ step }) => step <= newest);
+    for (const { name } of found.slice(0, Math.max(0, found.length - this.keep))) {
+      await unlink(join(this.#folder, name));
+    }
+  }
+}

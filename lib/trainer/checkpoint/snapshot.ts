@@ -1,0 +1,68 @@
+// Taking and putting back all that a Trainer changes.
+import * as is from '../../is.js';
+import type { Engine } from '../engine.js';
+import type { RunState } from '../run.js';
+import type { Position, Setup } from './contents.js';
+import type { Snapshot } from './file.js';
+
+/** Of a trainer between two steps. */
+export async function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
+  const { native, settings } = engine;
+  const position = run.locate?.() ?? run.resume ?? restingAt(run.epoch);
+  const scheduler: unknown = settings.schedule.saveState?.();
+  const state = new Float32Array(await native.saveState());
+  return {
+    contents: { setup: setupOf(engine), progress: native.progress, position, scheduler },
+    state,
+  };
+}
+
+const restingAt = (epoch: number): Position => ({
+  epoch,
+  batch: 0,
+  means: undefined,
+  tally: undefined,
+  learningRate: Number.NaN,
+  skippedSteps: 0,
+  fit: undefined,
+});
+
+/** Throws ERR_ARGUMENT, the trainer unchanged, when its options would not go on with the same bits. */
+export async function restoreSnapshot(
+  { contents, state }: Snapshot,
+  engine: Engine,
+  run: RunState,
+): Promise<void> {
+  const { native, settings } = engine;
+  checkSetup(contents.setup, setupOf(engine));
+  if (contents.scheduler !== undefined) settings.schedule.loadState?.(contents.scheduler);
+  await native.loadState(state, contents.progress);
+  run.epoch = contents.position.epoch;
+  run.resume = contents.position;
+}
+
+function setupOf({ native, settings }: Engine): Setup {
+  const { slots, averages } = native.savedLayout;
+  return {
+    optimizer: settings.optimizer.op,
+    slots,
+    averages,
+    seed: settings.native.seed,
+    microBatches: settings.microBatches,
+  };
+}
+
+function checkSetup(saved: Setup, own: Setup): void {
+  const names = {
+    optimizer: 'optimizer',
+    slots: 'optimizer (numbers that it keeps of each parameter)',
+    averages: 'ema',
+    seed: 'seed',
+    microBatches: 'gradientAccumulationSteps',
+  };
+  for (const key of Object.keys(names) as (keyof Setup)[]) {
+    if (saved[key] === own[key]) continue;
+    const expected = `${is.show(saved[key])}, as when the checkpoint was saved,`;
+    throw is.mismatch('ERR_ARGUMENT', expected, names[key], is.show(own[key]));
+  }
+}

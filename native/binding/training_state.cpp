@@ -1,0 +1,85 @@
+#include "binding/training_state.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "binding/values.h"
+
+namespace tandem::binding {
+namespace {
+
+int64_t saved_bytes(const Training& training) {
+  return checked_mul(training.trainer.saved_layout().floats(), int64_t{sizeof(float)});
+}
+
+}  // namespace
+
+SaveStateJob::SaveStateJob(Addon& addon, std::shared_ptr<Training> training)
+    : addon_(addon), training_(std::move(training)) {
+  training_->parameters->begin_use();
+}
+
+void SaveStateJob::run(const std::atomic<bool>& /*halt*/) {
+  memory_ = cpu_backend().allocate(saved_bytes(*training_));
+  training_->parameters->gate.visit(
+      [this] { training_->trainer.save(reinterpret_cast<float*>(memory_.data.get())); });
+}
+
+napi_value SaveStateJob::finish(napi_env env) {
+  const SharedBuffer buffer(env, addon_, memory_, saved_bytes(*training_));
+  return buffer.array_buffer();
+}
+
+LoadStateJob::LoadStateJob(std::shared_ptr<Training> training, const float* data,
+                           const Trainer::Progress& progress)
+    : training_(std::move(training)),
+      memory_(cpu_backend().allocate(saved_bytes(*training_))),
+      progress_(progress) {
+  std::memcpy(memory_.data.get(), data, static_cast<size_t>(saved_bytes(*training_)));
+  training_->parameters->begin_use();
+}
+
+void LoadStateJob::run(const std::atomic<bool>& /*halt*/) {
+  training_->parameters->gate.visit([this] {
+    training_->trainer.load(reinterpret_cast<const float*>(memory_.data.get()), progress_);
+    training_->step = training_->trainer.step();
+  });
+}
+
+napi_value make_progress(napi_env env, const Trainer::Progress& progress) {
+  const auto object = Napi::Object::New(env);
+  object.Set("step", static_cast<double>(progress.step));
+  object.Set("backoff", progress.backoff);
+  object.Set("goodSteps", progress.good_steps);
+  object.Set("skips", progress.skips);
+  return object;
+}
+
+Trainer::Progress read_progress(Napi::Value value, const std::string& name) {
+  const Napi::Object object = read_object(value, name);
+  const auto count = [&](const char* key, double high) {
+    return read_integer(object.Get(key), name + "." + key, 0, high);
+  };
+  constexpr double kMostSteps = std::numeric_limits<int>::max();
+  Trainer::Progress progress;
+  progress.step = static_cast<uint64_t>(count("step", kMaxSafeInteger));
+  progress.backoff = read_finite(object.Get("backoff"), name + ".backoff");
+  if (progress.backoff < 0 || progress.backoff > 1) {
+    fail_expected(ErrorCode::kArgument, "a number from 0 to 1", name + ".backoff",
+                  describe_value(object.Get("backoff")));
+  }
+  progress.good_steps = static_cast<int>(count("goodSteps", kMostSteps));
+  progress.skips = static_cast<int>(count("skips", kMostSteps));
+  return progress;
+}
+
+napi_value make_saved_layout(napi_env env, const Trainer::SavedLayout& layout) {
+  const auto object = Napi::Object::New(env);
+  object.Set("parameters", static_cast<double>(layout.parameters));
+  object.Set("trainable", static_cast<double>(layout.trainable));
+  object.Set("slots", static_cast<double>(layout.slots));
+  object.Set("averages", layout.averages);
+  return object;
+}
+
+}  // namespace tandem::binding

@@ -1,0 +1,65 @@
+#include "core/training_graph.h"
+
+#include "core/autodiff.h"
+#include "core/fuse.h"
+#include "core/recompute.h"
+
+namespace tandem {
+
+std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescription& description,
+                                             const std::vector<int32_t>& group_of) {
+  const auto changes = [&](size_t i) {
+    return description.parameters[i].trainable && group_of[i] != UpdateOptions::kFrozen;
+  };
+  std::vector<ValueId> wrt;
+  for (size_t i = 0; i < description.parameters.size(); ++i) {
+    if (changes(i)) wrt.push_back(graph.parameters[i]);
+  }
+  const ValueId loss = graph.outputs[0];
+  ValueId one = graph.scalar(1.0F);
+  if (graph.tensor(loss).rank != 0)
+    one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
+  const std::vector<ValueId> gradients = add_gradients(graph, {{loss, one}}, wrt);
+  std::vector<ValueId> by_parameter(description.parameters.size(), kNoValue);
+  size_t next = 0;
+  for (size_t i = 0; i < by_parameter.size(); ++i) {
+    if (changes(i)) by_parameter[i] = gradients[next++];
+  }
+  return by_parameter;
+}
+
+Graph training_graph(const GraphDescription& description, int64_t batch,
+                     const ParameterLayout& layout, const UpdateOptions& options, int segments,
+                     std::vector<Pin>& pins) {
+  Graph graph = instantiate(description, batch, true);
+  const ValueId loss = graph.outputs[0];
+  const std::vector<ValueId> gradients =
+      add_parameter_gradients(graph, description, options.group_of);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    if (gradients[i] == kNoValue) continue;
+    pins.push_back({gradients[i], {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
+  }
+  // a gradient is read by the optimizer through its arena, so nothing in the graph may drop it
+  std::vector<ValueId> outputs = graph.outputs;
+  for (const Pin& pin : pins) graph.outputs.push_back(pin.value);
+  fuse(graph);
+  graph.outputs = std::move(outputs);
+  recompute_activations(graph, segments);
+  separate_pins(graph, pins);
+  if (options.apart) {
+    add_accumulation(graph, loss, layout, options);
+  } else {
+    add_updates(graph, pins, loss, description.parameters, layout, options);
+  }
+  return graph;
+}
+
+std::vector<int> segment_counts(size_t forward_nodes) {
+  std::vector<int> counts{1};
+  for (const int count : {2, 3, 4, 6, 8, 12, 16, 24, 32, 48}) {
+    if (static_cast<size_t>(count) <= forward_nodes) counts.push_back(count);
+  }
+  return counts;
+}
+
+}  // namespace tandem

@@ -1,0 +1,224 @@
+// Files and folders of checkpoints: what stays, what is refused, and the format of older versions.
+import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { adam, dense, sequential, sgd, Trainer } from 'tandem-ml';
+import { relativeError } from '../helpers/numbers.mjs';
+import { bits, folder, quiet, start } from './support.mjs';
+
+const epochs = (count, more) => ({ ...quiet, epochs: count, ...more });
+const make = (t, kind, more) => {
+  const made = start(kind, more);
+  t.teardown(() => made.trainer.close());
+  return made;
+};
+
+test('the newest ones stay, and the best', async (t) => {
+  const dir = join(await folder(t), 'deep', 'er');
+  const { data, trainer } = make(t, 'mlp');
+  const checkpoint = { dir, keep: 2, keepBest: 'valLoss' };
+  const fit = epochs(5, { checkpoint, validationSplit: 0.2, batchSize: 46 });
+  const { valLoss = [] } = await trainer.fit(data, fit);
+  t.deepEqual((await readdir(dir)).sort(), [
+    'best.safetensors',
+    'step-000000016.safetensors',
+    'step-000000020.safetensors',
+  ]);
+  const best = make(t, 'mlp');
+  await best.trainer.loadCheckpoint(join(dir, 'best.safetensors'));
+  const held = { x: data.x.subarray(184 * 6), y: data.y.subarray(184) };
+  const { loss } = await best.trainer.evaluate(held, { batchSize: 46 });
+  t.is(loss, Math.min(...valLoss));
+});
+
+test('an empty folder starts anew, and one that is not there, too', async (t) => {
+  const dir = await folder(t);
+  const plain = make(t, 'mlp');
+  await plain.trainer.fit(plain.data, epochs(1));
+  for (const path of [dir, join(dir, 'new')]) {
+    const { model, data, trainer } = make(t, 'mlp');
+    await trainer.fit(data, epochs(1, { checkpoint: { dir: path }, resumeFrom: 'latest' }));
+    t.deepEqual(bits(model), bits(plain.model));
+  }
+  await mkdir(join(dir, 'empty'));
+  const { data, trainer } = make(t, 'mlp');
+  await trainer.fit(data, epochs(1, { resumeFrom: join(dir, 'empty') }));
+  const missing = epochs(1, { resumeFrom: join(dir, 'missing') });
+  await t.throwsAsync(trainer.fit(data, missing), { code: 'ENOENT' });
+});
+
+test.serial('a damaged file is passed over for the one before it', async (t) => {
+  const dir = await folder(t);
+  const { data, trainer } = make(t, 'mlp');
+  await trainer.fit(data, epochs(2, { checkpoint: { dir } }));
+  const [older = '', newest = ''] = (await readdir(dir)).sort();
+  await truncate(join(dir, newest), 1000);
+  const warnings = [];
+  const listen = ({ message }) => void warnings.push(message);
+  process.on('warning', listen);
+  t.teardown(() => process.off('warning', listen));
+  const next = make(t, 'mlp');
+  const history = await next.trainer.fit(data, epochs(2, { resumeFrom: dir }));
+  t.deepEqual(history.epochs, [0, 1]);
+  t.deepEqual(bits(next.model), bits(trainer.model));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.true(
+    warnings.some((message) => message.includes(newest)),
+    String(warnings),
+  );
+  await truncate(join(dir, older), 10);
+  const bad = { code: 'ERR_FILE_FORMAT' };
+  await t.throwsAsync(next.trainer.fit(data, epochs(1, { resumeFrom: dir })), bad);
+});
+
+test('other models, trainers and files are refused, and change nothing', async (t) => {
+  const dir = await folder(t);
+  const path = join(dir, 'c.safetensors');
+  const { trainer } = make(t, 'mlp');
+  await trainer.saveCheckpoint(path);
+  const refuses = async (other, code, message) => {
+    const before = bits(other.model);
+    await t.throwsAsync(other.trainer.loadCheckpoint(path), { code, message });
+    t.deepEqual(bits(other.model), before);
+  };
+  await refuses(make(t, 'cnn'), 'ERR_FILE_FORMAT', /conv2d/);
+  const optimizer = adam({ learningRate: 1 });
+  await refuses(make(t, 'mlp', { seed: 12 }), 'ERR_ARGUMENT', /seed/);
+  await refuses(make(t, 'mlp', { optimizer: sgd() }), 'ERR_FILE_FORMAT', /optimizer/);
+  await refuses(make(t, 'mlp', { gradientAccumulationSteps: 2 }), 'ERR_ARGUMENT', /Accumulation/);
+  await refuses(make(t, 'mlp', { ema: {} }), 'ERR_FILE_FORMAT', /averages/);
+  const same = make(t, 'mlp', { optimizer });
+  await same.trainer.loadCheckpoint(path);
+  const model = join(dir, 'm.safetensors');
+  await trainer.model.save(model);
+  const bad = { code: 'ERR_FILE_FORMAT' };
+  await t.throwsAsync(trainer.loadCheckpoint(model), { ...bad, message: /checkpoint/ });
+  await t.throwsAsync(trainer.loadCheckpoint(join(dir, 'none')), { code: 'ENOENT' });
+});
+
+test('damaged state is refused', async (t) => {
+  const path = join(await folder(t), 'c.safetensors');
+  const { trainer } = make(t, 'mlp');
+  await trainer.saveCheckpoint(path);
+  const whole = await readFile(path);
+  const length = Number(whole.readBigUInt64LE(0));
+  const header = JSON.parse(whole.subarray(8, 8 + length).toString());
+  const write = async (change) => {
+    const copy = structuredClone(header);
+    const state = JSON.parse(copy.__metadata__.state);
+    change(state, copy);
+    copy.__metadata__.state = typeof state === 'string' ? state : JSON.stringify(state);
+    const json = Buffer.from(JSON.stringify(copy));
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(json.length));
+    await writeFile(path, Buffer.concat([size, json, whole.subarray(8 + length)]));
+  };
+  await write(() => {});
+  await trainer.loadCheckpoint(path);
+  for (const change of [
+    (state) => delete state.progress,
+    (state) => (state.progress.step = -1),
+    (state) => (state.progress.backoff = 'x'),
+    (state) => (state.position.epoch = 0.5),
+    (state) => (state.position.means = { rows: 1 }),
+    (state) => (state.position.learningRate = { $number: 'many' }),
+    (state) => (state.setup.slots = null),
+    (state) => (state.position.fit = { history: [] }),
+    (_, file) => (file.__metadata__.version = '2'),
+    (_, file) => (file.__metadata__.version = 'one'),
+    (_, file) => (file.__metadata__.format = 'pt'),
+  ]) {
+    await write(change);
+    const error = await t.throwsAsync(trainer.loadCheckpoint(path), { code: 'ERR_FILE_FORMAT' });
+    t.true((error?.message.length ?? 0) > 10);
+  }
+});
+
+test('options of checkpoints are checked', async (t) => {
+  const { data, trainer } = make(t, 'mlp');
+  const dir = await folder(t);
+  for (const options of [
+    { checkpoint: {} },
+    { checkpoint: { dir, everySteps: 0 } },
+    { checkpoint: { dir, keep: 0 } },
+    { checkpoint: { dir, every: 3 } },
+    { checkpoint: { dir, keepBest: 'valLoss' } },
+    { resumeFrom: 'latest' },
+    { resumeFrom: 3 },
+    { exitOnSigterm: true },
+    { retry: { attempts: -1 } },
+    { retry: 3 },
+  ]) {
+    const run = trainer.fit(data, { ...quiet, ...options });
+    await t.throwsAsync(run, { code: 'ERR_ARGUMENT' }, JSON.stringify(options));
+  }
+});
+
+test('within an epoch, batches have to be as they were', async (t) => {
+  const dir = await folder(t);
+  const { data, trainer } = make(t, 'mlp');
+  const path = join(dir, 'c.safetensors');
+  const save = {
+    onBatchEnd: (step) => (step === 3 ? trainer.saveCheckpoint(path) : undefined),
+  };
+  await trainer.fit(data, { ...quiet, batchSize: 10, callbacks: [save] });
+  for (const options of [{ batchSize: 5 }, { batchSize: 10, shuffle: false }]) {
+    const run = trainer.fit(data, { ...quiet, ...options, resumeFrom: path });
+    await t.throwsAsync(run, { code: 'ERR_ARGUMENT', message: /as when/ });
+  }
+});
+
+test('what cannot be written ends fit with the reason', async (t) => {
+  const dir = await folder(t);
+  const { data, trainer } = make(t, 'mlp');
+  await writeFile(join(dir, 'file'), '');
+  const under = epochs(1, { checkpoint: { dir: join(dir, 'file') } });
+  await t.throwsAsync(trainer.fit(data, under), { message: /EEXIST|ENOTDIR/ });
+  const target = join(dir, 'gone');
+  // A folder in the place of the file.
+  const block = { onEpochBegin: () => mkdir(join(target, 'step-000000029.safetensors')) };
+  const blocked = epochs(3, { checkpoint: { dir: target }, batchSize: 8, callbacks: [block] });
+  const error = await t.throwsAsync(trainer.fit(data, blocked));
+  t.regex(String(error), /EISDIR|ENOTEMPTY|EEXIST|EPERM/);
+});
+
+test('a trainer that trains is busy, and one that is closed is closed', async (t) => {
+  const path = join(await folder(t), 'c.safetensors');
+  const { data, trainer } = start('mlp');
+  const running = trainer.fit(data, epochs(50));
+  await t.throwsAsync(trainer.loadCheckpoint(path), { code: 'ERR_BUSY' });
+  await running;
+  await trainer.close();
+  await t.throwsAsync(trainer.saveCheckpoint(path), { code: 'ERR_CLOSED' });
+  await t.throwsAsync(trainer.loadCheckpoint(path), { code: 'ERR_CLOSED' });
+  await t.throwsAsync(trainer.averagedModel(), { code: 'ERR_CLOSED' });
+  await t.throwsAsync(trainer.findLearningRate(data), { code: 'ERR_CLOSED' });
+});
+
+// Written by `node test/training/golden.mjs` with the first version of the format.
+test('version 1 of the format is read', async (t) => {
+  const path = fileURLToPath(new URL('../golden/checkpoint/v1.safetensors', import.meta.url));
+  const copy = join(await folder(t), 'v1.safetensors');
+  await copyFile(path, copy);
+  const golden = () => {
+    const model = sequential([dense(3, { activation: 'tanh' }), dense(1)], { input: [2], seed: 5 });
+    const optimizer = adam({ learningRate: 0.01 });
+    const trainer = new Trainer(model, { loss: 'mse', optimizer, ema: { decay: 0.5 }, seed: 3 });
+    t.teardown(() => trainer.close());
+    return trainer;
+  };
+  const x = Float32Array.from({ length: 20 }, (_, i) => Math.sin(i));
+  const data = { x, y: x.subarray(0, 10) };
+  const fit = { ...quiet, batchSize: 4, epochs: 4 };
+  const whole = golden();
+  const expected = await whole.fit(data, fit);
+  const resumed = golden();
+  const history = await resumed.fit(data, { ...fit, resumeFrom: copy });
+  t.deepEqual(history.epochs, [0, 1, 2, 3]);
+  t.true(relativeError(history.loss, expected.loss) < 1e-5);
+  const averages = await whole.averagedModel();
+  for (const [name, { data: values }] of (await resumed.averagedModel()).parameters) {
+    t.true(relativeError(values, averages.parameters.get(name)?.data) < 1e-4, name);
+  }
+});

@@ -1,0 +1,200 @@
+// Runs that are interrupted and go on, against runs that were left alone: the same bits.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { earlyStopping, reduceOnPlateau } from 'tandem-ml';
+import { generator } from '../helpers/numbers.mjs';
+import { bits, folder, kinds, start } from './support.mjs';
+
+const worker = fileURLToPath(new URL('worker.mjs', import.meta.url));
+const run = (options) =>
+  spawn(process.execPath, [worker, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+
+const until = (last) => ({ callbacks: [{ onBatchEnd: (step) => step < last - 1 }] });
+const long = { epochs: 1_000_000 };
+/** Without the bits of a NaN: what is compared is text. */
+const text = (history) => JSON.stringify(history);
+
+/** Everything that training has made, after `last` steps. */
+async function finish(kind, last, more = {}, options = {}) {
+  const { model, data, fit, trainer } = start(kind, options);
+  const history = await trainer.fit(data, { ...fit, ...long, ...until(last), ...more });
+  const averages = kinds[kind]().options.ema ? bits(await trainer.averagedModel()) : undefined;
+  await trainer.close();
+  return { parameters: bits(model), history: text(history), averages };
+}
+
+for (const kind of Object.keys(kinds)) {
+  test(`${kind}: 200 steps are 100 steps, kill -9, and the rest`, async (t) => {
+    const dir = await folder(t);
+    const child = run({ kind, dir, everySteps: 100, killAfter: 130, killOn: 100 });
+    const [, signal] = await once(child, 'exit');
+    t.is(signal, 'SIGKILL');
+    const files = (await readdir(dir)).filter((name) => name.endsWith('.safetensors'));
+    t.deepEqual(files, ['step-000000100.safetensors']);
+    const whole = await finish(kind, 200);
+    const path = join(dir, files[0] ?? '');
+    t.deepEqual(await finish(kind, 200, { resumeFrom: path }), whole);
+    const checkpoint = { dir, everySteps: 37 };
+    t.deepEqual(await finish(kind, 200, { resumeFrom: 'latest', checkpoint }), whole);
+  });
+}
+
+test('micro-batches, schedules and validation go on, too', async (t) => {
+  const dir = await folder(t);
+  const options = () => ({
+    gradientAccumulationSteps: 3,
+    lrScheduler: reduceOnPlateau({ patience: 0, factor: 0.7, threshold: 0.05 }),
+    checkNumerics: { skip: true },
+    gradientCheckpointing: true,
+  });
+  const fit = { validationSplit: 0.1 };
+  const whole = await finish('mlp', 40, fit, options());
+  await finish('mlp', 23, { ...fit, checkpoint: { dir, everySteps: 7, keep: 2 } }, options());
+  // The end of a fit has a checkpoint, too, which takes the epoch for done: that is not gone on from.
+  const files = (await readdir(dir)).sort();
+  t.deepEqual(files, ['step-000000021.safetensors', 'step-000000023.safetensors']);
+  const resumeFrom = join(dir, files[0] ?? '');
+  t.deepEqual(await finish('mlp', 40, { ...fit, resumeFrom }, options()), whole);
+});
+
+test('killed while it writes, 50 times: nothing is lost but the unfinished file', async (t) => {
+  const random = generator(9);
+  let unfinished = 0;
+  let last = 0;
+  const trials = async (count) => {
+    const dir = await folder(t);
+    const steps = async () =>
+      (await readdir(dir)).flatMap((name) => {
+        const [, digits] = /^step-(\d+)\.safetensors$/.exec(name) ?? [];
+        return digits === undefined ? [] : [Number(digits)];
+      });
+    let reached = 0;
+    for (let i = 0; i < count; i++) {
+      const child = run({ kind: 'mlp', dir, everySteps: 1, resumeFrom: 'latest' });
+      const ended = once(child, 'exit');
+      while (Math.max(0, ...(await steps())) <= reached) {
+        t.is(child.exitCode, null);
+        await wait(2);
+      }
+      await wait(12 * random());
+      const before = Math.max(...(await steps()));
+      child.kill('SIGKILL');
+      await ended;
+      const names = await readdir(dir);
+      unfinished += names.filter((name) => name.endsWith('.tmp')).length;
+      const after = await steps();
+      reached = Math.max(...after);
+      t.true(reached >= before, `${before} was there, ${reached} is`);
+      t.true(after.length >= Math.min(3, reached), `${after}`);
+      for (const name of names.filter((item) => item.endsWith('.safetensors'))) {
+        const { trainer } = start('mlp');
+        await t.notThrowsAsync(trainer.loadCheckpoint(join(dir, name)), name);
+        await trainer.close();
+      }
+    }
+    last = reached;
+    const whole = await finish('mlp', last + 5);
+    t.deepEqual(await finish('mlp', last + 5, { resumeFrom: dir }), whole);
+    const checkpoint = { dir, everySteps: 1000 };
+    await finish('mlp', last + 1, { resumeFrom: 'latest', checkpoint });
+    t.false((await readdir(dir)).some((name) => name.endsWith('.tmp')));
+  };
+  await Promise.all([trials(25), trials(25)]);
+  t.true(unfinished > 0, 'no kill came while a file was written');
+});
+
+test('SIGTERM saves and exits with 0', async (t) => {
+  const dir = await folder(t);
+  const child = run({ kind: 'mlp', dir, everySteps: 1e6, exitOnSigterm: true, announce: 40 });
+  const ended = once(child, 'exit');
+  await once(child.stdout, 'data');
+  child.kill('SIGTERM');
+  t.deepEqual(await ended, [0, null]);
+  const [file = ''] = await readdir(dir);
+  const step = Number(/\d+/.exec(file)?.[0]);
+  t.true(step > 40);
+  const whole = await finish('mlp', step + 30);
+  t.deepEqual(await finish('mlp', step + 30, { resumeFrom: join(dir, file) }), whole);
+});
+
+test('an abort saves first', async (t) => {
+  const dir = await folder(t);
+  const controller = new AbortController();
+  const abort = { onBatchEnd: (step) => void (step === 32 && controller.abort()) };
+  const { data, fit, trainer } = start('mlp');
+  const more = { checkpoint: { dir }, callbacks: [abort], signal: controller.signal };
+  await t.throwsAsync(trainer.fit(data, { ...fit, ...more, epochs: 9 }), { code: 'ERR_ABORTED' });
+  await trainer.close();
+  t.deepEqual(await readdir(dir), ['step-000000029.safetensors', 'step-000000033.safetensors']);
+  const whole = await finish('mlp', 60);
+  const checkpoint = { dir };
+  t.deepEqual(await finish('mlp', 60, { resumeFrom: 'latest', checkpoint }), whole);
+});
+
+test('a fit that has ended is not done again', async (t) => {
+  const dir = await folder(t);
+  const once_ = async () => {
+    const { model, data, fit, trainer } = start('mlp');
+    const seen = [];
+    const callbacks = [{ onEpochEnd: (epoch) => void seen.push(epoch) }];
+    const checkpoint = { dir, everySteps: 20 };
+    const options = { ...fit, checkpoint, resumeFrom: 'latest', epochs: 3, callbacks };
+    const history = await trainer.fit(data, options);
+    await trainer.close();
+    return { parameters: bits(model), history: text(history), seen };
+  };
+  const first = await once_();
+  t.deepEqual(first.seen, [0, 1, 2]);
+  const again = await once_();
+  t.deepEqual(again, { ...first, seen: [] });
+});
+
+test('callbacks get back what they kept', async (t) => {
+  const dir = await folder(t);
+  const fit = { validationSplit: 0.2, epochs: 12 };
+  const once_ = async (epochs, more = {}) => {
+    const { model, data, fit: how, trainer } = start('mlp');
+    const stopper = earlyStopping({ patience: 50, restoreBestWeights: true });
+    const stop = { onEpochEnd: (epoch) => epoch < epochs - 1 };
+    const callbacks = [stopper, stop];
+    const history = await trainer.fit(data, { ...how, ...fit, ...more, callbacks });
+    await trainer.close();
+    const { best, bestEpoch } = stopper;
+    return { parameters: bits(model), history: text(history), best, bestEpoch };
+  };
+  const whole = await once_(12);
+  await once_(5, { checkpoint: { dir, keep: 9 } });
+  t.deepEqual(await once_(12, { resumeFrom: dir }), whole);
+});
+
+test('saveCheckpoint and loadCheckpoint: fit goes on in the middle of an epoch', async (t) => {
+  const dir = await folder(t);
+  const path = join(dir, 'c.safetensors');
+  const { data, fit, trainer } = start('cnn');
+  const save = {
+    onBatchEnd: (step) => (step === 20 ? trainer.saveCheckpoint(path) : undefined),
+  };
+  await trainer.fit(data, { ...fit, epochs: 2, callbacks: [save] });
+  const expected = bits(trainer.model);
+  await trainer.close();
+  const other = start('cnn');
+  await other.trainer.loadCheckpoint(path);
+  const copy = join(dir, 'd.safetensors');
+  await other.trainer.saveCheckpoint(copy);
+  const { epochs, loss } = await other.trainer.fit(data, fit);
+  t.deepEqual([epochs, loss.length], [[1], 1]);
+  t.deepEqual(bits(other.model), expected);
+  await other.trainer.close();
+  const third = start('cnn');
+  await third.trainer.loadCheckpoint(copy);
+  await third.trainer.fit(data, fit);
+  t.deepEqual(bits(third.model), expected);
+  await third.trainer.close();
+});

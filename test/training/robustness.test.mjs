@@ -1,0 +1,124 @@
+// Numbers that are not finite, and data that fail for a while or for good.
+import { readdir } from 'node:fs/promises';
+import test from 'ava';
+import { dense, l1, log, mse, sequential, sgd, Trainer } from 'tandem-ml';
+import { fromArrays } from 'tandem-ml/data';
+import { bits, folder, quiet, start } from './support.mjs';
+
+const rows = 40;
+const x = Float32Array.from({ length: rows }, (_, i) => Math.sin(i));
+const y = x.map((value) => 2 * value);
+
+const make = (t, options) => {
+  const model = sequential([dense(3, { activation: 'tanh' }), dense(1)], { input: [1], seed: 1 });
+  const trainer = new Trainer(model, {
+    loss: 'mse',
+    optimizer: sgd({ learningRate: 0.1 }),
+    ...options,
+  });
+  t.teardown(() => trainer.close());
+  return trainer;
+};
+
+test('ERR_NUMERIC names the step and the op that gave the first NaN', async (t) => {
+  // The logarithm of what a linear layer gives: of negative numbers, too.
+  const loss = (output, target) => mse(log(output), target);
+  const trainer = make(t, { loss, checkNumerics: true });
+  const before = bits(trainer.model);
+  const error = await t.throwsAsync(trainer.fit({ x, y }, quiet), { code: 'ERR_NUMERIC' });
+  t.is(error?.step, 0);
+  t.regex(error?.message ?? '', /first in op `log` of the forward pass/);
+  t.deepEqual(bits(trainer.model), before);
+});
+
+test('an input that is too large is an op that overflows', async (t) => {
+  const trainer = make(t, { checkNumerics: true, loss: (output, target) => l1(output, target) });
+  await trainer.step({ x: x.subarray(0, 2), y: y.subarray(0, 2) });
+  const weight = trainer.model.parameters.get('dense_1.weight');
+  weight.data.fill(3e38);
+  const huge = { x: new Float32Array(4).fill(100), y: new Float32Array(4) };
+  const error = await t.throwsAsync(trainer.step(huge), { code: 'ERR_NUMERIC' });
+  t.regex(error?.message ?? '', /op `linear` with `dense_1\.weight` and `dense_1\.bias`/);
+  t.is(error?.step, 1);
+});
+
+test('steps can be left out, with a smaller rate for a while', async (t) => {
+  const bad = Float32Array.from(x);
+  bad[9] = Number.NaN;
+  const checkNumerics = { skip: true, backoff: 0.5, recoverySteps: 2 };
+  const trainer = make(t, { checkNumerics });
+  const seen = [];
+  const callbacks = [{ onBatchEnd: (_, logs) => void seen.push(logs.learningRate) }];
+  const fit = { ...quiet, batchSize: 8, shuffle: false, callbacks };
+  const history = await trainer.fit({ x: bad, y }, fit);
+  t.deepEqual(seen, [0.1, 0, 0.05, 0.05, 0.1]);
+  t.deepEqual(history.skippedSteps, [1]);
+  t.true(history.loss.every(Number.isFinite));
+  t.true([...trainer.model.parameters.values()].every(({ data }) => data.every(Number.isFinite)));
+  const { loss } = await trainer.step({ x: bad, y });
+  t.is(loss, Number.NaN);
+});
+
+test('too many in a row end fit', async (t) => {
+  const bad = Float32Array.from(x).fill(Number.NaN, 8);
+  const trainer = make(t, { checkNumerics: { skip: true, maxSkips: 2 } });
+  const fit = { ...quiet, batchSize: 8, shuffle: false };
+  const error = await t.throwsAsync(trainer.fit({ x: bad, y }, fit), { code: 'ERR_NUMERIC' });
+  t.is(error?.step, 3);
+  t.regex(error?.message ?? '', /first in input/);
+});
+
+/** The rows of an mlp, a batch of which fails when `fails` says so. */
+const failing = (data, fails) => {
+  let calls = 0;
+  const dataset = fromArrays(data).map((batch) => {
+    if (fails(calls++)) throw Object.assign(new Error('the disk is busy'), { code: 'EIO' });
+    return batch;
+  });
+  return { dataset, calls: () => calls };
+};
+
+test('a source that fails for a while is read on from where it failed', async (t) => {
+  const plain = start('mlp');
+  t.teardown(() => plain.trainer.close());
+  await plain.trainer.fit(fromArrays(plain.data), { ...plain.fit, epochs: 2 });
+  const { model, data, fit, trainer } = start('mlp');
+  t.teardown(() => trainer.close());
+  const { dataset, calls } = failing(data, (call) => call % 9 === 4);
+  await trainer.fit(dataset, { ...fit, epochs: 2, retry: { attempts: 2, delay: 1 } });
+  t.deepEqual(bits(model), bits(plain.model));
+  t.true(calls() > 58);
+});
+
+test('a source that fails for good ends fit with its error, and leaves the checkpoint', async (t) => {
+  const dir = await folder(t);
+  const { data, fit, trainer } = start('mlp');
+  t.teardown(() => trainer.close());
+  const { dataset } = failing(data, (call) => call >= 20);
+  const checkpoint = { dir, everySteps: 8 };
+  const options = { ...fit, checkpoint, retry: { attempts: 2, delay: 1 } };
+  await t.throwsAsync(trainer.fit(dataset, options), { code: 'EIO', message: /busy/ });
+  const names = (await readdir(dir)).sort();
+  t.deepEqual(names, ['step-000000008.safetensors', 'step-000000016.safetensors']);
+  const again = start('mlp');
+  t.teardown(() => again.trainer.close());
+  const whole = start('mlp');
+  t.teardown(() => whole.trainer.close());
+  const source = fromArrays(data);
+  await again.trainer.fit(source, { ...fit, checkpoint, resumeFrom: 'latest' });
+  await whole.trainer.fit(source, fit);
+  t.deepEqual(bits(again.model), bits(whole.model));
+});
+
+test('bad data are not read again', async (t) => {
+  const { data, fit, trainer } = start('mlp');
+  t.teardown(() => trainer.close());
+  let calls = 0;
+  const dataset = fromArrays(data).map((batch) => {
+    calls++;
+    return { ...batch, x: batch.x.subarray(1) };
+  });
+  const run = trainer.fit(dataset, { ...fit, retry: { attempts: 5, delay: 1 } });
+  await t.throwsAsync(run, { code: 'ERR_SHAPE' });
+  t.true(calls < 8);
+});
