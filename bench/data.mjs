@@ -2,7 +2,7 @@
 // trains one epoch on it, and prints as JSON the speed of the reader, of the step and of both, the
 // largest RSS, and the delay of the event loop (a timer of 1 ms, so that 1 ms is no delay).
 // Usage: data.mjs [--gb 1] [--format csv | parquet] [--folder path]
-import { closeSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -102,6 +102,31 @@ const seconds = async (run) => {
   return (performance.now() - start) / 1000;
 };
 
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Milliseconds that this thread has computed; NaN elsewhere than on Linux. */
+function computed() {
+  if (process.platform !== 'linux') return Number.NaN;
+  Atomics.wait(never, 0, 0, 0.01); // Linux brings the number up to date when a thread sleeps
+  return Number.parseInt(readFileSync('/proc/thread-self/schedstat', 'latin1'), 10) / 1e6;
+}
+
+/**
+ * How long the thread of the event loop computes in one turn, looked at every two milliseconds: its
+ * part of the delays, whatever else the machine does.
+ */
+async function watchTurns(/** @type {() => boolean} */ over) {
+  const turns = [];
+  while (!over()) {
+    await sleep(2);
+    const before = computed();
+    await new Promise((resolve) => setImmediate(resolve));
+    turns.push(computed() - before);
+  }
+  turns.sort((a, b) => a - b);
+  return { p99: turns[Math.floor(0.99 * (turns.length - 1))], max: turns.at(-1) };
+}
+
 /** The largest RSS and the delays of the event loop while something runs. */
 async function watch(run) {
   const histogram = monitorEventLoopDelay({ resolution: 1 });
@@ -109,12 +134,19 @@ async function watch(run) {
   const poll = setInterval(() => {
     rss = Math.max(rss, process.memoryUsage.rss());
   }, 20);
+  let over = false;
+  const turns = watchTurns(() => over);
   histogram.enable();
   const time = await seconds(run);
   histogram.disable();
+  over = true;
   clearInterval(poll);
   const ms = (share) => histogram.percentile(share) / 1e6;
-  return { time, rss, delay: { p50: ms(50), p99: ms(99), max: histogram.max / 1e6 } };
+  return {
+    time,
+    rss,
+    delay: { p50: ms(50), p99: ms(99), max: histogram.max / 1e6, turns: await turns },
+  };
 }
 
 try {

@@ -6,6 +6,8 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { dense, Predictor, sequential, sgd, Trainer } from 'tandem-ml';
+import { csv, fitEncoder } from 'tandem-ml/data';
+import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
 
 const limit = 5;
@@ -155,4 +157,23 @@ test.serial('while 1,000 predictions are in flight', async (t) => {
     await Promise.all(pending);
   });
   await predictor.close();
+});
+
+test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
+  const names = Array.from({ length: 16 }, (_, i) => `f${i}`);
+  const line = (i) =>
+    [...names.map((_, k) => ((i * (k + 7)) % 1000) / 8), `k${i % 5}`, i % 3].join();
+  const lines = Array.from({ length: 60_000 }, (_, i) => line(i));
+  const path = await file(t, 'rows.csv', [[...names, 'kind', 'label'].join(), ...lines].join('\n'));
+  const encoder = await fitEncoder(csv(path), {
+    x: { ...Object.fromEntries(names.map((name) => [name, 'standard'])), kind: 'oneHot' },
+    y: { label: 'category' },
+  });
+  const data = encoder.encode(csv(path));
+  const trainer = makeTrainer(sequential([dense(64), dense(3)], { input: [encoder.width] }));
+  await trainer.fit(data.take(1000), quiet);
+  await staysFree(t, async () => {
+    await trainer.fit(data, { ...quiet, batchSize: 256, epochs: 3 });
+  });
+  await trainer.close();
 });
