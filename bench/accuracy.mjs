@@ -58,8 +58,8 @@ async function digits() {
   const optimizer = adamw({ learningRate: 3e-3 });
   const trainer = new Trainer(model, { loss: 'crossEntropy', optimizer, seed: 1 });
   const callbacks = [earlyStopping({ patience: 12, restoreBestWeights: true })];
-  const rest = { validationData: validation, callbacks, verbose: 0 };
-  await trainer.fit(train, { epochs: 60, batchSize: 32, ...rest });
+  const rest = { validationData: validation, callbacks };
+  await trainer.fit(train, { epochs: 60, batchSize: 32, verbose: 0, ...rest });
   await trainer.close();
   return { model, calibration: train.x, rows: test.x, score: (y) => accuracy(y, test.y) };
 }
@@ -140,6 +140,7 @@ for (const [name, train] of Object.entries(cases)) {
   if (!wanted(name)) continue;
   const { model, calibration, rows, score } = await train();
   const data = { calibration: { x: calibration } };
+  /** @type {Record<string, import('tandem-ml').PredictorOptions>} */
   const kinds = {
     float32: {},
     bfloat16: { precision: 'bfloat16' },

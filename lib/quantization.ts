@@ -1,4 +1,5 @@
 // Models of 8-bit integers, for Predictor.load.
+import type { Dataset } from './data/dataset.js';
 import { TandemError } from './errors.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
@@ -23,12 +24,16 @@ export interface CalibrationBatch {
 export interface QuantizedOptions {
   /**
    * Rows like those that are to be predicted, some hundred of them: the ranges of all inputs of
-   * layers come from them. `{ x }`, or an iterable of such batches. Without, every row of an input of
+   * layers come from them. `{ x }`, an iterable of such batches, or a dataset. Without, every row of an input of
    * a dense layer has the range of its own numbers, and convolutions stay float32.
    */
-  calibration?: CalibrationBatch | Iterable<CalibrationBatch> | AsyncIterable<CalibrationBatch>;
+  calibration?:
+    | CalibrationBatch
+    | Dataset
+    | Iterable<CalibrationBatch>
+    | AsyncIterable<CalibrationBatch>;
   /** Rows with targets: class numbers as integers, or the numbers themselves. */
-  validation?: Data;
+  validation?: Data | Dataset;
   /**
    * What may be lost on `validation`: accuracy from 0 to 1, or the growth of the root of the mean
    * squared error as a share of it. ERR_NUMERIC beyond, with the `report`. None by default.

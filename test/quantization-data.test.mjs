@@ -1,9 +1,10 @@
 // Quantized models with data: files, the gate, calibration data of every kind.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
+import { fromArrays } from 'tandem-ml/data';
 import {
   distance,
   error,
@@ -48,6 +49,55 @@ test('quantized models are saved with their calibration, and loaded', async (t) 
   await t.throwsAsync(QuantizedModel.load(path('plain.safetensors')), error('ERR_FILE_FORMAT'));
   const options = { precision: 'int8', calibration: { x: cases[0][1] } };
   t.is((await load(t, path('plain.safetensors'), options)).quantization.layers.length, 3);
+});
+
+/** The file with other metadata or tensors, as `change` makes them of its header. */
+function rewrite(file, change) {
+  const bytes = readFileSync(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length));
+  const quantization = JSON.parse(header.__metadata__.quantization);
+  const dropped = change(quantization, header) === 'drop';
+  header.__metadata__.quantization = JSON.stringify(quantization);
+  if (dropped) delete header.__metadata__.quantization;
+  const json = Buffer.from(JSON.stringify(header));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(json.length));
+  writeFileSync(`${file}.changed`, Buffer.concat([size, json, bytes.subarray(8 + length)]));
+  return `${file}.changed`;
+}
+
+test('quantized files are not believed', async (t) => {
+  const file = temporary(t)('small.safetensors');
+  await (await quantize(perceptron(), { calibration: { x: noise(64 * 20) } })).save(file);
+  t.deepEqual((await QuantizedModel.load(rewrite(file, () => {}))).report.layers.length, 3);
+  const refuses = (change, message) =>
+    t.throwsAsync(Predictor.load(rewrite(file, change)), error('ERR_FILE_FORMAT', message));
+  const mark = (field, value) => (quantization) => {
+    quantization.nodes[0][field] = value;
+  };
+  await refuses(mark('zero', 256), /zero/);
+  await refuses(mark('zero', 1.5), /zero/);
+  for (const scale of [0, -1, null, 'x', 1e300]) await refuses(mark('scale', scale), /scale/);
+  await refuses(mark('mode', 'fast'), /mode/);
+  for (const index of [-1, 1e9, 1]) await refuses(mark('index', index), /index|node/);
+  await refuses((quantization) => {
+    quantization.nodes = {};
+  }, /nodes/);
+  await refuses((quantization) => {
+    quantization.nodes.pop();
+  }, /`dense_2\.weight`/);
+  await refuses((quantization) => {
+    quantization.report.layers = 7;
+  }, /report\.layers/);
+  await refuses((_, header) => {
+    header['dense.weight'].dtype = 'U8';
+  }, /F32 or I8/);
+  await refuses((_, header) => {
+    header['dense.scales'] = header['dense.weight.scale'];
+    delete header['dense.weight.scale'];
+  }, /`dense\.weight\.scale`/);
+  await refuses(() => 'drop', /F32 \[48, 20\] for tensor `dense\.weight`/);
 });
 
 /** A model that is right about the largest of its numbers, and loses that in few steps. */
@@ -131,7 +181,7 @@ test('constant calibration data are no obstacle, and are reported', async (t) =>
   }
 });
 
-test('calibration comes in batches, too', async (t) => {
+test('calibration comes in batches and datasets, too', async (t) => {
   const model = perceptron();
   const x = noise(64 * 20);
   const whole = await quantize(model, { calibration: { x } });
@@ -140,4 +190,10 @@ test('calibration comes in batches, too', async (t) => {
       yield await Promise.resolve({ x: x.subarray(i * 320, i * 320 + 320) });
   }
   t.deepEqual((await quantize(model, { calibration: batches() })).report, whole.report);
+  const y = Int32Array.from({ length: 64 }, (_, i) => i % 5);
+  const arrays = await quantize(model, { calibration: { x }, validation: { x, y } });
+  const dataset = fromArrays({ x, y });
+  const found = await quantize(model, { calibration: dataset, validation: dataset });
+  t.deepEqual(found.report, arrays.report);
+  t.is(found.report.validation?.rows, 64);
 });

@@ -1,4 +1,6 @@
 // Calibration and validation data as users give them -> rows of the model's inputs.
+import { concatInTurns, type TensorBatch } from '../data/batch.js';
+import { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { layoutOf, prepare } from '../predictor/arrays.js';
@@ -10,7 +12,8 @@ import { readTargets, type Validation } from './validate.js';
  * `{ x }`, or an iterable of such batches, asynchronous or not. Throws ERR_ARGUMENT, ERR_DTYPE, and
  * ERR_SHAPE where there are no rows or they do not fit.
  */
-export async function readCalibration(data: unknown, frozen: Frozen): Promise<Rows> {
+export async function readCalibration(given: unknown, frozen: Frozen): Promise<Rows> {
+  const data = await rowsOf(given);
   if (is.isRecord(data)) return readRows(data, frozen, 'calibration');
   if (!isIterable(data)) throw is.invalid('{ x } or batches of it', 'calibration', data);
   const batches: Rows[] = [];
@@ -19,6 +22,16 @@ export async function readCalibration(data: unknown, frozen: Frozen): Promise<Ro
     throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
   }
   return join(batches);
+}
+
+/** All rows of a dataset as `{ x, y }`; anything else as it is. */
+async function rowsOf(data: unknown): Promise<unknown> {
+  if (!(data instanceof Dataset)) return data;
+  const batches: TensorBatch[] = [];
+  for await (const batch of (data as Dataset).batches({ batchSize: 1024 })) batches.push(batch);
+  if (batches.length === 0) return [];
+  const { x, y } = await concatInTurns(batches);
+  return { x, y };
 }
 
 function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
@@ -50,8 +63,9 @@ function join(batches: readonly Rows[]): Rows {
   return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), arrays };
 }
 
-/** `{ x, y }`. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
-export function readValidation(data: unknown, frozen: Frozen): Validation {
+/** `{ x, y }` or a dataset. Rejects with ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
+export async function readValidation(given: unknown, frozen: Frozen): Promise<Validation> {
+  const data = await rowsOf(given);
   if (!is.isRecord(data) || data.y === undefined) {
     throw is.invalid('{ x, y }', 'validation', data);
   }

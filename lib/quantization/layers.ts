@@ -1,6 +1,7 @@
 // Which nodes of a graph can be computed with bytes, and which cannot and why.
 import type { NodeDescription } from '../../bindings.js';
 import { nodeOf } from '../graph/describe.js';
+import { elements } from '../graph/value.js';
 import type { Frozen } from './frozen.js';
 
 /** One node with weights, or an attention. */
@@ -30,7 +31,7 @@ export function findLayers(frozen: Frozen): QuantizableLayer[] {
       productOps.has(op) || floatOps.has(op) || op === 'embedding' || op === 'attention';
     if (!known) return [];
     const weight = frozen.parameterName(inputs[1]);
-    const reason = whyFloat(node, weight);
+    const reason = whyFloat(frozen, node, weight);
     const base = nameOf(frozen, index, op, weight);
     const times = names.get(base) ?? 0;
     names.set(base, times + 1);
@@ -47,7 +48,11 @@ export function findLayers(frozen: Frozen): QuantizableLayer[] {
   });
 }
 
+/** Products of two bytes that a sum of 32 bits is sure to hold. */
+const mostTerms = Math.floor(2 ** 31 / (255 * 128));
+
 function whyFloat(
+  frozen: Frozen,
   { op, inputs, attributes }: NodeDescription,
   weight: string | undefined,
 ): string | undefined {
@@ -55,6 +60,10 @@ function whyFloat(
   if (op === 'attention')
     return (inputs[3] ?? -1) === -1 ? undefined : 'its mask is added in float32';
   if (weight === undefined) return 'its weight is no parameter';
+  const [rows = 1, ...rest] = frozen.model.parameters.get(weight)?.shape ?? [];
+  if (rows < 1 || (op !== 'embedding' && elements(rest) > mostTerms)) {
+    return 'its sums are longer than 32 bits are sure to hold';
+  }
   const grouped = op !== 'linear' && Number(attributes.groups ?? 1) !== 1;
   return grouped ? 'convolutions in groups have no 8-bit form' : undefined;
 }

@@ -19,7 +19,7 @@ export interface QuantizeRequest {
   readonly threads: number;
   /** Given the frozen copy, since its layout is what the data have to fit. */
   readonly calibration: ((frozen: Frozen) => Promise<Rows>) | undefined;
-  readonly validation: ((frozen: Frozen) => Validation) | undefined;
+  readonly validation: ((frozen: Frozen) => Promise<Validation>) | undefined;
   readonly maxAccuracyLoss: number | undefined;
 }
 
@@ -70,7 +70,7 @@ class Quantization {
       const known = await calibrate(frozen, this.#layers, this.#data, settings, threads);
       this.#calibrations = known;
     }
-    const validation = this.#request.validation?.(frozen);
+    const validation = await this.#request.validation?.(frozen);
     const measured = this.#data ?? validation?.data;
     if (measured !== undefined) {
       const some = firstRows(measured, frozen.state, noiseRows);
