@@ -7,6 +7,7 @@
 #include "core/fold.h"
 #include "core/fuse.h"
 #include "core/precision.h"
+#include "core/simplify.h"
 
 namespace tandem {
 
@@ -21,6 +22,7 @@ namespace {
 
 Graph inference_graph(const GraphDescription& description, int64_t batch, Precision precision) {
   Graph graph = instantiate(description, batch, false);
+  share_equal_nodes(graph);
   fuse(graph);
   quantize(graph);
   if (precision == Precision::kBf16Mixed) use_bf16(graph);
@@ -64,13 +66,14 @@ Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, i
       threads_(threads),
       fixed_batch_(!has_free_batch(graph_)),
       max_batch_(fixed_batch_ ? 1 : max_batch),
-      parameters_(backend.allocate(layout_.bytes)),
       frozen_(backend.make_frozen_weights()) {
   parameters.check_matches(graph_);
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
-  const Memory host = folded(parameters, graph_);
+  Memory host = folded(parameters, graph_);
+  fold_constants(graph_, layout_, host);
+  parameters_ = backend.allocate(layout_.bytes);
   backend_.copy(parameters_.data.get(), host.data.get(), layout_.bytes, CopyKind::kToDevice);
   std::vector<bool> read(graph_.parameters.size(), false);
   for (const int64_t batch : {int64_t{1}, max_batch_}) {
