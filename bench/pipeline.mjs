@@ -3,7 +3,9 @@
 // read, parsed, encoded and shuffled meanwhile; in turns, in one process. Prints JSON for each:
 // milliseconds of a step, by how much it is slower than on arrays in order (percent, the median of
 // the rounds), the same `atBest` (the shortest times, which other load touches least), and `cpu`, by
-// how much more processor time the process takes for a step, which other load does not touch.
+// how much more processor time the process takes for a step, of which other load touches less. `aloneCpuMs` is
+// the processor time of preparing a batch without a step beside it, of all threads and with the start
+// of the one that reads, `aloneCpuPercent` its share in the step's.
 // Usage: pipeline.mjs [--quick]
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -51,22 +53,44 @@ const timed = (data, shuffle) => async () => {
   const { user, system } = process.cpuUsage(before);
   return { wall: (performance.now() - start) / steps, cpu: (user + system) / 1000 / steps };
 };
+const datasets = {
+  dataset: fromArrays({ x, y }).shuffle({ seed: 1 }),
+  asyncIterable: batches.shuffle(false),
+  csv: encoder.encode(csv(file)).shuffle({ seed: 1 }),
+};
 const sides = {
   arrays: timed({ x, y }, false),
-  dataset: timed(fromArrays({ x, y }), true),
-  asyncIterable: timed(batches, false),
-  csv: timed(encoder.encode(csv(file)), true),
+  ...Object.fromEntries(
+    Object.entries(datasets).map(([name, dataset]) => [name, timed(dataset, true)]),
+  ),
 };
+
+/** Milliseconds of processor time that preparing a batch takes by itself, all threads together. */
+async function preparing(dataset) {
+  const costs = [];
+  for (let round = 0; round < 5; round++) {
+    const before = process.cpuUsage();
+    for await (const { order } of dataset.chunks({ batchSize, epoch: round })) order.at(-1);
+    const { user, system } = process.cpuUsage(before);
+    costs.push((user + system) / 1000 / steps);
+  }
+  return Math.min(...costs);
+}
 try {
   for (const run of Object.values(sides)) await run();
   const times = await inTurns(sides, rounds);
   const cost = (mine, theirs) => Number((100 * (mine / theirs - 1)).toFixed(2));
   const least = (list) => Math.min(...list.map(({ wall }) => wall));
+  const alone = { arrays: 0 };
+  for (const [name, dataset] of Object.entries(datasets)) alone[name] = await preparing(dataset);
+  const cpuOfStep = Math.min(...times.arrays.map(({ cpu }) => cpu));
   const report = Object.entries(times).map(([name, list]) => [
     name,
     {
       stepMs: median(list.map(({ wall }) => wall)),
       costPercent: median(list.map(({ wall }, i) => cost(wall, times.arrays[i].wall))),
+      aloneCpuMs: Number(alone[name].toFixed(4)),
+      aloneCpuPercent: Number(((100 * alone[name]) / cpuOfStep).toFixed(2)),
       atBest: cost(least(list), least(times.arrays)),
       cpu: median(list.map(({ cpu }, i) => cost(cpu, times.arrays[i].cpu))),
     },

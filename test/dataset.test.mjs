@@ -164,6 +164,8 @@ test('misuse', async (t) => {
   await t.throwsAsync(trainer.fit(data, split), { code: 'ERR_ARGUMENT' });
   const narrow = fromArrays({ x: new Float32Array(4), y: new Float32Array(2) });
   await t.throwsAsync(trainer.fit(narrow, quiet), { code: 'ERR_SHAPE' });
+  const raw = /** @type {any} */ (table());
+  await t.throwsAsync(trainer.fit(raw, quiet), { code: 'ERR_ARGUMENT', message: /encoder/ });
   const controller = new AbortController();
   controller.abort();
   await t.throwsAsync(collect(data.batches({ signal: controller.signal })), {

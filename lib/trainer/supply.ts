@@ -178,6 +178,10 @@ const checked = new WeakMap<TensorBatch, { readonly feeds: Feeds; readonly rows:
 function readBlock(block: TensorBatch, feeds: Feeds, name: string): Rows {
   const known = checked.get(block);
   if (known?.feeds === feeds) return known.rows;
+  if ('columns' in block) {
+    const what = 'rows as arrays, which `encoder.encode(table)` makes,';
+    throw is.mismatch('ERR_ARGUMENT', what, name, 'a table');
+  }
   const { x, y, rows: count } = block;
   const rows = readData({ x, y }, feeds, name);
   if (rows.count !== count) {
