@@ -57,6 +57,7 @@ class Launch {
     return *static_cast<const Attributes*>(node_.attributes);
   }
   [[nodiscard]] int input_count() const { return static_cast<int>(node_.inputs.size()); }
+  [[nodiscard]] int output_count() const { return static_cast<int>(node_.outputs.size()); }
   [[nodiscard]] bool has_input(int i) const {
     return i < input_count() && node_.inputs[static_cast<size_t>(i)] != nullptr;
   }
@@ -94,10 +95,22 @@ class Launch {
   template <typename... Parameters, typename... Arguments>
   void kernel(void (*function)(Parameters...), int64_t blocks, unsigned threads,
               Arguments&&... arguments) {
+    kernel_with_shared(function, blocks, threads, 0, std::forward<Arguments>(arguments)...);
+  }
+  /// The same with `shared` bytes of shared memory, whose size the kernel does not know itself.
+  template <typename... Parameters, typename... Arguments>
+  void kernel_with_shared(void (*function)(Parameters...), int64_t blocks, unsigned threads,
+                          int64_t shared, Arguments&&... arguments) {
     if (measuring_ || blocks == 0) return;
+    if (shared > kPlainSharedBytes) {
+      check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shared)),
+            "more shared memory");
+    }
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(checked_blocks(blocks));
     config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = static_cast<size_t>(shared);
     config.stream = stream_;
     check(cudaLaunchKernelEx(&config, function, std::forward<Arguments>(arguments)...),
           "the start of a kernel");
@@ -113,6 +126,7 @@ class Launch {
 
  private:
   static constexpr int64_t kWorkspaceAlignment = 256;
+  static constexpr int64_t kPlainSharedBytes = 48 * 1024;  // what no kernel has to ask for
   static int64_t align(int64_t bytes) {
     return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   }
