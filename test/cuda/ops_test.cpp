@@ -210,6 +210,25 @@ TEST(gpu_indexing) {
            {node("where", {0, 1, 2})}});
 }
 
+TEST(gpu_rotary) {
+  for (const Shape& shape : {Shape{7, 6}, {3, 65, 64}, {2, 3, 17, 10}}) {
+    compare({"rotary " + to_string(shape), {{shape}}, {node("rotary", {0})}});
+    compare({"rotary of some columns " + to_string(shape),
+             {{shape}},
+             {node("rotary", {0}, {{"depth", 2.0}, {"columns", 4.0}, {"base", 500.0}})}});
+  }
+}
+
+TEST(gpu_distillation) {
+  for (const int64_t classes : {1, 10, 33, 1024, 5000}) {
+    for (const double temperature : {1.0, 4.0}) {
+      compare({sized("distillation", classes),
+               {{{65, classes}, -4, 4}, {{65, classes}, -4, 4}},
+               {node("distillation", {0, 1}, {{"temperature", temperature}})}});
+    }
+  }
+}
+
 TEST(gpu_products) {
   const std::vector<std::array<int64_t, 3>> sizes = {{1, 1, 1},       {5, 7, 9},     {64, 64, 64},
                                                      {128, 512, 784}, {33, 10, 257}, {1, 1000, 64}};
