@@ -55,7 +55,7 @@ TANDEM_DEVICE void add_product(Accumulators<tiles>& sums, const float* a, const 
       for (int tile = 0; tile < tiles; ++tile) {
         const float left = b[i * b_k + tile * kTileColumns * b_column];
         const float right = b[i * b_k + (tile * kTileColumns + 1) * b_column];
-        float(&d)[4] = sums.at[tile];
+        float (&d)[4] = sums.at[tile];
         d[0] = fmaf(above, left, d[0]);
         d[1] = fmaf(above, right, d[1]);
         d[2] = fmaf(below, left, d[2]);

@@ -1,0 +1,113 @@
+// gru and its gradient. Each step of time is a kernel that multiplies the states with the weights,
+// adds the recurrent bias, and applies the gates' functions while the sums are in registers, with x
+// for the inputs' parts of the sums and s for the states':
+//   r = sigmoid(x + s)  z = sigmoid(x + s)  n = tanh(x + r s)    y = (1 - z) n + z y'
+// The gradient walks back: the gradients of s in one step, times the weights, are a part of the
+// states' gradient in the step before. The gradient of x may lie on the gates.
+#include "core/ops/recurrent.h"
+
+#include "cuda/device/recurrent.cuh"
+#include "cuda/kernels.h"
+
+namespace tandem::cuda {
+namespace {
+
+struct Forward {
+  Recurrence r;
+  const float *x, *bias;
+  float *y, *gates, *s_n;  // gates and s_n: null where they are not kept
+};
+
+__global__ void __launch_bounds__(kStepThreads)
+    forward_kernel(Forward p, StepProduct product, int64_t t) {
+  const Recurrence& r = p.r;
+  step_units<3>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[3]) {
+    const int64_t at = row * r.time + t;
+    const float* const x = p.x + at * r.gates + unit;
+    const float* const bias = p.bias + unit;
+    const float reset = sigmoid_(x[0] + (sums[0] + bias[0]));
+    const float update = sigmoid_(x[r.units] + (sums[1] + bias[r.units]));
+    const float recurrent = sums[2] + bias[2 * r.units];
+    const float candidate = tanhf(fmaf(reset, recurrent, x[2 * r.units]));
+    float* const y = p.y + at * r.units + unit;
+    const float before = t == 0 ? 0.0F : y[-r.units];
+    *y = fmaf(update, before - candidate, candidate);
+    if (p.gates == nullptr) return;
+    float* const gates = p.gates + at * r.gates + unit;
+    gates[0] = reset;
+    gates[r.units] = update;
+    gates[2 * r.units] = candidate;
+    p.s_n[at * r.units + unit] = recurrent;
+  });
+}
+
+struct Backward {
+  Recurrence r;
+  const float *gates, *s_n, *y, *dy;
+  float* carry;    // [batch, units]: what the step after leaves of the states' gradient
+  float *dx, *ds;  // dx may be `gates`
+};
+
+__global__ void __launch_bounds__(kStepThreads)
+    backward_kernel(Backward p, StepProduct product, int64_t t) {
+  const Recurrence& r = p.r;
+  step_units<1>(r, product, [&](int64_t row, int64_t unit, const float (&dh)[1]) {
+    const int64_t at = row * r.time + t;
+    const float* const gates = p.gates + at * r.gates + unit;
+    const float reset = gates[0];
+    const float update = gates[r.units];
+    const float candidate = gates[2 * r.units];
+    const float before = t == 0 ? 0.0F : p.y[(at - 1) * r.units + unit];
+    float& carry = p.carry[row * r.units + unit];
+    const float carried = t + 1 == r.time ? 0.0F : carry + dh[0];
+    const float d_y = p.dy[at * r.units + unit] + carried;
+    const float d_update = d_y * (before - candidate);
+    const float d_n = d_y * (1.0F - update) * (1.0F - candidate * candidate);
+    const float d_r = d_n * p.s_n[at * r.units + unit] * reset * (1.0F - reset);
+    const float d_z = d_update * update * (1.0F - update);
+    carry = d_y * update;
+    float* const dx = p.dx + at * r.gates + unit;
+    float* const ds = p.ds + at * r.gates + unit;
+    dx[0] = ds[0] = d_r;
+    dx[r.units] = ds[r.units] = d_z;
+    dx[2 * r.units] = d_n;
+    ds[2 * r.units] = d_n * reset;
+  });
+}
+
+}  // namespace
+
+void launch_gru(Launch& launch) {
+  if (launch.output().numel == 0) return;
+  Forward p{};
+  p.r = recurrence_of(launch.input(0), launch.input(1));
+  p.x = launch.in(0);
+  p.bias = launch.in(2);
+  p.y = launch.out(0);
+  const bool kept = launch.output_count() > 1;
+  p.gates = kept ? launch.out(1) : nullptr;
+  p.s_n = kept ? launch.out(2) : nullptr;
+  for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
+    launch.kernel(forward_kernel, step_blocks(p.r), kStepThreads, p,
+                  forward_product(p.r, p.y, launch.in(1), t), t);
+  }
+}
+
+void launch_gruGrad(Launch& launch) {
+  if (launch.output().numel == 0) return;
+  Backward p{};
+  p.r = recurrence_of(launch.input(0), launch.input(3));
+  p.gates = launch.in(0);
+  p.s_n = launch.in(1);
+  p.y = launch.in(2);
+  p.dy = launch.in(4);
+  p.carry = launch.workspace<float>(p.r.batch * p.r.units);
+  p.dx = launch.out(0);
+  p.ds = launch.out(1);
+  for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
+    launch.kernel(backward_kernel, step_blocks(p.r), kStepThreads, p,
+                  backward_product(p.r, p.ds, launch.in(3), t), t);
+  }
+}
+
+}  // namespace tandem::cuda
