@@ -328,7 +328,8 @@ TEST(training_names_what_is_not_finite_first) {
   CHECK(has(message(regression("abs"),
                     [](Run& run) {
                       run.x.assign(run.x.size(), 3e38F);
-                      std::fill_n(reinterpret_cast<float*>(run.store->memory().data.get()), 54, 2.0F);
+                      std::fill_n(reinterpret_cast<float*>(run.store->memory().data.get()), 54,
+                                  2.0F);
                     }),
             "op `linear` with `a.weight` and `a.bias` of the forward pass"));
   // the root of exact zeros is a zero, its slope is not finite
