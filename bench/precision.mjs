@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { quick, wanted } from './lib/options.mjs';
 
-const examples = { 'mnist-cnn': quick ? 2 : 8, 'shakespeare-gpt': quick ? 1 : 2 };
+const examples = { 'mnist-cnn': quick ? 2 : 13, 'shakespeare-gpt': 1 };
 const precisions = /** @type {const} */ (['float32', 'bf16-mixed']);
 
 /** The validation loss that an example ends with. */
