@@ -201,6 +201,10 @@ test('every method after close', async (t) => {
     stop: 'none',
     sync: 'ERR_CLOSED',
     upload: 'ERR_CLOSED',
+    averagedModel: 'ERR_CLOSED',
+    findLearningRate: 'ERR_CLOSED',
+    loadCheckpoint: 'ERR_CLOSED',
+    saveCheckpoint: 'ERR_CLOSED',
     profile: 'ERR_CLOSED',
     close: 'none',
   });
