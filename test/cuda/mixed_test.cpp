@@ -40,7 +40,7 @@ std::vector<float> trained(const Backend& backend, Precision precision) {
   std::vector<float> x(static_cast<size_t>(kRows * 4 * 20 * 24));
   std::mt19937 engine(3);
   for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-23F - 1.0F;
-  double results[2];
+  double results[1 + Trainer::kStepResults];
   for (int i = 0; i < kSteps; ++i) trainer.train(kRows, {x.data()}, 0.1, results);
   trainer.sync();
   const auto* p = reinterpret_cast<const float*>(store->memory().data.get());

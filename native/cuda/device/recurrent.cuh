@@ -29,7 +29,7 @@ struct StepProduct {
 
 /// sums += states weights for the block's rows from `row` on. Column i of the block is column
 /// column_of(i) of the weights, or none where that is negative.
-template <int tiles, typename ColumnOf>
+template <Arithmetic kind, int tiles, typename ColumnOf>
 TANDEM_DEVICE void add_states(Accumulators<tiles>& sums, const StepProduct& p, int64_t row,
                               const ColumnOf& column_of) {
   constexpr int kColumns = tiles * kTileColumns;
@@ -62,13 +62,13 @@ TANDEM_DEVICE void add_states(Accumulators<tiles>& sums, const StepProduct& p, i
       }
     }
     __syncthreads();
-    add_product<Arithmetic::kFloat32, kStepDepth, kStepAlong, 1, 1, kStepAlong>(
+    add_product<kind, kStepDepth, kStepAlong, 1, 1, kStepAlong>(
         sums, states + threadIdx.x / 32 * kTileRows * kStepAlong, weights);
   }
 }
 
 /// The sums of all gates of a block's kStepUnits units, and what to do with them.
-template <int gates, typename Visit>
+template <Arithmetic kind, int gates, typename Visit>
 TANDEM_DEVICE void step_units(const Recurrence& r, const StepProduct& product, const Visit& visit) {
   constexpr int kHalves = kStepUnits / kTileColumns;
   const int64_t unit_blocks = (r.units + kStepUnits - 1) / kStepUnits;
@@ -77,7 +77,7 @@ TANDEM_DEVICE void step_units(const Recurrence& r, const StepProduct& product, c
   Accumulators<gates * kHalves> sums;
   sums.clear();
   // gates of a unit are kStepUnits columns apart, so that one lane has them all
-  add_states(sums, product, row, [&](int column) {
+  add_states<kind>(sums, product, row, [&](int column) {
     const int64_t at = unit + column % kStepUnits;
     return at < r.units ? column / kStepUnits * r.units + at : int64_t{-1};
   });

@@ -126,7 +126,8 @@ void launch_product(Launch& launch, const Convolution& c, bool bf16) {
   const int64_t row_tiles = ceil_div(backward ? s.in : s.out, kConvTile);
   const int64_t column_tiles =
       ceil_div(s.batch * (backward ? x_pixels(s) : y_pixels(s)), kConvTile);
-  const Arithmetic kind = conv_arithmetic(launch, bf16);
+  // what has one channel stays float32, as on the CPU
+  const Arithmetic kind = conv_arithmetic(launch, bf16 && (backward ? s.out : s.in) > 1);
   const auto kernel = kind == Arithmetic::kFloat32 ? conv_kernel<Arithmetic::kFloat32, backward>
                       : kind == Arithmetic::kTf32  ? conv_kernel<Arithmetic::kTf32, backward>
                                                    : conv_kernel<Arithmetic::kBfloat16, backward>;

@@ -18,10 +18,11 @@ struct Forward {
   float *y, *gates, *s_n;  // gates and s_n: null where they are not kept
 };
 
+template <Arithmetic kind>
 __global__ void __launch_bounds__(kStepThreads)
     forward_kernel(Forward p, StepProduct product, int64_t t) {
   const Recurrence& r = p.r;
-  step_units<3>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[3]) {
+  step_units<kind, 3>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[3]) {
     const int64_t at = row * r.time + t;
     const float* const x = p.x + at * r.gates + unit;
     const float* const bias = p.bias + unit;
@@ -48,10 +49,11 @@ struct Backward {
   float *dx, *ds;  // dx may be `gates`
 };
 
+template <Arithmetic kind>
 __global__ void __launch_bounds__(kStepThreads)
     backward_kernel(Backward p, StepProduct product, int64_t t) {
   const Recurrence& r = p.r;
-  step_units<1>(r, product, [&](int64_t row, int64_t unit, const float (&dh)[1]) {
+  step_units<kind, 1>(r, product, [&](int64_t row, int64_t unit, const float (&dh)[1]) {
     const int64_t at = row * r.time + t;
     const float* const gates = p.gates + at * r.gates + unit;
     const float reset = gates[0];
@@ -87,8 +89,11 @@ void launch_gru(Launch& launch) {
   const bool kept = launch.output_count() > 1;
   p.gates = kept ? launch.out(1) : nullptr;
   p.s_n = kept ? launch.out(2) : nullptr;
+  const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
+                          ? forward_kernel<Arithmetic::kBfloat16>
+                          : forward_kernel<Arithmetic::kFloat32>;
   for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
-    launch.kernel(forward_kernel, step_blocks(p.r), kStepThreads, p,
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
                   forward_product(p.r, p.y, launch.in(1), t), t);
   }
 }
@@ -104,8 +109,11 @@ void launch_gruGrad(Launch& launch) {
   p.carry = launch.workspace<float>(p.r.batch * p.r.units);
   p.dx = launch.out(0);
   p.ds = launch.out(1);
+  const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
+                          ? backward_kernel<Arithmetic::kBfloat16>
+                          : backward_kernel<Arithmetic::kFloat32>;
   for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
-    launch.kernel(backward_kernel, step_blocks(p.r), kStepThreads, p,
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
                   backward_product(p.r, p.ds, launch.in(3), t), t);
   }
 }

@@ -18,10 +18,11 @@ struct Forward {
   int64_t cell_row, cell_time;  // floats between rows and steps of the cells; 0: one for all steps
 };
 
+template <Arithmetic kind>
 __global__ void __launch_bounds__(kStepThreads)
     forward_kernel(Forward p, StepProduct product, int64_t t) {
   const Recurrence& r = p.r;
-  step_units<4>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[4]) {
+  step_units<kind, 4>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[4]) {
     const int64_t at = row * r.time + t;
     const float* const x = p.x + at * r.gates + unit;
     const float i = sigmoid_(x[0] + sums[0]);
@@ -49,10 +50,11 @@ struct Backward {
   float* d_gates;  // may be `gates`
 };
 
+template <Arithmetic kind>
 __global__ void __launch_bounds__(kStepThreads)
     backward_kernel(Backward p, StepProduct product, int64_t t) {
   const Recurrence& r = p.r;
-  step_units<1>(r, product, [&](int64_t row, int64_t unit, const float (&dh)[1]) {
+  step_units<kind, 1>(r, product, [&](int64_t row, int64_t unit, const float (&dh)[1]) {
     const int64_t at = row * r.time + t;
     const float* const gates = p.gates + at * r.gates + unit;
     const float i = gates[0];
@@ -93,8 +95,11 @@ void launch_lstm(Launch& launch) {
     p.cells = launch.workspace<float>(p.r.batch * p.r.units);
     p.cell_row = p.r.units;
   }
+  const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
+                          ? forward_kernel<Arithmetic::kBfloat16>
+                          : forward_kernel<Arithmetic::kFloat32>;
   for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
-    launch.kernel(forward_kernel, step_blocks(p.r), kStepThreads, p,
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
                   forward_product(p.r, p.y, launch.in(1), t), t);
   }
 }
@@ -108,8 +113,11 @@ void launch_lstmGrad(Launch& launch) {
   p.dy = launch.in(3);
   p.d_cell = launch.workspace<float>(p.r.batch * p.r.units);
   p.d_gates = launch.out();
+  const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
+                          ? backward_kernel<Arithmetic::kBfloat16>
+                          : backward_kernel<Arithmetic::kFloat32>;
   for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
-    launch.kernel(backward_kernel, step_blocks(p.r), kStepThreads, p,
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
                   backward_product(p.r, p.d_gates, launch.in(2), t), t);
   }
 }
