@@ -112,7 +112,7 @@ TEST(gpu_moves_running_statistics) {
     options.optimizer = Op::sgd;
     options.optimizer_attributes = make_attributes(Op::sgd, {});
     Trainer trainer(store, d, options, backend);
-    double results[2];
+    double results[1 + Trainer::kStepResults];
     for (int i = 0; i < 4; ++i) trainer.train(20, {x.data()}, 0.1, results);
     trainer.sync();
     const auto* p = reinterpret_cast<const float*>(store->memory().data.get());

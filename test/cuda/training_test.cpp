@@ -71,7 +71,7 @@ Trained train(const Backend& backend, const TrainerOptions& options, int steps) 
   auto store = std::make_shared<ParameterStore>(d.parameters, 11);
   Trainer trainer(store, d, options, backend);
   const Data data = make_data(200);
-  Trained trained{{}, std::vector<double>(3)};
+  Trained trained{{}, std::vector<double>(2 + Trainer::kStepResults)};
   for (int i = 0; i < steps; ++i) {
     trainer.train(i % 3 == 2 ? 77 : 128, {data.x.data(), data.t.data()}, 1e-3,
                   trained.results.data());
@@ -104,7 +104,38 @@ TEST(gpu_optimizers) {
   compare_training("adamw", options_of(Op::adam, {{"weightDecay", 0.01}, {"decoupled", true}}));
   compare_training("rmsprop", options_of(Op::rmsprop, {{"momentum", 0.9}, {"centered", true}}));
   compare_training("adagrad", options_of(Op::adagrad, {{"lrDecay", 0.1}}));
+  compare_training("lion", options_of(Op::lion, {{"weightDecay", 0.01}}));
   compare_training("adam, clipped", options_of(Op::adam, {}, 0.1));
+  TrainerOptions averaged = options_of(Op::sgd, {});
+  averaged.average_decay = 0.7;
+  averaged.max_gradient_value = 0.01;
+  averaged.accumulates = true;
+  compare_training("clipped by value, averaged", averaged);
+}
+
+TEST(gpu_adds_up_micro_batches) {
+  TrainerOptions options = options_of(Op::sgd, {});
+  options.accumulates = true;
+  const GraphDescription d = classifier(true);
+  const Data data = make_data(64);
+  const auto trained = [&](const Backend& backend) {
+    auto store = std::make_shared<ParameterStore>(d.parameters, 11);
+    Trainer trainer(store, d, options, backend);
+    double results[2 + Trainer::kStepResults];
+    for (int i = 0; i < 6; ++i) {
+      MicroBatch part;
+      part.first = i % 3 == 0;
+      part.last = i % 3 == 2;
+      part.weight = 1.0 / (i % 3 + 1);
+      trainer.train(64 - i, {data.x.data(), data.t.data()}, 0.1, results, part);
+    }
+    trainer.sync();
+    const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
+    return std::vector<float>(p, p + store->memory().bytes / 4);
+  };
+  const std::vector<float> got = trained(gpu());
+  const std::vector<float> want = trained(cpu_backend());
+  CHECK(distance(got.data(), want.data(), static_cast<int64_t>(want.size())) < 1e-4);
 }
 
 TEST(gpu_same_bits_in_every_run) {
@@ -122,7 +153,7 @@ TEST(gpu_leaves_the_model_alone_when_a_step_is_not_finite) {
   options.check_numerics = true;
   Trainer trainer(store, d, options, gpu());
   Data data = make_data(8);
-  double results[3];
+  double results[2 + Trainer::kStepResults];
   trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
   trainer.sync();
   const std::vector<std::byte> before(store->memory().data.get(),

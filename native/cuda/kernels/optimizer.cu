@@ -1,9 +1,9 @@
-// sgd, adam, rmsprop, adagrad: PyTorch's update rules (torch/optim, the single-tensor functions) as
-// one sweep over parameters, gradients and optimizer state. A rule is a struct made by each thread
-// from the attributes and the step's state, whose factors are computed in double by one thread a
-// block; update() takes one parameter, its gradient and its state. A skipped step changes nothing.
-// A block has one tile of ops::kSweepTile elements, so that the sums of squares are those that core
-// has room for.
+// sgd, adam, rmsprop, adagrad by PyTorch's update rules (torch/optim, the single-tensor functions)
+// and lion, as one sweep over parameters, gradients and optimizer state. A rule is a struct made by
+// each thread from the attributes and the step's state, whose factors are computed in double by one
+// thread a block; update() takes one parameter, its gradient and its state. A skipped step changes
+// nothing. A block has one tile of ops::kSweepTile elements, so that the sums of squares are those
+// that core has room for.
 #include "core/ops/optimizer.h"
 
 #include "cuda/device/fold.cuh"
@@ -117,6 +117,26 @@ struct AdagradRule {
   }
 };
 
+struct LionRule {
+  using Attributes = ops::Lion::Attributes;
+  static constexpr int kSlots = 1;
+  float keep, rate, weight1, weight2;
+
+  TANDEM_DEVICE LionRule(const Attributes& a, const StepState& state)
+      : keep(static_cast<float>(1.0 - state.learning_rate * a.weight_decay)),
+        rate(static_cast<float>(state.learning_rate)),
+        weight1(static_cast<float>(1.0 - a.beta1)),
+        weight2(static_cast<float>(1.0 - a.beta2)) {}
+
+  TANDEM_DEVICE void update(float& p, float g, float* s) const {
+    const float mixed = fmaf(weight1, g - s[0], s[0]);
+    // where it is neither, it is 0, or a NaN that shall be seen
+    const float against = mixed > 0.0F ? -rate : mixed < 0.0F ? rate : mixed;
+    p = fmaf(keep, p, against);
+    s[0] = fmaf(weight2, g - s[0], s[0]);
+  }
+};
+
 // ---- the sweep ---------------------------------------------------------------------------------
 
 /// `width` neighbouring elements; four need all operands aligned to 16 bytes.
@@ -222,6 +242,7 @@ void launch_sweep(Launch& launch, Op optimizer, const void* attributes, const Sw
     return rmsprop.momentum != 0.0 ? launch_rmsprop<true>(launch, rmsprop, o)
                                    : launch_rmsprop<false>(launch, rmsprop, o);
   }
+  if (optimizer == Op::lion) return launch_rule<LionRule>(launch, attributes, o);
   launch_rule<AdagradRule>(launch, attributes, o);
 }
 
@@ -229,5 +250,6 @@ void launch_sgd(Launch& launch) { launch_node(launch); }
 void launch_adam(Launch& launch) { launch_node(launch); }
 void launch_rmsprop(Launch& launch) { launch_node(launch); }
 void launch_adagrad(Launch& launch) { launch_node(launch); }
+void launch_lion(Launch& launch) { launch_node(launch); }
 
 }  // namespace tandem::cuda
