@@ -105,6 +105,7 @@ TEST(gpu_optimizers) {
   compare_training("rmsprop", options_of(Op::rmsprop, {{"momentum", 0.9}, {"centered", true}}));
   compare_training("adagrad", options_of(Op::adagrad, {{"lrDecay", 0.1}}));
   compare_training("lion", options_of(Op::lion, {{"weightDecay", 0.01}}));
+  compare_training("lamb", options_of(Op::lamb, {{"weightDecay", 0.01}}));
   compare_training("adam, clipped", options_of(Op::adam, {}, 0.1));
   TrainerOptions averaged = options_of(Op::sgd, {});
   averaged.average_decay = 0.7;
