@@ -103,7 +103,7 @@ test('what a getter throws becomes the cause', (t) => {
     },
   };
   const error = fails(t, 'ERR_ARGUMENT', /boom/, () =>
-    addon.loadPredictor(store, graph, { maxBatch: 1, threads: 0 }),
+    addon.loadPredictor(store, graph, { maxBatch: 1, threads: 0, precision: 'float32' }),
   );
   t.is(error.cause, boom);
   const proxy = new Proxy(linear(3, 2), {
@@ -116,7 +116,7 @@ test('what a getter throws becomes the cause', (t) => {
 
 test('graphs are checked', async (t) => {
   const store = makeTrainer().store;
-  const options = { maxBatch: 4, threads: 1 };
+  const options = { maxBatch: 4, threads: 1, precision: 'float32' };
   const make = (changes) => () =>
     addon.loadPredictor(store, { ...linear(3, 2), ...changes }, options);
   await rejects(t, 'ERR_ARGUMENT', /graph.outputs/, make({ outputs: [-1] }));
@@ -141,7 +141,7 @@ test('graphs are checked', async (t) => {
     make({ constants: [{ shape: [4], data: new Float32Array(3) }] }),
   );
   await rejects(t, 'ERR_ARGUMENT', /maxBatch/, () =>
-    addon.loadPredictor(store, linear(3, 2), { maxBatch: 0, threads: 0 }),
+    addon.loadPredictor(store, linear(3, 2), { maxBatch: 0, threads: 0, precision: 'float32' }),
   );
 });
 

@@ -111,7 +111,11 @@ test('predictions without outputs resolve with new ones', async (t) => {
   const graph = { ...linear(3, 2), outputs: [3, 4], nodes: [...linear(3, 2).nodes] };
   graph.nodes.push({ op: 'relu', inputs: [3], attributes: {} });
   const store = new addon.Parameters(parameters(3, 2), 1);
-  const predictor = await addon.loadPredictor(store, graph, { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, graph, {
+    maxBatch: 16,
+    threads: 1,
+    precision: 'float32',
+  });
   const y = [new Float32Array(4), new Float32Array(4)];
   addon.predictSync(predictor.key, 2, ramp(6), ...y);
   const [a, b] = await Promise.all([
@@ -158,7 +162,11 @@ test('outputs that move away reject, inputs may go at once', async (t) => {
 
 test('many predictions settle in order', async (t) => {
   const store = new addon.Parameters(parameters(3, 2), 1);
-  const predictor = await addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(3, 2), {
+    maxBatch: 16,
+    threads: 1,
+    precision: 'float32',
+  });
   const order = [];
   await Promise.all(
     Array.from({ length: 200 }, async (_, i) => {
@@ -249,10 +257,18 @@ test('staged rows may be stopped, closed and left without arrays', async (t) => 
 test('parameters may be released at once', async (t) => {
   const store = new addon.Parameters(parameters(3, 2), 1);
   const { buffer } = store;
-  const predictor = await addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(3, 2), {
+    maxBatch: 16,
+    threads: 1,
+    precision: 'float32',
+  });
   const before = new Float32Array(4);
   addon.predictSync(predictor.key, 2, ramp(6), before);
-  const loading = addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 });
+  const loading = addon.loadPredictor(store, linear(3, 2), {
+    maxBatch: 16,
+    threads: 1,
+    precision: 'float32',
+  });
   t.throws(() => store.release(), { code: 'ERR_BUSY' }, 'a predictor is being made of them');
   await loading;
   store.release();
@@ -260,9 +276,13 @@ test('parameters may be released at once', async (t) => {
   t.is(buffer.byteLength, 0);
   t.throws(() => store.buffer, { code: 'ERR_CLOSED' });
   t.throws(() => store.offsets, { code: 'ERR_CLOSED' });
-  t.throws(() => addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1 }), {
-    code: 'ERR_CLOSED',
-  });
+  t.throws(
+    () =>
+      addon.loadPredictor(store, linear(3, 2), { maxBatch: 16, threads: 1, precision: 'float32' }),
+    {
+      code: 'ERR_CLOSED',
+    },
+  );
   t.deepEqual(await predictor.predict(2, null, ramp(6)), before);
   const used = makeTrainer();
   t.throws(() => used.store.release(), { code: 'ERR_BUSY' });

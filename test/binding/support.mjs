@@ -64,7 +64,7 @@ export const makePredictor = (inputs = 3, outputs = 2, maxBatch = 16) =>
   addon.loadPredictor(
     new addon.Parameters(parameters(inputs, outputs), 1),
     linear(inputs, outputs),
-    { maxBatch, threads: 1 },
+    { maxBatch, threads: 1, precision: 'float32' },
   );
 
 export const makeTrainer = (inputs = 3, outputs = 2, options = {}) => {

@@ -15,7 +15,11 @@ import {
 
 test('all ways to predict agree', async (t) => {
   const store = new addon.Parameters(parameters(5, 3), 7);
-  const predictor = await addon.loadPredictor(store, linear(5, 3), { maxBatch: 4, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(5, 3), {
+    maxBatch: 4,
+    threads: 1,
+    precision: 'float32',
+  });
   const x = ramp(5 * 10);
   const expected = reference(store, x, 5, 3);
   const sync = new Float32Array(30);
@@ -48,7 +52,11 @@ test('calls that are cut use inputs of a fixed shape again', async (t) => {
     outputs: [2],
   };
   const store = new addon.Parameters([], 1);
-  const predictor = await addon.loadPredictor(store, graph, { maxBatch: 1, threads: 1 });
+  const predictor = await addon.loadPredictor(store, graph, {
+    maxBatch: 1,
+    threads: 1,
+    precision: 'float32',
+  });
   const y = new Float32Array(12);
   addon.predictSync(predictor.key, 3, new Float32Array(12), Float32Array.of(1, 2, 3, 4), y);
   t.deepEqual(Array.from(y), [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
@@ -56,7 +64,11 @@ test('calls that are cut use inputs of a fixed shape again', async (t) => {
 
 test('a predictor keeps the parameters of its time', async (t) => {
   const store = new addon.Parameters(parameters(2, 1), 1);
-  const predictor = await addon.loadPredictor(store, linear(2, 1), { maxBatch: 1, threads: 1 });
+  const predictor = await addon.loadPredictor(store, linear(2, 1), {
+    maxBatch: 1,
+    threads: 1,
+    precision: 'float32',
+  });
   const x = ramp(2);
   const before = reference(store, x, 2, 1);
   new Float32Array(store.buffer).fill(3);

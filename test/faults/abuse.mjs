@@ -49,7 +49,7 @@ const trainerOptions = () => ({
   threads: 1,
   ranges: [null, { low: 0, high: 1, ignored: -100 }],
 });
-const predictorOptions = () => ({ maxBatch: 8, threads: 1 });
+const predictorOptions = () => ({ maxBatch: 8, threads: 1, precision: 'float32' });
 
 const makeParameters = () => new addon.Parameters(list(), 1);
 const makeTrainer = () => new addon.Trainer(makeParameters(), lossGraph(), trainerOptions());
