@@ -63,6 +63,7 @@ export class Fit {
     plan.signal?.addEventListener('abort', stop);
     if (plan.exitOnSigterm) process.once('SIGTERM', terminate);
     let progress: Progress | undefined;
+    let failed = false;
     try {
       this.#throwIfEnded();
       await this.#begin();
@@ -76,6 +77,7 @@ export class Fit {
       return this.#history;
     } catch (thrown) {
       const error = countFromZero(thrown);
+      failed = true;
       await this.#cleanUp(error);
       throw error;
     } finally {
@@ -83,7 +85,7 @@ export class Fit {
       plan.signal?.removeEventListener('abort', stop);
       process.off('SIGTERM', terminate);
       progress?.end();
-      if (this.#terminated) process.exit(0);
+      if (this.#terminated && !failed) process.exit(0);
     }
   }
 

@@ -65,8 +65,8 @@ export interface CheckpointOptions {
   keep?: number;
   /**
    * The name of a number of an epoch's history, such as 'valLoss': `best.safetensors` is the checkpoint
-   * of the epoch where it was best, the largest for names that end in "accuracy" and the smallest for
-   * others. None by default.
+   * of the epoch where it was best: the largest for metrics of which more is better, else the smallest.
+   * None by default.
    */
   keepBest?: string;
 }

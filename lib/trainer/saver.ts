@@ -1,5 +1,6 @@
 // The checkpoints of one call of fit.
 import * as is from '../is.js';
+import { largerIsBetter } from '../metrics/direction.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner } from './checkpoint/file.js';
 import { CheckpointFolder, readFrom, readLatest } from './checkpoint/folder.js';
@@ -77,7 +78,7 @@ export class Saver {
   #improves(monitor: string, logs: Readonly<Record<string, number>>): boolean {
     const value = logs[monitor] ?? Number.NaN;
     if (Number.isNaN(value)) return false;
-    const sign = /accuracy$/i.test(monitor) ? -1 : 1;
+    const sign = largerIsBetter(monitor) ? -1 : 1;
     if (this.best !== undefined && sign * value >= sign * this.best) return false;
     this.best = value;
     return true;

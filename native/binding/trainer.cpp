@@ -97,6 +97,8 @@ napi_value TrainerObject::save_state(const Call& call) {
 
 napi_value TrainerObject::load_state(const Call& call) {
   const napi_env env = call.env();
+  open();
+  // Read before the array is looked at: a getter among it may run anything, even close().
   const Trainer::Progress progress = read_progress({env, call[1]}, "progress");
   const int64_t floats = open().trainer.saved_layout().floats();
   const ArrayView view = view_array(env, call[0], [] { return "state"; });

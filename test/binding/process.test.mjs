@@ -118,7 +118,7 @@ test.serial('a trainer collected in the middle of a call finishes it', async (t)
     for (let i = 0; i < 5; i++) { gc(); await new Promise(setImmediate); }
     console.log((await pending).length);`,
     0,
-    '600\n',
+    '900\n',
   );
 });
 

@@ -52,7 +52,12 @@ export const regression = (inputs, outputs) => ({
 });
 
 export const trainerOptions = {
-  optimizer: { op: 'sgd', attributes: {} },
+  optimizer: { op: 'sgd', groups: [{}], groupOf: [0, 0] },
+  maxGradValue: 0,
+  averageDecay: 0,
+  accumulates: false,
+  segments: 0,
+  skip: null,
   maxGradNorm: 0,
   checkNumerics: false,
   precision: 'float32',

@@ -41,7 +41,12 @@ const lossGraph = () => ({
   outputs: [5],
 });
 const trainerOptions = () => ({
-  optimizer: { op: 'sgd', attributes: { momentum: 0.5 } },
+  optimizer: { op: 'sgd', groups: [{ momentum: 0.5 }], groupOf: [0, 0] },
+  maxGradValue: 0,
+  averageDecay: 0,
+  accumulates: false,
+  segments: 0,
+  skip: null,
   maxGradNorm: 1,
   checkNumerics: false,
   precision: 'float32',
