@@ -43,7 +43,7 @@ const lossGraph = () => ({
 const trainerOptions = () => ({
   optimizer: { op: 'sgd', groups: [{ momentum: 0.5 }], groupOf: [0, 0] },
   maxGradValue: 0,
-  averageDecay: 0,
+  averageDecay: 0.5,
   accumulates: false,
   segments: 0,
   skip: null,
@@ -61,7 +61,7 @@ const makeTrainer = () => new addon.Trainer(makeParameters(), lossGraph(), train
 /** Predictors take a turn of the loop to make: there are some in stock, the last one for all. */
 const stock = [];
 const fillStock = async () => {
-  while (stock.length < 32) {
+  while (stock.length < 96) {
     stock.push(await addon.loadPredictor(makeParameters(), graph(), predictorOptions()));
   }
 };
@@ -202,6 +202,11 @@ const good = {
   'StagedRows.train': () => [Float64Array.of(0.1, 0.1)],
   'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1)],
   'Trainer.evaluate': steps,
+  'Trainer.loadState': () => {
+    const { parameters, trainable, slots } = makeTrainer().savedLayout;
+    const state = new Float32Array(parameters + trainable * (slots + 1));
+    return [state, { step: 3, backoff: 1, goodSteps: 0, skips: 0 }];
+  },
   'Predictor.shapes': () => [2],
   predictSync: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],
   runSync: () => [living(makeBinding()).key],
