@@ -163,6 +163,14 @@ export interface Key<T> {
   readonly of?: T;
 }
 
+/**
+ * Leases the memory of arrays that a pending call of JavaScript's own is going to write, as those of
+ * native calls are: ERR_BUSY when some of it is leased, or belongs to two of them. The result stands
+ * for them in endLease(), and ends the lease when it is collected.
+ */
+export function lease(...arrays: TypedArray[]): object;
+export function endLease(lease: object): void;
+
 /** `arrays`: one a graph input, then one an output, which is written before it returns. */
 export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
 /**
@@ -319,10 +327,26 @@ export interface PredictorDescription {
   precision: 'float32' | 'bfloat16';
   /** As of TrainerDescription. */
   device?: string;
+  /** Graphs with the same parameters, for bind(): variants of one model share its weights. */
+  variants?: readonly GraphDescription[];
 }
 
 /**
- * Copies and packs the parameters off the event loop, between two steps of a Trainer. They belong to
+ * The same for parameters in a file, each at its position, of float32: the file is mapped into memory,
+ * not read. Predictors of one file that have `variant` and options in common are one, also those of
+ * other worker threads; `variant` stands for the graphs. The descriptor may be closed once the promise
+ * is settled. Not on Windows: ERR_ARGUMENT.
+ */
+export function loadPredictorFile(
+  descriptor: number,
+  positions: readonly number[],
+  variant: string,
+  graph: GraphDescription,
+  options: PredictorDescription,
+): Promise<Predictor>;
+
+/**
+ * Packs the parameters off the event loop, between two steps of a Trainer. They belong to
  * it until the promise is settled.
  */
 export function loadPredictor(
@@ -349,7 +373,12 @@ export class Predictor {
     cancel: Int32Array | null,
     ...arrays: TypedArray[]
   ): Promise<Float32Array | Int32Array | (Float32Array | Int32Array)[] | undefined>;
-  bind(rows: number): Binding;
+  /**
+   * `variant`: 0 for the graph, 1 for the first of its variants, ... Inputs of a variant without a
+   * free batch are state: zeros that stay as kernels leave them, unlisted in `inputs`, and shared with
+   * the Binding `like` of the same variant where that is given.
+   */
+  bind(rows: number, variant?: number, like?: Binding): Binding;
   profile(): ProfileDescription;
   close(): void;
 }

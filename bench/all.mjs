@@ -5,7 +5,17 @@ import { run, script } from '../scripts/tools/run.mjs';
 
 await script(() => {
   setup();
-  for (const name of ['train', 'predict', 'quantized', 'load', 'eventloop', 'memory', 'native']) {
+  for (const name of [
+    'train',
+    'predict',
+    'quantized',
+    'load',
+    'eventloop',
+    'memory',
+    'serving',
+    'generate',
+    'native',
+  ]) {
     run(process.execPath, [`bench/${name}.mjs`, ...process.argv.slice(2)]);
   }
 });

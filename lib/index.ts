@@ -14,6 +14,10 @@ export {
 export { type TensorBoardOptions, tensorBoard } from './callbacks/tensorboard.js';
 export { type DeviceInfo, devices } from './devices.js';
 export { type ErrorCode, TandemError } from './errors.js';
+export type { GenerationOptions } from './generation/graph.js';
+export type { SamplingOptions } from './generation/sampling.js';
+export type { GenerateOptions } from './generation/sequence.js';
+export type { StopOptions } from './generation/stop.js';
 export { type InputOptions, input } from './graph/leaves.js';
 export { type Dimension, Value } from './graph/value.js';
 export type {
@@ -98,7 +102,9 @@ export {
 } from './optimizers.js';
 export type { NamedArrays, PredictInput, PredictOutput } from './predictor/arrays.js';
 export type { PredictorBinding } from './predictor/binding.js';
+export type { BatchingOptions } from './predictor/queue.js';
 export type { RawRow, RowPrediction } from './predictor/rows.js';
+export type { StreamOptions, StreamSource } from './predictor/stream.js';
 export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
 export {
   type CalibrationBatch,

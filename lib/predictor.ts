@@ -6,8 +6,10 @@ import type {
   ProfileDescription,
   TypedArray,
 } from '../bindings.js';
-import { TandemError } from './errors.js';
-import { describe } from './graph/describe.js';
+import { GenerationEngine } from './generation/engine.js';
+import { type GenerationOptions, type GenerationPlan, planGeneration } from './generation/graph.js';
+import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
+import { checkRange } from './graph/ranges.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
 import { Model, type Port } from './model.js';
@@ -20,13 +22,30 @@ import {
   type PredictInput,
   type PredictOutput,
   prepare,
+  prepareInputs,
+  prepareOutputs,
   result,
+  zeroInputs,
 } from './predictor/arrays.js';
+import { Batcher } from './predictor/batch.js';
 import { PredictorBinding } from './predictor/binding.js';
-import { unwatch, watch } from './predictor/cancel.js';
-import { closed, closedPredictor } from './predictor/closed.js';
+import { closed, closedError, closedPredictor } from './predictor/closed.js';
+import { type Loaded, loadPredictor } from './predictor/load.js';
+import {
+  type BatchingOptions,
+  CallQueue,
+  checkPriority,
+  type QueueSettings,
+  queueSettings,
+} from './predictor/queue.js';
 import { type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
+import {
+  checkStream,
+  type StreamOptions,
+  type StreamSource,
+  streamed,
+} from './predictor/stream.js';
 import {
   findQuantized,
   type QuantizationReport,
@@ -52,14 +71,31 @@ export interface PredictorOptions extends QuantizedOptions {
   threads?: number;
   /** Rows of the largest run; longer calls are cut. 256 by default. */
   maxBatch?: number;
+  /** Makes one run of concurrent calls of predict; each is a run of its own by default. */
+  batching?: BatchingOptions;
+  /** Calls of predict pending at one time; more reject with ERR_BUSY. Without a bound by default. */
+  maxQueue?: number;
+  /**
+   * Numbers of rows that are run once before `load` resolves, so that the first prediction of so many
+   * finds its plan and its weights in memory. None by default.
+   */
+  warmup?: readonly number[];
+  /** Makes `generate` possible, for a causal model of tokens: how much its cache holds. */
+  generation?: GenerationOptions;
 }
 
-/** Where one prediction puts its results, and what cancels it. */
+/** Where one prediction puts its results, what cancels it, and whom it overtakes. */
 export interface PredictOptions {
   /** Where results go: an array of their size, or a record of them; new ones by default. */
   out?: PredictOutput;
-  /** Rejects with ERR_ABORTED, `out` untouched. */
+  /** Rejects with ERR_ABORTED at once, `out` untouched, and frees the place in the queue. */
   signal?: AbortSignal;
+  /** Calls of a higher number run before those that wait with a lower one. 0 by default. */
+  priority?: number;
+}
+
+function checkWarmup(value: readonly number[] | undefined): readonly number[] {
+  return is.integers(value ?? [], 'warmup', 1);
 }
 
 /** Elements of a row and its result that predictSync copies rather than hands over. */
@@ -88,6 +124,10 @@ export class Predictor {
   /** Elements of a row of the only input and the only output, both float32; 0 otherwise. */
   readonly #rowIn: number;
   readonly #rowOut: number;
+  /** For calls that wait: all of them where #queues, otherwise those with a signal or a priority. */
+  readonly #queue: CallQueue;
+  readonly #queues: boolean;
+  readonly #engine: GenerationEngine | undefined;
 
   /**
    * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_OUT_OF_MEMORY, or
@@ -99,38 +139,52 @@ export class Predictor {
     options?: PredictorOptions,
   ): Promise<Predictor> {
     const set = is.options(options, 'options of Predictor.load', [
-      'precision',
-      'device',
-      'threads',
-      'maxBatch',
+      ...(['precision', 'device', 'threads', 'maxBatch'] as const),
+      ...(['batching', 'maxQueue', 'warmup', 'generation'] as const),
       ...quantizedOptions,
     ]);
     const device = checkDevice(set.device);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
+    const queue = queueSettings(set.batching, set.maxQueue, maxBatch);
+    const warmup = checkWarmup(set.warmup);
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!(known || source instanceof URL)) is.string(source, 'source');
+    const { generation } = set;
     const quantized = await findQuantized(source, set, threads);
+    let predictor: Predictor;
     if (quantized !== undefined) {
+      const temporary = quantized !== source;
+      if (generation !== undefined) {
+        if (temporary) quantizedOf(quantized).frozen.release();
+        throw is.mismatch('ERR_ARGUMENT', 'a model in float32', 'generation', 'a quantized one');
+      }
       const rest = { maxBatch, threads, device, precision: 'float32' } as const;
-      return await Predictor.#serve(quantized, rest, quantized !== source);
+      predictor = await Predictor.#serve(quantized, rest, queue, temporary);
+    } else {
+      const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
+      const plain = { maxBatch, threads, device, precision };
+      predictor = await Predictor.#freeze(
+        source as Exclude<typeof source, QuantizedModel>,
+        plain,
+        queue,
+        generation,
+      );
     }
-    const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
-    const plain = { maxBatch, threads, device, precision };
-    if (source instanceof Model) return Predictor.#freeze(source, plain);
-    const model = await Model.load(source as string | URL);
     try {
-      return await Predictor.#freeze(model, plain);
-    } finally {
-      // Nobody else has seen this model, and the predictor has a copy of its parameters.
-      stateOf(model).native.release();
+      for (const rows of warmup) await predictor.#warm(rows);
+    } catch (error) {
+      await predictor.close();
+      throw error;
     }
+    return predictor;
   }
 
   /** `temporary`: nobody else has the quantized model, whose memory is given back. */
   static async #serve(
     quantized: QuantizedModel,
     options: PredictorDescription,
+    queue: QueueSettings,
     temporary: boolean,
   ): Promise<Predictor> {
     const { frozen, graph, report } = quantizedOf(quantized);
@@ -139,7 +193,7 @@ export class Predictor {
     try {
       const predictor = await native.loadPredictor(frozen.state.native, graph, on);
       const layout = layoutOf(frozen.state, frozen.results);
-      const made = new Predictor(frozen.model, predictor, layout, report);
+      const made = new Predictor({ model: frozen.model, predictor, layout }, queue, { report });
       if (frozen.state.encoder !== undefined) made.#rows = new RowCoder(frozen.state.encoder);
       return made;
     } finally {
@@ -147,22 +201,32 @@ export class Predictor {
     }
   }
 
-  static async #freeze(model: Model, options: PredictorDescription): Promise<Predictor> {
-    const state = stateOf(model);
-    const outputs = state.outputs.map(({ value }) => value);
-    const { graph, parts } = describe(state.inputs, outputs, state.parameters);
-    for (const trainer of state.devices) await trainer.sync();
-    const predictor = await native.loadPredictor(state.native, graph, options);
-    const made = new Predictor(model, predictor, layoutOf(state, parts.results));
-    if (state.encoder !== undefined) made.#rows = new RowCoder(state.encoder);
+  static async #freeze(
+    source: string | URL | Model,
+    options: PredictorDescription,
+    queue: QueueSettings,
+    generation: GenerationOptions | undefined,
+  ): Promise<Predictor> {
+    let plan: GenerationPlan | undefined;
+    const loaded = await loadPredictor(source, options, (state) => {
+      if (generation === undefined) return { graphs: [], key: 'plain' };
+      plan = planGeneration(state, generation);
+      return { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
+    });
+    const engine = plan && new GenerationEngine(loaded.predictor, plan, options.maxBatch);
+    const made = new Predictor(loaded, queue, { engine });
+    const { encoder } = stateOf(loaded.model);
+    if (encoder !== undefined) made.#rows = new RowCoder(encoder);
     return made;
   }
 
   private constructor(
-    model: Model,
-    predictor: NativePredictor,
-    layout: Layout,
-    report?: QuantizationReport,
+    { model, predictor, layout }: Loaded,
+    queue: QueueSettings,
+    {
+      engine,
+      report,
+    }: { engine?: GenerationEngine | undefined; report?: QuantizationReport | undefined },
   ) {
     if (!(predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
@@ -176,6 +240,24 @@ export class Predictor {
     const [rowIn, rowOut] = this.#layout.simple;
     this.#rowIn = rowIn;
     this.#rowOut = rowOut;
+    this.#engine = engine;
+    const batcher = new Batcher(layout);
+    const { batchRows } = queue;
+    this.#queue = new CallQueue(predictor, batcher, {
+      ...queue,
+      batchRows: batcher.joins ? batchRows : undefined,
+    });
+    this.#queues = batchRows !== undefined || queue.maxQueue !== Number.MAX_SAFE_INTEGER;
+  }
+
+  /** A run of zeros, for the plans that predict and, of one row, predictSync will use. */
+  async #warm(rows: number): Promise<void> {
+    const arrays = zeroInputs(this.#layout, rows);
+    await this.#native.predict(rows, null, ...arrays);
+    if (rows === 1 && this.#rowIn > 0 && this.#rowIn + this.#rowOut <= maxSingle) {
+      this.#single = bindSingle(this.#native);
+      native.runSync(this.#single.key);
+    }
   }
 
   /**
@@ -236,7 +318,7 @@ export class Predictor {
    * The same off the event loop, but for a call that takes less time than the way to another thread
    * and back. Inputs are copied at once and may be changed afterwards; `out` is written just before
    * the promise resolves. Rejects as predictSync throws, with ERR_ABORTED, and
-   * with ERR_BUSY when another pending call writes to the same `out`.
+   * with ERR_BUSY when another pending call writes to the same `out` or `maxQueue` calls are pending.
    */
   predict(
     x: Float32Array,
@@ -245,12 +327,16 @@ export class Predictor {
   predict(x: TypedArray, options?: PredictOptions): Promise<Float32Array | Int32Array>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
-    // What servers do a thousand times in a turn of the event loop: nothing but the native call.
+    // What servers do a thousand times in a turn of the event loop: nothing but what has to be done.
     if (options === undefined && this.#rowIn !== 0 && x instanceof Float32Array) {
       const rows = x.length / this.#rowIn;
       // Sizes that memory may not hold are left to the path that can say so.
       if (Number.isInteger(rows) && rows > 0 && rows * this.#rowOut < 2 ** 31) {
         try {
+          if (this.#queues && this.#key !== undefined) {
+            const call = { rows, arrays: [x], outputs: undefined, signal: undefined, priority: 0 };
+            return this.#queue.push(call) as Promise<Float32Array>;
+          }
           return this.#native.predict(rows, null, x) as Promise<Float32Array>;
         } catch (error) {
           return Promise.reject(error);
@@ -261,20 +347,66 @@ export class Predictor {
   }
 
   async #predict(x: PredictInput, options: PredictOptions | undefined): Promise<PredictOutput> {
-    const { out, signal } = is.options(options, 'options of predict', ['out', 'signal']);
+    const { out, signal, priority } = is.options(options, 'options of predict', [
+      'out',
+      'signal',
+      'priority',
+    ]);
     checkSignal(signal);
+    const rank = checkPriority(priority);
     if (signal?.aborted) throw aborted(signal);
-    const { rows, arrays, outputs } = prepare(this.#layout, x, out);
-    const cancel = signal === undefined ? null : watch(signal);
-    try {
-      await this.#native.predict(rows, cancel, ...arrays, ...outputs);
-    } catch (error) {
-      const ended = error instanceof TandemError && error.code === 'ERR_ABORTED';
-      throw ended && signal?.aborted ? aborted(signal) : error;
-    } finally {
-      if (signal !== undefined) unwatch(signal);
+    if (this.#key === undefined) closed();
+    if (this.#queues || signal !== undefined || priority !== undefined) {
+      const { rows, arrays } = prepareInputs(this.#layout, x);
+      const outputs = prepareOutputs(this.#layout, out, rows);
+      return await this.#queue.push({ rows, arrays, outputs, signal, priority: rank });
     }
+    const { rows, arrays, outputs } = prepare(this.#layout, x, out);
+    await this.#native.predict(rows, null, ...arrays, ...outputs);
     return result(this.#layout, outputs);
+  }
+
+  /**
+   * The outputs for each item of an iterable, in order: what predict gives for it. Several are
+   * computed at one time, and no more than that is read ahead of whoever reads the results. An error
+   * of the source or of a prediction is thrown where its result would have been, and closes the
+   * source. Throws ERR_ARGUMENT; iterating throws as predict rejects.
+   *
+   * @example for await (const y of predictor.stream(rows, { signal })) await write(y);
+   */
+  stream(source: StreamSource, options?: StreamOptions): AsyncGenerator<PredictOutput, void> {
+    if (this.#key === undefined) closed();
+    const { batchRows } = this.#queue.settings;
+    const set = checkStream(source, options, 2 * (batchRows ?? 1));
+    const { signal, priority } = set;
+    const call = {
+      ...(signal !== undefined && { signal }),
+      ...(priority !== undefined && { priority }),
+    };
+    return streamed(source, (x) => this.#predict(x, call), set);
+  }
+
+  /**
+   * The tokens that follow a prompt, one by one, as a causal model foretells them; the Predictor was
+   * loaded with `generation`. Each step computes new tokens alone: keys and values of earlier ones are
+   * kept. Generations that run at one time share their steps. Throws ERR_ARGUMENT, ERR_CLOSED;
+   * iterating throws ERR_ABORTED, ERR_NUMERIC, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   *
+   * @example for await (const token of predictor.generate(prompt, { temperature: 0.8 })) write(token);
+   */
+  generate(
+    prompt: Int32Array | readonly number[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<number, void> {
+    if (this.#key === undefined) closed();
+    const engine = this.#engine;
+    if (engine === undefined) {
+      const what = '`generation` among the options of Predictor.load';
+      throw is.mismatch('ERR_ARGUMENT', what, 'generate', 'none');
+    }
+    const tokens = readPrompt(prompt);
+    checkRange(tokens, 'prompt', this.#layout.inputs[0]?.range);
+    return engine.run(new Sequence(tokens, options, engine.plan.length));
   }
 
   /**
@@ -319,17 +451,22 @@ export class Predictor {
     return this.#native.profile();
   }
 
-  /** Frees its memory once pending calls are over. Calling it again does nothing more. */
-  close(): Promise<void> {
-    this[Symbol.dispose]();
-    return Promise.resolve();
-  }
-
-  [Symbol.dispose](): void {
-    this.#native.close();
+  /**
+   * Frees its memory once pending calls are over; those that wait in the queue run before the promise
+   * resolves. Calling it again does nothing more.
+   */
+  async close(): Promise<void> {
+    const predictor = this.#native;
+    if (this.#key !== undefined) this.#engine?.close(closedError());
     this.#native = closedPredictor;
     this.#key = undefined;
     this.#single = undefined;
+    if (!this.#queue.idle) await this.#queue.drain();
+    predictor.close();
+  }
+
+  [Symbol.dispose](): void {
+    void this.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

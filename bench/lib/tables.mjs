@@ -28,6 +28,16 @@ function origin({ machine, date, command }) {
 
 const paragraphs = (...parts) => parts.join('\n\n');
 
+/** A table of values without peers. */
+const plain = (/** @type {string} */ first) => (/** @type {Results} */ results) =>
+  paragraphs(
+    origin(results),
+    table(
+      [first, 'value', 'unit'],
+      results.results.map(({ name, value, unit }) => [name, value, unit]),
+    ),
+  );
+
 /**
  * A table for cases that have one peer.
  * @param {string} peer  @param {string} first  @param {string} unit
@@ -167,4 +177,6 @@ export const tables = {
   eventloop: eventLoop,
   memory,
   native,
+  serving: plain('what'),
+  generate: plain('tokens of'),
 };

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { checkState, type EncoderState } from '../data/encoders/state.js';
 import { TandemError } from '../errors.js';
 import { type Rebuilt, rebuild } from '../graph/rebuild.js';
@@ -9,14 +9,22 @@ import { bad, parseJson } from './format.js';
 import { type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
 
-/**
- * Reads and checks graph and header of a file; then reads the parameters into the model that
- * `create` makes.
- */
-export async function readModel(
+/** A model whose parameters are still in its file. */
+export interface OpenModel {
+  readonly model: Model;
+  /** To be closed by whoever opened it. */
+  readonly file: FileHandle;
+  /** Of each parameter in the file. */
+  readonly positions: readonly number[];
+  /** Reads the parameters into the model. */
+  read(): Promise<void>;
+}
+
+/** Reads and checks graph and header of a file; `create` makes the model. */
+export async function openModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
-): Promise<Model> {
+): Promise<OpenModel> {
   if (!(path instanceof URL)) is.string(path, 'path');
   const file = await open(path, 'r');
   try {
@@ -24,10 +32,30 @@ export async function readModel(
     const encoder = readEncoder(header);
     const model = create(readGraph(header));
     stateOf(model).encoder = encoder;
-    for (const [name, { data }] of model.parameters) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
-    }
+    const places = [...model.parameters].map(([name, { data }]) => {
+      return { data, start: header.tensors.get(name)?.start ?? 0 };
+    });
+    const read = async () => {
+      for (const { data, start } of places) {
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        await readFully(file, bytes, start);
+      }
+    };
+    return { model, file, positions: places.map(({ start }) => start), read };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** The model in a file, with its parameters. */
+export async function readModel(
+  path: string | URL,
+  create: (options: ModelOptions) => Model,
+): Promise<Model> {
+  const { model, file, read } = await openModel(path, create);
+  try {
+    await read();
     return model;
   } finally {
     await file.close();

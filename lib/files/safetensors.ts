@@ -1,10 +1,13 @@
 // The safetensors format (https://github.com/huggingface/safetensors): the length of a JSON header as
 // 8 little-endian bytes, the header, then the tensors' bytes without gaps.
+import { isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
 import { bad, count, integer, integers, list, parseJson, record, text } from './format.js';
 
 /** What other readers of the format allow. */
 const maxHeader = 100_000_000;
+/** Bytes that are read at once. */
+const usualHeader = 65536;
 
 const sizes = new Map([
   ['BOOL', 1],
@@ -58,25 +61,27 @@ export function encodeHeader(
 
 /** Reads and checks a header. Takes memory only for what the file really holds. */
 export async function readHeader(file: FileHandle): Promise<Header> {
-  const { size } = await file.stat();
-  if (size < 8) throw bad('a safetensors file', `a file of ${size} bytes`);
-  const prefix = new Uint8Array(8);
-  await readFully(file, prefix, 0);
-  const claimed = Buffer.from(prefix.buffer).readBigUInt64LE(0);
+  // Most headers are in the first piece: each request is a way to another thread and back.
+  const piece = new Uint8Array(usualHeader);
+  const [{ size }, { bytesRead }] = await Promise.all([
+    file.stat(),
+    file.read(piece, 0, piece.length, 0),
+  ]);
+  if (size < 8 || bytesRead < 8) throw bad('a safetensors file', `a file of ${size} bytes`);
+  const claimed = Buffer.from(piece.buffer).readBigUInt64LE(0);
   if (claimed > BigInt(Math.min(maxHeader, size - 8))) {
     throw bad(
       'a safetensors header within the file',
       `a header of ${claimed} bytes in a file of ${size} bytes`,
     );
   }
-  const bytes = new Uint8Array(Number(claimed));
-  await readFully(file, bytes, 8);
-  let json: string;
-  try {
-    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw bad('a header in UTF-8', 'other bytes');
+  let bytes = piece.subarray(8, 8 + Number(claimed));
+  if (8 + Number(claimed) > bytesRead) {
+    bytes = new Uint8Array(Number(claimed));
+    await readFully(file, bytes, 8);
   }
+  if (!isUtf8(bytes)) throw bad('a header in UTF-8', 'other bytes');
+  const json = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   return parseHeader(json, 8 + bytes.length, size);
 }
 

@@ -48,10 +48,9 @@ export function rebuild(json: unknown): Rebuilt {
   });
   each('constants', (item, at) => values.push(readConstant(item, at)));
 
-  const ops = new Set(native.ops().flatMap(({ name, internal }) => (internal ? [] : [name])));
   each('nodes', (item, at) => {
     const op = text(item.op, `${at}.op`);
-    if (!ops.has(op)) throw bad(`a known op for \`${at}\` in the file`, is.show(op));
+    if (!knownOps().has(op)) throw bad(`a known op for \`${at}\` in the file`, is.show(op));
     // A node reads values before its own: what is not there yet would be a cycle.
     const operands = integers(item.inputs, `${at}.inputs`, -1).map((number): Value | null => {
       const value = values[number];
@@ -83,6 +82,14 @@ export function rebuild(json: unknown): Rebuilt {
     outputs: form === 'record' || first === undefined ? outputs : form === 'array' ? listed : first,
     parameters,
   };
+}
+
+let known: ReadonlySet<string> | undefined;
+
+/** Names of the ops that files may have. */
+function knownOps(): ReadonlySet<string> {
+  known ??= new Set(native.ops().flatMap(({ name, internal }) => (internal ? [] : [name])));
+  return known;
 }
 
 function readForm(value: unknown, outputs: number): Form {

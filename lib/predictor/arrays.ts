@@ -68,6 +68,14 @@ export interface Call {
 
 /** Checks arrays of any form; results get new arrays where `out` is left out. */
 export function prepare(layout: Layout, x: unknown, out: unknown): Call {
+  const { rows, arrays } = prepareInputs(layout, x);
+  const outputs =
+    prepareOutputs(layout, out, rows) ?? layout.outputs.map((slot) => makeSlot(slot, rows));
+  return { rows, arrays, outputs };
+}
+
+/** The checked inputs and their rows. */
+export function prepareInputs(layout: Layout, x: unknown): Pick<Call, 'rows' | 'arrays'> {
   const arrays: (Float32Array | Int32Array)[] = [];
   let rows: number | undefined;
   for (const [array, name, slot] of matchArrays(x, layout.inputs, 'x')) {
@@ -81,13 +89,19 @@ export function prepare(layout: Layout, x: unknown, out: unknown): Call {
     rows ??= count;
     arrays.push(typed);
   }
-  const batch = rows ?? 1;
-  if (out === undefined)
-    return { rows: batch, arrays, outputs: layout.outputs.map((slot) => makeOutput(slot, batch)) };
-  const outputs = matchArrays(out, layout.outputs, 'out').map(([array, name, slot]) =>
-    checkOutput(array, name, slot, batch),
+  return { rows: rows ?? 1, arrays };
+}
+
+/** The checked arrays of `out`; undefined where that is left out. */
+export function prepareOutputs(
+  layout: Layout,
+  out: unknown,
+  rows: number,
+): Call['outputs'] | undefined {
+  if (out === undefined) return undefined;
+  return matchArrays(out, layout.outputs, 'out').map(([array, name, slot]) =>
+    checkOutput(array, name, slot, rows),
   );
-  return { rows: batch, arrays, outputs };
 }
 
 /** The only output alone, or all of them by name. */
@@ -118,11 +132,16 @@ function rowsOf(array: TypedArray, name: string, value: Value): number | undefin
   return fixed ? undefined : rows;
 }
 
-function makeOutput({ name, value, dtype }: Slot, rows: number): Float32Array | Int32Array {
+function makeSlot({ name, value, dtype }: Slot, rows: number): Float32Array | Int32Array {
   const length = elements(shapeAt(value, rows));
   return dtype === 'float32'
     ? makeArray(Float32Array, length, name)
     : makeArray(Int32Array, length, name);
+}
+
+/** Zeros for the inputs at so many rows. Throws ERR_OUT_OF_MEMORY. */
+export function zeroInputs(layout: Layout, rows: number): Call['arrays'] {
+  return layout.inputs.map((slot) => makeSlot(slot, rows));
 }
 
 /** A new array for an output. Throws ERR_OUT_OF_MEMORY for one that there is no room for. */

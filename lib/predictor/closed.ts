@@ -1,8 +1,11 @@
 import type { Predictor } from '../../bindings.js';
 import { TandemError } from '../errors.js';
 
+export const closedError = (): TandemError =>
+  new TandemError('ERR_CLOSED', 'expected an open Predictor, received one that is closed');
+
 export function closed(): never {
-  throw new TandemError('ERR_CLOSED', 'expected an open Predictor, received one that is closed');
+  throw closedError();
 }
 
 /** Stands in for a native predictor after close, so that calls need no check of their own. */

@@ -28,23 +28,27 @@ class BoundJob : public Job {
   std::shared_ptr<BoundPlan> plan_;
 };
 
-/// A buffer and its typed array for each tensor.
-napi_value make_buffers(napi_env env, Addon& addon, const std::vector<Tensor>& tensors,
-                        std::vector<SharedBuffer>& buffers) {
-  Napi::Array list = Napi::Array::New(env, tensors.size());
-  for (uint32_t i = 0; i < tensors.size(); ++i) {
-    const int64_t bytes = byte_size(tensors[i]);
-    buffers.emplace_back(env, addon, cpu_backend().allocate(bytes), bytes);
-    napi_value array = nullptr;
-    const bool is_float = tensors[i].dtype == DType::kFloat32;
-    check(env, napi_create_typedarray(env, is_float ? napi_float32_array : napi_int32_array,
-                                      static_cast<size_t>(tensors[i].numel),
-                                      buffers.back().array_buffer(), 0, &array));
-    list.Set(i, Napi::Value(env, array));
-  }
+/// A buffer and its typed array for `tensor`.
+napi_value make_buffer(napi_env env, Addon& addon, const Tensor& tensor,
+                       std::vector<SharedBuffer>& buffers) {
+  const int64_t bytes = byte_size(tensor);
+  buffers.emplace_back(env, addon, cpu_backend().allocate(bytes), bytes);
+  napi_value array = nullptr;
+  const bool is_float = tensor.dtype == DType::kFloat32;
+  check(env, napi_create_typedarray(env, is_float ? napi_float32_array : napi_int32_array,
+                                    static_cast<size_t>(tensor.numel),
+                                    buffers.back().array_buffer(), 0, &array));
+  return array;
+}
+
+Napi::Array frozen_list(napi_env env, const std::vector<napi_value>& values) {
+  Napi::Array list = Napi::Array::New(env, values.size());
+  for (uint32_t i = 0; i < values.size(); ++i) list.Set(i, Napi::Value(env, values[i]));
   check(env, napi_object_freeze(env, list));
   return list;
 }
+
+bool is_state(const InputDescription& input) { return input.shape.empty() || input.shape[0] != -1; }
 
 }  // namespace
 
@@ -69,23 +73,49 @@ std::unique_ptr<BindingObject> BindingObject::create(const Call& call) {
 }
 
 napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> prediction,
-                               int64_t rows) {
+                               int64_t rows, size_t which) {
   const napi_env env = call.env();
   Addon& addon = call.addon();
-  const Predictor::Shapes shapes = prediction->predictor.shapes(rows);
-  auto plan = std::make_shared<BoundPlan>(std::move(prediction));
-  Reference inputs(env, make_buffers(env, addon, shapes.inputs, plan->inputs));
-  Reference outputs(env, make_buffers(env, addon, shapes.outputs, plan->outputs));
+  const Predictor::Shapes shapes = prediction->predictor.shapes(rows, which);
+  const std::vector<InputDescription>& described = prediction->predictor.graph(which).inputs;
+  const std::shared_ptr<BoundPlan> like = shared_state(call, *prediction, which);
+  auto plan = std::make_shared<BoundPlan>(std::move(prediction), which);
+  std::vector<napi_value> inputs;
+  std::vector<napi_value> outputs;
   std::vector<const void*> input_data;
   std::vector<void*> output_data;
-  for (const SharedBuffer& buffer : plan->inputs) input_data.push_back(buffer.memory().data.get());
-  for (const SharedBuffer& buffer : plan->outputs)
-    output_data.push_back(buffer.memory().data.get());
+  for (size_t i = 0; i < described.size(); ++i) {
+    if (which > 0 && is_state(described[i])) {
+      plan->state.push_back(like != nullptr ? like->state[plan->state.size()]
+                                            : cpu_backend().allocate(byte_size(shapes.inputs[i])));
+      input_data.push_back(plan->state.back().data.get());
+    } else {
+      inputs.push_back(make_buffer(env, addon, shapes.inputs[i], plan->inputs));
+      input_data.push_back(plan->inputs.back().memory().data.get());
+    }
+  }
+  for (const Tensor& tensor : shapes.outputs) {
+    outputs.push_back(make_buffer(env, addon, tensor, plan->outputs));
+    output_data.push_back(plan->outputs.back().memory().data.get());
+  }
   plan->session.bind(rows, input_data, output_data);
 
   return make_instance(env, addon, addon.new_binding(),
-                       std::make_unique<BindingObject>(addon, std::move(plan), std::move(inputs),
-                                                       std::move(outputs)));
+                       std::make_unique<BindingObject>(addon, std::move(plan),
+                                                       Reference(env, frozen_list(env, inputs)),
+                                                       Reference(env, frozen_list(env, outputs))));
+}
+
+/// The plan whose state a new Binding shares, if any. Jobs of one environment run one at a time.
+std::shared_ptr<BoundPlan> BindingObject::shared_state(const Call& call,
+                                                       const Prediction& prediction, size_t which) {
+  if (call.count() < 3) return nullptr;
+  auto* const other = unwrap<BindingObject>(call.env(), call.addon(), call[2]);
+  if (other == nullptr || other->plan_ == nullptr ||
+      other->plan_->prediction.get() != &prediction || other->plan_->which != which) {
+    fail(ErrorCode::kArgument, "expected an open Binding of the same variant for `like`");
+  }
+  return other->plan_;
 }
 
 void BindingObject::define(napi_env env, napi_value exports, Addon* addon) {

@@ -13,13 +13,15 @@ namespace tandem::binding {
 /// What a Binding shares with its pending run.
 struct BoundPlan {
   std::shared_ptr<Prediction> prediction;  // before the session, which refers to it
+  size_t which;                            ///< of the predictor's graphs
   Predictor::Session session;
   std::vector<SharedBuffer> inputs;
   std::vector<SharedBuffer> outputs;
-  bool running = false;  ///< run() is pending; of the JavaScript thread
+  std::vector<Memory> state;  ///< inputs that keep their contents from run to run
+  bool running = false;       ///< run() is pending; of the JavaScript thread
 
-  explicit BoundPlan(std::shared_ptr<Prediction> owner)
-      : prediction(std::move(owner)), session(prediction->predictor) {}
+  BoundPlan(std::shared_ptr<Prediction> owner, size_t graph)
+      : prediction(std::move(owner)), which(graph), session(prediction->predictor, graph) {}
   void load() const noexcept {
     for (const SharedBuffer& input : inputs) input.load();
   }
@@ -36,8 +38,11 @@ class BindingObject : public Wrapped<BindingObject> {
 
   static std::unique_ptr<BindingObject> create(const Call& call);
   static void define(napi_env env, napi_value exports, Addon* addon);
-  /// A new object for `prediction` at this many rows.
-  static napi_value bind(const Call& call, std::shared_ptr<Prediction> prediction, int64_t rows);
+  /// A new object for graph `which` of `prediction` at this many rows. Of a graph behind the first,
+  /// inputs without a free batch are state, which only kernels see; argument 2 of the call may be a
+  /// Binding of the same graph to share that of.
+  static napi_value bind(const Call& call, std::shared_ptr<Prediction> prediction, int64_t rows,
+                         size_t which);
 
   BindingObject(Addon& addon, std::shared_ptr<BoundPlan> plan, Reference inputs, Reference outputs);
   ~BindingObject();
@@ -52,6 +57,8 @@ class BindingObject : public Wrapped<BindingObject> {
   napi_value run(const Call& call);
   napi_value close(const Call& call);
 
+  static std::shared_ptr<BoundPlan> shared_state(const Call& call, const Prediction& prediction,
+                                                 size_t which);
   BoundPlan& idle();
   void forget() noexcept;
 

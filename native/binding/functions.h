@@ -15,6 +15,9 @@ napi_value evaluate(const Call& call);
 napi_value vjp(const Call& call);
 // device.cpp
 napi_value devices(const Call& call);
+// lease.cpp
+napi_value lease(const Call& call);
+napi_value end_lease(const Call& call);
 // scan.cpp
 napi_value find_outside(const Call& call);
 napi_value find_non_finite(const Call& call);

@@ -6,9 +6,9 @@
 
 namespace tandem::binding {
 
-Prediction::Prediction(napi_env env, std::unique_ptr<Predictor> loaded, std::string reason)
-    : owned(std::move(loaded)),
-      device_reason(std::move(reason)),
+Prediction::Prediction(napi_env env, LoadedPredictor loaded)
+    : owned(std::move(loaded.predictor)),
+      device_reason(std::move(loaded.device_reason)),
       input_count(predictor.graph().inputs.size()),
       output_count(predictor.graph().outputs.size()),
       sync_inputs(input_count),

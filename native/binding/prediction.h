@@ -10,6 +10,7 @@
 #include "binding/call.h"
 #include "binding/lane.h"
 #include "binding/shared_buffer.h"
+#include "binding/shared_predictors.h"
 #include "binding/staging.h"
 #include "core/predictor.h"
 
@@ -31,10 +32,11 @@ struct Signature {
 class BindingObject;
 
 struct Prediction {
-  Prediction(napi_env env, std::unique_ptr<Predictor> loaded, std::string reason);
+  Prediction(napi_env env, LoadedPredictor loaded);
 
-  const std::unique_ptr<Predictor> owned;  // before its sessions: they refer to it
-  const std::string device_reason;         ///< why 'auto' is the CPU
+  /// Maybe also that of other environments. Before its sessions: they refer to it.
+  const std::shared_ptr<Predictor> owned;
+  const std::string device_reason;  ///< why 'auto' is the CPU
   Predictor& predictor = *owned;
   Predictor::Session sync_session{predictor};
   Predictor::Session lane_session{predictor};

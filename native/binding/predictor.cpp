@@ -3,6 +3,7 @@
 #include "binding/bound.h"
 #include "binding/describe.h"
 #include "binding/device.h"
+#include "binding/mapped_file.h"
 #include "binding/parameters.h"
 #include "binding/results.h"
 #include "binding/values.h"
@@ -39,47 +40,111 @@ void reserve_conversion(Prediction& prediction, const Signature& signature) {
   prediction.converted.resize(static_cast<size_t>(bytes));
 }
 
-/// Copies and packs the weights, which takes a second for some hundred megabytes.
+/// What a Predictor is made with.
+struct LoadOptions {
+  std::vector<GraphDescription> graphs;
+  int64_t max_batch;
+  int threads;
+  DeviceOption device;
+  std::string device_name;  ///< as it was given
+  Precision precision;
+
+  LoadOptions(const Call& call, size_t first) {
+    const Napi::Object options = read_object({call.env(), call[first + 1]}, "options");
+    graphs.push_back(read_graph({call.env(), call[first]}, "graph"));
+    const Napi::Value more = options.Get("variants");
+    if (!more.IsUndefined()) {
+      for (napi_value graph : list_elements(call.env(), more, "options.variants"))
+        graphs.push_back(read_graph({call.env(), graph}, "options.variants"));
+    }
+    max_batch = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
+    threads = read_threads(options.Get("threads"), "options.threads");
+    const Napi::Value name = options.Get("device");
+    device = read_device(name, "options.device");
+    precision = read_prediction_precision(options.Get("precision"), "options.precision");
+    if (name.IsString()) device_name = read_string(name, "options.device");
+    for (const GraphDescription& graph : graphs) check_same_parameters(graph);
+  }
+
+  [[nodiscard]] LoadedPredictor load(const HostParameters& parameters) const {
+    LoadedPredictor loaded;
+    loaded.predictor = on_device(device, loaded.device_reason, [&](const Backend& backend) {
+      return std::make_shared<Predictor>(parameters, graphs, threads, max_batch, backend,
+                                         precision);
+    });
+    return loaded;
+  }
+
+ private:
+  void check_same_parameters(const GraphDescription& graph) const {
+    const std::vector<ParameterDescription>& first = graphs.front().parameters;
+    bool same = graph.parameters.size() == first.size();
+    for (size_t i = 0; same && i < first.size(); ++i)
+      same = graph.parameters[i].shape == first[i].shape;
+    if (!same) fail(ErrorCode::kArgument, "expected variants with the parameters of the graph");
+  }
+};
+
+/// Packs the weights, which takes a tenth of a second for some hundred megabytes.
 class LoadJob : public Job {
  public:
-  explicit LoadJob(const Call& call)
-      : addon_(call.addon()),
-        arena_(parameters_argument(call, 0)),
-        graph_(read_graph({call.env(), call[1]}, "graph")) {
-    const Napi::Object options = read_object({call.env(), call[2]}, "options");
-    max_batch_ = read_integer(options.Get("maxBatch"), "options.maxBatch", 1);
-    threads_ = read_threads(options.Get("threads"), "options.threads");
-    device_ = read_device(options.Get("device"), "options.device");
-    precision_ = read_prediction_precision(options.Get("precision"), "options.precision");
-    if (arena_->users++ == 0) arena_->buffer.load();
-  }
-  ~LoadJob() override { --arena_->users; }
-  void run(const std::atomic<bool>& /*halt*/) override {
-    // Between two steps, if a Trainer is at work: a copy of half a step would be no model.
-    predictor_ = arena_->gate.visit([this] {
-      return on_device(device_, device_reason_, [this](const Backend& backend) {
-        return std::make_unique<Predictor>(*arena_->store, graph_, threads_, max_batch_, backend,
-                                           precision_);
-      });
-    });
-  }
+  LoadJob(Addon& addon, LoadOptions options) : addon_(addon), options_(std::move(options)) {}
   napi_value finish(napi_env env) override {
-    auto prediction =
-        std::make_shared<Prediction>(env, std::move(predictor_), std::move(device_reason_));
+    auto prediction = std::make_shared<Prediction>(env, std::move(loaded_));
     return make_instance(env, addon_, addon_.new_predictor(),
                          std::make_unique<PredictorObject>(addon_, std::move(prediction)));
   }
 
- private:
+ protected:
   Addon& addon_;  // outlives every job: its cleanup hook drops them
+  LoadOptions options_;
+  LoadedPredictor loaded_;
+};
+
+class LoadModelJob : public LoadJob {
+ public:
+  explicit LoadModelJob(const Call& call)
+      : LoadJob(call.addon(), LoadOptions(call, 1)), arena_(parameters_argument(call, 0)) {
+    arena_->store->check_matches(options_.graphs.front());
+    if (arena_->users++ == 0) arena_->buffer.load();
+  }
+  ~LoadModelJob() override { --arena_->users; }
+  void run(const std::atomic<bool>& /*halt*/) override {
+    // Between two steps, if a Trainer is at work: half a step would be no model.
+    loaded_ = arena_->gate.visit([this] {
+      const ParameterStore& store = *arena_->store;
+      return options_.load({store.memory(), store.layout(), nullptr});
+    });
+  }
+
+ private:
   std::shared_ptr<ParameterArena> arena_;
-  GraphDescription graph_;
-  int64_t max_batch_ = 0;
-  int threads_ = 0;
-  DeviceOption device_;
-  Precision precision_ = Precision::kFloat32;
-  std::string device_reason_;
-  std::unique_ptr<Predictor> predictor_;
+};
+
+class LoadFileJob : public LoadJob {
+ public:
+  explicit LoadFileJob(const Call& call)
+      : LoadJob(call.addon(), LoadOptions(call, 3)),
+        file_(
+            static_cast<int>(read_integer({call.env(), call[0]}, "descriptor", 0, kMaxDescriptor))),
+        positions_(read_integers({call.env(), call[1]}, "positions", 0)),
+        key_(read_string({call.env(), call[2]}, "variant")) {
+    key_ += '|' + file_.identity() + std::to_string(options_.max_batch) + '|' +
+            std::to_string(options_.threads) + '|' +
+            std::to_string(static_cast<int>(options_.precision)) + '|' + options_.device_name;
+  }
+  void run(const std::atomic<bool>& /*halt*/) override {
+    loaded_ = share_predictor(key_, [this] {
+      return options_.load(file_.map(positions_, options_.graphs.front().parameters));
+    });
+  }
+
+ private:
+  static constexpr double kMaxDescriptor = 2147483647;
+
+  MappedFile file_;
+  std::vector<int64_t> positions_;
+  std::string key_;
 };
 
 }  // namespace
@@ -90,7 +155,12 @@ std::unique_ptr<PredictorObject> PredictorObject::create(const Call& call) {
 
 napi_value PredictorObject::load(const Call& call) {
   Addon& addon = call.addon();
-  return addon.completions().submit(addon.prediction(), std::make_unique<LoadJob>(call));
+  return addon.completions().submit(addon.prediction(), std::make_unique<LoadModelJob>(call));
+}
+
+napi_value PredictorObject::load_file(const Call& call) {
+  Addon& addon = call.addon();
+  return addon.completions().submit(addon.prediction(), std::make_unique<LoadFileJob>(call));
 }
 
 void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
@@ -192,7 +262,13 @@ napi_value PredictorObject::predict(const Call& call) {
 
 napi_value PredictorObject::bind(const Call& call) {
   open();
-  return BindingObject::bind(call, prediction_, read_rows(call.env(), call[0], "rows"));
+  const int64_t rows = read_rows(call.env(), call[0], "rows");
+  size_t which = 0;
+  if (!Napi::Value(call.env(), call[1]).IsUndefined()) {
+    const auto last = static_cast<double>(prediction_->predictor.graph_count() - 1);
+    which = static_cast<size_t>(read_integer({call.env(), call[1]}, "variant", 0, last));
+  }
+  return BindingObject::bind(call, prediction_, rows, which);
 }
 
 napi_value PredictorObject::profile(const Call& call) {

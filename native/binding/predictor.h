@@ -15,6 +15,8 @@ class PredictorObject : public Wrapped<PredictorObject> {
   static std::unique_ptr<PredictorObject> create(const Call& call);
   /// The addon's function loadPredictor().
   static napi_value load(const Call& call);
+  /// The addon's function loadPredictorFile().
+  static napi_value load_file(const Call& call);
   static void define(napi_env env, napi_value exports, Addon* addon);
   /// The addon's function predictSync().
   static napi_value predict_sync(const Call& call);

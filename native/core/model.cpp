@@ -23,11 +23,27 @@ Shape at_batch(const InputDescription& input, int64_t batch) {
   return shape;
 }
 
+/// Whether a description may have this op. Files may not have the one that changes an input: lib/
+/// refuses internal ops in them.
+bool may_be_described(Op op) {
+  return (info(op).flags & kInternal) == 0 || op == Op::cachedAttention;
+}
+
+/// What an op changes is the caller's: never a parameter, a constant or what other nodes give.
+void check_writes(const Graph& graph, Op op, const std::vector<ValueId>& operands) {
+  for (size_t i = 0; i < operands.size() && i < 32; ++i) {
+    if ((info(op).writes >> i & 1U) == 0 || operands[i] == kNoValue) continue;
+    if (graph.value(operands[i]).kind == ValueKind::kInput) continue;
+    fail(ErrorCode::kArgument,
+         std::string("expected an input of the graph for what ") + name(op) + " changes");
+  }
+}
+
 /// Adds one described node; its inputs must be values that exist already, so there are no cycles.
 void add_node(Graph& graph, const NodeDescription& described, bool training,
               std::vector<ValueId>& ids) {
   const std::optional<Op> op = find_op(described.op);
-  if (!op || (info(*op).flags & kInternal) != 0) {
+  if (!op || !may_be_described(*op)) {
     fail(ErrorCode::kArgument, "expected a known op, received " + quoted(described.op));
   }
   std::vector<ValueId> operands;
@@ -39,6 +55,7 @@ void add_node(Graph& graph, const NodeDescription& described, bool training,
     }
     operands.push_back(number == -1 ? kNoValue : ids[static_cast<size_t>(number)]);
   }
+  check_writes(graph, *op, operands);
   AttributeStorage attributes = make_attributes(*op, described.attributes);
   if (training && info(*op).in_training != nullptr) info(*op).in_training(attributes);
   if (!training && (info(*op).flags & kTrainingOnly) != 0) {

@@ -16,6 +16,7 @@ struct Predictor::Session::Compiled {
   std::unique_ptr<Executable> executable;
   std::vector<int64_t> input_row_bytes;  ///< what a row advances by; 0 for inputs of a fixed shape
   std::vector<int64_t> output_row_bytes;
+  int64_t used = 0;  ///< at which change of plan of the session
 };
 
 namespace {
@@ -29,17 +30,31 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
   return graph;
 }
 
-/// The parameters in the host's memory, after all that can has been folded into them.
-Memory folded(const ParameterStore& parameters, GraphDescription& graph) {
-  const bool folds =
+/// Folds what can be known before the first run into the parameters, which then are a copy.
+void fold(HostParameters& parameters, GraphDescription& graph) {
+  const bool has_norms =
       std::any_of(graph.nodes.begin(), graph.nodes.end(),
                   [](const NodeDescription& node) { return node.op == "batchNorm"; });
-  if (!folds) return parameters.memory();
-  Memory copy = cpu_backend().allocate(parameters.layout().bytes);
-  std::memcpy(copy.data.get(), parameters.memory().data.get(),
-              static_cast<size_t>(parameters.layout().bytes));
-  fold_norms(graph, parameters.layout(), copy.data.get());
-  return copy;
+  const std::byte* const before = parameters.memory.data.get();
+  if (has_norms) {
+    Memory copy = cpu_backend().allocate(parameters.layout.bytes);
+    std::memcpy(copy.data.get(), before, static_cast<size_t>(parameters.layout.bytes));
+    fold_norms(graph, parameters.layout, copy.data.get());
+    parameters.memory = std::move(copy);
+  }
+  fold_constants(graph, parameters.layout, parameters.memory);
+  if (parameters.memory.data.get() != before) parameters.forget = nullptr;
+}
+
+std::vector<GraphDescription> matching(const ParameterStore& parameters, GraphDescription graph) {
+  parameters.check_matches(graph);
+  std::vector<GraphDescription> graphs;
+  graphs.push_back(std::move(graph));
+  return graphs;
+}
+
+int64_t bytes_of(const ParameterDescription& parameter) {
+  return byte_size(make_tensor(parameter.shape, DType::kFloat32));
 }
 
 /// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere.
@@ -59,58 +74,85 @@ void check_rows(const Graph& graph, int64_t batch) {
 
 Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
                      int64_t max_batch, const Backend& backend, Precision precision)
-    : graph_(std::move(graph)),
-      layout_(parameters.layout()),
+    : Predictor({parameters.memory(), parameters.layout(), nullptr},
+                matching(parameters, std::move(graph)), threads, max_batch, backend, precision) {}
+
+Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> graphs, int threads,
+                     int64_t max_batch, const Backend& backend, Precision precision)
+    : graphs_(std::move(graphs)),
       backend_(backend),
       precision_(precision),
       threads_(threads),
-      fixed_batch_(!has_free_batch(graph_)),
-      max_batch_(fixed_batch_ ? 1 : max_batch),
+      max_batch_(max_batch),
       frozen_(backend.make_frozen_weights()) {
-  parameters.check_matches(graph_);
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
-  Memory host = folded(parameters, graph_);
-  fold_constants(graph_, layout_, host);
-  parameters_ = backend.allocate(layout_.bytes);
-  backend_.copy(parameters_.data.get(), host.data.get(), layout_.bytes, CopyKind::kToDevice);
-  std::vector<bool> read(graph_.parameters.size(), false);
-  for (const int64_t batch : {int64_t{1}, max_batch_}) {
-    const Plan plan =
-        make_plan(inference_graph(graph_, batch, precision_), layout_, {}, backend_, true);
-    const auto probe = backend_.compile(
-        {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
-    const std::vector<bool> plain = probe->plain_parameters();
-    for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
+  if (graphs_.size() == 1) fold(parameters, graphs_.front());
+  layout_ = parameters.layout;
+  if (backend.shares_host_memory()) {
+    parameters_ = parameters.memory;
+  } else {
+    parameters_ = backend.allocate(layout_.bytes);
+    backend.copy(parameters_.data.get(), parameters.memory.data.get(), layout_.bytes,
+                 CopyKind::kToDevice);
+    parameters.forget = nullptr;
   }
-  drop_unread_parameters(read);
+  keep_parameters(pack_parameters(), parameters);
 }
 
 Predictor::~Predictor() = default;
 
-/// Keeps only what kernels read in the plain layout; the rest lives in `frozen_`.
-void Predictor::drop_unread_parameters(const std::vector<bool>& read) {
+/// Compiles the smallest and the largest plan of each graph, which packs all that is ever packed;
+/// returns what kernels read in the plain layout.
+std::vector<bool> Predictor::pack_parameters() {
+  std::vector<bool> read(graphs_.front().parameters.size(), false);
+  for (const GraphDescription& graph : graphs_) {
+    const int64_t largest = has_free_batch(graph) ? max_batch_ : 1;
+    for (const int64_t batch : {int64_t{1}, largest}) {
+      const Plan plan = make_plan(inference_graph(graph, batch, precision_), layout_, {}, backend_, true);
+      const auto probe = backend_.compile(
+          {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
+      const std::vector<bool> plain = probe->plain_parameters();
+      for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
+      if (largest == 1) break;
+    }
+  }
+  return read;
+}
+
+/// Keeps only what kernels read in the plain layout; the rest lives in `frozen_`. Large weights of
+/// a file are read where it is mapped: every process that has it shares that memory.
+void Predictor::keep_parameters(const std::vector<bool>& read, const HostParameters& host) {
+  constexpr int64_t kWorthSharing = int64_t{1} << 20;
+  const std::vector<ParameterDescription>& parameters = graphs_.front().parameters;
   ParameterLayout kept;
   kept.offsets.assign(read.size(), -1);
   for (size_t i = 0; i < read.size(); ++i) {
     if (!read[i]) continue;
     kept.offsets[i] = kept.bytes;
-    kept.bytes += align_up(byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32)));
+    kept.bytes += align_up(bytes_of(parameters[i]));
+  }
+  if (host.forget != nullptr && kept.bytes >= kWorthSharing) {
+    for (size_t i = 0; i < read.size(); ++i) {
+      if (!read[i])
+        host.forget(parameters_.data.get() + layout_.offsets[i], bytes_of(parameters[i]));
+    }
+    parameters_.bytes = kept.bytes;
+    return;
   }
   Memory memory = backend_.allocate(kept.bytes);
   for (size_t i = 0; i < read.size(); ++i) {
     if (!read[i]) continue;
     backend_.copy(memory.data.get() + kept.offsets[i], parameters_.data.get() + layout_.offsets[i],
-                  byte_size(make_tensor(graph_.parameters[i].shape, DType::kFloat32)),
-                  CopyKind::kWithinDevice);
+                  bytes_of(parameters[i]), CopyKind::kWithinDevice);
   }
   layout_ = std::move(kept);
   parameters_ = std::move(memory);
 }
 
-Predictor::Shapes Predictor::shapes(int64_t rows) const {
-  const Graph graph = instantiate(graph_, rows, false);
+Predictor::Shapes Predictor::shapes(int64_t rows, size_t which) const {
+  const Graph graph = instantiate(graphs_[which], rows, false);
   Shapes shapes;
   for (const ValueId id : graph.inputs) shapes.inputs.push_back(graph.tensor(id));
   for (const ValueId id : graph.outputs) shapes.outputs.push_back(graph.tensor(id));
@@ -131,20 +173,21 @@ Profile Predictor::profile() const {
     for (const auto& [batch, plan] : session->plans_) {
       profile.memory.workspace += plan->executable->private_bytes();
       scratch = std::max(scratch, plan->executable->scratch_bytes());
-      if (batch >= profile.batch) {
+      if (batch >= profile.batch && session->which_ == 0) {
         profile.batch = batch;
         profile.kernels = plan->executable->kernels();
       }
     }
   }
   profile.memory.workspace += scratch;
-  profile.flops = count_flops(inference_graph(graph_, profile.batch, precision_));
+  profile.flops = count_flops(inference_graph(graphs_.front(), profile.batch, precision_));
   profile.p50_ms = percentile(samples, 0.50);
   profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;
 }
 
-Predictor::Session::Session(Predictor& owner) : owner_(owner) {
+Predictor::Session::Session(Predictor& owner, size_t which)
+    : owner_(owner), which_(which), fixed_batch_(!has_free_batch(owner.graphs_[which])) {
   const std::lock_guard lock(owner_.mutex_);
   owner_.sessions_.push_back(this);
 }
@@ -159,14 +202,9 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   const auto found = plans_.find(batch);
   if (found != plans_.end()) return use(batch, *found->second);
   const std::lock_guard lock(owner_.mutex_);
-  // callers whose every call has another number of rows must not collect plans
-  constexpr size_t kMaxPlans = 32;
-  if (plans_.size() >= kMaxPlans && bound_ == nullptr) {
-    plans_.clear();
-    latest_batch_ = -1;
-  }
+  forget_oldest_plan();
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan = make_plan(inference_graph(owner_.graph_, batch, owner_.precision_),
+  compiled->plan = make_plan(inference_graph(this->graph(), batch, owner_.precision_),
                              owner_.layout_, {}, owner_.backend_, true);
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
@@ -174,7 +212,7 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
                                                   owner_.frozen_.get()});
   const Graph& graph = compiled->plan.graph;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
-    const Shape& shape = owner_.graph_.inputs[i].shape;
+    const Shape& shape = this->graph().inputs[i].shape;
     const bool advances = !shape.empty() && shape[0] == -1;
     const int64_t bytes = byte_size(graph.tensor(graph.inputs[i]));
     compiled->input_row_bytes.push_back(advances ? bytes / batch : 0);
@@ -191,7 +229,18 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   return use(batch, *(plans_[batch] = std::move(compiled)));
 }
 
+/// Callers whose every call has another number of rows must not collect plans.
+void Predictor::Session::forget_oldest_plan() {
+  constexpr size_t kMaxPlans = 32;
+  if (plans_.size() < kMaxPlans || bound_ != nullptr) return;
+  plans_.erase(std::min_element(plans_.begin(), plans_.end(), [](const auto& a, const auto& b) {
+    return a.second->used < b.second->used;
+  }));
+  latest_batch_ = -1;
+}
+
 Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& plan) {
+  plan.used = ++uses_;
   latest_batch_ = batch;
   latest_ = &plan;
   return plan;
@@ -215,8 +264,8 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
                                   const std::atomic<bool>* halt) {
   for (int64_t done = 0; done < rows;) {
     if (halt != nullptr && *halt) fail(ErrorCode::kAborted, "the process or its thread ends");
-    const int64_t batch = owner_.fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
-    Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : batch);
+    const int64_t batch = fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
+    Compiled& plan = compiled(fixed_batch_ ? 1 : batch);
     if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);
     for (size_t i = 0; i < inputs.size(); ++i) {
       const int64_t offset = plan.input_row_bytes[i] * done;
@@ -233,7 +282,7 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
 
 void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
                               const std::vector<void*>& outputs) {
-  Compiled& plan = compiled(owner_.fixed_batch_ ? 1 : rows);
+  Compiled& plan = compiled(fixed_batch_ ? 1 : rows);
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) plan.executable->bind_output(i, outputs[i]);
   bound_ = &plan;

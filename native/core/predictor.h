@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -15,25 +16,38 @@
 
 namespace tandem {
 
+/// Parameters in the memory of the host, from which a Predictor makes its own.
+struct HostParameters {
+  Memory memory;
+  ParameterLayout layout;
+  /// Not null: the memory is a file mapped into it, which may be kept and costs nothing beyond what
+  /// the system has in its cache; this lets a range of it go until it is read again.
+  std::function<void(const std::byte*, int64_t)> forget;
+};
+
 class Predictor {
  public:
+  /// `graphs` have the same parameters and share their memory; most functions mean the first.
+  /// `parameters` is not referred to afterwards, unless it is a file's.
+  Predictor(HostParameters parameters, std::vector<GraphDescription> graphs, int threads,
+            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32);
   Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
             int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32);
   ~Predictor();
 
-  [[nodiscard]] const GraphDescription& graph() const { return graph_; }
-  [[nodiscard]] int64_t max_batch() const { return max_batch_; }
+  [[nodiscard]] const GraphDescription& graph(size_t which = 0) const { return graphs_[which]; }
+  [[nodiscard]] size_t graph_count() const { return graphs_.size(); }
   struct Shapes {
     std::vector<Tensor> inputs;
     std::vector<Tensor> outputs;
   };
-  [[nodiscard]] Shapes shapes(int64_t rows) const;
+  [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
   [[nodiscard]] Profile profile() const;
 
   /// Plans and scratch of one caller at a time.
   class Session {
    public:
-    explicit Session(Predictor& owner);
+    explicit Session(Predictor& owner, size_t which = 0);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -57,10 +71,16 @@ class Predictor {
                   const std::vector<void*>& outputs, const std::atomic<bool>* halt);
     Compiled& compiled(int64_t batch);
     Compiled& use(int64_t batch, Compiled& plan);
+    void forget_oldest_plan();
+
+    [[nodiscard]] const GraphDescription& graph() const { return owner_.graphs_[which_]; }
 
     Predictor& owner_;
+    size_t which_;      ///< of the owner's graphs
+    bool fixed_batch_;  ///< no input has a free batch: every run is one whole batch
     Memory arena_;
     std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;
+    int64_t uses_ = 0;  ///< changes from one plan to another
     int64_t latest_batch_ = -1;
     Compiled* latest_ =
         nullptr;  ///< the plan of latest_batch_: most callers always send as many rows
@@ -71,14 +91,14 @@ class Predictor {
   };
 
  private:
-  void drop_unread_parameters(const std::vector<bool>& read);
+  [[nodiscard]] std::vector<bool> pack_parameters();
+  void keep_parameters(const std::vector<bool>& read, const HostParameters& host);
 
-  GraphDescription graph_;
+  std::vector<GraphDescription> graphs_;
   ParameterLayout layout_;
   const Backend& backend_;
   Precision precision_;
   int threads_;
-  bool fixed_batch_;  ///< no input has a free batch: every run is one whole batch
   int64_t max_batch_;
   mutable std::mutex mutex_;  ///< guards compiling, weights and the profile
   Memory parameters_;

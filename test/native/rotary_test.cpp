@@ -11,15 +11,22 @@ using namespace tandem::cpu;
 
 namespace {
 
-std::vector<double> refer(const std::vector<float>& x, int64_t time, int64_t width,
-                          const ops::Rotary::Attributes& a) {
+std::vector<int32_t> along(int64_t outer, int64_t time) {
+  std::vector<int32_t> positions;
+  for (int64_t i = 0; i < outer * time; ++i) positions.push_back(static_cast<int32_t>(i % time));
+  return positions;
+}
+
+std::vector<double> refer(const std::vector<float>& x, const std::vector<int32_t>& positions,
+                          int64_t width, const ops::Rotary::Attributes& a) {
   std::vector<double> y(x.begin(), x.end());
   const int64_t half = a.depth / 2;
   for (int64_t row = 0; row < static_cast<int64_t>(x.size()) / width; ++row) {
     for (int64_t head = 0; head < a.columns; head += a.depth) {
       for (int64_t i = 0; i < half; ++i) {
         const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(a.depth);
-        double angle = static_cast<double>(row % time) * std::pow(a.base, exponent);
+        double angle =
+            static_cast<double>(positions[static_cast<size_t>(row)]) * std::pow(a.base, exponent);
         if (a.inverse) angle = -angle;
         const auto at = static_cast<size_t>(row * width + head + i);
         const auto first = static_cast<double>(x[at]);
@@ -36,7 +43,7 @@ void check_rotary(int64_t outer, int64_t time, int64_t width,
                   const ops::Rotary::Attributes& attributes) {
   const std::vector<int64_t> dims{outer, time, width};
   const auto x = random_floats(count_of(dims), 1);
-  const auto expected = refer(x, time, width, attributes);
+  const auto expected = refer(x, along(outer, time), width, attributes);
   for (const Isa& isa : isas()) {
     for (const int over : {-1, 0}) {
       NodeRunner node(Op::rotary, attributes);
@@ -58,5 +65,23 @@ TEST(rotary_positions) {
     check_rotary(1, 5000, 8, {8, 8, 10000, inverse});
     check_rotary(0, 7, 8, {8, 8, 10000, inverse});
     check_rotary(2, 0, 8, {8, 8, 10000, inverse});
+  }
+}
+
+TEST(rotary_of_rows_with_positions_of_their_own) {
+  for (const bool inverse : {false, true}) {
+    const ops::Rotary::Attributes attributes{6, 12, 10000, inverse};
+    const std::vector<int64_t> dims{11, 2, 14};
+    std::vector<int32_t> positions;
+    for (int32_t i = 0; i < 22; ++i) positions.push_back(i * 37 % 23);
+    const auto x = random_floats(count_of(dims), 1);
+    const auto expected = refer(x, positions, 14, attributes);
+    for (const Isa& isa : isas()) {
+      for (const int over : {-1, 0}) {
+        NodeRunner node(Op::rotary, attributes);
+        node.input(dims, x).input({11, 2}, positions).output(dims, over).run(isa);
+        CHECK_NEAR(distance(node.result(), expected), 0.0, 2e-7);
+      }
+    }
   }
 }

@@ -1,8 +1,9 @@
-// rotary(x, {base, depth, columns}): rotary position embeddings, Su et al., "RoFormer: Enhanced
-// Transformer with Rotary Position Embedding" (2021). x [..., time, width] holds heads of `depth`
-// numbers side by side; in the first `columns` of each row, number i of a head and number i + depth
-// / 2 turn by the angle position * base^(-2 i / depth). The pairing is that of GPT-NeoX and of
-// Llama in Hugging Face's library. The gradient turns back.
+// rotary(x, positions?, {base, depth, columns}): rotary position embeddings, Su et al., "RoFormer:
+// Enhanced Transformer with Rotary Position Embedding" (2021). x [..., time, width] holds heads of
+// `depth` numbers side by side; in the first `columns` of each row, number i of a head and number i
+// + depth / 2 turn by the angle position * base^(-2 i / depth). The pairing is that of GPT-NeoX and
+// of Llama in Hugging Face's library. The gradient turns back. The position is that along `time`,
+// or that in `positions` [..., time] (int32), one for each row of x.
 #pragma once
 
 #include "core/ops/base.h"
@@ -25,6 +26,8 @@ struct Rotary : Base {
   static constexpr const AttributeField* kFields = kFieldTable;
   static constexpr size_t kFieldCount = 4;
   static constexpr uint32_t kInPlace = 1;
+  static constexpr int kMaxInputs = 2;
+  static constexpr uint32_t kAnyDType = 2;
 
   static void infer(InferContext& context) {
     auto& attributes = context.attributes<Attributes>();
@@ -44,6 +47,11 @@ struct Rotary : Base {
       fail(ErrorCode::kArgument,
            "expected `base` above 0 for rotary, received " + std::to_string(attributes.base));
     }
+    if (context.has_input(1)) {
+      context.expect_dtype(1, DType::kInt32);
+      if (context.shape(1) != Shape(shape.begin(), shape.end() - 1))
+        context.bad_shape("x [..., time, width] and positions [..., time]");
+    }
     context.output(shape);
   }
 
@@ -51,7 +59,7 @@ struct Rotary : Base {
     AttributeStorage attributes = context.node().attributes;
     auto& inverse = reinterpret_cast<Attributes*>(attributes.bytes.data())->inverse;
     inverse = !inverse;
-    context.set(0, apply(Op::rotary, {context.dy()}, attributes));
+    context.set(0, apply(Op::rotary, {context.dy(), context.input(1)}, attributes));
   }
 };
 

@@ -1,6 +1,6 @@
 // rotary: turns pairs of numbers by angles that grow with the position. A tile is a range of
-// positions, for all batches and heads: sines and cosines are computed once for each position. May
-// run in place.
+// positions, for all batches and heads: sines and cosines are computed once for each position.
+// Where each row has a position of its own, it is a range of rows. May run in place.
 #include "core/ops/rotary.h"
 
 #include "cpu/isa/kernels.h"
@@ -16,6 +16,7 @@ struct RotaryParams {
   int64_t outer, time, width, depth, columns;
   double base;
   float direction;
+  int32_t positions, y;  // operands; -1: positions count along `time`
 };
 
 /// In scratch, for half of a head: angles a position as sums of two floats, and what they give.
@@ -71,23 +72,26 @@ void turn_head(const RotaryParams& p, const Angles& angles, const float* x, floa
   }
 }
 
+void turn_row(const RotaryParams& p, const Angles& angles, const float* x, float* y) {
+  for (int64_t j = 0; j < p.columns; j += p.depth) turn_head(p, angles, x + j, y + j);
+  const auto left = static_cast<size_t>(p.width - p.columns);
+  if (x != y && left > 0) std::memcpy(y + p.columns, x + p.columns, left * sizeof(float));
+}
+
 void rotary_tile(const void* params, void* const* operands, int64_t tile,
                  const TileContext& context) {
   const auto& p = params_of<RotaryParams>(params);
   const Angles angles = angles_in(p, context.scratch);
   find_frequencies(p, angles);
   const auto* x = static_cast<const float*>(operands[0]);
-  auto* y = static_cast<float*>(operands[1]);
-  const Range positions = piece(tile, kPositions, p.time);
-  for (int64_t position = positions.begin; position < positions.end; ++position) {
-    find_angles(p, angles, position);
+  auto* y = static_cast<float*>(operands[p.y]);
+  const Range range = piece(tile, kPositions, p.time);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    find_angles(p, angles,
+                p.positions < 0 ? i : static_cast<const int32_t*>(operands[p.positions])[i]);
     for (int64_t o = 0; o < p.outer; ++o) {
-      const int64_t row = (o * p.time + position) * p.width;
-      for (int64_t j = 0; j < p.columns; j += p.depth)
-        turn_head(p, angles, x + row + j, y + row + j);
-      const auto left = static_cast<size_t>(p.width - p.columns);
-      if (x != y && left > 0)
-        std::memcpy(y + row + p.columns, x + row + p.columns, left * sizeof(float));
+      const int64_t row = (o * p.time + i) * p.width;
+      turn_row(p, angles, x + row, y + row);
     }
   }
 }
@@ -100,7 +104,10 @@ void launch_rotary(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::Rotary::Attributes>(node);
   RotaryParams p{};
   p.width = x.dims[x.rank - 1];
-  p.time = x.dims[x.rank - 2];
+  const bool positioned = node.input_count > 1 && node.inputs[1] != nullptr;
+  p.positions = positioned ? 1 : -1;
+  p.y = node.input_count;
+  p.time = positioned ? x.numel / p.width : x.dims[x.rank - 2];
   p.outer = x.numel / (p.width * p.time);
   p.depth = attributes.depth;
   p.columns = attributes.columns;

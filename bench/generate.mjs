@@ -1,0 +1,73 @@
+// Generation beside computing the whole sequence for each token, and of many sequences at one time.
+import {
+  dense,
+  embedding,
+  input,
+  layerNorm,
+  Predictor,
+  sequential,
+  transformerBlock,
+} from 'tandem-ml';
+import { inTurns, median } from './lib/measure.mjs';
+import { quick, threads, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+
+// The model of examples/shakespeare-gpt.mjs with a context of 256 characters.
+const [layers, width, heads, context, characters] = [4, 128, 4, 256, 65];
+const rounds = quick ? 2 : 5;
+
+const model = sequential(
+  [
+    embedding(characters, width, { positions: context }),
+    ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
+    layerNorm(),
+    dense(characters, { bias: false }),
+  ],
+  { input: input([context], { dtype: 'int32' }), seed: 1 },
+);
+const suite = openSuite('generate', {});
+const predictor = await Predictor.load(model, { generation: {} });
+const io = predictor.bind(1);
+
+async function count(tokens) {
+  let found = 0;
+  for await (const _ of tokens) found++;
+  return found;
+}
+
+/** Tokens a second of so many sequences, each up to the end of the context. */
+async function decode(sequences) {
+  const start = performance.now();
+  const counts = await Promise.all(
+    Array.from({ length: sequences }, (_, i) => count(predictor.generate([i]))),
+  );
+  return (1000 * counts.reduce((a, b) => a + b)) / (performance.now() - start);
+}
+
+/** The same where each token takes a run of the whole sequence. */
+function recompute() {
+  const runs = quick ? 16 : 64;
+  const start = performance.now();
+  for (let i = 0; i < runs; i++) io.runSync();
+  return (1000 * runs) / (performance.now() - start);
+}
+
+if (wanted('generate')) {
+  const sides = {
+    recompute: async () => recompute(),
+    one: () => decode(1),
+    four: () => decode(4),
+    sixteen: () => decode(16),
+  };
+  const found = await inTurns(sides, rounds);
+  const of = (side) => median(found[side]);
+  for (const side of Object.keys(sides)) {
+    suite.add({
+      ...{ name: `gpt, context ${context}, ${side}`, workload: 'gpt', threads },
+      ...{ value: of(side), unit: 'tokens/s', peers: {} },
+      ...{ overRecompute: of(side) / of('recompute'), overOne: of(side) / of('one') },
+    });
+  }
+}
+await predictor.close();
+suite.finish();

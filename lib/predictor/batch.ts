@@ -1,0 +1,121 @@
+// Rows of several calls in one set of arrays, and the results apart again.
+import type { TandemError } from '../errors.js';
+import { rowElements } from '../graph/value.js';
+import * as is from '../is.js';
+import { type Layout, makeArray, type PredictOutput, result } from './arrays.js';
+import { Blocks, type Copy } from './blocks.js';
+
+type Arrays = readonly (Float32Array | Int32Array)[];
+
+/** A call's rows and where its results go; undefined: into new arrays. */
+export interface Share {
+  readonly rows: number;
+  readonly copies: readonly Copy[];
+  readonly outputs: Arrays | undefined;
+}
+
+/** The outputs of one run. */
+export type Batch = Arrays;
+
+/**
+ * Rows that a run of so many is filled up to: 1, 2, 3, 4, 6, 8, 12, 16, ... and `most`. Every number
+ * of rows has a plan of its own, so that few of them serve all, with a third of the rows to spare.
+ */
+export function bucketRows(rows: number, most: number): number {
+  if (rows >= most) return rows;
+  const power = 2 ** Math.floor(Math.log2(rows));
+  const bucket = [power, 1.5 * power, 2 * power].find((size) => size >= rows) ?? rows;
+  return Math.min(Math.ceil(bucket), most);
+}
+
+/** Joins and cuts the arrays of one model. */
+export class Batcher {
+  readonly #layout: Layout;
+  readonly #rowIn: readonly (number | null)[];
+  readonly #blocks: readonly Blocks[];
+  /** What join() fills, by input. */
+  readonly #memory: (Float32Array | Int32Array)[] = [];
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+    this.#blocks = layout.inputs.map((input) => new Blocks(input));
+    this.#rowIn = layout.inputs.map(({ value }) => rowElements(value));
+  }
+
+  /** Whether the rows of calls may stand side by side. */
+  get joins(): boolean {
+    return [...this.#layout.inputs, ...this.#layout.outputs].every(
+      ({ value }) => rowElements(value) !== null,
+    );
+  }
+
+  /** Copies of a call's inputs; each needs its release. */
+  copy(arrays: Arrays): readonly Copy[] {
+    return arrays.map((array, i) => (this.#blocks[i] as Blocks).copy(array));
+  }
+
+  release(copies: readonly Copy[]): void {
+    copies.forEach((copy, i) => {
+      this.#blocks[i]?.release(copy);
+    });
+  }
+
+  /**
+   * The inputs of all calls one below the other, filled up with zeros; good until the next join.
+   * Throws ERR_OUT_OF_MEMORY.
+   */
+  join(calls: readonly Share[], rows: number): Arrays {
+    const [only] = calls;
+    if (only !== undefined && calls.length === 1 && only.rows === rows) {
+      return only.copies.map(({ array }) => array);
+    }
+    return this.#layout.inputs.map((input, i) => {
+      const length = rows * (this.#rowIn[i] ?? 0);
+      const last = this.#memory[i];
+      const memory = last && last.length >= length ? last : makeRows(input, length);
+      this.#memory[i] = memory;
+      let at = 0;
+      for (const { copies } of calls) {
+        const array = copies[i]?.array;
+        if (array === undefined) continue;
+        memory.set(array, at);
+        at += array.length;
+      }
+      return memory.subarray(0, length).fill(0, at);
+    });
+  }
+
+  /** What a native prediction without outputs of its own resolves with, as a list. */
+  open(outputs: Float32Array | Int32Array | Arrays | undefined): Batch {
+    if (outputs === undefined) return [];
+    return ArrayBuffer.isView(outputs) ? [outputs] : outputs;
+  }
+
+  /** The rows of a call from `start` on. Throws ERR_ARGUMENT where its arrays are no longer there. */
+  cut(batch: Batch, start: number, { rows, outputs }: Share): PredictOutput {
+    const parts = this.#layout.outputs.map(({ value, name }, i) => {
+      const whole = batch[i] as Float32Array | Int32Array;
+      const length = (rowElements(value) ?? whole.length / rows) * rows;
+      const from = start === 0 ? 0 : (length / rows) * start;
+      const out = outputs?.[i];
+      if (out === undefined) {
+        return length === whole.length ? whole : whole.slice(from, from + length);
+      }
+      if (out.length !== length) throw gone(name, out);
+      out.set(length === whole.length ? whole : whole.subarray(from, from + length));
+      return out;
+    });
+    return result(this.#layout, parts);
+  }
+}
+
+const makeRows = ({ dtype, name }: Layout['inputs'][number], length: number) =>
+  dtype === 'float32' ? makeArray(Float32Array, length, name) : makeArray(Int32Array, length, name);
+
+const gone = (name: string, out: Float32Array | Int32Array): TandemError =>
+  is.mismatch(
+    'ERR_ARGUMENT',
+    'an array that stays as it was',
+    name,
+    `one detached or shrunk (${is.show(out)})`,
+  );

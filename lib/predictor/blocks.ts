@@ -1,0 +1,69 @@
+// Copies of the rows of waiting calls, side by side in blocks that are used again: an ArrayBuffer for
+// each of ten thousand small calls would keep the garbage collector busy.
+import type { Layout } from './arrays.js';
+
+type Floats = Float32Array | Int32Array;
+
+/** Elements of a block; longer arrays have memory of their own. */
+const blockLength = 65536;
+/** Blocks that are kept for later. */
+const maxSpare = 64;
+
+/** Memory that copies share. */
+export interface Block {
+  readonly memory: Floats;
+  used: number;
+  copies: number;
+}
+
+/** A copy and where it lies; `block` is undefined for one that has memory of its own. */
+export interface Copy {
+  readonly array: Floats;
+  readonly block: Block | undefined;
+}
+
+/** Copies for one input of a model. */
+export class Blocks {
+  readonly #make: () => Floats;
+  readonly #spare: Block[] = [];
+  #current: Block | undefined;
+
+  constructor({ dtype }: Layout['inputs'][number]) {
+    this.#make = () =>
+      dtype === 'float32' ? new Float32Array(blockLength) : new Int32Array(blockLength);
+  }
+
+  copy(array: Floats): Copy {
+    const { length } = array;
+    if (length > blockLength / 8) return { array: array.slice(), block: undefined };
+    let block = this.#current;
+    if (block === undefined || block.used + length > blockLength) {
+      block = this.#spare.pop() ?? { memory: this.#make(), used: 0, copies: 0 };
+      this.#retire();
+      this.#current = block;
+    }
+    const copy = block.memory.subarray(block.used, block.used + length);
+    copy.set(array);
+    block.used += length;
+    block.copies++;
+    return { array: copy, block };
+  }
+
+  /** Nobody reads the copy any more. */
+  release({ block }: Copy): void {
+    if (block === undefined || --block.copies > 0) return;
+    if (block === this.#current) block.used = 0;
+    else this.#keep(block);
+  }
+
+  #retire(): void {
+    const block = this.#current;
+    // With copies left, the last of them brings it back.
+    if (block !== undefined && block.copies === 0) this.#keep(block);
+  }
+
+  #keep(block: Block): void {
+    block.used = 0;
+    if (this.#spare.length < maxSpare) this.#spare.push(block);
+  }
+}

@@ -1,0 +1,267 @@
+// The queue in front of the engine: concurrent calls become one run, those that wait can be aborted
+// or overtaken, and no more are pending than the server allows.
+import type { Predictor as NativePredictor } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import { native } from '../native.js';
+import { aborted } from '../trainer/signal.js';
+import { offAbort, onAbort } from './aborts.js';
+import type { PredictOutput } from './arrays.js';
+import { type Batch, type Batcher, bucketRows, type Share } from './batch.js';
+import type { Copy } from './blocks.js';
+import { Deadline } from './deadline.js';
+import { type Linked, WaitingList } from './waiting.js';
+
+type Arrays = readonly (Float32Array | Int32Array)[];
+
+/** How concurrent calls become one run. */
+export interface BatchingOptions {
+  /** Rows of one run at most; `maxBatch` of the Predictor by default and at most. */
+  maxBatch?: number;
+  /**
+   * Microseconds that a call waits for others at most; 0, the default, gathers the calls of one turn
+   * of the event loop. Calls never wait once `maxBatch` rows are there.
+   */
+  maxDelayUs?: number;
+}
+
+/** Of a queue, checked. */
+export interface QueueSettings {
+  /** Rows of one run; undefined: every call is a run of its own. */
+  readonly batchRows: number | undefined;
+  readonly delayMs: number;
+  /** Calls pending at one time. */
+  readonly maxQueue: number;
+}
+
+/** A call for the queue. */
+export interface QueuedCall {
+  readonly rows: number;
+  /** Read before `push` returns. */
+  readonly arrays: Arrays;
+  /** Where results go; undefined: into new arrays. */
+  readonly outputs: Arrays | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly priority: number;
+}
+
+/** A call as it stands in the queue: one object, as there may be ten thousand. */
+class Entry implements Linked<Entry>, Share {
+  readonly rows: number;
+  readonly outputs: Arrays | undefined;
+  readonly priority: number;
+  readonly signal: AbortSignal | undefined;
+  previous: Entry | undefined;
+  next: Entry | undefined;
+  state: 'waiting' | 'running' | 'settled' = 'waiting';
+  /** Of the memory of `outputs`. */
+  lease: object | undefined;
+  abort: (() => void) | undefined;
+
+  constructor(
+    call: QueuedCall,
+    readonly copies: readonly Copy[],
+    readonly due: number,
+    readonly resolve: (outputs: PredictOutput) => void,
+    readonly reject: (error: unknown) => void,
+  ) {
+    this.rows = call.rows;
+    this.outputs = call.outputs;
+    this.priority = call.priority;
+    this.signal = call.signal;
+  }
+}
+
+/** Runs in the engine at one time: one computes while the next is ready to. */
+const maxRuns = 2;
+/** The same where every call is a run: as many as are settled in one turn of the event loop. */
+const maxSingleRuns = 32;
+
+/** Checks `batching` and `maxQueue` of a Predictor. Throws ERR_ARGUMENT. */
+export function queueSettings(
+  batching: BatchingOptions | undefined,
+  maxQueue: number | undefined,
+  maxBatch: number,
+): QueueSettings {
+  const places = is.integer(maxQueue ?? Number.MAX_SAFE_INTEGER, 'maxQueue', 1);
+  if (batching === undefined) return { batchRows: undefined, delayMs: 0, maxQueue: places };
+  const set = is.options(batching, 'batching', ['maxBatch', 'maxDelayUs']);
+  return {
+    batchRows: is.integer(set.maxBatch ?? maxBatch, 'batching.maxBatch', 1, maxBatch),
+    delayMs: is.number(set.maxDelayUs ?? 0, 'batching.maxDelayUs', 0, 60e6) / 1000,
+    maxQueue: places,
+  };
+}
+
+/** Of one Predictor; see the head of this file. */
+export class CallQueue {
+  readonly settings: QueueSettings;
+  readonly #batcher: Batcher;
+  readonly #predictor: Pick<NativePredictor, 'predict'>;
+  readonly #waiting = new WaitingList<Entry>();
+  #waitingRows = 0;
+  #pending = 0;
+  #runs = 0;
+  readonly #deadline = new Deadline(() => this.#dispatch());
+  #whenIdle: (() => void) | undefined;
+  #closing = false;
+
+  constructor(
+    predictor: Pick<NativePredictor, 'predict'>,
+    batcher: Batcher,
+    settings: QueueSettings,
+  ) {
+    this.#predictor = predictor;
+    this.#batcher = batcher;
+    this.settings = settings;
+  }
+
+  /** Rejects with ERR_BUSY, ERR_ABORTED, and as a prediction does. */
+  push(call: QueuedCall): Promise<PredictOutput> {
+    if (this.#pending >= this.settings.maxQueue) {
+      const received = `one more than the ${this.#pending} that are pending`;
+      return Promise.reject(
+        is.mismatch('ERR_BUSY', `calls within \`maxQueue\``, 'predict', received),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const lease = call.outputs && native.lease(...call.outputs);
+      const due = this.settings.delayMs === 0 ? 0 : performance.now() + this.settings.delayMs;
+      const entry = new Entry(call, this.#batcher.copy(call.arrays), due, resolve, reject);
+      entry.lease = lease;
+      if (call.signal) {
+        entry.abort = () => this.#abort(entry);
+        onAbort(call.signal, entry.abort);
+      }
+      this.#pending++;
+      this.#waitingRows += call.rows;
+      this.#waiting.push(entry);
+      // Others of this turn of the event loop are still to come.
+      this.#dispatch(false);
+    });
+  }
+
+  /** Resolves once every call is settled; waiting ones run at once from here on. */
+  drain(): Promise<void> {
+    this.#closing = true;
+    this.#dispatch();
+    if (this.idle) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenIdle = resolve;
+    });
+  }
+
+  get idle(): boolean {
+    return this.#pending === 0 && this.#runs === 0;
+  }
+
+  /** Starts the runs that are due: full ones, and when the `timed` ones are, too, late ones. */
+  #dispatch(timed = true): void {
+    const { batchRows } = this.settings;
+    const most = batchRows === undefined ? maxSingleRuns : maxRuns;
+    while (this.#waiting.size > 0 && this.#runs < most && this.#isDue(batchRows, timed)) {
+      this.#run(this.#take(batchRows));
+    }
+    const { due } = this.#waiting;
+    if (due === undefined || this.#runs >= most) this.#deadline.clear();
+    else this.#deadline.set(due);
+  }
+
+  #isDue(batchRows: number | undefined, timed: boolean): boolean {
+    if (batchRows === undefined || this.#closing || this.#waitingRows >= batchRows) return true;
+    const { due } = this.#waiting;
+    return timed && due !== undefined && performance.now() >= due;
+  }
+
+  /** The calls of the next run: as many as fit, in order. */
+  #take(batchRows = 0): Entry[] {
+    const taken: Entry[] = [];
+    let rows = 0;
+    for (let next = this.#waiting.first; next !== undefined; next = this.#waiting.first) {
+      if (taken.length > 0 && rows + next.rows > batchRows) break;
+      this.#leave(next);
+      next.state = 'running';
+      rows += next.rows;
+      taken.push(next);
+    }
+    return taken;
+  }
+
+  #leave(entry: Entry): void {
+    this.#waiting.remove(entry);
+    this.#waitingRows -= entry.rows;
+  }
+
+  #run(calls: readonly Entry[]): void {
+    this.#runs++;
+    const rows = calls.reduce((sum, call) => sum + call.rows, 0);
+    const { batchRows } = this.settings;
+    const padded = batchRows === undefined ? rows : bucketRows(rows, batchRows);
+    this.#compute(calls, padded)
+      .then(
+        (batch) => this.#share(calls, batch),
+        (error: unknown) => {
+          for (const call of calls) if (this.#settles(call)) call.reject(error);
+        },
+      )
+      .finally(() => {
+        this.#runs--;
+        this.#dispatch();
+        if (this.idle) this.#whenIdle?.();
+      });
+  }
+
+  async #compute(calls: readonly Entry[], rows: number): Promise<Batch> {
+    let arrays: Arrays;
+    try {
+      arrays = this.#batcher.join(calls, rows);
+    } finally {
+      for (const { copies } of calls) this.#batcher.release(copies);
+    }
+    return this.#batcher.open(await this.#predictor.predict(rows, null, ...arrays));
+  }
+
+  #share(calls: readonly Entry[], batch: Batch): void {
+    let row = 0;
+    for (const call of calls) {
+      const start = row;
+      row += call.rows;
+      if (!this.#settles(call)) continue;
+      try {
+        call.resolve(this.#batcher.cut(batch, start, call));
+      } catch (error) {
+        call.reject(error);
+      }
+    }
+  }
+
+  #abort(entry: Entry): void {
+    if (entry.state === 'waiting') {
+      this.#leave(entry);
+      this.#batcher.release(entry.copies);
+    }
+    if (this.#settles(entry)) entry.reject(aborted(entry.signal as AbortSignal));
+    this.#dispatch();
+    if (this.idle) this.#whenIdle?.();
+  }
+
+  /** Frees the place of a call; false when somebody has done so. */
+  #settles(entry: Entry): boolean {
+    if (entry.state === 'settled') return false;
+    entry.state = 'settled';
+    this.#pending--;
+    if (entry.lease) native.endLease(entry.lease);
+    if (entry.signal && entry.abort) offAbort(entry.signal, entry.abort);
+    return true;
+  }
+}
+
+/** Throws ERR_ARGUMENT. */
+export function checkPriority(value: unknown): number {
+  if (value === undefined) return 0;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new TandemError(
+    'ERR_ARGUMENT',
+    `expected a finite number for \`priority\`, received ${is.show(value)}`,
+  );
+}

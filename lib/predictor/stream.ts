@@ -1,0 +1,102 @@
+// Predictions of a stream: several at one time, results in order, no more read than is asked for.
+import * as is from '../is.js';
+import { aborted, checkSignal } from '../trainer/signal.js';
+import type { PredictInput, PredictOutput } from './arrays.js';
+
+/** Options of `predictor.stream`. */
+export interface StreamOptions {
+  /** Predictions under way at one time; two runs of `batching`, or 2 without it, by default. */
+  concurrency?: number;
+  /** Ends the stream with ERR_ABORTED, also while it waits for its source. */
+  signal?: AbortSignal;
+  /** As of predict. */
+  priority?: number;
+}
+
+/** Where a stream comes from: what predict takes, one after the other. */
+export type StreamSource = AsyncIterable<PredictInput> | Iterable<PredictInput>;
+
+type Predict = (x: PredictInput) => Promise<PredictOutput>;
+type Pull = Promise<IteratorResult<PredictInput>>;
+
+/** Checks what stream() was given. Throws ERR_ARGUMENT. */
+export function checkStream(
+  source: unknown,
+  options: StreamOptions | undefined,
+  usual: number,
+): Required<Pick<StreamOptions, 'concurrency'>> & StreamOptions {
+  const iterable =
+    typeof source === 'object' &&
+    source !== null &&
+    (Symbol.asyncIterator in source || Symbol.iterator in source) &&
+    !ArrayBuffer.isView(source);
+  if (!iterable) throw is.invalid('an iterable or async iterable of inputs', 'source', source);
+  const set = is.options(options, 'options of stream', ['concurrency', 'signal', 'priority']);
+  checkSignal(set.signal);
+  return { ...set, concurrency: is.integer(set.concurrency ?? usual, 'concurrency', 1, 65536) };
+}
+
+/** See Predictor.stream. */
+export async function* streamed(
+  source: StreamSource,
+  predict: Predict,
+  { concurrency, signal }: ReturnType<typeof checkStream>,
+): AsyncGenerator<PredictOutput, void, undefined> {
+  const iterator: AsyncIterator<PredictInput> | Iterator<PredictInput> =
+    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  const pending: Promise<PredictOutput>[] = [];
+  const stop = stopped(signal);
+  let pull: Pull | undefined;
+  let ended = false;
+  try {
+    while (!(ended && pending.length === 0)) {
+      if (!ended && pull === undefined && pending.length < concurrency) {
+        pull = next(iterator);
+      }
+      const [head] = pending;
+      const first = await Promise.race([
+        ...(pull === undefined ? [] : [pull.then((item) => ({ item }))]),
+        // Also a failure is the head's turn: it is thrown where its result would have been.
+        ...(head === undefined ? [] : [head.then(isReady, isReady)]),
+        ...stop.when,
+      ]);
+      if ('item' in first) {
+        pull = undefined;
+        if (first.item.done) ended = true;
+        else pending.push(handled(predict(first.item.value)));
+      } else {
+        pending.shift();
+        yield await (head as Promise<PredictOutput>);
+      }
+    }
+  } finally {
+    stop.end();
+    pull?.catch(() => undefined);
+    // Not awaited: a source that waits would hold up the end, as it would hold up an abort.
+    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}
+
+const isReady = () => ({ ready: true as const });
+
+const next = async (iterator: AsyncIterator<PredictInput> | Iterator<PredictInput>) =>
+  await iterator.next();
+
+/** A promise that nobody need wait for: one that fails is thrown when its turn comes, or not. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/** Rejects when the signal aborts; nothing without one. */
+function stopped(signal: AbortSignal | undefined): { when: Promise<never>[]; end: () => void } {
+  if (signal === undefined) return { when: [], end: () => undefined };
+  let end: () => void = () => undefined;
+  const when = new Promise<never>((_, reject) => {
+    const abort = (): void => reject(aborted(signal));
+    end = () => signal.removeEventListener('abort', abort);
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+  });
+  return { when: [handled(when)], end: () => end() };
+}

@@ -1,0 +1,117 @@
+#include "binding/mapped_file.h"
+
+#include <cstring>
+#include <memory>
+
+#include "core/backend.h"
+
+#ifndef _WIN32
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace tandem::binding {
+
+#ifdef _WIN32
+
+MappedFile::MappedFile(int /*descriptor*/) : descriptor_(-1) {
+  fail(ErrorCode::kArgument, "expected a system that maps files");
+}
+MappedFile::~MappedFile() = default;
+HostParameters MappedFile::map(const std::vector<int64_t>& /*positions*/,
+                               const std::vector<ParameterDescription>& /*parameters*/) const {
+  return {};
+}
+
+#else
+
+namespace {
+
+#ifdef __APPLE__
+int64_t nanoseconds(const timespec& time) { return time.tv_sec * 1000000000LL + time.tv_nsec; }
+int64_t modified(const struct stat& info) { return nanoseconds(info.st_mtimespec); }
+int64_t changed(const struct stat& info) { return nanoseconds(info.st_ctimespec); }
+#else
+int64_t nanoseconds(const timespec& time) { return time.tv_sec * 1000000000LL + time.tv_nsec; }
+int64_t modified(const struct stat& info) { return nanoseconds(info.st_mtim); }
+int64_t changed(const struct stat& info) { return nanoseconds(info.st_ctim); }
+#endif
+
+/// Whole pages within the range go back to the system's cache.
+void forget_pages(const std::byte* data, int64_t bytes) {
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  auto room = static_cast<size_t>(bytes);
+  // madvise takes addresses without const; nothing is written
+  void* begin = const_cast<std::byte*>(data);
+  if (std::align(page, page, begin, room) != nullptr)
+    (void)madvise(begin, room / page * page, MADV_DONTNEED);
+}
+
+/// Kernels read floats at their alignment: what lies elsewhere is copied.
+HostParameters copied(const HostParameters& mapped,
+                      const std::vector<ParameterDescription>& parameters) {
+  const ParameterLayout layout = make_layout(parameters);
+  Memory memory = cpu_backend().allocate(layout.bytes);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const int64_t bytes = byte_size(make_tensor(parameters[i].shape, DType::kFloat32));
+    if (bytes > 0) {
+      std::memcpy(memory.data.get() + layout.offsets[i],
+                  mapped.memory.data.get() + mapped.layout.offsets[i], static_cast<size_t>(bytes));
+    }
+  }
+  return {std::move(memory), layout, nullptr};
+}
+
+}  // namespace
+
+MappedFile::MappedFile(int descriptor) : descriptor_(dup(descriptor)) {
+  struct stat info{};
+  if (descriptor_ < 0 || fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (descriptor_ >= 0) close(descriptor_);
+    fail(ErrorCode::kArgument,
+         "expected an open file, received descriptor " + std::to_string(descriptor));
+  }
+  size_ = static_cast<int64_t>(info.st_size);
+  for (const auto part : {static_cast<int64_t>(info.st_dev), static_cast<int64_t>(info.st_ino),
+                          size_, modified(info), changed(info)}) {
+    identity_ += std::to_string(part) + ':';
+  }
+}
+
+MappedFile::~MappedFile() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+HostParameters MappedFile::map(const std::vector<int64_t>& positions,
+                               const std::vector<ParameterDescription>& parameters) const {
+  bool aligned = true;
+  if (positions.size() != parameters.size())
+    fail(ErrorCode::kArgument, "expected a position for each parameter");
+  for (size_t i = 0; i < positions.size(); ++i) {
+    const int64_t bytes = byte_size(make_tensor(parameters[i].shape, DType::kFloat32));
+    if (positions[i] < 0 || bytes > size_ || positions[i] > size_ - bytes) {
+      fail(ErrorCode::kFileFormat, "expected a whole file, received one that ends early");
+    }
+    aligned = aligned && positions[i] % 4 == 0;
+  }
+  if (size_ == 0) return {};
+  const auto size = static_cast<size_t>(size_);
+  void* const data = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_, 0);
+  if (data == MAP_FAILED) {
+    fail(ErrorCode::kOutOfMemory, "expected address space for a file of " + std::to_string(size_) +
+                                      " bytes, the system has none left");
+  }
+  HostParameters mapped;
+  mapped.memory = {std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
+                                              [size](std::byte* p) { munmap(p, size); }),
+                   size_};
+  mapped.layout.offsets = positions;
+  mapped.layout.bytes = size_;
+  mapped.forget = forget_pages;
+  return aligned ? mapped : copied(mapped, parameters);
+}
+
+#endif
+
+}  // namespace tandem::binding

@@ -1,0 +1,136 @@
+// predictor.stream: order, back-pressure, errors, aborts.
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { dense, Predictor, sequential } from 'tandem-ml';
+
+const rowOf = (i) => Float32Array.of(Math.sin(i), Math.cos(i));
+const load = async (t, options) => {
+  const predictor = await Predictor.load(sequential([dense(3)], { input: [2], seed: 1 }), options);
+  t.teardown(() => predictor.close());
+  return predictor;
+};
+
+/** Rows of so many items; notes how many were read, and whether it was closed. */
+function source(count, { pause = 0, fail = -1 } = {}) {
+  const log = { read: 0, closed: false };
+  const items = async function* () {
+    try {
+      for (let i = 0; i < count; i++) {
+        if (pause > 0) await sleep(pause);
+        if (i === fail) throw new Error('broken');
+        log.read++;
+        yield rowOf(i);
+      }
+    } finally {
+      log.closed = true;
+    }
+  };
+  return { log, items: items() };
+}
+
+for (const [name, batching] of [
+  ['a queue', { maxBatch: 8, maxDelayUs: 300 }],
+  ['no queue', undefined],
+]) {
+  test(`results come in order, with ${name}`, async (t) => {
+    const predictor = await load(t, { batching });
+    let i = 0;
+    for await (const y of predictor.stream(source(100).items)) {
+      const wanted = predictor.predictSync(rowOf(i++));
+      for (const k of [0, 1, 2]) t.true(Math.abs(y[k] - wanted[k]) < 1e-5);
+    }
+    t.is(i, 100);
+    const listed = [];
+    for await (const y of predictor.stream([rowOf(1), rowOf(2)])) listed.push(y.length);
+    t.deepEqual(listed, [3, 3]);
+  });
+
+  test(`no more is read than is asked for, with ${name}`, async (t) => {
+    const predictor = await load(t, { batching });
+    const { log, items } = source(1000);
+    let taken = 0;
+    for await (const _ of predictor.stream(items, { concurrency: 5 })) {
+      await sleep(1);
+      taken++;
+      t.true(log.read <= taken + 6, `${log.read} read, ${taken} taken`);
+      if (taken === 20) break;
+    }
+    await sleep(1);
+    t.true(log.closed);
+  });
+}
+
+test('a source that waits for results gets them', async (t) => {
+  const predictor = await load(t, { batching: { maxBatch: 8 } });
+  let got = 0;
+  let wake = () => undefined;
+  const items = (async function* () {
+    for (let i = 0; i < 4; i++) {
+      yield rowOf(i);
+      while (got <= i) await new Promise((resolve) => (wake = resolve));
+    }
+  })();
+  for await (const _ of predictor.stream(items)) {
+    got++;
+    wake();
+  }
+  t.is(got, 4);
+});
+
+test('errors are thrown in their place and close the source', async (t) => {
+  const predictor = await load(t);
+  const got = [];
+  const { items } = source(10, { fail: 3 });
+  await t.throwsAsync(
+    async () => {
+      for await (const y of predictor.stream(items, { concurrency: 1 })) got.push(y);
+    },
+    { message: 'broken' },
+  );
+  t.is(got.length, 3);
+  const closing = { closed: false };
+  const bad = (async function* () {
+    try {
+      yield await Promise.resolve(rowOf(1));
+      yield new Float32Array(3);
+      yield rowOf(2);
+    } finally {
+      closing.closed = true;
+    }
+  })();
+  const fine = [];
+  await t.throwsAsync(
+    async () => {
+      for await (const y of predictor.stream(bad)) fine.push(y);
+    },
+    { code: 'ERR_SHAPE' },
+  );
+  t.is(fine.length, 1);
+  await sleep(1);
+  t.true(closing.closed);
+});
+
+test('a signal ends a stream that waits', async (t) => {
+  const predictor = await load(t);
+  const controller = new AbortController();
+  const never = (async function* () {
+    yield rowOf(1);
+    await new Promise(() => undefined);
+  })();
+  let got = 0;
+  const error = await t.throwsAsync(
+    async () => {
+      for await (const _ of predictor.stream(never, { signal: controller.signal })) {
+        got++;
+        setTimeout(() => controller.abort('late'), 2);
+      }
+    },
+    { code: 'ERR_ABORTED' },
+  );
+  t.is(error.cause, 'late');
+  t.is(got, 1);
+  for (const bad of [undefined, 3, rowOf(1)]) {
+    t.throws(() => predictor.stream(bad), { code: 'ERR_ARGUMENT' });
+  }
+  t.throws(() => predictor.stream([], { concurrency: 0 }), { code: 'ERR_ARGUMENT' });
+});
