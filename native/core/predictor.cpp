@@ -110,7 +110,8 @@ std::vector<bool> Predictor::pack_parameters() {
   for (const GraphDescription& graph : graphs_) {
     const int64_t largest = has_free_batch(graph) ? max_batch_ : 1;
     for (const int64_t batch : {int64_t{1}, largest}) {
-      const Plan plan = make_plan(inference_graph(graph, batch, precision_), layout_, {}, backend_, true);
+      const Plan plan =
+          make_plan(inference_graph(graph, batch, precision_), layout_, {}, backend_, true);
       const auto probe = backend_.compile(
           {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
       const std::vector<bool> plain = probe->plain_parameters();

@@ -1,5 +1,8 @@
 // Calls everything that the addon exports with odd receivers and arguments: fuzzing with a seed, in a
 // process of its own. Whatever a call does, it returns or throws. Prints the number of calls.
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import load from 'node-gyp-build';
 import { TandemError } from 'tandem-ml';
@@ -55,6 +58,12 @@ const trainerOptions = () => ({
   ranges: [null, { low: 0, high: 1, ignored: -100 }],
 });
 const predictorOptions = () => ({ maxBatch: 8, threads: 1, precision: 'float32' });
+
+/** A file with the values of both parameters. */
+const folder = mkdtempSync(join(tmpdir(), 'tandem-'));
+writeFileSync(join(folder, 'weights'), new Float32Array(8).fill(0.5));
+const weights = openSync(join(folder, 'weights'));
+process.on('exit', () => rmSync(folder, { recursive: true }));
 
 const makeParameters = () => new addon.Parameters(list(), 1);
 const makeTrainer = () => new addon.Trainer(makeParameters(), lossGraph(), trainerOptions());
@@ -197,6 +206,7 @@ const good = {
   Parameters: () => [list(), 1],
   Trainer: () => [makeParameters(), lossGraph(), trainerOptions()],
   loadPredictor: () => [makeParameters(), graph(), predictorOptions()],
+  loadPredictorFile: () => [weights, [0, 24], 'x', graph(), predictorOptions()],
   Predictor: () => [],
   Binding: () => [],
   StagedRows: () => [makeTrainer(), ...steps().slice(1)],

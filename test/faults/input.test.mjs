@@ -214,6 +214,7 @@ test('every method after close', async (t) => {
     predictSync: 'ERR_CLOSED',
     predict: 'ERR_CLOSED',
     bind: 'ERR_CLOSED',
+    generate: 'ERR_CLOSED',
     stream: 'ERR_CLOSED',
     profile: 'ERR_CLOSED',
     close: 'none',

@@ -188,7 +188,7 @@ TEST(engine_outputs_beside_the_loss_have_any_shape) {
     const auto n = static_cast<size_t>(rows);
     const size_t count = 2 + 3 * n + n + 3;
     CHECK(trainer.results_of(rows) == count);
-    std::vector<double> results(count + 2, -77.0);
+    std::vector<double> results(count + 3, -77.0);
     trainer.evaluate(rows, {data.x.data(), data.t.data()}, results.data());
     CHECK(results[count] == -77.0);
     for (size_t i = 0; i < n; ++i) CHECK(results[2 + 3 * n + i] == data.t[i]);
@@ -198,7 +198,7 @@ TEST(engine_outputs_beside_the_loss_have_any_shape) {
       CHECK_NEAR(results[2 + 4 * n + c], sum / static_cast<double>(rows), 1e-6);
     }
     trainer.train(rows, {data.x.data(), data.t.data()}, 1e-3, results.data());
-    CHECK(results[count] > 0 && results[count + 1] == -77.0);
+    CHECK(results[count] > 0 && results[count + 1] == 1e-3 && results[count + 2] == -77.0);
     for (size_t i = 0; i < n; ++i) CHECK(results[2 + 3 * n + i] == data.t[i]);
   }
 }

@@ -396,7 +396,10 @@ const elsewhere = [
 /** Exports that are no ops. */
 const others = [
   ...['Model', 'Predictor', 'QuantizedModel', 'TandemError', 'Trainer', 'Value', 'quantize'],
-  ...['adagrad', 'adam', 'adamw', 'cosine', 'rmsprop', 'sgd'],
+  ...['adagrad', 'adam', 'adamw', 'lamb', 'lion', 'rmsprop', 'sgd'],
+  ...['constant', 'cosine', 'exponential', 'linearDecay', 'oneCycle', 'reduceOnPlateau'],
+  ...['stepDecay', 'noDecay', 'crossValidate', 'search', 'space', 'metrics', 'detectOverfitting'],
+  ...['tensorBoard', 'htmlReport', 'writeReport'],
   ...['conv1d', 'conv2d', 'convTranspose2d', 'dense', 'devices', 'earlyStopping'],
   ...['embedding', 'functional', 'gru', 'input', 'lstm', 'multiHeadAttention', 'sequential'],
   ...['transformerBlock', 'version'],
