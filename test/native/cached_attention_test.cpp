@@ -109,7 +109,7 @@ TEST(cached_attention_leaves_out_what_has_no_entry) {
 }
 
 TEST(cached_attention_checks_shapes) {
-  const auto refuses = [](std::vector<std::optional<Tensor>> inputs, int64_t heads) {
+  const auto refuses = [](const std::vector<std::optional<Tensor>>& inputs, int64_t heads) {
     AttributeStorage attributes =
         make_attributes(Op::cachedAttention, AttributeList{{"heads", static_cast<double>(heads)}});
     try {

@@ -72,8 +72,8 @@ TEST(rotary_of_rows_with_positions_of_their_own) {
   for (const bool inverse : {false, true}) {
     const ops::Rotary::Attributes attributes{6, 12, 10000, inverse};
     const std::vector<int64_t> dims{11, 2, 14};
-    std::vector<int32_t> positions;
-    for (int32_t i = 0; i < 22; ++i) positions.push_back(i * 37 % 23);
+    std::vector<int32_t> positions(22);
+    for (int32_t i = 0; i < 22; ++i) positions[i] = i * 37 % 23;
     const auto x = random_floats(count_of(dims), 1);
     const auto expected = refer(x, positions, 14, attributes);
     for (const Isa& isa : isas()) {
