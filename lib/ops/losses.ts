@@ -5,6 +5,7 @@ import { constant, toValue } from '../graph/leaves.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { abs, add, clamp, div, mul, neg, softplus, square, sub } from './elementwise.js';
+import { where } from './indexing.js';
 import { attributesOf, type Operand } from './make.js';
 import { mean, sum } from './shapes.js';
 
@@ -44,7 +45,8 @@ export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOpti
 export interface WeightedOptions {
   /**
    * How much each element counts, such as 0 and 1 for a mask: a value of x's shape or of its first
-   * axes (`[batch]`: a weight for each row). The loss is the mean weighted so. 1 each by default.
+   * axes (`[batch]`: a weight for each row). The loss is the mean weighted so; 0, with gradients of
+   * 0, where all weights are. 1 each by default.
    */
   weights?: Value;
 }
@@ -74,7 +76,8 @@ function weightedMean(losses: Value, weights: unknown): Value {
   }
   const rest = losses.shape.map((_, i) => i).slice(rank);
   const each = rest.length === 0 ? losses : mean(losses, { axes: rest });
-  return div(sum(mul(each, weights)), sum(weights));
+  const total = sum(weights);
+  return div(sum(mul(each, weights)), where(total, total, 1));
 }
 
 /** Two values of one shape, checked as the fused op checks them, which is `plain`. */

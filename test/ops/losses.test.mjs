@@ -35,6 +35,21 @@ const size = 105;
 const x = uniform(size, random, -2, 2);
 const target = uniform(size, random, 0, 1);
 
+for (const [name, { op, options }] of Object.entries(elements)) {
+  test(`${name} of rows that all have a weight of 0 is 0, and so is its gradient`, (t) => {
+    const [vx, vt, vw] = [fixed([5, 21]), fixed([5, 21]), fixed([5])];
+    const feeds = new Map([
+      [vx, x],
+      [vt, target],
+      [vw, new Float32Array(5)],
+    ]);
+    const loss = op(vx, vt, { ...options, weights: vw });
+    const { outputs, gradients } = vjp(loss, feeds, Float32Array.of(1), { wrt: [vx] });
+    t.is(outputs[0][0], 0);
+    t.true(gradients[0].every((slope) => slope === 0));
+  });
+}
+
 for (const [name, { op, of, options }] of Object.entries(elements)) {
   for (const rank of [1, 2, 3]) {
     test(`${name} with weights of rank ${rank}`, (t) => {
