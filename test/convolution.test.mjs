@@ -155,6 +155,12 @@ test('output padding may have whole steps of the stride', (t) => {
   t.true(relativeError(evaluate([y], feeds)[0], expected) < 1e-6);
 });
 
+test('options that are null are left out', (t) => {
+  const none = { stride: null, padding: null, dilation: null, outputPadding: null, groups: null };
+  const y = functional.convTranspose2d(fixed([1, 2, 5, 4]), fixed([2, 3, 3, 3]), null, none);
+  t.deepEqual(y.shape, [1, 3, 7, 6]);
+});
+
 test('shapes that do not fit are named', (t) => {
   const x = fixed([2, 4, 6, 6]);
   const conv = (w, options, b) => () => functional.conv2d(x, fixed(w), b, options);

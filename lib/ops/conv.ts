@@ -149,8 +149,9 @@ export function convTranspose2d(
  * steps, and a step is what a row of zeros at the end of x adds.
  */
 function wholeSteps(x: Value, options: ConvTranspose2dOptions = {}): [Value, Pair] {
-  const { stride = 1, dilation = 1, outputPadding = 0 } = options;
-  const [steps, wide, extra] = [both(stride), both(dilation), both(outputPadding)];
+  const outputPadding = options.outputPadding ?? 0;
+  const [steps, wide] = [both(options.stride ?? 1), both(options.dilation ?? 1)];
+  const extra = both(outputPadding);
   const whole = extra.map((n, i) => Math.floor(n / (steps[i] ?? 1)));
   if (extra.some((n, i) => n >= Math.max(steps[i] ?? 1, wide[i] ?? 1))) {
     const less = 'less than the stride or the dilation';
