@@ -13,13 +13,16 @@ const seconds = quick ? 0.2 : 1;
 // Compiling takes half a minute a case.
 const modes = quick ? ['eager'] : ['eager', 'compile'];
 
+// Steps of most of a second, with as many rounds as the others.
+const long = /x384/;
+
 const torch = await startTorch();
 const suite = openSuite('train', { PyTorch: torch?.version });
 
 for (const work of workloads) {
   for (const batch of work.trained) {
     const name = `${work.name} b${batch}`;
-    if (!wanted(name)) continue;
+    if (!wanted(name) || (quick && long.test(name))) continue;
     const make = (precision) =>
       new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer(), precision });
     const [trainer, mixed] = [make('float32'), make('bf16-mixed')];
