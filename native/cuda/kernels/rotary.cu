@@ -57,6 +57,8 @@ __global__ void __launch_bounds__(kThreads)
 
 void launch_rotary(Launch& launch) {
   const Tensor& x = launch.input(0);
+  if (launch.has_input(1))
+    fail(ErrorCode::kDevice, "expected no positions for `rotary` on a GPU, received some");
   if (x.numel == 0) return;
   const auto& attributes = launch.attributes<ops::Rotary::Attributes>();
   Rotary p{};
