@@ -131,4 +131,24 @@ inline StepProduct backward_product(const Recurrence& r, const float* gradients,
           r.units};
 }
 
+/// A kernel for each step, in order: `states` is where they leave theirs.
+template <typename Params>
+void launch_forward(Launch& launch, void (*kernel)(Params, StepProduct, int64_t), const Params& p,
+                    const float* states, const float* weights) {
+  for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
+                  forward_product(p.r, states, weights, t), t);
+  }
+}
+
+/// The same from the last step to the first: `gradients` of the gates.
+template <typename Params>
+void launch_backward(Launch& launch, void (*kernel)(Params, StepProduct, int64_t), const Params& p,
+                     const float* gradients, const float* weights) {
+  for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
+    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
+                  backward_product(p.r, gradients, weights, t), t);
+  }
+}
+
 }  // namespace tandem::cuda

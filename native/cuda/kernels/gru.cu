@@ -92,10 +92,7 @@ void launch_gru(Launch& launch) {
   const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
                           ? forward_kernel<Arithmetic::kBfloat16>
                           : forward_kernel<Arithmetic::kFloat32>;
-  for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
-    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
-                  forward_product(p.r, p.y, launch.in(1), t), t);
-  }
+  launch_forward(launch, kernel, p, p.y, launch.in(1));
 }
 
 void launch_gruGrad(Launch& launch) {
@@ -112,10 +109,7 @@ void launch_gruGrad(Launch& launch) {
   const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
                           ? backward_kernel<Arithmetic::kBfloat16>
                           : backward_kernel<Arithmetic::kFloat32>;
-  for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
-    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
-                  backward_product(p.r, p.ds, launch.in(3), t), t);
-  }
+  launch_backward(launch, kernel, p, p.ds, launch.in(3));
 }
 
 }  // namespace tandem::cuda

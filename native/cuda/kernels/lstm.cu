@@ -98,10 +98,7 @@ void launch_lstm(Launch& launch) {
   const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
                           ? forward_kernel<Arithmetic::kBfloat16>
                           : forward_kernel<Arithmetic::kFloat32>;
-  for (int64_t t = 0; t < p.r.time && !launch.measuring(); ++t) {
-    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
-                  forward_product(p.r, p.y, launch.in(1), t), t);
-  }
+  launch_forward(launch, kernel, p, p.y, launch.in(1));
 }
 
 void launch_lstmGrad(Launch& launch) {
@@ -116,10 +113,7 @@ void launch_lstmGrad(Launch& launch) {
   const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
                           ? backward_kernel<Arithmetic::kBfloat16>
                           : backward_kernel<Arithmetic::kFloat32>;
-  for (int64_t t = p.r.time - 1; t >= 0 && !launch.measuring(); --t) {
-    launch.kernel(kernel, step_blocks(p.r), kStepThreads, p,
-                  backward_product(p.r, p.d_gates, launch.in(2), t), t);
-  }
+  launch_backward(launch, kernel, p, p.d_gates, launch.in(2));
 }
 
 }  // namespace tandem::cuda
