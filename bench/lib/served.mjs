@@ -3,7 +3,6 @@ import {
   add,
   conv2d,
   dense,
-  flatten,
   input,
   layerNorm,
   Model,
@@ -12,6 +11,7 @@ import {
   sequential,
 } from 'tandem-ml';
 import { OnnxGraph } from '../peers/onnx-graph.mjs';
+import { imageClassifier } from './workloads.mjs';
 
 /**
  * @typedef {object} Served
@@ -64,16 +64,9 @@ function convolutional(cases) {
     conv2d(filters, { kernel: 3, padding: 1, activation: 'relu' }),
     maxPool2d({ kernel: 2 }),
   ];
-  const layers = () => [
-    ...block(32),
-    ...block(64),
-    flatten(),
-    dense(128, { activation: 'relu' }),
-    dense(10),
-  ];
   return {
     name: 'CNN 28x28',
-    model: () => sequential(layers(), { input: [1, 28, 28], seed: 1 }),
+    model: () => imageClassifier(block),
     onnx: (model, int8) => {
       const graph = new OnnxGraph({ int8 });
       let x = 'x';

@@ -152,16 +152,9 @@ function convolutional(cases) {
     relu(),
     maxPool2d({ kernel: 2 }),
   ];
-  const layers = () => [
-    ...block(32),
-    ...block(64),
-    flatten(),
-    dense(128, { activation: 'relu' }),
-    dense(10),
-  ];
   return {
     name: 'CNN 28x28',
-    model: () => sequential(layers(), { input: [1, 28, 28], seed: 1 }),
+    model: () => imageClassifier(block),
     input: (rows) => noise(rows * 28 * 28),
     target: (rows) => labels(rows, 10),
     loss: 'crossEntropy',
@@ -169,6 +162,15 @@ function convolutional(cases) {
     torch: { kind: 'cnn' },
     ...cases,
   };
+}
+
+/**
+ * Two blocks of convolution and two dense layers, for images of 28 x 28 and 10 classes.
+ * @param {(filters: number) => import('tandem-ml').Layer[]} block
+ */
+export function imageClassifier(block) {
+  const head = [flatten(), dense(128, { activation: 'relu' }), dense(10)];
+  return sequential([...block(32), ...block(64), ...head], { input: [1, 28, 28], seed: 1 });
 }
 
 /**
