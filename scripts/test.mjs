@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setup } from './setup.mjs';
 import { isas } from './tools/isas.mjs';
-import { bin, CommandError, capture, root, run, script } from './tools/run.mjs';
+import { bin, CommandError, capture, jobs, root, run, script } from './tools/run.mjs';
 
 const total = { passed: 0, failed: 0 };
 
@@ -107,7 +107,7 @@ const suites = {
       const options = ['-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DTANDEM_SANITIZE=ON'];
       options.push('-DTANDEM_BUILD_ADDON=OFF', '-DTANDEM_BUILD_TESTS=ON');
       run('cmake', ['-S', root, '-B', dir, ...options]);
-      run('cmake', ['--build', dir, '--target', 'tandem_tests', '--parallel']);
+      run('cmake', ['--build', dir, '--target', 'tandem_tests', '--parallel', String(jobs())]);
       await nativeTests('sanitized native tests', dir);
     }),
 };

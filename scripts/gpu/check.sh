@@ -24,7 +24,7 @@ cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTANDEM_BUILD_ADDON=OF
   -DTANDEM_BUILD_CUDA=ON -DTANDEM_BUILD_CUDA_TESTS=ON \
   ${TANDEM_CUDA_ARCHITECTURES:+-DTANDEM_CUDA_ARCHITECTURES="$TANDEM_CUDA_ARCHITECTURES"} \
   >"$out/build.log" 2>&1 &&
-  cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel >>"$out/build.log" 2>&1
+  cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel "$(nproc)" >>"$out/build.log" 2>&1
 record build $?
 tail -n 3 "$out/build.log"
 
