@@ -70,7 +70,8 @@ struct Pool::Worker {
   int index = 0;
   std::atomic<uint32_t> state{kIdle};
   std::atomic<bool> parked{false};
-  bool called = false;  ///< in this dispatch; of the caller
+  std::atomic<uint32_t> wakes{0};  ///< how often it was woken: what it sleeps on
+  bool called = false;             ///< in this dispatch; of the caller
 };
 
 Pool& Pool::instance() {
@@ -133,7 +134,9 @@ void Pool::call(Worker& worker, bool wake) {
   if (!worker.called) return;
   worker.state.store(Worker::kCalled);
   // The thread says that it parks before it looks at its state for the last time.
-  if (worker.parked.load()) worker.state.notify_one();
+  if (!worker.parked.load()) return;
+  worker.wakes.fetch_add(1);
+  worker.wakes.notify_one();
 }
 
 /// Whether the thread came. When it returns the thread is not at work, and does not begin.
@@ -168,6 +171,16 @@ void Pool::run(int workers, Length length, Body body, void* context) {
   busy_.clear(std::memory_order_release);
 }
 
+/// Until it is called or was woken. A thread that was woken too late for what it was called to
+/// (where waking takes longer than brief work) comes back to spin, so that it is there for the
+/// next.
+void Pool::park(Worker& self) {
+  const uint32_t wakes = self.wakes.load();
+  self.parked.store(true);
+  if (self.state.load() != Worker::kCalled) self.wakes.wait(wakes);
+  self.parked.store(false);
+}
+
 void Pool::loop(Worker& self) {
   lower_thread_priority();
   while (true) {
@@ -177,9 +190,8 @@ void Pool::loop(Worker& self) {
         spinner.pause();
         continue;
       }
-      self.parked.store(true);
-      self.state.wait(Worker::kIdle);
-      self.parked.store(false);
+      park(self);
+      spinner = Spinner();
     }
     uint32_t called = Worker::kCalled;
     if (!self.state.compare_exchange_strong(called, Worker::kWorking)) continue;

@@ -45,6 +45,7 @@ class Pool {
   void call(Worker& worker, bool wake);
   bool dismiss(Worker& worker);
   bool worth_waking();
+  static void park(Worker& self);
   void loop(Worker& self);
   static void after_fork_in_child();
 
