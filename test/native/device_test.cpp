@@ -77,7 +77,7 @@ const std::vector<float> kX = {0.1F, 0.7F, -0.3F, 0.9F, 0.2F, -0.8F, 0.4F, 0.5F,
 const std::vector<float> kTarget = {1.0F, -1.0F, 0.5F, 0.25F, 0.0F, -0.5F};
 
 std::vector<double> train(Trainer& trainer, int steps) {
-  std::vector<double> results(2);
+  std::vector<double> results(1 + Trainer::kStepResults);
   for (int i = 0; i < steps; ++i)
     trainer.train(2, {kX.data(), kTarget.data()}, 1e-2, results.data());
   return results;

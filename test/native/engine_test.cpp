@@ -81,7 +81,7 @@ std::vector<float> train(int threads, int steps, double* last_loss = nullptr, do
   options.precision = precision;
   Trainer trainer(store, d, options, cpu_backend());
   const Data data = make_data(200, 96, 10);
-  double results[3];
+  double results[2 + Trainer::kStepResults];
   for (int i = 0; i < steps; ++i) {
     trainer.train(i % 3 == 2 ? 77 : 128, {data.x.data(), data.t.data()}, 3e-3, results);
   }
@@ -156,7 +156,7 @@ TEST(engine_refuses_steps_that_are_not_finite) {
   options.check_numerics = true;
   Trainer trainer(store, d, options, cpu_backend());
   Data data = make_data(8, 16, 3);
-  double results[3];
+  double results[2 + Trainer::kStepResults];
   trainer.train(8, {data.x.data(), data.t.data()}, 1e-2, results);
   const std::vector<std::byte> before(store->memory().data.get(),
                                       store->memory().data.get() + store->memory().bytes);
