@@ -10,12 +10,11 @@ import { quick, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 
 const examples = ['digits', 'mnist-cnn', 'bike-demand', 'two-tower', 'shakespeare-gpt'];
-const brief = ['mnist-cnn'];
 
 const suite = openSuite('memory');
 const supported = existsSync('/proc/self/status');
 if (!supported) suite.note('resident memory is read from /proc, which this system does not have');
-for (const example of supported ? (quick ? brief : examples) : []) {
+for (const example of supported && !quick ? examples : []) {
   if (!wanted(example)) continue;
   for (const [i, { measured, memory }] of (await trainersOf(example)).entries()) {
     suite.add({

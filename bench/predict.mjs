@@ -7,7 +7,7 @@ import { workloads } from './lib/workloads.mjs';
 import { findOnnxRuntime, openSessions } from './peers/onnx.mjs';
 
 const rounds = quick ? 3 : 11;
-const seconds = quick ? 0.2 : 0.6;
+const seconds = quick ? 0.1 : 0.6;
 
 /** @param {Record<string, import('./lib/measure.mjs').Time[]>} times in milliseconds */
 const inMicroseconds = (times) =>

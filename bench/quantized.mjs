@@ -8,7 +8,7 @@ import { openSuite } from './lib/suite.mjs';
 import { findOnnxRuntime } from './peers/onnx.mjs';
 
 const rounds = quick ? 3 : 11;
-const seconds = quick ? 0.2 : 0.6;
+const seconds = quick ? 0.1 : 0.6;
 const peer = findOnnxRuntime();
 const suite = openSuite('quantized', { 'onnxruntime-node': peer?.version });
 const noise = (length) => Float32Array.from({ length }, () => 2 * Math.random() - 1);

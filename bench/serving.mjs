@@ -11,7 +11,7 @@ import { quick, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workload } from './lib/workloads.mjs';
 
-const rounds = quick ? 2 : 5;
+const rounds = quick ? 1 : 5;
 const folder = mkdtempSync(join(tmpdir(), 'tandem-serving-'));
 const program = fileURLToPath(new URL('lib/serving-process.mjs', import.meta.url));
 const [large, small, mlp] = ['large', 'small', 'mlp'].map((name) => join(folder, name));

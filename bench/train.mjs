@@ -1,6 +1,6 @@
 // Training steps beside PyTorch's when /usr/bin/python3 (or the Python that TANDEM_BENCH_PYTHON
 // names) has it. In fit ours counts gathering rows; PyTorch's steps all get the same batch. Steps in
-// bf16-mixed stand beside our own in float32 and beside PyTorch's under autocast.
+// bf16-mixed stand beside our own in float32 and, in full runs, beside PyTorch's under autocast.
 import { Trainer } from 'tandem-ml';
 import { beside, inTurns, median, summary, timeOf } from './lib/measure.mjs';
 import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
@@ -9,12 +9,14 @@ import { workloads } from './lib/workloads.mjs';
 import { startTorch } from './peers/torch.mjs';
 
 const rounds = quick ? 3 : 11;
-const seconds = quick ? 0.2 : 1;
+const seconds = quick ? 0.1 : 1;
+/** Steps of an epoch of fit, at most. */
+const steps = quick ? 16 : 256;
 // Compiling takes half a minute a case.
 const modes = quick ? ['eager'] : ['eager', 'compile'];
 
-// Steps of most of a second, with as many rounds as the others.
-const long = /x384/;
+// What a quick run leaves out: steps of most of a second, and sizes between those of others.
+const long = /x384|feed-forward|50x64-128 b64/;
 
 const torch = await startTorch();
 const suite = openSuite('train', { PyTorch: torch?.version });
@@ -26,7 +28,7 @@ for (const work of workloads) {
     const make = (precision) =>
       new Trainer(work.model(), { loss: work.loss, optimizer: work.optimizer(), precision });
     const [trainer, mixed] = [make('float32'), make('bf16-mixed')];
-    const rows = Math.min(work.rows, 256 * batch);
+    const rows = Math.min(work.rows, steps * batch);
     const data = { x: work.input(rows), y: work.target(rows) };
     const one = { x: work.input(batch), y: work.target(batch) };
     const ours = {
@@ -37,7 +39,7 @@ for (const work of workloads) {
     for (const side of Object.values(ours)) await side(); // warm
     const [plain, autocast] = [
       await peerSides(work, batch, 'float32'),
-      await peerSides(work, batch, 'bf16-mixed'),
+      quick ? {} : await peerSides(work, batch, 'bf16-mixed'),
     ];
     const times = await inTurns({ ...ours, ...plain, ...autocast }, rounds);
     const pick = (sides) => Object.fromEntries(Object.keys(sides).map((key) => [key, times[key]]));
