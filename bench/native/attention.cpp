@@ -32,7 +32,7 @@ Graph graph_of(const Heads& heads, bool backward) {
   // y and the log-sum-exp as inputs, so that the gradient is all that runs
   const ValueId y = graph.add_input(make_tensor({heads.batch, heads.time, width}, DType::kFloat32));
   const ValueId log_sums =
-      graph.add_input(make_tensor({heads.batch, heads.heads, heads.time}, DType::kFloat32));
+      graph.add_input(make_tensor({heads.batch, heads.heads, heads.time, 2}, DType::kFloat32));
   const ValueId dy = graph.add_input(graph.tensor(y));
   graph.outputs = {graph.apply(Op::attentionGrad,
                                {qkv, kNoValue, kNoValue, kNoValue, y, log_sums, dy}, attributes)};

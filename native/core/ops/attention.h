@@ -12,7 +12,9 @@
 //
 // `causal`: query i sees keys 0 to i. The mask is added to the scores, broadcast to [batch, heads,
 // time, keys]. A query whose scores are all -infinity gets zeros, and gives no gradient.
-// Output 1 is the logarithm of the sum of each row's exponentials, [batch, heads, time].
+// Output 1, [batch, heads, time, 2], is for the gradient: the largest score of each row, before the
+// scale where there is no mask, and the logarithm of the sum of the exponentials relative to it.
+// One number, the sum of the two, would lose the second where scores are large.
 #pragma once
 
 #include "core/ops/base.h"
@@ -62,7 +64,7 @@ struct Attention : Base {
     } else {
       context.output({s.batch, s.time, checked_mul(s.heads, s.value_depth)});
     }
-    context.output({s.batch, s.heads, s.time});
+    context.output({s.batch, s.heads, s.time, 2});
   }
 
   static void grad(GradContext& context) {
@@ -130,7 +132,7 @@ struct Attention : Base {
   }
 };
 
-/// (q, k?, v?, mask?, y, log-sum-exp, dy) -> gradients of q, k and v as far as they are apart, and
+/// (q, k?, v?, mask?, y, output 1, dy) -> gradients of q, k and v as far as they are apart, and
 /// of the mask when `mask_gradient`.
 struct AttentionGrad : Base {
   using Attributes = AttentionAttributes;

@@ -19,14 +19,14 @@ constexpr int64_t kMostKeys = 512;
 struct Head {
   Rows q, k, v, y;
   const float* mask;
-  float* log_sums;
-  float* packed;   // the block's keys, transposed
-  float* values;   // the block's values, rounded
-  float* words;    // the panel's queries, then its exponentials, rounded
-  float* scores;   // [kPanelRows][score_row]
-  float* largest;  // by query of the tile: the largest score so far
-  float* sum;      // the same: the sum of exponentials relative to it
-  int64_t first;   // query of the tile
+  float* log_sums;  // by query: the largest score, and the sum's logarithm
+  float* packed;    // the block's keys, transposed
+  float* values;    // the block's values, rounded
+  float* words;     // the panel's queries, then its exponentials, rounded
+  float* scores;    // [kPanelRows][score_row]
+  float* largest;   // by query of the tile: the largest score so far, before the scale
+  float* sum;       // the same: the sum of exponentials relative to it
+  int64_t first;    // query of the tile
 };
 
 /// The largest of `n` scores; not NaN where another is not.
@@ -44,23 +44,25 @@ TANDEM_INLINE float largest_score(const float* score, int64_t n) {
   return reduce_max(greater_of(a, b));
 }
 
-/// score = exp(score * scale - shift); returns the sum.
-TANDEM_INLINE float exponentials(float* score, int64_t n, float scale, float shift) {
+/// score = exp((score - largest) * scale), where none is larger than that; returns the sum. The
+/// difference comes first: rounded products of scores of any size would differ by more than the
+/// scores do.
+TANDEM_INLINE float exponentials(float* score, int64_t n, float scale, float largest) {
   const Vec f = set1(scale);
-  const Vec s = set1(-shift);
+  const Vec m = set1(largest);
   Vec a = zero();
   Vec b = zero();
   int64_t j = 0;
   for (; j + 2 * kWidth <= n; j += 2 * kWidth) {
-    const Vec ea = exp_(fma(load(score + j), f, s));
-    const Vec eb = exp_(fma(load(score + j + kWidth), f, s));
+    const Vec ea = exp_below((load(score + j) - m) * f);
+    const Vec eb = exp_below((load(score + j + kWidth) - m) * f);
     store(score + j, ea);
     store(score + j + kWidth, eb);
     a += ea;
     b += eb;
   }
   for (; j < n; j += kWidth) {
-    const Vec e = exp_(fma(load_partial(score + j, n - j), f, s));
+    const Vec e = exp_below((load_partial(score + j, n - j) - m) * f);
     store_partial(score + j, e, n - j);
     a += keep_first(e, n - j, zero());
   }
@@ -90,14 +92,14 @@ void update_row(const AttentionParams& p, const Head& h, int64_t row, float* sco
   }
   float& largest = h.largest[row - h.first];
   float& sum = h.sum[row - h.first];
-  const float found = largest_score(score, n) * scale;
+  const float found = largest_score(score, n);
   const float before = largest;
   if (!(found <= before)) largest = found;
-  // Where all are -infinity, any finite shift makes them zeros.
-  const float shift = largest == -kInfinity ? 0.0F : largest;
-  const float more = exponentials(score, n, scale, shift);
+  // Where all are -infinity, they are zeros relative to any finite number.
+  const float most_seen = largest == -kInfinity ? 0.0F : largest;
+  const float more = exponentials(score, n, scale, most_seen);
   if (key > 0 && largest != before) {
-    const float factor = before == -kInfinity ? 0.0F : exponential(before - shift);
+    const float factor = before == -kInfinity ? 0.0F : exponential((before - most_seen) * scale);
     sum *= factor;
     scale_row(h.y.data + row * h.y.stride, p.value_depth, factor);
   }
@@ -109,7 +111,9 @@ void finish_row(const AttentionParams& p, const Head& h, int64_t row) {
   const float sum = h.sum[row - h.first];
   const bool nothing = sum == 0.0F;
   scale_row(h.y.data + row * h.y.stride, p.value_depth, nothing ? 0.0F : 1.0F / sum);
-  h.log_sums[row] = nothing ? kInfinity : h.largest[row - h.first] + __builtin_logf(sum);
+  float* const saved = h.log_sums + 2 * row;
+  saved[0] = nothing ? 0.0F : h.largest[row - h.first];
+  saved[1] = nothing ? kInfinity : __builtin_logf(sum);
 }
 
 /// y of a panel of queries = or += its exponentials times the values that it sees.
@@ -170,7 +174,7 @@ Head head_of(const AttentionParams& p, void* const* operands, int64_t matrix, vo
   h.v = rows_of(p.v, operands, batch, head);
   h.y = rows_of(p.y, operands, batch, head);
   h.mask = mask_of(p, operands, batch, head);
-  h.log_sums = static_cast<float*>(operands[p.log_sums]) + matrix * p.time;
+  h.log_sums = static_cast<float*>(operands[p.log_sums]) + matrix * p.time * 2;
   h.packed = static_cast<float*>(scratch);
   const ScratchSizes sizes = scratch_sizes(p);
   h.values = h.packed + sizes.keys;

@@ -72,6 +72,9 @@ TANDEM_INLINE int64_t visible(const AttentionParams& p, int64_t row, int64_t fir
   return most(end - first, 0);
 }
 
+/// exp(x) for x <= 0 and NaN.
+TANDEM_INLINE Vec exp_below(Vec x) { return exp_in_range(greater_of(c(-105), x)); }
+
 /// score = score * scale + mask over `n` scores of a row, whose mask has `stride` 0 or 1.
 TANDEM_INLINE void add_mask(float* score, const float* mask, int64_t stride, int64_t n,
                             float scale) {

@@ -55,21 +55,26 @@ TANDEM_INLINE float dot_rounded(const float* a, const float* b, int64_t n) {
   return all;
 }
 
-/// p = exp(p * scale - log_sum) and ds = p * (ds - delta) * factor, over `n` scores.
-TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, float log_sum,
+/// p = exp((p - saved[0]) * scale - saved[1]) and ds = p * (ds - delta) * factor, over `n` scores.
+/// `saved`: the largest score of the row and the logarithm of its sum, as attention left them.
+TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, const float* saved,
                                    float delta, float factor) {
   const Vec s = set1(scale);
-  const Vec shift = set1(-log_sum);
+  const Vec largest = set1(saved[0]);
+  const Vec shift = set1(-saved[1]);
+  const auto probability = [&](Vec score) {
+    return exp_below(lesser_of(zero(), fma(score - largest, s, shift)));
+  };
   const Vec d = set1(delta);
   const Vec f = set1(factor);
   int64_t j = 0;
   for (; j + kWidth <= n; j += kWidth) {
-    const Vec e = exp_(fma(load(p + j), s, shift));
+    const Vec e = probability(load(p + j));
     store(p + j, e);
     store(ds + j, e * ((load(ds + j) - d) * f));
   }
   if (j < n) {
-    const Vec e = exp_(fma(load_partial(p + j, n - j), s, shift));
+    const Vec e = probability(load_partial(p + j, n - j));
     store_partial(p + j, e, n - j);
     store_partial(ds + j, e * ((load_partial(ds + j, n - j) - d) * f), n - j);
   }
@@ -98,7 +103,7 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
   const float* y = h.y.data + row * h.y.stride;
   const float delta =
       a.bf16 != nullptr ? dot_rounded(dy, y, a.value_depth) : dot(dy, y, a.value_depth);
-  score_gradients(p, ds, n, scale, h.log_sums[row], delta, h.factor);
+  score_gradients(p, ds, n, scale, h.log_sums + 2 * row, delta, h.factor);
 }
 
 /// Probabilities and dS of a block, by panels of queries.
@@ -180,7 +185,7 @@ TANDEM_INLINE int64_t gradient_scratch_bytes(const AttentionParams& a) {
   h.dk = rows(moved(a.k, a.dk));
   h.dv = rows(moved(a.v, a.dv));
   h.mask = mask_of(a, operands, batch, head);
-  h.log_sums = static_cast<const float*>(operands[a.log_sums]) + matrix * a.time;
+  h.log_sums = static_cast<const float*>(operands[a.log_sums]) + matrix * a.time * 2;
   h.factor = a.scale;
   const GradientScratch sizes = gradient_scratch(a);
   h.keys = static_cast<float*>(scratch);

@@ -1,5 +1,6 @@
 // attentionGrad: gradients of q, k, v and the mask. Probabilities are computed again from the
-// scores and the saved log-sum-exp of each row: Dao et al., "FlashAttention" (2022), algorithm 4.
+// scores and the saved log-sum-exp of each row, in two parts: Dao et al., "FlashAttention" (2022),
+// algorithm 4.
 // With P the probabilities of a block and dS = P * (dy v^T - rowsum(dy * y)):
 //   dv += P^T dy    dk += scale * dS^T q    dq += scale * dS k    dmask += dS
 // Where there are heads enough, a tile is a head. Where they are few, blocks of queries are tiles

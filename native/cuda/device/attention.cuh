@@ -89,12 +89,13 @@ TANDEM_DEVICE void multiply_rows(Scores& scores, float* a_tile, float* b_tile, c
 }
 
 /// The score of a query and a key as the softmax sees it: -infinity where the query does not see
-/// the key, or where there is no such query or key.
+/// the key, or where there is no such query or key. Rounded, and never a part of what follows: a
+/// difference of scores has to be 0 where they are equal, however large.
 TANDEM_DEVICE float seen_score(const Attention& a, const float* mask, float product, int64_t query,
                                int64_t key) {
   const AttentionLayout& p = a.layout;
   if (query >= p.time || key >= p.keys || (a.causal && key > query)) return -INFINITY;
-  if (mask == nullptr) return product * a.scale;
+  if (mask == nullptr) return __fmul_rn(product, a.scale);
   return fmaf(product, a.scale, mask[query * p.mask_strides[2] + key * p.mask_strides[3]]);
 }
 

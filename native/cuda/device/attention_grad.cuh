@@ -9,15 +9,18 @@ namespace tandem::cuda {
 
 struct AttentionGradient {
   Attention forward;
-  const float *y, *log_sums, *dy;
-  float* delta;  // by query: the sum of dy y
+  const float *y, *dy;
+  const float2* log_sums;  // by query: the largest score, and the logarithm of the sum
+  float* delta;            // by query: the sum of dy y
   float *dq, *dk, *dv;
 };
 
 /// The operands of one head.
 struct GradientHead {
   HeadRows q, k, v, dy;
-  const float *mask, *log_sums, *delta;
+  const float* mask;
+  const float2* log_sums;
+  const float* delta;
 };
 
 TANDEM_DEVICE GradientHead gradient_head(const AttentionGradient& g, int64_t matrix) {
@@ -47,7 +50,12 @@ TANDEM_DEVICE void grade(const AttentionGradient& g, const GradientHead& h, Scor
       const int64_t at_key = key + (transposed ? row : column);
       const float score = seen_score(g.forward, h.mask, scores.at[i][e], at_query, at_key);
       const bool seen = score != -INFINITY;
-      const float p = seen ? expf(score - h.log_sums[at_query]) : 0.0F;
+      float p = 0.0F;
+      if (seen) {
+        const float2 saved = h.log_sums[at_query];
+        const float power = (score - saved.x) - saved.y;
+        p = expf(power > 0.0F ? 0.0F : power);
+      }
       scores.at[i][e] = p;
       gradients.at[i][e] = seen ? p * (gradients.at[i][e] - h.delta[at_query]) : 0.0F;
     }

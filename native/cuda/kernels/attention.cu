@@ -61,7 +61,8 @@ TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], float (&factors)[
 }
 
 struct Output {
-  float *y, *log_sums;
+  float* y;
+  float2* log_sums;            // by query: the largest score, and the logarithm of the sum
   int64_t row_blocks, chunks;  // chunks: of a value's numbers
 };
 
@@ -122,7 +123,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
     }
     const int64_t at = own + row_of_element(2 * half);
     if (chunk == 0 && threadIdx.x % 4 == 0 && at < p.time)
-      out.log_sums[matrix * p.time + at] = nothing ? INFINITY : row.largest + logf(row.sum);
+      out.log_sums[matrix * p.time + at] =
+          nothing ? make_float2(0.0F, INFINITY) : make_float2(row.largest, logf(row.sum));
   }
   const HeadRows y = head_rows(out.y, p.y, matrix, p.heads, p.time, p.value_depth);
   store_rows<columns>(sums, 1.0F, y, const_cast<float*>(y.data), query, chunk * columns);
@@ -131,8 +133,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
 template <Arithmetic kind, int columns>
 void launch_columns(Launch& launch, const Attention& a) {
   const AttentionLayout& p = a.layout;
-  const Output out{launch.out(0), launch.out(1), ceil_div(p.time, kAttentionRows),
-                   ceil_div(p.value_depth, columns)};
+  const Output out{launch.out(0), reinterpret_cast<float2*>(launch.out(1)),
+                   ceil_div(p.time, kAttentionRows), ceil_div(p.value_depth, columns)};
   launch.kernel_with_shared(attention_kernel<kind, columns>,
                             p.batch * p.heads * out.row_blocks * out.chunks, kAttentionThreads,
                             attention_shared_bytes(columns), a, out);

@@ -1,5 +1,6 @@
 // attentionGrad: gradients of q, k, v and the mask. Probabilities are computed again from the
-// scores and the saved log-sum-exp of each row: Dao et al., "FlashAttention" (2022), algorithm 4.
+// scores and the saved log-sum-exp of each row, in two parts: Dao et al., "FlashAttention" (2022),
+// algorithm 4.
 // With P the probabilities and dS = P * (dy v^T - rowsum(dy * y)):
 //   dv += P^T dy    dk += scale * dS^T q    dq += scale * dS k    dmask += dS
 // Three passes, so that nothing is added by two blocks: the row sums; dq by blocks of queries,
@@ -137,7 +138,7 @@ void launch_attentionGrad(Launch& launch) {
   g.forward = attention_of(launch);
   const AttentionLayout& p = g.forward.layout;
   g.y = launch.in(4);
-  g.log_sums = launch.in(5);
+  g.log_sums = reinterpret_cast<const float2*>(launch.in(5));
   g.dy = launch.in(6);
   g.delta = launch.workspace<float>(p.batch * p.heads * p.time);
   int next = 0;
