@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "binding/mapped_range.h"
 #include "core/backend.h"
 
 #ifndef _WIN32
@@ -38,15 +39,53 @@ int64_t modified(const struct stat& info) { return nanoseconds(info.st_mtim); }
 int64_t changed(const struct stat& info) { return nanoseconds(info.st_ctim); }
 #endif
 
-/// Whole pages within the range go back to the system's cache.
-void forget_pages(const std::byte* data, int64_t bytes) {
-  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  auto room = static_cast<size_t>(bytes);
-  // madvise takes addresses without const; nothing is written
-  void* begin = const_cast<std::byte*>(data);
-  if (std::align(page, page, begin, room) != nullptr)
-    (void)madvise(begin, room / page * page, MADV_DONTNEED);
-}
+/// The pages, and a descriptor to ask whether they are still those of the file.
+class MappedMemory final : public HostFile {
+ public:
+  /// Of a file of this size, last written to at this time, in nanoseconds.
+  MappedMemory(int descriptor, int64_t size, int64_t modified)
+      : range_(descriptor, static_cast<size_t>(size)),
+        descriptor_(dup(descriptor)),
+        size_(size),
+        modified_(modified) {
+    if (descriptor_ < 0)
+      fail(ErrorCode::kOutOfMemory, "expected a descriptor for a file, the system has none left");
+  }
+  MappedMemory(const MappedMemory&) = delete;
+  MappedMemory& operator=(const MappedMemory&) = delete;
+  ~MappedMemory() override { close(descriptor_); }
+
+  [[nodiscard]] std::byte* data() const noexcept { return range_.data(); }
+
+  /// Whole pages within the range go back to the system's cache.
+  void forget(const std::byte* data, int64_t bytes) const noexcept override {
+    static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    auto room = static_cast<size_t>(bytes);
+    // madvise takes addresses without const; nothing is written
+    void* begin = const_cast<std::byte*>(data);
+    if (std::align(page, page, begin, room) != nullptr)
+      (void)madvise(begin, room / page * page, MADV_DONTNEED);
+  }
+
+  // Not every loss raises SIGBUS: behind the new end of a file its last page reads as zeros, and a
+  // file that was cut short and written anew has all its pages.
+  void check() const override {
+    struct stat now{};
+    if (!range_.lost() && fstat(descriptor_, &now) == 0 && now.st_size == size_ &&
+        modified(now) == modified_) {
+      return;
+    }
+    fail(ErrorCode::kFileFormat,
+         "expected the model's file to stay as it was when it was loaded, received one that has "
+         "been cut short or written to since; load it again");
+  }
+
+ private:
+  MappedRange range_;
+  int descriptor_;
+  int64_t size_;
+  int64_t modified_;
+};
 
 /// Kernels read floats at their alignment: what lies elsewhere is copied.
 HostParameters copied(const HostParameters& mapped,
@@ -60,6 +99,7 @@ HostParameters copied(const HostParameters& mapped,
                   mapped.memory.data.get() + mapped.layout.offsets[i], static_cast<size_t>(bytes));
     }
   }
+  mapped.file->check();
   return {std::move(memory), layout, nullptr};
 }
 
@@ -73,8 +113,9 @@ MappedFile::MappedFile(int descriptor) : descriptor_(dup(descriptor)) {
          "expected an open file, received descriptor " + std::to_string(descriptor));
   }
   size_ = static_cast<int64_t>(info.st_size);
+  modified_ = modified(info);
   for (const auto part : {static_cast<int64_t>(info.st_dev), static_cast<int64_t>(info.st_ino),
-                          size_, modified(info), changed(info)}) {
+                          size_, modified_, changed(info)}) {
     identity_ += std::to_string(part) + ':';
   }
 }
@@ -96,19 +137,12 @@ HostParameters MappedFile::map(const std::vector<int64_t>& positions,
     aligned = aligned && positions[i] % 4 == 0;
   }
   if (size_ == 0) return {};
-  const auto size = static_cast<size_t>(size_);
-  void* const data = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_, 0);
-  if (data == MAP_FAILED) {
-    fail(ErrorCode::kOutOfMemory, "expected address space for a file of " + std::to_string(size_) +
-                                      " bytes, the system has none left");
-  }
+  const auto memory = std::make_shared<const MappedMemory>(descriptor_, size_, modified_);
   HostParameters mapped;
-  mapped.memory = {std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
-                                              [size](std::byte* p) { munmap(p, size); }),
-                   size_};
+  mapped.memory = {std::shared_ptr<std::byte>(memory, memory->data()), size_};
   mapped.layout.offsets = positions;
   mapped.layout.bytes = size_;
-  mapped.forget = forget_pages;
+  mapped.file = memory;
   return aligned ? mapped : copied(mapped, parameters);
 }
 

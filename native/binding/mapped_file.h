@@ -19,13 +19,15 @@ class MappedFile {
 
   /// Tells versions of files apart: device, file, size and times of change.
   [[nodiscard]] const std::string& identity() const { return identity_; }
-  /// Parameters at these positions. Throws ERR_FILE_FORMAT where the file has not so many bytes.
+  /// Parameters at these positions. Throws ERR_FILE_FORMAT where the file has not so many bytes;
+  /// one that loses them later does not end the process: see HostFile.
   [[nodiscard]] HostParameters map(const std::vector<int64_t>& positions,
                                    const std::vector<ParameterDescription>& parameters) const;
 
  private:
   int descriptor_;
   int64_t size_ = 0;
+  int64_t modified_ = 0;  ///< when, in nanoseconds
   std::string identity_;
 };
 

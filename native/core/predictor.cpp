@@ -43,7 +43,9 @@ void fold(HostParameters& parameters, GraphDescription& graph) {
     parameters.memory = std::move(copy);
   }
   fold_constants(graph, parameters.layout, parameters.memory);
-  if (parameters.memory.data.get() != before) parameters.forget = nullptr;
+  if (parameters.memory.data.get() == before || parameters.file == nullptr) return;
+  parameters.file->check();
+  parameters.file = nullptr;
 }
 
 std::vector<GraphDescription> matching(const ParameterStore& parameters, GraphDescription graph) {
@@ -96,9 +98,9 @@ Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> gr
     parameters_ = backend.allocate(layout_.bytes);
     backend.copy(parameters_.data.get(), parameters.memory.data.get(), layout_.bytes,
                  CopyKind::kToDevice);
-    parameters.forget = nullptr;
   }
   keep_parameters(pack_parameters(), parameters);
+  if (parameters.file != nullptr) parameters.file->check();
 }
 
 Predictor::~Predictor() = default;
@@ -134,12 +136,14 @@ void Predictor::keep_parameters(const std::vector<bool>& read, const HostParamet
     kept.offsets[i] = kept.bytes;
     kept.bytes += align_up(bytes_of(parameters[i]));
   }
-  if (host.forget != nullptr && kept.bytes >= kWorthSharing) {
+  const bool is_mapped = host.file != nullptr && parameters_.data == host.memory.data;
+  if (is_mapped && kept.bytes >= kWorthSharing) {
     for (size_t i = 0; i < read.size(); ++i) {
       if (!read[i])
-        host.forget(parameters_.data.get() + layout_.offsets[i], bytes_of(parameters[i]));
+        host.file->forget(parameters_.data.get() + layout_.offsets[i], bytes_of(parameters[i]));
     }
     parameters_.bytes = kept.bytes;
+    file_ = host.file;
     return;
   }
   Memory memory = backend_.allocate(kept.bytes);
@@ -279,6 +283,7 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
     plan.executable->run(state_);
     done += batch;
   }
+  owner_.check_file();
 }
 
 void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
@@ -291,6 +296,7 @@ void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inpu
 
 void Predictor::Session::run_bound() {
   latencies_.time([this] { bound_->executable->run(state_); });
+  owner_.check_file();
 }
 
 }  // namespace tandem

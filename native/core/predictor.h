@@ -4,7 +4,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -16,13 +15,26 @@
 
 namespace tandem {
 
+/// A file mapped into memory, which may be kept and costs nothing beyond what the system has in its
+/// cache. For any thread.
+class HostFile {
+ public:
+  HostFile() = default;
+  HostFile(const HostFile&) = delete;
+  HostFile& operator=(const HostFile&) = delete;
+  virtual ~HostFile() = default;
+  /// Lets a range go until it is read again.
+  virtual void forget(const std::byte* data, int64_t bytes) const noexcept = 0;
+  /// Throws ERR_FILE_FORMAT once the file is not what was mapped: what has been read from it since
+  /// the last check is worth nothing then.
+  virtual void check() const = 0;
+};
+
 /// Parameters in the memory of the host, from which a Predictor makes its own.
 struct HostParameters {
   Memory memory;
   ParameterLayout layout;
-  /// Not null: the memory is a file mapped into it, which may be kept and costs nothing beyond what
-  /// the system has in its cache; this lets a range of it go until it is read again.
-  std::function<void(const std::byte*, int64_t)> forget;
+  std::shared_ptr<const HostFile> file;  ///< that the memory is mapped from, if it is
 };
 
 class Predictor {
@@ -93,9 +105,14 @@ class Predictor {
  private:
   [[nodiscard]] std::vector<bool> pack_parameters();
   void keep_parameters(const std::vector<bool>& read, const HostParameters& host);
+  /// After every run: results of weights that are no longer those of the file are none.
+  void check_file() const {
+    if (file_ != nullptr) file_->check();
+  }
 
   std::vector<GraphDescription> graphs_;
   ParameterLayout layout_;
+  std::shared_ptr<const HostFile> file_;  ///< that parameters_ is mapped from; null once copied
   const Backend& backend_;
   Precision precision_;
   int threads_;
