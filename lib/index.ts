@@ -158,6 +158,7 @@ export type {
   NamedMetric,
   Targets,
 } from './trainer/losses.js';
+export type { MixupOptions } from './trainer/mixup.js';
 export type { Device, EmaOptions, SkipOptions, TrainerOptions } from './trainer/options.js';
 export type { CheckpointOptions, FitOptions, RetryOptions } from './trainer/plan.js';
 export type { RateFinderOptions, RateFinderResult } from './trainer/rate-finder.js';

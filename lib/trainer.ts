@@ -24,6 +24,7 @@ import { Fit, measure } from './trainer/fit.js';
 import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
 import type { History } from './trainer/history.js';
 import type { Targets } from './trainer/losses.js';
+import { Mixer } from './trainer/mixup.js';
 import { readOptions, type TrainerOptions } from './trainer/options.js';
 import { type FitOptions, planFit } from './trainer/plan.js';
 import { numbersOf } from './trainer/random.js';
@@ -91,15 +92,17 @@ export class Trainer<T extends Targets = Value> {
     if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
     this.model = model;
     this.#state = stateOf(model);
-    const { set, settings } = readOptions(options, model.parameters);
+    const { set, settings } = readOptions(options, model.parameters, this.#state.inputs);
     this.#graph = makeTrainingGraph(this.#state, {
       loss: set.loss,
       lossWeights: set.lossWeights,
       metrics: set.metrics,
+      mixes: settings.mixup !== undefined,
     });
-    const { description, feeds } = this.#graph;
-    const rowBytes = [...feeds.x, ...feeds.y].reduce((sum, { elements }) => sum + 4 * elements, 0);
-    const ranges = [...feeds.x, ...feeds.y].map(({ range }) =>
+    const { description, feeds, mixed } = this.#graph;
+    const all = [...feeds.x, ...feeds.y, ...mixed.feeds];
+    const rowBytes = all.reduce((sum, { elements }) => sum + 4 * elements, 0);
+    const ranges = all.map(({ range }) =>
       range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
     );
     const trainer = new native.Trainer(this.#state.native, description, {
@@ -113,6 +116,9 @@ export class Trainer<T extends Targets = Value> {
       this.#graph.width,
       this.#graph.results[0]?.divisor ?? { kind: 'rows' },
       Math.max(4, rowBytes),
+      settings.mixup === undefined
+        ? undefined
+        : new Mixer(settings.mixup, settings.native.seed, feeds.x, feeds.y, mixed.classes),
     );
     this.#onGpu = trainer.device !== 'cpu';
     if (this.#onGpu) this.#state.devices.add(trainer);

@@ -8,6 +8,7 @@ import { native } from '../native.js';
 import type { Rows } from './data.js';
 import type { Divisor } from './divisors.js';
 import { type ChunkPlan, lookingAhead, StepPlanner } from './micro-batches.js';
+import type { Mixer } from './mixup.js';
 import type { Settings } from './options.js';
 import type { Piece, StepSource } from './supply.js';
 
@@ -66,6 +67,7 @@ export class Engine {
     readonly divisor: Divisor,
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
+    readonly mixer: Mixer | undefined,
   ) {}
 
   /** In place of the trainer's schedule, while it is there: the rate itself. */
@@ -92,8 +94,10 @@ export class Engine {
     const most = singly ? 1 : this.#mostSteps(source.batchSize);
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
-    const pieces = this.settings.microBatches > 1 ? lookingAhead(source) : source;
-    const planner = new StepPlanner(this.settings.microBatches, this.divisor, this.native.step);
+    const { microBatches } = this.settings;
+    const whole = microBatches > 1 ? lookingAhead(source) : source;
+    const pieces = this.mixer?.mixed(whole, this.native.step * microBatches) ?? whole;
+    const planner = new StepPlanner(microBatches, this.divisor, this.native.step);
     const open: Part[] = [];
     let exhausted = false;
     let failure: { readonly error: unknown } | undefined;
@@ -162,7 +166,8 @@ export class Engine {
     };
     try {
       while (!halted()) {
-        const piece = await source.next(steps);
+        const next = await source.next(steps);
+        const piece = next && this.mixer ? await this.mixer.plain(next) : next;
         if (piece === undefined || halted()) break;
         // A large chunk is copied while the one before is computed.
         const staged = await this.#stage(piece, halted);

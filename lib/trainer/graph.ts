@@ -10,6 +10,7 @@ import { divisorOf, type Result } from './divisors.js';
 import type { Width } from './engine.js';
 import { makeObjective } from './losses.js';
 import type { Measured } from './metrics.js';
+import { type MixedLosses, mixLosses } from './mixup.js';
 import type { Part, Tracked } from './tally.js';
 
 export interface TrainingGraph {
@@ -21,21 +22,26 @@ export interface TrainingGraph {
   readonly tracked: readonly Tracked[];
   /** Elements of all outputs. */
   readonly width: Width;
+  /** With mixup: inputs that follow those of `feeds`, and the places among targets of class numbers. */
+  readonly mixed: { readonly feeds: readonly Feed[]; readonly classes: readonly number[] };
 }
 
 export function makeTrainingGraph(
   state: ModelState,
-  options: { loss: unknown; lossWeights?: unknown; metrics?: unknown },
+  options: { loss: unknown; lossWeights?: unknown; metrics?: unknown; mixes?: boolean },
 ): TrainingGraph {
-  const { targets, results, measured } = makeObjective(state.outputs, state.outputForm, options);
+  const objective = makeObjective(state.outputs, state.outputForm, options);
+  const { targets, results, measured } = objective;
+  const mixed = options.mixes ? mixLosses(objective) : unmixed;
   const inputs = [
     ...state.inputs,
     ...targets.map(({ name, value }) => ({ name: `${name}.target`, value })),
+    ...mixed.inputs,
   ];
   const values = inputs.map(({ value }) => value);
   // Metrics may share values.
   const extra = [...new Set(measured.flatMap((metric) => metric.values))];
-  const outputs = [...results.map(({ value }) => value), ...extra];
+  const outputs = [...results.map(({ value }) => mixed.of(value)), ...extra];
   const { graph, parts } = describe(inputs, outputs, state.parameters);
   const ranges = findRanges(parts.results);
   const batch = fixedBatch(values);
@@ -60,8 +66,11 @@ export function makeTrainingGraph(
     })),
     tracked,
     width,
+    mixed: { feeds: mixed.inputs.map(feed), classes: mixed.classes },
   };
 }
+
+const unmixed: MixedLosses = { of: (value) => value, inputs: [], classes: [] };
 
 /** Where the values of metrics lie among the numbers of a step, after `scalars` others. */
 function track(measured: readonly Measured[], values: readonly Value[], scalars: number) {

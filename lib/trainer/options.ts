@@ -1,4 +1,5 @@
 import type { TrainerDescription } from '../../bindings.js';
+import type { NamedValue } from '../graph/describe.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { Parameter } from '../model.js';
@@ -6,6 +7,7 @@ import { adam, type Optimizer } from '../optimizers.js';
 import type { LearningRateScheduler } from '../schedulers.js';
 import { describeOptimizer, type ParameterGroup } from './groups.js';
 import type { Loss, Metrics, Targets } from './losses.js';
+import { type MixupOptions, readMixup } from './mixup.js';
 
 /** What a Trainer minimises, by which rule, and what it reports; only `loss` has no default. */
 export interface TrainerOptions<T extends Targets = Value> {
@@ -74,6 +76,13 @@ export interface TrainerOptions<T extends Targets = Value> {
    * `evaluate` and `averagedModel`.
    */
   ema?: EmaOptions;
+  /**
+   * Train on mixtures of two rows of a batch each, and of their targets, in the same shares: Zhang et
+   * al., "mixup: Beyond Empirical Risk Minimization" (2018). Of class numbers the loss is the mean of
+   * both rows' in those shares, other targets are mixed as the inputs are. `evaluate` and validation mix
+   * nothing. None by default; ERR_ARGUMENT for a model with int32 inputs.
+   */
+  mixup?: MixupOptions;
   /** A factor on the learning rate for each step; constant 1 by default. */
   lrScheduler?: LearningRateScheduler;
   /** Of shuffles and dropout, an integer of 0 or more; 0 by default. */
@@ -117,6 +126,8 @@ export interface Settings {
   readonly schedule: LearningRateScheduler;
   /** Batches of a step. */
   readonly microBatches: number;
+  /** Alpha; undefined where batches stay as they are. */
+  readonly mixup: number | undefined;
   readonly native: TrainerDescription;
 }
 
@@ -133,6 +144,7 @@ const known = [
   'gradientCheckpointing',
   'parameterGroups',
   'ema',
+  'mixup',
   'lrScheduler',
   'seed',
   'threads',
@@ -143,6 +155,7 @@ const known = [
 export function readOptions<T extends Targets>(
   options: TrainerOptions<T>,
   parameters: ReadonlyMap<string, Parameter>,
+  inputs: readonly NamedValue[],
 ) {
   const set = is.options(options, 'options of Trainer', known);
   const precision = checkPrecision(set.precision, ['float32', 'bf16-mixed'], ['fp16-mixed']);
@@ -159,6 +172,7 @@ export function readOptions<T extends Targets>(
     optimizer,
     schedule: lrScheduler ?? (() => 1),
     microBatches,
+    mixup: readMixup(set.mixup, inputs),
     native: {
       optimizer: describeOptimizer(optimizer, set.parameterGroups, parameters),
       maxGradNorm: set.maxGradNorm === undefined ? 0 : is.positive(set.maxGradNorm, 'maxGradNorm'),

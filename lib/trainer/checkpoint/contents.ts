@@ -46,6 +46,8 @@ export interface Setup {
   readonly averages: boolean;
   readonly seed: number;
   readonly microBatches: number;
+  /** Alpha of mixup; 0 for none. */
+  readonly mixup: number;
 }
 
 export interface Contents {
@@ -74,6 +76,8 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
       averages: flag(setup.averages, 'setup.averages'),
       seed: integer(setup.seed, 'setup.seed', 0),
       microBatches: integer(setup.microBatches, 'setup.microBatches', 1),
+      // Checkpoints of before there was mixup are of training without it.
+      mixup: number(setup.mixup ?? 0, 'setup.mixup'),
     },
     progress: {
       step: integer(progress.step, 'progress.step', 0),

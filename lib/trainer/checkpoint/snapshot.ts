@@ -49,6 +49,7 @@ function setupOf({ native, settings }: Engine): Setup {
     averages,
     seed: settings.native.seed,
     microBatches: settings.microBatches,
+    mixup: settings.mixup ?? 0,
   };
 }
 
@@ -59,6 +60,7 @@ function checkSetup(saved: Setup, own: Setup): void {
     averages: 'ema',
     seed: 'seed',
     microBatches: 'gradientAccumulationSteps',
+    mixup: 'mixup.alpha',
   };
   for (const key of Object.keys(names) as (keyof Setup)[]) {
     if (saved[key] === own[key]) continue;
