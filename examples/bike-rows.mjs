@@ -1,13 +1,12 @@
 // From a raw CSV file to a saved model that takes raw rows: bicycle rentals by the hour, forecast from
 // calendar and weather. Columns become numbers by an encoder that is fitted on the rows to train on
-// and travels in the model's file.
-import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { adam, dense, earlyStopping, Predictor, sequential, Trainer } from 'tandem-ml';
+// and travels in the model's file; a report shows how training went.
+import { mkdir } from 'node:fs/promises';
+import { adam, dense, earlyStopping, htmlReport, Predictor, sequential, Trainer } from 'tandem-ml';
 import { csv, cyclic, fitEncoder, oneHot, standard } from 'tandem-ml/data';
-import { meanError } from './lib/bike.mjs';
-import { table } from './lib/terminal.mjs';
+
+const out = new URL('../out/', import.meta.url);
+await mkdir(out, { recursive: true });
 
 // Two years in order: nine tenths to train on, of which the last tenth says when to stop.
 const rows = await csv(new URL('data/bike-hour.csv.gz', import.meta.url)).load();
@@ -40,14 +39,18 @@ const trainer = new Trainer(model, {
   optimizer: adam({ learningRate: 1e-3 }),
   seed: 1,
 });
+const path = new URL('bike-report.html', out);
 const history = await trainer.fit(encoder.encode(train), {
   epochs: 40,
   batchSize: 64,
   validationData: encoder.encode(validation),
-  callbacks: [earlyStopping({ patience: 6, restoreBestWeights: true })],
+  callbacks: [
+    earlyStopping({ patience: 6, restoreBestWeights: true }),
+    htmlReport({ path, title: 'Bicycle rentals by the hour' }),
+  ],
   verbose: 0,
 });
-const file = join(tmpdir(), `bike-${process.pid}.safetensors`);
+const file = new URL('bike.safetensors', out);
 await model.save(file);
 await trainer.close();
 
@@ -55,22 +58,19 @@ await trainer.close();
 const predictor = await Predictor.load(file);
 const raw = [];
 for await (const { rows, columns } of test.batches({ batchSize: 256 })) {
-  for (let i = 0; i < rows; i++) {
-    raw.push(
-      Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[i]])),
-    );
-  }
+  const row = (i) => Object.entries(columns).map(([name, values]) => [name, values[i]]);
+  for (let i = 0; i < rows; i++) raw.push(Object.fromEntries(row(i)));
 }
 const forecasts = (await predictor.predictRows(raw)).map((rentals) => Math.max(0, Number(rentals)));
-const counts = raw.map(({ cnt }) => Number(cnt));
-console.log(
-  `${history.epochs.length} epochs; mean error ${meanError(forecasts, counts).toFixed(1)}`,
-);
-console.log(`rentals an hour over ${counts.length} hours that the model has not seen\n`);
+const errors = raw.map(({ cnt }, i) => Math.abs(forecasts[i] - Number(cnt)));
+const meanError = errors.reduce((sum, error) => sum + error, 0) / raw.length;
+console.log(`${history.epochs.length} epochs; mean error ${meanError.toFixed(1)} rentals an hour`);
+console.log(`over ${raw.length} hours that the model has not seen\n\nEight o’clock on`);
 
-const morning = raw.filter(({ hr, workingday }) => hr === 8 && workingday === 1).slice(0, 5);
-const eight = await predictor.predictRows(morning);
-const line = (row, i) => [row.dteday, String(row.cnt), Number(eight[i]).toFixed(0)];
-console.log(table(['eight o’clock on', 'rentals', 'forecast'], morning.map(line)));
+const isMorning = ({ hr, workingday }) => hr === 8 && workingday === 1;
+const mornings = raw.map((row, i) => [row, forecasts[i]]).filter(([row]) => isMorning(row));
+for (const [{ dteday, cnt }, forecast] of mornings.slice(0, 5)) {
+  console.log(`${dteday}  ${cnt} rentals, forecast ${forecast.toFixed(0)}`);
+}
 await predictor.close();
-await rm(file);
+console.log('\nWrote out/bike.safetensors and out/bike-report.html');
