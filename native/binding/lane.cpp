@@ -138,6 +138,9 @@ void Lane::work() noexcept {
       job->failure_ = current_failure();
     }
     completions_.post(std::move(job));
+    // An event loop that has been woken on this processor runs now, and not at the end of a time
+    // slice of some milliseconds; elsewhere this costs next to nothing.
+    std::this_thread::yield();
   }
 }
 
