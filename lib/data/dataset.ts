@@ -14,7 +14,7 @@ import { oversampling } from './classes.js';
 import { encodedSource } from './encode.js';
 import type { EncoderState } from './encoders/state.js';
 import { loadRows } from './load.js';
-import { type Piece, type Plan, pieces } from './pieces.js';
+import { type Keep, type Piece, type Plan, pieces } from './pieces.js';
 import { countKept, type Stage } from './select.js';
 import type { ErrorPolicy, Source, StreamOptions, StreamSource } from './source.js';
 
@@ -94,6 +94,7 @@ export class Dataset<B extends Batch = TensorBatch> {
   constructor(source: Source<B>, settings: Partial<Settings<B>> = {}) {
     this.#settings = {
       stages: [],
+      keep: undefined,
       resample: undefined,
       transforms: [],
       regroup: undefined,
@@ -104,8 +105,9 @@ export class Dataset<B extends Batch = TensorBatch> {
       ...settings,
       source,
     };
-    const { stages, resample } = this.#settings;
-    this.length = resample === undefined ? countKept(source.length, stages) : undefined;
+    const { stages, keep, resample } = this.#settings;
+    const left = keep === undefined ? countKept(source.length, stages) : keep.length;
+    this.length = resample === undefined ? left : undefined;
   }
 
   /** Whether rows lie in memory, so that shuffles are of all of them. */
@@ -217,6 +219,22 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
+   * Some of the rows: take, skip and split came before.
+   * @internal
+   */
+  keep(keep: Keep<B>): Dataset<B> {
+    return this.#with({ keep });
+  }
+
+  /**
+   * The rows in order, each once.
+   * @internal
+   */
+  get asTheyAre(): Dataset<B> {
+    return this.#with({ resample: undefined, shuffle: false });
+  }
+
+  /**
    * The rows as an encoder makes them.
    * @internal
    */
@@ -225,8 +243,9 @@ export class Dataset<B extends Batch = TensorBatch> {
     encoder: EncoderState,
     policy: ErrorPolicy,
   ): Dataset<TensorBatch> {
-    const { transforms, regroup, resample, shuffle, batchSize, file } = this.#settings;
-    const changed = transforms.length > 0 || regroup !== undefined || resample !== undefined;
+    const { transforms, regroup, keep, resample, shuffle, batchSize, file } = this.#settings;
+    const chosen = keep !== undefined || resample !== undefined;
+    const changed = transforms.length > 0 || regroup !== undefined || chosen;
     const made = encodedSource(changed ? this.#asPlan() : this.#settings, encoder, policy);
     return new Dataset<TensorBatch>(made.source, {
       stages: made.stages,
@@ -282,7 +301,7 @@ export class Dataset<B extends Batch = TensorBatch> {
     const all = await loadRows(this.#settings);
     return new Dataset<B>(
       { kind: 'memory', length: all.rows, all: () => all },
-      { ...this.#settings, stages: [] },
+      { ...this.#settings, stages: [], keep: undefined },
     );
   }
 

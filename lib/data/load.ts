@@ -6,7 +6,8 @@ import { type Plan, pieces } from './pieces.js';
 
 /** The selected rows in order. Rejects with ERR_SHAPE for none. */
 export async function loadRows<B extends Batch>(plan: Plan<B>): Promise<B> {
-  if (plan.source.kind === 'memory' && plan.stages.length === 0) return await plan.source.all();
+  if (plan.source.kind === 'memory' && plan.stages.length === 0 && plan.keep === undefined)
+    return await plan.source.all();
   const blocks: B[] = [];
   const inOrder = { epoch: 0, rank: 0, worldSize: 1, signal: undefined, shuffle: undefined };
   for await (const { block, order } of pieces({ ...plan, resample: undefined }, inOrder)) {

@@ -19,6 +19,16 @@ export type Resample<B extends Batch> = (
   random: () => number,
 ) => Uint32Array;
 
+/** Leaves out rows by what is in them, after stages and before they are repeated. */
+export interface Keep<B extends Batch> {
+  /** How many rows it leaves, where that is known. */
+  readonly length: number | undefined;
+  /** Of rows in memory, all at once. */
+  memory(block: B, order: Uint32Array): Promise<Uint32Array>;
+  /** Of the rows of an epoch, block by block in their order. */
+  stream(): (block: B, order: Uint32Array) => Uint32Array;
+}
+
 /** What an epoch is asked for. */
 export interface EpochOptions {
   readonly epoch: number;
@@ -33,6 +43,7 @@ export interface EpochOptions {
 export interface Plan<B extends Batch> {
   readonly source: Source<B>;
   readonly stages: readonly Stage[];
+  readonly keep?: Keep<B> | undefined;
   readonly resample: Resample<B> | undefined;
   /** The file that rows come from, for errors. */
   readonly file: string | undefined;
@@ -67,17 +78,19 @@ function share(order: Uint32Array, rank: number, worldSize: number): Uint32Array
 }
 
 async function memoryOrder<B extends Batch>(
-  { stages, resample }: Plan<B>,
+  { stages, keep, resample }: Plan<B>,
   block: B,
   { epoch, shuffle }: EpochOptions,
 ): Promise<Uint32Array> {
   let order = await selected(block.rows, stages);
+  if (keep !== undefined) order = await keep.memory(block, order);
   if (resample !== undefined) {
     order = resample(block, order, generator(shuffle?.seed ?? 0, resampleStream + epoch));
   }
   if (shuffle === undefined) return order;
   const places = await shuffled({ start: 0, count: order.length }, generator(shuffle.seed, epoch));
-  return stages.length === 0 && resample === undefined ? places : places.map((i) => order[i] ?? 0);
+  const all = stages.length === 0 && keep === undefined && resample === undefined;
+  return all ? places : places.map((i) => order[i] ?? 0);
 }
 
 /** The numbers of the rows that the stages leave. */
@@ -133,17 +146,19 @@ async function* streamPieces<B extends Batch>(
 
 /** The rows that the stages leave, repeated as the plan says. */
 export async function* keptPieces<B extends Batch>(
-  { source, stages, resample }: Plan<B>,
+  { source, stages, keep, resample }: Plan<B>,
   { epoch, signal, shuffle }: EpochOptions,
 ): AsyncGenerator<Piece<B>> {
   if (source.kind === 'memory') return;
   const left = source.selects ? [] : stages;
   const selector = new Selector(left);
   const random = generator(shuffle?.seed ?? 0, resampleStream + epoch);
+  const kept = keep?.stream();
   if (new Selector(stages).done) return;
   for await (const block of source.stream({ epoch, signal, stages })) {
-    const kept = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
-    const order = resample === undefined ? kept : resample(block, kept, random);
+    const selected = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
+    const wanted = kept === undefined ? selected : kept(block, selected);
+    const order = resample === undefined ? wanted : resample(block, wanted, random);
     if (resample !== undefined)
       yield { block: gatherRows(block, order), order: identity(order.length) };
     else if (order.length > 0) yield { block, order };

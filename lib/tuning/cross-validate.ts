@@ -1,8 +1,10 @@
+import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Data } from '../trainer/data.js';
 import { aborted, checkSignal, type FitOptions } from '../trainer/plan.js';
+import { isDataset } from '../trainer/supply.js';
 import { Trainer } from '../trainer.js';
-import { countRows, dealFolds, labelsOf, takeRows } from './folds.js';
+import { type Folds, foldArrays, foldDataset } from './folds.js';
 import { Journal } from './journal.js';
 import { table } from './table.js';
 
@@ -13,13 +15,14 @@ export type InnerFitOptions = Omit<FitOptions, 'epochs' | 'verbose' | 'signal'>;
 export interface CrossValidateOptions {
   /** Makes a new model and its Trainer for a fold, which crossValidate closes. */
   build: (fold: number) => Trainer | Promise<Trainer>;
-  /** All rows. */
-  data: Data;
+  /** All rows. A dataset is gone through for each fold, and of a stream each time all rows are read. */
+  data: Data | Dataset;
   /** Parts of the data, each of which is tested on once; 5 by default. */
   folds?: number;
   /**
    * Whether each fold has as many rows of each class as can be; by default where the only target is
-   * one integer a row.
+   * one integer a row. Rows that are read one after another are dealt as they come, so that folds have
+   * as many of each class to one row, and in sum may differ by one for each class.
    */
   stratified?: boolean;
   /** Of the rows' order, an integer of 0 or more; 0 by default. */
@@ -78,7 +81,7 @@ export async function crossValidate(options: CrossValidateOptions): Promise<Cros
   const seed = is.integer(set.seed ?? 0, 'seed', 0);
   const epochs = is.integer(set.epochs ?? 1, 'epochs', 1);
   checkFit(set.fit);
-  let split: Promise<Split> | undefined;
+  let split: Promise<Folds> | undefined;
   const stratified = set.stratified ?? null;
   const about = { crossValidate: { folds, stratified, seed, epochs, fit: describeFit(set.fit) } };
   const journal = await Journal.open<FoldResult>(file, about);
@@ -91,7 +94,7 @@ export async function crossValidate(options: CrossValidateOptions): Promise<Cros
         () => build(fold),
         async (trainer) => {
           split ??= deal(trainer, data, folds, seed, set.stratified);
-          return await testFold(trainer, data, await split, fold, { ...set.fit, epochs, signal });
+          return await testFold(trainer, await split, fold, { ...set.fit, epochs, signal });
         },
       );
       await journal.add(String(fold), result);
@@ -101,42 +104,31 @@ export async function crossValidate(options: CrossValidateOptions): Promise<Cros
   return summarize(results);
 }
 
-interface Split {
-  readonly count: number;
-  readonly foldOf: Uint32Array;
-}
-
 async function deal(
   { model }: Trainer,
-  data: Data,
+  data: Data | Dataset,
   folds: number,
   seed: number,
   stratified: unknown,
-): Promise<Split> {
+): Promise<Folds> {
+  if (isDataset(data)) return foldDataset(data, folds, seed, stratified);
   const [, ...row] = model.inputs[0]?.shape ?? [];
-  const count = countRows(
-    data,
-    row.reduce<number>((product, length) => product * (length ?? 1), 1),
-  );
-  if (count < folds) throw is.mismatch('ERR_SHAPE', `${folds} rows or more`, 'data', `${count}`);
-  const foldOf = await dealFolds(count, folds, seed, labelsOf(data, count, stratified));
-  return { count, foldOf };
+  const width = row.reduce<number>((product, length) => product * (length ?? 1), 1);
+  return await foldArrays(data, width, folds, seed, stratified);
 }
 
 async function testFold(
   trainer: Trainer,
-  data: Data,
-  { count, foldOf }: Split,
+  folds: Folds,
   fold: number,
   { signal, ...fit }: Omit<FitOptions, 'signal'> & { signal: AbortSignal | undefined },
 ): Promise<FoldResult> {
-  const train = await takeRows(data, count, (row) => foldOf[row] !== fold);
+  const train = await folds.train(fold);
   await trainer.fit(train, { ...fit, verbose: 0, ...(signal && { signal }) });
-  const rows = foldOf.reduce((sum, of) => sum + (of === fold ? 1 : 0), 0);
-  const test = await takeRows(data, count, (row) => foldOf[row] === fold);
+  const { data, rows } = await folds.test(fold);
   const { batchSize } = fit;
-  const scores = await trainer.evaluate(test, batchSize === undefined ? {} : { batchSize });
-  return { fold, rows, scores: { ...scores } };
+  const scores = await trainer.evaluate(data, batchSize === undefined ? {} : { batchSize });
+  return { fold, rows: rows(), scores: { ...scores } };
 }
 
 function summarize(results: readonly FoldResult[]): CrossValidation {

@@ -1,8 +1,10 @@
 // Rows into folds.
 import type { TypedArray } from '../../bindings.js';
+import type { TensorBatch } from '../data/batch.js';
+import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Arrays, Data } from '../trainer/data.js';
-import { generator, shuffled } from '../trainer/random.js';
+import { generator, numbersOf, shuffled } from '../trainer/random.js';
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 
 /**
@@ -18,22 +20,27 @@ export async function dealFolds(
   labels: TypedArray | undefined,
 ): Promise<Uint32Array> {
   const order = await shuffled({ start: 0, count }, generator(seed, 0));
-  const groups = new Map<number, number[]>();
-  for (const [i, row] of order.entries()) {
-    const label = labels?.[row] ?? 0;
-    const group = groups.get(label);
-    if (group === undefined) groups.set(label, [row]);
-    else group.push(row);
-    if ((i + 1) % elementsPerTurn === 0) await nextTurn();
+  const inTurns = async (visit: (row: number, label: number) => void) => {
+    for (const [i, row] of order.entries()) {
+      visit(row, labels?.[row] ?? 0);
+      if ((i + 1) % elementsPerTurn === 0) await nextTurn();
+    }
+  };
+  const counts = new Map<number, number>();
+  await inTurns((_, label) => counts.set(label, (counts.get(label) ?? 0) + 1));
+  /** Rows dealt before the next one of each label. */
+  const before = new Map<number, number>();
+  let sum = 0;
+  for (const [label, rows] of [...counts].sort(([a], [b]) => a - b)) {
+    before.set(label, sum);
+    sum += rows;
   }
   const fold = new Uint32Array(count);
-  let next = 0;
-  for (const [, rows] of [...groups].sort(([a], [b]) => a - b)) {
-    for (const row of rows) {
-      fold[row] = next % folds;
-      if (++next % elementsPerTurn === 0) await nextTurn();
-    }
-  }
+  await inTurns((row, label) => {
+    const next = before.get(label) ?? 0;
+    fold[row] = next % folds;
+    before.set(label, next + 1);
+  });
   return fold;
 }
 
@@ -55,7 +62,7 @@ function listArrays(arrays: unknown, what: string): Lists {
 }
 
 /** How many rows `{ x, y }` has, where the first input has rows of `width` elements. */
-export function countRows({ x, y }: Data, width: number): number {
+function countRows({ x, y }: Data, width: number): number {
   const [first, ...rest] = [...listArrays(x, 'x'), ...listArrays(y, 'y')];
   const count = (first?.[1].length ?? 0) / width;
   if (!Number.isInteger(count) || count === 0) {
@@ -70,7 +77,11 @@ export function countRows({ x, y }: Data, width: number): number {
 }
 
 /** Class numbers to deal by: those of the only target, one a row. */
-export function labelsOf({ y }: Data, count: number, stratified: unknown): TypedArray | undefined {
+function labelsOf(
+  { y }: Pick<Data, 'y'>,
+  count: number,
+  stratified: unknown,
+): TypedArray | undefined {
   const given = stratified === undefined ? undefined : is.boolean(stratified, 'stratified');
   if (given === false) return undefined;
   const [[, only] = ['', undefined], ...others] = listArrays(y, 'y');
@@ -83,11 +94,7 @@ export function labelsOf({ y }: Data, count: number, stratified: unknown): Typed
 }
 
 /** Copies of the rows for which `take` holds. */
-export async function takeRows(
-  data: Data,
-  count: number,
-  take: (row: number) => boolean,
-): Promise<Data> {
+async function takeRows(data: Data, count: number, take: (row: number) => boolean): Promise<Data> {
   const rows: number[] = [];
   for (let row = 0; row < count; row++) if (take(row)) rows.push(row);
   const copy = async (array: TypedArray): Promise<TypedArray> => {
@@ -112,4 +119,141 @@ export async function takeRows(
     return Object.fromEntries(await Promise.all(copied));
   };
   return { x: await inForm(data.x), y: await inForm(data.y) };
+}
+
+interface Held {
+  readonly data: Data | Dataset;
+  /** How many there were, once they have been gone through. */
+  readonly rows: () => number;
+}
+
+/** What folds make of data: for each of them the rows to train on, and those to test on. */
+export interface Folds {
+  train(fold: number): Promise<Data> | Dataset;
+  test(fold: number): Promise<Held> | Held;
+}
+
+/** Folds of arrays, the first of which has rows of `width` elements. Rejects with ERR_SHAPE. */
+export async function foldArrays(
+  data: Data,
+  width: number,
+  folds: number,
+  seed: number,
+  stratified: unknown,
+): Promise<Folds> {
+  const count = countRows(data, width);
+  checkCount(count, folds);
+  const foldOf = await dealFolds(count, folds, seed, labelsOf(data, count, stratified));
+  return {
+    train: (fold) => takeRows(data, count, (row) => foldOf[row] !== fold),
+    async test(fold) {
+      const held = await takeRows(data, count, (row) => foldOf[row] === fold);
+      return { data: held, rows: () => sizeOf(fold, count, folds) };
+    },
+  };
+}
+
+/**
+ * Folds of a dataset, which is not read for that: in memory they are those of arrays, and rows that
+ * are read one after another are dealt as they come, those of each label apart from others, so that
+ * folds differ by one row of a label at most. What is tested on is in order and not oversampled.
+ */
+export function foldDataset(
+  dataset: Dataset,
+  folds: number,
+  seed: number,
+  stratified: unknown,
+): Folds {
+  const { inMemory, length } = dataset.asTheyAre;
+  if (length !== undefined) checkCount(length, folds);
+  let dealt: Promise<Uint32Array> | undefined;
+  const keep = (wanted: (fold: number) => boolean, rows: number | undefined, count: Counter) => ({
+    length: inMemory ? rows : undefined,
+    async memory(block: TensorBatch, order: Uint32Array) {
+      const labels = labelsIn(block, stratified);
+      checkCount(order.length, folds);
+      dealt ??= dealFolds(
+        order.length,
+        folds,
+        seed,
+        labels && order.map((row) => labels[row] ?? 0),
+      );
+      const foldOf = await dealt;
+      count.rows = 0;
+      const kept = new Uint32Array(order.length);
+      for (const [i, row] of order.entries()) {
+        if (wanted(foldOf[i] ?? 0)) kept[count.rows++] = row;
+        if ((i + 1) % elementsPerTurn === 0) await nextTurn();
+      }
+      return kept.subarray(0, count.rows);
+    },
+    stream() {
+      const dealer = new Dealer(folds, seed);
+      count.rows = 0;
+      return (block: TensorBatch, order: Uint32Array) => {
+        const labels = labelsIn(block, stratified);
+        const kept = order.filter((row) => wanted(dealer.next(labels?.[row] ?? 0)));
+        count.rows += kept.length;
+        return kept;
+      };
+    },
+  });
+  return {
+    train(fold) {
+      const rows = length === undefined ? undefined : length - sizeOf(fold, length, folds);
+      return dataset.keep(keep((of) => of !== fold, rows, { rows: 0 }));
+    },
+    test(fold) {
+      const rows = length === undefined ? undefined : sizeOf(fold, length, folds);
+      const count = { rows: 0 };
+      const data = dataset.asTheyAre.keep(keep((of) => of === fold, rows, count));
+      return { data, rows: () => count.rows };
+    },
+  };
+}
+
+/** Of a block that is no rows of a model, which fit refuses, there are none. */
+const labelsIn = (block: TensorBatch, stratified: unknown): TypedArray | undefined =>
+  'y' in block ? labelsOf(block, block.rows, stratified) : undefined;
+
+interface Counter {
+  rows: number;
+}
+
+function checkCount(rows: number, folds: number): void {
+  if (rows < folds) throw is.mismatch('ERR_SHAPE', `${folds} rows or more`, 'data', `${rows}`);
+}
+
+/** The rows of a fold: dealFolds deals in turn. */
+const sizeOf = (fold: number, rows: number, folds: number): number =>
+  Math.ceil((rows - fold) / folds);
+
+/** A stream of random numbers apart from those of shuffles; one for each label. */
+const dealStream = 0x50000000;
+
+/** Deals rows from a shuffled deck of all folds for each label, shuffled anew when it is used up. */
+class Dealer {
+  readonly #decks = new Map<number, { random: () => number; order: Uint32Array; left: number }>();
+
+  constructor(
+    readonly folds: number,
+    readonly seed: number,
+  ) {}
+
+  next(label: number): number {
+    let deck = this.#decks.get(label);
+    if (deck === undefined) {
+      const random = generator(this.seed, dealStream + this.#decks.size);
+      deck = { random, order: numbersOf({ start: 0, count: this.folds }), left: 0 };
+      this.#decks.set(label, deck);
+    }
+    if (deck.left === 0) deck.left = this.folds;
+    // The next step of a shuffle by Fisher and Yates.
+    const last = --deck.left;
+    const at = Math.floor((deck.random() / 2 ** 32) * (last + 1));
+    const fold = deck.order[at] ?? 0;
+    deck.order[at] = deck.order[last] ?? 0;
+    deck.order[last] = fold;
+    return fold;
+  }
 }

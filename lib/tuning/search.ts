@@ -45,7 +45,7 @@ export interface SearchOptions<S extends Space> {
   mode?: 'auto' | 'min' | 'max';
   /** Validation data, batch size and so on of each fit. Callbacks are shared by all trials. */
   fit?: InnerFitOptions;
-  /** Judges each trial by the mean of so many folds instead of validation data; `data` is `{ x, y }`. */
+  /** Judges each trial by the mean of so many folds instead of validation data. */
   folds?: number;
   /** Of what is drawn, an integer of 0 or more; 0 by default. */
   seed?: number;

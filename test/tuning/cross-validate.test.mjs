@@ -1,11 +1,13 @@
 // Cross-validation: folds, what is trained and tested on, resuming.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
   crossValidate,
   dense,
+  embedding,
+  flatten,
   input,
   Model,
   metrics,
@@ -14,6 +16,15 @@ import {
   sum,
   Trainer,
 } from 'tandem-ml';
+import {
+  classWeights,
+  csv,
+  fitEncoder,
+  fromArrays,
+  fromBatches,
+  fromSequences,
+  standard,
+} from 'tandem-ml/data';
 import { dealFolds } from '../../dist/tuning/folds.js';
 import { loadDigits } from '../../examples/lib/digits.mjs';
 
@@ -162,6 +173,131 @@ test('several inputs and outputs, in records and arrays', async (t) => {
     folds.map(({ rows: count }) => count),
     [2, 2, 2],
   );
+});
+
+test('a dataset in memory has the folds of its arrays', async (t) => {
+  const [all] = await loadDigits({ sizes: [100], seed: 3 });
+  const build = () =>
+    new Trainer(sequential([dense(10)], { input: [64], seed: 1 }), { loss: 'crossEntropy' });
+  const options = { build, folds: 3, epochs: 2, seed: 5, fit: { batchSize: 16 } };
+  const expected = await crossValidate({ ...options, data: all });
+  const dataset = fromArrays(all);
+  const found = await crossValidate({ ...options, data: dataset });
+  t.deepEqual(found.folds, expected.folds);
+  const part = { x: all.x.subarray(64 * 10, 64 * 80), y: all.y.subarray(10, 80) };
+  const some = await crossValidate({ ...options, data: dataset.take(80).skip(10) });
+  t.deepEqual(some.folds, (await crossValidate({ ...options, data: part })).folds);
+});
+
+/** Batches of seven rows whose targets are their numbers. */
+const numbered = (count) =>
+  fromBatches(function* () {
+    for (let begin = 0; begin < count; begin += 7) {
+      const rows = Math.min(7, count - begin);
+      const y = Float32Array.from({ length: rows }, (_, i) => begin + i);
+      yield { rows, x: Float32Array.from({ length: 2 * rows }, (_, i) => y[i >> 1]), y };
+    }
+  });
+
+test('each row of a stream is tested once, on a model that has not seen it', async (t) => {
+  const seen = [];
+  for (const [data, count] of [
+    [numbered(41), 41],
+    [numbered(41).shuffle({ window: 10, seed: 2 }).take(30), 30],
+    [numbered(41).map((batch) => batch), 41],
+  ]) {
+    seen.length = 0;
+    const found = await crossValidate({ build: () => watch(seen), data, folds: 4 });
+    const tested = [];
+    for (const [fold, { rows }] of found.folds.entries()) {
+      const [train, held] = [seen[2 * fold], seen[2 * fold + 1]];
+      t.deepEqual(
+        [...train, ...held].sort((a, b) => a - b),
+        [...Array(count).keys()],
+      );
+      t.is(rows, held.length);
+      t.true(Math.abs(rows - count / 4) < 1);
+      tested.push(...held);
+    }
+    t.is(new Set(tested).size, count);
+    const again = await crossValidate({ build: () => watch([]), data, folds: 4 });
+    t.deepEqual(again.folds, found.folds);
+  }
+});
+
+test('rows of a file: classes are spread evenly, and only those to train on repeated', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'tandem-folds-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  const file = join(dir, 'rows.csv');
+  // Of 60 rows 50 are of class a, 10 of class b.
+  const lines = Array.from({ length: 60 }, (_, i) => `${i / 10},${i % 6 === 5 ? 'b' : 'a'}`);
+  await writeFile(file, `x,kind\n${lines.join('\n')}\n`);
+  const table = csv(file);
+  const encoder = await fitEncoder(table, { x: { x: standard() }, y: { kind: 'category' } });
+  const data = encoder.encode(table);
+  const matrices = [];
+  const build = () => {
+    const trainer = new Trainer(sequential([dense(2)], { input: [1], seed: 1 }), {
+      loss: 'crossEntropy',
+      metrics: ['confusionMatrix'],
+    });
+    const evaluate = trainer.evaluate.bind(trainer);
+    trainer.evaluate = async (...given) => {
+      const scores = await evaluate(...given);
+      matrices.push(scores.matrices.confusionMatrix.map((row) => row[0] + row[1]));
+      return scores;
+    };
+    return trainer;
+  };
+  const balanced = data.oversample(await classWeights(data));
+  let trained = 0;
+  const onTrainBegin = () => void trained++;
+  const onEpochEnd = (_, __, ___, { confusionMatrix: [a, b] }) => {
+    t.deepEqual([a[0] + a[1], b[0] + b[1]], [40, 40]);
+  };
+  const fit = { callbacks: [{ onTrainBegin, onEpochEnd }] };
+  const found = await crossValidate({ build, data: balanced, folds: 5, fit });
+  t.is(trained, 5);
+  t.deepEqual(
+    matrices,
+    found.folds.map(() => [10, 2]),
+  );
+});
+
+test('sequences in buckets, too', async (t) => {
+  const sequences = Array.from({ length: 30 }, (_, i) => ({
+    x: Int32Array.from({ length: 1 + (i % 6) }, (_, k) => k),
+    y: i % 2,
+  }));
+  const data = fromSequences({
+    x: sequences.map(({ x }) => x),
+    y: Int32Array.from(sequences, ({ y }) => y),
+  }).bucketByLength({ lengths: [6] });
+  const build = () =>
+    new Trainer(
+      sequential([embedding(6, 4), flatten(), dense(2)], {
+        input: input([6], { dtype: 'int32' }),
+        seed: 1,
+      }),
+      { loss: 'crossEntropy' },
+    );
+  const { folds } = await crossValidate({ build, data, folds: 3 });
+  t.deepEqual(
+    folds.map(({ rows }) => rows),
+    [10, 10, 10],
+  );
+});
+
+test('datasets that do not fit are refused', async (t) => {
+  const build = () => new Trainer(sequential([dense(1)], { input: [2] }), { loss: 'mse' });
+  const few = fromArrays({ x: new Float32Array(6), y: new Float32Array(3) });
+  await t.throwsAsync(crossValidate({ build, data: few }), { code: 'ERR_SHAPE' });
+  await t.throwsAsync(crossValidate({ build, data: numbered(3) }), { code: 'ERR_SHAPE' });
+  const two = fromArrays({ x: new Float32Array(20), y: new Float32Array(20) }, { rows: 10 });
+  await t.throwsAsync(crossValidate({ build, data: two, stratified: true }), {
+    code: 'ERR_ARGUMENT',
+    message: /stratified/,
+  });
 });
 
 test('refuses what is wrong', async (t) => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { adam, dense, search, sequential, sgd, space, Trainer } from 'tandem-ml';
+import { fromArrays } from 'tandem-ml/data';
 import { halvingRungs } from '../../dist/tuning/rungs.js';
 import { sample } from '../../dist/tuning/space.js';
 import { make } from './child.mjs';
@@ -246,6 +247,8 @@ test('with folds a trial is judged by their mean', async (t) => {
   const found = await search(options);
   t.true(found.results.every(({ value, scores }) => value === scores.loss && value > 0));
   t.deepEqual(withoutTime(await search(options)), withoutTime(found));
+  const dataset = await search({ ...options, data: fromArrays(data) });
+  t.deepEqual(withoutTime(dataset), withoutTime(found));
 });
 
 test('a file of another search or a broken one is refused, and kept', async (t) => {
