@@ -182,7 +182,8 @@ export function oneCycle(options: OneCycleOptions): LearningRateScheduler {
   return (step) => {
     let begin = 0;
     for (const { end, from, to } of phases) {
-      if (step <= end) return anneal(from, to, (step - begin) / (end - begin));
+      // A phase of no steps is at its end.
+      if (step <= end) return anneal(from, to, end > begin ? (step - begin) / (end - begin) : 1);
       begin = end;
     }
     return last;

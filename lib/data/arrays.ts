@@ -67,7 +67,8 @@ export function fromTable(columns: Columns): Dataset<TableBatch> {
     }
   }
   if (!rows) throw is.mismatch('ERR_SHAPE', 'one row or more', 'columns', 'none');
-  const batch: TableBatch = { rows, columns };
+  const at = Float64Array.from({ length: rows }, (_, i) => i);
+  const batch: TableBatch = { rows, columns, at };
   return new Dataset<TableBatch>({ kind: 'memory', length: rows, all: () => batch });
 }
 

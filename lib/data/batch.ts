@@ -61,6 +61,44 @@ export function columnsOf(batch: Batch): (readonly [name: string, column: Column
   );
 }
 
+/** Throws ERR_SHAPE where a column has not a whole number of elements, the same for each row. */
+export function checkColumns(batch: Batch): void {
+  for (const [name, column] of columnsOf(batch)) {
+    const elements = column.length / batch.rows;
+    const fits = is.isTypedArray(column)
+      ? Number.isInteger(elements) && elements > 0
+      : elements === 1;
+    if (fits) continue;
+    const what = is.isTypedArray(column) ? `a multiple of ${batch.rows} elements` : `${batch.rows}`;
+    throw is.mismatch('ERR_SHAPE', `${what}, one row or more each,`, name, is.show(column));
+  }
+}
+
+export const tableNeeded = 'a dataset of rows, such as csv(path),';
+
+/** Throws ERR_ARGUMENT for rows that are arrays already. */
+export function checkTable(batch: Batch & { readonly columns?: unknown }): void {
+  if (is.isRecord(batch.columns)) return;
+  throw is.mismatch('ERR_ARGUMENT', tableNeeded, 'table', 'batches of arrays');
+}
+
+/** Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT where a batch cannot follow another one. */
+export function checkAlike(first: Batch, batch: Batch): void {
+  const given = new Map(columnsOf(batch));
+  for (const [name, column] of columnsOf(first)) {
+    const other = given.get(name) ?? missing(name);
+    if (!is.isTypedArray(column) || !is.isTypedArray(other)) continue;
+    if (column.constructor !== other.constructor) {
+      const what = `${column.constructor.name} as in the batches before`;
+      throw is.mismatch('ERR_DTYPE', what, name, is.show(other));
+    }
+    const width = column.length / first.rows;
+    if (other.length === width * batch.rows) continue;
+    const what = `${width} elements in each of ${batch.rows} rows, as in the batches before,`;
+    throw is.mismatch('ERR_SHAPE', what, name, is.show(other));
+  }
+}
+
 /** The rows from `begin` to before `end`, as views where columns are typed arrays. */
 export function sliceRows<B extends Batch>(batch: B, begin: number, end: number): B {
   if (begin === 0 && end === batch.rows) return batch;
@@ -95,7 +133,7 @@ function gather(column: TypedArray, width: number, which: Uint32Array): TypedArr
   return result;
 }
 
-/** Batches with the same columns, one after another. Throws ERR_SHAPE, ERR_ARGUMENT. */
+/** Batches with the same columns, one after another. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT. */
 export function concatRows<B extends Batch>(batches: readonly B[]): B {
   const { result, copies } = planConcat(batches);
   for (const copy of copies) copy();
@@ -120,6 +158,7 @@ function planConcat<B extends Batch>(batches: readonly B[]) {
   const [first] = batches;
   if (first === undefined) throw is.invalid('one batch or more', 'batches', batches);
   if (batches.length === 1) return { result: first, copies: [] };
+  for (const batch of batches.slice(1)) checkAlike(first, batch);
   const rows = batches.reduce((sum, batch) => sum + batch.rows, 0);
   const sources = batches.map((batch) => new Map(columnsOf(batch)));
   const targets = new Map<string, Column>();
@@ -128,10 +167,6 @@ function planConcat<B extends Batch>(batches: readonly B[]) {
     const target = parts.every(is.isTypedArray)
       ? makeLike(column as TypedArray, (column.length / first.rows) * rows)
       : new Array<unknown>(rows);
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
-    if (length !== target.length) {
-      throw is.mismatch('ERR_SHAPE', 'as many elements in each row', name, 'other numbers of them');
-    }
     targets.set(name, target);
     return target;
   });

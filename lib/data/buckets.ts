@@ -26,7 +26,10 @@ export interface BucketOptions {
   name?: string;
   /** The name of an input with 1 for each number of a sequence and 0 for padding; none by default. */
   mask?: string;
-  /** 'int32' (the default) for numbers of tokens, 'float32' for measurements. */
+  /**
+   * 'int32' (the default) for numbers of tokens, 'float32' for measurements. A number that it does
+   * not hold ends the reading with ERR_DTYPE.
+   */
   dtype?: 'int32' | 'float32';
 }
 
@@ -39,12 +42,17 @@ export function checkBuckets(options: BucketOptions): Checked {
   if (lengths.length === 0 || lengths.some((length, i) => length <= (lengths[i - 1] ?? 0))) {
     throw is.invalid('one rising length or more', 'lengths', set.lengths);
   }
+  const dtype = is.oneOf(set.dtype ?? 'int32', 'dtype', ['int32', 'float32']);
+  const padding = is.number(set.padding ?? 0, 'padding');
+  if (dtype === 'int32' && (padding | 0) !== padding) {
+    throw is.invalid("an integer that int32 holds, or `dtype: 'float32'`,", 'padding', padding);
+  }
   return {
     lengths,
-    padding: is.number(set.padding ?? 0, 'padding'),
+    padding,
     name: is.string(set.name ?? 'x', 'name'),
     mask: set.mask === undefined ? undefined : is.string(set.mask, 'mask'),
-    dtype: is.oneOf(set.dtype ?? 'int32', 'dtype', ['int32', 'float32']),
+    dtype,
   };
 }
 
@@ -89,6 +97,12 @@ export async function* bucketed(
   for (const [bucket, count] of counts.entries()) if (count > 0) yield take(bucket);
 }
 
+/** Whether an array has taken a number for what it is, but for rounding to float32. */
+function held(value: unknown, stored: unknown, dtype: Checked['dtype']): boolean {
+  if (dtype === 'int32') return stored === value;
+  return typeof value === 'number' && Number.isFinite(value) === Number.isFinite(stored);
+}
+
 function padded(
   { rows, x, y }: SequenceBatch,
   length: number,
@@ -99,7 +113,14 @@ function padded(
   const there = new Float32Array(size);
   x.forEach((sequence, row) => {
     const cut = Math.min(length, sequence.length);
-    for (let i = 0; i < cut; i++) values[row * length + i] = sequence[i] ?? padding;
+    const begin = row * length;
+    for (let i = 0; i < cut; i++) {
+      const value: unknown = sequence[i];
+      values[begin + i] = Number(value);
+      if (held(value, values[begin + i], dtype)) continue;
+      const what = dtype === 'int32' ? "int32 (`dtype: 'float32'` is for others)" : dtype;
+      throw is.mismatch('ERR_DTYPE', `numbers that are ${what}`, name, is.show(value));
+    }
     there.fill(1, row * length, row * length + cut);
   });
   return { rows, x: mask === undefined ? values : { [name]: values, [mask]: there }, y };

@@ -1,7 +1,7 @@
 // Rows in the order of an epoch -> whole batches.
 import * as is from '../is.js';
 import { aborted } from '../trainer/signal.js';
-import { type Batch, concatRows, gatherRows } from './batch.js';
+import { type Batch, checkColumns, concatRows, gatherRows } from './batch.js';
 import type { Piece } from './pieces.js';
 
 /** Batches of a block: the first `sizes[0]` rows of `order` are one, and so on. */
@@ -79,9 +79,10 @@ export async function* transformed<B extends Batch>(
 function checkBatch<B extends Batch>(batch: B, rows: number): B {
   const given: unknown = batch;
   if (!is.isRecord(given)) throw is.invalid('a function that returns a batch', 'map', given);
-  if (given.rows === undefined) return { ...batch, rows };
-  is.integer(given.rows, 'rows of the batch that map returns', 1);
-  return batch;
+  const counted = given.rows === undefined ? { ...batch, rows } : batch;
+  is.integer(counted.rows, 'rows of the batch that map returns', 1);
+  checkColumns(counted);
+  return counted;
 }
 
 /** For process `rank` of `worldSize` every so manieth batch, as many for each, but for `start` ones. */

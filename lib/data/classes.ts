@@ -10,7 +10,7 @@ import type { Resample } from './pieces.js';
  * A weight for each class so that all classes count alike: rows / (classes * rows of the class), for
  * `crossEntropy`'s `classWeights` and for `oversample`. `labels` are class numbers, or a dataset with
  * them as its only target. `count` is the number of classes, that of the largest label by default; a
- * class without rows gets 0. Rejects with ERR_ARGUMENT.
+ * class without rows gets 0. Rejects with ERR_ARGUMENT, ERR_SHAPE.
  */
 export async function classWeights(
   labels: TypedArray | readonly number[] | Dataset<TensorBatch>,
@@ -39,6 +39,7 @@ export async function classWeights(
     }
     add(labels);
   }
+  if (rows === 0) throw is.mismatch('ERR_SHAPE', 'one label or more', 'labels', 'none');
   const present = counts.filter((count) => count > 0).length;
   return counts.map((count) => (count === 0 ? 0 : rows / (present * count)));
 }
@@ -57,6 +58,10 @@ function labelsOf(batch: Batch): ArrayLike<unknown> {
  * left with that probability.
  */
 export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> {
+  const given: unknown = weights;
+  if (!is.isTypedArray(given) && !Array.isArray(given)) {
+    throw is.invalid('an array of a weight for each class', 'weights', given);
+  }
   const factors = Array.from(weights, (weight, i) => is.number(weight, `weights[${i}]`, 0));
   const least = Math.min(...factors.filter((factor) => factor > 0));
   if (!Number.isFinite(least)) throw is.invalid('a weight above 0', 'weights', factors);

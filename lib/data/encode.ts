@@ -2,6 +2,7 @@
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import {
   type Batch,
+  checkTable,
   concatInTurns,
   gatherRows,
   sliceRows,
@@ -69,6 +70,7 @@ async function* encodeInTurns(
   { onError, onSkip }: ErrorPolicy,
   file: string | undefined,
 ): AsyncGenerator<TensorBatch> {
+  checkTable(table);
   const columns = Math.max(1, Object.keys(table.columns).length);
   const rows = Math.max(1, Math.floor(elementsPerTurn / (4 * columns)));
   for (let begin = 0; begin < table.rows; begin += rows) {

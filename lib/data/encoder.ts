@@ -1,5 +1,5 @@
 import * as is from '../is.js';
-import type { TableBatch, TensorBatch } from './batch.js';
+import { checkTable, type TableBatch, type TensorBatch, tableNeeded } from './batch.js';
 import { Dataset } from './dataset.js';
 import { classesOf } from './encoders/decode.js';
 import { type Fitter, makeFitter } from './encoders/fit.js';
@@ -78,7 +78,7 @@ export class RowEncoder {
    * in memory when they are first used.
    */
   encode(table: Dataset<TableBatch>, options?: EncodeOptions): Dataset<TensorBatch> {
-    checkTable(table);
+    checkDataset(table);
     const set = is.options<EncodeOptions>(options, 'options of encode', ['onError', 'onSkip']);
     if (set.onSkip !== undefined && typeof set.onSkip !== 'function') {
       throw is.invalid('a function', 'onSkip', set.onSkip);
@@ -88,9 +88,10 @@ export class RowEncoder {
   }
 }
 
-function checkTable(table: unknown): void {
-  if (table instanceof Dataset) return;
-  throw is.invalid('a dataset of rows, such as csv(path)', 'table', table);
+function checkDataset(table: unknown): void {
+  if (!(table instanceof Dataset)) throw is.invalid(tableNeeded, 'table', table);
+  if (table.encoder === undefined) return;
+  throw is.mismatch('ERR_ARGUMENT', tableNeeded, 'table', 'one that is encoded already');
 }
 
 /**
@@ -107,16 +108,19 @@ export async function fitEncoder(
   table: Dataset<TableBatch>,
   encodings: RowEncodings,
 ): Promise<RowEncoder> {
-  checkTable(table);
+  checkDataset(table);
   const set = is.options<RowEncodings>(encodings, 'encodings', ['x', 'y']);
   const x = groups(set.x, 'x');
   const y = groups(set.y, 'y');
   const fitters = [...x, ...y].flatMap((group) => group.columns);
-  const numbers = { batchSize: 1024 };
-  for await (const batch of table.shuffle(false).batches(numbers)) {
-    const place = (row: number) => ({ file: table.file, row: batch.at?.[row] ?? row });
+  let begin = 0;
+  for await (const batch of table.shuffle(false).batches({ batchSize: 1024 })) {
+    checkTable(batch);
+    const first = begin;
+    begin += batch.rows;
+    const place = (row: number) => ({ file: table.file, row: batch.at?.[row] ?? first + row });
     for (const { name, fitter } of fitters) {
-      const column = batch.columns[name];
+      const column = Object.hasOwn(batch.columns, name) ? batch.columns[name] : undefined;
       if (column === undefined) {
         const names = Object.keys(batch.columns);
         const received = `${names.join(', ')}${is.didYouMean(name, names)}`;

@@ -1,10 +1,13 @@
 // Datasets of whatever gives rows one after another.
 import * as is from '../is.js';
-import type { TableBatch, TensorBatch } from './batch.js';
+import { checkAlike, checkColumns, type TableBatch, type TensorBatch } from './batch.js';
 import { Dataset } from './dataset.js';
 import type { StreamOptions } from './source.js';
 
-/** Called for each time that rows are gone through, with the number of the epoch. */
+/**
+ * Called for each time that rows are gone through, with the number of the epoch. What it returns is
+ * iterated once: a generator, which ends for good, has to be another one each time.
+ */
 export type Rows<T> = (options: {
   epoch: number;
   signal: AbortSignal | undefined;
@@ -25,19 +28,29 @@ function check<T>(open: Rows<T>, options: IterableOptions | undefined, name: str
   return set.length === undefined ? undefined : is.integer(set.length, 'length', 1);
 }
 
+/** What was iterated: an iterator that comes again has nothing more to give. */
+const used = new WeakSet<object>();
+
 const iterate = <T>(open: Rows<T>, { epoch, signal }: StreamOptions) => {
   const items: unknown = open({ epoch, signal });
   const iterable = typeof items === 'object' && items !== null;
-  if (iterable && (Symbol.asyncIterator in items || Symbol.iterator in items)) {
-    return items as AsyncIterable<T> | Iterable<T>;
+  if (!iterable || !(Symbol.asyncIterator in items || Symbol.iterator in items)) {
+    throw is.invalid('an iterable', 'open()', items);
   }
-  throw is.invalid('an iterable', 'open()', items);
+  if (used.has(items)) {
+    const what = 'a new iterable each time that rows are gone through';
+    throw is.mismatch('ERR_ARGUMENT', what, 'open()', 'an iterator that was used before');
+  }
+  // Arrays and the like begin anew.
+  if ('next' in items) used.add(items);
+  return items as AsyncIterable<T> | Iterable<T>;
 };
 
 /**
  * Batches of any size as `open` gives them, `{ x, y }` with `rows`, or without where each row has one
- * target: they are cut and joined to the batch size asked for. What `open` throws ends the reading.
- * Throws ERR_ARGUMENT.
+ * target: they are cut and joined to the batch size asked for, and so must have the same arrays of
+ * the same types. What `open` throws ends the reading. Throws ERR_ARGUMENT; reading rejects with
+ * ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE for batches that do not fit.
  */
 export function fromBatches(
   open: Rows<Pick<TensorBatch, 'x' | 'y'> & { readonly rows?: number }>,
@@ -45,12 +58,17 @@ export function fromBatches(
 ): Dataset<TensorBatch> {
   const length = check(open, options, 'fromBatches');
   async function* stream(given: StreamOptions): AsyncGenerator<TensorBatch> {
+    let first: TensorBatch | undefined;
     for await (const batch of iterate(open, given)) {
       if (!is.isRecord(batch)) throw is.invalid('{ x, y }', 'a batch', batch);
       const { rows, x, y } = batch as Partial<TensorBatch>;
       const counted = rows ?? (is.isTypedArray(y) ? y.length : undefined);
       if (x === undefined || y === undefined) throw is.invalid('{ x, y }', 'a batch', batch);
-      yield { rows: is.integer(counted, 'rows of a batch', 1), x, y };
+      const made: TensorBatch = { rows: is.integer(counted, 'rows of a batch', 1), x, y };
+      checkColumns(made);
+      first ??= made;
+      checkAlike(first, made);
+      yield made;
     }
   }
   return new Dataset<TensorBatch>({ kind: 'stream', length, stream });

@@ -100,3 +100,16 @@ test('fit tells reduceOnPlateau what epochs reported', async (t) => {
     'learningRate',
   );
 });
+
+test('oneCycle: a phase of no steps is at its end', (t) => {
+  for (const options of [
+    { totalSteps: 10, pctStart: 0.1 },
+    { totalSteps: 2, pctStart: 0.5 },
+    { totalSteps: 10, pctStart: 0.1, annealStrategy: 'linear' },
+    { totalSteps: 10, pctStart: 0.1, threePhase: true },
+  ]) {
+    const factors = Array.from({ length: 12 }, (_, step) => oneCycle(options)(step));
+    t.is(factors[0], 1);
+    t.true(factors.every((factor) => factor > 0 && factor <= 1));
+  }
+});

@@ -40,31 +40,34 @@ const missingCategory = 'a value (`missing: "unknown"` allows none)';
 
 type NumberState = Extract<ColumnState, { kind: 'number' }>;
 
+/** The largest float32: beyond it, numbers of the arrays that models take are infinite. */
+const largest = 3.4028234663852886e38;
+
 function encodeNumbers({ mean, scale, missing }: NumberState): Encode {
   const factor = 1 / scale;
   const instead = missing === null ? Number.NaN : (missing - mean) * factor;
   return (column, out, offset, stride, fail) => {
-    let at = offset;
+    const encode = (row: number, value: number, given: unknown) => {
+      if (isMissing(given) && missing === null) return fail(row, missingNumber, 'an empty cell');
+      const result = isMissing(given) ? instead : (value - mean) * factor;
+      if (Math.abs(result) <= largest) out[offset + row * stride] = result;
+      else if (Number.isFinite(value)) fail(row, 'a number that float32 holds', is.show(given));
+      else fail(row, typeof given === 'number' ? 'a finite number' : 'a number', is.show(given));
+    };
     if (column instanceof Float64Array) {
+      let at = offset;
       for (let row = 0; row < column.length; row++, at += stride) {
         const value = column[row] ?? 0;
-        if (Number.isFinite(value)) out[at] = (value - mean) * factor;
-        else if (!Number.isNaN(value)) fail(row, 'a finite number', String(value));
-        else if (missing === null) fail(row, missingNumber, 'an empty cell');
-        else out[at] = instead;
+        const result = (value - mean) * factor;
+        // Comparisons with NaN are false.
+        if (Math.abs(result) <= largest) out[at] = result;
+        else encode(row, value, value);
       }
       return;
     }
-    for (let row = 0; row < column.length; row++, at += stride) {
+    for (let row = 0; row < column.length; row++) {
       const given: unknown = column[row];
-      if (isMissing(given)) {
-        if (missing === null) fail(row, missingNumber, 'an empty cell');
-        else out[at] = instead;
-        continue;
-      }
-      const value = toNumber(given);
-      if (Number.isFinite(value)) out[at] = (value - mean) * factor;
-      else fail(row, 'a number', is.show(given));
+      encode(row, toNumber(given), given);
     }
   };
 }

@@ -1,13 +1,17 @@
 import type { Period } from './spec.js';
 
+/** What ends a date in a zone: a name that Date.parse knows, or hours after a time of the day. */
+const zone =
+  /((?<=[\d\s])Z|\b(UTC?|GMT|[ECMP][SD]T)|:\d{2}([.,]\d+)?\s*([AP]M)?\s*[+-]\d{1,2}:?(\d{2})?)([+-]\d{1,2}:?(\d{2})?)?\s*(\(.*\))?$/i;
+
 /** Milliseconds since 1970 in UTC; NaN for what is no date. */
 export function readTime(value: unknown): number {
   if (value instanceof Date) return value.getTime();
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || value === '') return Number.NaN;
-  // Without a zone Date.parse takes times for local ones, and the same data must give the same numbers.
-  const zoned = /[T ]\d{2}:\d{2}/.test(value) && !/(Z|[+-]\d{2}:?\d{2})$/i.test(value);
-  return Date.parse(zoned ? `${value.replace(' ', 'T')}Z` : value);
+  // Without a zone Date.parse takes most dates for local ones, and the same data must give the same
+  // numbers wherever they are read. It takes a zone after a space only in dates without the T of ISO.
+  return Date.parse(zone.test(value) ? value : `${value.replace(/(\d)T(\d)/, '$1 $2')} UTC`);
 }
 
 const lengths = { minute: 60e3, hour: 3600e3, day: 86400e3 };

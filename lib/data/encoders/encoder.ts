@@ -115,7 +115,7 @@ function encodeGroup(
 }
 
 function columnOf(batch: TableBatch, name: string, { place }: EncodeContext): Column {
-  const column = batch.columns[name];
+  const column = Object.hasOwn(batch.columns, name) ? batch.columns[name] : undefined;
   if (column !== undefined) return column;
   const names = Object.keys(batch.columns);
   const hint = is.didYouMean(name, names);
