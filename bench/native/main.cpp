@@ -75,6 +75,7 @@ void run(const Options& options) {
   run_perceptrons(suite);
   run_convolutions(suite);
   run_elementwise(suite);
+  run_chains(suite);
   run_softmax(suite);
   run_attention(suite);
   run_norms(suite);

@@ -81,6 +81,7 @@ void run_products(const Suite& suite);
 void run_perceptrons(const Suite& suite);
 void run_convolutions(const Suite& suite);
 void run_elementwise(const Suite& suite);
+void run_chains(const Suite& suite);
 void run_softmax(const Suite& suite);
 void run_attention(const Suite& suite);
 void run_norms(const Suite& suite);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/chains.h"
 #include "core/fold.h"
 #include "core/fuse.h"
 #include "core/precision.h"
@@ -21,11 +22,13 @@ struct Predictor::Session::Compiled {
 
 namespace {
 
-Graph inference_graph(const GraphDescription& description, int64_t batch, Precision precision) {
+Graph inference_graph(const GraphDescription& description, int64_t batch, Precision precision,
+                      const Backend& backend) {
   Graph graph = instantiate(description, batch, false);
   share_equal_nodes(graph);
   fuse(graph);
   quantize(graph);
+  if (backend.supports(Op::chain)) fuse_chains(graph);
   if (precision == Precision::kBf16Mixed) use_bf16(graph);
   return graph;
 }
@@ -112,8 +115,8 @@ std::vector<bool> Predictor::pack_parameters() {
   for (const GraphDescription& graph : graphs_) {
     const int64_t largest = has_free_batch(graph) ? max_batch_ : 1;
     for (const int64_t batch : {int64_t{1}, largest}) {
-      const Plan plan =
-          make_plan(inference_graph(graph, batch, precision_), layout_, {}, backend_, true);
+      const Plan plan = make_plan(inference_graph(graph, batch, precision_, backend_), layout_, {},
+                                  backend_, true);
       const auto probe = backend_.compile(
           {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
       const std::vector<bool> plain = probe->plain_parameters();
@@ -185,7 +188,8 @@ Profile Predictor::profile() const {
     }
   }
   profile.memory.workspace += scratch;
-  profile.flops = count_flops(inference_graph(graphs_.front(), profile.batch, precision_));
+  profile.flops =
+      count_flops(inference_graph(graphs_.front(), profile.batch, precision_, backend_));
   profile.p50_ms = percentile(samples, 0.50);
   profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;
@@ -209,8 +213,9 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   const std::lock_guard lock(owner_.mutex_);
   forget_oldest_plan();
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan = make_plan(inference_graph(this->graph(), batch, owner_.precision_),
-                             owner_.layout_, {}, owner_.backend_, true);
+  compiled->plan =
+      make_plan(inference_graph(this->graph(), batch, owner_.precision_, owner_.backend_),
+                owner_.layout_, {}, owner_.backend_, true);
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
                                                   owner_.threads_,

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/ops/attention.h"
+#include "core/ops/chain.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/product_update.h"
 #include "core/ops/quantized.h"
@@ -77,6 +78,11 @@ double count_flops(const Graph& graph) {
     if (node.op == Op::attention || node.op == Op::attentionGrad ||
         node.op == Op::quantizedAttention)
       total += attention_flops(graph, node);
+    if (node.op == Op::chain) {
+      const auto steps = static_cast<double>(node.attrs<ops::Chain::Attributes>().count);
+      total += steps * static_cast<double>(graph.tensor(node.outputs[0]).numel);
+      continue;
+    }
     // one operation an element of the largest operand for everything else, epilogues included
     int64_t largest = 0;
     for (const ValueId id : node.outputs) largest = std::max(largest, graph.tensor(id).numel);

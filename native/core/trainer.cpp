@@ -110,7 +110,8 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
   {
     // a device without a kernel that training needs is refused here, not at the first step
     std::vector<Pin> pins;
-    const Graph sample = training_graph(graph_, 2, layout, update_options_, 0, pins);
+    const Graph sample =
+        training_graph(graph_, 2, layout, update_options_, 0, backend_.supports(Op::chain), pins);
     check_supported(sample, backend_);
     state_ranges_ = state_ranges(sample);
   }
@@ -149,7 +150,8 @@ Plan Trainer::make_training_plan(int64_t batch) const {
   const ParameterLayout& layout = parameters_->layout();
   const auto plan_with = [&](int segments, size_t* forward) {
     std::vector<Pin> pins;
-    Graph graph = training_graph(graph_, batch, layout, update_options_, segments, pins);
+    Graph graph = training_graph(graph_, batch, layout, update_options_, segments,
+                                 backend_.supports(Op::chain), pins);
     if (forward != nullptr) *forward = count_forward_nodes(graph);
     if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
     return make_plan(std::move(graph), layout, std::move(pins), backend_);

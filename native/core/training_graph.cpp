@@ -1,6 +1,7 @@
 #include "core/training_graph.h"
 
 #include "core/autodiff.h"
+#include "core/chains.h"
 #include "core/fuse.h"
 #include "core/recompute.h"
 
@@ -30,7 +31,7 @@ std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescriptio
 
 Graph training_graph(const GraphDescription& description, int64_t batch,
                      const ParameterLayout& layout, const UpdateOptions& options, int segments,
-                     std::vector<Pin>& pins) {
+                     bool chains, std::vector<Pin>& pins) {
   Graph graph = instantiate(description, batch, true);
   const ValueId loss = graph.outputs[0];
   const std::vector<ValueId> gradients =
@@ -40,11 +41,16 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
     pins.push_back({gradients[i], {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});
   }
   // a gradient is read by the optimizer through its arena, so nothing in the graph may drop it
-  std::vector<ValueId> outputs = graph.outputs;
-  for (const Pin& pin : pins) graph.outputs.push_back(pin.value);
+  const std::vector<ValueId> outputs = graph.outputs;
+  std::vector<ValueId> all = outputs;
+  for (const Pin& pin : pins) all.push_back(pin.value);
+  graph.outputs = all;
   fuse(graph);
-  graph.outputs = std::move(outputs);
+  graph.outputs = outputs;
   recompute_activations(graph, segments);
+  graph.outputs = std::move(all);
+  if (chains) fuse_chains(graph);
+  graph.outputs = outputs;
   separate_pins(graph, pins);
   if (options.apart) {
     add_accumulation(graph, loss, layout, options);

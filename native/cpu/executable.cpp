@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/chains.h"
 #include "core/precision.h"
 #include "cpu/pool.h"
 #include "cpu/scratch.h"
@@ -187,7 +188,7 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFro
   draft.add(request, index, recorder);
   for (RecordedStep& step : recorder.steps)
     steps_.push_back({step.fn, std::move(step.params), operands, step.tiles});
-  kernels_.push_back(std::string(name(node.op)) + (uses_bf16(node) ? " bf16" : ""));
+  kernels_.push_back(kernel_name(node) + (uses_bf16(node) ? " bf16" : ""));
 }
 
 void CpuExecutable::bind_arena(std::byte* arena) {

@@ -7,13 +7,10 @@
 // out in chunks to this thread's scratch memory.
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/map.h"
+#include "cpu/isa/rows.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
-
-enum class Repeat : int32_t { kNeither, kA, kB };
-
-using RowBinary = void (*)(const float* a, const float* b, float* out, int64_t n, Repeat repeat);
 
 template <typename F>
 TANDEM_INLINE void row(const float* pa, const float* pb, float* out, int64_t n, Repeat repeat,
@@ -41,7 +38,7 @@ constexpr int64_t kScratch =
     kChunk + kWidth;  ///< whole vectors are written; the next row overwrites the rest
 
 struct Params {
-  RowBinary row;
+  BinaryRowFn row;
   int64_t n;               ///< elements of the output
   int32_t rank;            ///< of the merged dimensions, at least 1
   int32_t expand;          ///< rows are short: bit 0 write out a, bit 1 write out b
@@ -166,7 +163,7 @@ void merge_dimensions(const Tensor& a, const Tensor& b, const Tensor& out, Param
   }
 }
 
-void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) {
+void launch(const NodeView& node, Emitter& emit, BinaryRowFn row_fn, double cost) {
   Params params{};
   params.row = row_fn;
   params.n = node.outputs[0]->numel;
@@ -188,6 +185,11 @@ void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) 
             tiles_of(params.n), work);
 }
 
+const BinaryRowFn kRows[] = {
+#define BINARY(name, forward, gradient_a, gradient_b) name##_row,
+#include "core/elementwise.def"
+};
+
 }  // namespace
 
 #define BINARY(name, forward, gradient_a, gradient_b)       \
@@ -195,5 +197,11 @@ void launch(const NodeView& node, Emitter& emit, RowBinary row_fn, double cost) 
     launch(node, emit, name##_row, cost_of(#forward));      \
   }
 #include "core/elementwise.def"
+
+BinaryRowFn binary_row_function(Op op) {
+  const int index = static_cast<int>(op) - static_cast<int>(Op::add);  // the first of them
+  const bool found = index >= 0 && index < static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
+  return found ? kRows[index] : nullptr;
+}
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

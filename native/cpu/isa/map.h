@@ -4,6 +4,7 @@
 
 #include "core/op_list.h"
 #include "cpu/isa/math.h"
+#include "cpu/isa/tiles.h"
 #include "cpu/kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -12,7 +13,6 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 inline constexpr int64_t kMapTile = 16384;
 
 TANDEM_INLINE int64_t tiles_of(int64_t n) { return (n + kMapTile - 1) / kMapTile; }
-TANDEM_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /// out[i] = f(x[i])
 template <typename F>

@@ -3,6 +3,7 @@
 #include "core/ops/where.h"
 
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/rows.h"
 #include "cpu/isa/tiles.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -70,17 +71,8 @@ void where_tile(const void* params, void* const* operands, int64_t tile,
       expand(p.walks[k], whole, at, n, copy);
       source[k] = copy;
     }
-    const auto* a = static_cast<const float*>(static_cast<const void*>(source[1]));
-    const auto* b = static_cast<const float*>(static_cast<const void*>(source[2]));
-    if (p.integer) {
-      const auto* c = static_cast<const int32_t*>(static_cast<const void*>(source[0]));
-      choose(a, b, y + at, n,
-             [=](int64_t i, int64_t left) { return iload_partial(c + i, left) == iset1(0); });
-    } else {
-      const auto* c = static_cast<const float*>(static_cast<const void*>(source[0]));
-      choose(a, b, y + at, n,
-             [=](int64_t i, int64_t left) { return load_partial(c + i, left) == zero(); });
-    }
+    where_row(source[0], p.integer, static_cast<const float*>(static_cast<const void*>(source[1])),
+              static_cast<const float*>(static_cast<const void*>(source[2])), y + at, n);
   }
 }
 
@@ -95,6 +87,18 @@ Walk broadcast_walk(const Tensor& operand, const Tensor& out) {
 }
 
 }  // namespace
+
+void where_row(const void* c, bool integer, const float* a, const float* b, float* y, int64_t n) {
+  if (integer) {
+    const auto* condition = static_cast<const int32_t*>(c);
+    choose(a, b, y, n,
+           [=](int64_t i, int64_t left) { return iload_partial(condition + i, left) == iset1(0); });
+  } else {
+    const auto* condition = static_cast<const float*>(c);
+    choose(a, b, y, n,
+           [=](int64_t i, int64_t left) { return load_partial(condition + i, left) == zero(); });
+  }
+}
 
 void launch_where(const NodeView& node, Emitter& emit) {
   WhereParams p{};
