@@ -8,6 +8,7 @@ import { reshape, slice, softmax, sum } from '../ops/shapes.js';
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import { areaUnderRoc } from './auc.js';
 import { classes, expectsClasses, fitsClasses } from './fits.js';
+import { Floats } from './floats.js';
 import { type Accumulator, type BuiltIn, builtIn, type Pair } from './metric.js';
 import { lastAxis } from './predictions.js';
 import { readLists, readSums } from './state.js';
@@ -120,7 +121,7 @@ class Areas implements Accumulator {
   }
 
   state(): unknown {
-    return { scores: this.#scores.copy(), targets: this.#targets.copy() };
+    return { scores: this.#scores.parts, targets: this.#targets.parts };
   }
 
   add([scores = none, targets = none]: readonly Float64Array[]): void {
@@ -159,35 +160,3 @@ class Areas implements Accumulator {
     return [parts[0].subarray(0, counts[0]), parts[1].subarray(0, counts[1])];
   }
 }
-
-/** A list of float32 numbers that grows by blocks: a long one is never copied in one turn. */
-class Floats {
-  length = 0;
-  readonly #blocks: Float32Array[] = [];
-
-  at(i: number): number | undefined {
-    return this.#blocks[Math.floor(i / blockLength)]?.[i % blockLength];
-  }
-
-  copy(): Float32Array {
-    const numbers = new Float32Array(this.length);
-    for (const [i, block] of this.#blocks.entries()) {
-      const begin = i * blockLength;
-      numbers.set(block.subarray(0, this.length - begin), begin);
-    }
-    return numbers;
-  }
-
-  append(numbers: Float64Array): void {
-    for (let done = 0; done < numbers.length; ) {
-      const place = this.length % blockLength;
-      if (place === 0) this.#blocks.push(new Float32Array(blockLength));
-      const part = numbers.subarray(done, done + blockLength - place);
-      this.#blocks.at(-1)?.set(part, place);
-      done += part.length;
-      this.length += part.length;
-    }
-  }
-}
-
-const blockLength = 2 ** 14;

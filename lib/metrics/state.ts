@@ -23,7 +23,11 @@ export function readLists<N extends string>(
     const list = of[name] ?? [];
     const numbers = Array.isArray(list) || list instanceof Float32Array;
     if (!numbers) throw bad(`numbers for \`${name}\` in the file`, is.show(list));
-    return [name, readSums([...(list as Iterable<unknown>)], list.length)];
+    // Long lists come in parts.
+    const all = [...(list as Iterable<unknown>)].flatMap((item) =>
+      item instanceof Float32Array ? [...item] : [item],
+    );
+    return [name, readSums(all, all.length)];
   };
   return Object.fromEntries(names.map(read)) as Record<N, Float64Array>;
 }

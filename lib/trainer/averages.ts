@@ -5,6 +5,7 @@ import * as is from '../is.js';
 import { type ModelState, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
 import type { Engine } from './engine.js';
+import { copyInTurns } from './weights.js';
 
 /** Throws ERR_ARGUMENT for a trainer without the option `ema`. */
 export function checkAverages({ settings }: Engine, name: string): void {
@@ -23,11 +24,13 @@ export async function averagedModel(
   const copy = copyOf(model, state);
   if (state.encoder !== undefined) stateOf(copy).encoder = state.encoder;
   const begin = parameters + slots * trainable;
-  [...copy.parameters.values()].forEach(({ data }, i) => {
-    const offset = (state.native.offsets[i] ?? 0) / 4;
-    const from = offset < trainable ? begin + offset : offset;
-    data.set(saved.subarray(from, from + data.length));
-  });
+  await copyInTurns(
+    Array.from(copy.parameters.values(), ({ data }, i) => {
+      const offset = (state.native.offsets[i] ?? 0) / 4;
+      const from = offset < trainable ? begin + offset : offset;
+      return [saved.subarray(from, from + data.length), data];
+    }),
+  );
   return copy;
 }
 

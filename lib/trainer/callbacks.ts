@@ -31,8 +31,8 @@ export interface Callback {
   /** Steps count from 0, over all calls of fit and step. Makes training slower: steps run singly. */
   onBatchEnd?(step: number, logs: Logs, trainer: Trainer): CallbackResult;
   /**
-   * What it needs to go on after a checkpoint, as plain data of JSON; checkpoints keep it under the
-   * callback's place in the list.
+   * What it needs to go on after a checkpoint, as plain data of JSON and Float32Arrays, which are
+   * copied while training waits; checkpoints keep it under the callback's place in the list.
    */
   saveState?(): unknown;
   /** Called after onTrainBegin with what saveState gave, when fit goes on from a checkpoint. */

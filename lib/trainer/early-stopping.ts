@@ -2,7 +2,7 @@ import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
-import { copyWeights } from './weights.js';
+import { copyWeights, restoreWeights } from './weights.js';
 
 /** When earlyStopping ends training, and what it leaves. */
 export interface EarlyStoppingOptions {
@@ -126,11 +126,10 @@ class Stopper implements EarlyStopping {
       : undefined;
   }
 
-  onTrainEnd(trainer: Trainer): void {
-    for (const [name, values] of this.#weights ?? []) {
-      trainer.model.parameters.get(name)?.data.set(values);
-    }
+  async onTrainEnd(trainer: Trainer): Promise<void> {
+    const weights = this.#weights ?? new Map<string, Float32Array>();
     this.#weights = undefined;
     this.#spare = undefined;
+    await restoreWeights(trainer.model, weights);
   }
 }

@@ -19,6 +19,7 @@ import { Saver } from './saver.js';
 import { aborted } from './signal.js';
 import { noRows, type StepSource, type Supply } from './supply.js';
 import { type Tallied, Tally, type Tracked } from './tally.js';
+import { weightsRestored } from './weights.js';
 
 /** The epoch that is under way. */
 interface Open {
@@ -194,6 +195,8 @@ export class Fit {
     for (const callback of this.plan.callbacks) {
       await quietly(() => Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]));
     }
+    // A trainer that is closed meanwhile ends with them, too.
+    await weightsRestored(this.trainer.model);
     await quietly(() => this.#toGpu());
     await this.settled();
     if (interrupted && failure) throw failure.error;

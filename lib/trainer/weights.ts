@@ -1,25 +1,19 @@
+// Copies of parameters and other large arrays, taken on the event loop in pieces.
 import type { Model } from '../model.js';
 import { nextTurn } from './turns.js';
 
 /** Floats that are copied in well under a millisecond. */
 const floatsPerTurn = 2 ** 18;
 
-/**
- * A copy of a model's parameters, taken in pieces with turns of the event loop between them, in the
- * memory of `into` where that is one of the same model. Nothing may train meanwhile.
- */
-export async function copyWeights(
-  { parameters }: Model,
-  into: ReadonlyMap<string, Float32Array> = new Map(),
-): Promise<Map<string, Float32Array>> {
-  const copies = new Map<string, Float32Array>();
+/** Copies each array over another of its length, with turns of the event loop between pieces. */
+export async function copyInTurns(
+  pairs: Iterable<readonly [from: Float32Array, to: Float32Array]>,
+): Promise<void> {
   let done = 0;
-  for (const [name, { data }] of parameters) {
-    const copy = into.get(name) ?? new Float32Array(data.length);
-    copies.set(name, copy);
-    for (let begin = 0; begin < data.length; ) {
-      const piece = data.subarray(begin, begin + floatsPerTurn - done);
-      copy.set(piece, begin);
+  for (const [from, to] of pairs) {
+    for (let begin = 0; begin < from.length; ) {
+      const piece = from.subarray(begin, begin + floatsPerTurn - done);
+      to.set(piece, begin);
       begin += piece.length;
       done += piece.length;
       if (done < floatsPerTurn) continue;
@@ -27,5 +21,47 @@ export async function copyWeights(
       await nextTurn();
     }
   }
+}
+
+/** Copies of arrays. Nothing may write to those meanwhile. */
+export async function copyArrays(arrays: readonly Float32Array[]): Promise<Float32Array[]> {
+  const copies = arrays.map((array) => new Float32Array(array.length));
+  await copyInTurns(arrays.map((array, i) => [array, copies[i] ?? array]));
   return copies;
+}
+
+/**
+ * A copy of a model's parameters, in the memory of `into` where that is one of the same model. Nothing
+ * may train meanwhile.
+ */
+export async function copyWeights(
+  { parameters }: Model,
+  into: ReadonlyMap<string, Float32Array> = new Map(),
+): Promise<Map<string, Float32Array>> {
+  const copies = new Map<string, Float32Array>();
+  for (const [name, { data }] of parameters) {
+    copies.set(name, into.get(name) ?? new Float32Array(data.length));
+  }
+  await copyInTurns(Array.from(parameters, ([name, { data }]) => [data, copies.get(name) ?? data]));
+  return copies;
+}
+
+const restoring = new WeakMap<Model, Promise<void>>();
+
+/** Puts what copyWeights gave back. Nothing may train meanwhile. */
+export function restoreWeights(
+  model: Model,
+  weights: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
+  const { parameters } = model;
+  const copying = copyInTurns(
+    Array.from(weights, ([name, values]) => [values, parameters.get(name)?.data ?? values]),
+  );
+  restoring.set(model, copying);
+  return copying;
+}
+
+/** Resolves when no restoreWeights of the model is under way. */
+export async function weightsRestored(model: Model): Promise<void> {
+  await restoring.get(model);
 }

@@ -3,9 +3,15 @@ import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { adam, dense, sequential, sgd, Trainer } from 'tandem-ml';
+import { adam, dense, earlyStopping, sequential, sgd, Trainer } from 'tandem-ml';
+import {
+  copyArrays,
+  copyWeights,
+  restoreWeights,
+  weightsRestored,
+} from '../../dist/trainer/weights.js';
 import { relativeError } from '../helpers/numbers.mjs';
-import { bits, folder, quiet, start } from './support.mjs';
+import { bits, folder, hex, quiet, start } from './support.mjs';
 
 const epochs = (count, more) => ({ ...quiet, epochs: count, ...more });
 const make = (t, kind, more) => {
@@ -221,4 +227,57 @@ test('version 1 of the format is read', async (t) => {
   for (const [name, { data: values }] of (await resumed.averagedModel()).parameters) {
     t.true(relativeError(values, averages.parameters.get(name)?.data) < 1e-4, name);
   }
+});
+
+test('large arrays are copied over several turns of the event loop', async (t) => {
+  const arrays = [2 ** 20 + 3, 1, 2 ** 19].map((length) =>
+    Float32Array.from({ length }, (_, i) => i % 1013),
+  );
+  let turns = 0;
+  let over = false;
+  const count = () => {
+    turns++;
+    if (!over) setImmediate(count);
+  };
+  setImmediate(count);
+  const copies = await copyArrays(arrays);
+  over = true;
+  t.true(copies.every((copy, i) => copy.every((value, k) => value === arrays[i][k])));
+  t.true(copies.every((copy, i) => copy.buffer !== arrays[i].buffer));
+  // A megabyte a turn.
+  t.true(turns >= 6, `${turns}`);
+  const model = sequential([dense(1024)], { input: [1024], seed: 1 });
+  const weights = await copyWeights(model);
+  const before = bits(model);
+  for (const { data } of model.parameters.values()) data.fill(7);
+  restoreWeights(model, weights);
+  await weightsRestored(model);
+  t.true(bits(model)['dense.weight'] === before['dense.weight']);
+});
+
+test('a trainer that is closed while fit ends has the best weights, whole', async (t) => {
+  const model = sequential([dense(2048, { name: 'a' })], { input: [1024], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: sgd({ learningRate: 100 }) });
+  const stopping = earlyStopping({ monitor: 'loss', patience: 1, restoreBestWeights: true });
+  let best = '';
+  let closing = Promise.resolve();
+  const watching = {
+    onEpochEnd(epoch) {
+      if (epoch === 0) best = hex(model.parameters.get('a.weight').data);
+    },
+  };
+  const { onTrainEnd } = stopping;
+  stopping.onTrainEnd = (...given) => {
+    const restoring = onTrainEnd.apply(stopping, given);
+    // The weights are on their way back.
+    closing = trainer.close();
+    return restoring;
+  };
+  const data = { x: new Float32Array(4 * 1024).fill(1), y: new Float32Array(4 * 2048).fill(1) };
+  const fitting = trainer.fit(data, { epochs: 3, callbacks: [watching, stopping], ...quiet });
+  await t.throwsAsync(fitting, { code: 'ERR_CLOSED' });
+  await closing;
+  // Texts too long to show where they differ.
+  t.true(hex(model.parameters.get('a.weight').data) === best);
+  t.is(stopping.bestEpoch, 0);
 });

@@ -58,7 +58,7 @@ export interface Contents {
   readonly scheduler: unknown;
 }
 
-/** The contents as JSON; arrays that callbacks keep are put into `arrays`. */
+/** The contents as JSON; arrays that callbacks and metrics keep are put into `arrays`. */
 export function encode(contents: Contents, arrays: Float32Array[]): string {
   return JSON.stringify(pack(contents, 'checkpoint', arrays));
 }

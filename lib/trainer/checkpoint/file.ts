@@ -9,10 +9,19 @@ import { elements } from '../../graph/value.js';
 import * as is from '../../is.js';
 import type { ModelState } from '../../model/state.js';
 import type { Parameter } from '../../model.js';
-import { type Contents, checkpointVersion, decode, encode } from './contents.js';
+import { type Contents, checkpointVersion, decode } from './contents.js';
 
 /** Everything of a moment between two steps, in memory that nothing else writes to. */
 export interface Snapshot {
+  readonly step: number;
+  /** The contents, and the arrays in them. */
+  readonly json: string;
+  readonly arrays: readonly Float32Array[];
+  readonly state: Float32Array;
+}
+
+/** What a file gave. */
+export interface Restored {
   readonly contents: Contents;
   readonly state: Float32Array;
 }
@@ -62,10 +71,8 @@ function piecesOf({ native, model, parameters }: Owner): Piece[] {
 export async function writeCheckpoint(
   path: string | URL,
   owner: Owner,
-  { contents, state }: Snapshot,
+  { json, arrays, state }: Snapshot,
 ): Promise<void> {
-  const arrays: Float32Array[] = [];
-  const json = encode(contents, arrays);
   const tensors = [
     ...piecesOf(owner).map(({ name, shape, offset, count }) => ({
       name,
@@ -88,7 +95,7 @@ export async function writeCheckpoint(
  * Reads and checks all of a checkpoint. Throws ERR_FILE_FORMAT, also for one of another model, or an
  * error of the file system.
  */
-export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Snapshot> {
+export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Restored> {
   if (!(path instanceof URL)) is.string(path, 'path');
   const file = await open(path, 'r');
   try {

@@ -2,7 +2,13 @@
 import { mkdir, readdir, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { TandemError } from '../../errors.js';
-import { type Owner, readCheckpoint, type Snapshot, writeCheckpoint } from './file.js';
+import {
+  type Owner,
+  type Restored,
+  readCheckpoint,
+  type Snapshot,
+  writeCheckpoint,
+} from './file.js';
 
 const pattern = /^step-(\d+)\.safetensors$/;
 /** What a process that was killed leaves of a file that it was writing. */
@@ -33,7 +39,7 @@ async function stepsIn(folder: string): Promise<{ name: string; step: number }[]
  * The newest checkpoint of a folder, undefined where there is none. A file that is damaged is passed
  * over with a warning of the process, so that what is older serves; ERR_FILE_FORMAT when all are.
  */
-export async function readLatest(folder: string, owner: Owner): Promise<Snapshot | undefined> {
+export async function readLatest(folder: string, owner: Owner): Promise<Restored | undefined> {
   const found = await stepsIn(folder);
   let first: unknown;
   for (const { name } of found.reverse()) {
@@ -51,7 +57,7 @@ export async function readLatest(folder: string, owner: Owner): Promise<Snapshot
 }
 
 /** A checkpoint file, or the newest one of a folder. */
-export async function readFrom(path: string, owner: Owner): Promise<Snapshot | undefined> {
+export async function readFrom(path: string, owner: Owner): Promise<Restored | undefined> {
   const isFolder = (await stat(path)).isDirectory();
   return isFolder ? await readLatest(path, owner) : await readCheckpoint(path, owner);
 }
@@ -90,7 +96,7 @@ export class CheckpointFolder {
   async save(take: () => Promise<Snapshot>, best: boolean): Promise<void> {
     await this.settled();
     const snapshot = await take();
-    const { step } = snapshot.contents.progress;
+    const { step } = snapshot;
     this.#last = step;
     this.#begin(async () => {
       await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);

@@ -11,7 +11,7 @@ const odd = new Map<string, number>([
 
 /**
  * JSON of plain data: numbers, strings, booleans, null, arrays and records of them, and Float32Arrays,
- * which are put into `arrays`. Throws ERR_ARGUMENT for anything else, naming it by `name`.
+ * which are put into `arrays`, not copied. Throws ERR_ARGUMENT for anything else, naming it by `name`.
  */
 export function pack(value: unknown, name: string, arrays: Float32Array[]): unknown {
   if (typeof value === 'number') {
@@ -19,7 +19,7 @@ export function pack(value: unknown, name: string, arrays: Float32Array[]): unkn
     return { $number: Object.is(value, -0) ? '-0' : String(value) };
   }
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
-  if (value instanceof Float32Array) return { $array: arrays.push(value.slice()) - 1 };
+  if (value instanceof Float32Array) return { $array: arrays.push(value) - 1 };
   if (Array.isArray(value)) return value.map((item, i) => pack(item, `${name}[${i}]`, arrays));
   const prototype: unknown = typeof value === 'object' ? Object.getPrototypeOf(value) : undefined;
   if (is.isRecord(value) && (prototype === Object.prototype || prototype === null)) {

@@ -2,19 +2,25 @@
 import * as is from '../../is.js';
 import type { Engine } from '../engine.js';
 import type { RunState } from '../run.js';
-import type { Position, Setup } from './contents.js';
-import type { Snapshot } from './file.js';
+import { copyArrays } from '../weights.js';
+import { encode, type Position, type Setup } from './contents.js';
+import type { Restored, Snapshot } from './file.js';
 
-/** Of a trainer between two steps. */
+/**
+ * Of a trainer between two steps, and nothing may train until it resolves; the event loop has its turns
+ * meanwhile.
+ */
 export async function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
   const { native, settings } = engine;
   const position = run.locate?.() ?? run.resume ?? restingAt(run.epoch);
   const scheduler: unknown = settings.schedule.saveState?.();
+  const { progress } = native;
+  // What callbacks keep, such as the best weights, may be as large as the model.
+  const kept: Float32Array[] = [];
+  const json = encode({ setup: setupOf(engine), progress, position, scheduler }, kept);
+  const arrays = await copyArrays(kept);
   const state = new Float32Array(await native.saveState());
-  return {
-    contents: { setup: setupOf(engine), progress: native.progress, position, scheduler },
-    state,
-  };
+  return { step: progress.step, json, arrays, state };
 }
 
 const restingAt = (epoch: number): Position => ({
@@ -29,7 +35,7 @@ const restingAt = (epoch: number): Position => ({
 
 /** Throws ERR_ARGUMENT, the trainer unchanged, when its options would not go on with the same bits. */
 export async function restoreSnapshot(
-  { contents, state }: Snapshot,
+  { contents, state }: Restored,
   engine: Engine,
   run: RunState,
 ): Promise<void> {
