@@ -1,7 +1,8 @@
 // Training from a file larger than memory allows: makes a CSV or Parquet file of `--gb` gigabytes,
 // trains one epoch on it, and prints as JSON the speed of the reader, of the step and of both, the
 // largest RSS, and the delay of the event loop (a timer of 1 ms, so that 1 ms is no delay).
-// Usage: data.mjs [--gb 1] [--format csv | parquet] [--folder path]
+// --save puts them into bench/results/, for docs/performance.md.
+// Usage: data.mjs [--gb 1] [--format csv | parquet] [--folder path] [--save]
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,17 +12,23 @@ import { parseArgs } from 'node:util';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, oneHot, parquet, standard } from 'tandem-ml/data';
+import { native } from '../dist/native.js';
+import { saveResults } from './lib/results.mjs';
 
 const { values: flags } = parseArgs({
   options: {
     gb: { type: 'string', default: '1' },
     format: { type: 'string', default: 'csv' },
     folder: { type: 'string', default: tmpdir() },
+    save: { type: 'boolean', default: false },
   },
 });
 const features = Array.from({ length: 16 }, (_, i) => `f${i}`);
 const kinds = ['clear', 'mist', 'rain', 'snow'];
 const batchSize = 256;
+if (flags.format !== 'csv' && flags.format !== 'parquet') {
+  throw new Error(`--format is csv or parquet, not ${flags.format}`);
+}
 const file = join(flags.folder, `tandem-bench-${process.pid}.${flags.format}`);
 
 /** Columns of `rows` rows that follow from the seed. */
@@ -181,22 +188,47 @@ try {
   });
   await trainer.close();
   const perSecond = (count, time) => Math.round(count / time);
+  const { size } = statSync(file);
+  const step = perSecond(200000, stepTime);
+  const trained = perSecond(rows, training.time);
+  const turns = training.delay.turns;
+  const results = [
+    { name: 'file', value: size / 1e6, unit: 'MB' },
+    { name: 'reader alone', value: size / 1e6 / reading.time, unit: 'MB/s' },
+    { name: 'reader alone', value: perSecond(rows, reading.time), unit: 'rows/s' },
+    { name: 'step alone, rows in memory', value: step, unit: 'rows/s' },
+    { name: 'training from the file', value: trained, unit: 'rows/s' },
+    { name: 'largest RSS while training', value: training.rss / 1e6, unit: 'MB' },
+    { name: 'event loop, computing in one turn, p99', value: turns.p99, unit: 'ms' },
+    { name: 'event loop, computing in one turn, longest', value: turns.max, unit: 'ms' },
+    {
+      name: 'event loop, a timer of 1 ms while training, p99',
+      value: training.delay.p99,
+      unit: 'ms',
+    },
+    { name: 'event loop, a timer of 1 ms without work, p99', value: idle.delay.p99, unit: 'ms' },
+  ];
+  if (flags.save) {
+    const { format, gb } = flags;
+    const command = `node bench/data.mjs --gb ${gb} --format ${format} --save`;
+    saveResults(`data-${format}`, command, results, { isa: native.cpu().isa });
+  }
   console.log(
     JSON.stringify({
       format: flags.format,
-      bytes: statSync(file).size,
+      bytes: size,
       rows,
       madeInSeconds: Math.round(madeIn),
       idleDelayMs: idle.delay,
       reader: {
         rowsPerSecond: perSecond(rows, reading.time),
-        megabytesPerSecond: Math.round(statSync(file).size / 1e6 / reading.time),
+        megabytesPerSecond: Math.round(size / 1e6 / reading.time),
         eventLoopDelayMs: reading.delay,
       },
-      step: { batchSize, rowsPerSecond: perSecond(200000, stepTime) },
+      step: { batchSize, rowsPerSecond: step },
       training: {
-        rowsPerSecond: perSecond(rows, training.time),
-        ofTheStepAlone: (rows / training.time / (200000 / stepTime)).toFixed(3),
+        rowsPerSecond: trained,
+        ofTheStepAlone: (trained / step).toFixed(3),
         rssMegabytes: Math.round(training.rss / 1e6),
         eventLoopDelayMs: training.delay,
         loss: history.loss,

@@ -6,14 +6,17 @@
 // how much more processor time the process takes for a step, of which other load touches less. `aloneCpuMs` is
 // the processor time of preparing a batch without a step beside it, of all threads and with the start
 // of the one that reads, `aloneCpuPercent` its share in the step's.
-// Usage: pipeline.mjs [--quick]
+// --save puts them into bench/results/, for docs/performance.md.
+// Usage: pipeline.mjs [--quick] [--save]
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromArrays, fromBatches, standard } from 'tandem-ml/data';
+import { native } from '../dist/native.js';
 import { inTurns, median } from './lib/measure.mjs';
-import { quick } from './lib/options.mjs';
+import { command, quick, save } from './lib/options.mjs';
+import { saveResults } from './lib/results.mjs';
 
 const batchSize = 256;
 const steps = quick ? 100 : 200;
@@ -84,19 +87,30 @@ try {
   const alone = { arrays: 0 };
   for (const [name, dataset] of Object.entries(datasets)) alone[name] = await preparing(dataset);
   const cpuOfStep = Math.min(...times.arrays.map(({ cpu }) => cpu));
-  const report = Object.entries(times).map(([name, list]) => [
-    name,
-    {
-      stepMs: median(list.map(({ wall }) => wall)),
-      costPercent: median(list.map(({ wall }, i) => cost(wall, times.arrays[i].wall))),
-      aloneCpuMs: Number(alone[name].toFixed(4)),
-      aloneCpuPercent: Number(((100 * alone[name]) / cpuOfStep).toFixed(2)),
-      atBest: cost(least(list), least(times.arrays)),
-      cpu: median(list.map(({ cpu }, i) => cost(cpu, times.arrays[i].cpu))),
-    },
-  ]);
+  const report = Object.fromEntries(
+    Object.entries(times).map(([name, list]) => [
+      name,
+      {
+        stepMs: median(list.map(({ wall }) => wall)),
+        costPercent: median(list.map(({ wall }, i) => cost(wall, times.arrays[i].wall))),
+        aloneCpuMs: Number(alone[name].toFixed(4)),
+        aloneCpuPercent: Number(((100 * alone[name]) / cpuOfStep).toFixed(2)),
+        atBest: cost(least(list), least(times.arrays)),
+        cpu: median(list.map(({ cpu }, i) => cost(cpu, times.arrays[i].cpu))),
+      },
+    ]),
+  );
   const workload = `MLP ${width}-1024-1024-10`;
-  console.log(JSON.stringify({ workload, batchSize, steps, ...Object.fromEntries(report) }));
+  console.log(JSON.stringify({ workload, batchSize, steps, ...report }));
+  if (save) {
+    const results = Object.entries(report).map(([name, result]) => ({
+      name,
+      workload,
+      batchSize,
+      ...result,
+    }));
+    saveResults('pipeline', command, results, { isa: native.cpu().isa });
+  }
 } finally {
   await trainer.close();
   await rm(file);

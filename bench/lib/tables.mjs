@@ -120,6 +120,41 @@ function memory(results) {
   );
 }
 
+const rowsFrom = {
+  arrays: 'arrays, in order',
+  dataset: 'a dataset in memory, shuffled',
+  asyncIterable: 'an async iterable that makes them',
+  csv: 'a CSV file, read, parsed, encoded and shuffled',
+};
+
+/** @param {Results} results */
+function pipeline(results) {
+  const signed = (value) => `${value > 0 ? '+' : ''}${short(value)} %`;
+  const rows = results.results.map(
+    ({ name, stepMs, costPercent, atBest, cpu, aloneCpuMs, aloneCpuPercent }) => [
+      rowsFrom[name],
+      stepMs,
+      ...(name === 'arrays'
+        ? ['-', '-', '-', '-']
+        : [
+            signed(costPercent),
+            signed(atBest),
+            signed(cpu),
+            `${short(aloneCpuMs)} ms, ${short(aloneCpuPercent)} %`,
+          ]),
+    ],
+  );
+  const columns = [
+    'rows from',
+    'step, ms',
+    'slower by',
+    'at best',
+    'processor time',
+    'preparing alone',
+  ];
+  return paragraphs(origin(results), table(columns, rows));
+}
+
 const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS' };
 /** What is said of a native case with one number of threads: only what some case of its group has. */
 const nativeColumns = {
@@ -179,4 +214,7 @@ export const tables = {
   native,
   serving: plain('what'),
   generate: plain('tokens of'),
+  'data-csv': plain('what'),
+  'data-parquet': plain('what'),
+  pipeline,
 };
