@@ -175,7 +175,7 @@ test('a quote that is never closed, a missing file, a broken archive', async (t)
   await t.throwsAsync(read(t, open), { code: 'ERR_FILE_FORMAT' });
   await t.throwsAsync(readRows(csv('/nowhere/file.csv')), { code: 'ENOENT' });
   const path = await file(t, 'file.csv.gz', gzipSync(good.repeat(1000)).subarray(0, 60));
-  await t.throwsAsync(readRows(csv(path)), { code: 'Z_BUF_ERROR' });
+  await t.throwsAsync(readRows(csv(path)), { code: 'ERR_FILE_FORMAT', message: /\.gz/ });
 });
 
 test('options are checked', (t) => {

@@ -48,6 +48,13 @@ function describePlace({ file, row, column }: Place): string {
   return parts.join(', ');
 }
 
+/** What zlib fails with, as an error of the file; other errors as they are. */
+export function asArchiveError(cause: unknown, file: string): unknown {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  if (!code.startsWith('Z_')) return cause;
+  return badData('a whole .gz file', (cause as Error).message, { file }, { cause });
+}
+
 /** An error as it travels between threads, which do not share classes. */
 export interface PlainError {
   readonly message: string;

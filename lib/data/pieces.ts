@@ -1,5 +1,6 @@
 // Source -> rows in the order of an epoch: selection, repetition, shuffling, and a share for each of
 // several processes.
+import * as is from '../is.js';
 import { generator, shuffled } from '../trainer/random.js';
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import { type Batch, concatInTurns, concatRows, gatherRows, sliceRows } from './batch.js';
@@ -155,7 +156,9 @@ export async function* keptPieces<B extends Batch>(
   const random = generator(shuffle?.seed ?? 0, resampleStream + epoch);
   const kept = keep?.stream();
   if (new Selector(stages).done) return;
+  let seen = 0;
   for await (const block of source.stream({ epoch, signal, stages })) {
+    seen += block.rows;
     const selected = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
     const wanted = kept === undefined ? selected : kept(block, selected);
     const order = resample === undefined ? wanted : resample(block, wanted, random);
@@ -164,6 +167,9 @@ export async function* keptPieces<B extends Batch>(
     else if (order.length > 0) yield { block, order };
     if (selector.done) return;
   }
+  if (source.selects || source.length === undefined || seen === source.length) return;
+  const what = `${source.length} rows, its length,`;
+  throw is.mismatch('ERR_SHAPE', what, 'dataset', `${seen} rows`);
 }
 
 async function* strided<B extends Batch>(

@@ -9,7 +9,7 @@ import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import { fromArrays } from './arrays.js';
 import type { TensorBatch } from './batch.js';
 import type { Dataset } from './dataset.js';
-import { badData, type DataError } from './errors.js';
+import { asArchiveError, badData, type DataError } from './errors.js';
 
 /** An array of a file, row-major. */
 export interface Tensor {
@@ -128,13 +128,21 @@ async function scaled(data: TypedArray, factor: number): Promise<Float32Array> {
 
 const unzip = promisify(gunzip);
 
+async function unpack(bytes: Buffer, file: string): Promise<Buffer> {
+  try {
+    return await unzip(bytes);
+  } catch (cause) {
+    throw asArchiveError(cause, file);
+  }
+}
+
 async function readTensor(
   path: string | URL,
   parse: (bytes: Buffer, file: string) => Header,
 ): Promise<Tensor> {
   const file = path instanceof URL ? fileURLToPath(path) : is.string(path, 'path');
   const raw = await readFile(file);
-  const bytes = file.endsWith('.gz') ? await unzip(raw) : raw;
+  const bytes = file.endsWith('.gz') ? await unpack(raw, file) : raw;
   const header = parse(bytes, file);
   let count = 1;
   for (const length of header.shape) count *= length;

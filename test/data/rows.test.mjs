@@ -7,6 +7,7 @@ import {
   fitEncoder,
   fromArrays,
   fromBatches,
+  fromRows,
   fromSequences,
   fromTable,
 } from 'tandem-ml/data';
@@ -160,3 +161,19 @@ test('what is no table, no weights and no labels', async (t) => {
   }
   await t.throwsAsync(classWeights([]), { code: 'ERR_SHAPE', message: /`labels`/ });
 });
+
+for (const [found, length] of [
+  [2, 1000],
+  [3, 2],
+]) {
+  test(`a source of ${found} rows that says ${length}`, async (t) => {
+    const x = f(...Array(found).keys());
+    const refusal = { code: 'ERR_SHAPE', message: new RegExp(`${length} rows.*received ${found}`) };
+    const batches = fromBatches(() => [{ x, y: x }], { length });
+    await t.throwsAsync(collect(batches), refusal);
+    await t.throwsAsync(batches.load(), refusal);
+    await t.throwsAsync(collect(fromRows(() => [...x].map((a) => ({ a })), { length })), refusal);
+    const [first] = await collect(batches.take(1));
+    t.is(first.rows, 1);
+  });
+}

@@ -53,7 +53,8 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
       if (selector.done) return;
     }
   } catch (cause) {
-    if (!(cause instanceof Error) || cause.name === 'TandemError') throw cause;
+    if (!(cause instanceof Error) || cause.name === 'TandemError' || 'syscall' in cause)
+      throw cause;
     throw badData(
       'an Arrow file or stream',
       cause.message,

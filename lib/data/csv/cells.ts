@@ -1,5 +1,6 @@
 // Cells from bytes. Numbers are read digit by digit where that is exact: making a string of each and
 // converting it takes ten times as long.
+import { isUtf8 } from 'node:buffer';
 
 const zero = 0x30;
 const point = 0x2e;
@@ -18,6 +19,8 @@ export class Cells {
   at = 0;
   /** The region; ends with a newline. */
   bytes: Uint8Array = new Uint8Array();
+  /** Whether all of it is UTF-8. */
+  valid = true;
   readonly #interned = new Interned();
 
   constructor(
@@ -28,6 +31,7 @@ export class Cells {
   /** Goes on at the beginning of another region. */
   open(bytes: Uint8Array): void {
     this.bytes = bytes;
+    this.valid = isUtf8(bytes);
     this.at = 0;
   }
 
@@ -90,11 +94,12 @@ export class Cells {
     return negative ? -value : value;
   }
 
-  /** A text; null for a missing one. */
-  text(): string | null {
+  /** A text; null for a missing one, undefined for one that is not UTF-8. */
+  text(): string | null | undefined {
     const begin = this.at;
     this.skip();
     if (begin === this.at) return null;
+    if (!this.valid && !isUtf8(this.bytes.subarray(begin, this.at))) return undefined;
     const value = this.#interned.get(this.bytes, begin, this.at);
     return this.missing.has(value) ? null : value;
   }

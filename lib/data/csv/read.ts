@@ -1,10 +1,12 @@
 // A CSV file -> tables, in the thread that calls. Regions without quotes are read here, others by
 // csv-parse, which knows all that quotes can mean.
+import { isUtf8 } from 'node:buffer';
 import * as is from '../../is.js';
 import type { TableBatch } from '../batch.js';
-import { badData, type DataError, type OnError, optional } from '../errors.js';
+import { badData, type DataError, type OnError } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
 import { Cells, numberOf } from './cells.js';
+import { type BadRecord, type CsvRecord, parseRecords } from './records.js';
 import { type Region, regions } from './regions.js';
 
 /** How a column is read. */
@@ -32,13 +34,20 @@ const blockRows = 8192;
 /** A table with few bytes, so that none is a burden to the event loop that receives it. */
 const blockCells = 2 ** 17;
 
+const newline = 0x0a;
+
+// What errors expect and receive.
+const record = 'a CSV record';
+const encoded = 'text in UTF-8';
+const otherBytes = 'other bytes (iconv converts files)';
+
 /** Rejects with DataError, or the file system's error. */
 export async function* readCsv(
   job: CsvJob,
   skipped: (error: DataError) => void,
 ): AsyncGenerator<TableBatch> {
   const reader = new CsvReader(job, skipped);
-  for await (const region of regions(job.path)) {
+  for await (const region of regions(job.path, job.delimiter.charCodeAt(0))) {
     yield* await reader.read(region);
     if (reader.done) break;
   }
@@ -74,7 +83,7 @@ class CsvReader {
 
   async read(region: Region): Promise<TableBatch[]> {
     if (!region.quoted) return this.#readPlain(region.bytes);
-    return this.#readRecords(await this.#parse(region.bytes));
+    return this.#readRecords(await parseRecords(region.bytes, this.job.delimiter));
   }
 
   *end(): Generator<TableBatch> {
@@ -88,6 +97,10 @@ class CsvReader {
     const cells = this.#cells;
     cells.open(bytes);
     if (this.#names === undefined) {
+      const header = bytes.subarray(0, bytes.indexOf(newline));
+      if (!cells.valid && this.job.header === undefined && !isUtf8(header)) {
+        throw this.#error(encoded, otherBytes, undefined, 1);
+      }
       const sample = Buffer.from(bytes.subarray(0, 2 ** 16)).toString('utf8');
       const lines = sample.split(/\r?\n/).filter((line) => line !== '');
       // The last line of the sample may be cut.
@@ -127,7 +140,11 @@ class CsvReader {
           return this.#bad('a number', is.show(text), this.#names?.[i]);
         }
         target[this.#rows] = value;
-      } else target[this.#rows] = cells.text();
+      } else {
+        const text = cells.text();
+        if (text === undefined) return this.#bad(encoded, otherBytes, this.#names?.[i]);
+        target[this.#rows] = text;
+      }
       const ended = cells.atEnd;
       if (ended !== (i === last)) return this.#ragged(this.#count(start));
       if (!ended) cells.at++;
@@ -146,11 +163,15 @@ class CsvReader {
     }
   }
 
-  #readRecords(records: readonly (readonly string[])[]): TableBatch[] {
+  #readRecords(records: readonly (CsvRecord | BadRecord)[]): TableBatch[] {
     const tables: TableBatch[] = [];
     let rows = records;
     if (this.#names === undefined) {
-      this.#begin(records);
+      const [header] = records;
+      if (this.job.header === undefined && header !== undefined && 'cause' in header) {
+        throw this.#error(record, header.message, undefined, 1, header.cause);
+      }
+      this.#begin(records.filter((item): item is CsvRecord => !('cause' in item)));
       if (this.job.header === undefined) rows = records.slice(1);
     }
     for (const row of rows) {
@@ -161,11 +182,13 @@ class CsvReader {
     return tables;
   }
 
-  #readRecord(row: readonly string[]): boolean {
+  #readRecord(row: CsvRecord | BadRecord): boolean {
+    if ('cause' in row) return this.#bad(record, row.message, undefined, row.cause);
     if (row.length !== this.#types.length) return this.#ragged(row.length);
     for (const [i, text] of row.entries()) {
       const target = this.#targets[i];
       if (target === undefined) continue;
+      if (text === undefined) return this.#bad(encoded, otherBytes, this.#names?.[i]);
       if (target instanceof Float64Array) {
         const value = numberOf(text, this.#missing);
         if (value === undefined) return this.#bad('a number', is.show(text), this.#names?.[i]);
@@ -175,30 +198,17 @@ class CsvReader {
     return true;
   }
 
-  async #parse(bytes: Uint8Array): Promise<string[][]> {
-    const load = () => import('csv-parse/sync');
-    const { parse } = await optional(load, 'csv-parse', 'CSV files with quotes');
-    const { delimiter, path } = this.job;
-    try {
-      return parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
-        delimiter,
-        relax_column_count: true,
-        skip_empty_lines: true,
-      });
-    } catch (cause) {
-      const lines = cause instanceof Error && 'records' in cause ? Number(cause.records) : 0;
-      const received = cause instanceof Error ? cause.message : String(cause);
-      const row = this.#record + lines + 1;
-      throw badData('a CSV record', received, { file: path, row }, { cause });
-    }
-  }
-
   /** Names, and types as the first records suggest. */
-  #begin(records: readonly (readonly string[])[]): void {
+  #begin(records: readonly CsvRecord[]): void {
     const { job } = this;
     const [first] = records;
     if (first === undefined) throw badData('a header', 'none', { file: job.path, row: 1 });
-    const names = job.header ?? first.map((name) => name.trim());
+    const names =
+      job.header ??
+      first.map((name) => {
+        if (name === undefined) throw this.#error(encoded, otherBytes, undefined, 1);
+        return name.trim();
+      });
     const sample = job.header === undefined ? records.slice(1) : records;
     if (job.header === undefined) this.#record = 1;
     this.#checkNames(names);
@@ -220,7 +230,7 @@ class CsvReader {
   }
 
   #checkNames(names: readonly string[]): void {
-    const { path, columns } = this.job;
+    const { path, columns = [], types } = this.job;
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) {
       throw badData('different names in the header', 'one twice', {
@@ -229,7 +239,7 @@ class CsvReader {
         column: twice,
       });
     }
-    for (const column of columns ?? []) {
+    for (const column of [...columns, ...Object.keys(types)]) {
       if (names.includes(column)) continue;
       const listed = names.slice(0, 20).map((name) => `\`${name}\``);
       const received = `a header of ${listed.join(', ')}${is.didYouMean(column, names)}`;
@@ -253,17 +263,16 @@ class CsvReader {
   /** The rows so far as a table. */
   #take(): TableBatch {
     const rows = this.#rows;
-    const columns: Record<string, Float64Array | (string | null)[]> = {};
-    for (const [i, target] of this.#targets.entries()) {
+    const columns = this.#targets.flatMap((target, i) => {
       const name = this.#names?.[i];
-      if (target === undefined || name === undefined) continue;
-      columns[name] =
-        target instanceof Float64Array ? target.subarray(0, rows) : target.slice(0, rows);
-    }
+      if (target === undefined || name === undefined) return [];
+      const numbers = target instanceof Float64Array;
+      return [[name, numbers ? target.subarray(0, rows) : target.slice(0, rows)] as const];
+    });
     const at = this.#at.subarray(0, rows);
     this.#rows = 0;
     this.#makeTargets();
-    return { rows, columns, at };
+    return { rows, columns: Object.fromEntries(columns), at };
   }
 
   #ragged(cells: number): boolean {
@@ -271,10 +280,21 @@ class CsvReader {
   }
 
   /** Throws, or says that the row is left out. */
-  #bad(what: string, received: string, column: string | undefined): boolean {
-    const error = badData(what, received, { file: this.job.path, row: this.#record, column });
+  #bad(what: string, received: string, column: string | undefined, cause?: unknown): boolean {
+    const error = this.#error(what, received, column, this.#record, cause);
     if (this.job.onError === 'throw') throw error;
     this.skipped(error);
     return false;
+  }
+
+  #error(
+    what: string,
+    received: string,
+    column: string | undefined,
+    row: number,
+    cause?: unknown,
+  ): DataError {
+    const options = cause === undefined ? {} : { cause };
+    return badData(what, received, { file: this.job.path, row, column }, options);
   }
 }

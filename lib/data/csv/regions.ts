@@ -2,9 +2,10 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { badData } from '../errors.js';
+import { asArchiveError, badData } from '../errors.js';
 
 const newline = 0x0a;
+const carriageReturn = 0x0d;
 const quote = 0x22;
 
 /** Records as they are in the file, the last of which ends with a newline. */
@@ -19,16 +20,14 @@ const readBytes = 2 ** 19;
 /** Of one record, so that a quote that is never closed does not fill the memory. */
 const maxRecord = 2 ** 25;
 
-/** Rejects with the file system's error, and with zlib's for a broken .gz file. */
-export async function* regions(path: string): AsyncGenerator<Region> {
-  const file = createReadStream(path, { highWaterMark: readBytes });
-  // Its error reaches the reader of the pipeline's end, which is destroyed with it.
-  const source: AsyncIterable<Buffer> = path.endsWith('.gz')
-    ? pipeline(file, createGunzip({ chunkSize: readBytes }), () => {})
-    : file;
+/**
+ * A record whose quote is never closed is its first line, which csv-parse refuses; the lines after it
+ * are records again. Rejects with the file system's error, and DataError for a broken .gz file.
+ */
+export async function* regions(path: string, delimiter: number): AsyncGenerator<Region> {
   let rest: Buffer = Buffer.alloc(0);
   let first = true;
-  for await (const chunk of source) {
+  for await (const chunk of chunksOf(path)) {
     let bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     if (first && bytes.length < 3) {
       rest = bytes;
@@ -38,32 +37,104 @@ export async function* regions(path: string): AsyncGenerator<Region> {
       bytes = bytes.subarray(3); // a byte order mark
     }
     first = false;
-    const quoted = bytes.includes(quote);
-    const end = quoted ? recordsEnd(bytes) : bytes.lastIndexOf(newline) + 1;
-    rest = bytes.subarray(end);
-    if (rest.length > maxRecord) {
-      const what = `a record of less than ${maxRecord} bytes`;
-      throw badData(what, 'a longer one; is a quote not closed?', { file: path });
+    for (;;) {
+      const end = recordsEnd(bytes, delimiter);
+      if (end > 0) yield region(bytes.subarray(0, end));
+      bytes = bytes.subarray(end);
+      if (bytes.length <= maxRecord) break;
+      const line = bytes.indexOf(newline) + 1;
+      if (line === 0) {
+        throw badData(`a record of less than ${maxRecord} bytes`, 'a longer one', { file: path });
+      }
+      yield region(bytes.subarray(0, line));
+      bytes = bytes.subarray(line);
     }
-    if (end > 0) yield { bytes: bytes.subarray(0, end), quoted };
+    rest = bytes;
   }
   if (rest.length === 0) return;
-  const ended = rest.at(-1) === newline ? rest : Buffer.concat([rest, Buffer.of(newline)]);
-  yield { bytes: ended, quoted: ended.includes(quote) };
+  yield region(rest.at(-1) === newline ? rest : Buffer.concat([rest, Buffer.of(newline)]));
 }
 
-/** After the last newline that is outside quotes. A doubled quote leaves them and enters them again. */
-function recordsEnd(bytes: Uint8Array): number {
-  let end = 0;
+const region = (bytes: Uint8Array): Region => ({ bytes, quoted: bytes.includes(quote) });
+
+async function* chunksOf(path: string): AsyncGenerator<Buffer> {
+  const file = createReadStream(path, { highWaterMark: readBytes });
+  if (!path.endsWith('.gz')) return yield* file;
+  try {
+    // The file's error reaches the reader of the pipeline's end, which is destroyed with it.
+    yield* pipeline(file, createGunzip({ chunkSize: readBytes }), () => {});
+  } catch (cause) {
+    throw asArchiveError(cause, path);
+  }
+}
+
+/** One record after another of a region, each with its line's end. */
+export function* splitRecords(bytes: Uint8Array, delimiter: number): Generator<Uint8Array> {
+  for (let rest = bytes; rest.length > 0; ) {
+    let begin = 0;
+    for (const end of recordEnds(rest, delimiter)) {
+      yield rest.subarray(begin, end);
+      begin = end;
+    }
+    rest = rest.subarray(begin);
+    const line = rest.indexOf(newline) + 1 || rest.length;
+    if (line > 0) yield rest.subarray(0, line);
+    rest = rest.subarray(line);
+  }
+}
+
+/** After the last record that is whole. */
+function recordsEnd(bytes: Uint8Array, delimiter: number): number {
+  if (!bytes.includes(quote)) return bytes.lastIndexOf(newline) + 1;
+  let last = 0;
+  for (const end of recordEnds(bytes, delimiter)) last = end;
+  return last;
+}
+
+/**
+ * Where records end (RFC 4180). A quote opens a cell where it is the first in it, and closes it before
+ * the cell's end; a doubled one does neither. A record with another quote is bad, and its end that of
+ * a line, so that those after it are none the worse.
+ */
+function* recordEnds(bytes: Uint8Array, delimiter: number): Generator<number> {
+  let begin = 0;
   let at = 0;
+  let open = bytes.indexOf(quote);
   for (;;) {
-    const open = bytes.indexOf(quote, at);
-    const plain = open === -1 ? bytes.length : open;
-    const last = bytes.lastIndexOf(newline, plain - 1);
-    if (last >= at) end = last + 1;
-    if (open === -1) return end;
-    const close = bytes.indexOf(quote, open + 1);
-    if (close === -1) return end;
-    at = close + 1;
+    const line = bytes.indexOf(newline, at);
+    if (open === -1 || (line !== -1 && line < open)) {
+      if (line === -1) return;
+      yield line + 1;
+      begin = line + 1;
+      at = begin;
+      continue;
+    }
+    const first = open === begin || bytes[open - 1] === delimiter;
+    const close = first ? closingQuote(bytes, open, delimiter) : open;
+    if (close === undefined) return;
+    if (close === 'none') {
+      const end = bytes.indexOf(newline, begin) + 1;
+      if (end === 0) return;
+      yield end;
+      begin = end;
+      at = end;
+    } else at = close + 1;
+    open = bytes.indexOf(quote, at);
+  }
+}
+
+/** The quote that closes the one at `open`; undefined where it may be still to come. */
+function closingQuote(
+  bytes: Uint8Array,
+  open: number,
+  delimiter: number,
+): number | 'none' | undefined {
+  for (let at = open + 1; ; ) {
+    const close = bytes.indexOf(quote, at);
+    const next = close === -1 ? undefined : bytes[close + 1];
+    if (next === undefined) return undefined;
+    if (next === delimiter || next === newline || next === carriageReturn) return close;
+    if (next !== quote) return 'none';
+    at = close + 2;
   }
 }

@@ -30,10 +30,18 @@ export async function openParquet(path: string): Promise<File> {
   const buffer = await asyncBufferFromFile(path);
   try {
     const metadata = await parquetMetadataAsync(buffer);
+    checkCounts(metadata, path);
     return { path, buffer, metadata, compressors: await loadCompressors(metadata) };
   } catch (cause) {
     throw asDataError('a Parquet file', cause, { file: path });
   }
+}
+
+/** A file that lacks row groups must not pass for a smaller one. */
+function checkCounts({ row_groups: groups, num_rows: rows }: FileMetaData, file: string): void {
+  const found = groups.reduce((sum, { num_rows: count }) => sum + Number(count), 0);
+  if (found === Number(rows)) return;
+  throw badData(`row groups of ${rows} rows, as its footer says`, `${found} rows`, { file });
 }
 
 const hyparquet = () => optional(() => import('hyparquet'), 'hyparquet', 'Parquet files');

@@ -1,0 +1,52 @@
+// Files of other kinds: errors of the system stay what they are, others name the file.
+import { gzipSync } from 'node:zlib';
+import test from 'ava';
+import { parquetMetadata } from 'hyparquet';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import { arrow, csv, DataError, parquet, readIdx, readNpy } from 'tandem-ml/data';
+import { file, folder, readRows } from '../helpers/folder.mjs';
+
+test('what the file system fails with passes through', async (t) => {
+  const path = await folder(t);
+  for (const dataset of [arrow(path), csv(path)]) {
+    await t.throwsAsync(readRows(dataset), { code: 'EISDIR' });
+  }
+});
+
+test('a broken archive of one array', async (t) => {
+  for (const [read, name] of [
+    [readIdx, 'x.idx.gz'],
+    [readNpy, 'x.npy.gz'],
+  ]) {
+    const path = await file(t, name, gzipSync(Buffer.alloc(5000)).subarray(0, 30));
+    await t.throwsAsync(read(path), { instanceOf: DataError, message: /expected a whole \.gz/ });
+  }
+});
+
+test('Parquet: row groups that are not all there', async (t) => {
+  const data = Array.from({ length: 250 }, (_, i) => i);
+  const buffer = parquetWriteBuffer({
+    columnData: [{ name: 'id', data, type: 'INT32' }],
+    rowGroupSize: 100,
+  });
+  t.is(Number(parquetMetadata(buffer).num_rows), 250);
+  // The last row group says 18 rows for 50, in thrift's zigzag.
+  const bytes = Buffer.from(buffer);
+  const footer = bytes.length - 8 - bytes.readUInt32LE(bytes.length - 8);
+  const counts = (of) => {
+    try {
+      const { row_groups: groups, num_rows: all } = parquetMetadata(of.buffer);
+      return [Number(groups.at(-1)?.num_rows), Number(all)].join();
+    } catch {
+      return 'no metadata';
+    }
+  };
+  const shortened = Array.from({ length: bytes.length - 8 - footer }, (_, i) => {
+    const trial = new Uint8Array(buffer.slice(0));
+    if (trial[footer + i] === 100) trial[footer + i] = 36;
+    return trial;
+  }).find((trial) => counts(trial) === '18,250');
+  const path = await file(t, 'file.parquet', shortened);
+  const error = await t.throwsAsync(parquet(path), { instanceOf: DataError });
+  t.regex(error.message, /250 rows, .*received 218 rows/);
+});
