@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <sstream>
 
 #include "core/shape.h"
 
@@ -18,6 +20,20 @@ int64_t to_integer(const char* op, const std::string& name, double value) {
     bad(op, name, "an integer");
   }
   return static_cast<int64_t>(value);
+}
+
+/// A number that kernels compute with in float32: one that is infinite or 0 there without being so
+/// itself is refused. An infinity stands for itself.
+double to_number(const char* op, const std::string& name, const AttributeValue& value) {
+  const auto* number = std::get_if<double>(&value);
+  if (number == nullptr || std::isnan(*number)) bad(op, name, "a number");
+  if (std::isinf(*number)) return *number;
+  const bool overflows = std::abs(*number) > double{std::numeric_limits<float>::max()};
+  if (!overflows && (static_cast<float>(*number) != 0.0F || *number == 0.0)) return *number;
+  std::ostringstream text;
+  text << *number << ", which is " << (overflows ? "infinite" : "0") << " in float32";
+  fail(ErrorCode::kArgument, std::string("expected a number within the range of float32 for `") +
+                                 name + "` of " + op + ", received " + text.str());
 }
 
 IntPair to_pair(const char* op, const std::string& name, const AttributeValue& value) {
@@ -39,18 +55,12 @@ void store_value(const char* op, const AttributeField& field, const AttributeVal
                  AttributeStorage& storage) {
   const std::string name = field.name;
   switch (field.type) {
-    case AttributeType::kFloat: {
-      const auto* number = std::get_if<double>(&value);
-      if (number == nullptr || std::isnan(*number)) bad(op, name, "a number");
-      store(storage, field.offset, static_cast<float>(*number));
+    case AttributeType::kFloat:
+      store(storage, field.offset, static_cast<float>(to_number(op, name, value)));
       return;
-    }
-    case AttributeType::kDouble: {
-      const auto* number = std::get_if<double>(&value);
-      if (number == nullptr || std::isnan(*number)) bad(op, name, "a number");
-      store(storage, field.offset, *number);
+    case AttributeType::kDouble:
+      store(storage, field.offset, to_number(op, name, value));
       return;
-    }
     case AttributeType::kInteger: {
       const auto* number = std::get_if<double>(&value);
       if (number == nullptr) bad(op, name, "an integer");
