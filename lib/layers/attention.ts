@@ -24,14 +24,14 @@ export interface MultiHeadAttentionOptions {
 
 /** What a call of an attention layer may add. */
 export interface AttentionCallOptions {
-  /** Added to the scores; broadcast to `[batch, heads, time, keys]`. */
-  mask?: Value;
+  /** Added to the scores; broadcast to `[batch, heads, time, keys]`. None where it is null. */
+  mask?: Value | null;
 }
 
-/** A layer of attention: of x to itself, or to another value of its width. */
+/** A layer of attention: of x to itself, also for a context that is null, or to another value of its width. */
 export interface AttentionLayer extends Layer {
   (x: Value): Value;
-  (x: Value, context?: Value, options?: AttentionCallOptions): Value;
+  (x: Value, context?: Value | null, options?: AttentionCallOptions): Value;
 }
 
 /** The checked options that attention is computed with. */
@@ -64,8 +64,8 @@ export function multiHeadAttention(options: MultiHeadAttentionOptions): Attentio
   return makeLayer(
     'multiHeadAttention',
     set.name,
-    (own, x, context?: Value, call?: AttentionCallOptions) =>
-      attend(own, 'multiHeadAttention', '', settings, x, context, checkMask(call)),
+    (own, x, context?: Value | null, call?: AttentionCallOptions) =>
+      attend(own, 'multiHeadAttention', '', settings, x, context ?? undefined, checkMask(call)),
   );
 }
 
@@ -89,7 +89,8 @@ function checkRotary(value: unknown): number | undefined {
 
 export function checkMask(options: AttentionCallOptions | undefined): Value | undefined {
   const { mask } = is.options(options, 'options of the call', ['mask']);
-  if (mask === undefined || mask instanceof Value) return mask;
+  if (mask === undefined || mask === null) return undefined;
+  if (mask instanceof Value) return mask;
   throw is.invalid('a Value', 'mask', mask);
 }
 

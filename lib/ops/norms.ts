@@ -1,4 +1,5 @@
-// Normalisations whose weights are values. They throw ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
+// Normalisations whose weights are values, or null where one is left out before another. They throw
+// ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
 import { apply } from '../graph/apply.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
@@ -6,11 +7,11 @@ import * as is from '../is.js';
 const epsilon = (value: unknown, otherwise = 1e-5): number =>
   value === undefined ? otherwise : is.number(value, 'eps', 0);
 
-/** Values by name, checked; null where an optional one is left out, none behind the last. */
+/** Values by name, checked; null where an optional one is left out or null, none behind the last. */
 function operands(values: Readonly<Record<string, unknown>>, required: string): (Value | null)[] {
   const list = Object.entries(values).map(([name, value]) => {
     if (value instanceof Value) return value;
-    if (value === undefined && name !== required) return null;
+    if ((value === undefined || value === null) && name !== required) return null;
     throw is.invalid('a Value', name, value);
   });
   while (list.at(-1) === null) list.pop();
@@ -32,7 +33,12 @@ export interface BatchNormOptions {
  * are [channels] or left out. Statistics that are not given are those of the batch, over all axes but
  * the channels', and are differentiated through: Ioffe and Szegedy, "Batch Normalization" (2015).
  */
-export function batchNorm(x: Value, w?: Value, b?: Value, options?: BatchNormOptions): Value {
+export function batchNorm(
+  x: Value,
+  w?: Value | null,
+  b?: Value | null,
+  options?: BatchNormOptions,
+): Value {
   const { eps, mean, variance } = is.options(options, 'options of batchNorm', [
     'eps',
     'mean',
@@ -51,7 +57,12 @@ export interface LayerNormOptions {
  * `(x - mean) / sqrt(variance + eps) * w + b` over the last axes of x, those that w and b have; over
  * the last one when both are left out: Ba, Kiros and Hinton, "Layer Normalization" (2016).
  */
-export function layerNorm(x: Value, w?: Value, b?: Value, options?: LayerNormOptions): Value {
+export function layerNorm(
+  x: Value,
+  w?: Value | null,
+  b?: Value | null,
+  options?: LayerNormOptions,
+): Value {
   const { eps } = is.options(options, 'options of layerNorm', ['eps']);
   return apply('layerNorm', operands({ x, w, b }, 'x'), { eps: epsilon(eps) });
 }
@@ -66,7 +77,7 @@ export interface RmsNormOptions {
  * `x / sqrt(mean of squares + eps) * w` over the last axes of x, those that w has; over the last one
  * when it is left out: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
  */
-export function rmsNorm(x: Value, w?: Value, options?: RmsNormOptions): Value {
+export function rmsNorm(x: Value, w?: Value | null, options?: RmsNormOptions): Value {
   const { eps } = is.options(options, 'options of rmsNorm', ['eps']);
   return apply('rmsNorm', operands({ x, w }, 'x'), { eps: epsilon(eps, 1e-6) });
 }
@@ -85,8 +96,8 @@ export interface GroupNormOptions {
  */
 export function groupNorm(
   x: Value,
-  w: Value | undefined,
-  b: Value | undefined,
+  w: Value | null | undefined,
+  b: Value | null | undefined,
   options: GroupNormOptions,
 ): Value {
   const set = is.options(options, 'options of groupNorm', ['groups', 'eps']);
