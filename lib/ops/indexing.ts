@@ -1,7 +1,7 @@
 // Ops that choose elements, put them elsewhere, or sum along an axis. Axes count the batch as axis 0;
 // negative ones count from the end. All of them throw ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
 import { apply } from '../graph/apply.js';
-import { toValue } from '../graph/leaves.js';
+import { constant, toValue } from '../graph/leaves.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { attributesOf, type Operand, reduction } from './make.js';
@@ -10,11 +10,15 @@ import { type AxisOptions, slice } from './shapes.js';
 const axis = (value: unknown, name: string): number => is.integer(value, name);
 
 /**
- * `a` where the condition is not zero, `b` elsewhere. The condition is float32 or int32; the three
- * broadcast.
+ * `a` where the condition is not zero, `b` elsewhere: both float32, or both int32, for which a number
+ * beside an int32 value is a whole one. The condition is float32 or int32; the three broadcast.
  */
 export function where(condition: Operand, a: Operand, b: Operand): Value {
-  return apply('where', [toValue(condition, 'condition'), toValue(a, 'a'), toValue(b, 'b')]);
+  const branch = (own: Operand, other: Operand, name: string) =>
+    typeof own === 'number' && other instanceof Value && other.dtype === 'int32'
+      ? constant(Int32Array.of(is.integer(own, name, -(2 ** 31), 2 ** 31 - 1)), [])
+      : toValue(own, name);
+  return apply('where', [toValue(condition, 'condition'), branch(a, b, 'a'), branch(b, a, 'b')]);
 }
 
 /** The sums of all elements up to each one along an axis, as PyTorch's cumsum. */

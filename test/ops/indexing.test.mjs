@@ -185,6 +185,41 @@ test('where takes conditions of both types, and numbers', (t) => {
   t.deepEqual(byInteger, Float32Array.of(0, 1, 1, 1, 0));
 });
 
+test('where passes integers through as they are', (t) => {
+  // As floats some are NaN, with and without a signal, and some too small to be normal.
+  const all = Int32Array.of(0x7f800001, -1, 1, 2 ** 24 + 1, -(2 ** 31), 2 ** 31 - 1, 0, 0x7fc00000);
+  const numbers = Int32Array.from({ length: 1003 }, (_, i) => all[i % all.length]);
+  const others = numbers.map((n) => n ^ 0x5555);
+  const c = Int32Array.from(numbers, (_, i) => i % 3);
+  const [vc, va, vb, vr] = [
+    fixed([17, 59], 'int32'),
+    fixed([17, 59], 'int32'),
+    fixed([17, 59], 'int32'),
+    fixed([17, 1], 'int32'),
+  ];
+  const feeds = new Map([
+    [vc, c],
+    [va, numbers],
+    [vb, others],
+    [vr, Int32Array.from({ length: 17 }, (_, i) => all[i % all.length])],
+  ]);
+  const outputs = [where(vc, va, vb), where(vc, vr, 7), where(vc, -3, va)];
+  t.true(outputs.every(({ dtype }) => dtype === 'int32'));
+  const [picked, rows, number] = evaluate(outputs, feeds);
+  const by = (a, b) => Int32Array.from(c, (on, i) => (on === 0 ? b(i) : a(i)));
+  const of = (array) => (i) => array[i];
+  t.deepEqual(picked, by(of(numbers), of(others)));
+  const row = (i) => all[Math.floor(i / 59) % all.length];
+  t.deepEqual(
+    rows,
+    by(row, () => 7),
+  );
+  t.deepEqual(
+    number,
+    by(() => -3, of(numbers)),
+  );
+});
+
 test('where lets no NaN of the other side through', (t) => {
   const [c, x] = [fixed([3]), fixed([3])];
   const feeds = new Map([
@@ -197,7 +232,9 @@ test('where lets no NaN of the other side through', (t) => {
   t.deepEqual(outputs[0], Float32Array.of(1, 0, 2));
   t.deepEqual(gradients[0], Float32Array.of(1, 0, 3));
   t.throws(() => where(input([3]), input([4]), 1), shape(/\[batch, 3\].*\[batch, 4\]/));
-  t.throws(() => where(c, fixed([3], 'int32'), 1), { code: 'ERR_DTYPE' });
+  t.throws(() => where(c, fixed([3], 'int32'), fixed([3])), { code: 'ERR_DTYPE' });
+  t.throws(() => where(c, c, fixed([3], 'int32')), { code: 'ERR_DTYPE' });
+  t.throws(() => where(c, fixed([3], 'int32'), 0.5), argument(/`b`/));
   t.throws(() => where(c, '1', 1), argument(/`a`/));
   t.deepEqual(relu(where(input([3]), 1, 0)).shape, [null, 3]);
 });

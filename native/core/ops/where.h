@@ -1,4 +1,5 @@
-// where(c, a, b): a where c is not zero (NaN is not), b elsewhere; the three broadcast.
+// where(c, a, b): a where c is not zero (NaN is not), b elsewhere; the three broadcast. a and b are
+// both float32 or both int32.
 #pragma once
 
 #include "core/ops/base.h"
@@ -6,14 +7,18 @@
 namespace tandem::ops {
 
 struct Where : Base {
-  static constexpr uint32_t kAnyDType = 1;
+  static constexpr uint32_t kAnyDType = 7;
   static constexpr uint32_t kInPlace = 7;
   static constexpr int kMinInputs = 3;
   static constexpr int kMaxInputs = 3;
 
   static void infer(InferContext& context) {
+    const DType dtype = context.input(1).dtype;
+    if (dtype != DType::kInt32) context.expect_dtype(1, DType::kFloat32);
+    context.expect_dtype(2, dtype);
     context.output(
-        context.broadcast(context.shape(0), context.broadcast(context.shape(1), context.shape(2))));
+        context.broadcast(context.shape(0), context.broadcast(context.shape(1), context.shape(2))),
+        dtype);
   }
 
   static void grad(GradContext& context) {

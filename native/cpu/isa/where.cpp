@@ -1,4 +1,5 @@
-// where: a or b by a condition, with NumPy's broadcasting. Operands that are repeated are written
+// where: a or b by a condition, with NumPy's broadcasting. Elements are moved as they are, so that
+// integers may pass for floats. Operands that are repeated are written
 // out to this thread's scratch memory, a chunk at a time; the others are read in place.
 #include "core/ops/where.h"
 
