@@ -213,6 +213,13 @@ export interface TrainerDescription {
   averageDecay: number;
   /** Whether steps may have several micro-batches. */
   accumulates: boolean;
+  /**
+   * Numbers of the graph's outputs that means divide by, for divisors(); and how many terms of the
+   * loss divide by different ones: the last input of the graph, which gets no rows, is then a factor
+   * for each, of `train`'s `scales`.
+   */
+  divisors: readonly number[];
+  scales: number;
   /** Of the forward pass that are computed anew: 0 for none, -1 for as many as need the least memory. */
   segments: number;
   /** With checkNumerics: leave out steps that are not finite; null to throw. */
@@ -254,7 +261,8 @@ export class Trainer {
    * steps than `sizes` when stop() came in between. With `weights` and `marks`, sizes are those of
    * micro-batches. A step begins with one that has the mark 1, and is taken after one that has the
    * mark 2 (3: both); norm and rate of the others are NaN. A weight is the micro-batch's share in the
-   * mean of the gradients of the step so far.
+   * mean of the gradients of the step so far; `scales` has as many factors for each as the loss has
+   * terms, 1 each by default.
    */
   train(
     inputs: readonly TypedArray[],
@@ -263,9 +271,16 @@ export class Trainer {
     learningRates: Float64Array,
     weights?: Float64Array,
     marks?: Uint32Array,
+    scales?: Float64Array,
   ): Promise<Float64Array>;
   /** The graph's outputs for each of `sizes` consecutive rows, in inference mode. */
   evaluate(
+    inputs: readonly TypedArray[],
+    rows: Uint32Array,
+    sizes: Uint32Array,
+  ): Promise<Float64Array>;
+  /** The outputs that means divide by, and nothing else, for each of `sizes` consecutive rows. */
+  divisors(
     inputs: readonly TypedArray[],
     rows: Uint32Array,
     sizes: Uint32Array,
@@ -312,9 +327,11 @@ export class StagedRows {
     learningRates: Float64Array,
     weights?: Float64Array,
     marks?: Uint32Array,
+    scales?: Float64Array,
   ): Promise<Float64Array>;
-  /** The same for Trainer.evaluate(). */
+  /** The same for Trainer.evaluate() and Trainer.divisors(). */
   evaluate(): Promise<Float64Array>;
+  divisors(): Promise<Float64Array>;
   /** Gives the memory back, as train() and evaluate() do. */
   close(): void;
 }

@@ -93,13 +93,14 @@ export class Trainer<T extends Targets = Value> {
     this.model = model;
     this.#state = stateOf(model);
     const { set, settings } = readOptions(options, model.parameters, this.#state.inputs);
+    const { loss, lossWeights, metrics } = set;
     this.#graph = makeTrainingGraph(this.#state, {
-      loss: set.loss,
-      lossWeights: set.lossWeights,
-      metrics: set.metrics,
+      ...{ loss, lossWeights, metrics },
       mixes: settings.mixup !== undefined,
+      accumulates: settings.microBatches > 1,
     });
-    const { description, feeds, mixed } = this.#graph;
+    const { description, feeds, mixed, scales } = this.#graph;
+    const terms = this.#graph.results[0]?.terms ?? [];
     const all = [...feeds.x, ...feeds.y, ...mixed.feeds];
     const rowBytes = all.reduce((sum, { elements }) => sum + 4 * elements, 0);
     const ranges = all.map(({ range }) =>
@@ -107,6 +108,8 @@ export class Trainer<T extends Targets = Value> {
     );
     const trainer = new native.Trainer(this.#state.native, description, {
       ...settings.native,
+      divisors: terms.flatMap(({ divisor }) => divisor ?? []),
+      scales,
       ranges,
     });
     this.#engine = new Engine(
@@ -114,7 +117,8 @@ export class Trainer<T extends Targets = Value> {
       this.#state,
       settings,
       this.#graph.width,
-      this.#graph.results[0]?.divisor ?? { kind: 'rows' },
+      terms,
+      scales > 0,
       Math.max(4, rowBytes),
       settings.mixup === undefined
         ? undefined
@@ -185,7 +189,8 @@ export class Trainer<T extends Targets = Value> {
 
   /**
    * Loss and metrics on `{ x, y }` in inference mode: of all its rows, of crossEntropy and metrics of
-   * classes over the targets that count, so that they are the same for every batch size. Also in callbacks of fit.
+   * classes over the targets that count, and of losses with weights by these, so that they are the
+   * same for every batch size. Also in callbacks of fit.
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {

@@ -199,9 +199,14 @@ double perceptron_step(const Backend& backend) {
     d.parameters.push_back({"w" + name, {widths[i + 1], widths[i]}, true, uniform});
     d.parameters.push_back({"b" + name, {widths[i + 1]}, true, uniform});
   }
-  d.nodes = {{"linear", {0, 2, 3}, {}}, {"relu", {8}, {}},          {"linear", {9, 4, 5}, {}},
-             {"relu", {10}, {}},        {"linear", {11, 6, 7}, {}}, {"crossEntropy", {12, 1}, {}}};
-  d.outputs = {13};
+  d.nodes = {{"linear", {0, 2, 3}, {}},
+             {"relu", {8}, {}},
+             {"linear", {9, 4, 5}, {}},
+             {"relu", {10}, {}},
+             {"linear", {11, 6, 7}, {}},
+             {"countTargets", {1}, {}},
+             {"crossEntropy", {12, 1, -1, -1, 13}, {}}};
+  d.outputs = {14};
   TrainerOptions options;
   options.optimizer = Op::adam;
   options.optimizer_attributes = make_attributes(Op::adam, {});

@@ -36,6 +36,8 @@ Graph single_node(const SoftmaxOp& entry, const Rows& rows) {
   if (entry.targets) {
     operands.push_back(graph.add_input(make_tensor({rows.count}, DType::kInt32)));
     operands.push_back(kNoValue);  // no class weights
+    operands.push_back(kNoValue);  // nor weights of rows
+    operands.push_back(graph.scalar(static_cast<float>(rows.count)));
   } else if (entry.inputs == 2) {
     operands.push_back(graph.add_input(tensor));
   }

@@ -1,16 +1,33 @@
 // Losses: scalars, the mean over all elements (rows, for those of classes). They throw ERR_SHAPE,
-// ERR_DTYPE and ERR_ARGUMENT.
+// ERR_DTYPE and ERR_ARGUMENT. What a mean divides by, where that differs from batch to batch, is an
+// operand of the op: a Trainer reads it there (lib/trainer/divisors.ts).
 import { apply } from '../graph/apply.js';
 import { constant, toValue } from '../graph/leaves.js';
-import { Value } from '../graph/value.js';
+import { type Dimension, Value } from '../graph/value.js';
 import * as is from '../is.js';
-import { abs, add, clamp, div, mul, neg, softplus, square, sub } from './elementwise.js';
+import { add, mul, neg, softplus, sub } from './elementwise.js';
 import { where } from './indexing.js';
 import { attributesOf, type Operand } from './make.js';
-import { mean, sum } from './shapes.js';
+import { max, mean, reshape, sum } from './shapes.js';
+
+/** What all losses have in common. */
+export interface WeightedOptions {
+  /**
+   * How much each element counts, such as 0 and 1 for a mask: a float32 value of x's shape or of its
+   * first axes (`[batch]`: a weight for each row), or one that broadcasts to x's shape. Losses of
+   * classes have a weight for each target: of the shape of x without its last axis. The loss is the
+   * mean weighted so; 0, with gradients of 0, where all weights are, and what has a weight of 0 does
+   * not count even as NaN. Weights count as constant: no gradient reaches what they are computed
+   * from. 1 each by default.
+   *
+   * A Trainer weighs by their sum where it puts batches together: means of an epoch or an evaluation
+   * and steps with gradientAccumulationSteps are those of one batch of all rows.
+   */
+  weights?: Value;
+}
 
 /** What crossEntropy counts, and how much. */
-export interface CrossEntropyOptions {
+export interface CrossEntropyOptions extends WeightedOptions {
   /**
    * Share of the target that is spread over all classes, from 0 (the default) to 1: Szegedy et al.,
    * "Rethinking the Inception Architecture for Computer Vision" (2016).
@@ -24,80 +41,66 @@ export interface CrossEntropyOptions {
 
 /**
  * Softmax cross-entropy of logits x `[..., classes]` with class numbers `[...]` (int32), as PyTorch's
- * cross_entropy.
+ * cross_entropy: the mean over the targets that count. NaN where none does, as PyTorch's, and 0
+ * where `weights` say that none does.
  */
 export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOptions): Value {
-  const { classWeights, ...rest } = is.options(options, 'options of crossEntropy', [
+  const { classWeights, weights, ...rest } = is.options(options, 'options of crossEntropy', [
     'labelSmoothing',
     'ignoreIndex',
     'classWeights',
+    'weights',
   ]);
   const attributes = attributesOf('crossEntropy', rest, {
     labelSmoothing: (value, name) => is.number(value, name, 0, 1),
     ignoreIndex: (value, name) => is.integer(value, name, -(2 ** 31), 2 ** 31 - 1),
   });
-  const inputs = [toValue(x, 'x'), toValue(target, 'target')];
-  if (classWeights !== undefined) inputs.push(numbers(classWeights, 'classWeights'));
-  return apply('crossEntropy', inputs, attributes);
+  const [logits, classes] = [toValue(x, 'x'), toValue(target, 'target')];
+  const ofClass = classWeights === undefined ? null : numbers(classWeights, 'classWeights');
+  const own = weights === undefined ? null : fitWeights(weights, classes, () => classes);
+  const { ignoreIndex } = attributes;
+  const ignoring = ignoreIndex === undefined ? {} : { ignoreIndex };
+  const divisor = apply('countTargets', [classes, ofClass, own], ignoring);
+  return apply('crossEntropy', [logits, classes, ofClass, own, divisor], attributes);
 }
 
-/** What the losses of two values of one shape have in common. */
-export interface WeightedOptions {
-  /**
-   * How much each element counts, such as 0 and 1 for a mask: a value of x's shape or of its first
-   * axes (`[batch]`: a weight for each row). The loss is the mean weighted so; 0, with gradients of
-   * 0, where all weights are. 1 each by default.
-   */
-  weights?: Value;
-}
-
-/** The losses of single elements, for weights that the fused ops do not take. */
-const elementLosses = {
-  mse: (x: Value, t: Value) => square(sub(x, t)),
-  l1: (x: Value, t: Value) => abs(sub(x, t)),
-  huber: (x: Value, t: Value, delta: number) => {
-    const distance = sub(x, t);
-    const near = clamp(distance, { min: -delta, max: delta });
-    return mul(near, sub(distance, mul(near, 0.5)));
-  },
-  bceWithLogits: (x: Value, t: Value, posWeight: Operand) =>
-    add(mul(sub(1, t), x), mul(add(mul(t, sub(posWeight, 1)), 1), softplus(neg(x)))),
-};
-
-/** The mean of `losses`, each weighted. Throws ERR_ARGUMENT, ERR_SHAPE. */
-function weightedMean(losses: Value, weights: unknown): Value {
-  if (weights === undefined) return mean(losses);
+/**
+ * Weights as the fused ops take them: with the first axes of `like`. `whole` is a value of its shape.
+ */
+function fitWeights(weights: unknown, like: { shape: Value['shape'] }, whole: () => Value): Value {
   if (!(weights instanceof Value)) throw is.invalid('a Value', 'weights', weights);
-  const rank = weights.shape.length;
-  const fits = weights.shape.every((length, i) => length === losses.shape[i]);
-  if (rank === 0 || rank > losses.shape.length || !fits) {
-    const expected = `the shape of ${losses} or its first axes`;
-    throw is.mismatch('ERR_SHAPE', expected, 'weights', weights.toString());
+  const { shape } = weights;
+  const rank = shape.length;
+  const fits = (length: Dimension, i: number) => length === like.shape[i];
+  if (rank > 0 && rank <= like.shape.length) {
+    if (shape.every(fits)) return weights;
+    if (rank === like.shape.length && shape.every((length, i) => length === 1 || fits(length, i))) {
+      return where(whole(), weights, weights);
+    }
   }
-  const rest = losses.shape.map((_, i) => i).slice(rank);
-  const each = rest.length === 0 ? losses : mean(losses, { axes: rest });
-  const total = sum(weights);
-  return div(sum(mul(each, weights)), where(total, total, 1));
+  const expected = `the shape of ${whole()}, its first axes, or 1 in place of some`;
+  throw is.mismatch('ERR_SHAPE', expected, 'weights', weights.toString());
 }
 
-/** Two values of one shape, checked as the fused op checks them, which is `plain`. */
-function operands(x: Operand, target: Operand, plain: (x: Value, t: Value) => Value) {
+/** A loss of two values of one shape, with weights if they are given. */
+function pointwise(op: string, x: Operand, target: Operand, weights: unknown, attributes = {}) {
   const [a, b] = [toValue(x, 'x'), toValue(target, 'target')];
-  return { a, b, fused: plain(a, b) };
+  const plain = apply(op, [a, b], attributes);
+  if (weights === undefined) return plain;
+  const own = fitWeights(weights, a, () => a);
+  return apply(op, [a, b, own, sum(own)], attributes);
 }
 
 /** Mean squared error of x and a target of its shape. */
 export function mse(x: Operand, target: Operand, options?: WeightedOptions): Value {
   const { weights } = is.options(options, 'options of mse', ['weights']);
-  const { a, b, fused } = operands(x, target, (v, t) => apply('mse', [v, t]));
-  return weights === undefined ? fused : weightedMean(elementLosses.mse(a, b), weights);
+  return pointwise('mse', x, target, weights);
 }
 
 /** Mean absolute error of x and a target of its shape. */
 export function l1(x: Operand, target: Operand, options?: WeightedOptions): Value {
   const { weights } = is.options(options, 'options of l1', ['weights']);
-  const { a, b, fused } = operands(x, target, (v, t) => apply('l1', [v, t]));
-  return weights === undefined ? fused : weightedMean(elementLosses.l1(a, b), weights);
+  return pointwise('l1', x, target, weights);
 }
 
 /** Where huber turns from square to line, in the unit of the target, and how elements count. */
@@ -113,9 +116,7 @@ export interface HuberOptions extends WeightedOptions {
 export function huber(x: Operand, target: Operand, options?: HuberOptions): Value {
   const set = is.options(options, 'options of huber', ['delta', 'weights']);
   const delta = set.delta === undefined ? 1 : is.positive(set.delta, 'delta');
-  const { a, b, fused } = operands(x, target, (v, t) => apply('huber', [v, t], { delta }));
-  if (set.weights === undefined) return fused;
-  return weightedMean(elementLosses.huber(a, b, delta), set.weights);
+  return pointwise('huber', x, target, set.weights, { delta });
 }
 
 /** How bceWithLogits weighs positive targets against negative ones, and elements. */
@@ -131,24 +132,34 @@ export interface BceWithLogitsOptions extends WeightedOptions {
 export function bceWithLogits(x: Operand, target: Operand, options?: BceWithLogitsOptions): Value {
   const set = is.options(options, 'options of bceWithLogits', ['posWeight', 'weights']);
   const { posWeight = 1, weights } = set;
-  const single = typeof posWeight === 'number' ? is.number(posWeight, 'posWeight', 0) : undefined;
-  const { a, b, fused } = operands(x, target, (v, t) =>
-    apply('bceWithLogits', [v, t], { posWeight: single ?? 1 }),
-  );
-  if (single !== undefined) {
-    if (weights === undefined) return fused;
-    return weightedMean(elementLosses.bceWithLogits(a, b, single), weights);
+  if (typeof posWeight === 'number') {
+    const single = is.number(posWeight, 'posWeight', 0);
+    return pointwise('bceWithLogits', x, target, weights, { posWeight: single });
   }
   const vector = numbers(posWeight, 'posWeight');
+  const [a, b] = [toValue(x, 'x'), toValue(target, 'target')];
+  apply('bceWithLogits', [a, b]);
   if (a.shape.at(-1) !== vector.shape[0]) {
     const expected = `as many numbers as the last axis of ${a}`;
     throw is.mismatch('ERR_SHAPE', expected, 'posWeight', `${vector.shape[0]}`);
   }
-  return weightedMean(elementLosses.bceWithLogits(a, b, vector), weights);
+  if (weights === undefined) {
+    const positive = mul(add(mul(b, sub(vector, 1)), 1), softplus(neg(a)));
+    return mean(add(mul(sub(1, b), a), positive));
+  }
+  // All losses by the weights of positive targets, and what is left of those of negative ones.
+  const own = fitWeights(weights, a, () => a);
+  const behind = a.shape.slice(own.shape.length).map(() => 1);
+  const rows = reshape(own, [...own.shape.map((length) => length ?? -1), ...behind]);
+  const each = where(a, rows, rows);
+  const divisor = sum(each);
+  const part = (weighed: Value, single: number) =>
+    apply('bceWithLogits', [a, b, weighed, divisor], { posWeight: single });
+  return add(part(mul(each, vector), 1), part(mul(each, sub(1, vector)), 0));
 }
 
-/** How distillation softens logits. */
-export interface DistillationOptions {
+/** How distillation softens logits, and how rows count. */
+export interface DistillationOptions extends WeightedOptions {
   /** What both logits are divided by, above 0; 1 by default. */
   temperature?: number;
 }
@@ -159,8 +170,17 @@ export interface DistillationOptions {
  * the Knowledge in a Neural Network" (2015). The teacher counts as constant.
  */
 export function distillation(x: Value, teacher: Value, options?: DistillationOptions): Value {
-  const attributes = attributesOf('distillation', options, { temperature: is.positive });
-  return apply('distillation', [toValue(x, 'x'), toValue(teacher, 'teacher')], attributes);
+  const { weights, ...rest } = is.options(options, 'options of distillation', [
+    'temperature',
+    'weights',
+  ]);
+  const attributes = attributesOf('distillation', rest, { temperature: is.positive });
+  const [student, other] = [toValue(x, 'x'), toValue(teacher, 'teacher')];
+  const plain = apply('distillation', [student, other], attributes);
+  if (weights === undefined) return plain;
+  const rows = { shape: student.shape.slice(0, -1) };
+  const own = fitWeights(weights, rows, () => max(student, { axes: [-1] }));
+  return apply('distillation', [student, other, own, sum(own)], attributes);
 }
 
 /** A constant vector of numbers of 0 or more. */

@@ -1,87 +1,212 @@
-// What the mean of a batch divides by: rows, or the targets that count.
-import { definition, type Value } from '../graph/value.js';
-import { native } from '../native.js';
-import type { Rows } from './data.js';
+// What the means of batches divide by, as the graph says: how they make up the mean of all rows.
+//
+// A loss is taken apart into terms, of which each is a mean with a divisor of its own: those of sums
+// and of products with other numbers. Of a term with a divisor the graph has the value; any other counts
+// as a mean over rows.
+import { apply } from '../graph/apply.js';
+import { constant } from '../graph/leaves.js';
+import { definition, elements, isFree, type Node, type Value } from '../graph/value.js';
+import { add, div, mul, neg } from '../ops/elementwise.js';
+import { slice } from '../ops/shapes.js';
 
-/** A number that a step computes. */
+/** A number that a step computes, as the sum of terms. */
 export interface Result {
   readonly name: string;
-  readonly divisor: Divisor;
+  readonly terms: readonly Term[];
 }
 
-/** How the means of batches make up the mean of all rows. */
-export type Divisor =
-  | { readonly kind: 'rows' }
-  /** A mean over the entries of a feed, each with its weight. */
-  | { readonly kind: 'targets'; readonly feed: number; readonly weigh: Weigh }
-  /** The sum of other results, by their numbers. */
-  | { readonly kind: 'sum'; readonly of: readonly number[] };
-
-interface Weigh {
-  readonly weight: (target: number) => number;
-  /** Whether every entry of 0 or more weighs 1. */
-  readonly plain: boolean;
+/** A mean of a batch: numbers of the step's results. */
+export interface Term {
+  readonly value: number;
+  /** What it divides by; undefined: the rows of the batch. */
+  readonly divisor: number | undefined;
+  /** What `value` has been divided by, where that is not the divisor. */
+  readonly by: number | undefined;
+  /** Of the mean where nothing counts: 0 or NaN. */
+  readonly nothing: number;
 }
 
-/** The divisor of a crossEntropy or an accuracy of an input of the graph; else rows. */
-export function divisorOf(value: Value, inputs: readonly Value[]): Divisor {
+/** A term of a value. */
+export interface Part {
+  readonly value: Value;
+  /** Undefined: a mean over rows. */
+  readonly divisor: Value | undefined;
+  /** The term divided by another number than the divisor, if it has one. */
+  readonly over: ((by: Value) => Value) | undefined;
+  /** Whether there may be something to divide where the divisor is 0. */
+  readonly partial: boolean;
+  /** Of the mean where nothing counts: 0 or NaN. */
+  readonly nothing: number;
+}
+
+/** The terms that `value` is the sum of, no two of which have one divisor. */
+export function partsOf(value: Value): Part[] {
+  const parts = new Map<string, Part>();
+  for (const part of split(value)) {
+    const key = part.divisor ? keyOf(part.divisor) : '';
+    const before = parts.get(key);
+    parts.set(key, before ? sumOf(before, part) : part);
+  }
+  const all = [...parts.values()];
+  const [only] = all;
+  return only && all.length === 1 ? [{ ...only, value }] : all;
+}
+
+/** The same for values that are computed alike. */
+function keyOf(value: Value): string {
+  const { serial, source } = definition(value);
+  if (source.kind !== 'output') return `${serial}`;
+  const { op, inputs, attributes } = source.node;
+  const operands = inputs.map((input) => input && definition(input).serial);
+  return JSON.stringify([op, operands, attributes]);
+}
+
+const sumOf = (a: Part, b: Part): Part => ({
+  value: add(a.value, b.value),
+  divisor: a.divisor,
+  over: a.over && b.over && join(a.over, b.over),
+  partial: a.partial || b.partial,
+  nothing: a.nothing + b.nothing,
+});
+
+const join =
+  (a: (by: Value) => Value, b: (by: Value) => Value) =>
+  (by: Value): Value =>
+    add(a(by), b(by));
+
+function changed(part: Part, change: (value: Value) => Value): Part {
+  const { over } = part;
+  return { ...part, value: change(part.value), over: over && ((by) => change(over(by))) };
+}
+
+function split(value: Value): Part[] {
   const { source } = definition(value);
-  if (source.kind !== 'output') return { kind: 'rows' };
-  const { op, inputs: operands, attributes } = source.node;
-  if (op === 'mul') {
-    const [scaled, ...others] = operands.filter((operand) => operand && !isConstant(operand));
-    return scaled && others.length === 0 && scaled.shape.length === 0
-      ? divisorOf(scaled, inputs)
-      : { kind: 'rows' };
+  const rows = [
+    { value, divisor: undefined, over: undefined, partial: false, nothing: Number.NaN },
+  ];
+  if (source.kind !== 'output' || !isNumber(value)) return rows;
+  const { node } = source;
+  const [a, b] = node.inputs;
+  if (!a) return rows;
+  const each = (of: Value, change: (part: Value) => Value): Part[] =>
+    split(of).map((part) => changed(part, change));
+  switch (node.op) {
+    case 'reshape':
+    case 'flatten':
+      return isNumber(a) ? split(a) : rows;
+    case 'neg':
+      return each(a, neg);
+    case 'add':
+      return b ? [...split(a), ...split(b)] : rows;
+    case 'sub':
+      return b ? [...split(a), ...each(b, neg)] : rows;
+    case 'mul':
+      if (b && isFactor(b)) return each(a, (part) => mul(part, b));
+      return b && isFactor(a) ? each(b, (part) => mul(a, part)) : rows;
+    case 'div': {
+      const divisor = b && totalOf(a, b);
+      if (!divisor) return b && isFactor(b) ? each(a, (part) => div(part, b)) : rows;
+      const nothing = divisor === b ? Number.NaN : 0;
+      return [{ value, divisor, over: (by) => div(a, by), partial: false, nothing }];
+    }
+    case 'accuracy': {
+      const divisor = b ? apply('countTargets', [b], { ignoreNegative: true }) : undefined;
+      return [{ value, divisor, over: undefined, partial: false, nothing: Number.NaN }];
+    }
+    default:
+      return lossOf(value, node) ?? rows;
   }
-  const feed = inputs.indexOf(origin(operands[1]) ?? value);
-  if (feed === -1) return { kind: 'rows' };
-  if (op === 'accuracy') {
-    const weight = (target: number) => (target < 0 ? 0 : 1);
-    return { kind: 'targets', feed, weigh: { weight, plain: true } };
-  }
-  if (op !== 'crossEntropy') return { kind: 'rows' };
-  const { ignoreIndex } = attributes;
-  const ignored = typeof ignoreIndex === 'number' ? ignoreIndex : -100;
-  const weights = operands[2];
-  if (!weights) {
-    const weight = (target: number) => (target === ignored ? 0 : 1);
-    return { kind: 'targets', feed, weigh: { weight, plain: ignored < 0 } };
-  }
-  const { source: constant } = definition(weights);
-  if (constant.kind !== 'constant') return { kind: 'rows' };
-  const { data } = constant;
-  const weight = (target: number) => (target === ignored ? 0 : (data[target] ?? 0));
-  return { kind: 'targets', feed, weigh: { weight, plain: false } };
 }
 
-const isConstant = (value: Value): boolean => definition(value).source.kind === 'constant';
+/** The operand that the mean of a loss of this library divides by. */
+const divisorAt: Readonly<Record<string, number>> = {
+  crossEntropy: 4,
+  mse: 3,
+  l1: 3,
+  huber: 3,
+  bceWithLogits: 3,
+  distillation: 3,
+};
 
-/** What a value is, leaving out ops that keep all elements. */
-function origin(value: Value | null | undefined): Value | undefined {
-  if (!value) return undefined;
+function lossOf(value: Value, { op, inputs, attributes }: Node): Part[] | undefined {
+  const at = divisorAt[op];
+  const divisor = at === undefined ? undefined : inputs[at];
+  if (!divisor) return undefined;
+  const over = (by: Value) => apply(op, inputs.with(at ?? 0, by), attributes);
+  if (op !== 'crossEntropy') return [{ value, divisor, over, partial: false, nothing: 0 }];
+  // Smoothing spreads targets over other classes than their own, which may have no weight.
+  const partial = inputs[2] !== null && Number(attributes.labelSmoothing ?? 0) > 0;
+  return [{ value, divisor, over, partial, nothing: inputs[3] === null ? Number.NaN : 0 }];
+}
+
+const isNumber = (value: Value): boolean =>
+  definition(value).samples.every((shape) => elements(shape) === 1);
+
+/** A number without a divisor of its own: a constant, a parameter, or what is computed from those. */
+const isFactor = (value: Value): boolean =>
+  isNumber(value) && split(value).every(({ divisor }) => divisor === undefined);
+
+/** A number that is the same in every batch. */
+const isConstant = (value: Value): boolean =>
+  isNumber(value) && definition(value).source.kind === 'constant';
+
+/** The sum that a sum is divided by, as in `div(sum(mul(losses, mask)), sum(mask))`. */
+function totalOf(numerator: Value, denominator: Value): Value | undefined {
+  const total = unguarded(denominator);
+  return isSum(numerator) && isSum(total) ? total : undefined;
+}
+
+/** Without what keeps it from 0: `where(n, n, 1)` and `maximum(n, 1)`. */
+function unguarded(value: Value): Value {
   const { source } = definition(value);
-  const moves = source.kind === 'output' && /^(reshape|flatten|transpose)$/.test(source.node.op);
-  return moves ? origin(source.node.inputs[0]) : value;
+  if (source.kind !== 'output') return value;
+  const [a, b, c] = source.node.inputs;
+  if (!a || !b) return value;
+  if (source.node.op === 'where' && a === b && c && isConstant(c)) return a;
+  if (source.node.op !== 'maximum') return value;
+  if (isConstant(b)) return a;
+  return isConstant(a) ? b : value;
 }
 
-/** The weight of each row of `rows`; undefined where all rows weigh the same. */
-export function weighRows(divisor: Divisor, { arrays, count }: Rows): Float64Array | undefined {
-  if (divisor.kind !== 'targets') return undefined;
-  const targets = arrays[divisor.feed];
-  if (targets === undefined) return undefined;
-  const { weight, plain } = divisor.weigh;
-  if (plain && targets instanceof Int32Array && native.findOutside(targets, 0, 2 ** 31, 0) === -1) {
-    return undefined;
-  }
-  const weights = new Float64Array(count);
-  const entries = targets.length / count;
-  let same = true;
-  for (let row = 0; row < count; row++) {
-    let sum = 0;
-    for (let i = row * entries; i < (row + 1) * entries; i++) sum += weight(targets[i] ?? 0);
-    weights[row] = sum;
-    same &&= sum === weights[0];
-  }
-  return same && weights[0] !== 0 ? undefined : weights;
+/** The sum of a whole value with an axis for the batch, maybe by a constant. */
+function isSum(value: Value): boolean {
+  const { source } = definition(value);
+  if (source.kind !== 'output' || !isNumber(value)) return false;
+  const { op, inputs } = source.node;
+  const [a, b] = inputs;
+  if (op === 'sum') return a ? isFree(a) : false;
+  if (op === 'neg' || op === 'reshape' || op === 'flatten') return a ? isSum(a) : false;
+  if (!a || !b) return false;
+  if (op === 'add' || op === 'sub') return isSum(a) && isSum(b);
+  if (op === 'mul') return (isSum(a) && isConstant(b)) || (isConstant(a) && isSum(b));
+  return op === 'div' && isSum(a) && isConstant(b);
+}
+
+/**
+ * The sum of terms for a micro-batch, divided or multiplied by their numbers in `scales`: what the
+ * terms divide by in the whole step, or, of means over rows, the share of the micro-batch.
+ */
+export function scaled(parts: readonly Part[], scales: Value): { sum: Value; terms: Scaled[] } {
+  const terms = parts.map((part, i): Scaled => {
+    const by = slice(scales, { axis: 0, start: i, end: i + 1 });
+    if (part.over === undefined) return { ...part, result: mul(part.value, by), by: undefined };
+    const value = part.over(by);
+    return { ...part, value, result: value, by };
+  });
+  const [first, ...rest] = terms;
+  if (first === undefined) throw new TypeError('a loss without terms');
+  return { sum: rest.reduce((sum, { result }) => add(sum, result), first.result), terms };
+}
+
+/** A term, and what its value has been divided by where that is not its divisor. */
+export interface Scaled extends Part {
+  readonly result: Value;
+  readonly by: Value | undefined;
+}
+
+/** A term whose value is the sum that is to be divided, where the divisor would lose some of it. */
+export function undivided(part: Part): Omit<Scaled, 'result'> {
+  if (!part.partial || part.over === undefined) return { ...part, by: undefined };
+  const one = constant(Float32Array.of(1), []);
+  return { ...part, value: part.over(one), by: one };
 }

@@ -5,9 +5,8 @@ import type { Trainer as NativeTrainer, StagedRows } from '../../bindings.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
-import type { Rows } from './data.js';
-import type { Divisor } from './divisors.js';
-import { type ChunkPlan, lookingAhead, StepPlanner } from './micro-batches.js';
+import type { Term } from './divisors.js';
+import { type ChunkPlan, PartSource, StepPlanner } from './micro-batches.js';
 import type { Mixer } from './mixup.js';
 import type { Settings } from './options.js';
 import type { Piece, StepSource } from './supply.js';
@@ -22,9 +21,7 @@ const maxChunkSteps = 1024;
 
 /** Rows of a step that went through the graph together: all of them, or a micro-batch. */
 export interface Part {
-  /** Numbers of rows of `of`. */
-  readonly which: Uint32Array;
-  readonly of: Rows;
+  readonly rows: number;
   /** The graph's outputs begin at `offset`. */
   readonly values: Float64Array;
   readonly offset: number;
@@ -63,8 +60,10 @@ export class Engine {
     readonly settings: Settings,
     /** Numbers of a step: all of the graph's outputs; train() adds the norm and the rate. */
     readonly width: Width,
-    /** What the mean of the loss divides by. */
-    readonly divisor: Divisor,
+    /** Of the loss. */
+    readonly terms: readonly Term[],
+    /** Whether the graph has a number for each of them: see `scaled`. */
+    readonly scales: boolean,
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
     readonly mixer: Mixer | undefined,
@@ -95,9 +94,12 @@ export class Engine {
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
     const { microBatches } = this.settings;
-    const whole = microBatches > 1 ? lookingAhead(source) : source;
-    const pieces = this.mixer?.mixed(whole, this.native.step * microBatches) ?? whole;
-    const planner = new StepPlanner(microBatches, this.divisor, this.native.step);
+    const { terms, scales } = this;
+    const divide = (piece: Piece) => this.#divisors(piece, halted);
+    const mixed = this.mixer?.mixed(source, this.native.step * microBatches) ?? source;
+    const pieces =
+      microBatches > 1 ? new PartSource(mixed, microBatches, terms.length, scales, divide) : mixed;
+    const planner = new StepPlanner(microBatches, terms, scales, this.native.step);
     const open: Part[] = [];
     let exhausted = false;
     let failure: { readonly error: unknown } | undefined;
@@ -146,22 +148,20 @@ export class Engine {
   async evaluate(
     source: StepSource,
     halted: () => boolean,
-    onBatch: (values: Float64Array, offset: number, which: Uint32Array, of: Rows) => void,
+    onBatch: (values: Float64Array, offset: number, rows: number) => void,
   ): Promise<void> {
     const steps = this.#mostSteps(source.batchSize);
     let running: { values: Promise<Float64Array>; piece: Piece } | undefined;
     const land = async () => {
       if (running === undefined) return;
-      const { rows, order, sizes } = running.piece;
+      const { sizes } = running.piece;
       const values = await running.values;
       running = undefined;
       let offset = 0;
-      let begin = 0;
       for (const size of sizes) {
         if (offset >= values.length) break;
-        onBatch(values, offset, order.subarray(begin, begin + size), rows);
+        onBatch(values, offset, size);
         offset += this.#numbers(size);
-        begin += size;
       }
     };
     try {
@@ -224,16 +224,35 @@ export class Engine {
     return staged;
   }
 
+  /** What the terms of the loss divide by in each batch; fewer numbers when halted. */
+  async #divisors(piece: Piece, halted: () => boolean): Promise<Float64Array> {
+    const { terms } = this;
+    const named = terms.filter(({ divisor }) => divisor !== undefined).length;
+    if (named === 0) return Float64Array.from(piece.sizes);
+    const staged = await this.#stage(piece, halted);
+    if (staged === undefined) return new Float64Array();
+    const { rows, order, sizes } = piece;
+    const values = await (staged
+      ? staged.divisors()
+      : this.native.divisors(rows.arrays, order, sizes));
+    if (named === terms.length) return values;
+    let next = 0;
+    const all = [...sizes].flatMap((size) =>
+      terms.map(({ divisor }) => (divisor === undefined ? size : (values[next++] ?? 0))),
+    );
+    return Float64Array.from(all);
+  }
+
   /** Undefined when halted before the first step. */
   async #launch(piece: Piece, plan: ChunkPlan, halted: () => boolean): Promise<Flight | undefined> {
     const { rows, order, sizes } = piece;
-    const { rates, weights, marks } = plan;
+    const { rates, weights, marks, scales } = plan;
     const staged = await this.#stage(piece, halted);
     if (staged === undefined) return undefined;
     this.model.training = true;
     const promise = staged
-      ? staged.train(rates, weights, marks)
-      : this.native.train(rows.arrays, order, sizes, rates, weights, marks);
+      ? staged.train(rates, weights, marks, scales)
+      : this.native.train(rows.arrays, order, sizes, rates, weights, marks, scales);
     // Whoever awaits it sees the error; until then nobody may be there yet.
     promise.catch(() => {});
     return { promise, piece, plan, launched: performance.now() };
@@ -244,17 +263,14 @@ export class Engine {
    * parts of a step that it has only begun.
    */
   #steps({ piece, plan }: Flight, values: Float64Array, open: Part[]) {
-    const { rows, order, sizes } = piece;
     const steps: Step[] = [];
     let done = 0;
     let offset = 0;
-    let begin = 0;
-    for (const size of sizes) {
+    for (const size of piece.sizes) {
       if (offset >= values.length) break;
-      open.push({ which: order.subarray(begin, begin + size), of: rows, values, offset });
+      open.push({ rows: size, values, offset });
       const end = offset + this.#numbers(size);
       offset = end + 2;
-      begin += size;
       if (!plan.isLast(done++)) continue;
       steps.push({
         step: plan.firstStep + steps.length,

@@ -264,9 +264,9 @@ export class Fit {
         open.skippedSteps++;
         continue;
       }
-      for (const { values, offset, which, of } of step.parts) {
-        open.means.add(values, offset, which, of);
-        open.tally.add(values, offset, which.length);
+      for (const { values, offset, rows } of step.parts) {
+        open.means.add(values, offset, rows);
+        open.tally.add(values, offset, rows);
       }
       open.learningRate = step.learningRate;
     }
@@ -406,9 +406,9 @@ export async function measure(
 ): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
   const means = new Means(results);
   const tally = new Tally(tracked);
-  await engine.evaluate(source, ended, (values, offset, which, rows) => {
-    means.add(values, offset, which, rows);
-    tally.add(values, offset, which.length);
+  await engine.evaluate(source, ended, (values, offset, rows) => {
+    means.add(values, offset, rows);
+    tally.add(values, offset, rows);
   });
   if (means.rows === 0 && !ended()) throw noRows('data');
   return async (rename) => {

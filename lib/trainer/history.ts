@@ -1,13 +1,12 @@
 import { toCSV } from '../history/csv.js';
 import { type Overfitting, type OverfittingOptions, overfitting } from '../history/overfitting.js';
 import type { Matrix } from '../metrics/metric.js';
-import type { Rows } from './data.js';
-import { type Result, weighRows } from './divisors.js';
+import type { Result, Term } from './divisors.js';
 
 /**
- * Numbers for each epoch. Losses and metrics are of the whole epoch: means over its rows, of
- * crossEntropy and accuracy over the targets that count; those of validation data have `val` before
- * their name.
+ * Numbers for each epoch. Losses and metrics are of the whole epoch: means over its rows, of losses
+ * with weights by these, and of crossEntropy and accuracy over the targets that count; those of
+ * validation data have `val` before their name.
  */
 export interface EpochNumbers {
   /** The epochs' numbers, from 0 on, over all calls of fit. */
@@ -70,22 +69,17 @@ export function makeHistory(): History {
 export const validationName = (name: string): string =>
   `val${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 
-/** What means have added up. */
+/** What means have added up, of each term of each result. */
 export interface MeansState {
   readonly rows: number;
   readonly sums: readonly number[];
   readonly totals: readonly number[];
-  readonly weighed: readonly boolean[];
 }
 
-/** Means of the numbers of batches, each weighted by what its own mean divides by. */
+/** Means of the numbers of batches, each term weighted by what its own mean divides by. */
 export class Means {
   readonly #results: readonly Result[];
-  /** Of the rows seen last; undefined where all weigh the same. */
-  #weights: readonly (Float64Array | undefined)[] = [];
-  #of: Rows | undefined;
-  /** Whether rows ever had weights, by result. */
-  readonly #weighed: boolean[];
+  readonly #terms: readonly Term[];
   readonly #sums: Float64Array;
   readonly #totals: Float64Array;
   #rows: number;
@@ -93,65 +87,48 @@ export class Means {
   /** `state`: that of means over the same results, to go on from. */
   constructor(results: readonly Result[], state?: MeansState) {
     this.#results = results;
-    this.#weighed = results.map((_, i) => state?.weighed[i] ?? false);
-    this.#sums = Float64Array.from(results, (_, i) => state?.sums[i] ?? 0);
-    this.#totals = Float64Array.from(results, (_, i) => state?.totals[i] ?? 0);
+    this.#terms = results.flatMap(({ terms }) => terms);
+    this.#sums = Float64Array.from(this.#terms, (_, i) => state?.sums[i] ?? 0);
+    this.#totals = Float64Array.from(this.#terms, (_, i) => state?.totals[i] ?? 0);
     this.#rows = state?.rows ?? 0;
   }
 
   get state(): MeansState {
-    return {
-      rows: this.#rows,
-      sums: [...this.#sums],
-      totals: [...this.#totals],
-      weighed: [...this.#weighed],
-    };
+    return { rows: this.#rows, sums: [...this.#sums], totals: [...this.#totals] };
   }
 
   get rows(): number {
     return this.#rows;
   }
 
-  /** Adds numbers that lie in `values` from `offset` on, of a batch of the rows `which` of `rows`. */
-  add(values: Float64Array, offset: number, which: Uint32Array, rows: Rows): void {
-    if (this.#of !== rows) this.#weigh(rows);
-    for (let i = 0; i < this.#sums.length; i++) {
-      const weights = this.#weights[i];
-      let weight = which.length;
-      if (weights !== undefined) {
-        weight = 0;
-        for (const row of which) weight += weights[row] ?? 0;
-      }
-      // Without a target that counts a mean is NaN.
-      if (weight === 0) continue;
-      this.#sums[i] = (this.#sums[i] ?? 0) + (values[offset + i] ?? Number.NaN) * weight;
+  /** Adds numbers that lie in `values` from `offset` on, of a batch of so many rows. */
+  add(values: Float64Array, offset: number, rows: number): void {
+    const numberAt = (i: number) => values[offset + i] ?? Number.NaN;
+    for (const [i, { value, divisor, by }] of this.#terms.entries()) {
+      const weight = divisor === undefined ? rows : numberAt(divisor);
+      const factor = by === undefined ? weight : numberAt(by);
+      // Where nothing counts a mean may be NaN.
+      if (factor === 0) continue;
+      this.#sums[i] = (this.#sums[i] ?? 0) + numberAt(value) * factor;
       this.#totals[i] = (this.#totals[i] ?? 0) + weight;
     }
-    this.#rows += which.length;
-  }
-
-  #weigh(rows: Rows): void {
-    this.#of = rows;
-    this.#weights = this.#results.map(({ divisor }) => weighRows(divisor, rows));
-    this.#weights.forEach((weights, i) => {
-      this.#weighed[i] ||= weights !== undefined;
-    });
+    this.#rows += rows;
   }
 
   /** The means by `rename(name)`; none before the first rows. */
   logs(rename: (name: string) => string = (name) => name): Record<string, number> {
     if (this.#rows === 0) return {};
-    return Object.fromEntries(
-      this.#results.map(({ name }, i) => [rename(name), this.#mean(i)] as const),
-    );
+    let next = 0;
+    const entries = this.#results.map(({ name, terms }) => {
+      const mean = terms.reduce((sum) => sum + this.#mean(next++), 0);
+      return [rename(name), mean] as const;
+    });
+    return Object.fromEntries(entries);
   }
 
-  #mean(i: number): number {
-    const divisor = this.#results[i]?.divisor;
-    if (divisor?.kind === 'sum' && divisor.of.some((part) => this.#weighed[part])) {
-      return divisor.of.reduce((sum, part) => sum + this.#mean(part), 0);
-    }
-    return (this.#sums[i] ?? Number.NaN) / (this.#totals[i] ?? Number.NaN);
+  #mean(term: number): number {
+    const [sum, total] = [this.#sums[term] ?? Number.NaN, this.#totals[term] ?? 0];
+    return sum === 0 && total === 0 ? (this.#terms[term]?.nothing ?? Number.NaN) : sum / total;
   }
 }
 

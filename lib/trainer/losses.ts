@@ -74,15 +74,11 @@ const lossNames = Object.keys(losses) as LossName[];
 /** The scalars that a step computes, and the inputs that take the targets. */
 export interface Objective {
   readonly targets: readonly NamedValue[];
-  /** The loss first. */
-  readonly results: readonly Scalar[];
+  /** The loss first, and behind it those of outputs that it is the sum of: `losses` in all. */
+  readonly results: readonly NamedValue[];
+  readonly losses: number;
   /** Metrics that are no means over rows. */
   readonly measured: readonly Measured[];
-}
-
-export interface Scalar extends NamedValue {
-  /** Where it is the sum of other results: their numbers. */
-  readonly sum?: readonly number[];
 }
 
 interface Output extends NamedValue {
@@ -110,6 +106,7 @@ export function makeObjective(
       const made = makeMetrics(options.metrics, outputs, targets, form, []);
       return {
         results: [{ name: 'loss', value: total }, ...made.results],
+        losses: 1,
         measured: made.measured,
       };
     });
@@ -126,6 +123,7 @@ export function makeObjective(
         results: [
           { name, value: callLoss(output.loss as AnyFunction, [output], own, 'single', name) },
         ],
+        losses: 1,
         measured: [],
       }));
       targets.push(...made.targets);
@@ -145,9 +143,7 @@ export function makeObjective(
   if (first === undefined) throw is.invalid('a loss', 'loss', loss);
   const total = rest.reduce((sum, { value }) => add(sum, value), first.value);
   const shown = parts.map(({ name, value }) => ({ name: `${name.slice(5)}Loss`, value }));
-  const results: Scalar[] = many
-    ? [{ name: 'loss', value: total, sum: shown.map((_, i) => i + 1) }, ...shown]
-    : [{ name: 'loss', value: total }];
+  const results = [{ name: 'loss', value: total }, ...(many ? shown : [])];
   const names = assigned.map(({ loss: of }, i) => ({
     loss: lossNames.find((name) => name === of),
     value: plain[i],
@@ -156,6 +152,7 @@ export function makeObjective(
   return distinct({
     targets,
     results: [...results, ...made.results],
+    losses: results.length,
     measured: made.measured,
   });
 }

@@ -1,6 +1,5 @@
 // Which batches make up a step when gradients are accumulated, and what each weighs in its mean.
-import type { Rows } from './data.js';
-import { type Divisor, weighRows } from './divisors.js';
+import type { Term } from './divisors.js';
 import type { Piece, StepSource } from './supply.js';
 
 /** What native code is told of the batches of a chunk, one number each. */
@@ -12,91 +11,160 @@ export interface ChunkPlan {
   readonly weights: Float64Array | undefined;
   /** 1 for the first batch of a step, 2 for the last, 3 for both, 0 for others. */
   readonly marks: Uint32Array | undefined;
+  /** For each batch one number a term of the loss, if the graph has such: see `scaled`. */
+  readonly scales: Float64Array | undefined;
   isLast(batch: number): boolean;
+}
+
+/** Batches of steps that have several of them. */
+export interface Parts extends Piece {
+  /** What the terms of the loss divide by, batch after batch. */
+  readonly divisors: Float64Array;
+  /** The same of the batches behind these that belong to their last step, if that matters. */
+  readonly following: Float64Array;
 }
 
 /** Plans the chunks of a run one after the other. */
 export class StepPlanner {
-  readonly #weigher: RowWeigher;
   #step: number;
-  /** Batches of the step that has begun, and what their loss divides by. */
+  /** Batches of the step that has begun. */
   #count = 0;
-  #total = 0;
+  /** What the terms of its loss divide by: in the end with `scales`, otherwise so far. */
+  #totals: Float64Array;
+  /** With `scales`: all of its batches. */
+  #batches = 0;
 
   constructor(
     /** Batches of a step; the last one of a run may have fewer. */
     readonly most: number,
-    divisor: Divisor,
+    /** Of the loss. */
+    readonly terms: readonly Term[],
+    readonly scales: boolean,
     firstStep: number,
   ) {
-    this.#weigher = new RowWeigher(divisor);
+    this.#totals = new Float64Array(terms.length);
     this.#step = firstStep;
   }
 
-  plan({ rows, order, sizes, final }: Piece, rateOf: (step: number) => number): ChunkPlan {
+  /** `piece` is from PartSource where steps have several batches. */
+  plan(piece: Piece | Parts, rateOf: (step: number) => number): ChunkPlan {
     const firstStep = this.#step;
-    const rates = new Float64Array(sizes.length);
-    if (this.most === 1) {
-      for (let i = 0; i < rates.length; i++) rates[i] = rateOf(this.#step++);
-      return { firstStep, rates, weights: undefined, marks: undefined, isLast: () => true };
+    const { length } = piece.sizes;
+    const rates = new Float64Array(length);
+    if (!('divisors' in piece)) {
+      for (let i = 0; i < length; i++) rates[i] = rateOf(this.#step++);
+      const none = { weights: undefined, marks: undefined, scales: undefined };
+      return { firstStep, rates, ...none, isLast: () => true };
     }
-    const weights = new Float64Array(sizes.length);
-    const marks = new Uint32Array(sizes.length);
-    let begin = 0;
-    for (const [i, size] of sizes.entries()) {
-      const weight = this.#weigher.weigh(rows, order.subarray(begin, begin + size));
-      begin += size;
+    const weights = new Float64Array(length);
+    const marks = new Uint32Array(length);
+    const scales = this.scales ? new Float64Array(length * this.terms.length) : undefined;
+    for (let i = 0; i < length; i++) {
       const first = this.#count === 0;
-      this.#total = first ? weight : this.#total + weight;
-      weights[i] = this.#total === 0 ? 0 : weight / this.#total;
+      weights[i] = scales ? this.#scale(piece, i, scales) : this.#weigh(piece.divisors[i] ?? 0);
       rates[i] = rateOf(this.#step);
       this.#count++;
-      const last = this.#count === this.most || (final === true && i === sizes.length - 1);
+      const last = this.#count === this.most || (piece.final === true && i === length - 1);
       marks[i] = (first ? 1 : 0) + (last ? 2 : 0);
       if (!last) continue;
       this.#count = 0;
       this.#step++;
     }
-    return { firstStep, rates, weights, marks, isLast: (i) => ((marks[i] ?? 0) & 2) !== 0 };
+    return { firstStep, rates, weights, marks, scales, isLast: (i) => ((marks[i] ?? 0) & 2) !== 0 };
   }
-}
 
-/** What the mean of the loss over some rows divides by: rows, or targets that count. */
-class RowWeigher {
-  #of: Rows | undefined;
-  #weights: Float64Array | undefined;
+  #weigh(divisor: number): number {
+    const total = (this.#count === 0 ? 0 : (this.#totals[0] ?? 0)) + divisor;
+    this.#totals[0] = total;
+    return total === 0 ? 0 : divisor / total;
+  }
 
-  constructor(readonly divisor: Divisor) {}
-
-  weigh(rows: Rows, which: Uint32Array): number {
-    if (this.#of !== rows) {
-      this.#of = rows;
-      this.#weights = weighRows(this.divisor, rows);
+  /** So that the mean of the step's batches has each term divided by its sum over the step. */
+  #scale({ divisors, following }: Parts, batch: number, scales: Float64Array): number {
+    const { length } = this.terms;
+    const from = batch * length;
+    if (this.#count === 0) {
+      const left = divisors.length + following.length - from;
+      const end = from + Math.min(left, this.most * length);
+      this.#batches = (end - from) / length;
+      this.#totals = new Float64Array(length);
+      for (let i = from; i < end; i++) {
+        const divisor = divisors[i] ?? following[i - divisors.length] ?? 0;
+        this.#totals[i % length] = (this.#totals[i % length] ?? 0) + divisor;
+      }
     }
-    const weights = this.#weights;
-    if (weights === undefined) return which.length;
-    let sum = 0;
-    for (const row of which) sum += weights[row] ?? 0;
-    return sum;
+    for (const [i, { by }] of this.terms.entries()) {
+      const perBatch = (this.#totals[i] ?? 0) / this.#batches;
+      const share = perBatch === 0 ? 0 : (divisors[from + i] ?? 0) / perBatch;
+      scales[from + i] = by === undefined ? share : perBatch;
+    }
+    return 1 / (this.#count + 1);
   }
 }
 
-/** The same batches, the last piece of which is `final`. */
-export function lookingAhead(source: StepSource): StepSource {
-  let held: Piece | undefined;
-  let begun = false;
-  return {
-    ...source,
-    steps: source.steps,
-    batchSize: source.batchSize,
-    async next(steps) {
-      const piece = begun ? held : await source.next(steps);
-      begun = true;
-      if (piece === undefined) return undefined;
-      held = await source.next(steps);
-      return { ...piece, final: held === undefined };
-    },
-  };
+/**
+ * The batches of a source with what they divide by, the last piece of which is `final`. What
+ * follows a piece is read before the piece is handed out: one more, so that its divisors are
+ * computed before the steps of the piece are, and with `ahead` the rest of the piece's last step.
+ */
+export class PartSource {
+  readonly #queue: { readonly piece: Piece; readonly divisors: Promise<Float64Array> }[] = [];
+  #ended = false;
+  /** Batches, before those of the queue, of the step that they go on with. */
+  #open = 0;
+
+  constructor(
+    readonly source: StepSource,
+    readonly most: number,
+    /** Of the loss. */
+    readonly terms: number,
+    readonly ahead: boolean,
+    /** What the terms divide by in each batch. */
+    readonly divide: (piece: Piece) => Promise<Float64Array>,
+  ) {}
+
+  async next(steps: number): Promise<Parts | undefined> {
+    if (this.#queue.length === 0) await this.#read(steps);
+    const [head] = this.#queue;
+    if (head === undefined) return undefined;
+    const open = (this.#open + head.piece.sizes.length) % this.most;
+    const missing = this.ahead && open > 0 ? this.most - open : 0;
+    while (!this.#ended && (this.#queue.length < 2 || this.#behind() < missing)) {
+      await this.#read(steps);
+    }
+    this.#queue.shift();
+    this.#open = open;
+    const following: number[] = [];
+    for (const { divisors } of this.#queue) {
+      if (following.length >= missing * this.terms) break;
+      following.push(...(await divisors));
+    }
+    return {
+      ...head.piece,
+      divisors: await head.divisors,
+      following: Float64Array.from(following.slice(0, missing * this.terms)),
+      final: this.#queue.length === 0,
+    };
+  }
+
+  /** Batches behind the first piece of the queue. */
+  #behind(): number {
+    return this.#queue.slice(1).reduce((sum, { piece }) => sum + piece.sizes.length, 0);
+  }
+
+  async #read(steps: number): Promise<void> {
+    const piece = await this.source.next(steps);
+    if (piece === undefined) {
+      this.#ended = true;
+      return;
+    }
+    // Native code takes two calls at a time.
+    await this.#queue.at(-2)?.divisors;
+    const divisors = this.divide(piece);
+    // Whoever awaits it sees the error.
+    divisors.catch(() => {});
+    this.#queue.push({ piece, divisors });
+  }
 }
 
 /** At most `batches` more of a source; `ended` tells whether the source itself has no more. */

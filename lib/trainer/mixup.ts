@@ -45,10 +45,9 @@ export interface MixedLosses {
 
 /**
  * Targets that are numbers are mixed themselves. Class numbers cannot be: a loss becomes `share *
- * loss(target) + (1 - share) * loss(other target)`, which is that of soft targets. What a mean divides
- * by is the same for both, because the others are the batch's own rows in another order.
+ * loss(target) + (1 - share) * loss(other target)`, which is that of soft targets.
  */
-export function mixLosses({ targets, results }: Objective): MixedLosses {
+export function mixLosses({ targets, results, losses }: Objective): MixedLosses {
   const classes = targets.flatMap(({ value }, i) => (value.dtype === 'int32' ? [i] : []));
   const first = targets[classes[0] ?? -1];
   if (first === undefined) return { of: (value) => value, inputs: [], classes };
@@ -65,9 +64,10 @@ export function mixLosses({ targets, results }: Objective): MixedLosses {
   const share = max(shares, { axes: [0] });
   const rest = sub(1, share);
   const swapped = substitution(new Map(others.map(([{ value }, own]) => [own, value])));
-  const losses = [0, ...(results[0]?.sum ?? [])].flatMap((i) => results[i]?.value ?? []);
   const mixed = new Map(
-    losses.map((loss) => [loss, add(mul(loss, share), mul(swapped(loss), rest))]),
+    results
+      .slice(0, losses)
+      .map(({ value }) => [value, add(mul(value, share), mul(swapped(value), rest))]),
   );
   return {
     of: (value) => mixed.get(value) ?? value,

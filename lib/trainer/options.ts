@@ -53,8 +53,9 @@ export interface TrainerOptions<T extends Targets = Value> {
   /**
    * Batches whose gradients are averaged, weighted by what their losses divide by, to one step; 1 by
    * default. The step is that of one batch of all their rows, but for batchNorm, which sees batch by
-   * batch, and for several outputs whose losses leave out targets. The last step of an epoch takes
-   * what batches are left. Schedules, callbacks and checkpoints count steps.
+   * batch; the last step of an epoch takes what batches are left. Where the terms of a loss divide by
+   * different numbers, the batches of a step are read before it begins. Schedules, callbacks and
+   * checkpoints count steps.
    */
   gradientAccumulationSteps?: number;
   /**
@@ -128,7 +129,7 @@ export interface Settings {
   readonly microBatches: number;
   /** Alpha; undefined where batches stay as they are. */
   readonly mixup: number | undefined;
-  readonly native: TrainerDescription;
+  readonly native: Omit<TrainerDescription, 'divisors' | 'scales'>;
 }
 
 const known = [

@@ -39,7 +39,7 @@ export async function stepLogs(
   { parts, learningRate, gradNorm }: Step,
 ): Promise<Record<string, number>> {
   const tally = new Tally(tracked);
-  for (const { values, offset, which } of parts) tally.add(values, offset, which.length);
+  for (const { values, offset, rows } of parts) tally.add(values, offset, rows);
   const { numbers } = await tally.results();
   return { ...meansOf(results, parts), ...numbers, learningRate, gradNorm };
 }
@@ -53,7 +53,7 @@ function meansOf(results: readonly Result[], parts: readonly Part[]): Record<str
     );
   }
   const means = new Means(results);
-  for (const { values, offset, which, of } of parts) means.add(values, offset, which, of);
+  for (const { values, offset, rows } of parts) means.add(values, offset, rows);
   return means.logs();
 }
 

@@ -228,6 +228,7 @@ static SkipPolicy read_skip_policy(Napi::Value value, const std::string& name) {
 
 TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) {
   const Napi::Object object = read_object(value, name);
+  constexpr double kMaxScales = 1 << 20;
   TrainerOptions options;
   read_optimizer(read_object(object.Get("optimizer"), name + ".optimizer"), name + ".optimizer",
                  options);
@@ -241,6 +242,12 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) 
   options.max_gradient_value = from_0("maxGradValue");
   options.average_decay = from_0("averageDecay");
   options.accumulates = read_boolean(object.Get("accumulates"), name + ".accumulates");
+  options.divisors = read_list(object.Get("divisors"), name + ".divisors",
+                               [](Napi::Value number, const std::string& field) {
+                                 return static_cast<size_t>(read_integer(number, field, 0));
+                               });
+  options.scales =
+      static_cast<size_t>(read_integer(object.Get("scales"), name + ".scales", 0, kMaxScales));
   options.segments = static_cast<int>(read_integer(object.Get("segments"), name + ".segments",
                                                    TrainerOptions::kChooseSegments, 4096));
   options.skip = read_skip_policy(object.Get("skip"), name + ".skip");

@@ -1,6 +1,7 @@
 #include "binding/gather.h"
 
 #include <algorithm>
+#include <span>
 
 #include "binding/errors.h"
 #include "core/shape.h"
@@ -28,18 +29,19 @@ void check_array(const InputRows& input, const ArrayView& array, uint32_t last_r
 
 }  // namespace
 
-RowPlan plan_rows(const GraphDescription& graph,
+RowPlan plan_rows(const GraphDescription& graph, size_t count,
                   const std::vector<std::optional<IntegerRange>>& ranges) {
   const bool free = has_free_batch(graph);
+  const std::span<const InputDescription> inputs(graph.inputs.data(), count);
   RowPlan plan;
-  if (!free && !graph.inputs.empty() && !graph.inputs[0].shape.empty()) {
-    const int64_t batch = graph.inputs[0].shape[0];
-    const bool agreed = std::all_of(graph.inputs.begin(), graph.inputs.end(), [&](const auto& in) {
+  if (!free && !inputs.empty() && !inputs[0].shape.empty()) {
+    const int64_t batch = inputs[0].shape[0];
+    const bool agreed = std::all_of(inputs.begin(), inputs.end(), [&](const auto& in) {
       return !in.shape.empty() && in.shape[0] == batch;
     });
     if (agreed) plan.fixed_batch = batch;
   }
-  for (const InputDescription& input : graph.inputs) {
+  for (const InputDescription& input : inputs) {
     const bool by_row = free && !input.shape.empty() && input.shape[0] == -1;
     const int64_t elements = row_elements(input);
     if (plan.fixed_batch > 0) {

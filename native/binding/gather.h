@@ -35,8 +35,8 @@ struct RowPlan {
   std::vector<InputRows> inputs;
   int64_t fixed_batch = 0;  ///< 0: steps may have any number of rows
 };
-/// `ranges`: none, or one an input. Throws ERR_ARGUMENT, ERR_DTYPE.
-RowPlan plan_rows(const GraphDescription& graph,
+/// Of the first `count` inputs. `ranges`: none, or one for each. Throws ERR_ARGUMENT, ERR_DTYPE.
+RowPlan plan_rows(const GraphDescription& graph, size_t count,
                   const std::vector<std::optional<IntegerRange>>& ranges);
 
 /// Throws ERR_SHAPE unless `sizes` cuts so many rows into steps.

@@ -27,7 +27,8 @@ void StagedObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<T>(
       env, exports, addon,
       {method<T, &T::copy>("copy", addon), method<T, &T::train>("train", addon),
-       method<T, &T::evaluate>("evaluate", addon), method<T, &T::close>("close", addon)});
+       method<T, &T::evaluate>("evaluate", addon), method<T, &T::divisors>("divisors", addon),
+       method<T, &T::close>("close", addon)});
 }
 
 StagedRows& StagedObject::open() {
@@ -47,22 +48,25 @@ napi_value StagedObject::copy(const Call& call) {
   return Napi::Boolean::New(env, rows.gathered().complete());
 }
 
-napi_value StagedObject::submit(const Call& call, bool train) {
+napi_value StagedObject::submit(const Call& call, Work work) {
   StagedRows& rows = open();
   if (!rows.gathered().complete()) {
     fail(ErrorCode::kArgument, "expected rows that have been copied, received a part of them");
   }
-  rows.training()->check_pending(train);
+  rows.training()->check_pending(work);
   TrainingPlan plan;
-  if (train) plan = read_training_plan(call, 0, rows.sizes().size());
+  if (work == Work::kTrain)
+    plan = read_training_plan(call, 0, rows.sizes().size(), rows.training()->trainer.scale_count());
   const std::unique_ptr<StagedRows> taken = std::move(rows_);
-  auto job = std::make_unique<TrainingJob>(call.addon(), std::move(*taken), std::move(plan), train);
+  auto job = std::make_unique<TrainingJob>(call.addon(), std::move(*taken), std::move(plan), work);
   return call.addon().completions().submit(call.addon().training(), std::move(job));
 }
 
-napi_value StagedObject::train(const Call& call) { return submit(call, true); }
+napi_value StagedObject::train(const Call& call) { return submit(call, Work::kTrain); }
 
-napi_value StagedObject::evaluate(const Call& call) { return submit(call, false); }
+napi_value StagedObject::evaluate(const Call& call) { return submit(call, Work::kEvaluate); }
+
+napi_value StagedObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
 
 napi_value StagedObject::close(const Call& /*call*/) {
   rows_ = nullptr;

@@ -24,10 +24,11 @@ class StagedObject : public Wrapped<StagedObject> {
   napi_value copy(const Call& call);
   napi_value train(const Call& call);
   napi_value evaluate(const Call& call);
+  napi_value divisors(const Call& call);
   napi_value close(const Call& call);
 
   StagedRows& open();
-  napi_value submit(const Call& call, bool train);
+  napi_value submit(const Call& call, Work work);
 
   std::unique_ptr<StagedRows> rows_;  ///< null once closed or handed over
 };

@@ -25,10 +25,11 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<T>(
       env, exports, addon,
       {method<T, &T::train>("train", addon), method<T, &T::evaluate>("evaluate", addon),
-       method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
-       getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
-       method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
-       method<T, &T::save_state>("saveState", addon), method<T, &T::load_state>("loadState", addon),
+       method<T, &T::divisors>("divisors", addon), method<T, &T::stop>("stop", addon),
+       getter<T, &T::step>("step", addon), getter<T, &T::device>("device", addon),
+       method<T, &T::sync>("sync", addon), method<T, &T::upload>("upload", addon),
+       method<T, &T::profile>("profile", addon), method<T, &T::save_state>("saveState", addon),
+       method<T, &T::load_state>("loadState", addon),
        method<T, &T::swap_averages>("swapAverages", addon),
        getter<T, &T::progress>("progress", addon),
        getter<T, &T::saved_layout>("savedLayout", addon), method<T, &T::close>("close", addon)});
@@ -40,30 +41,33 @@ Training& TrainerObject::open() {
   return *training_;
 }
 
-napi_value TrainerObject::submit(const Call& call, bool train) {
+napi_value TrainerObject::submit(const Call& call, Work work) {
   const napi_env env = call.env();
   open();
   // Elements first: a getter among them may run anything, even close().
   const std::vector<napi_value> elements = list_elements(env, call[0], "inputs");
   Training& training = open();
-  training.check_pending(train);
+  training.check_pending(work);
   std::vector<uint32_t> rows = copy_uint32_array(env, call[1], "rows");
   std::vector<uint32_t> sizes = copy_uint32_array(env, call[2], "sizes");
   check_sizes(training.rows, sizes, rows.size());
   TrainingPlan plan;
-  if (train) plan = read_training_plan(call, 3, sizes.size());
+  if (work == Work::kTrain)
+    plan = read_training_plan(call, 3, sizes.size(), training.trainer.scale_count());
   const std::vector<ArrayView> arrays = view_inputs(env, elements);
 
   StagedRows staged(training_, std::move(rows), std::move(sizes));
   staged.gathered().copy(training.rows, arrays, std::numeric_limits<size_t>::max());
   return call.addon().completions().submit(
       call.addon().training(),
-      std::make_unique<TrainingJob>(call.addon(), std::move(staged), std::move(plan), train));
+      std::make_unique<TrainingJob>(call.addon(), std::move(staged), std::move(plan), work));
 }
 
-napi_value TrainerObject::train(const Call& call) { return submit(call, true); }
+napi_value TrainerObject::train(const Call& call) { return submit(call, Work::kTrain); }
 
-napi_value TrainerObject::evaluate(const Call& call) { return submit(call, false); }
+napi_value TrainerObject::evaluate(const Call& call) { return submit(call, Work::kEvaluate); }
+
+napi_value TrainerObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
 
 napi_value TrainerObject::stop(const Call& /*call*/) {
   open().stop();

@@ -16,7 +16,8 @@ Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena,
                         [&](const Backend& backend) {
                           return Trainer(parameters->store, graph, options, backend);
                         })),
-      rows(plan_rows(trainer.graph(), ranges)),
+      rows(plan_rows(trainer.graph(), trainer.graph().inputs.size() - (options.scales > 0 ? 1 : 0),
+                     ranges)),
       step(trainer.step()),
       memory(env) {
   report_memory(1, trainer.profile().memory);
@@ -28,12 +29,13 @@ void Training::report_memory(uint32_t largest, const MemoryUse& use) {
   memory.set(use.total() - use.parameters);  // V8 knows of the parameters through their buffer
 }
 
-void Training::check_pending(bool train) const {
+void Training::check_pending(Work work) const {
   // One runs while the next one's rows are gathered.
   constexpr int kMaxPending = 2;
-  if ((train ? pending_train : pending_evaluate) < kMaxPending) return;
+  if (pending[static_cast<size_t>(work)] < kMaxPending) return;
+  constexpr const char* kNames[] = {"train()", "evaluate()", "divisors()"};
   fail(ErrorCode::kBusy, std::string("expected at most two pending calls of ") +
-                             (train ? "train()" : "evaluate()") + ", received a third");
+                             kNames[static_cast<size_t>(work)] + ", received a third");
 }
 
 /// A copy of a Float64Array of finite numbers.
@@ -54,7 +56,8 @@ static std::vector<double> read_numbers(napi_env env, napi_value value, size_t c
   return numbers;
 }
 
-TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches) {
+TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches,
+                                size_t scales) {
   const napi_env env = call.env();
   TrainingPlan plan;
   plan.learning_rates = read_numbers(env, call[first], micro_batches, "learningRates");
@@ -63,6 +66,8 @@ TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_bat
   plan.marks = copy_uint32_array(env, call[first + 2], "marks");
   if (plan.marks.size() != micro_batches)
     fail_length(static_cast<int64_t>(micro_batches), plan.marks.size(), "marks");
+  if (scales > 0 && !Napi::Value(env, call[first + 3]).IsUndefined())
+    plan.scales = read_numbers(env, call[first + 3], micro_batches * scales, "scales");
   return plan;
 }
 
@@ -93,35 +98,37 @@ static uint32_t largest_of(const std::vector<uint32_t>& sizes) {
 
 /// Where the results of each step begin, and their end.
 static std::vector<size_t> result_offsets(const Trainer& trainer,
-                                          const std::vector<uint32_t>& sizes, bool train) {
+                                          const std::vector<uint32_t>& sizes, Work work) {
   std::vector<size_t> offsets{0};
   for (const uint32_t rows : sizes) {
-    const size_t numbers = trainer.results_of(rows) + (train ? Trainer::kStepResults : 0);
-    offsets.push_back(offsets.back() + numbers);
+    const size_t numbers =
+        work == Work::kDivisors ? trainer.divisor_count() : trainer.results_of(rows);
+    offsets.push_back(offsets.back() + numbers +
+                      (work == Work::kTrain ? Trainer::kStepResults : 0));
   }
   return offsets;
 }
 
-TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, bool train)
+TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work work)
     : addon_(addon),
       rows_(std::move(rows)),
       training_(*rows_.training()),
       plan_(std::move(plan)),
-      train_(train),
-      offsets_(result_offsets(training_.trainer, rows_.sizes(), train)),
+      work_(work),
+      offsets_(result_offsets(training_.trainer, rows_.sizes(), work)),
       results_(offsets_.back()),
       largest_(largest_of(rows_.sizes())),
-      may_grow_(largest_ > training_.reported_rows) {
-  if (train_) lease_parameters();
+      may_grow_(work != Work::kDivisors && largest_ > training_.reported_rows) {
+  if (trains()) lease_parameters();
   training_.parameters->begin_use();
-  ++(train_ ? training_.pending_train : training_.pending_evaluate);
+  ++training_.pending[static_cast<size_t>(work_)];
 }
 
 TrainingJob::~TrainingJob() {
   ParameterArena& arena = *training_.parameters;
-  if (train_ && --arena.writers == 0) addon_.leases().remove(arena.buffer.bytes());
+  if (trains() && --arena.writers == 0) addon_.leases().remove(arena.buffer.bytes());
   arena.end_use();
-  --(train_ ? training_.pending_train : training_.pending_evaluate);
+  --training_.pending[static_cast<size_t>(work_)];
 }
 
 void TrainingJob::lease_parameters() {
@@ -139,7 +146,7 @@ void TrainingJob::lease_parameters() {
 }
 
 double TrainingJob::expected_ms() const noexcept {
-  if (!train_ || rows_.sizes().size() != 1) return Job::expected_ms();
+  if (!trains() || rows_.sizes().size() != 1) return Job::expected_ms();
   return training_.trainer.expected_step_ms(rows_.sizes()[0]);
 }
 
@@ -149,7 +156,7 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
   size_t first_row = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {
     // A step that has begun is finished, unless the environment ends.
-    if (halt || (rows_.stopped() && !(train_ && training_.trainer.is_within_step()))) return;
+    if (halt || (rows_.stopped() && !(trains() && training_.trainer.is_within_step()))) return;
     for (size_t k = 0; k < inputs.size(); ++k) {
       const InputRows& input = training_.rows.inputs[k];
       const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
@@ -172,11 +179,17 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
     }
   } const end{training_};
   double* const results = results_.data() + offsets_[i];
-  if (train_) {
-    training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
-                            micro_batch(i));
-  } else {
-    training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
+  switch (work_) {
+    case Work::kTrain:
+      training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
+                              micro_batch(i));
+      break;
+    case Work::kEvaluate:
+      training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
+      break;
+    case Work::kDivisors:
+      training_.trainer.divisors(rows_.sizes()[i], inputs, results);
+      break;
   }
   done_ = i + 1;
 }
@@ -184,8 +197,10 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
 MicroBatch TrainingJob::micro_batch(size_t i) const {
   if (plan_.weights.empty()) return {};
   const uint32_t marks = plan_.marks[i];
-  return {plan_.weights[i], (marks & TrainingPlan::kFirst) != 0,
-          (marks & TrainingPlan::kLast) != 0};
+  const double* scales =
+      plan_.scales.empty() ? nullptr : plan_.scales.data() + i * training_.trainer.scale_count();
+  return {plan_.weights[i], (marks & TrainingPlan::kFirst) != 0, (marks & TrainingPlan::kLast) != 0,
+          scales};
 }
 
 napi_value TrainingJob::finish(napi_env env) {

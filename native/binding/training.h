@@ -2,6 +2,7 @@
 // lane. Whoever lets go last frees it: always the JavaScript thread, since jobs die there too.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <optional>
 
@@ -28,15 +29,14 @@ struct Training {
 
   // Of the JavaScript thread.
   StagingPool staging;
-  int pending_train = 0;
-  int pending_evaluate = 0;
+  std::array<int, 3> pending{};  ///< by Work
   bool closed = false;
   uint32_t reported_rows = 0;
   ExternalMemory memory;
 
   void stop() { ++stop_count; }
   /// Throws ERR_BUSY when as many calls are pending as may be.
-  void check_pending(bool train) const;
+  void check_pending(Work work) const;
   Profile profile() {
     Profile profile = parameters->gate.visit([this] { return trainer.profile(); });
     profile.device_reason = device_reason;
@@ -46,18 +46,20 @@ struct Training {
   void report_memory(uint32_t rows, const MemoryUse& use);
 };
 
-/// What a call of train() says of its micro-batches, one number each.
+/// What a call of train() says of its micro-batches, one number each but for scales.
 struct TrainingPlan {
   std::vector<double> learning_rates;
   std::vector<double> weights;  ///< empty: each is a step
   std::vector<uint32_t> marks;  ///< kFirst and kLast of a step
+  std::vector<double> scales;   ///< Trainer::scale_count() for each; empty: 1
   static constexpr uint32_t kFirst = 1;
   static constexpr uint32_t kLast = 2;
 };
 
-/// Arguments from `first` on: learning rates and, where steps have several micro-batches, weights
-/// and ends of steps. Throws ERR_DTYPE, ERR_SHAPE, ERR_ARGUMENT.
-TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches);
+/// Arguments from `first` on: learning rates and, where steps have several micro-batches, weights,
+/// ends of steps and `scales` numbers for each. Throws ERR_DTYPE, ERR_SHAPE, ERR_ARGUMENT.
+TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches,
+                                size_t scales);
 
 /// Rows for the steps of one call, in staging memory that goes back to its trainer. Of the
 /// JavaScript thread, but for reading.
@@ -98,17 +100,18 @@ class ParameterCopyJob : public Job {
   bool to_host_;
 };
 
-/// One call of train() or evaluate(): steps over rows that have been gathered.
+/// One call of train(), evaluate() or divisors(): steps over rows that have been gathered.
 class TrainingJob : public Job {
  public:
   /// Throws ERR_BUSY when a pending call writes to the parameters as its output.
-  TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, bool train);
+  TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work work);
   ~TrainingJob() override;
   void run(const std::atomic<bool>& halt) override;
   [[nodiscard]] double expected_ms() const noexcept override;
   napi_value finish(napi_env env) override;
 
  private:
+  [[nodiscard]] bool trains() const { return work_ == Work::kTrain; }
   void lease_parameters();
   void run_step(size_t i, const std::vector<const void*>& inputs);
   [[nodiscard]] MicroBatch micro_batch(size_t i) const;
@@ -117,7 +120,7 @@ class TrainingJob : public Job {
   StagedRows rows_;
   Training& training_;  // kept alive by rows_
   TrainingPlan plan_;
-  bool train_;
+  Work work_;
   std::vector<size_t> offsets_;  ///< of each step's results, and their end
   std::vector<double> results_;
   size_t done_ = 0;

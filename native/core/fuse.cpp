@@ -1,5 +1,6 @@
 #include "core/fuse.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/fuse_norms.h"
@@ -29,12 +30,12 @@ class Fuser {
  private:
   Node& node(size_t i) { return graph_.nodes[i]; }
 
-  /// crossEntropy(x, t, w) and crossEntropyGrad(x, t, w, 1) become softmaxCrossEntropy.
+  /// crossEntropy(...) and crossEntropyGrad(..., 1) of the same become softmaxCrossEntropy.
   void fuse_losses() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (node(i).op != Op::crossEntropy) continue;
       for (size_t j = i + 1; j < graph_.nodes.size(); ++j) {
-        if (is_gradient_of(node(j), node(i)) && is_one(node(j).inputs[3])) {
+        if (is_gradient_of(node(j), node(i)) && is_one(node(j).inputs[5])) {
           Node& loss = node(i);
           loss.op = Op::softmaxCrossEntropy;
           loss.outputs.push_back(node(j).outputs[0]);
@@ -69,10 +70,7 @@ class Fuser {
 
   static bool is_gradient_of(const Node& gradient, const Node& loss) {
     if (gradient.op != Op::crossEntropyGrad || gradient.outputs.empty()) return false;
-    for (size_t i = 0; i < 3; ++i) {
-      const ValueId operand = i < loss.inputs.size() ? loss.inputs[i] : kNoValue;
-      if (gradient.inputs[i] != operand) return false;
-    }
+    if (!std::equal(loss.inputs.begin(), loss.inputs.end(), gradient.inputs.begin())) return false;
     return gradient.attributes.bytes == loss.attributes.bytes;
   }
 

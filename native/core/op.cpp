@@ -28,6 +28,8 @@ void infer_binary(InferContext& context) {
 void infer_loss(InferContext& context) {
   if (!same_shape(context.input(0), context.input(1)))
     context.bad_shape("x and a target of one shape");
+  ops::check_weights(context, 2, context.shape(0));
+  if (context.has_input(2)) ops::check_divisor(context, 3);
   context.output({});
 }
 
@@ -49,8 +51,10 @@ void grad_unary(GradContext& context) {
 template <Op op>
 void grad_loss(GradContext& context) {
   const auto gradient = [&](Op which) {
-    return apply(which, {context.input(0), context.input(1), context.dy()},
-                 context.node().attributes);
+    return apply(
+        which,
+        {context.input(0), context.input(1), context.dy(), context.input(2), context.input(3)},
+        context.node().attributes);
   };
   const Op for_x = grad_op(op);
   const Op for_target = static_cast<Op>(static_cast<int>(op) + 2);
@@ -188,7 +192,7 @@ template <Op op>
 constexpr OpInfo loss_info(const char* name) {
   return {name,
           2,
-          2,
+          4,
           kNoFlags,
           0,
           0,
@@ -203,7 +207,7 @@ template <Op op>
 constexpr OpInfo loss_grad_info(const char* name) {
   return {name,
           3,
-          3,
+          5,
           kInternal,
           3,
           0,

@@ -100,6 +100,7 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
       options_(options),
       backend_(backend) {
   parameters_->check_matches(graph_);
+  check_scales();
   const auto [fixed, per_row] = measure_outputs(graph_);
   fixed_results_ = fixed;
   row_results_ = per_row;
@@ -122,10 +123,23 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
   optimizer_state_ =
       backend_.allocate(checked_mul(optimizer_layout_.floats, int64_t{sizeof(float)}));
   state_.seed = options_.seed;
+  scales_.assign(options_.scales, 1.0F);
   if (update_options_.apart) compile_update();
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::check_scales() const {
+  for (const size_t output : options_.divisors) {
+    if (output >= graph_.outputs.size())
+      fail(ErrorCode::kArgument, "expected divisors among the outputs, received others");
+  }
+  if (options_.scales == 0) return;
+  const Shape expected{static_cast<int64_t>(options_.scales)};
+  if (graph_.inputs.empty() || graph_.inputs.back().shape != expected ||
+      graph_.inputs.back().dtype != DType::kFloat32)
+    fail(ErrorCode::kShape, "expected an input for the scales of the loss's terms, received none");
+}
 
 std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan) const {
   const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
@@ -168,21 +182,30 @@ Plan Trainer::make_training_plan(int64_t batch) const {
   return best;
 }
 
-std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training) {
-  auto compiled = std::make_unique<Compiled>();
-  if (training) {
-    compiled->plan = make_training_plan(batch);
-  } else {
-    Graph graph = instantiate(graph_, batch, false);
-    fuse(graph);
-    if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
-    compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
+Plan Trainer::make_inference_plan(PlanKey key) const {
+  Graph graph = instantiate(graph_, key.batch, false);
+  if (key.work == Work::kDivisors) {
+    std::vector<ValueId> outputs;
+    for (const size_t output : options_.divisors) outputs.push_back(graph.outputs[output]);
+    graph.outputs = std::move(outputs);
+    graph.remove_dead_nodes();
   }
+  fuse(graph);
+  if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
+  return make_plan(std::move(graph), parameters_->layout(), {}, backend_);
+}
+
+std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
+  auto compiled = std::make_unique<Compiled>();
+  compiled->plan =
+      key.work == Work::kTrain ? make_training_plan(key.batch) : make_inference_plan(key);
   compiled->executable = compile_plan(compiled->plan);
-  compiled->results.resize(results_of(batch));
+  const bool whole = key.work != Work::kDivisors;
+  compiled->results.resize(whole ? results_of(key.batch) : options_.divisors.size());
   const Graph& built = compiled->plan.graph;
+  const size_t outputs = whole ? graph_.outputs.size() : options_.divisors.size();
   size_t offset = 0;
-  for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+  for (size_t i = 0; i < outputs; ++i) {
     const Tensor& tensor = built.tensor(built.outputs[i]);
     const size_t end = offset + static_cast<size_t>(tensor.numel);
     if (end > compiled->results.size())
@@ -195,18 +218,17 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(int64_t batch, bool training
   return compiled;
 }
 
-Trainer::Compiled& Trainer::compiled(int64_t batch, bool training) {
-  const int64_t key = training ? batch : -batch;
+Trainer::Compiled& Trainer::compiled(PlanKey key) {
   std::unique_ptr<Compiled>& slot = plans_[key];
   if (slot == nullptr) {
     // plans are small, but a caller whose every batch has a size of its own must not collect them
     constexpr size_t kMaxPlans = 64;
     if (plans_.size() > kMaxPlans) {
       plans_.clear();
-      return compiled(batch, training);
+      return compiled(key);
     }
     try {
-      std::unique_ptr<Compiled> fresh = compile(batch, training);
+      std::unique_ptr<Compiled> fresh = compile(key);
       reserve_arena(fresh->plan.arena_bytes);
       fresh->executable->bind_arena(arena_.data.get());
       slot = std::move(fresh);
@@ -222,7 +244,7 @@ void Trainer::reserve_arena(int64_t bytes) {
   if (bytes <= arena_.bytes) return;
   arena_ = {};
   arena_ = backend_.allocate(bytes);
-  for (auto& [batch, plan] : plans_) {
+  for (auto& [key, plan] : plans_) {
     if (plan != nullptr) plan->executable->bind_arena(arena_.data.get());
   }
   if (update_ != nullptr) update_->executable->bind_arena(arena_.data.get());
@@ -230,6 +252,7 @@ void Trainer::reserve_arena(int64_t bytes) {
 
 void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double* results) {
   for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
+  if (!scales_.empty()) plan.executable->bind_input(inputs.size(), scales_.data());
   plan.executable->run(state_);
   for (size_t i = 0; i < plan.results.size(); ++i) {
     results[i] = plan.dtypes[i] == DType::kInt32
@@ -255,6 +278,8 @@ void Trainer::begin_part(double learning_rate, const MicroBatch& micro_batch) {
   constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;
   state_.seed = options_.seed + kGolden * state_.part;
   state_.weight = static_cast<float>(micro_batch.weight);
+  for (size_t i = 0; i < scales_.size(); ++i)
+    scales_[i] = micro_batch.scales == nullptr ? 1.0F : static_cast<float>(micro_batch.scales[i]);
   state_.clip = 1.0F;
   state_.skip = 0;
 }
@@ -274,12 +299,14 @@ void Trainer::reduce_and_update() {
 
 void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
                     double* results, MicroBatch micro_batch) {
-  Compiled& plan = compiled(batch, true);
+  Compiled& plan = compiled({Work::kTrain, batch});
   const Stopwatch stopwatch;
   begin_part(learning_rate, micro_batch);
   run(plan, inputs, results);
   double* const own = results + plan.results.size();
   own[0] = own[1] = std::numeric_limits<double>::quiet_NaN();
+  // where nothing counts, a loss may be a NaN that no gradient has
+  if (state_.weight == 0.0F) state_.skip = 0;
   if (state_.skip != 0 && !may_skip()) refuse_step(batch, inputs, results[0]);
   is_bad_ = is_bad_ || state_.skip != 0;
   if (!micro_batch.last) {
@@ -309,6 +336,8 @@ bool Trainer::may_skip() const {
 
 void Trainer::refuse_step(int64_t batch, const std::vector<const void*>& inputs, double loss) {
   const StepState state = state_;
+  std::vector<const void*> all = inputs;
+  if (!scales_.empty()) all.push_back(scales_.data());
   state_.part = 0;
   const NonFiniteSearch search{graph_,
                                parameters_->layout(),
@@ -317,7 +346,7 @@ void Trainer::refuse_step(int64_t batch, const std::vector<const void*>& inputs,
                                options_.precision,
                                options_.threads,
                                update_options_.group_of};
-  const std::string first = find_non_finite(search, batch, inputs, state);
+  const std::string first = find_non_finite(search, batch, all, state);
   fail(ErrorCode::kNumeric,
        "expected a finite loss and finite gradients at step " + std::to_string(state.step) +
            ", received loss " + to_text(loss) + " and gradient norm " +
@@ -351,13 +380,18 @@ void Trainer::upload() {
 }
 
 double Trainer::expected_step_ms(int64_t batch) const noexcept {
-  const auto found = plans_.find(batch);
+  const auto found = plans_.find({Work::kTrain, batch});
   return found == plans_.end() ? std::numeric_limits<double>::infinity()
                                : found->second->last_step_ms;
 }
 
 void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results) {
-  run(compiled(batch, false), inputs, results);
+  std::fill(scales_.begin(), scales_.end(), 1.0F);
+  run(compiled({Work::kEvaluate, batch}), inputs, results);
+}
+
+void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, double* results) {
+  run(compiled({Work::kDivisors, batch}), inputs, results);
 }
 
 Profile Trainer::profile() const {
@@ -372,12 +406,12 @@ Profile Trainer::profile() const {
     profile.memory.workspace += update_->executable->private_bytes();
     scratch = update_->executable->scratch_bytes();
   }
-  for (const auto& [batch, plan] : plans_) {
+  for (const auto& [key, plan] : plans_) {
     profile.memory.workspace += plan->executable->private_bytes();
     scratch = std::max(scratch, plan->executable->scratch_bytes());
     // the full batch speaks for training, not the smaller one that ends an epoch
-    if (batch <= profile.batch) continue;
-    profile.batch = batch;
+    if (key.work != Work::kTrain || key.batch <= profile.batch) continue;
+    profile.batch = key.batch;
     profile.flops = count_flops(plan->plan.graph);
     profile.kernels = plan->executable->kernels();
   }

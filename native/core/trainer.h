@@ -1,8 +1,9 @@
 // Training: a plan for each batch size that comes, over one set of arenas. One thread at a time.
 #pragma once
 
+#include <compare>
+#include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "core/model.h"
@@ -31,6 +32,11 @@ struct TrainerOptions {
   double max_gradient_value = 0;  ///< 0: no clipping
   double average_decay = 0;       ///< of the moving averages of parameters; 0: none are kept
   bool accumulates = false;       ///< steps may have several micro-batches
+  /// Outputs of the graph that means divide by, one number each: what divisors() computes.
+  std::vector<size_t> divisors;
+  /// Elements of the graph's last input, which is no rows: what the terms of the loss are divided
+  /// or multiplied by in a micro-batch, so that they add up over a step. 0: there is no such input.
+  size_t scales = 0;
   /// Segments of the forward pass that are computed anew: 0 none, kChooseSegments those that need
   /// the least memory.
   int segments = 0;
@@ -48,7 +54,11 @@ struct MicroBatch {
   double weight = 1;  ///< share of its gradients in the mean of those of the step so far
   bool first = true;  ///< a step begins; one that was not finished is forgotten
   bool last = true;   ///< the parameters are updated; norm and rate are NaN before
+  const double* scales = nullptr;  ///< TrainerOptions::scales of them; null: 1 each
 };
+
+/// What a plan of a Trainer computes.
+enum class Work : uint8_t { kTrain, kEvaluate, kDivisors };
 
 class Trainer {
  public:
@@ -78,6 +88,11 @@ class Trainer {
   [[nodiscard]] bool is_within_step() const { return state_.part != 0; }
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  /// TrainerOptions::divisors alone, and nothing that only other outputs need, also between the
+  /// micro-batches of a step.
+  void divisors(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  [[nodiscard]] size_t divisor_count() const { return options_.divisors.size(); }
+  [[nodiscard]] size_t scale_count() const { return options_.scales; }
 
   /// Brings the host's copy of the parameters up to date with the device's, and the other way
   /// round. Nothing to do where both are the same memory.
@@ -116,8 +131,15 @@ class Trainer {
 
  private:
   struct Compiled;
-  Compiled& compiled(int64_t batch, bool training);
-  std::unique_ptr<Compiled> compile(int64_t batch, bool training);
+  struct PlanKey {
+    Work work;
+    int64_t batch;
+    auto operator<=>(const PlanKey&) const = default;
+  };
+  void check_scales() const;
+  Compiled& compiled(PlanKey key);
+  std::unique_ptr<Compiled> compile(PlanKey key);
+  [[nodiscard]] Plan make_inference_plan(PlanKey key) const;
   [[nodiscard]] Plan make_training_plan(int64_t batch) const;
   [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan) const;
   void compile_update();
@@ -148,9 +170,10 @@ class Trainer {
   Memory arena_;
   StepState state_{};
   Progress progress_;
-  bool is_bad_ = false;  ///< a micro-batch of this step was not finite
-  std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;  ///< by batch; negative: inference
-  std::unique_ptr<Compiled> update_;                              ///< of update_options_.apart
+  bool is_bad_ = false;        ///< a micro-batch of this step was not finite
+  std::vector<float> scales_;  ///< bound to the graph's last input
+  std::map<PlanKey, std::unique_ptr<Compiled>> plans_;
+  std::unique_ptr<Compiled> update_;  ///< of update_options_.apart
   LatencyWindow latencies_;
 };
 

@@ -56,6 +56,8 @@ export const trainerOptions = {
   maxGradValue: 0,
   averageDecay: 0,
   accumulates: false,
+  divisors: [],
+  scales: 0,
   segments: 0,
   skip: null,
   maxGradNorm: 0,

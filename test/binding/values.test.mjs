@@ -127,8 +127,11 @@ test('integer inputs take any integers that fit', (t) => {
     ],
     parameters: [],
     constants: [],
-    nodes: [{ op: 'crossEntropy', inputs: [0, 1], attributes: {} }],
-    outputs: [2],
+    nodes: [
+      { op: 'countTargets', inputs: [1], attributes: {} },
+      { op: 'crossEntropy', inputs: [0, 1, -1, -1, 2], attributes: {} },
+    ],
+    outputs: [3],
   };
   const options = { training: false, seed: 0, threads: 1 };
   const x = ramp(12);
@@ -233,10 +236,11 @@ test('rows with integers outside their range are refused as they are copied', as
     constants: [],
     nodes: [
       { op: 'linear', inputs: [0, 2, 3], attributes: {} },
-      { op: 'crossEntropy', inputs: [4, 1], attributes: {} },
-      { op: 'mean', inputs: [5], attributes: {} },
+      { op: 'countTargets', inputs: [1], attributes: {} },
+      { op: 'crossEntropy', inputs: [4, 1, -1, -1, 5], attributes: {} },
+      { op: 'mean', inputs: [6], attributes: {} },
     ],
-    outputs: [6],
+    outputs: [7],
   };
   const make = (ranges) => {
     const store = new addon.Parameters(parameters(3, 2), 1);

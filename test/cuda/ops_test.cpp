@@ -1,6 +1,7 @@
 // Every op that has a CUDA kernel against the CPU's: odd sizes, sizes that fill whole blocks, sizes
 // beyond one block, broadcasting, NaN.
 #include <array>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,12 @@ Feed targets(const Shape& shape, double classes) { return {shape, 0, classes, DT
 
 std::string sized(const char* name, int64_t n) {
   return std::string(name) + " " + std::to_string(n);
+}
+
+std::vector<double> all_axes(const Shape& shape) {
+  std::vector<double> axes(shape.size());
+  std::iota(axes.begin(), axes.end(), 0.0);
+  return axes;
 }
 
 }  // namespace
@@ -55,6 +62,17 @@ TEST(gpu_losses) {
   for (const int64_t n : kSizes)                                \
     compare({sized(#name, n), {{{n}, -2, 2}, {{n}, 0, 1}}, {node(#name, {0, 1})}});
 #include "core/elementwise.def"
+}
+
+TEST(gpu_losses_with_weights) {
+  const Shape shape{33, 5, 7};
+  for (const Shape& weights : {Shape{33}, {33, 5}, {33, 5, 7}}) {
+#define LOSS(name, A, a_default, value, gradient_x, gradient_t) \
+  compare({#name " with weights " + to_string(weights),         \
+           {{shape, -2, 2}, {shape, 0, 1}, {weights, 0, 2}},    \
+           {node("sum", {2}, {{"axes", all_axes(weights)}}), node(#name, {0, 1, 2, 3})}});
+#include "core/elementwise.def"
+  }
 }
 
 TEST(gpu_reductions) {
@@ -96,21 +114,30 @@ TEST(gpu_softmax) {
 TEST(gpu_cross_entropy) {
   for (const int64_t classes : {1, 10, 33, 1000, 5000}) {
     for (const double smoothing : {0.0, 0.1}) {
-      compare(
-          {sized("crossEntropy", classes),
-           {{{65, classes}, -4, 4}, targets({65}, static_cast<double>(classes))},
-           {node("crossEntropy", {0, 1}, {{"labelSmoothing", smoothing}, {"ignoreIndex", 0.0}})}});
+      compare({sized("crossEntropy", classes),
+               {{{65, classes}, -4, 4}, targets({65}, static_cast<double>(classes))},
+               {node("countTargets", {1}, {{"ignoreIndex", 0.0}}),
+                node("crossEntropy", {0, 1, -1, -1, 2},
+                     {{"labelSmoothing", smoothing}, {"ignoreIndex", 0.0}})}});
       compare({sized("crossEntropy with weights", classes),
                {{{65, classes}, -4, 4},
                 targets({65}, static_cast<double>(classes)),
                 {{classes}, 0.5, 2}},
-               {node("crossEntropy", {0, 1, 2}, {{"labelSmoothing", smoothing}})},
+               {node("countTargets", {1, 2}),
+                node("crossEntropy", {0, 1, 2, -1, 3}, {{"labelSmoothing", smoothing}})},
+               false});
+      compare({sized("crossEntropy with weights of rows", classes),
+               {{{13, 5, classes}, -4, 4},
+                targets({13, 5}, static_cast<double>(classes)),
+                {{13}, 0.5, 2}},
+               {node("countTargets", {1, -1, 2}),
+                node("crossEntropy", {0, 1, -1, 2, 3}, {{"labelSmoothing", smoothing}})},
                false});
     }
   }
   compare({"crossEntropy with targets out of range",
            {{{9, 5}, -1, 1}, targets({9}, 40.0)},
-           {node("crossEntropy", {0, 1})},
+           {node("countTargets", {1}), node("crossEntropy", {0, 1, -1, -1, 2})},
            false});
 }
 
@@ -225,6 +252,10 @@ TEST(gpu_distillation) {
       compare({sized("distillation", classes),
                {{{65, classes}, -4, 4}, {{65, classes}, -4, 4}},
                {node("distillation", {0, 1}, {{"temperature", temperature}})}});
+      compare({sized("distillation with weights", classes),
+               {{{13, 5, classes}, -4, 4}, {{13, 5, classes}, -4, 4}, {{13}, 0, 2}},
+               {node("sum", {2}, {{"axes", std::vector<double>{0}}}),
+                node("distillation", {0, 1, 2, 3}, {{"temperature", temperature}})}});
     }
   }
 }

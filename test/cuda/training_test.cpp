@@ -30,9 +30,10 @@ GraphDescription classifier(bool loss) {
              {"linear", {value + 2, first + 2, first + 3}, {}}};
   d.outputs = {value + 3};
   if (loss) {
-    d.nodes.push_back({"crossEntropy", {value + 3, 1}, {}});
+    d.nodes.push_back({"countTargets", {1}, {}});
+    d.nodes.push_back({"crossEntropy", {value + 3, 1, -1, -1, value + 4}, {}});
     d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
-    d.outputs = {value + 4, value + 5};
+    d.outputs = {value + 5, value + 6};
   }
   return d;
 }

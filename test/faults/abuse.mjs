@@ -39,15 +39,18 @@ const lossGraph = () => ({
   constants: [],
   nodes: [
     { op: 'linear', inputs: [0, 2, 3], attributes: {} },
-    { op: 'crossEntropy', inputs: [4, 1], attributes: {} },
+    { op: 'countTargets', inputs: [1], attributes: {} },
+    { op: 'crossEntropy', inputs: [4, 1, -1, -1, 5], attributes: {} },
   ],
-  outputs: [5],
+  outputs: [6],
 });
 const trainerOptions = () => ({
   optimizer: { op: 'sgd', groups: [{ momentum: 0.5 }], groupOf: [0, 0] },
   maxGradValue: 0,
   averageDecay: 0.5,
   accumulates: false,
+  divisors: [],
+  scales: 0,
   segments: 0,
   skip: null,
   maxGradNorm: 1,

@@ -35,9 +35,14 @@ GraphDescription mlp(int64_t in, int64_t hidden, int64_t classes) {
       {"a.weight", {hidden, in}, true, uniform},      {"a.bias", {hidden}, true, uniform},
       {"b.weight", {hidden, hidden}, true, uniform},  {"b.bias", {hidden}, true, uniform},
       {"c.weight", {classes, hidden}, true, uniform}, {"c.bias", {classes}, true, uniform}};
-  d.nodes = {{"linear", {0, 2, 3}, {}}, {"relu", {8}, {}},          {"linear", {9, 4, 5}, {}},
-             {"gelu", {10}, {}},        {"linear", {11, 6, 7}, {}}, {"crossEntropy", {12, 1}, {}}};
-  d.outputs = {13};
+  d.nodes = {{"linear", {0, 2, 3}, {}},
+             {"relu", {8}, {}},
+             {"linear", {9, 4, 5}, {}},
+             {"gelu", {10}, {}},
+             {"linear", {11, 6, 7}, {}},
+             {"countTargets", {1}, {}},
+             {"crossEntropy", {12, 1, -1, -1, 13}, {}}};
+  d.outputs = {14};
   return d;
 }
 

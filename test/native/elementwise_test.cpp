@@ -372,6 +372,72 @@ TEST(elementwise_binary_broadcasting) {
   }
 }
 
+TEST(elementwise_losses_with_weights) {
+  for (const Isa& isa : isas()) {
+    for (const LossCase& op : kLoss) {
+      const std::string what = std::string(isa.name) + " " + op.name + " with weights";
+      for (const auto& [count, inner] : {std::pair<int64_t, int64_t>{1, 1},
+                                         {7, 1},
+                                         {40001, 1},
+                                         {13, 3},
+                                         {11, 16},
+                                         {3, 1500},
+                                         {1, 40001},
+                                         {6007, 5}}) {
+        const int64_t n = count * inner;
+        const ElementwiseAttributes attributes = {1.3F, 0.0F};
+        const auto a = static_cast<double>(attributes.a);
+        std::vector<float> x = numbers(n, 5), t = numbers(n, 6, 0, 1), w = numbers(count, 7, 0, 2);
+        for (size_t i = 1; i < w.size(); i += 3) w[i] = 0;
+        // what has no weight does not count, whatever it is
+        if (count > 1) x[static_cast<size_t>(inner)] = std::numeric_limits<float>::quiet_NaN();
+        double sum = 0, divisor = 0;
+        for (const float weight : w) divisor += static_cast<double>(weight);
+        std::vector<double> slope(x.size()), target(x.size());
+        const float dy = 0.75F;
+        for (size_t i = 0; i < x.size(); ++i) {
+          const auto weight = static_cast<double>(w[i / static_cast<size_t>(inner)]);
+          if (weight == 0) continue;
+          const auto xi = static_cast<double>(x[i]), ti = static_cast<double>(t[i]);
+          sum += weight * op.value(xi, ti, a);
+          const double scale = weight * static_cast<double>(dy) * static_cast<double>(count);
+          slope[i] = scale * op.slope(xi, ti, a) / divisor;
+          target[i] = scale * op.target(xi, ti, a) / divisor;
+        }
+        const std::vector<float> by{static_cast<float>(divisor)};
+        KernelHarness loss(isa.launchers, op.op);
+        loss.attributes(attributes).input({n}, x).input({n}, t).input({count}, w).input({}, by);
+        loss.output({}).order(TileOrder::kShuffled).run();
+        CHECK(loss.clean());
+        CHECK_NEAR(loss.floats(0)[0], sum / divisor / static_cast<double>(inner), 1e-6);
+        for (const bool for_target : {false, true}) {
+          for (const int over : {-1, 0, 1}) {
+            KernelHarness backward(isa.launchers, for_target ? op.grad_target : op.grad);
+            backward.attributes(attributes).input({n}, x).input({n}, t);
+            backward.input({}, std::vector<float>{dy}).input({count}, w).input({}, by);
+            if (over < 0) {
+              backward.output({n});
+            } else {
+              backward.output_over(static_cast<size_t>(over));
+            }
+            backward.run();
+            CHECK(backward.clean());
+            std::vector<float> scaled = backward.floats(0);
+            for (float& g : scaled) g *= static_cast<float>(n);
+            check_close(what, scaled, for_target ? target : slope, 2e-6);
+          }
+        }
+      }
+      KernelHarness nothing(isa.launchers, op.op);
+      nothing.attributes(ElementwiseAttributes{1.3F, 0.0F});
+      nothing.input({2, 3}, numbers(6, 5)).input({2, 3}, numbers(6, 6));
+      nothing.input({2}, std::vector<float>{0, 0}).input({}, std::vector<float>{0}).output({});
+      nothing.run();
+      CHECK(nothing.floats(0)[0] == 0.0F);
+    }
+  }
+}
+
 TEST(elementwise_losses) {
   for (const Isa& isa : isas()) {
     for (const LossCase& op : kLoss) {

@@ -31,9 +31,10 @@ GraphDescription classifier(int64_t in, int64_t hidden, int64_t classes, bool lo
              {"linear", {value + 2, first + 2, first + 3}, {}}};
   d.outputs = {value + 3};
   if (loss) {
-    d.nodes.push_back({"crossEntropy", {value + 3, 1}, {}});
+    d.nodes.push_back({"countTargets", {1}, {}});
+    d.nodes.push_back({"crossEntropy", {value + 3, 1, -1, -1, value + 4}, {}});
     d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
-    d.outputs = {value + 4, value + 5};
+    d.outputs = {value + 5, value + 6};
   }
   return d;
 }
@@ -177,7 +178,7 @@ TEST(engine_refuses_steps_that_are_not_finite) {
 
 TEST(engine_outputs_beside_the_loss_have_any_shape) {
   GraphDescription d = classifier(16, 8, 3, true);
-  const int64_t logits = d.outputs[0] - 1;
+  const int64_t logits = d.outputs[0] - 2;
   const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
   d.nodes.push_back({"mean", {logits}, {{"axes", std::vector<double>{0}}}});
   d.outputs.insert(d.outputs.end(), {logits, 1, next});
@@ -205,7 +206,7 @@ TEST(engine_outputs_beside_the_loss_have_any_shape) {
 
 TEST(engine_refuses_outputs_that_grow_with_the_square_of_the_batch) {
   GraphDescription d = classifier(16, 8, 3, true);
-  const int64_t logits = d.outputs[0] - 1;
+  const int64_t logits = d.outputs[0] - 2;
   const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
   d.nodes.push_back({"transpose", {logits}, {}});
   d.nodes.push_back({"matmul", {logits, next}, {}});

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "core/ops/count_targets.h"
 #include "core/ops/cross_entropy.h"
 #include "core/ops/softmax.h"
 #include "node_runner.h"
@@ -131,24 +132,31 @@ namespace {
 struct Loss {
   double loss;
   std::vector<double> gradient;
+  double divisor = 0;
 };
 
-/// As PyTorch computes it: a weighted mean, and smoothing as a second loss.
+/// As PyTorch computes it: a weighted mean, and smoothing as a second loss; `own` are weights of
+/// rows, one for each or for some neighbouring ones, or none.
 Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x,
              const std::vector<int32_t>& targets, const std::vector<float>& weights,
-             const ops::CrossEntropyAttributes& a, double dy) {
+             const std::vector<float>& own, const ops::CrossEntropyAttributes& a, double dy) {
   Loss result{0.0, std::vector<double>(x.size(), 0.0)};
   const auto weight = [&](int64_t c) {
     return weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<size_t>(c)]);
   };
   const auto s = static_cast<double>(a.label_smoothing);
-  double divisor = 0;
-  for (const int32_t t : targets) {
-    if (t != a.ignore_index && t >= 0 && t < n) divisor += weight(t);
+  const auto row_weight = [&](int64_t r) {
+    if (own.empty()) return 1.0;
+    return static_cast<double>(own[static_cast<size_t>(r) * own.size() / targets.size()]);
+  };
+  double& divisor = result.divisor;
+  for (int64_t r = 0; r < rows; ++r) {
+    const int32_t t = targets[static_cast<size_t>(r)];
+    if (t != a.ignore_index && t >= 0 && t < n) divisor += row_weight(r) * weight(t);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t t = targets[static_cast<size_t>(r)];
-    if (t == a.ignore_index) continue;
+    if (t == a.ignore_index || row_weight(r) == 0) continue;
     const float* row = x.data() + r * n;
     double* gradient = result.gradient.data() + r * n;
     double largest = -HUGE_VAL;
@@ -157,8 +165,8 @@ Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x,
     for (int64_t c = 0; c < n; ++c) sum += std::exp(static_cast<double>(row[c]) - largest);
     for (int64_t c = 0; c < n; ++c) {
       const double log_p = static_cast<double>(row[c]) - largest - std::log(sum);
-      const double share =
-          (c == t ? (1 - s) * weight(c) : 0.0) + s / static_cast<double>(n) * weight(c);
+      const double share = row_weight(r) * ((c == t ? (1 - s) * weight(c) : 0.0) +
+                                            s / static_cast<double>(n) * weight(c));
       if (share != 0) result.loss -= share * log_p / divisor;
       for (int64_t k = 0; k < n; ++k) {
         const double p = std::exp(static_cast<double>(row[k]) - largest) / sum;
@@ -166,11 +174,13 @@ Loss loss_of(int64_t rows, int64_t n, const std::vector<float>& x,
       }
     }
   }
-  if (divisor == 0) result.loss = std::nan("");
+  if (divisor == 0) result.loss = own.empty() ? std::nan("") : 0.0;
   return result;
 }
 
-void check_loss(int64_t rows, int64_t n, bool weighted, float smoothing, int64_t ignore) {
+/// `spread`: rows that share a weight of their own; 0 where rows have none.
+void check_loss(int64_t rows, int64_t n, bool weighted, float smoothing, int64_t ignore,
+                int64_t spread = 0) {
   const auto x = random_floats(rows * n, 4, -5.0F, 5.0F);
   std::vector<int32_t> targets;
   for (const float f : random_floats(rows, 5, 0.0F, static_cast<float>(n))) {
@@ -180,19 +190,35 @@ void check_loss(int64_t rows, int64_t n, bool weighted, float smoothing, int64_t
     for (size_t i = 0; i < targets.size(); i += 5) targets[i] = static_cast<int32_t>(ignore);
   }
   const auto weights = weighted ? random_floats(n, 6, 0.1F, 2.0F) : std::vector<float>{};
+  auto own = spread == 0 ? std::vector<float>{} : random_floats(rows / spread, 7, 0.0F, 2.0F);
+  for (size_t i = 1; i < own.size(); i += 3) own[i] = 0.0F;
   const ops::CrossEntropyAttributes attributes{ignore, smoothing};
-  const Loss fused = loss_of(rows, n, x, targets, weights, attributes, 1.0);
-  const Loss scaled = loss_of(rows, n, x, targets, weights, attributes, 2.5);
+  const Loss fused = loss_of(rows, n, x, targets, weights, own, attributes, 1.0);
+  const Loss scaled = loss_of(rows, n, x, targets, weights, own, attributes, 2.5);
   const double tolerance = 1e-6 * std::fmax(1.0, std::fabs(fused.loss));
-  const auto bind = [&](NodeRunner& node) {
-    node.input({rows, n}, x).input({rows}, targets);
+  const auto add_weights = [&](NodeRunner& node) {
     if (weighted) {
       node.input({n}, weights);
     } else {
       node.no_input();
     }
+    if (spread > 0) {
+      node.input({rows / spread}, own);
+    } else {
+      node.no_input();
+    }
+  };
+  const auto bind = [&](NodeRunner& node) {
+    node.input({rows, n}, x).input({rows}, targets);
+    add_weights(node);
+    node.input({}, std::vector<float>{static_cast<float>(fused.divisor)});
   };
   for (const Isa& isa : isas()) {
+    NodeRunner count(Op::countTargets, ops::CountTargetsAttributes{ignore, false});
+    count.input({rows}, targets);
+    add_weights(count);
+    count.output({}).run(isa);
+    CHECK_NEAR(count.result()[0], fused.divisor, 1e-6 * fused.divisor);
     NodeRunner both(Op::softmaxCrossEntropy, attributes);
     bind(both);
     both.output({}).output({rows, n}).run(isa);
@@ -229,7 +255,15 @@ TEST(cross_entropy_and_gradients) {
   check_loss(20000, 10, false, 0.0F, -1);
   check_loss(20000, 3, true, 0.2F, -1);
   check_loss(3, 20000, true, 0.0F, -1);
+  for (const int64_t spread : {1, 3, 11, 33}) {
+    for (const bool weighted : {false, true}) {
+      check_loss(33, 10, weighted, 0.1F, -100, spread);
+      check_loss(33, 40, weighted, 0.0F, 2, spread);
+    }
+  }
+  check_loss(20000, 3, true, 0.0F, -1, 5);
   check_loss(1, 1, false, 0.0F, 0);  // everything ignored
+  check_loss(1, 1, false, 0.0F, 0, 1);
   check_loss(0, 5, false, 0.0F, 0);
 }
 
@@ -240,7 +274,9 @@ TEST(cross_entropy_of_targets_that_are_no_class) {
       NodeRunner node(Op::softmaxCrossEntropy, ops::CrossEntropyAttributes{});
       node.input({4, 5}, x)
           .input({4}, std::vector<int32_t>{0, bad, -100, 4})
-          .input({5}, random_floats(5, 9, 0.5F, 1.0F));
+          .input({5}, random_floats(5, 9, 0.5F, 1.0F))
+          .no_input()
+          .input({}, std::vector<float>{2.0F});
       node.output({}).output({4, 5}).run(isa);
       CHECK(std::isnan(node.result(0)[0]));
       const auto gradient = node.result(1);
@@ -249,5 +285,31 @@ TEST(cross_entropy_of_targets_that_are_no_class) {
         if (i / 5 == 2) CHECK(gradient[i] == 0.0F);
       }
     }
+  }
+}
+
+TEST(cross_entropy_of_weights_that_are_all_0) {
+  const auto x = random_floats(4 * 5, 8);
+  for (const Isa& isa : isas()) {
+    NodeRunner node(Op::softmaxCrossEntropy, ops::CrossEntropyAttributes{});
+    // what does not count may be no class
+    node.input({4, 5}, x).input({4}, std::vector<int32_t>{0, 9, 2, 4}).no_input();
+    node.input({2}, std::vector<float>{0.0F, 0.0F}).input({}, std::vector<float>{0.0F});
+    node.output({}).output({4, 5}).run(isa);
+    CHECK(node.result(0)[0] == 0.0F);
+    for (const float slope : node.result(1)) CHECK(slope == 0.0F);
+  }
+}
+
+TEST(count_targets_leaves_out_negative_ones) {
+  const std::vector<int32_t> numbers{0, -1, 3, -7, 2};
+  const std::vector<float> floats(numbers.begin(), numbers.end());
+  for (const Isa& isa : isas()) {
+    NodeRunner whole(Op::countTargets, ops::CountTargetsAttributes{-100, true});
+    whole.input({5}, numbers).output({}).run(isa);
+    CHECK(whole.result()[0] == 3.0F);
+    NodeRunner fractions(Op::countTargets, ops::CountTargetsAttributes{2, true});
+    fractions.input({5}, floats).output({}).run(isa);
+    CHECK(fractions.result()[0] == 2.0F);
   }
 }

@@ -96,7 +96,7 @@ for (const [name, { op, of, options }] of Object.entries(elements)) {
 
   test(`${name} checks weights`, (t) => {
     const [vx, vt] = [fixed(shape), fixed(shape)];
-    for (const wrong of [[], [7], [5, 3], [5, 7, 1], [5, 7, 3, 1]]) {
+    for (const wrong of [[], [7], [5, 3], [5, 7, 2], [1, 7], [5, 7, 3, 1]]) {
       const weights = wrong.length === 0 ? tandem.sum(vx) : fixed(wrong);
       t.throws(() => op(vx, vt, { weights }), { code: 'ERR_SHAPE' });
     }
@@ -105,6 +105,126 @@ for (const [name, { op, of, options }] of Object.entries(elements)) {
     t.throws(() => op(vx, fixed([5, 7, 2]), { weights: vx }), { code: 'ERR_SHAPE' });
   });
 }
+
+test('weights with axes of length 1 broadcast, and count as constant', (t) => {
+  for (const [shapeOf, at] of [
+    [[5, 7, 1], (i) => Math.floor(i / 3)],
+    [[1, 7, 3], (i) => i % 21],
+    [[1, 1, 3], (i) => i % 3],
+    [[5, 1, 3], (i) => 3 * Math.floor(i / 21) + (i % 3)],
+  ]) {
+    const count = shapeOf.reduce((product, length) => product * length, 1);
+    const data = uniform(count, random, 0, 2);
+    const whole = Float32Array.from({ length: size }, (_, i) => data[at(i)]);
+    const [vx, vt, vw, each] = [fixed(shape), fixed(shape), fixed(shapeOf), fixed(shape)];
+    const feeds = new Map([
+      [vx, x],
+      [vt, target],
+      [vw, data],
+      [each, whole],
+    ]);
+    for (const { op, options } of Object.values(elements)) {
+      const seed = Float32Array.of(1);
+      const wrt = [vx, vt, vw];
+      const small = vjp(op(vx, vt, { ...options, weights: vw }), feeds, seed, { wrt });
+      const large = vjp(op(vx, vt, { ...options, weights: each }), feeds, seed, { wrt });
+      t.true(relativeError(small.outputs[0], large.outputs[0]) < 1e-6);
+      t.true(relativeError(small.gradients[0], large.gradients[0]) < 1e-6);
+      t.true(relativeError(small.gradients[1], large.gradients[1]) < 1e-6);
+      t.true(small.gradients[2].every((slope) => slope === 0));
+    }
+  }
+});
+
+const classTargets = Int32Array.from({ length: 15 }, (_, i) => (i % 4 === 1 ? -100 : (3 * i) % 7));
+const rowWeights = (shapeOf) => {
+  const count = shapeOf.reduce((product, length) => product * length, 1);
+  return Float32Array.from({ length: count }, (_, i) => (i % 3 === 1 ? 0 : 0.5 + random()));
+};
+
+for (const rows of [[3], [3, 5], [3, 1], [1, 5]]) {
+  const at = (i) => {
+    const [batch, time] = [Math.floor(i / 5), i % 5];
+    if (rows.length === 1) return batch;
+    return (rows[0] === 1 ? 0 : batch * rows[1]) + (rows[1] === 1 ? 0 : time);
+  };
+
+  test(`crossEntropy with weights [${rows}]`, (t) => {
+    const logits = uniform(15 * 7, random, -3, 3);
+    const weights = rowWeights(rows);
+    const classWeights = [1, 2, 0.5, 3, 1, 0.25, 4];
+    const [vx, vt, vw] = [fixed([3, 5, 7]), fixed([3, 5], 'int32'), fixed(rows)];
+    const feeds = new Map([
+      [vx, logits],
+      [vt, classTargets],
+      [vw, weights],
+    ]);
+    const smoothing = 0.2;
+    const options = { classWeights, labelSmoothing: smoothing, weights: vw };
+    let [sum, divisor] = [0, 0];
+    for (let i = 0; i < 15; i++) {
+      if (classTargets[i] < 0) continue;
+      const row = [...logits.subarray(7 * i, 7 * i + 7)];
+      const logSum = Math.log(row.reduce((all, v) => all + Math.exp(v), 0));
+      row.forEach((v, c) => {
+        const share = (c === classTargets[i] ? 1 - smoothing : 0) + smoothing / 7;
+        sum += weights[at(i)] * share * classWeights[c] * (logSum - v);
+      });
+      divisor += weights[at(i)] * classWeights[classTargets[i]];
+    }
+    const [value] = evaluate(crossEntropy(vx, vt, options), feeds)[0];
+    t.true(Math.abs(value - sum / divisor) < 2e-6 * value, `${value} ${sum / divisor}`);
+    check(t, {
+      graph: (v) => crossEntropy(v.x, v.t, { ...options, weights: v.w }),
+      floats: {
+        x: { shape: [3, 5, 7], data: logits },
+        w: { shape: rows, data: weights, constant: true },
+      },
+      integers: { t: { shape: [3, 5], data: classTargets } },
+    });
+  });
+
+  test(`distillation with weights [${rows}]`, (t) => {
+    const [student, teacher] = [uniform(15 * 7, random, -3, 3), uniform(15 * 7, random, -3, 3)];
+    const weights = rowWeights(rows);
+    const each = Array.from({ length: 15 }, (_, i) => {
+      const feeds = new Map();
+      const [vx, vt] = [fixed([1, 7]), fixed([1, 7])];
+      feeds.set(vx, student.slice(7 * i, 7 * i + 7)).set(vt, teacher.slice(7 * i, 7 * i + 7));
+      return evaluate(distillation(vx, vt, { temperature: 2 }), feeds)[0][0];
+    });
+    const total = each.reduce((sum, _, i) => sum + weights[at(i)], 0);
+    const expected = each.reduce((sum, loss, i) => sum + loss * weights[at(i)], 0) / total;
+    const [vx, vt, vw] = [fixed([3, 5, 7]), fixed([3, 5, 7]), fixed(rows)];
+    const feeds = new Map([
+      [vx, student],
+      [vt, teacher],
+      [vw, weights],
+    ]);
+    const [value] = evaluate(distillation(vx, vt, { temperature: 2, weights: vw }), feeds)[0];
+    t.true(Math.abs(value - expected) < 2e-6 * expected, `${value} ${expected}`);
+    const constant = true;
+    check(t, {
+      graph: (v) => distillation(v.x, v.t, { temperature: 2, weights: v.w }),
+      floats: {
+        x: { shape: [3, 5, 7], data: student },
+        t: { shape: [3, 5, 7], data: teacher, constant },
+        w: { shape: rows, data: weights, constant },
+      },
+    });
+  });
+}
+
+test('losses of classes check weights', (t) => {
+  const [x, target, teacher] = [fixed([3, 5, 7]), fixed([3, 5], 'int32'), fixed([3, 5, 7])];
+  for (const wrong of [[], [5], [3, 4], [3, 5, 7], [3, 5, 1]]) {
+    const weights = wrong.length === 0 ? tandem.sum(x) : fixed(wrong);
+    t.throws(() => crossEntropy(x, target, { weights }), { code: 'ERR_SHAPE' });
+    t.throws(() => distillation(x, teacher, { weights }), { code: 'ERR_SHAPE' });
+  }
+  t.throws(() => crossEntropy(x, target, { weights: 1 }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => distillation(x, teacher, { weights: fixed([3], 'int32') }), { code: 'ERR_DTYPE' });
+});
 
 test('bceWithLogits weighs positive targets by the last axis', (t) => {
   const posWeight = [0.5, 1, 4];

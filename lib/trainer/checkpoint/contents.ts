@@ -100,12 +100,10 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
 
 function readMeans(value: unknown): MeansState {
   const means = record(value, 'means');
-  const weighed = list(means.weighed, 'means.weighed');
   return {
     rows: integer(means.rows, 'means.rows', 0),
     sums: numbers(means.sums, 'means.sums'),
     totals: numbers(means.totals, 'means.totals'),
-    weighed: weighed.map((item, i) => flag(item, `means.weighed[${i}]`)),
   };
 }
 

@@ -1,9 +1,12 @@
-// crossEntropy(x, target, weights?, {labelSmoothing, ignoreIndex}): softmax cross-entropy of logits
-// x [..., classes] with class numbers target [...], the mean over targets that are not ignored,
-// weighted by their class's weight, as in PyTorch's cross_entropy.
+// crossEntropy(x, target, classWeights?, weights?, divisor, {labelSmoothing, ignoreIndex}): softmax
+// cross-entropy of logits x [..., classes] with class numbers target [...]: the sum over targets
+// that are not ignored, each with its class's weight and its own (of the shape of target or the
+// first of its axes), by the divisor, which is countTargets of the same for a mean as in PyTorch's
+// cross_entropy. With `weights` it is 0 where the divisor is.
 #pragma once
 
 #include "core/ops/base.h"
+#include "core/ops/weights.h"
 
 namespace tandem::ops {
 
@@ -30,6 +33,8 @@ struct CrossEntropyBase : Base {
     }
     if (context.has_input(2) && context.shape(2) != Shape{x.back()})
       context.bad_shape("class weights [classes]");
+    check_weights(context, 3, context.shape(1));
+    check_divisor(context, 4);
     const float smoothing = context.attributes<Attributes>().label_smoothing;
     if (!(smoothing >= 0.0F && smoothing <= 1.0F)) {
       fail(ErrorCode::kArgument,
@@ -39,8 +44,8 @@ struct CrossEntropyBase : Base {
 };
 
 struct CrossEntropy : CrossEntropyBase {
-  static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 3;
+  static constexpr int kMinInputs = 5;
+  static constexpr int kMaxInputs = 5;
 
   static void infer(InferContext& context) {
     check(context);
@@ -48,16 +53,18 @@ struct CrossEntropy : CrossEntropyBase {
   }
 
   static void grad(GradContext& context) {
+    if (!context.wants(0)) return;
     context.set(0, apply(Op::crossEntropyGrad,
-                         {context.input(0), context.input(1), context.input(2), context.dy()},
+                         {context.input(0), context.input(1), context.input(2), context.input(3),
+                          context.input(4), context.dy()},
                          context.node().attributes));
   }
 };
 
-/// (x, target, weights?, dy) -> dx
+/// (x, target, classWeights?, weights?, divisor, dy) -> dx
 struct CrossEntropyGrad : CrossEntropyBase {
-  static constexpr int kMinInputs = 4;
-  static constexpr int kMaxInputs = 4;
+  static constexpr int kMinInputs = 6;
+  static constexpr int kMaxInputs = 6;
   static constexpr uint32_t kFlags = kInternal;
   static constexpr uint32_t kInPlace = 1;
 
@@ -67,10 +74,11 @@ struct CrossEntropyGrad : CrossEntropyBase {
   }
 };
 
-/// (x, target, weights?) -> the loss and its gradient in one pass over the logits.
+/// (x, target, classWeights?, weights?, divisor) -> the loss and its gradient in one pass over the
+/// logits.
 struct SoftmaxCrossEntropy : CrossEntropyBase {
-  static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 3;
+  static constexpr int kMinInputs = 5;
+  static constexpr int kMaxInputs = 5;
   static constexpr uint32_t kFlags = kInternal;
 
   static void infer(InferContext& context) {

@@ -1,11 +1,13 @@
-// distillation(x, teacher, {temperature}): T^2 times the mean over rows of
+// distillation(x, teacher, [weights, divisor], {temperature}): T^2 times the mean over rows of
 // KL(softmax(teacher / T) || softmax(x / T)) along the last axis (Hinton, Vinyals and Dean 2015).
-// The teacher counts as constant: no gradient reaches it.
+// Weights have the first axes of x but not its last; the divisor is their sum, and the loss 0 where
+// that is. Teacher and weights count as constant: no gradient reaches them.
 #pragma once
 
 #include <cmath>
 
 #include "core/ops/base.h"
+#include "core/ops/weights.h"
 
 namespace tandem::ops {
 
@@ -35,24 +37,29 @@ struct DistillationBase : Base {
 
 struct Distillation : DistillationBase {
   static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 2;
+  static constexpr int kMaxInputs = 4;
 
   static void infer(InferContext& context) {
     check(context);
+    const Shape x = context.shape(0);
+    check_weights(context, 2, Shape(x.begin(), x.end() - 1));
+    if (context.has_input(2)) check_divisor(context, 3);
     context.output({});
   }
 
   static void grad(GradContext& context) {
     if (!context.wants(0)) return;
-    context.set(0, apply(Op::distillationGrad, {context.input(0), context.input(1), context.dy()},
+    context.set(0, apply(Op::distillationGrad,
+                         {context.input(0), context.input(1), context.dy(), context.input(2),
+                          context.input(3)},
                          context.node().attributes));
   }
 };
 
-/// (x, teacher, dy) -> dx
+/// (x, teacher, dy, [weights, divisor]) -> dx
 struct DistillationGrad : DistillationBase {
   static constexpr int kMinInputs = 3;
-  static constexpr int kMaxInputs = 3;
+  static constexpr int kMaxInputs = 5;
   static constexpr uint32_t kFlags = kInternal;
   static constexpr uint32_t kInPlace = 1;
 

@@ -1,10 +1,11 @@
 // Softmax cross-entropy of class numbers, as PyTorch's cross_entropy with reduction "mean":
-//   loss = sum over rows that count of [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
-// where L = log sum_c exp(x_c), s is the label smoothing, and D the sum of the weights w_t of the
+//   loss = sum over rows that count of v [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
+// where L = log sum_c exp(x_c), s is the label smoothing, w are the classes' weights, v is the
+// row's own, one for `inner` neighbouring rows, and D the divisor: the sum of v w_t over the
 // targets that count. The gradient in x_c is
-//   g [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
-// Steps: D in pieces; tiles of rows, each with a partial loss; the loss. A row whose target is no
-// class reads nothing and gives NaN, in the loss and in its gradient.
+//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+// Steps: tiles of rows, each with a partial loss; the loss. A row whose target is no class reads
+// nothing and gives NaN, in the loss and in its gradient; one with v = 0 counts as ignored.
 #include "core/ops/cross_entropy.h"
 
 #include "cpu/isa/kernels.h"
@@ -14,18 +15,21 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-constexpr int64_t kTile = 8192;           // elements, about
-constexpr int64_t kTargetsPiece = 16384;  // targets
+constexpr int64_t kTile = 8192;  // elements, about
 
 struct LossParams {
   int64_t rows, classes;
   int64_t per_tile, tiles;  // rows a tile
-  int64_t pieces;           // of the divisor
+  int64_t inner;            // rows of a row weight
   int64_t ignore;
   double smoothing;
   // Operands; -1 where there is none.
-  int32_t weights, dy, loss, dx, divisor, partial;
+  int32_t weights, row_weights, dy, loss, dx, partial;
 };
+
+// Operands that are always there.
+constexpr int kTargets = 1;
+constexpr int kDivisor = 4;
 
 TANDEM_INLINE const float* weights_of(const LossParams& p, void* const* operands) {
   return p.weights < 0 ? nullptr : static_cast<const float*>(operands[p.weights]);
@@ -35,30 +39,15 @@ TANDEM_INLINE bool is_class(const LossParams& p, int64_t target) {
   return target >= 0 && target < p.classes;
 }
 
-// ---- the divisor -------------------------------------------------------------------------------
-
-void divisor_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
-  const auto& p = params_of<LossParams>(params);
-  const auto* targets = static_cast<const int32_t*>(operands[1]);
-  const float* weights = weights_of(p, operands);
-  const Range range = piece(tile, kTargetsPiece, p.rows);
-  double sum = 0.0;
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    if (targets[i] == p.ignore) continue;
-    if (weights == nullptr) {
-      sum += 1.0;
-    } else if (is_class(p, targets[i])) {
-      sum += static_cast<double>(weights[targets[i]]);
-    }
-  }
-  static_cast<double*>(operands[p.divisor])[tile] = sum;
+TANDEM_INLINE double row_weight(const LossParams& p, void* const* operands, int64_t row) {
+  if (p.row_weights < 0) return 1.0;
+  return static_cast<double>(static_cast<const float*>(operands[p.row_weights])[row / p.inner]);
 }
 
-double divisor_of(const LossParams& p, void* const* operands) {
-  const auto* pieces = static_cast<const double*>(operands[p.divisor]);
-  double sum = 0.0;
-  for (int64_t i = 0; i < p.pieces; ++i) sum += pieces[i];
-  return sum;
+/// 1 / D. Without a target that counts the mean is NaN, as PyTorch's, but 0 where weights say so.
+double share_of(const LossParams& p, void* const* operands) {
+  const auto divisor = static_cast<double>(*static_cast<const float*>(operands[kDivisor]));
+  return p.row_weights >= 0 && divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 
 // ---- rows --------------------------------------------------------------------------------------
@@ -145,11 +134,11 @@ double row_loss(const LossParams& p, const float* x, const float* weights, int64
 template <bool grad>
 void rows_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<LossParams>(params);
-  const auto* targets = static_cast<const int32_t*>(operands[1]);
+  const auto* targets = static_cast<const int32_t*>(operands[kTargets]);
   const float* weights = weights_of(p, operands);
   double scale = 0.0;
   if (grad) {
-    scale = 1.0 / divisor_of(p, operands);
+    scale = share_of(p, operands);
     if (p.dy >= 0) scale *= static_cast<double>(*static_cast<const float*>(operands[p.dy]));
   }
   double loss = 0.0;
@@ -158,11 +147,13 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
     const float* x = static_cast<const float*>(operands[0]) + row * p.classes;
     float* dx = grad ? static_cast<float*>(operands[p.dx]) + row * p.classes : nullptr;
     const int64_t target = targets[row];
-    if (target != p.ignore && is_class(p, target)) {
-      loss += row_loss<grad>(p, x, weights, target, dx, scale);
+    const double own = row_weight(p, operands, row);
+    const bool counts = target != p.ignore && own != 0.0;
+    if (counts && is_class(p, target)) {
+      loss += own * row_loss<grad>(p, x, weights, target, dx, scale * own);
       continue;
     }
-    const float nothing = target == p.ignore ? 0.0F : __builtin_nanf("");
+    const float nothing = counts ? __builtin_nanf("") : 0.0F;
     loss += static_cast<double>(nothing);
     if (grad) fill_row(dx, p.classes, nothing);
   }
@@ -174,7 +165,7 @@ void loss_tile(const void* params, void* const* operands, int64_t, const TileCon
   const auto* partial = static_cast<const double*>(operands[p.partial]);
   double sum = 0.0;
   for (int64_t i = 0; i < p.tiles; ++i) sum += partial[i];
-  *static_cast<float*>(operands[p.loss]) = static_cast<float>(sum / divisor_of(p, operands));
+  *static_cast<float*>(operands[p.loss]) = static_cast<float>(sum * share_of(p, operands));
 }
 
 // ---- launching ---------------------------------------------------------------------------------
@@ -188,21 +179,20 @@ void launch(const NodeView& node, Emitter& emit, bool has_loss) {
   p.rows = x.numel / p.classes;
   p.per_tile = ceil_div(kTile, p.classes);
   p.tiles = ceil_div(p.rows, p.per_tile);
-  p.pieces = ceil_div(p.rows, kTargetsPiece);
   p.ignore = attributes.ignore_index;
   p.smoothing = static_cast<double>(attributes.label_smoothing);
-  p.weights = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
-  p.dy = node.input_count > 3 ? 3 : -1;
+  p.weights = node.inputs[2] != nullptr ? 2 : -1;
+  p.row_weights = node.inputs[3] != nullptr ? 3 : -1;
+  p.inner = p.row_weights < 0 ? 1 : p.rows / most(node.inputs[3]->numel, 1);
+  p.dy = node.input_count > 5 ? 5 : -1;
   p.loss = has_loss ? node.input_count : -1;
   p.dx = grad ? node.input_count + (has_loss ? 1 : 0) : -1;
-  p.divisor = emit.workspace(most(p.pieces, 1) * 8);
   p.partial = has_loss ? emit.workspace(most(p.tiles, 1) * 8) : -1;
   const auto rows = static_cast<double>(p.rows);
   const double cost =
       20.0 + (kWidth == 1 ? 12.0 : 0.5) * static_cast<double>(x.numel) + 20.0 * rows;
-  emit_step(emit, divisor_tile, p, p.pieces, 10.0 + rows);
   emit_step(emit, rows_tile<grad>, p, p.tiles, cost);
-  if (has_loss) emit_step(emit, loss_tile, p, 1, 10.0 + static_cast<double>(p.tiles + p.pieces));
+  if (has_loss) emit_step(emit, loss_tile, p, 1, 10.0 + static_cast<double>(p.tiles));
 }
 
 }  // namespace

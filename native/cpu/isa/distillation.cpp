@@ -1,6 +1,8 @@
 // distillation and its gradient. With p = softmax(x / T) and q = softmax(teacher / T) by row,
 //   loss = T^2 / rows * sum over rows of sum q (log q - log p)
 //   dx = g T / rows * (p - q)
+// With weights, each of which holds for `inner` neighbouring rows, the sum is weighted and rows are
+// the divisor times inner; what has a weight of 0 does not count, not even as NaN.
 // Tiles of rows, each with a partial loss in double, which a last step adds in order. dx (=) may
 // lie on x.
 #include "core/ops/distillation.h"
@@ -17,9 +19,23 @@ constexpr int64_t kTile = 8192;  // elements, about
 struct DistillationParams {
   int64_t rows, classes;
   int64_t per_tile, tiles;  // rows
+  int64_t inner;            // rows of a weight
   float temperature;
-  int32_t partial;  // operand: workspace [tiles] of doubles
+  int32_t weights, divisor;  // operands; -1 for none
+  int32_t out;               // operand
+  int32_t partial;           // operand: workspace [tiles] of doubles
 };
+
+TANDEM_INLINE float weight_of(const DistillationParams& p, void* const* operands, int64_t row) {
+  return p.weights < 0 ? 1.0F : static_cast<const float*>(operands[p.weights])[row / p.inner];
+}
+
+/// 1 / rows, or with weights by what they are divided by; 0 where nothing counts.
+double share_of_row(const DistillationParams& p, void* const* operands) {
+  if (p.weights < 0) return 1.0 / static_cast<double>(p.rows);
+  const auto divisor = static_cast<double>(*static_cast<const float*>(operands[p.divisor]));
+  return divisor == 0.0 ? 0.0 : 1.0 / (divisor * static_cast<double>(p.inner));
+}
 
 TANDEM_INLINE double log_of(double x) {
   return static_cast<double>(__builtin_logf(static_cast<float>(x)));
@@ -51,7 +67,10 @@ void loss_tile(const void* params, void* const* operands, int64_t tile, const Ti
   double loss = 0.0;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const int64_t at = row * p.classes;
-    loss += row_loss(x + at, teacher + at, p.classes, 1.0F / p.temperature);
+    const float weight = weight_of(p, operands, row);
+    if (weight == 0.0F) continue;
+    loss += static_cast<double>(weight) *
+            row_loss(x + at, teacher + at, p.classes, 1.0F / p.temperature);
   }
   static_cast<double*>(operands[p.partial])[tile] = loss;
 }
@@ -62,10 +81,11 @@ void mean_tile(const void* params, void* const* operands, int64_t, const TileCon
   double sum = 0.0;
   for (int64_t i = 0; i < p.tiles; ++i) sum += partial[i];
   const auto t = static_cast<double>(p.temperature);
-  *static_cast<float*>(operands[2]) = static_cast<float>(t * t * sum / static_cast<double>(p.rows));
+  *static_cast<float*>(operands[p.out]) =
+      static_cast<float>(t * t * sum * share_of_row(p, operands));
 }
 
-/// `scale` is g T / rows.
+/// `scale` is g T / rows, weighted.
 void row_grad(const float* x, const float* teacher, float* dx, int64_t n, float by, double scale) {
   const Vec factor = set1(by);
   const Vec x0 = set1(row_max(x, n));
@@ -92,16 +112,23 @@ void grad_tile(const void* params, void* const* operands, int64_t tile, const Ti
   const auto* x = static_cast<const float*>(operands[0]);
   const auto* teacher = static_cast<const float*>(operands[1]);
   const auto g = static_cast<double>(*static_cast<const float*>(operands[2]));
-  auto* dx = static_cast<float*>(operands[3]);
-  const double scale = g * static_cast<double>(p.temperature) / static_cast<double>(p.rows);
+  auto* dx = static_cast<float*>(operands[p.out]);
+  const double scale = g * static_cast<double>(p.temperature) * share_of_row(p, operands);
   const Range rows = piece(tile, p.per_tile, p.rows);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const int64_t at = row * p.classes;
-    row_grad(x + at, teacher + at, dx + at, p.classes, 1.0F / p.temperature, scale);
+    const float weight = weight_of(p, operands, row);
+    if (weight == 0.0F) {
+      for (int64_t i = 0; i < p.classes; ++i) dx[at + i] = 0.0F;
+      continue;
+    }
+    row_grad(x + at, teacher + at, dx + at, p.classes, 1.0F / p.temperature,
+             scale * static_cast<double>(weight));
   }
 }
 
-DistillationParams params_for(const NodeView& node) {
+/// `weights`: the operand's number, if it is there.
+DistillationParams params_for(const NodeView& node, int32_t weights) {
   const Tensor& x = *node.inputs[0];
   DistillationParams p{};
   p.classes = x.dims[x.rank - 1];
@@ -109,6 +136,11 @@ DistillationParams params_for(const NodeView& node) {
   p.per_tile = ceil_div(kTile, p.classes);
   p.tiles = ceil_div(p.rows, p.per_tile);
   p.temperature = attributes_of<ops::DistillationAttributes>(node).temperature;
+  const bool weighted = node.input_count > weights && node.inputs[weights] != nullptr;
+  p.weights = weighted ? weights : -1;
+  p.divisor = weights + 1;
+  p.inner = weighted ? p.rows / most(node.inputs[weights]->numel, 1) : 1;
+  p.out = node.input_count;
   p.partial = -1;
   return p;
 }
@@ -122,17 +154,17 @@ double cost_of(const DistillationParams& p, double exponentials) {
 
 }  // namespace
 
-// Operands: x, teacher; the loss; the tiles' sums. Of no rows the mean is NaN.
+// Operands: x, teacher, weights, divisor; the loss; the tiles' sums. Of no rows the mean is NaN.
 void launch_distillation(const NodeView& node, Emitter& emit) {
-  DistillationParams p = params_for(node);
+  DistillationParams p = params_for(node, 2);
   p.partial = emit.workspace(most(p.tiles, 1) * 8);
   emit_step(emit, loss_tile, p, p.tiles, cost_of(p, 2.0));
   emit_step(emit, mean_tile, p, 1, 10.0 + static_cast<double>(p.tiles));
 }
 
-// Operands: x, teacher, g; dx.
+// Operands: x, teacher, g, weights, divisor; dx.
 void launch_distillationGrad(const NodeView& node, Emitter& emit) {
-  const DistillationParams p = params_for(node);
+  const DistillationParams p = params_for(node, 3);
   emit_step(emit, grad_tile, p, p.tiles, cost_of(p, 3.0));
 }
 

@@ -1,10 +1,14 @@
 // Softmax cross-entropy of class numbers, as PyTorch's cross_entropy with reduction "mean":
-//   loss = sum over rows that count of [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
-// where L = log sum_c exp(x_c), s is the label smoothing, and D the sum of the weights w_t of the
-// targets that count. The gradient in x_c is
-//   g [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
-// Kernels: D, by one block; rows, each with its part of the loss; the loss, by one block. A row
-// whose target is no class reads nothing and gives NaN, in the loss and in its gradient.
+//   loss = sum over rows that count of v [(1 - s) w_t (L - x_t) + s / C sum_c w_c (L - x_c)] / D,
+// where L = log sum_c exp(x_c), s is the label smoothing, w are the classes' weights, v is the
+// row's own, one for `inner` neighbouring rows, and D the divisor, which is an operand. The
+// gradient in x_c is
+//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+// Kernels: rows, each with its part of the loss; the loss, by one block. A row whose target is no
+// class reads nothing and gives NaN, in the loss and in its gradient; one with v = 0 counts as
+// ignored. Without a target that counts the mean is NaN, but 0 where row weights say so.
+// countTargets, by one block: the sum of v w_t over the targets that count.
+#include "core/ops/count_targets.h"
 #include "core/ops/cross_entropy.h"
 
 #include "cuda/device/online_softmax.cuh"
@@ -19,33 +23,52 @@ constexpr int64_t kWarpIsEnough = 1024;  // classes
 
 struct Loss {
   int64_t rows, classes, ignore;
+  int64_t inner;  // rows of a row weight
   double smoothing;
   const float* x;
   const int32_t* targets;
-  const float* weights;  // null: all ones
-  const float* dy;       // null: one
-  double* divisor;
-  double* parts;  // of the loss, by row; null where only the gradient is asked for
-  float* dx;      // null where only the loss is
+  const float* weights;      // of classes; null: all ones
+  const float* row_weights;  // null: all ones
+  const float* divisor;
+  const float* dy;  // null: one
+  double* parts;    // of the loss, by row; null where only the gradient is asked for
+  float* dx;        // null where only the loss is
 };
 
 TANDEM_DEVICE bool is_class(const Loss& p, int64_t target) {
   return target >= 0 && target < p.classes;
 }
 
-__global__ void __launch_bounds__(kSumThreads) divisor_kernel(Loss p) {
+TANDEM_DEVICE double share_of(const Loss& p) {
+  const auto divisor = static_cast<double>(*p.divisor);
+  return p.row_weights != nullptr && divisor == 0.0 ? 0.0 : 1.0 / divisor;
+}
+
+struct Count {
+  int64_t n, inner, classes, ignore;
+  bool ignore_negative;
+  const float* class_weights;  // null: all ones
+  const float* weights;        // null: all ones
+};
+
+template <typename T>
+__global__ void __launch_bounds__(kSumThreads)
+    count_kernel(Count p, const T* targets, float* number) {
   double sum = 0.0;
-  for (int64_t i = threadIdx.x; i < p.rows; i += kSumThreads) {
-    const int64_t target = p.targets[i];
-    if (target == p.ignore) continue;
-    if (p.weights == nullptr) {
-      sum += 1.0;
-    } else if (is_class(p, target)) {
-      sum += static_cast<double>(p.weights[target]);
+  for (int64_t i = threadIdx.x; i < p.n; i += kSumThreads) {
+    const T target = targets[i];
+    if (static_cast<double>(target) == static_cast<double>(p.ignore)) continue;
+    if (p.ignore_negative && target < T{0}) continue;
+    double weight = p.weights == nullptr ? 1.0 : static_cast<double>(p.weights[i / p.inner]);
+    if (p.class_weights != nullptr) {
+      const auto of = static_cast<int64_t>(target);
+      if (of < 0 || of >= p.classes) continue;
+      weight *= static_cast<double>(p.class_weights[of]);
     }
+    sum += weight;
   }
   sum = fold_threads<kSumThreads>(sum, Add{}, 0.0);
-  if (threadIdx.x == 0) *p.divisor = sum;
+  if (threadIdx.x == 0) *number = static_cast<float>(sum);
 }
 
 /// The sum over classes of w (x - shift), and the sum of w.
@@ -73,8 +96,11 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
   const float* const x = p.x + row * p.classes;
   float* const dx = p.dx == nullptr ? nullptr : p.dx + row * p.classes;
   const int64_t target = p.targets[row];
-  if (target == p.ignore || !is_class(p, target)) {
-    const float nothing = target == p.ignore ? 0.0F : NAN;
+  const double own =
+      p.row_weights == nullptr ? 1.0 : static_cast<double>(p.row_weights[row / p.inner]);
+  const bool counts = target != p.ignore && own != 0.0;
+  if (!counts || !is_class(p, target)) {
+    const float nothing = counts ? NAN : 0.0F;
     if (p.parts != nullptr && first == 0) p.parts[row] = static_cast<double>(nothing);
     for (int64_t i = first; dx != nullptr && i < p.classes; i += threads) dx[i] = nothing;
     return;
@@ -83,8 +109,8 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
   for (int64_t i = first; i < p.classes; i += threads) partial.add(x[i]);
   const OnlineSum all = fold_online<threads>(partial);
   const double weight = p.weights == nullptr ? 1.0 : static_cast<double>(p.weights[target]);
-  const double on_target = (1.0 - p.smoothing) * weight;
-  const double on_each = p.smoothing / static_cast<double>(p.classes);
+  const double on_target = own * (1.0 - p.smoothing) * weight;
+  const double on_each = own * p.smoothing / static_cast<double>(p.classes);
   Spread spread{0.0F, 0.0F};
   if (p.smoothing > 0.0) spread = spread_of<threads>(p, x, all.largest);
   if (p.parts != nullptr && first == 0) {
@@ -95,7 +121,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
         on_each * (static_cast<double>(spread.weights) * log_sum - static_cast<double>(spread.x));
   }
   if (dx == nullptr) return;
-  const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) / *p.divisor;
+  const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) * share_of(p);
   const auto on_p =
       static_cast<float>(scale * (on_target + on_each * static_cast<double>(spread.weights)) /
                          static_cast<double>(all.sum));
@@ -116,7 +142,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
 
 __global__ void __launch_bounds__(kSumThreads) loss_kernel(Loss p, float* loss) {
   const double sum = sum_all<kSumThreads>(p.parts, p.rows);
-  if (threadIdx.x == 0) *loss = static_cast<float>(sum / *p.divisor);
+  if (threadIdx.x == 0) *loss = static_cast<float>(sum * share_of(p));
 }
 
 void launch_loss(Launch& launch, float* loss, bool has_loss, float* dx) {
@@ -130,11 +156,12 @@ void launch_loss(Launch& launch, float* loss, bool has_loss, float* dx) {
   p.x = launch.in(0);
   p.targets = launch.in<int32_t>(1);
   p.weights = launch.in(2);
-  p.dy = launch.in(3);
+  p.row_weights = launch.in(3);
+  p.inner = launch.has_input(3) && launch.input(3).numel > 0 ? p.rows / launch.input(3).numel : 1;
+  p.divisor = launch.in(4);
+  p.dy = launch.in(5);
   p.dx = dx;
-  p.divisor = launch.workspace<double>(1);
   p.parts = has_loss ? launch.workspace<double>(p.rows + 1) : nullptr;
-  launch.kernel(divisor_kernel, 1, kSumThreads, p);
   if (p.classes <= kWarpIsEnough) {
     launch.kernel(rows_kernel<32>, ceil_div(p.rows, kThreads / 32), kThreads, p);
   } else {
@@ -145,6 +172,23 @@ void launch_loss(Launch& launch, float* loss, bool has_loss, float* dx) {
 
 }  // namespace
 
+void launch_countTargets(Launch& launch) {
+  const auto& attributes = launch.attributes<ops::CountTargetsAttributes>();
+  const Tensor& targets = launch.input(0);
+  Count p{};
+  p.n = targets.numel;
+  p.ignore = attributes.ignore_index;
+  p.ignore_negative = attributes.ignore_negative;
+  p.class_weights = launch.in(1);
+  p.classes = launch.has_input(1) ? launch.input(1).numel : 0;
+  p.weights = launch.in(2);
+  p.inner = launch.has_input(2) && launch.input(2).numel > 0 ? p.n / launch.input(2).numel : 1;
+  if (targets.dtype == DType::kFloat32) {
+    launch.kernel(count_kernel<float>, 1, kSumThreads, p, launch.in(0), launch.out());
+  } else {
+    launch.kernel(count_kernel<int32_t>, 1, kSumThreads, p, launch.in<int32_t>(0), launch.out());
+  }
+}
 void launch_crossEntropy(Launch& launch) { launch_loss(launch, launch.out(), true, nullptr); }
 void launch_crossEntropyGrad(Launch& launch) { launch_loss(launch, nullptr, false, launch.out()); }
 void launch_softmaxCrossEntropy(Launch& launch) {
