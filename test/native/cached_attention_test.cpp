@@ -108,6 +108,30 @@ TEST(cached_attention_leaves_out_what_has_no_entry) {
   check_cached({0, 2, 4, 2, 5}, {}, {});
 }
 
+/// Keys that are all alike leave the mean of the values, however large their scores.
+TEST(cached_attention_of_huge_scores) {
+  constexpr int64_t kDepth = 4, kLength = 37;
+  for (const float size : {1e9F, -1e9F, 1e30F}) {
+    std::vector<float> qkv(3 * kDepth, 1.0F);
+    for (size_t i = 0; i < kDepth; ++i) qkv[i] = size;
+    std::vector<float> cache(2 * kLength * kDepth, 1.0F);
+    for (size_t i = kLength * kDepth; i < cache.size(); ++i) cache[i] = static_cast<float>(i % 3);
+    double sum = 1;  // what is appended last, and what was there before
+    for (int64_t j = 0; j < kLength - 1; ++j)
+      sum += static_cast<double>(cache[static_cast<size_t>((kLength + j) * kDepth)]);
+    for (const Isa& isa : isas()) {
+      NodeRunner node(Op::cachedAttention, ops::CachedAttention::Attributes{1});
+      node.input({1, 1, 3 * kDepth}, qkv)
+          .input({1, kLength, 2 * kDepth}, cache, true)
+          .input({1, 1}, std::vector<int32_t>{0})
+          .input({1, 1}, std::vector<int32_t>{kLength - 1})
+          .output({1, 1, kDepth})
+          .run(isa);
+      CHECK_NEAR(node.result()[0], sum / kLength, 1e-6);
+    }
+  }
+}
+
 TEST(cached_attention_checks_shapes) {
   const auto refuses = [](const std::vector<std::optional<Tensor>>& inputs, int64_t heads) {
     AttributeStorage attributes =

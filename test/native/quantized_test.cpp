@@ -370,6 +370,27 @@ std::vector<double> attend(const std::vector<float>& q, const std::vector<float>
   return y;
 }
 
+/// Keys that are all alike leave the mean of the values, however large their scores.
+TEST(quantized_attention_of_huge_scores) {
+  constexpr int64_t kDepth = 4, kKeys = 37;
+  const auto v = random_floats(kKeys * kDepth, 3);
+  const std::vector<float> k(kKeys * kDepth, 1.0F);
+  std::vector<double> mean(kDepth, 0.0);
+  for (size_t i = 0; i < v.size(); ++i) mean[i % kDepth] += static_cast<double>(v[i]) / kKeys;
+  for (const float size : {1e9F, -1e9F, 1e30F}) {
+    for (const Isa& isa : isas()) {
+      KernelHarness kernel(isa.launchers, Op::quantizedAttention);
+      kernel.attributes(ops::AttentionAttributes{})
+          .input({1, 1, 1, kDepth}, std::vector<float>(kDepth, size))
+          .input({1, 1, kKeys, kDepth}, k)
+          .input({1, 1, kKeys, kDepth}, v)
+          .output({1, 1, 1, kDepth})
+          .run();
+      for (size_t i = 0; i < kDepth; ++i) CHECK_NEAR(kernel.floats(0)[i], mean[i], 0.01);
+    }
+  }
+}
+
 TEST(quantized_attention_is_close_to_attention) {
   const int64_t heads = 3, depth = 24, value_depth = 17;
   for (const Isa& isa : isas()) {

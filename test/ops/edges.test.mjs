@@ -25,14 +25,29 @@ const points = {
     [-200, -1, 0],
     [200, 200, 1],
     [-inf, -1, 0],
-    [nan, nan],
+    [nan, nan, 1],
   ],
   gelu: [
     [0, 0, 0.5],
     [-200, 0, 0],
     [200, 200, 1],
     [1e30, 1e30, 1],
+    // PyTorch: infinity, by doubling first, and NaN
+    [3e38, 3e38, 1],
+    [inf, inf],
     [nan, nan],
+  ],
+  geluTanh: [
+    [0, 0, 0.5],
+    [-200, 0, 0],
+    [200, 200, 1],
+    [1e15, 1e15, 1],
+    [-1e15, 0, 0],
+    [1e20, 1e20, 1],
+    [-1e20, 0, 0],
+    [3e38, 3e38, 1],
+    [-3e38, 0, 0],
+    [nan, nan, nan],
   ],
   silu: [
     [0, 0, 0.5],
@@ -73,7 +88,9 @@ const points = {
     [-4, 0, 0],
     [4, 4, 1],
     [0, 0, 0.5],
-    [nan, nan],
+    [-3, 0, 0],
+    [3, 3, 1],
+    [nan, nan, 1],
   ],
   hardSigmoid: [
     [-4, 0, 0],
@@ -145,7 +162,7 @@ const same = (actual, expected) =>
     ? Math.abs(actual - expected) <= 2e-6 * Math.abs(expected) + 1e-37
     : Object.is(actual, expected);
 
-const exported = { ...tandem };
+const exported = { ...tandem, geluTanh: (x) => tandem.gelu(x, { approximate: 'tanh' }) };
 
 for (const [name, rows] of Object.entries(points)) {
   test(name, (t) => {
@@ -197,6 +214,10 @@ const pairs = {
     [2, 0, 1, 0, Math.LN2],
     [nan, 0, 1],
     [1, nan, 1],
+    [0, -1, inf, -inf, -inf],
+    [-0, -1, -inf, -inf, inf],
+    [0, nan, nan, nan, nan],
+    [-1e-45, 3, -0, 0, nan],
   ],
 };
 

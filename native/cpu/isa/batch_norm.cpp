@@ -46,10 +46,6 @@ TANDEM_INLINE void merge(const Merging& by, double& mean, double& squares, doubl
   squares += other_squares + distance * distance * by.weight;
 }
 
-struct Moments {
-  double mean, squares;
-};
-
 /// `runs` runs of `l` elements, `stride` apart.
 Moments run_moments(const float* x, int64_t runs, int64_t l, int64_t stride) {
   auto sum = no_sums<1>();
@@ -59,20 +55,19 @@ Moments run_moments(const float* x, int64_t runs, int64_t l, int64_t stride) {
   }
   finish(sum);
   const auto count = static_cast<double>(runs * l);
-  const double mean = sum.totals[0] / count;
-  const auto rounded = static_cast<float>(mean);
+  const auto rounded = static_cast<float>(sum.totals[0] / count);
   const Vec center = set1(rounded);
-  auto squares = no_sums<1>();
+  auto distances = no_sums<2>();
   for (int64_t r = 0; r < runs; ++r) {
     const float* from = x + r * stride;
-    add_run(squares, l, [&](int64_t i, int64_t m, Vec(&out)[1]) {
-      const Vec d = load_up_to(from + i, m) - center;
-      out[0] = d * d;
+    add_run(distances, l, [&](int64_t i, int64_t m, Vec(&out)[2]) {
+      out[0] = load_up_to(from + i, m) - center;
+      out[1] = out[0] * out[0];
     });
   }
-  finish(squares);
-  const double error = mean - static_cast<double>(rounded);
-  return {mean, squares.totals[0] - count * error * error};
+  finish(distances);
+  const Moments found = moments_about(rounded, distances.totals, count);
+  return __builtin_isfinite(found.squares) ? found : moments_in_double(x, runs, l, stride, 1);
 }
 
 void plane_statistics(const BatchNormParams& p, const float* x, Range channels, Range samples,
@@ -125,9 +120,10 @@ void column_statistics(const BatchNormParams& p, const float* x, Range channels,
         sums);
     const Merging by = merging(static_cast<double>(n - samples.begin), count);
     for (int64_t i = 0; i < columns; ++i) {
-      const double error = static_cast<double>(sums[0][i]) * (1.0 / count);
-      merge(by, means[i], squares[i], static_cast<double>(centers[0][i]) + error,
-            static_cast<double>(sums[1][i]) - count * error * error);
+      const double of_column[] = {static_cast<double>(sums[0][i]), static_cast<double>(sums[1][i])};
+      Moments found = moments_about(centers[0][i], of_column, count);
+      if (!__builtin_isfinite(found.squares)) found = moments_in_double(x + at + i, 1, rows, 0, c);
+      merge(by, means[i], squares[i], found.mean, found.squares);
     }
   }
 }
@@ -253,7 +249,8 @@ void update_tile(const void* params, void* const* operands, int64_t tile,
 
 }  // namespace
 
-// Operands: x, w, b, mean, variance; y and, by the batch, its mean and variance; workspaces.
+// Operands: x, w, b, mean, variance; y and, by the batch, its mean and variance;
+// workspaces.
 void launch_batchNorm(const NodeView& node, Emitter& emit) {
   const Tensor& x = *node.inputs[0];
   if (x.numel == 0) return;

@@ -53,10 +53,11 @@ double row_loss(const float* x, const float* teacher, int64_t n, float by) {
         const Vec b = (load_up_to(teacher + i, m) - t0) * factor;
         out[0] = exp_(a);
         out[1] = exp_(b);
-        out[2] = out[1] * (b - a);
+        // what the teacher takes for impossible counts nothing, whatever the other makes of it
+        out[2] = select(out[1] == zero(), zero(), out[1] * (b - a));
       },
       sums);
-  return sums[2] / sums[1] + log_of(sums[0]) - log_of(sums[1]);
+  return sums[2] / sums[1] + (log_of(sums[0]) - log_of(sums[1]));
 }
 
 void loss_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {

@@ -48,28 +48,34 @@ struct Affine {
   Vec w, b;
 };
 
+Moments group_moments(const float* x, int64_t size) {
+  double sum[1] = {0.0};
+  add_sums(size, [&](int64_t i, int64_t m, Vec(&out)[1]) { out[0] = load_up_to(x + i, m); }, sum);
+  const auto count = static_cast<double>(size);
+  const auto rounded = static_cast<float>(sum[0] / count);
+  const Vec center = set1(rounded);
+  double sums[2] = {0.0, 0.0};
+  add_sums(
+      size,
+      [&](int64_t i, int64_t m, Vec(&out)[2]) {
+        out[0] = load_up_to(x + i, m) - center;
+        out[1] = out[0] * out[0];
+      },
+      sums);
+  const Moments found = moments_about(rounded, sums, count);
+  return __builtin_isfinite(found.squares) ? found : moments_in_double(x, 1, size, 0, 1);
+}
+
 void forward_group(const GroupNormParams& p, void* const* operands, int64_t group) {
   const int64_t size = group_size(p);
   const float* x = static_cast<const float*>(operands[0]) + group * size;
   const float* w = floats_or_null(operands, p.w);
   const float* b = floats_or_null(operands, p.b);
   float* y = static_cast<float*>(operands[p.y]) + group * size;
-  double sum[1] = {0.0};
-  add_sums(size, [&](int64_t i, int64_t m, Vec(&out)[1]) { out[0] = load_up_to(x + i, m); }, sum);
-  const auto count = static_cast<double>(size);
-  const double mean = sum[0] / count;
-  const auto rounded = static_cast<float>(mean);
+  const Moments found = group_moments(x, size);
+  const auto rounded = static_cast<float>(found.mean);
   const Vec center = set1(rounded);
-  double squares[1] = {0.0};
-  add_sums(
-      size,
-      [&](int64_t i, int64_t m, Vec(&out)[1]) {
-        const Vec d = load_up_to(x + i, m) - center;
-        out[0] = d * d;
-      },
-      squares);
-  const double error = mean - static_cast<double>(rounded);
-  double variance = squares[0] / count - error * error;
+  double variance = found.squares / static_cast<double>(size);
   variance = variance < 0.0 ? 0.0 : variance;
   const auto inverse =
       static_cast<float>(1.0 / __builtin_sqrt(variance + static_cast<double>(p.epsilon)));

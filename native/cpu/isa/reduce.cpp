@@ -9,7 +9,8 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-enum class Kind { kSum, kMax, kMin, kSquares };  // kSquares: of the distances from the mean
+/// kDistances: from the mean, whose rounding they tell; kSquares: of these.
+enum class Kind { kSum, kMax, kMin, kDistances, kSquares };
 
 constexpr int64_t kTile = 16384;    // elements that a tile reads, about
 constexpr int64_t kMinStrip = 128;  // columns of a tile, where there are as many
@@ -34,6 +35,8 @@ struct ReduceParams {
 
 // ---- folding -----------------------------------------------------------------------------------
 
+constexpr bool about_mean(Kind kind) { return kind == Kind::kDistances || kind == Kind::kSquares; }
+
 template <Kind kind>
 TANDEM_INLINE float neutral() {
   return kind == Kind::kMax   ? -__builtin_huge_valf()
@@ -47,22 +50,20 @@ TANDEM_INLINE Vec fold(Vec acc, Vec x, Vec mean) {
   if constexpr (kind == Kind::kMax) return max_(acc, x);
   if constexpr (kind == Kind::kMin) return min_(acc, x);
   const Vec d = x - mean;
-  return fma(d, d, acc);
+  return kind == Kind::kDistances ? acc + d : fma(d, d, acc);
 }
 
 /// The first `n` elements at `x`, and in the other lanes what does not change a fold.
 template <Kind kind>
 TANDEM_INLINE Vec load_tail(const float* x, int64_t n, Vec mean) {
   const Vec v = load_partial(x, n);
-  return kind == Kind::kSum
-             ? v
-             : keep_first(v, n, kind == Kind::kSquares ? mean : set1(neutral<kind>()));
+  return kind == Kind::kSum ? v : keep_first(v, n, about_mean(kind) ? mean : set1(neutral<kind>()));
 }
 
 /// Two partial folds as one.
 template <Kind kind>
 TANDEM_INLINE Vec join(Vec a, Vec b) {
-  constexpr Kind both = kind == Kind::kSquares ? Kind::kSum : kind;
+  constexpr Kind both = about_mean(kind) ? Kind::kSum : kind;
   return fold<both>(a, b, zero());
 }
 
@@ -80,8 +81,10 @@ TANDEM_INLINE double lanes(Vec x) {
                                                   : reduce_add(x));
 }
 
-TANDEM_INLINE float finish(double value, double divisor) {
-  return static_cast<float>(value / divisor);
+/// `error`: of a variance, the mean of the distances from what its mean was rounded to; 0: none.
+TANDEM_INLINE float finish(double value, double divisor, double error = 0.0) {
+  const double result = value / divisor - error * error;
+  return static_cast<float>(error != 0.0 && result < 0.0 ? 0.0 : result);
 }
 
 // ---- rows --------------------------------------------------------------------------------------
@@ -145,9 +148,12 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
   for (int64_t i = range.begin; i < range.end; ++i) {
     const float* from = x + at.offset;
     float mean = 0.0F;
-    if constexpr (kind == Kind::kSquares)
+    double error = 0.0;
+    if constexpr (kind == Kind::kSquares) {
       mean = finish(fold_runs<Kind::kSum>(p, from, {0, count}, 0.0F), p.divisor);
-    out[i] = finish(fold_runs<kind>(p, from, {0, count}, mean), p.divisor);
+      error = fold_runs<Kind::kDistances>(p, from, {0, count}, mean) / p.divisor;
+    }
+    out[i] = finish(fold_runs<kind>(p, from, {0, count}, mean), p.divisor, error);
     advance(p.outer, at);
   }
 }
@@ -165,7 +171,7 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
   if (columns <= kNarrow) {
     for (int64_t c = 0; c < columns; c += kWidth) {
       const int64_t n = columns - c;
-      const Vec m = kind == Kind::kSquares ? load_partial(mean + c, n) : none;
+      const Vec m = about_mean(kind) ? load_partial(mean + c, n) : none;
       Vec v[4] = {none, none, none, none};
       int64_t r = 0;
       for (; r + 4 <= rows; r += 4) {
@@ -181,11 +187,11 @@ void fold_block(const float* x, const int64_t* offsets, int64_t rows, int64_t co
       const float* row = x + offsets[r];
       int64_t c = 0;
       for (; c + kWidth <= columns; c += kWidth) {
-        store(sums + c, fold<kind>(load(sums + c), load(row + c),
-                                   kind == Kind::kSquares ? load(mean + c) : none));
+        store(sums + c,
+              fold<kind>(load(sums + c), load(row + c), about_mean(kind) ? load(mean + c) : none));
       }
       if (c < columns) {
-        const Vec m = kind == Kind::kSquares ? load_partial(mean + c, columns - c) : none;
+        const Vec m = about_mean(kind) ? load_partial(mean + c, columns - c) : none;
         store(sums + c, fold<kind>(load(sums + c), load_partial(row + c, columns - c), m));
       }
     }
@@ -231,13 +237,17 @@ void columns_tile(const void* params, void* const* operands, int64_t tile, const
     return;
   }
   float mean[kind == Kind::kSquares ? kMaxStrip : 1] = {};
+  double error[kind == Kind::kSquares ? kMaxStrip : 1] = {};
   if constexpr (kind == Kind::kSquares) {
     fold_columns<Kind::kSum>(p, x, {0, p.rows}, n, nullptr, acc);
     for (int64_t i = 0; i < n; ++i) mean[i] = finish(acc[i], p.divisor);
+    fold_columns<Kind::kDistances>(p, x, {0, p.rows}, n, mean, acc);
+    for (int64_t i = 0; i < n; ++i) error[i] = acc[i] / p.divisor;
   }
   fold_columns<kind>(p, x, {0, p.rows}, n, mean, acc);
   float* out = static_cast<float*>(operands[p.target]) + output;
-  for (int64_t i = 0; i < n; ++i) out[i] = finish(acc[i], p.divisor);
+  for (int64_t i = 0; i < n; ++i)
+    out[i] = finish(acc[i], p.divisor, kind == Kind::kSquares ? error[i] : 0.0);
 }
 
 // ---- pieces into outputs -----------------------------------------------------------------------
@@ -246,6 +256,7 @@ struct CombineParams {
   int64_t outputs, pieces;
   double divisor;
   int32_t partial, target;
+  int32_t error;  // operand: mean distances from rounded means; -1: there are none
 };
 
 template <Kind kind>
@@ -257,7 +268,8 @@ void combine_tile(const void* params, void* const* operands, int64_t tile, const
   for (int64_t i = range.begin; i < range.end; ++i) {
     double acc = partial[i * p.pieces];
     for (int64_t k = 1; k < p.pieces; ++k) acc = join<kind>(acc, partial[i * p.pieces + k]);
-    out[i] = finish(acc, p.divisor);
+    const float* error = p.error < 0 ? nullptr : static_cast<const float*>(operands[p.error]);
+    out[i] = finish(acc, p.divisor, error == nullptr ? 0.0 : static_cast<double>(error[i]));
   }
 }
 
@@ -317,14 +329,14 @@ Reduction plan(const Tensor& x, const IntList& axes) {
 }
 
 template <Kind kind>
-void emit_fold(Emitter& emit, Reduction& r, int32_t target, int32_t partial) {
+void emit_fold(Emitter& emit, Reduction& r, int32_t target, int32_t partial, int32_t error = -1) {
   ReduceParams& p = r.params;
   p.target = p.pieces > 1 ? partial : target;
   emit_step(emit, r.columns ? columns_tile<kind> : rows_tile<kind>, p, r.tiles, r.cost);
   if (p.pieces <= 1) return;
-  const CombineParams combine{p.outputs, p.pieces, p.divisor, partial, target};
+  const CombineParams combine{p.outputs, p.pieces, p.divisor, partial, target, error};
   const double cost = 20.0 + static_cast<double>(p.outputs * p.pieces);
-  emit_step(emit, combine_tile < kind == Kind::kSquares ? Kind::kSum : kind >, combine,
+  emit_step(emit, combine_tile < about_mean(kind) ? Kind::kSum : kind >, combine,
             ceil_div(p.outputs, kCombineTile), cost);
 }
 
@@ -335,13 +347,16 @@ void launch(const NodeView& node, Emitter& emit, bool average) {
   const int64_t count = r.columns ? p.rows : p.rows * p.width;
   p.divisor = average ? static_cast<double>(count) : 1.0;
   const int32_t partial = p.pieces > 1 ? emit.workspace(p.outputs * p.pieces * 8) : -1;
+  int32_t error = -1;
   if (kind == Kind::kSquares && p.pieces > 1) {
     const int32_t mean = emit.workspace(p.outputs * 4);
+    error = emit.workspace(p.outputs * 4);
     emit_fold<Kind::kSum>(emit, r, mean, partial);
     p.mean = mean;
+    emit_fold<Kind::kDistances>(emit, r, error, partial);
   }
-  if (kind == Kind::kSquares) r.cost *= 2.0;
-  emit_fold<kind>(emit, r, 1, partial);
+  if (kind == Kind::kSquares) r.cost *= p.pieces > 1 ? 1.5 : 3.0;
+  emit_fold<kind>(emit, r, 1, partial, error);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 // nothing of them is read after the first pass but x itself, element by element.
 #include "core/ops/row_norm.h"
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/math.h"
 #include "cpu/isa/row_sums.h"
 #include "cpu/isa/tiles.h"
 
@@ -47,19 +48,34 @@ TANDEM_INLINE double first_pass(const float* x, const float* residual, float* su
   return total[0];
 }
 
-/// Sum of squared distances from `mean`, which is rounded to `center`.
-TANDEM_INLINE double squares(const float* x, int64_t n, double mean, float center) {
-  double total[1] = {0.0};
+/// Mean and squared distances of a row whose mean is about `center`.
+TANDEM_INLINE Moments moments(const float* x, int64_t n, float center) {
+  double sums[2] = {0.0, 0.0};
   const Vec c0 = set1(center);
   add_sums(
       n,
-      [&](int64_t i, int64_t m, Vec(&out)[1]) {
-        const Vec d = load_up_to(x + i, m) - c0;
-        out[0] = d * d;
+      [&](int64_t i, int64_t m, Vec(&out)[2]) {
+        out[0] = load_up_to(x + i, m) - c0;
+        out[1] = out[0] * out[0];
       },
-      total);
-  const double error = mean - static_cast<double>(center);
-  return total[0] - static_cast<double>(n) * error * error;
+      sums);
+  return moments_about(center, sums, static_cast<double>(n));
+}
+
+double squares_in_double(const float* x, int64_t n) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return sum;
+}
+
+/// Mean and inverse deviation of a row where sums of floats have overflowed.
+template <bool centered>
+void normalize_in_double(const float* x, int64_t n, float epsilon, float& center, float& inverse) {
+  const Moments found =
+      centered ? moments_in_double(x, 1, n, 0, 1) : Moments{0.0, squares_in_double(x, n)};
+  const double mean = found.squares / static_cast<double>(n);
+  center = static_cast<float>(found.mean);
+  inverse = static_cast<float>(1.0 / __builtin_sqrt(mean + static_cast<double>(epsilon)));
 }
 
 template <bool centered>
@@ -114,15 +130,23 @@ TANDEM_INLINE void norm_rows(const RowNormParams& p, void* const* operands, int6
         row_of(operands, 0, at), row_of(operands, p.residual, at), row_of(operands, source, at), n);
   }
   for (int64_t k = 0; k < rows; ++k) {
-    const double mean = totals[k] * per_element;
-    centers[k] = centered ? static_cast<float>(mean) : 0.0F;
-    spreads[k] = static_cast<float>(
-        centered ? squares(row_of(operands, source, (row + k) * n), n, mean, centers[k])
-                 : totals[k]);
-    if (centered) *row_of(operands, p.mean, row + k) = centers[k];
+    Moments found{0.0, totals[k]};
+    if (centered) {
+      found = moments(row_of(operands, source, (row + k) * n), n,
+                      static_cast<float>(totals[k] * per_element));
+    }
+    centers[k] = static_cast<float>(found.mean);
+    spreads[k] = static_cast<float>(found.squares);
   }
   float* inverse = row_of(operands, p.inverse, row);
   inverses(spreads, inverse, rows, n, p.epsilon);
+  for (int64_t k = 0; k < rows; ++k) {
+    if (!(spreads[k] < kInfinity)) {
+      normalize_in_double<centered>(row_of(operands, source, (row + k) * n), n, p.epsilon,
+                                    centers[k], inverse[k]);
+    }
+    if (centered) *row_of(operands, p.mean, row + k) = centers[k];
+  }
   for (int64_t k = 0; k < rows; ++k) {
     const int64_t at = (row + k) * n;
     scale_row<centered>(row_of(operands, source, at), row_of(operands, p.w, 0),

@@ -87,6 +87,38 @@ TANDEM_INLINE void add_sums(int64_t n, Terms terms, double (&totals)[K]) {
   }
 }
 
+/// The mean of some numbers, and the sum of their squared distances from it.
+struct Moments {
+  double mean, squares;
+};
+
+/// The same where sums of floats have overflowed: in double throughout. `runs` runs of `n`
+/// elements, `stride` apart, whose neighbours are `step` apart.
+[[maybe_unused]] static Moments moments_in_double(const float* x, int64_t runs, int64_t n,
+                                                  int64_t stride, int64_t step) {
+  const auto count = static_cast<double>(runs * n);
+  Moments found{0.0, 0.0};
+  for (int64_t r = 0; r < runs; ++r) {
+    for (int64_t i = 0; i < n; ++i) found.mean += static_cast<double>(x[r * stride + i * step]);
+  }
+  found.mean /= count;
+  for (int64_t r = 0; r < runs; ++r) {
+    for (int64_t i = 0; i < n; ++i) {
+      const double d = static_cast<double>(x[r * stride + i * step]) - found.mean;
+      found.squares += d * d;
+    }
+  }
+  return found;
+}
+
+/// Moments from the sums of distances from `center` and of their squares, of `count` numbers. What
+/// rounding took from the center, which may be much where numbers are large beside their distances,
+/// is made good.
+TANDEM_INLINE Moments moments_about(float center, const double (&sums)[2], double count) {
+  const double error = sums[0] / count;
+  return {static_cast<double>(center) + error, sums[1] - sums[0] * error};
+}
+
 /// Elements p[0, m), m <= kWidth.
 TANDEM_INLINE Vec load_up_to(const float* p, int64_t m) {
   return m == kWidth ? load(p) : load_partial(p, m);
