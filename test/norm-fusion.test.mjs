@@ -6,6 +6,7 @@ import {
   batchNorm,
   conv1d,
   conv2d,
+  convTranspose2d,
   dense,
   flatten,
   gelu,
@@ -74,6 +75,16 @@ for (const [name, { layer, options, activation, shape }] of Object.entries({
     layer: conv2d(7, { kernel: 3, stride: 2, bias: false }),
     options: { eps: 0.1 },
     shape: [2, 7, 5],
+  },
+  'a transposed convolution': {
+    layer: convTranspose2d(6, { kernel: 3, stride: 2, padding: 1, outputPadding: 1 }),
+    activation: relu,
+    shape: [4, 5, 3],
+  },
+  'a transposed convolution in groups without bias': {
+    layer: convTranspose2d(6, { kernel: [2, 3], groups: 2, bias: false }),
+    activation: gelu,
+    shape: [4, 5, 3],
   },
 })) {
   test(`prediction folds batchNorm into ${name}`, async (t) => {
@@ -149,6 +160,81 @@ test('activations behind batchNorm are applied by it', async (t) => {
       for (const [key, { data: numbers }] of one.model.parameters) {
         t.true(relativeError(numbers, two.model.parameters.get(key).data) < 1e-5, `${name} ${key}`);
       }
+    }
+  }
+});
+
+/** conv -> batchNorm -> add -> activation, twice: the second shortcut is a convolution, too. */
+function residualBlocks(activation, apart) {
+  const x = input([4, 6, 5], { name: 'x' });
+  const sum = (a, b) => (apart ? add(add(a, 0), b) : add(a, b));
+  const norm = (name) => batchNorm({ name });
+  const main = (name, value) =>
+    norm(`${name}.norm`)(conv2d(4, { kernel: 3, padding: 1, bias: false, name })(value));
+  const first = activation(sum(main('one', x), x));
+  const shortcut = norm('shortcut.norm')(conv2d(4, { kernel: 1, name: 'shortcut' })(first));
+  const y = activation(sum(main('two', first), shortcut));
+  return new Model({ inputs: [x], outputs: [y], seed: 1 });
+}
+
+test('sums behind batchNorm, and activations behind these, are part of it', async (t) => {
+  const rows = uniform(6 * 120, random);
+  const goal = rows.map((value) => value / 2);
+  for (const [name, activation] of Object.entries({ relu, tanh, silu })) {
+    const runs = [];
+    for (const apart of [false, true]) {
+      const model = residualBlocks(activation, apart);
+      const trainer = mse(model, { threads: 2 });
+      for (let step = 0; step < 4; step++) await trainer.step({ x: rows, y: goal });
+      const { kernels } = trainer.profile();
+      await trainer.close();
+      runs.push({ model, kernels, predicted: await predict(t, model, rows) });
+    }
+    const [one, two] = runs;
+    const forward = one.kernels.slice(
+      0,
+      one.kernels.findIndex((kernel) => kernel.endsWith('Grad')),
+    );
+    t.false(forward.includes('add'), name);
+    t.is(forward.includes(name), name === 'silu', name);
+    t.deepEqual(one.predicted.kernels, ['fusedConv', 'conv2d', 'fusedConv'], name);
+    t.true(relativeError(one.predicted.results, two.predicted.results) < 1e-5, name);
+    for (const [key, { data: numbers }] of one.model.parameters) {
+      t.true(relativeError(numbers, two.model.parameters.get(key).data) < 1e-5, `${name} ${key}`);
+    }
+  }
+});
+
+test('activations behind a transposed convolution are part of it', async (t) => {
+  const rows = uniform(6 * 60, random);
+  for (const [name, activation] of Object.entries({ relu, silu })) {
+    for (const options of [
+      { kernel: 3, stride: 2, padding: 1 },
+      { kernel: 3, padding: 1 },
+      { kernel: 3, groups: 4 },
+      { kernel: 1 },
+    ]) {
+      const x = input([4, 5, 3], { name: 'x' });
+      const layer = convTranspose2d(4, { ...options, name: 'layer' });
+      const product = layer(x);
+      const models = [activation(product), activation(add(product, mul(product, 0)))].map(
+        (output) => new Model({ inputs: [x], outputs: [output], seed: 1 }),
+      );
+      const goal = uniform(6 * product.shape.slice(1).reduce((a, b) => a * b), random);
+      const runs = [];
+      for (const model of models) {
+        const trainer = mse(model);
+        for (let step = 0; step < 4; step++) await trainer.step({ x: rows, y: goal });
+        runs.push({ kernels: trainer.profile().kernels, predicted: await predict(t, model, rows) });
+        await trainer.close();
+      }
+      const [one, two] = runs;
+      t.true(one.kernels.includes('fusedConv'));
+      t.false(one.kernels.includes(name));
+      t.deepEqual(one.predicted.kernels, ['fusedConv']);
+      t.true(relativeError(one.predicted.results, two.predicted.results) < 1e-5);
+      for (const [key, { data }] of models[0].parameters)
+        t.true(relativeError(data, models[1].parameters.get(key).data) < 1e-5, `${name} ${key}`);
     }
   }
 });

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/ops/batch_norm.h"
+#include "core/ops/conv.h"
 
 namespace tandem {
 namespace {
@@ -52,14 +53,14 @@ class NormFolder {
     return graph_.parameters[static_cast<size_t>(number - first_parameter())].shape;
   }
 
-  /// The node before batchNorm `norm` whose weight can take it in; null when there is none. A
-  /// weight begins with the axis of channels; after a `linear` that axis is 1 only in rows without
-  /// time.
+  /// The node before batchNorm `norm` whose weight can take it in; null when there is none. After a
+  /// `linear` the axis of channels is 1 only in rows without time.
   [[nodiscard]] NodeDescription* product_before(const NodeDescription& norm) {
     const int64_t number = norm.inputs[0];
     if (number < first_node() || uses(number) != 1) return nullptr;
     NodeDescription& node = graph_.nodes[static_cast<size_t>(number - first_node())];
-    const bool is_product = node.op == "linear" || node.op == "conv1d" || node.op == "conv2d";
+    const bool is_product = node.op == "linear" || node.op == "conv1d" || node.op == "conv2d" ||
+                            node.op == "convTranspose2d";
     if (!is_product || node.inputs.size() < 2 || !is_own(node.inputs[1])) return nullptr;
     if (node.op == "linear") {
       std::vector<ValueId> ids;
@@ -80,7 +81,7 @@ class NormFolder {
     if (product == nullptr) return false;
     const bool has_bias = product->inputs.size() > 2 && product->inputs[2] != -1;
     if (!is_own(has_bias ? product->inputs[2] : norm.inputs[2])) return false;
-    scale(norm, product->inputs[1], has_bias ? product->inputs[2] : -1);
+    scale(norm, *product, has_bias ? product->inputs[2] : -1);
     if (!has_bias) {
       product->inputs.resize(2);
       product->inputs.push_back(norm.inputs[2]);
@@ -89,22 +90,47 @@ class NormFolder {
     return true;
   }
 
+  /// How the numbers of a weight belong to the channels of the result: it is [outer, channels of a
+  /// group, each], and `outer` rows in a row are of one group.
+  struct WeightLayout {
+    int64_t groups, outer, channels, each;
+  };
+
+  /// A weight begins with the axis of channels, but that of a transposed convolution is [in, out /
+  /// groups, ...].
+  [[nodiscard]] WeightLayout layout_of(const NodeDescription& product) const {
+    const Shape& dims = shape(product.inputs[1]);
+    const int64_t numel = make_tensor(dims, DType::kFloat32).numel;
+    if (product.op != "convTranspose2d") return {1, 1, dims[0], numel / dims[0]};
+    const AttributeStorage storage = make_attributes(Op::convTranspose2d, product.attributes);
+    const int64_t groups =
+        reinterpret_cast<const ops::ConvAttributes*>(storage.bytes.data())->groups;
+    return {groups, dims[0] / groups, dims[1], numel / dims[0] / dims[1]};
+  }
+
+  /// Multiplies what belongs to channel `c` of a weight.
+  static void scale_channel(const WeightLayout& of, float* weight, int64_t c, double factor) {
+    const int64_t group = c / of.channels;
+    for (int64_t i = 0; i < of.outer; ++i) {
+      float* row = weight + ((group * of.outer + i) * of.channels + c % of.channels) * of.each;
+      for (int64_t k = 0; k < of.each; ++k)
+        row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);
+    }
+  }
+
   /// Scales a weight; the new bias goes into `bias`, or into that of the norm where it is -1.
-  void scale(const NodeDescription& norm, int64_t weight, int64_t bias) const {
+  void scale(const NodeDescription& norm, const NodeDescription& product, int64_t bias) const {
     const AttributeStorage storage = make_attributes(Op::batchNorm, norm.attributes);
     const auto& own = *reinterpret_cast<const ops::BatchNorm::Attributes*>(storage.bytes.data());
     const float* w = data(norm.inputs[1]);
     const float* b = data(norm.inputs[2]);
     const float* mean = data(norm.inputs[3]);
     const float* variance = data(norm.inputs[4]);
-    const int64_t channels = shape(weight)[0];
-    const int64_t each = make_tensor(shape(weight), DType::kFloat32).numel / channels;
-    for (int64_t c = 0; c < channels; ++c) {
+    const WeightLayout layout = layout_of(product);
+    for (int64_t c = 0; c < layout.groups * layout.channels; ++c) {
       const double factor = static_cast<double>(w[c]) / std::sqrt(static_cast<double>(variance[c]) +
                                                                   static_cast<double>(own.epsilon));
-      float* row = data(weight) + c * each;
-      for (int64_t i = 0; i < each; ++i)
-        row[i] = static_cast<float>(static_cast<double>(row[i]) * factor);
+      scale_channel(layout, data(product.inputs[1]), c, factor);
       const double before = bias == -1 ? 0.0 : static_cast<double>(data(bias)[c]);
       float* to = data(bias == -1 ? norm.inputs[2] : bias);
       to[c] = static_cast<float>((before - static_cast<double>(mean[c])) * factor +

@@ -22,6 +22,7 @@ class Fuser {
   void run() {
     fuse_losses();
     fuse_pooling();
+    fuse_residuals();
     fuse_activations();
     fuse_derivatives();
     graph_.remove_dead_nodes();
@@ -83,12 +84,53 @@ class Fuser {
     return number == 1.0F;
   }
 
+  /// convolution + residual in one op, where nothing else reads the convolution and the residual is
+  /// there in time.
+  void fuse_residuals() {
+    const std::vector<int> uses = graph_.count_uses();
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (node(i).op != Op::add || node(i).outputs.empty()) continue;
+      for (const size_t side : {size_t{1}, size_t{0}}) {
+        const ValueId z = node(i).inputs[side];
+        const ValueId residual = node(i).inputs[1 - side];
+        const Value& value = graph_.value(z);
+        if (value.kind != ValueKind::kNode || uses[static_cast<size_t>(z)] != 1) continue;
+        const auto at = static_cast<size_t>(value.index);
+        if (!takes_residual(node(at)) || !is_before(residual, at) ||
+            !same_shape(graph_.tensor(z), graph_.tensor(residual)))
+          continue;
+        fuse_residual(at, residual, i);
+        break;
+      }
+    }
+  }
+
+  static bool takes_residual(const Node& node) {
+    return (node.op == Op::conv1d || node.op == Op::conv2d) && node.quantization == nullptr;
+  }
+
+  [[nodiscard]] bool is_before(ValueId id, size_t at) const {
+    const Value& value = graph_.value(id);
+    return value.kind != ValueKind::kNode || static_cast<size_t>(value.index) < at;
+  }
+
+  void fuse_residual(size_t convolution, ValueId residual, size_t add) {
+    Node& to = node(convolution);
+    FusedConv::Attributes attributes{};
+    attributes.conv = to.attrs<ops::ConvAttributes>();
+    to.inputs.resize(FusedConv::kResidual, kNoValue);
+    to.inputs.push_back(residual);
+    to.outputs = {node(add).outputs[0]};
+    graph_.values[static_cast<size_t>(to.outputs[0])].index = static_cast<int32_t>(convolution);
+    make_fused(to, Op::fusedConv, attributes);
+    retire(add);
+  }
+
   /// act(product + bias) in one op; the value before the activation is kept if anything else reads
   /// it.
   void fuse_activations() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      const bool fuses = is_product(node(i).op) || is_convolution(node(i).op);
-      if (!fuses || node(i).outputs.empty()) continue;
+      if (!takes_activation(node(i)) || node(i).outputs.empty()) continue;
       const ValueId z = node(i).outputs[0];
       size_t activation = graph_.nodes.size();
       int readers = 0;
@@ -100,8 +142,15 @@ class Fuser {
         }
       }
       for (const ValueId out : graph_.outputs) readers += out == z ? 1 : 0;
-      if (activation != graph_.nodes.size()) fuse_activation(i, activation, readers > 1);
+      if (activation == graph_.nodes.size()) continue;
+      if (readers > 1 && node(i).op == Op::fusedConv) continue;  // what it adds up is not kept
+      fuse_activation(i, activation, readers > 1);
     }
+  }
+
+  /// A fused convolution is one with a residual here.
+  static bool takes_activation(const Node& node) {
+    return is_product(node.op) || is_convolution(node.op) || node.op == Op::fusedConv;
   }
 
   void fuse_activation(size_t product, size_t activation, bool save_pre) {
@@ -112,9 +161,12 @@ class Fuser {
       attributes.save_pre = save_pre;
       make_fused(to, fused, attributes);
     };
-    if (is_convolution(to.op)) {
+    if (to.op == Op::fusedConv) {
+      fuse_into(to.attrs<FusedConv::Attributes>(), Op::fusedConv);
+    } else if (is_convolution(to.op)) {
       FusedConv::Attributes attributes{};
       attributes.conv = to.attrs<ops::ConvAttributes>();
+      attributes.transposed = to.op == Op::convTranspose2d;
       fuse_into(attributes, Op::fusedConv);
     } else {
       fuse_into(product_attributes(to), Op::fusedMatmul);
@@ -149,7 +201,9 @@ class Fuser {
   }
 
   static bool is_product(Op op) { return op == Op::linear || op == Op::matmul; }
-  static bool is_convolution(Op op) { return op == Op::conv1d || op == Op::conv2d; }
+  static bool is_convolution(Op op) {
+    return op == Op::conv1d || op == Op::conv2d || op == Op::convTranspose2d;
+  }
 
   static FusedMatMul::Attributes product_attributes(const Node& product) {
     FusedMatMul::Attributes attributes{};

@@ -19,6 +19,7 @@ class NormFuser {
   void run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (is_norm(graph_.nodes[i])) fuse_forward(i);
+      if (graph_.nodes[i].op == Op::add) fuse_sum(i);
       if (is_unary(graph_.nodes[i].op)) fuse_activation(i);
     }
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -40,6 +41,29 @@ class NormFuser {
 
   [[nodiscard]] bool same_shapes(ValueId a, ValueId b) const {
     return same_shape(graph_.tensor(a), graph_.tensor(b));
+  }
+
+  /// A sum that alone reads what batchNorm gives is made by it, where the other operand is there in
+  /// time.
+  void fuse_sum(size_t index) {
+    for (const size_t side : {size_t{1}, size_t{0}}) {
+      const Node& add = graph_.nodes[index];
+      const ValueId normal = add.inputs[side];
+      const ValueId residual = add.inputs[1 - side];
+      const size_t at = producer(normal);
+      if (at >= graph_.nodes.size() || graph_.nodes[at].op != Op::batchNorm) continue;
+      Node fused = graph_.nodes[at];
+      const bool plain = fused.outputs[0] == normal && uses_[static_cast<size_t>(normal)] == 1 &&
+                         fused.inputs.size() <= ops::BatchNorm::kResidual &&
+                         fused.attrs<ops::BatchNorm::Attributes>().activation < 0;
+      if (!plain || !same_shapes(normal, residual) || !is_before(residual, at)) continue;
+      fused.inputs.resize(ops::BatchNorm::kResidual, kNoValue);
+      fused.inputs.push_back(residual);
+      fused.outputs[0] = add.outputs[0];
+      put(at, std::move(fused));
+      retire(index);
+      return;
+    }
   }
 
   /// An activation that alone reads what batchNorm gives is applied by it.

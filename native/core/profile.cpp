@@ -5,6 +5,7 @@
 
 #include "core/ops/attention.h"
 #include "core/ops/chain.h"
+#include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/product_update.h"
 #include "core/ops/quantized.h"
@@ -54,9 +55,11 @@ double attention_flops(const Graph& graph, const Node& node) {
 
 /// Of the definition: what kernels save, as for kernels of 3 x 3, counts too.
 double convolution_flops(const Graph& graph, const Node& node) {
-  const bool forward = node.op == Op::conv1d || node.op == Op::conv2d || node.op == Op::fusedConv ||
-                       node.op == Op::quantizedConv;
-  const bool backward = node.op == Op::convDataGrad || node.op == Op::convTranspose2d;
+  const bool fused = node.op == Op::fusedConv;
+  const bool transposed = fused && node.attrs<ops::FusedConv::Attributes>().transposed;
+  const bool forward = node.op == Op::conv1d || node.op == Op::conv2d ||
+                       node.op == Op::quantizedConv || (fused && !transposed);
+  const bool backward = node.op == Op::convDataGrad || node.op == Op::convTranspose2d || transposed;
   const bool weights = node.op == Op::convWeightGrad;
   if (!forward && !backward && !weights) return 0;
   const Tensor& w = graph.tensor(weights ? node.outputs[0] : node.inputs[1]);

@@ -42,7 +42,8 @@ bool is_linear(const Node& node) {
          (node.op == Op::fusedMatmul && node.attrs<FusedMatMul::Attributes>().linear);
 }
 bool is_convolution(const Node& node) {
-  return node.op == Op::conv1d || node.op == Op::conv2d || node.op == Op::fusedConv;
+  return node.op == Op::conv1d || node.op == Op::conv2d ||
+         (node.op == Op::fusedConv && !node.attrs<FusedConv::Attributes>().transposed);
 }
 
 class Quantizer {

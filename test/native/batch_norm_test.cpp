@@ -93,6 +93,33 @@ TEST(batch_norm_by_given_statistics) {
   }
 }
 
+TEST(batch_norm_with_a_residual) {
+  for (const Case& c : kCases) {
+    const Data d = data_for(c);
+    Doubles y = d.expected.y;
+    for (size_t i = 0; i < y.size(); ++i) {
+      y[i] += static_cast<double>(d.dy[i]);
+      y[i] = y[i] > 0 ? y[i] : 0;
+    }
+    ops::BatchNormAttributes attributes = attributes_for(true);
+    attributes.activation = static_cast<int32_t>(Op::relu);
+    for (const Isa& isa : isas()) {
+      for (const int over : {-1, 0, 5}) {
+        NodeRunner node(Op::batchNorm, attributes);
+        node.input(d.dims, d.x);
+        if (c.affine) {
+          node.input({c.c}, d.w).input({c.c}, d.b);
+        } else {
+          node.no_input().no_input();
+        }
+        node.no_input().no_input().input(d.dims, d.dy);
+        node.output(d.dims, over).output({c.c}).output({c.c}).run(isa);
+        CHECK_NEAR(distance(node.result(0), y), 0.0, kClose);
+      }
+    }
+  }
+}
+
 TEST(batch_norm_with_an_activation) {
   for (const Case& c : kCases) {
     const Data d = data_for(c);

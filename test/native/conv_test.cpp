@@ -110,6 +110,49 @@ void check_fused(const Isa& isa, const Case& c, const std::vector<float>& x,
   }
 }
 
+/// convTranspose2d with an activation.
+void check_transposed(const Isa& isa, const Case& c, const std::vector<float>& from,
+                      const std::vector<float>& w, const std::vector<float>& bias,
+                      const std::vector<double>& sums) {
+  for (const bool save : {false, true}) {
+    ops::FusedConv::Attributes attributes;
+    attributes.conv = c.attributes();
+    attributes.activation = static_cast<int32_t>(save ? Op::square : Op::relu);
+    attributes.save_pre = save;
+    attributes.transposed = true;
+    NodeRunner node(Op::fusedConv, attributes);
+    node.input(c.y_dims(), from).input(c.w_dims(), w).input({c.groups * c.in}, bias);
+    node.output(c.x_dims());
+    if (save) node.output(c.x_dims());
+    node.run(isa);
+    std::vector<double> after = sums;
+    for (double& v : after) v = save ? v * v : std::max(v, 0.0);
+    CHECK_NEAR(distance(node.result(), after), 0.0, 2e-6);
+    if (save) CHECK_NEAR(distance(node.result(1), sums), 0.0, 1e-6);
+  }
+}
+
+void check_residual(const Isa& isa, const Case& c, const std::vector<float>& x,
+                    const std::vector<float>& w, const std::vector<float>& bias,
+                    const std::vector<float>& residual, const std::vector<double>& sums) {
+  for (const int32_t activation :
+       {-1, static_cast<int32_t>(Op::relu), static_cast<int32_t>(Op::square)}) {
+    ops::FusedConv::Attributes attributes;
+    attributes.conv = c.attributes();
+    attributes.activation = activation;
+    NodeRunner node(Op::fusedConv, attributes);
+    node.input(c.x_dims(), x).input(c.w_dims(), w).input({c.groups * c.out}, bias);
+    node.input(c.y_dims(), residual).output(c.y_dims()).run(isa);
+    std::vector<double> after = sums;
+    for (size_t i = 0; i < after.size(); ++i) {
+      after[i] += static_cast<double>(residual[i]);
+      if (activation == static_cast<int32_t>(Op::relu)) after[i] = std::max(after[i], 0.0);
+      if (activation == static_cast<int32_t>(Op::square)) after[i] *= after[i];
+    }
+    CHECK_NEAR(distance(node.result(), after), 0.0, 2e-6);
+  }
+}
+
 void check_conv(const Case& c) {
   const auto x = random_floats(count_of(c.x_dims()), 1);
   const auto w = random_floats(count_of(c.w_dims()), 2);
@@ -129,6 +172,7 @@ void check_conv(const Case& c) {
     with.output(c.y_dims()).run(isa);
     CHECK_NEAR(distance(with.result(), biased), 0.0, 1e-6);
     check_fused(isa, c, x, w, bias, biased);
+    check_residual(isa, c, x, w, bias, dy, biased);
 
     NodeRunner data(Op::convDataGrad, c.attributes());
     data.input(c.y_dims(), dy).input(c.w_dims(), w).output(c.x_dims()).run(isa);
@@ -138,6 +182,7 @@ void check_conv(const Case& c) {
     transposed.output(c.x_dims()).run(isa);
     const auto shifted = with_bias(e.dx, in_bias, c.x.height * c.x.width);
     CHECK_NEAR(distance(transposed.result(), shifted), 0.0, 1e-6);
+    check_transposed(isa, c, dy, w, in_bias, shifted);
 
     NodeRunner weights(Op::convWeightGrad, weight);
     weights.input(c.x_dims(), x).input(c.y_dims(), dy).output(c.w_dims()).run(isa);

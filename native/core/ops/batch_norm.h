@@ -1,7 +1,8 @@
 // batchNorm(x [n, c, ...], w?, b?, mean?, variance?, {eps, momentum, running}): each channel less
 // its mean, divided by its deviation, times w plus b (Ioffe and Szegedy 2015). Without `mean` and
 // `variance` these are the batch's. With `running` the given ones are running statistics: inference
-// uses them, and training the batch's, with which a training step moves them on.
+// uses them, and training the batch's, with which a training step moves them on. A sixth operand r
+// of x's shape, which fusion puts in where the sum was an op of its own, is added to the result.
 #pragma once
 
 #include <cmath>
@@ -50,8 +51,9 @@ struct BatchNorm : Base {
   };
   static constexpr const AttributeField* kFields = kFieldTable;
   static constexpr size_t kFieldCount = 3;
-  static constexpr int kMaxInputs = 5;
-  static constexpr uint32_t kInPlace = 1;
+  static constexpr int kMaxInputs = 6;
+  static constexpr uint32_t kInPlace = 1 | 32;
+  static constexpr size_t kResidual = 5;  ///< input
 
   static void in_training(AttributeStorage& storage) {
     auto& attributes = *reinterpret_cast<Attributes*>(storage.bytes.data());
@@ -73,6 +75,8 @@ struct BatchNorm : Base {
     }
     if (!given) attributes.by_batch = true;
     const Shape shape = context.shape(0);
+    if (context.has_input(kResidual) && context.shape(kResidual) != shape)
+      context.bad_shape("x and a residual of one shape");
     context.output(shape);
     if (!attributes.by_batch) return;
     if (context.input(0).numel == 0) context.bad_shape("at least one value a channel");
@@ -122,6 +126,7 @@ struct BatchNormUpdate : Base {
 };
 
 inline void BatchNorm::grad(GradContext& context) {
+  if (context.wants(kResidual)) context.set(kResidual, context.dy());
   const auto& own = context.attributes<Attributes>();
   const bool by_batch = own.by_batch;
   const Expr w = context.input(1);

@@ -3,8 +3,8 @@
 // By the batch's statistics in three steps: tiles find count, mean and squared distances from the
 // mean of their part, in one pass over memory (blocks of it are read twice while they lie in a
 // cache, so that nothing cancels); these are merged in order (Chan, Golub and LeVeque 1979); then
-// everything is scaled, and an activation applied while it is in the cache. By given statistics the
-// first step falls away.
+// everything is scaled, a residual added, and an activation applied while it is in the cache. By
+// given statistics the first step falls away. y may lie on x or on the residual.
 #include "core/ops/batch_norm.h"
 
 #include "cpu/isa/channels.h"
@@ -21,7 +21,7 @@ struct BatchNormParams {
   float epsilon;
   // operands
   int32_t w, b;  // -1 where left out
-  int32_t y;
+  int32_t y, residual;
   int32_t mean, variance;
   int32_t scale;     // workspace [c]
   int32_t partial;   // workspace [chunks][2][c] of doubles: means, squares
@@ -202,6 +202,7 @@ void apply_tile(const void* params, void* const* operands, int64_t tile, const T
   const auto* b = floats_or_null(operands, p.b);
   const auto* mean = static_cast<const float*>(operands[p.mean]);
   const auto* scale = static_cast<const float*>(operands[p.scale]);
+  const auto* residual = floats_or_null(operands, p.residual);
   auto* y = static_cast<float*>(operands[p.y]);
   each_of_tile(
       p.shape, tile,
@@ -213,7 +214,9 @@ void apply_tile(const void* params, void* const* operands, int64_t tile, const T
                               numbers_at(b, c, m, 0.0F)};
       },
       [&](int64_t at, int64_t m, const ChannelNumbers& of) {
-        store_up_to(y + at, fma(load_up_to(x + at, m) - of.mean, of.scale, of.bias), m);
+        Vec v = fma(load_up_to(x + at, m) - of.mean, of.scale, of.bias);
+        if (residual != nullptr) v += load_up_to(residual + at, m);
+        store_up_to(y + at, v, m);
       });
   if (p.activation == nullptr) return;
   each_run_of_tile(p.shape, tile, [&](int64_t at, int64_t n) {
@@ -249,7 +252,7 @@ void update_tile(const void* params, void* const* operands, int64_t tile,
 
 }  // namespace
 
-// Operands: x, w, b, mean, variance; y and, by the batch, its mean and variance;
+// Operands: x, w, b, mean, variance, residual; y and, by the batch, its mean and variance;
 // workspaces.
 void launch_batchNorm(const NodeView& node, Emitter& emit) {
   const Tensor& x = *node.inputs[0];
@@ -263,6 +266,7 @@ void launch_batchNorm(const NodeView& node, Emitter& emit) {
   };
   p.w = given(1);
   p.b = given(2);
+  p.residual = given(ops::BatchNorm::kResidual);
   p.y = node.input_count;
   p.mean = attributes.by_batch ? p.y + 1 : 3;
   p.variance = p.mean + 1;

@@ -1,6 +1,5 @@
 // conv1d, conv2d and their fused form: a product [out, in * taps] * [in * taps, pixels] for each
 // image and group. With kernels of 1 x 1 the second operand is the image itself.
-#include "core/ops/fused_conv.h"
 #include "cpu/isa/winograd.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -46,22 +45,16 @@ ConvGrid forward_grid(const ConvShape& s) {
           {s.tap_columns, s.stride_columns, -s.padding_columns, s.dilation_columns}};
 }
 
-namespace {
-
 using Attributes = ops::FusedConv::Attributes;
 
-void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
-  const ConvShape shape =
-      conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
+GatheredProduct product_with_epilogue(const Attributes& attributes, const NodeView& node) {
   GatheredProduct product = {};
-  product.grid = forward_grid(shape);
-  product.batch = shape.batch;
-  product.groups = shape.groups;
-  product.channels = shape.in;
-  product.rows = shape.out;
   product.planes = 0;
   product.a = 1;
   product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  constexpr auto kResidual = static_cast<int32_t>(ops::FusedConv::kResidual);
+  const bool adds = node.input_count > kResidual && node.inputs[kResidual] != nullptr;
+  product.residual = adds ? kResidual : -1;
   product.y = node.input_count;
   product.pre = attributes.save_pre ? node.input_count + 1 : -1;
   product.params[0] = attributes.activation_attributes.a;
@@ -71,6 +64,20 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     product.relu = op == Op::relu;
     product.activation = row_function(op);
   }
+  return product;
+}
+
+namespace {
+
+void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
+  const ConvShape shape =
+      conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
+  GatheredProduct product = product_with_epilogue(attributes, node);
+  product.grid = forward_grid(shape);
+  product.batch = shape.batch;
+  product.groups = shape.groups;
+  product.channels = shape.in;
+  product.rows = shape.out;
   if (is_depthwise(shape) && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(shape)) {
@@ -98,7 +105,12 @@ void launch_conv1d(const NodeView& node, Emitter& emit) {
 void launch_conv2d(const NodeView& node, Emitter& emit) { launch_conv1d(node, emit); }
 
 void launch_fusedConv(const NodeView& node, Emitter& emit) {
-  launch(node, attributes_of<Attributes>(node), emit);
+  const auto& attributes = attributes_of<Attributes>(node);
+  if (attributes.transposed) {
+    launch_backward(node, attributes, emit);
+  } else {
+    launch(node, attributes, emit);
+  }
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

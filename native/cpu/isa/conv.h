@@ -3,7 +3,7 @@
 // kernels read. It exists nowhere as a whole.
 #pragma once
 
-#include "core/ops/conv.h"
+#include "core/ops/fused_conv.h"
 #include "cpu/isa/gemm_kernel.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/windows.h"
@@ -58,13 +58,19 @@ struct GatheredProduct {
   ConvGrid grid;
   int64_t batch, groups;
   int64_t channels, rows;  // of a group
-  int32_t a, planes, bias, y, pre;
+  int32_t a, planes, bias, y, pre, residual;
   RowFn activation;
   bool relu;
   bool bf16;  // of rounded operands; emit_gathered then takes A from emit_words
   float params[2];
 };
 
+/// `product` without its grid and operands, but with the epilogue that `attributes` tell.
+GatheredProduct product_with_epilogue(const ops::FusedConv::Attributes& attributes,
+                                      const NodeView& node);
+/// fusedConv, convTranspose2d or convDataGrad as the gradient of x: (dy, w, bias?) -> dx.
+void launch_backward(const NodeView& node, const ops::FusedConv::Attributes& attributes,
+                     Emitter& emit);
 void emit_gathered(const GatheredProduct& product, Emitter& emit);
 /// Emits a step that rounds weights to the words of a gathered product, [groups * rows][pairs of
 /// channels][taps], filled up to gathered_words; returns their operand. `backward`: rows are
@@ -90,6 +96,10 @@ void emit_depthwise_weight(const ConvShape& shape, Emitter& emit);
 GemmEpilogue epilogue_of(const GatheredProduct& product);
 /// y = activation(sums), the activation of an epilogue; the two may be the same.
 void activate_row(const GemmEpilogue& epilogue, const float* sums, float* y, int64_t n);
+/// The same where y holds the sums, of which those of `residual` are a part that is missing yet.
+void add_and_activate(const GemmEpilogue& epilogue, const float* residual, float* y, int64_t n);
+/// The epilogue of what a product leaves to add_and_activate: nothing, where there is a residual.
+GemmEpilogue epilogue_before_residual(const GatheredProduct& product);
 
 /// A run of lanes that one row of a plane fills: lane l comes from `offset` + l * stride.
 struct GatherRun {

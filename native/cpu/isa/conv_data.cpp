@@ -60,8 +60,8 @@ struct ScatterParams {
   GemmPlan plans[2][2];  // by channels: a whole block or one more; by pixels: a whole block or last
   GemmParts channel_blocks;
   int64_t block_pixels, pixels;
-  int64_t scratch_at;  // behind the product
-  int32_t bias;
+  int64_t scratch_at;        // behind the product
+  GatheredProduct epilogue;  // operands and activation alone
 };
 
 /// Adds pixels [p0, p1) of one tap to the plane that they were read from.
@@ -103,11 +103,13 @@ void scatter_tile(const void* params, void* const* operands, int64_t tile,
   const int64_t taps = s.tap_rows * s.tap_columns, plane = s.x_rows * s.x_columns;
   const float* dy = static_cast<const float*>(operands[0]) + image * s.out * p.pixels;
   const float* w = static_cast<const float*>(operands[1]) + (group * s.out * s.in + c0) * taps;
-  float* dx = static_cast<float*>(operands[p.bias >= 0 ? 3 : 2]) + (image * s.in + c0) * plane;
+  const GatheredProduct& e = p.epilogue;
+  const int64_t at = (image * s.in + c0) * plane;
+  float* y = static_cast<float*>(operands[e.y]) + at;
+  float* dx = e.pre >= 0 ? static_cast<float*>(operands[e.pre]) + at : y;
   auto* product = static_cast<float*>(context.scratch);
-  const float* bias = p.bias >= 0 && operands[p.bias] != nullptr
-                          ? static_cast<const float*>(operands[p.bias]) + group * s.in + c0
-                          : nullptr;
+  const float* bias =
+      e.bias >= 0 ? static_cast<const float*>(operands[e.bias]) + group * s.in + c0 : nullptr;
   start_planes(dx, channels, plane, bias);
   for (int64_t p0 = 0; p0 < p.pixels; p0 += p.block_pixels) {
     const int64_t p1 = least(p0 + p.block_pixels, p.pixels);
@@ -120,6 +122,7 @@ void scatter_tile(const void* params, void* const* operands, int64_t tile,
               dx + r / taps * plane);
     }
   }
+  activate_row(epilogue_of(e), dx, y, channels * plane);
 }
 
 GemmPlan plan_block(const ScatterParams& p, int64_t channels, int64_t pixels) {
@@ -143,10 +146,10 @@ GemmPlan plan_block(const ScatterParams& p, int64_t channels, int64_t pixels) {
   return plan_gemm(desc);
 }
 
-void emit_scattered(const ConvShape& s, int32_t bias, Emitter& emit) {
+void emit_scattered(const ConvShape& s, const GatheredProduct& epilogue, Emitter& emit) {
   ScatterParams p = {};
   p.shape = s;
-  p.bias = bias;
+  p.epilogue = epilogue;
   p.pixels = s.y_rows * s.y_columns;
   const int64_t images = s.batch * s.groups, taps = s.tap_rows * s.tap_columns;
   if (images == 0) return;
@@ -177,26 +180,29 @@ void emit_scattered(const ConvShape& s, int32_t bias, Emitter& emit) {
 
 // ---- launching ---------------------------------------------------------------------------------
 
-/// `node`: (dy, w, bias?) -> dx
+/// Without an epilogue.
 void launch(const NodeView& node, Emitter& emit) {
-  const auto& attributes = attributes_of<ops::ConvAttributes>(node);
-  const ConvShape s = conv_shape(*node.outputs[0], *node.inputs[0], *node.inputs[1], attributes);
-  const int32_t bias = node.input_count > 2 ? 2 : -1;
+  ops::FusedConv::Attributes attributes{};
+  attributes.conv = attributes_of<ops::ConvAttributes>(node);
+  launch_backward(node, attributes, emit);
+}
+
+}  // namespace
+
+void launch_backward(const NodeView& node, const ops::FusedConv::Attributes& attributes,
+                     Emitter& emit) {
+  const ConvShape s =
+      conv_shape(*node.outputs[0], *node.inputs[0], *node.inputs[1], attributes.conv);
+  GatheredProduct product = product_with_epilogue(attributes, node);
   if (s.stride_rows != 1 || s.stride_columns != 1) {
-    emit_scattered(s, bias, emit);
+    emit_scattered(s, product, emit);
     return;
   }
-  GatheredProduct product = {};
   product.grid = backward_grid(s);
   product.batch = s.batch;
   product.groups = s.groups;
   product.channels = s.out;
   product.rows = s.in;
-  product.planes = 0;
-  product.a = 1;
-  product.bias = bias >= 0 && node.inputs[2] != nullptr ? 2 : -1;
-  product.y = node.input_count;
-  product.pre = -1;
   if (is_depthwise(s) && s.out == 1 && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(s)) {
@@ -211,8 +217,6 @@ void launch(const NodeView& node, Emitter& emit) {
     emit_gathered(product, emit);
   }
 }
-
-}  // namespace
 
 void launch_convDataGrad(const NodeView& node, Emitter& emit) { launch(node, emit); }
 void launch_convTranspose2d(const NodeView& node, Emitter& emit) { launch(node, emit); }

@@ -91,7 +91,13 @@ void depthwise_tile(const void* params, void* const* operands, int64_t tile,
                   plane / product.rows * grid.rows * grid.columns,
               static_cast<const float*>(operands[product.a]) + channel * taps,
               bias != nullptr ? bias[channel] : 0.0F, sums, static_cast<float*>(context.scratch));
-    activate_row(epilogue, sums, y, pixels);
+    if (product.residual >= 0) {
+      add_and_activate(epilogue,
+                       static_cast<const float*>(operands[product.residual]) + plane * pixels, y,
+                       pixels);
+    } else {
+      activate_row(epilogue, sums, y, pixels);
+    }
   }
 }
 

@@ -19,11 +19,26 @@ void pack_tile(const void* params, void* const* operands, int64_t tile, const Ti
 void product_tile(const void* params, void* const* operands, int64_t tile,
                   const TileContext& context) {
   const auto& p = params_of<PointwiseParams>(params);
-  GemmEpilogue epilogue = epilogue_of(p.product);
+  GemmEpilogue epilogue = epilogue_before_residual(p.product);
   if (p.product.bias >= 0) epilogue.row_bias = static_cast<const float*>(operands[p.product.bias]);
   if (p.product.pre >= 0) epilogue.pre = operands[p.product.pre];
   gemm_compute(p.plan, operands[p.product.a], operands[p.b], operands[p.product.y], epilogue, tile,
                context.scratch);
+}
+
+/// What a product with a row bias cannot add itself.
+struct ResidualParams {
+  GatheredProduct product;
+  int64_t n;
+};
+constexpr int64_t kResidualTile = 8192;
+
+void residual_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<ResidualParams>(params);
+  const Range range = piece(tile, kResidualTile, p.n);
+  add_and_activate(
+      epilogue_of(p.product), static_cast<const float*>(operands[p.product.residual]) + range.begin,
+      static_cast<float*>(operands[p.product.y]) + range.begin, range.end - range.begin);
 }
 
 }  // namespace
@@ -60,6 +75,10 @@ void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& em
             elements *
                 (static_cast<double>(desc.m) * product_time(product.bf16) / kProductsPerNanosecond +
                  0.1));
+  if (product.residual < 0) return;
+  const ResidualParams residual{product, product.batch * product.rows * pixels};
+  emit_step(emit, residual_tile, residual, ceil_div(residual.n, kResidualTile),
+            20.0 + 2.0 * kMoveCost * static_cast<double>(residual.n));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -27,6 +27,21 @@ void activate_row(const GemmEpilogue& epilogue, const float* sums, float* y, int
   }
 }
 
+GemmEpilogue epilogue_before_residual(const GatheredProduct& product) {
+  return product.residual < 0 ? epilogue_of(product) : GemmEpilogue{};
+}
+
+void add_and_activate(const GemmEpilogue& epilogue, const float* residual, float* y, int64_t n) {
+  const bool relu = epilogue.activation == GEMM_ACT_RELU;
+  const Lanes floor = spread(relu ? 0.0F : -__builtin_inff());
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int count = static_cast<int>(least(kLanes, n - i));
+    const Lanes sum = load_lanes(y + i, count) + load_lanes(residual + i, count);
+    store_lanes(y + i, greater_of(floor, sum), count);
+  }
+  if (epilogue.activation == GEMM_ACT_APPLY) epilogue.apply(y, nullptr, y, n, epilogue.params);
+}
+
 namespace {
 
 // A block of B that stays in the L2 beside the rows of A that stream by.
@@ -90,7 +105,7 @@ void product_tile(const void* params, void* const* operands, int64_t tile,
   gather_block(p, planes, range.begin, range.end - range.begin, scratch);
 
   const int64_t c_at = image * product.rows * p.pixels + range.begin;
-  GemmEpilogue epilogue = epilogue_of(product);
+  GemmEpilogue epilogue = epilogue_before_residual(product);
   if (product.bias >= 0)
     epilogue.row_bias = static_cast<const float*>(operands[product.bias]) + group * product.rows;
   if (product.pre >= 0) epilogue.pre = static_cast<float*>(operands[product.pre]) + c_at;
@@ -99,6 +114,13 @@ void product_tile(const void* params, void* const* operands, int64_t tile,
                static_cast<const float*>(operands[product.a]) + group * product.rows * p.depth,
                scratch, static_cast<float*>(operands[product.y]) + c_at, epilogue, 0,
                scratch + p.scratch_at);
+  if (product.residual < 0) return;
+  for (int64_t r = 0; r < product.rows; ++r) {
+    const int64_t at = c_at + r * p.pixels;
+    add_and_activate(epilogue_of(product),
+                     static_cast<const float*>(operands[product.residual]) + at,
+                     static_cast<float*>(operands[product.y]) + at, range.end - range.begin);
+  }
 }
 
 GemmPlan plan_block(const ProductParams& p, int64_t pixels) {

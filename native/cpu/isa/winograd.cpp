@@ -72,6 +72,8 @@ void winograd_tile(const void* params, void* const* operands, int64_t tile,
   target.y = static_cast<float*>(operands[product.y]);
   target.sums = product.pre >= 0 ? static_cast<float*>(operands[product.pre]) : target.y;
   if (product.bias >= 0) target.bias = static_cast<const float*>(operands[product.bias]);
+  if (product.residual >= 0)
+    target.residual = static_cast<const float*>(operands[product.residual]);
   restore_planes(p.grid, p.blocks, tile, result, product.rows, epilogue_of(product), target,
                  pixels);
 }

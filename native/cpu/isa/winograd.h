@@ -60,9 +60,10 @@ void transform_gradients(const TileGrid& grid, const TileBlocks& blocks, int64_t
 
 /// Where the pixels of tiles go.
 struct PixelTarget {
-  float* sums;        // before the activation
-  float* y;           // after it; may be the same
-  const float* bias;  // of the channels; or null
+  float* sums;            // before the activation
+  float* y;               // after it; may be the same
+  const float* bias;      // of the channels; or null
+  const float* residual;  // laid out as y; or null
 };
 /// Planes from matrices [position][channels][tiles].
 void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,

@@ -187,7 +187,8 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
                     const PixelTarget& target, float* pixels) {
   const int64_t plane = grid.out_rows * grid.out_columns, step = position_step(blocks, channels);
   const int64_t tiles = tiles_of_block(grid, blocks, block);
-  const bool relu = epilogue.activation == GEMM_ACT_RELU && target.sums == target.y;
+  const bool adds = target.residual != nullptr;
+  const bool relu = epilogue.activation == GEMM_ACT_RELU && target.sums == target.y && !adds;
   const Lanes floor = spread(relu ? 0.0F : -__builtin_inff());
   const bool after = epilogue.activation != GEMM_ACT_NONE && !relu;
   for (int64_t c = 0; c < channels; ++c) {
@@ -220,7 +221,11 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
                        load_lanes(from + blocks.row, count), width);
         }
       }
-      if (after) activate_row(epilogue, sums, target.y + at, rows * grid.out_columns);
+      if (adds) {
+        add_and_activate(epilogue, target.residual + at, target.y + at, rows * grid.out_columns);
+      } else if (after) {
+        activate_row(epilogue, sums, target.y + at, rows * grid.out_columns);
+      }
     });
   }
 }

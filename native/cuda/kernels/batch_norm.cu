@@ -62,11 +62,12 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     forward_kernel(Channels s, const float* x, const float* mean, const float* scale,
-                   const float* b, float* y) {
+                   const float* b, const float* residual, float* y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= s.n * s.c * s.l) return;
   const int64_t channel = s.channel_of(s.plane_of(i));
-  y[i] = fmaf(x[i] - mean[channel], scale[channel], b == nullptr ? 0.0F : b[channel]);
+  const float v = fmaf(x[i] - mean[channel], scale[channel], b == nullptr ? 0.0F : b[channel]);
+  y[i] = residual == nullptr ? v : v + residual[i];
 }
 
 // ---- gradient ----------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ void launch_batchNorm(Launch& launch) {
                   attributes.epsilon, scale);
   }
   launch.kernel(forward_kernel, ceil_div(x.numel, kThreads), kThreads, s, launch.in(0), mean, scale,
-                launch.in(2), launch.out(0));
+                launch.in(2), launch.in(ops::BatchNorm::kResidual), launch.out(0));
   if (attributes.activation < 0) return;
   Epilogue epilogue{};
   epilogue.y = launch.out(0);

@@ -134,6 +134,31 @@ void launch_product(Launch& launch, const Convolution& c, bool bf16) {
   launch.kernel(kernel, row_tiles * column_tiles * s.groups, kConvThreads, c, row_tiles);
 }
 
+__global__ void __launch_bounds__(kConvThreads)
+    residual_kernel(float* y, const float* residual, int64_t n) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kConvThreads + threadIdx.x;
+  if (i < n) y[i] += residual[i];
+}
+
+/// The residual and the activation behind a convolution, and what it was before.
+void finish(Launch& launch, const ops::FusedConv::Attributes& attributes) {
+  const float* const residual = launch.in(ops::FusedConv::kResidual);
+  const int64_t n = launch.output().numel;
+  if (launch.has_input(ops::FusedConv::kResidual) && n > 0)
+    launch.kernel(residual_kernel, ceil_div(n, kConvThreads), kConvThreads, launch.out(0), residual,
+                  n);
+  if (attributes.activation < 0 && !attributes.save_pre) return;
+  Epilogue epilogue{};
+  epilogue.y = launch.out(0);
+  epilogue.rows = 1;
+  epilogue.columns = n;
+  epilogue.pre = attributes.save_pre ? launch.out(1) : nullptr;
+  epilogue.activation = attributes.activation;
+  epilogue.a = attributes.activation_attributes.a;
+  epilogue.b = attributes.activation_attributes.b;
+  launch_epilogue(launch, epilogue);
+}
+
 void launch_forward(Launch& launch, const ops::FusedConv::Attributes& attributes) {
   if (launch.output().numel == 0) return;
   const Convolution c{
@@ -144,22 +169,12 @@ void launch_forward(Launch& launch, const ops::FusedConv::Attributes& attributes
   } else {
     launch_product<false>(launch, c, attributes.conv.bf16);
   }
-  if (attributes.activation < 0 && !attributes.save_pre) return;
-  Epilogue epilogue{};
-  epilogue.y = c.out;
-  epilogue.rows = 1;
-  epilogue.columns = launch.output().numel;
-  epilogue.pre = attributes.save_pre ? launch.out(1) : nullptr;
-  epilogue.activation = attributes.activation;
-  epilogue.a = attributes.activation_attributes.a;
-  epilogue.b = attributes.activation_attributes.b;
-  launch_epilogue(launch, epilogue);
+  finish(launch, attributes);
 }
 
 /// The gradient with respect to x of a convolution to what is the first input here.
-void launch_backward(Launch& launch) {
+void launch_backward(Launch& launch, const ops::ConvAttributes& attributes) {
   if (launch.output().numel == 0) return;
-  const auto& attributes = launch.attributes<ops::ConvAttributes>();
   const Convolution c{conv_shape(launch.output(), launch.input(0), launch.input(1), attributes),
                       launch.in(0), launch.in(1), launch.in(2), launch.out(0)};
   if (is_depthwise(c.s)) {
@@ -181,10 +196,15 @@ void launch_conv1d(Launch& launch) {
 void launch_conv2d(Launch& launch) { launch_conv1d(launch); }
 
 void launch_fusedConv(Launch& launch) {
-  launch_forward(launch, launch.attributes<ops::FusedConv::Attributes>());
+  const auto& attributes = launch.attributes<ops::FusedConv::Attributes>();
+  if (!attributes.transposed) return launch_forward(launch, attributes);
+  launch_backward(launch, attributes.conv);
+  finish(launch, attributes);
 }
 
-void launch_convTranspose2d(Launch& launch) { launch_backward(launch); }
-void launch_convDataGrad(Launch& launch) { launch_backward(launch); }
+void launch_convTranspose2d(Launch& launch) {
+  launch_backward(launch, launch.attributes<ops::ConvAttributes>());
+}
+void launch_convDataGrad(Launch& launch) { launch_convTranspose2d(launch); }
 
 }  // namespace tandem::cuda
