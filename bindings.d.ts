@@ -104,6 +104,8 @@ export interface ProfileDescription {
     optimizer: number;
     activations: number;
     workspace: number;
+    /** Keys and values of a Predictor that generates; left out elsewhere. */
+    cache?: number;
     total: number;
   };
   latencyMs: { p50: number; p99: number };
@@ -344,7 +346,7 @@ export interface PredictorDescription {
   precision: 'float32' | 'bfloat16';
   /** As of TrainerDescription. */
   device?: string;
-  /** Graphs with the same parameters, for bind(): variants of one model share its weights. */
+  /** Graphs with the same parameters, for bind() and variant(): they share the model's weights. */
   variants?: readonly GraphDescription[];
 }
 
@@ -396,6 +398,8 @@ export class Predictor {
    * the Binding `like` of the same variant where that is given.
    */
   bind(rows: number, variant?: number, like?: Binding): Binding;
+  /** One that runs another graph, with plans of its own, for as long as it is open. */
+  variant(variant: number): Predictor;
   profile(): ProfileDescription;
   close(): void;
 }

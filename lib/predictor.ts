@@ -6,8 +6,8 @@ import type {
   ProfileDescription,
   TypedArray,
 } from '../bindings.js';
-import { GenerationEngine } from './generation/engine.js';
-import { type GenerationOptions, type GenerationPlan, planGeneration } from './generation/graph.js';
+import { type GenerationEngine, openEngine } from './generation/engine.js';
+import { type GenerationPlan, planGeneration } from './generation/graph.js';
 import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
 import { checkRange } from './graph/ranges.js';
 import * as is from './is.js';
@@ -15,6 +15,7 @@ import { stateOf } from './model/state.js';
 import { Model, type Port } from './model.js';
 import { native } from './native.js';
 import {
+  checkArrays,
   type Layout,
   layoutOf,
   makeArray,
@@ -25,19 +26,21 @@ import {
   prepareInputs,
   prepareOutputs,
   result,
+  withoutRoom,
   zeroInputs,
 } from './predictor/arrays.js';
 import { Batcher } from './predictor/batch.js';
 import { PredictorBinding } from './predictor/binding.js';
 import { closed, closedError, closedPredictor } from './predictor/closed.js';
+import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
 import { type Loaded, loadPredictor } from './predictor/load.js';
 import {
-  type BatchingOptions,
-  CallQueue,
-  checkPriority,
-  type QueueSettings,
-  queueSettings,
-} from './predictor/queue.js';
+  checkWarmup,
+  floatOption,
+  type PredictOptions,
+  type PredictorOptions,
+} from './predictor/options.js';
+import { CallQueue, checkPriority, type QueueSettings, queueSettings } from './predictor/queue.js';
 import { type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import {
@@ -50,53 +53,13 @@ import {
   findQuantized,
   type QuantizationReport,
   QuantizedModel,
-  type QuantizedOptions,
   quantizedOf,
   quantizedOptions,
 } from './quantization.js';
-import { checkDevice, checkPrecision, checkThreads, type Device } from './trainer/options.js';
+import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
-/** How a Predictor computes, and how many rows in one run. */
-export interface PredictorOptions extends QuantizedOptions {
-  /**
-   * 'float32' by default; of a quantized file or model, its own. 'bfloat16': products of operands
-   * rounded to bfloat16. 'int8': of 8-bit integers where there are kernels for them. 'int8-weights':
-   * weights as 8-bit integers, products in float32.
-   */
-  precision?: 'float32' | 'bfloat16' | 'int8' | 'int8-weights';
-  /** 'auto' by default, as of a Trainer. */
-  device?: Device;
-  /** Threads to compute with; as many as there are processors by default. Results are the same. */
-  threads?: number;
-  /** Rows of the largest run; longer calls are cut. 256 by default. */
-  maxBatch?: number;
-  /** Makes one run of concurrent calls of predict; each is a run of its own by default. */
-  batching?: BatchingOptions;
-  /** Calls of predict pending at one time; more reject with ERR_BUSY. Without a bound by default. */
-  maxQueue?: number;
-  /**
-   * Numbers of rows that are run once before `load` resolves, so that the first prediction of so many
-   * finds its plan and its weights in memory. None by default.
-   */
-  warmup?: readonly number[];
-  /** Makes `generate` possible, for a causal model of tokens: how much its cache holds. */
-  generation?: GenerationOptions;
-}
-
-/** Where one prediction puts its results, what cancels it, and whom it overtakes. */
-export interface PredictOptions {
-  /** Where results go: an array of their size, or a record of them; new ones by default. */
-  out?: PredictOutput;
-  /** Rejects with ERR_ABORTED at once, `out` untouched, and frees the place in the queue. */
-  signal?: AbortSignal;
-  /** Calls of a higher number run before those that wait with a lower one. 0 by default. */
-  priority?: number;
-}
-
-function checkWarmup(value: readonly number[] | undefined): readonly number[] {
-  return is.integers(value ?? [], 'warmup', 1);
-}
+export type { PredictOptions, PredictorOptions } from './predictor/options.js';
 
 /** Elements of a row and its result that predictSync copies rather than hands over. */
 const maxSingle = 4096;
@@ -128,6 +91,7 @@ export class Predictor {
   readonly #queue: CallQueue;
   readonly #queues: boolean;
   readonly #engine: GenerationEngine | undefined;
+  readonly #lengths: Lengths | undefined;
 
   /**
    * From a file or a model. Rejects with ERR_ARGUMENT, ERR_FILE_FORMAT, ERR_DEVICE, ERR_OUT_OF_MEMORY, or
@@ -140,7 +104,7 @@ export class Predictor {
   ): Promise<Predictor> {
     const set = is.options(options, 'options of Predictor.load', [
       ...(['precision', 'device', 'threads', 'maxBatch'] as const),
-      ...(['batching', 'maxQueue', 'warmup', 'generation'] as const),
+      ...(['batching', 'maxQueue', 'warmup', 'generation', 'lengths'] as const),
       ...quantizedOptions,
     ]);
     const device = checkDevice(set.device);
@@ -150,14 +114,14 @@ export class Predictor {
     const warmup = checkWarmup(set.warmup);
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!(known || source instanceof URL)) is.string(source, 'source');
-    const { generation } = set;
+    const only = floatOption(set);
     const quantized = await findQuantized(source, set, threads);
     let predictor: Predictor;
     if (quantized !== undefined) {
       const temporary = quantized !== source;
-      if (generation !== undefined) {
+      if (only !== undefined) {
         if (temporary) quantizedOf(quantized).frozen.release();
-        throw is.mismatch('ERR_ARGUMENT', 'a model in float32', 'generation', 'a quantized one');
+        throw is.mismatch('ERR_ARGUMENT', 'a model in float32', only, 'a quantized one');
       }
       const rest = { maxBatch, threads, device, precision: 'float32' } as const;
       predictor = await Predictor.#serve(quantized, rest, queue, temporary);
@@ -168,7 +132,7 @@ export class Predictor {
         source as Exclude<typeof source, QuantizedModel>,
         plain,
         queue,
-        generation,
+        set,
       );
     }
     try {
@@ -205,16 +169,21 @@ export class Predictor {
     source: string | URL | Model,
     options: PredictorDescription,
     queue: QueueSettings,
-    generation: GenerationOptions | undefined,
+    { generation, lengths }: Pick<PredictorOptions, 'generation' | 'lengths'>,
   ): Promise<Predictor> {
     let plan: GenerationPlan | undefined;
+    let buckets: Bucket[] | undefined;
     const loaded = await loadPredictor(source, options, (state) => {
+      if (lengths !== undefined) {
+        buckets = planLengths(state, lengths);
+        return lengthVariants(buckets);
+      }
       if (generation === undefined) return { graphs: [], key: 'plain' };
       plan = planGeneration(state, generation);
       return { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
     });
-    const engine = plan && new GenerationEngine(loaded.predictor, plan, options.maxBatch);
-    const made = new Predictor(loaded, queue, { engine });
+    const engine = plan && openEngine(loaded.predictor, plan, { ...queue, ...options });
+    const made = new Predictor(loaded, queue, { engine, buckets });
     const { encoder } = stateOf(loaded.model);
     if (encoder !== undefined) made.#rows = new RowCoder(encoder);
     return made;
@@ -226,7 +195,12 @@ export class Predictor {
     {
       engine,
       report,
-    }: { engine?: GenerationEngine | undefined; report?: QuantizationReport | undefined },
+      buckets,
+    }: {
+      engine?: GenerationEngine | undefined;
+      report?: QuantizationReport | undefined;
+      buckets?: readonly Bucket[] | undefined;
+    },
   ) {
     if (!(predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
@@ -247,13 +221,19 @@ export class Predictor {
       ...queue,
       batchRows: batcher.joins ? batchRows : undefined,
     });
+    this.#lengths = buckets && new Lengths(predictor, buckets, queue, this.#queue.places);
     this.#queues = batchRows !== undefined || queue.maxQueue !== Number.MAX_SAFE_INTEGER;
   }
 
   /** A run of zeros, for the plans that predict and, of one row, predictSync will use. */
   async #warm(rows: number): Promise<void> {
-    const arrays = zeroInputs(this.#layout, rows);
-    await this.#native.predict(rows, null, ...arrays);
+    try {
+      const arrays = zeroInputs(this.#layout, rows);
+      await this.#native.predict(rows, null, ...arrays);
+    } catch (error) {
+      throw withoutRoom(error, 'warmup', `${rows} rows`);
+    }
+    await this.#engine?.warm(rows);
     if (rows === 1 && this.#rowIn > 0 && this.#rowIn + this.#rowOut <= maxSingle) {
       this.#single = bindSingle(this.#native);
       native.runSync(this.#single.key);
@@ -263,13 +243,25 @@ export class Predictor {
   /**
    * The outputs for n rows, without a promise: the shortest path. `x` is one typed array of n rows
    * (one input), an array of them in the order of inputs, or a record of names. The result is one
-   * array (one output) or a record, and is `out` when that is given. Throws ERR_SHAPE, ERR_DTYPE,
-   * ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   * array (one output) or a record, and is `out` when that is given. `length` is as of predict. Throws
+   * ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
    */
   predictSync(x: Float32Array, out?: Float32Array): Float32Array;
   predictSync(x: TypedArray, out?: Float32Array | Int32Array): Float32Array | Int32Array;
-  predictSync(x: PredictInput, out?: PredictOutput): PredictOutput;
-  predictSync(x: PredictInput, out?: PredictOutput): PredictOutput {
+  predictSync(
+    x: PredictInput,
+    out?: PredictOutput,
+    options?: Pick<PredictOptions, 'length'>,
+  ): PredictOutput;
+  predictSync(
+    x: PredictInput,
+    out?: PredictOutput,
+    options?: Pick<PredictOptions, 'length'>,
+  ): PredictOutput {
+    if (options !== undefined) {
+      const { length } = is.options(options, 'options of predictSync', ['length']);
+      if (length !== undefined) return this.#ofLengths().predictSync(x, out, length);
+    }
     if (this.#rowIn !== 0 && x instanceof Float32Array) {
       const rows = x.length / this.#rowIn;
       const length = rows * this.#rowOut;
@@ -347,15 +339,19 @@ export class Predictor {
   }
 
   async #predict(x: PredictInput, options: PredictOptions | undefined): Promise<PredictOutput> {
-    const { out, signal, priority } = is.options(options, 'options of predict', [
+    const { out, signal, priority, length } = is.options(options, 'options of predict', [
       'out',
       'signal',
       'priority',
+      'length',
     ]);
     checkSignal(signal);
     const rank = checkPriority(priority);
     if (signal?.aborted) throw aborted(signal);
     if (this.#key === undefined) closed();
+    if (length !== undefined) {
+      return await this.#ofLengths().predict(x, { out, signal, priority: rank, length });
+    }
     if (this.#queues || signal !== undefined || priority !== undefined) {
       const { rows, arrays } = prepareInputs(this.#layout, x);
       const outputs = prepareOutputs(this.#layout, out, rows);
@@ -364,6 +360,14 @@ export class Predictor {
     const { rows, arrays, outputs } = prepare(this.#layout, x, out);
     await this.#native.predict(rows, null, ...arrays, ...outputs);
     return result(this.#layout, outputs);
+  }
+
+  /** For a call with a `length`. Throws ERR_ARGUMENT, ERR_CLOSED. */
+  #ofLengths(): Lengths {
+    if (this.#key === undefined) closed();
+    if (this.#lengths !== undefined) return this.#lengths;
+    const what = '`lengths` among the options of Predictor.load for a call with';
+    throw is.mismatch('ERR_ARGUMENT', what, 'length', 'none');
   }
 
   /**
@@ -376,14 +380,23 @@ export class Predictor {
    */
   stream(source: StreamSource, options?: StreamOptions): AsyncGenerator<PredictOutput, void> {
     if (this.#key === undefined) closed();
-    const { batchRows } = this.#queue.settings;
-    const set = checkStream(source, options, 2 * (batchRows ?? 1));
+    const { batchRows, maxQueue } = this.#queue.settings;
+    const set = checkStream(source, options, Math.min(2 * (batchRows ?? 1), maxQueue));
     const { signal, priority } = set;
     const call = {
       ...(signal !== undefined && { signal }),
       ...(priority !== undefined && { priority }),
     };
-    return streamed(source, (x) => this.#predict(x, call), set);
+    return streamed(source, (x) => this.#predictInTurn(x, call), set);
+  }
+
+  /** predict() of a stream: where `maxQueue` calls are pending, it waits for a place. */
+  async #predictInTurn(x: PredictInput, options: PredictOptions): Promise<PredictOutput> {
+    const { places } = this.#queue;
+    while (this.#key !== undefined && places.full) await places.room();
+    const made = this.#predict(x, options);
+    places.invite(); // it may have failed and left its place to the next
+    return await made;
   }
 
   /**
@@ -443,12 +456,25 @@ export class Predictor {
     O extends NamedArrays = Readonly<Record<'y', Float32Array>>,
   >(batch: number): PredictorBinding<I, O> {
     is.integer(batch, 'batch', 1, 2 ** 31 - 1);
-    return new PredictorBinding<I, O>(this.#native.bind(batch), this.inputs, this.outputs);
+    checkArrays(this.#layout, batch);
+    try {
+      return new PredictorBinding<I, O>(this.#native.bind(batch), this.inputs, this.outputs);
+    } catch (error) {
+      throw withoutRoom(error, 'batch', `${batch} rows`);
+    }
   }
 
-  /** Operations, memory as allocated, and the latency of predictions. Throws ERR_CLOSED. */
+  /**
+   * Operations, memory as allocated, and the latency of predictions and steps of generation. With
+   * `generation`, `memory.cache` is what keys and values take, all of it from `load` on. Throws
+   * ERR_CLOSED.
+   */
   profile(): ProfileDescription {
-    return this.#native.profile();
+    const profile = this.#native.profile();
+    const cache = this.#engine?.plan.cacheBytes;
+    if (cache === undefined) return profile;
+    const { memory } = profile;
+    return { ...profile, memory: { ...memory, cache, total: memory.total + cache } };
   }
 
   /**
@@ -462,6 +488,7 @@ export class Predictor {
     this.#key = undefined;
     this.#single = undefined;
     if (!this.#queue.idle) await this.#queue.drain();
+    await this.#lengths?.close();
     predictor.close();
   }
 

@@ -158,3 +158,24 @@ test('calls of a model with a fixed batch are runs of their own', async (t) => {
   t.deepEqual(a, b);
   close(t, a, predictor.predictSync(rows));
 });
+
+test('as many priorities as calls keep their order, with aborts among them', async (t) => {
+  const predictor = await load(t, { batching: { maxBatch: 4, maxDelayUs: 0 } });
+  const count = 600;
+  const order = [];
+  const controllers = Array.from({ length: count }, () => new AbortController());
+  const calls = controllers.map(({ signal }, i) => {
+    const priority = (i * 7919) % count;
+    const call = predictor.predict(rowOf(i), { priority, signal });
+    // The first eight go to the engine before the others are there.
+    return call.then(() => (i < 8 ? 0 : order.push(priority)));
+  });
+  for (const [i, controller] of controllers.entries()) if (i % 3 === 1) controller.abort();
+  const found = await codes(calls);
+  for (const [i, code] of found.entries()) t.is(code, i % 3 === 1 ? 'ERR_ABORTED' : 'fulfilled');
+  t.true(order.length > 300);
+  t.deepEqual(
+    order,
+    [...order].sort((a, b) => b - a),
+  );
+});

@@ -134,3 +134,29 @@ test('a signal ends a stream that waits', async (t) => {
   }
   t.throws(() => predictor.stream([], { concurrency: 0 }), { code: 'ERR_ARGUMENT' });
 });
+
+test('a stream stays within maxQueue, and waits for places beside other calls', async (t) => {
+  const predictor = await load(t, { maxQueue: 2, batching: { maxBatch: 64 } });
+  const rows = Array.from({ length: 50 }, (_, i) => rowOf(i));
+  const read = async () => {
+    let count = 0;
+    for await (const _ of predictor.stream(rows)) count++;
+    return count;
+  };
+  t.deepEqual(await Promise.all([read(), read(), read()]), [50, 50, 50]);
+  const controller = new AbortController();
+  const aborted = (async () => {
+    for await (const _ of predictor.stream(rows, { signal: controller.signal })) controller.abort();
+  })();
+  await Promise.all([t.throwsAsync(aborted, { code: 'ERR_ABORTED' }), read()]);
+  t.is(await read(), 50);
+});
+
+test('return ends a stream that waits for its source', async (t) => {
+  const predictor = await load(t, {});
+  const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) };
+  const stream = predictor.stream(/** @type {any} */ (never));
+  const next = stream.next();
+  t.deepEqual(await stream.return(), { value: undefined, done: true });
+  t.deepEqual(await next, { value: undefined, done: true });
+});

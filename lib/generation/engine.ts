@@ -2,7 +2,11 @@
 // step computes is what they have to compute just then, tokens of prompts and last tokens alike.
 // Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models" (2022).
 import type { Binding, Predictor as NativePredictor } from '../../bindings.js';
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import { offAbort, onAbort } from '../predictor/aborts.js';
 import { bucketRows } from '../predictor/batch.js';
+import { endable } from '../predictor/endable.js';
 import { aborted } from '../trainer/signal.js';
 import type { GenerationPlan } from './graph.js';
 import type { Sequence } from './sequence.js';
@@ -11,6 +15,9 @@ import type { Sequence } from './sequence.js';
 const stepRows = 128;
 /** Tokens that a sequence is ahead of whoever reads it at most. */
 const maxAhead = 32;
+
+/** So few are left of a sequence without a place when it asks for one again. */
+const fewAhead = maxAhead / 2;
 
 /** Consecutive tokens of a sequence in one step. */
 interface Piece {
@@ -32,41 +39,80 @@ export class GenerationEngine {
   readonly plan: GenerationPlan;
   readonly #predictor: NativePredictor;
   readonly #maxRows: number;
+  readonly #maxQueue: number;
   /** By rows; all share the caches of the first. */
   readonly #steps = new Map<number, Step>();
   readonly #active = new Set<Sequence>();
   readonly #waiting = new Set<Sequence>();
+  /** Those that have begun and not ended, with a place or without. */
+  readonly #open = new Set<Sequence>();
   readonly #free: number[];
   #first: Binding | undefined;
   #running = false;
   #closed: unknown;
 
-  constructor(predictor: NativePredictor, plan: GenerationPlan, maxBatch: number) {
+  /** Takes the memory of the caches. Throws ERR_OUT_OF_MEMORY. */
+  constructor(
+    predictor: NativePredictor,
+    plan: GenerationPlan,
+    { maxBatch, maxQueue }: { maxBatch: number; maxQueue: number },
+  ) {
     this.#predictor = predictor;
     this.plan = plan;
     this.#maxRows = Math.min(maxBatch, stepRows);
+    this.#maxQueue = maxQueue;
     this.#free = Array.from({ length: plan.sequences }, (_, i) => plan.sequences - 1 - i);
+    try {
+      this.#prepare(1);
+    } catch (error) {
+      if (!(error instanceof TandemError && error.code === 'ERR_OUT_OF_MEMORY')) throw error;
+      throw new TandemError(
+        'ERR_OUT_OF_MEMORY',
+        `expected memory for \`generation\`, received none for a cache of ${plan.cacheBytes} bytes`,
+        { cause: error },
+      );
+    }
   }
 
-  /** The tokens that follow. The sequence has its place until the iteration ends. */
-  async *run(sequence: Sequence): AsyncGenerator<number, void, undefined> {
+  /** Runs a step of so many rows of no sequence, whose plan and weights are then in memory. */
+  async warm(rows: number): Promise<void> {
+    const step = this.#prepare(bucketRows(Math.min(rows, this.#maxRows), this.#maxRows));
+    step.slots.fill(-1);
+    await step.binding.run();
+  }
+
+  /** The tokens that follow. The sequence may have a place until the iteration ends. */
+  run(sequence: Sequence): AsyncGenerator<number, void, undefined> {
+    return endable(this.#tokens(sequence), () => {
+      sequence.leave();
+      this.#release(sequence);
+    });
+  }
+
+  async *#tokens(sequence: Sequence): AsyncGenerator<number, void, undefined> {
     const { signal } = sequence;
     if (signal?.aborted) throw aborted(signal);
     if (this.#closed !== undefined) throw this.#closed;
+    if (this.#open.size >= this.#maxQueue) {
+      const received = `one more than the ${this.#open.size} that are under way`;
+      throw is.mismatch('ERR_BUSY', 'generations within `maxQueue`', 'generate', received);
+    }
     const abort = () => {
       sequence.fail(aborted(signal as AbortSignal));
       this.#release(sequence);
     };
-    signal?.addEventListener('abort', abort, { once: true });
+    if (signal) onAbort(signal, abort);
+    this.#open.add(sequence);
     this.#waiting.add(sequence);
     try {
       for (;;) {
-        const token = await sequence.next(() => this.#wake());
+        const token = await sequence.next(() => this.#feed(sequence));
         if (token === undefined) return;
         yield token;
       }
     } finally {
-      signal?.removeEventListener('abort', abort);
+      if (signal) offAbort(signal, abort);
+      this.#open.delete(sequence);
       sequence.leave();
       this.#release(sequence);
     }
@@ -75,7 +121,7 @@ export class GenerationEngine {
   /** Ends all generations with `error`. */
   close(error: unknown): void {
     this.#closed ??= error;
-    for (const sequence of [...this.#active, ...this.#waiting]) {
+    for (const sequence of [...this.#open]) {
       sequence.fail(error);
       this.#release(sequence);
     }
@@ -86,6 +132,13 @@ export class GenerationEngine {
     this.#waiting.delete(sequence);
     if (!this.#active.delete(sequence)) return;
     this.#free.push(sequence.slot);
+    this.#wake();
+  }
+
+  /** Its reader has taken a token, or waits for one. */
+  #feed(sequence: Sequence): void {
+    const placeless = !(sequence.done || this.#active.has(sequence));
+    if (placeless && sequence.ahead < fewAhead) this.#waiting.add(sequence);
     this.#wake();
   }
 
@@ -114,12 +167,26 @@ export class GenerationEngine {
 
   #admit(): void {
     for (const sequence of this.#waiting) {
-      const slot = this.#free.pop();
+      const slot = this.#free.pop() ?? this.#evict();
       if (slot === undefined) return;
       this.#waiting.delete(sequence);
       sequence.slot = slot;
       this.#active.add(sequence);
     }
+  }
+
+  /**
+   * The place of a sequence whose reader takes no tokens: it gets another when that goes on, and what
+   * the cache had of it is computed anew. Nobody holds a place by doing nothing.
+   */
+  #evict(): number | undefined {
+    for (const sequence of this.#active) {
+      if (sequence.done || sequence.ahead < maxAhead) continue;
+      this.#active.delete(sequence);
+      sequence.cached = 0;
+      return sequence.slot;
+    }
+    return undefined;
   }
 
   /** Last tokens before prompts: whoever is under way goes on. */
@@ -157,7 +224,10 @@ export class GenerationEngine {
       sequence.cached += count;
       if (sequence.pending > 0) continue;
       const last = row + count - 1;
+      // One that left or lost its place meanwhile has no use for it.
+      if (!this.#active.has(sequence)) continue;
       sequence.extend(step.logits.subarray(last * vocabulary, (last + 1) * vocabulary));
+      if (sequence.done) this.#release(sequence);
     }
   }
 
@@ -171,5 +241,19 @@ export class GenerationEngine {
     const step = { binding, tokens, slots, positions, logits } as Step;
     this.#steps.set(rows, step);
     return step;
+  }
+}
+
+/** Closes the predictor where there is no room for the caches. Throws ERR_OUT_OF_MEMORY. */
+export function openEngine(
+  predictor: NativePredictor,
+  plan: GenerationPlan,
+  sizes: { maxBatch: number; maxQueue: number },
+): GenerationEngine {
+  try {
+    return new GenerationEngine(predictor, plan, sizes);
+  } catch (error) {
+    predictor.close();
+    throw error;
   }
 }

@@ -6,7 +6,7 @@ import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
 import { collect, describe, type NamedValue, nodeOf } from '../graph/describe.js';
 import { fixedInput, freeInput } from '../graph/leaves.js';
-import type { Node, Value } from '../graph/value.js';
+import { elements, type Node, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 
@@ -24,6 +24,8 @@ export interface GenerationPlan {
   readonly length: number;
   /** Numbers that a token is chosen by. */
   readonly vocabulary: number;
+  /** Of all caches. */
+  readonly cacheBytes: number;
   /** Inputs: tokens, slots and positions `[rows, 1]`, then the caches; output: logits. */
   readonly graph: GraphDescription;
 }
@@ -57,7 +59,8 @@ export function planGeneration(state: ModelState, options: GenerationOptions): G
   for (const value of collect([tokens.value], [logits.value]).results) rewriter.visit(value);
   const output = rewriter.of(logits.value);
   const { graph } = describe(rewriter.inputs, [output], state.parameters);
-  return { sequences, length, vocabulary, graph };
+  const { cacheBytes } = rewriter;
+  return { sequences, length, vocabulary, cacheBytes, graph };
 }
 
 function ends({ inputs, outputs }: ModelState) {
@@ -107,6 +110,10 @@ class Rewriter {
       value === undefined ? [] : [{ name: `input${i}`, value }],
     );
     return named;
+  }
+
+  get cacheBytes(): number {
+    return this.#caches.reduce((sum, { shape }) => sum + 4 * elements(shape.map(Number)), 0);
   }
 
   of(value: Value): Value {

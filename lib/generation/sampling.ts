@@ -6,8 +6,8 @@ import { generator } from '../trainer/random.js';
 /** How the next token is chosen. */
 export interface SamplingOptions {
   /**
-   * What logits are divided by: 0, the default, always takes the likeliest token; 1 draws as the model
-   * says, and so on.
+   * What logits are divided by: 0 always takes the likeliest token; 1 draws as the model says, and so
+   * on. 1 by default where `topK`, `topP` or `seed` says how to draw, otherwise 0.
    */
   temperature?: number;
   /** Draws among so many of the likeliest tokens: Fan et al., "Hierarchical Neural Story Generation" (2018). */
@@ -33,7 +33,8 @@ export interface Sampler {
 
 /** Throws ERR_ARGUMENT. */
 export function makeSampler(options: SamplingOptions): Sampler {
-  const temperature = is.number(options.temperature ?? 0, 'temperature', 0);
+  const draws = [options.topK, options.topP, options.seed].some((value) => value !== undefined);
+  const temperature = is.number(options.temperature ?? (draws ? 1 : 0), 'temperature', 0);
   const topK = is.integer(options.topK ?? Number.MAX_SAFE_INTEGER, 'topK', 1);
   const topP = is.number(is.positive(options.topP ?? 1, 'topP'), 'topP', 0, 1);
   const penalty = is.positive(options.repetitionPenalty ?? 1, 'repetitionPenalty');
@@ -63,7 +64,7 @@ function penalise(scores: Float32Array, seen: Int32Array, penalty: number): void
   }
 }
 
-/** The first of the greatest. */
+/** The first of the greatest. Throws ERR_NUMERIC for logits that no probability follows from. */
 function likeliest(scores: Float32Array): number {
   let best = 0;
   let greatest = Number.NEGATIVE_INFINITY;
@@ -78,6 +79,13 @@ function likeliest(scores: Float32Array): number {
         `expected logits that are numbers, received NaN for token ${i}`,
       );
     }
+  }
+  if (!Number.isFinite(greatest)) {
+    const where = greatest > 0 ? `for token ${best}` : 'for every token';
+    throw new TandemError(
+      'ERR_NUMERIC',
+      `expected logits that are numbers, received ${greatest} ${where}`,
+    );
   }
   return best;
 }

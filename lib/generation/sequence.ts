@@ -98,9 +98,10 @@ export class Sequence {
     this.#notify();
   }
 
-  /** Nobody asks for its tokens any more. */
+  /** Nobody asks for its tokens any more; whoever waits for one hears that there is none. */
   leave(): void {
     this.#done = true;
+    this.#notify();
   }
 
   /** The next token; undefined after the last. `hungry` is called before it waits. */

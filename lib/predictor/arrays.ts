@@ -1,4 +1,5 @@
 // Arrays of users -> the arrays of one native call, and back.
+import { constants } from 'node:buffer';
 import type { DType, TypedArray } from '../../bindings.js';
 import { matchArrays, toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
@@ -6,7 +7,6 @@ import type { NamedValue } from '../graph/describe.js';
 import { checkRange, findRanges, type Range } from '../graph/ranges.js';
 import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
 import * as is from '../is.js';
-import type { ModelState } from '../model/state.js';
 
 /** Arrays of inputs or outputs by name: Float32Array for float32, Int32Array for int32. */
 export type NamedArrays = Readonly<Record<string, Float32Array | Int32Array>>;
@@ -34,7 +34,10 @@ export interface Layout {
 }
 
 /** `results`: what the ops of the graph give. */
-export function layoutOf(state: ModelState, results: readonly Value[]): Layout {
+export function layoutOf(
+  state: { readonly inputs: readonly NamedValue[]; readonly outputs: readonly NamedValue[] },
+  results: readonly Value[],
+): Layout {
   const ranges = findRanges(results);
   const slot = ({ name, value }: NamedValue): Slot => ({
     name,
@@ -144,6 +147,20 @@ export function zeroInputs(layout: Layout, rows: number): Call['arrays'] {
   return layout.inputs.map((slot) => makeSlot(slot, rows));
 }
 
+/** Throws ERR_OUT_OF_MEMORY where an array of so many rows is longer than any can be. */
+export function checkArrays(layout: Layout, rows: number): void {
+  for (const { name, value } of [...layout.inputs, ...layout.outputs]) {
+    const length = elements(shapeAt(value, rows));
+    if (4 * length > constants.MAX_LENGTH) throw noRoom(name, length, undefined);
+  }
+}
+
+/** `error`; that the system has no memory left in words that say what for. */
+export function withoutRoom(error: unknown, name: string, what: string): unknown {
+  if (!(error instanceof TandemError && error.code === 'ERR_OUT_OF_MEMORY')) return error;
+  return is.mismatch('ERR_OUT_OF_MEMORY', 'less than memory has room for', name, what);
+}
+
 /** A new array for an output. Throws ERR_OUT_OF_MEMORY for one that there is no room for. */
 export function makeArray<T extends Float32Array | Int32Array>(
   type: new (length: number) => T,
@@ -154,13 +171,16 @@ export function makeArray<T extends Float32Array | Int32Array>(
     return new type(length);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new TandemError(
-      'ERR_OUT_OF_MEMORY',
-      `expected memory for \`${name}\`, received none for ${length} elements (${4 * length} bytes)`,
-      { cause: error },
-    );
+    throw noRoom(name, length, error);
   }
 }
+
+const noRoom = (name: string, length: number, cause: unknown): TandemError =>
+  new TandemError(
+    'ERR_OUT_OF_MEMORY',
+    `expected memory for \`${name}\`, received none for ${length} elements (${4 * length} bytes)`,
+    { cause },
+  );
 
 function checkOutput(
   array: unknown,

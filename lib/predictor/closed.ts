@@ -13,6 +13,7 @@ export const closedPredictor: Omit<Predictor, 'key'> = {
   shapes: closed,
   predict: closed,
   bind: closed,
+  variant: closed,
   profile: closed,
   close() {},
 };

@@ -53,6 +53,8 @@ class Entry implements Linked<Entry>, Share {
   readonly signal: AbortSignal | undefined;
   previous: Entry | undefined;
   next: Entry | undefined;
+  older: Entry | undefined;
+  newer: Entry | undefined;
   state: 'waiting' | 'running' | 'settled' = 'waiting';
   /** Of the memory of `outputs`. */
   lease: object | undefined;
@@ -93,9 +95,55 @@ export function queueSettings(
   };
 }
 
-/** Of one Predictor; see the head of this file. */
+/** The places of `maxQueue`, which queues may share. */
+export class Places {
+  readonly #most: number;
+  #taken = 0;
+  /** Who waits for one, in order. */
+  readonly #hopeful = new Set<() => void>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  get full(): boolean {
+    return this.#taken >= this.#most;
+  }
+
+  take(): void {
+    this.#taken++;
+  }
+
+  free(): void {
+    this.#taken--;
+    this.invite();
+  }
+
+  /** Resolves once there is a place; the caller has to look again. */
+  room(): Promise<void> {
+    if (!this.full) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#hopeful.add(resolve);
+    });
+  }
+
+  /** Wakes the first of those who wait, if there is a place. */
+  invite(): void {
+    const [hopeful] = this.#hopeful;
+    if (hopeful === undefined || this.full) return;
+    this.#hopeful.delete(hopeful);
+    hopeful();
+  }
+}
+
+/** Of one Predictor, or of one length of its sequences; see the head of this file. */
 export class CallQueue {
   readonly settings: QueueSettings;
+  readonly places: Places;
   readonly #batcher: Batcher;
   readonly #predictor: Pick<NativePredictor, 'predict'>;
   readonly #waiting = new WaitingList<Entry>();
@@ -110,7 +158,9 @@ export class CallQueue {
     predictor: Pick<NativePredictor, 'predict'>,
     batcher: Batcher,
     settings: QueueSettings,
+    places: Places = new Places(settings.maxQueue),
   ) {
+    this.places = places;
     this.#predictor = predictor;
     this.#batcher = batcher;
     this.settings = settings;
@@ -118,8 +168,8 @@ export class CallQueue {
 
   /** Rejects with ERR_BUSY, ERR_ABORTED, and as a prediction does. */
   push(call: QueuedCall): Promise<PredictOutput> {
-    if (this.#pending >= this.settings.maxQueue) {
-      const received = `one more than the ${this.#pending} that are pending`;
+    if (this.places.full) {
+      const received = `one more than the ${this.places.taken} that are pending`;
       return Promise.reject(
         is.mismatch('ERR_BUSY', `calls within \`maxQueue\``, 'predict', received),
       );
@@ -134,6 +184,7 @@ export class CallQueue {
         onAbort(call.signal, entry.abort);
       }
       this.#pending++;
+      this.places.take();
       this.#waitingRows += call.rows;
       this.#waiting.push(entry);
       // Others of this turn of the event loop are still to come.
@@ -250,6 +301,7 @@ export class CallQueue {
     if (entry.state === 'settled') return false;
     entry.state = 'settled';
     this.#pending--;
+    this.places.free();
     if (entry.lease) native.endLease(entry.lease);
     if (entry.signal && entry.abort) offAbort(entry.signal, entry.abort);
     return true;

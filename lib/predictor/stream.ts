@@ -1,11 +1,16 @@
 // Predictions of a stream: several at one time, results in order, no more read than is asked for.
 import * as is from '../is.js';
 import { aborted, checkSignal } from '../trainer/signal.js';
+import { offAbort, onAbort } from './aborts.js';
 import type { PredictInput, PredictOutput } from './arrays.js';
+import { endable } from './endable.js';
 
 /** Options of `predictor.stream`. */
 export interface StreamOptions {
-  /** Predictions under way at one time; two runs of `batching`, or 2 without it, by default. */
+  /**
+   * Predictions under way at one time; two runs of `batching`, or 2 without it, by default, and no
+   * more than `maxQueue`.
+   */
   concurrency?: number;
   /** Ends the stream with ERR_ABORTED, also while it waits for its source. */
   signal?: AbortSignal;
@@ -37,15 +42,27 @@ export function checkStream(
 }
 
 /** See Predictor.stream. */
-export async function* streamed(
+export function streamed(
+  source: StreamSource,
+  predict: Predict,
+  set: ReturnType<typeof checkStream>,
+): AsyncGenerator<PredictOutput, void, undefined> {
+  const left = new AbortController();
+  return endable(results(source, predict, set, left.signal), () => left.abort());
+}
+
+/** Ends without an error once `left` aborts: nobody reads on. */
+async function* results(
   source: StreamSource,
   predict: Predict,
   { concurrency, signal }: ReturnType<typeof checkStream>,
+  left: AbortSignal,
 ): AsyncGenerator<PredictOutput, void, undefined> {
   const iterator: AsyncIterator<PredictInput> | Iterator<PredictInput> =
     Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   const pending: Promise<PredictOutput>[] = [];
   const stop = stopped(signal);
+  const leave = stopped(left);
   let pull: Pull | undefined;
   let ended = false;
   try {
@@ -59,6 +76,7 @@ export async function* streamed(
         // Also a failure is the head's turn: it is thrown where its result would have been.
         ...(head === undefined ? [] : [head.then(isReady, isReady)]),
         ...stop.when,
+        ...leave.when,
       ]);
       if ('item' in first) {
         pull = undefined;
@@ -69,8 +87,11 @@ export async function* streamed(
         yield await (head as Promise<PredictOutput>);
       }
     }
+  } catch (error) {
+    if (!left.aborted) throw error;
   } finally {
     stop.end();
+    leave.end();
     pull?.catch(() => undefined);
     // Not awaited: a source that waits would hold up the end, as it would hold up an abort.
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
@@ -94,8 +115,8 @@ function stopped(signal: AbortSignal | undefined): { when: Promise<never>[]; end
   let end: () => void = () => undefined;
   const when = new Promise<never>((_, reject) => {
     const abort = (): void => reject(aborted(signal));
-    end = () => signal.removeEventListener('abort', abort);
-    signal.addEventListener('abort', abort, { once: true });
+    end = () => offAbort(signal, abort);
+    onAbort(signal, abort);
     if (signal.aborted) abort();
   });
   return { when: [handled(when)], end: () => end() };

@@ -1,5 +1,6 @@
 // Calls that wait for a place in a run: by priority, and of one priority in the order of the calls.
-// Linked both ways, so that one that is aborted leaves at once, wherever it stands.
+// Linked both ways, so that one that is aborted leaves at once, wherever it stands. Every call may
+// have a priority of its own: nothing here looks at all of them.
 
 /** What links an item to its neighbours; of no interest to anybody else. */
 export interface Linked<T> {
@@ -8,6 +9,9 @@ export interface Linked<T> {
   readonly due: number;
   previous: T | undefined;
   next: T | undefined;
+  /** Neighbours in the order of the calls, whatever their priority. */
+  older: T | undefined;
+  newer: T | undefined;
 }
 
 interface Level<T> {
@@ -18,8 +22,10 @@ interface Level<T> {
 
 /** Highest priority first, first come first served. */
 export class WaitingList<T extends Linked<T>> {
-  /** By priority, highest first; those without items are left out. */
+  /** By priority, lowest first, so that the highest come and go at the end; none is empty. */
   readonly #levels: Level<T>[] = [];
+  #oldest: T | undefined;
+  #newest: T | undefined;
   #size = 0;
 
   get size(): number {
@@ -28,20 +34,21 @@ export class WaitingList<T extends Linked<T>> {
 
   /** Who is next. */
   get first(): T | undefined {
-    return this.#levels[0]?.first;
+    return this.#levels.at(-1)?.first;
   }
 
   /** When somebody has waited long enough; undefined when nobody waits. */
   get due(): number | undefined {
-    let due: number | undefined;
-    for (const { first } of this.#levels) {
-      if (first !== undefined && !(due !== undefined && due <= first.due)) due = first.due;
-    }
-    return due;
+    return this.#oldest?.due;
   }
 
   push(item: T): void {
     const level = this.#level(item.priority);
+    item.older = this.#newest;
+    item.newer = undefined;
+    if (this.#newest === undefined) this.#oldest = item;
+    else this.#newest.newer = item;
+    this.#newest = item;
     item.previous = level.last;
     item.next = undefined;
     if (level.last === undefined) level.first = item;
@@ -57,19 +64,32 @@ export class WaitingList<T extends Linked<T>> {
     else item.previous.next = item.next;
     if (item.next === undefined) level.last = item.previous;
     else item.next.previous = item.previous;
-    item.previous = undefined;
-    item.next = undefined;
+    if (item.older === undefined) this.#oldest = item.newer;
+    else item.older.newer = item.newer;
+    if (item.newer === undefined) this.#newest = item.older;
+    else item.newer.older = item.older;
+    item.previous = item.next = item.older = item.newer = undefined;
     this.#size--;
-    if (level.first === undefined) this.#levels.splice(this.#levels.indexOf(level), 1);
+    if (level.first === undefined) this.#levels.splice(this.#find(item.priority), 1);
   }
 
   #level(priority: number): Level<T> {
-    // One or a few levels: a search from the front finds the usual one at once.
-    const at = this.#levels.findIndex((level) => level.priority <= priority);
+    const at = this.#find(priority);
     const found = this.#levels[at];
     if (found?.priority === priority) return found;
     const level: Level<T> = { priority, first: undefined, last: undefined };
-    this.#levels.splice(at === -1 ? this.#levels.length : at, 0, level);
+    this.#levels.splice(at, 0, level);
     return level;
+  }
+
+  /** Where a level of the priority is, or would be. */
+  #find(priority: number): number {
+    let [low, high] = [0, this.#levels.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#levels[middle] as Level<T>).priority < priority) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -1,21 +1,25 @@
 #include "binding/prediction.h"
 
 #include <cstring>
+#include <limits>
 
 #include "core/plan.h"
 
 namespace tandem::binding {
 
-Prediction::Prediction(napi_env env, LoadedPredictor loaded)
+Prediction::Prediction(napi_env env, LoadedPredictor loaded, size_t graph)
     : owned(std::move(loaded.predictor)),
+      which(graph),
       device_reason(std::move(loaded.device_reason)),
-      input_count(predictor.graph().inputs.size()),
-      output_count(predictor.graph().outputs.size()),
+      input_count(predictor.graph(which).inputs.size()),
+      output_count(predictor.graph(which).outputs.size()),
       sync_inputs(input_count),
       sync_outputs(output_count),
       memory(env),
       lane_inputs(input_count),
       lane_outputs(output_count) {
+  // what all graphs share is reported with the first
+  if (which > 0) reported_rows = std::numeric_limits<int64_t>::max();
   report_memory(1, predictor.profile().memory.total());
 }
 
@@ -23,7 +27,7 @@ const std::shared_ptr<const Signature>& Prediction::signature(int64_t rows) {
   for (const auto& known : signatures_) {
     if (known->rows == rows) return known;
   }
-  const Predictor::Shapes shapes = predictor.shapes(rows);
+  const Predictor::Shapes shapes = predictor.shapes(rows, which);
   auto fresh = std::make_shared<Signature>();
   fresh->rows = rows;
   for (const auto* tensors : {&shapes.inputs, &shapes.outputs}) {
@@ -44,7 +48,7 @@ void Prediction::report_memory(int64_t rows, int64_t bytes) {
 }
 
 std::string Prediction::name_of(size_t i) const {
-  if (i < input_count) return predictor.graph().inputs[i].name;
+  if (i < input_count) return predictor.graph(which).inputs[i].name;
   return "outputs[" + std::to_string(i - input_count) + "]";
 }
 

@@ -32,14 +32,16 @@ struct Signature {
 class BindingObject;
 
 struct Prediction {
-  Prediction(napi_env env, LoadedPredictor loaded);
+  /// Runs graph `graph` of the predictor.
+  Prediction(napi_env env, LoadedPredictor loaded, size_t graph = 0);
 
   /// Maybe also that of other environments. Before its sessions: they refer to it.
   const std::shared_ptr<Predictor> owned;
+  const size_t which;  ///< of the predictor's graphs
   const std::string device_reason;  ///< why 'auto' is the CPU
   Predictor& predictor = *owned;
-  Predictor::Session sync_session{predictor};
-  Predictor::Session lane_session{predictor};
+  Predictor::Session sync_session{predictor, which};
+  Predictor::Session lane_session{predictor, which};
   size_t input_count;
   size_t output_count;
 

@@ -168,6 +168,7 @@ void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<T>(env, exports, addon,
                   {method<T, &T::shapes>("shapes", addon), key_getter<T>(addon),
                    method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
+                   method<T, &T::variant>("variant", addon),
                    method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
 }
 
@@ -180,7 +181,7 @@ Prediction& PredictorObject::open() {
 
 napi_value PredictorObject::shapes(const Call& call) {
   const napi_env env = call.env();
-  const Predictor::Shapes shapes = open().predictor.shapes(read_rows(env, call[0], "rows"));
+  const Predictor::Shapes shapes = open().predictor.shapes(read_rows(env, call[0], "rows"), prediction_->which);
   const auto list = [env](const std::vector<Tensor>& tensors) {
     Napi::Array lists = Napi::Array::New(env, tensors.size());
     for (uint32_t i = 0; i < tensors.size(); ++i) lists.Set(i, make_list(env, tensors[i]));
@@ -263,12 +264,22 @@ napi_value PredictorObject::predict(const Call& call) {
 napi_value PredictorObject::bind(const Call& call) {
   open();
   const int64_t rows = read_rows(call.env(), call[0], "rows");
-  size_t which = 0;
-  if (!Napi::Value(call.env(), call[1]).IsUndefined()) {
-    const auto last = static_cast<double>(prediction_->predictor.graph_count() - 1);
-    which = static_cast<size_t>(read_integer({call.env(), call[1]}, "variant", 0, last));
-  }
+  size_t which = prediction_->which;
+  if (!Napi::Value(call.env(), call[1]).IsUndefined()) which = read_variant(call, 1);
   return BindingObject::bind(call, prediction_, rows, which);
+}
+
+size_t PredictorObject::read_variant(const Call& call, size_t index) {
+  const auto last = static_cast<double>(open().predictor.graph_count() - 1);
+  return static_cast<size_t>(read_integer({call.env(), call[index]}, "variant", 0, last));
+}
+
+napi_value PredictorObject::variant(const Call& call) {
+  const size_t which = read_variant(call, 0);
+  auto prediction = std::make_shared<Prediction>(
+      call.env(), LoadedPredictor{prediction_->owned, prediction_->device_reason}, which);
+  return make_instance(call.env(), call.addon(), call.addon().new_predictor(),
+                       std::make_unique<PredictorObject>(call.addon(), std::move(prediction)));
 }
 
 napi_value PredictorObject::profile(const Call& call) {

@@ -27,10 +27,12 @@ class PredictorObject : public Wrapped<PredictorObject> {
   napi_value shapes(const Call& call);
   napi_value predict(const Call& call);
   napi_value bind(const Call& call);
+  napi_value variant(const Call& call);
   napi_value profile(const Call& call);
   napi_value close(const Call& call);
 
   Prediction& open();
+  size_t read_variant(const Call& call, size_t index);
 
   std::shared_ptr<Prediction> prediction_;  ///< null once closed; jobs may go on sharing it
 };

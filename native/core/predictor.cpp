@@ -174,6 +174,7 @@ Profile Predictor::profile() const {
   profile.batch = 1;
   profile.memory.parameters = parameters_.bytes + frozen_->bytes();
   int64_t scratch = 0;
+  size_t which = graphs_.size();  // the kernels are of: the first graph that has run
   std::vector<float> samples;
   for (const Session* session : sessions_) {
     session->latencies_.collect(samples);
@@ -181,15 +182,17 @@ Profile Predictor::profile() const {
     for (const auto& [batch, plan] : session->plans_) {
       profile.memory.workspace += plan->executable->private_bytes();
       scratch = std::max(scratch, plan->executable->scratch_bytes());
-      if (batch >= profile.batch && session->which_ == 0) {
+      const bool before = session->which_ < which;
+      if (before || (batch >= profile.batch && session->which_ == which)) {
+        which = session->which_;
         profile.batch = batch;
         profile.kernels = plan->executable->kernels();
       }
     }
   }
   profile.memory.workspace += scratch;
-  profile.flops =
-      count_flops(inference_graph(graphs_.front(), profile.batch, precision_, backend_));
+  if (which == graphs_.size()) which = 0;
+  profile.flops = count_flops(inference_graph(graphs_[which], profile.batch, precision_, backend_));
   profile.p50_ms = percentile(samples, 0.50);
   profile.p99_ms = percentile(std::move(samples), 0.99);
   return profile;

@@ -1,0 +1,165 @@
+// A model at another length of its sequences: the same ops and parameters on shorter inputs. What
+// has the model's length and depends on no input, a table of positions above all, is cut to its
+// first rows.
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import type { ModelState } from '../model/state.js';
+import { apply } from './apply.js';
+import { collect, type NamedValue, nodeOf } from './describe.js';
+import { freeInput } from './leaves.js';
+import { definition, type Node, showShape, type Value } from './value.js';
+
+/** The values of a model at a length. */
+export interface Relengthened {
+  readonly inputs: readonly NamedValue[];
+  readonly outputs: readonly NamedValue[];
+  /** By number of input and of output: the axis of the length; undefined where there is none. */
+  readonly inputAxes: readonly (number | undefined)[];
+  readonly outputAxes: readonly (number | undefined)[];
+}
+
+/**
+ * Positions in a row of the first input: its axis behind the batch. Throws ERR_ARGUMENT for a model
+ * without any, or with a fixed batch.
+ */
+export function lengthOf({ inputs }: Pick<ModelState, 'inputs'>): number {
+  const time = inputs[0]?.value.shape[1];
+  const free = inputs.every(({ value }) => value.shape[0] === null);
+  if (typeof time === 'number' && free) return time;
+  throw new TandemError(
+    'ERR_ARGUMENT',
+    'expected a model of inputs [batch, time, ...] with a free batch for `lengths`, received another',
+  );
+}
+
+/** Throws ERR_ARGUMENT for a model whose ops or parameters belong to one length. */
+export function atLength(
+  state: Pick<ModelState, 'inputs' | 'outputs'>,
+  length: number,
+): Relengthened {
+  const time = lengthOf(state);
+  const rewriter = new Rewriter(time, length);
+  const inputs = state.inputs.map(({ name, value }) => ({ name, value: rewriter.input(value) }));
+  const { results } = collect(
+    state.inputs.map(({ value }) => value),
+    state.outputs.map(({ value }) => value),
+  );
+  for (const value of results) rewriter.visit(value);
+  const outputs = state.outputs.map(({ name, value }) => ({ name, value: rewriter.of(value) }));
+  const axisOf = ({ value }: NamedValue, now: NamedValue | undefined): number | undefined =>
+    now === undefined ? undefined : rewriter.axis(value, now.value);
+  return {
+    inputs,
+    outputs,
+    inputAxes: state.inputs.map((named, i) => axisOf(named, inputs[i])),
+    outputAxes: state.outputs.map((named, i) => axisOf(named, outputs[i])),
+  };
+}
+
+class Rewriter {
+  readonly #time: number;
+  readonly #length: number;
+  /** What each value has become that depends on the length. */
+  readonly #made = new Map<Value, Value>();
+
+  constructor(time: number, length: number) {
+    this.#time = time;
+    this.#length = length;
+  }
+
+  of(value: Value): Value {
+    return this.#made.get(value) ?? value;
+  }
+
+  /** Its first axis behind the batch, or the later ones of that length. */
+  input(value: Value): Value {
+    const { shape, dtype, name } = value;
+    const cut = shape.map((size, i) => {
+      const isTime = size === this.#time && i > 0 && (i === 1 || shape[1] !== this.#time);
+      return isTime ? this.#length : size;
+    });
+    if (cut.every((size, i) => size === shape[i])) return value;
+    const row = cut.slice(1).map(Number);
+    const made = freeInput(row, dtype, name);
+    this.#made.set(value, made);
+    return made;
+  }
+
+  visit(value: Value): void {
+    const node = nodeOf(value);
+    if (!node.inputs.some((input) => input !== null && this.#made.has(input))) return;
+    try {
+      const operands = node.inputs.map((input) => this.#operand(node, value, input));
+      this.#made.set(value, apply(node.op, operands, this.#attributes(node, value)));
+    } catch (error) {
+      if (!(error instanceof TandemError)) throw error;
+      const what = 'a model that computes at any length of its inputs';
+      const received = `one whose \`${node.op}\` belongs to a length of ${this.#time}`;
+      throw new TandemError(
+        'ERR_ARGUMENT',
+        `expected ${what} for \`lengths\`, received ${received}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** The only axis in which the two differ. Throws ERR_ARGUMENT where it is not the length. */
+  axis(was: Value, now: Value): number | undefined {
+    const axes = was.shape.flatMap((size, i) => (size === now.shape[i] ? [] : [i]));
+    const [axis] = axes;
+    if (axis === undefined) return undefined;
+    if (axes.length === 1 && was.shape[axis] === this.#time && now.shape[axis] === this.#length) {
+      return axis;
+    }
+    const what = `inputs and outputs with one axis of ${this.#time}`;
+    throw is.mismatch('ERR_ARGUMENT', what, 'lengths', showShape(was));
+  }
+
+  /** An operand beside one that was cut: cut like it where it is as long and meets it there. */
+  #operand({ op, inputs }: Node, result: Value, input: Value | null): Value | null {
+    if (input === null) return null;
+    const made = this.#made.get(input);
+    if (made !== undefined) return made;
+    if (!elementwise.has(op)) return input;
+    let cut = input;
+    for (const [i, size] of input.shape.entries()) {
+      const behind = input.shape.length - i;
+      const meets = inputs.some((other) => {
+        if (other === null || !this.#made.has(other)) return false;
+        const axis = other.shape.length - behind;
+        const now = this.of(other).shape[axis];
+        return other.shape[axis] === this.#time && now === this.#length;
+      });
+      const spans = result.shape[result.shape.length - behind] === this.#time;
+      if (size === this.#time && meets && spans) {
+        cut = apply('slice', [cut], { axis: i, end: this.#length });
+      }
+    }
+    return cut;
+  }
+
+  /** That of a reshape names the length. */
+  #attributes({ op, inputs, attributes }: Node, result: Value): Node['attributes'] {
+    const { shape } = attributes;
+    const [input] = inputs;
+    if (op !== 'reshape' || !Array.isArray(shape) || !input) return attributes;
+    const [was] = definition(input).samples;
+    const [now] = definition(this.of(input)).samples;
+    const [target] = definition(result).samples;
+    const changed = shape.map(Number);
+    for (const [axis, size] of was.entries()) {
+      if (size === now[axis]) continue;
+      const before = product(was.slice(0, axis));
+      const at = target.findIndex(
+        (length, i) => length === size && product(target.slice(0, i)) === before,
+      );
+      if (at !== -1 && changed[at] !== -1) changed[at] = this.#length;
+    }
+    return { ...attributes, shape: changed };
+  }
+}
+
+const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
+
+/** Ops whose operands meet element by element. */
+const elementwise = new Set('add sub mul div pow maximum minimum where'.split(' '));
