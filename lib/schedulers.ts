@@ -1,4 +1,5 @@
 import * as is from './is.js';
+import { largerIsBetter } from './metrics/direction.js';
 
 /**
  * The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. Any
@@ -6,6 +7,8 @@ import * as is from './is.js';
  */
 export interface LearningRateScheduler {
   (step: number): number;
+  /** A number that onEpochEnd looks at: fit refuses to begin where epochs will not report it. */
+  readonly monitor?: string;
   /** Called by fit with an epoch's numbers, before the next epoch. */
   onEpochEnd?(logs: Readonly<Record<string, number>>): void;
   /** What onEpochEnd has learnt, as plain data for checkpoints; and back. */
@@ -194,8 +197,11 @@ export function oneCycle(options: OneCycleOptions): LearningRateScheduler {
 export interface ReduceOnPlateauOptions {
   /** What should improve, of the names that history has; 'valLoss' by default. */
   monitor?: string;
-  /** 'min' by default; 'max' where larger is better. */
-  mode?: 'min' | 'max';
+  /**
+   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc
+   * or r2.
+   */
+  mode?: 'auto' | 'min' | 'max';
   /** On the learning rate each time; 0.1 by default. */
   factor?: number;
   /** Epochs without improvement that are still waited for; 10 by default. */
@@ -214,8 +220,8 @@ export interface ReduceOnPlateauOptions {
 
 /**
  * A factor that goes down when a number of the epochs stops improving, as PyTorch's
- * ReduceLROnPlateau, called once an epoch. It belongs to one Trainer. Throws ERR_ARGUMENT; at an
- * epoch's end also when that number is not reported.
+ * ReduceLROnPlateau, called once an epoch. It belongs to one Trainer, and another refuses it. Throws
+ * ERR_ARGUMENT, before the first step of fit also for a `monitor` that epochs will not report.
  */
 export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateScheduler {
   const set = is.options(options, 'options of reduceOnPlateau', [
@@ -230,7 +236,8 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
     'eps',
   ]);
   const monitor = is.string(set.monitor ?? 'valLoss', 'monitor');
-  const sign = is.oneOf(set.mode ?? 'min', 'mode', ['min', 'max']) === 'min' ? 1 : -1;
+  const mode = is.oneOf(set.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
+  const sign = mode === 'max' || (mode === 'auto' && largerIsBetter(monitor)) ? -1 : 1;
   const factor = is.number(set.factor ?? 0.1, 'factor', 0, 1);
   if (factor === 1) throw is.invalid('a number below 1', 'factor', factor);
   const patience = is.integer(set.patience ?? 10, 'patience', 0);
@@ -246,14 +253,9 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
     const margin = relative ? threshold * state.best : threshold;
     return sign * value < sign * state.best - margin;
   };
-  const scheduler: LearningRateScheduler = () => state.current;
-  scheduler.onEpochEnd = (logs) => {
-    const value = logs[monitor];
-    if (value === undefined) {
-      const names = Object.keys(logs);
-      const received = `${is.show(monitor)}${is.didYouMean(monitor, names)}`;
-      throw is.mismatch('ERR_ARGUMENT', `one of ${names.join(', ')}`, 'monitor', received);
-    }
+  const onEpochEnd = (logs: Readonly<Record<string, number>>) => {
+    checkMonitor(monitor, Object.keys(logs));
+    const value = logs[monitor] ?? Number.NaN;
     const better = improves(value);
     if (better) state.best = value;
     state.bad = better ? 0 : state.bad + 1;
@@ -267,8 +269,7 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
     state.wait = cooldown;
     state.bad = 0;
   };
-  scheduler.saveState = () => ({ ...state });
-  scheduler.loadState = (saved) => {
+  const loadState = (saved: unknown) => {
     if (!is.isRecord(saved)) throw is.invalid('what saveState gave', 'state', saved);
     const { best } = saved;
     state = {
@@ -278,5 +279,28 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
       wait: is.integer(saved.wait, 'state.wait', 0),
     };
   };
+  const parts = { monitor, onEpochEnd, saveState: () => ({ ...state }), loadState };
+  const scheduler = Object.assign(() => state.current, parts);
+  learning.add(scheduler);
   return scheduler;
+}
+
+/** Throws ERR_ARGUMENT for a number that is not among the `reported` ones. */
+export function checkMonitor(monitor: string, reported: readonly string[]): void {
+  if (reported.includes(monitor)) return;
+  const received = `${is.show(monitor)}${is.didYouMean(monitor, reported)}`;
+  throw is.mismatch('ERR_ARGUMENT', `one of ${reported.join(', ')}`, 'monitor', received);
+}
+
+/** Schedulers that know how training went, and those of them that a Trainer has. */
+const learning = new WeakSet<LearningRateScheduler>();
+const taken = new WeakSet<LearningRateScheduler>();
+
+/** Throws ERR_ARGUMENT for one that has learnt from another training. */
+export function claim(scheduler: LearningRateScheduler): void {
+  if (taken.has(scheduler)) {
+    const what = 'a scheduler of its own, which each call of reduceOnPlateau makes,';
+    throw is.mismatch('ERR_ARGUMENT', what, 'lrScheduler', "another Trainer's");
+  }
+  if (learning.has(scheduler)) taken.add(scheduler);
 }

@@ -8,6 +8,7 @@ import type { Matrix } from './metrics/metric.js';
 import { type ModelState, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { native } from './native.js';
+import { claim } from './schedulers.js';
 import { averagedModel, checkAverages } from './trainer/averages.js';
 import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
 import { restoreSnapshot, takeSnapshot } from './trainer/checkpoint/snapshot.js';
@@ -106,6 +107,7 @@ export class Trainer<T extends Targets = Value> {
     const ranges = all.map(({ range }) =>
       range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
     );
+    claim(settings.schedule);
     const trainer = new native.Trainer(this.#state.native, description, {
       ...settings.native,
       divisors: terms.flatMap(({ divisor }) => divisor ?? []),

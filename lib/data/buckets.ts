@@ -16,8 +16,8 @@ export interface SequenceBatch extends Batch {
 /** How sequences become rows of the same length. */
 export interface BucketOptions {
   /**
-   * Lengths, rising: a sequence is padded to the first that it fits in, or cut to the last. With one
-   * length all rows have it, as the inputs of a model need.
+   * Lengths, rising: a sequence is padded to the first that it fits in, or cut to the last. Give one
+   * for `fit` and `evaluate`, which refuse several: the inputs of a model have one length.
    */
   lengths: readonly number[];
   /** What stands after the end; 0 by default. */

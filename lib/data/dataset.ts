@@ -69,6 +69,8 @@ const chunksAhead = 2;
 interface Settings<B extends Batch> extends Plan<B> {
   readonly transforms: readonly Transform<B>[];
   readonly regroup: Regroup<B> | undefined;
+  /** Of the sequences that regroup makes. */
+  readonly lengths: readonly number[] | undefined;
   readonly shuffle: ShuffleOptions | false | undefined;
   readonly batchSize: number | undefined;
   readonly encoder: EncoderState | undefined;
@@ -98,6 +100,7 @@ export class Dataset<B extends Batch = TensorBatch> {
       resample: undefined,
       transforms: [],
       regroup: undefined,
+      lengths: undefined,
       shuffle: undefined,
       batchSize: undefined,
       encoder: undefined,
@@ -203,14 +206,17 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Batches of sequences of about the same length, padded to one of `lengths`. Throws ERR_ARGUMENT.
+   * Batches of sequences of about the same length, padded to one of `lengths`. `fit` and `evaluate`
+   * take one length, for the inputs of a model have one; several are for who looks at batches
+   * otherwise. Throws ERR_ARGUMENT.
    */
   bucketByLength(this: Dataset<SequenceBatch>, options: BucketOptions): Dataset<TensorBatch> {
     const set = checkBuckets(options);
     const regroup = (rows: AsyncIterable<Piece<SequenceBatch>>, batchSize: number) =>
       bucketed(rows, batchSize, set);
     // Its batches are of another kind than its source's, which nothing behind it sees.
-    return this.#with({ regroup: regroup as never }) as unknown as Dataset<TensorBatch>;
+    const { lengths } = set;
+    return this.#with({ regroup: regroup as never, lengths }) as unknown as Dataset<TensorBatch>;
   }
 
   /** Sets the batch size for whoever does not give one. Throws ERR_ARGUMENT. */
@@ -286,6 +292,15 @@ export class Dataset<B extends Batch = TensorBatch> {
    */
   get file(): string | undefined {
     return this.#settings.file;
+  }
+
+  /**
+   * Of the sequences in its batches, where buckets make them and nothing after.
+   * @internal
+   */
+  get lengths(): readonly number[] | undefined {
+    const { lengths, transforms } = this.#settings;
+    return transforms.length === 0 ? lengths : undefined;
   }
 
   /** What `batch` said. */

@@ -6,6 +6,7 @@
  * @module
  */
 export { type AverageOptions, confusionMatrix, f1, precision, recall } from './counts.js';
-export type { Accumulator, BuiltIn, Matrix, Metric } from './metric.js';
+export { accuracy, mae } from './means.js';
+export type { Accumulator, BuiltIn, Matrix, Mean, Metric, Pair, Summed } from './metric.js';
 export { type RocAucOptions, rocAuc, type TopKOptions, topKAccuracy } from './ranking.js';
 export { type PerplexityOptions, perplexity, r2, rmse } from './regression.js';

@@ -59,12 +59,23 @@ export interface Pair {
 }
 
 /** A metric of this library: one output's, made to fit its loss. */
-export interface BuiltIn {
+export type BuiltIn = Mean | Summed;
+
+interface About {
   readonly name: string;
   /** What it measures, for the error where it does not fit. */
   readonly expects: string;
   /** Whether an output with this loss has the metric; undefined where the loss does not tell. */
   fits(pair: Pair): boolean | undefined;
+}
+
+/** Its mean over rows says it all: a scalar of the graph. */
+export interface Mean extends About {
+  mean(pair: Pair): Value;
+}
+
+/** Needs more than a number of each batch. */
+export interface Summed extends About {
   /** Throws ERR_ARGUMENT, ERR_SHAPE for options that do not fit the output. */
   build(pair: Pair): Metric;
 }

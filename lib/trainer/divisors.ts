@@ -24,6 +24,8 @@ export interface Term {
   readonly by: number | undefined;
   /** Of the mean where nothing counts: 0 or NaN. */
   readonly nothing: number;
+  /** Whether times its divisor it is a whole number, which rounding to float32 hides. */
+  readonly counts: boolean;
 }
 
 /** A term of a value. */
@@ -37,6 +39,8 @@ export interface Part {
   readonly partial: boolean;
   /** Of the mean where nothing counts: 0 or NaN. */
   readonly nothing: number;
+  /** Whether it is the share of what counts; false by default. */
+  readonly counts?: boolean;
 }
 
 /** The terms that `value` is the sum of, no two of which have one divisor. */
@@ -76,7 +80,8 @@ const join =
 
 function changed(part: Part, change: (value: Value) => Value): Part {
   const { over } = part;
-  return { ...part, value: change(part.value), over: over && ((by) => change(over(by))) };
+  const value = change(part.value);
+  return { ...part, value, over: over && ((by) => change(over(by))), counts: false };
 }
 
 function split(value: Value): Part[] {
@@ -111,7 +116,7 @@ function split(value: Value): Part[] {
     }
     case 'accuracy': {
       const divisor = b ? apply('countTargets', [b], { ignoreNegative: true }) : undefined;
-      return [{ value, divisor, over: undefined, partial: false, nothing: Number.NaN }];
+      return [{ value, divisor, over: undefined, partial: false, nothing: Number.NaN, counts: true }];
     }
     default:
       return lossOf(value, node) ?? rows;

@@ -1,6 +1,7 @@
 // The loop over epochs.
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
+import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
@@ -94,6 +95,8 @@ export class Fit {
   async #begin(): Promise<void> {
     const { run, plan, trainer } = this;
     const reports = this.#reports();
+    const { monitor } = this.engine.settings.schedule;
+    if (monitor !== undefined) checkMonitor(monitor, reports);
     const resumed = (await this.#saver.begin(reports))?.fit;
     this.#checkResumable(run.resume);
     this.#firstEpoch = resumed?.firstEpoch ?? run.epoch;

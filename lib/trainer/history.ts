@@ -104,12 +104,13 @@ export class Means {
   /** Adds numbers that lie in `values` from `offset` on, of a batch of so many rows. */
   add(values: Float64Array, offset: number, rows: number): void {
     const numberAt = (i: number) => values[offset + i] ?? Number.NaN;
-    for (const [i, { value, divisor, by }] of this.#terms.entries()) {
+    for (const [i, { value, divisor, by, counts }] of this.#terms.entries()) {
       const weight = divisor === undefined ? rows : numberAt(divisor);
       const factor = by === undefined ? weight : numberAt(by);
       // Where nothing counts a mean may be NaN.
       if (factor === 0) continue;
-      this.#sums[i] = (this.#sums[i] ?? 0) + numberAt(value) * factor;
+      const sum = numberAt(value) * factor;
+      this.#sums[i] = (this.#sums[i] ?? 0) + (counts ? Math.round(sum) : sum);
       this.#totals[i] = (this.#totals[i] ?? 0) + weight;
     }
     this.#rows += rows;

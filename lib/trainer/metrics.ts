@@ -1,9 +1,8 @@
 // Names, functions and objects of metrics -> the values that a step computes for them.
-import { apply } from '../graph/apply.js';
 import type { NamedValue } from '../graph/describe.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
-import { fitsClasses, fitsNumbers } from '../metrics/fits.js';
+import { fitsNumbers } from '../metrics/fits.js';
 import * as all from '../metrics/index.js';
 import {
   type Accumulator,
@@ -13,7 +12,6 @@ import {
   type Pair,
 } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
-import { l1 } from '../ops/losses.js';
 import { type AnyFunction, callLoss, checkKeys, inForm, inside } from './callables.js';
 import type { LossName, MetricName } from './losses.js';
 
@@ -29,32 +27,9 @@ interface Made {
   readonly measured: Measured[];
 }
 
-/** Metrics whose means over rows say it all: the graph's own scalar does. */
-interface Mean {
-  readonly name: string;
-  readonly expects: string;
-  fits(pair: Pair): boolean | undefined;
-  mean(pair: Pair): Value;
-}
-
-const means: Readonly<Record<'accuracy' | 'mae', Mean>> = {
-  accuracy: {
-    name: 'accuracy',
-    expects: 'a metric for an output with class numbers or bceWithLogits',
-    fits: fitsClasses,
-    mean: ({ output, target }) => apply('accuracy', [output, target]),
-  },
-  mae: {
-    name: 'mae',
-    expects: 'a metric for an output with numbers to come close to',
-    fits: fitsNumbers,
-    mean: ({ output, target }) => l1(output, target),
-  },
-};
-
-const makers: Readonly<Record<MetricName, () => Mean | BuiltIn>> = {
-  accuracy: () => means.accuracy,
-  mae: () => means.mae,
+const makers: Readonly<Record<MetricName, () => BuiltIn>> = {
+  accuracy: all.accuracy,
+  mae: all.mae,
   rmse: all.rmse,
   r2: all.r2,
   perplexity: all.perplexity,
@@ -119,7 +94,7 @@ interface NamedPair extends Pair {
   readonly name: string;
 }
 
-function readNamed(item: unknown, name: string): Mean | BuiltIn {
+function readNamed(item: unknown, name: string): BuiltIn {
   return isBuiltIn(item) ? item : makers[is.oneOf(item, name, metricNames)]();
 }
 
@@ -142,7 +117,7 @@ function custom(metric: Metric, name: string, outputs: unknown, targets: unknown
 /** A metric of the outputs whose loss it fits. Throws ERR_ARGUMENT when there are none. */
 function addNamed(
   made: Made,
-  metric: Mean | BuiltIn,
+  metric: BuiltIn,
   name: string,
   pairs: readonly NamedPair[],
   prefixed: boolean,

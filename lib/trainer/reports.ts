@@ -47,10 +47,11 @@ export async function stepLogs(
 function meansOf(results: readonly Result[], parts: readonly Part[]): Record<string, number> {
   const [first, ...others] = parts;
   if (first && others.length === 0) {
-    const { values, offset } = first;
-    return Object.fromEntries(
-      results.map(({ name }, i) => [name, values[offset + i] ?? Number.NaN] as const),
-    );
+    const { values, offset, rows } = first;
+    const shares = new Means(results.filter(({ terms }) => terms.some(({ counts }) => counts)));
+    shares.add(values, offset, rows);
+    const own = results.map(({ name }, i) => [name, values[offset + i] ?? Number.NaN] as const);
+    return { ...Object.fromEntries(own), ...shares.logs() };
   }
   const means = new Means(results);
   for (const { values, offset, rows } of parts) means.add(values, offset, rows);

@@ -87,6 +87,11 @@ export function arraySupply(rows: Rows, span: Span): Supply {
 
 /** A dataset's rows, checked against the feeds block by block. */
 export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
+  const { lengths = [] } = dataset;
+  if (lengths.length > 1) {
+    const what = 'sequences of one length, as the inputs of a model have,';
+    throw is.mismatch('ERR_SHAPE', what, name, `buckets of ${lengths.join(', ')}`);
+  }
   return {
     epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
       const chunks = dataset.chunks({

@@ -1,5 +1,6 @@
 import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
+import type { Matrix } from '../metrics/metric.js';
 import type { Data } from '../trainer/data.js';
 import { aborted, checkSignal, type FitOptions } from '../trainer/plan.js';
 import { isDataset } from '../trainer/supply.js';
@@ -43,6 +44,8 @@ export interface FoldResult {
   readonly rows: number;
   /** Loss and metrics on the rows of the fold, after training on all others. */
   readonly scores: Readonly<Record<string, number>>;
+  /** Metrics that are matrices, such as confusion matrices, by name, where there are some. */
+  readonly matrices?: Readonly<Record<string, Matrix>>;
 }
 
 /** The results of all folds. */
@@ -128,7 +131,9 @@ async function testFold(
   const { data, rows } = await folds.test(fold);
   const { batchSize } = fit;
   const scores = await trainer.evaluate(data, batchSize === undefined ? {} : { batchSize });
-  return { fold, rows: rows(), scores: { ...scores } };
+  const { matrices } = scores;
+  const some = Object.keys(matrices).length > 0;
+  return { fold, rows: rows(), scores: { ...scores }, ...(some && { matrices }) };
 }
 
 function summarize(results: readonly FoldResult[]): CrossValidation {
@@ -203,6 +208,9 @@ export function describeFit(fit: InnerFitOptions | undefined): Record<string, un
   return Object.fromEntries(plain.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** Models that have seen rows, which none may be tested on that another call of build made. */
+const trained = new WeakSet<object>();
+
 /** Makes a trainer, and closes it however `use` ends. */
 export async function withTrainer<R>(
   build: () => unknown,
@@ -211,6 +219,12 @@ export async function withTrainer<R>(
   const trainer = await build();
   if (!(trainer instanceof Trainer)) throw is.invalid('a Trainer', 'build()', trainer);
   try {
+    const { model } = trainer;
+    if (trained.has(model)) {
+      const received = 'one that has been trained by another call of it';
+      throw is.mismatch('ERR_ARGUMENT', 'a new model each time', 'build()', received);
+    }
+    trained.add(model);
     return await use(trainer);
   } finally {
     await trainer.close();

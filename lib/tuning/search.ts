@@ -5,6 +5,7 @@ import type { EpochNumbers, History } from '../trainer/history.js';
 import { aborted } from '../trainer/plan.js';
 import type { Trainer } from '../trainer.js';
 import {
+  type CrossValidateOptions,
   checkCommon,
   checkFit,
   crossValidate,
@@ -70,7 +71,10 @@ export interface TrialResult<S extends Space = Space> {
   readonly epoch: number;
   /** All numbers of that epoch. */
   readonly scores: Readonly<Record<string, number>>;
-  /** Why it failed: a loss that is not finite fails a trial and not the search. */
+  /**
+   * Why it failed: a loss that is not finite, too little memory, or options that nothing can be built
+   * of fail a trial and not the search.
+   */
   readonly error?: string;
   readonly seconds: number;
 }
@@ -109,8 +113,10 @@ type Kept = Omit<TrialResult, 'options'> & { readonly options: Record<string, un
 
 /**
  * Searches for options by trying them: draws `trials` sets from a space and trains a model with each,
- * all of which follows from the seed. Rejects with ERR_ARGUMENT, ERR_ABORTED, and what build and fit
- * reject with; with a file also with ERR_FILE_FORMAT and errors of the file system.
+ * all of which follows from the seed. Rejects with ERR_ARGUMENT, ERR_ABORTED, what fit rejects with
+ * and, but for errors of this library that a trial's options are to blame for, what build does; where
+ * nothing can be built of any options, with the first such error. With a file also with
+ * ERR_FILE_FORMAT and errors of the file system.
  */
 export async function search<const S extends Space>(
   options: SearchOptions<S>,
@@ -120,6 +126,8 @@ export async function search<const S extends Space>(
   const results: TrialResult<S>[] = [];
   let running = Array.from({ length: plan.rungs[0]?.trials ?? 0 }, (_, trial) => trial);
   let last: TrialResult<S>[] = [];
+  let unbuilt: TandemError | undefined;
+  let built = false;
   for (const [number, rung] of plan.rungs.entries()) {
     if (number > 0) {
       running = last
@@ -134,12 +142,19 @@ export async function search<const S extends Space>(
       let kept = journal.get(key);
       if (kept === undefined) {
         if (set.signal?.aborted) throw aborted(set.signal);
-        kept = await runTrial(set, plan, { trial, number, rung, drawn });
-        await journal.add(key, kept);
+        const ran = await runTrial(set, plan, { trial, number, rung, drawn });
+        kept = ran.kept;
+        unbuilt ??= ran.unbuilt;
+        // What cannot be built is found out quickly, and may change with the code of build.
+        if (ran.unbuilt === undefined) {
+          built = true;
+          await journal.add(key, kept);
+        }
         if (plan.verbose === 1) process.stdout.write(`${line(kept, plan)}\n`);
-      }
+      } else built = true;
       last.push({ ...kept, options: drawn });
     }
+    if (unbuilt !== undefined && !built) throw unbuilt;
     results.push(...last);
   }
   const [best] = last.toSorted(plan.compare);
@@ -215,41 +230,37 @@ interface Found {
   readonly scores: Readonly<Record<string, number>>;
 }
 
+/** Errors of a model that these options do not make, or that the machine is too small for. */
+const unbuildable: readonly string[] = ['ERR_SHAPE', 'ERR_ARGUMENT', 'ERR_DTYPE'];
+const tooMuch: readonly string[] = ['ERR_NUMERIC', 'ERR_OUT_OF_MEMORY'];
+
 async function runTrial<S extends Space>(
   set: ReturnType<typeof readOptions<S>>['set'],
   plan: Plan,
   { trial, number, rung, drawn }: Turn<S>,
-): Promise<Kept> {
+): Promise<{ kept: Kept; unbuilt: TandemError | undefined }> {
   const start = performance.now();
-  const build = () => set.build(drawn, trial);
-  const { fit = {}, signal, data } = set;
-  const fitOptions = { ...fit, epochs: rung.epochs, ...(signal && { signal }) };
+  let unbuilt: TandemError | undefined;
+  const build = async () => {
+    try {
+      return await set.build(drawn, trial);
+    } catch (error) {
+      if (error instanceof TandemError && unbuildable.includes(error.code)) unbuilt = error;
+      throw error;
+    }
+  };
   let found: Found = { epoch: -1, scores: {} };
   let failure: { error: string } | undefined;
   try {
-    if (plan.folds === undefined) {
-      found = await withTrainer(build, async (trainer) => {
-        const history = await trainer.fit(data, { ...fitOptions, verbose: 0 });
-        return bestEpoch(history, plan);
-      });
-    } else {
-      const { mean } = await crossValidate({
-        build,
-        data,
-        folds: plan.folds,
-        epochs: rung.epochs,
-        fit,
-        ...(signal && { signal }),
-      } as Parameters<typeof crossValidate>[0]);
-      found = { epoch: -1, scores: checkScores(mean, plan) };
-    }
+    found = await measure(set, plan, rung.epochs, build);
   } catch (error) {
-    if (!(error instanceof TandemError) || error.code !== 'ERR_NUMERIC') throw error;
-    failure = { error: error.message };
+    const failed = error instanceof TandemError && tooMuch.includes(error.code);
+    if (!failed && (unbuilt === undefined || error !== unbuilt)) throw error;
+    failure = { error: (error as TandemError).message };
   }
   const space = set.space as Space;
   const shown = Object.entries(drawn).map(([name, value]) => [name, space[name]?.show(value)]);
-  return {
+  const kept: Kept = {
     trial,
     rung: number,
     epochs: rung.epochs,
@@ -259,6 +270,26 @@ async function runTrial<S extends Space>(
     ...failure,
     seconds: (performance.now() - start) / 1000,
   };
+  return { kept, unbuilt };
+}
+
+async function measure<S extends Space>(
+  { fit = {}, signal, data }: ReturnType<typeof readOptions<S>>['set'],
+  plan: Plan,
+  epochs: number,
+  build: () => Promise<Trainer>,
+): Promise<Found> {
+  const { folds } = plan;
+  const common = { epochs, ...(signal && { signal }) };
+  if (folds === undefined) {
+    return await withTrainer(build, async (trainer) => {
+      const history = await trainer.fit(data, { ...fit, ...common, verbose: 0 });
+      return bestEpoch(history, plan);
+    });
+  }
+  const options = { build, data, folds, fit, ...common } as CrossValidateOptions;
+  const { mean } = await crossValidate(options);
+  return { epoch: -1, scores: checkScores(mean, plan) };
 }
 
 function bestEpoch(history: History, plan: Plan): Found {

@@ -113,3 +113,44 @@ test('oneCycle: a phase of no steps is at its end', (t) => {
     t.true(factors.every((factor) => factor > 0 && factor <= 1));
   }
 });
+
+test('fit refuses a monitor of reduceOnPlateau that epochs will not report', async (t) => {
+  const model = sequential([dense(1)], { input: [1], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse', lrScheduler: reduceOnPlateau() });
+  t.teardown(() => trainer.close());
+  const data = { x: Float32Array.of(1, 2), y: Float32Array.of(1, 2) };
+  const steps = [];
+  const callbacks = [{ onTrainBegin: () => steps.push(0), onBatchEnd: (step) => steps.push(step) }];
+  await t.throwsAsync(trainer.fit(data, { verbose: 0, callbacks }), {
+    code: 'ERR_ARGUMENT',
+    message: /one of loss, learningRate for `monitor`, received "valLoss"/,
+  });
+  t.deepEqual(steps, []);
+  await trainer.fit(data, { verbose: 0, validationSplit: 0.5 });
+});
+
+test('reduceOnPlateau knows in which direction a number gets better', (t) => {
+  const rates = (options, values) => {
+    const schedule = reduceOnPlateau({ patience: 0, factor: 0.5, ...options });
+    return values.map((value) => {
+      schedule.onEpochEnd?.({ [schedule.monitor ?? '']: value });
+      return schedule(0);
+    });
+  };
+  t.deepEqual(rates({ monitor: 'valAccuracy' }, [0.5, 0.6, 0.7, 0.7]), [1, 1, 1, 0.5]);
+  t.deepEqual(rates({ monitor: 'valLoss' }, [0.7, 0.6, 0.5, 0.5]), [1, 1, 1, 0.5]);
+  t.deepEqual(rates({ monitor: 'valAccuracy', mode: 'min' }, [0.5, 0.6, 0.7]), [1, 0.5, 0.25]);
+});
+
+test('reduceOnPlateau belongs to one Trainer, other schedules to all', (t) => {
+  const make = (lrScheduler) => {
+    const model = sequential([dense(1)], { input: [1], seed: 1 });
+    const trainer = new Trainer(model, { loss: 'mse', lrScheduler });
+    t.teardown(() => trainer.close());
+  };
+  const [plateau, steady] = [reduceOnPlateau(), constant()];
+  make(plateau);
+  t.throws(() => make(plateau), { code: 'ERR_ARGUMENT', message: /a scheduler of its own/ });
+  make(steady);
+  t.notThrows(() => make(steady));
+});
