@@ -2,8 +2,8 @@
 // several processes.
 import * as is from '../is.js';
 import { generator, shuffled } from '../trainer/random.js';
-import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import { type Batch, concatInTurns, concatRows, gatherRows, sliceRows } from './batch.js';
+import { mixed, selected } from './order.js';
 import { Selector, type Stage } from './select.js';
 import type { Source } from './source.js';
 
@@ -89,23 +89,10 @@ async function memoryOrder<B extends Batch>(
     order = resample(block, order, generator(shuffle?.seed ?? 0, resampleStream + epoch));
   }
   if (shuffle === undefined) return order;
-  const places = await shuffled({ start: 0, count: order.length }, generator(shuffle.seed, epoch));
   const all = stages.length === 0 && keep === undefined && resample === undefined;
-  return all ? places : places.map((i) => order[i] ?? 0);
-}
-
-/** The numbers of the rows that the stages leave. */
-async function selected(rows: number, stages: readonly Stage[]): Promise<Uint32Array> {
-  const selector = new Selector(stages);
-  const order = new Uint32Array(rows);
-  let count = 0;
-  for (let begin = 0; begin < rows && !selector.done; begin += elementsPerTurn) {
-    if (begin > 0) await nextTurn();
-    for (const row of selector.next(Math.min(elementsPerTurn, rows - begin))) {
-      order[count++] = begin + row;
-    }
-  }
-  return order.subarray(0, count);
+  return all
+    ? await shuffled({ start: 0, count: order.length }, generator(shuffle.seed, epoch))
+    : await mixed(order, { seed: shuffle.seed, epoch });
 }
 
 const identity = (rows: number): Uint32Array => Uint32Array.from({ length: rows }, (_, i) => i);
@@ -116,7 +103,7 @@ async function* streamPieces<B extends Batch>(
 ): AsyncGenerator<Piece<B>> {
   const { shuffle, epoch } = options;
   const kept = keptPieces(plan, options);
-  if (shuffle === undefined) {
+  if (shuffle === undefined || shufflesItself(plan)) {
     yield* kept;
     return;
   }
@@ -145,11 +132,19 @@ async function* streamPieces<B extends Batch>(
   if (rows > 0) yield await mix();
 }
 
+/** What looks at rows of a stream one after another needs them in their order. */
+const shufflesItself = <B extends Batch>({ source, keep, resample }: Plan<B>): boolean =>
+  source.kind === 'stream' &&
+  source.shuffles === true &&
+  keep === undefined &&
+  resample === undefined;
+
 /** The rows that the stages leave, repeated as the plan says. */
 export async function* keptPieces<B extends Batch>(
-  { source, stages, keep, resample }: Plan<B>,
+  plan: Plan<B>,
   { epoch, signal, shuffle }: EpochOptions,
 ): AsyncGenerator<Piece<B>> {
+  const { source, stages, keep, resample } = plan;
   if (source.kind === 'memory') return;
   const left = source.selects ? [] : stages;
   const selector = new Selector(left);
@@ -157,7 +152,8 @@ export async function* keptPieces<B extends Batch>(
   const kept = keep?.stream();
   if (new Selector(stages).done) return;
   let seen = 0;
-  for await (const block of source.stream({ epoch, signal, stages })) {
+  const order = shufflesItself(plan) ? shuffle : undefined;
+  for await (const block of source.stream({ epoch, signal, stages, shuffle: order })) {
     seen += block.rows;
     const selected = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
     const wanted = kept === undefined ? selected : kept(block, selected);

@@ -11,6 +11,8 @@ export interface StreamOptions {
   readonly signal: AbortSignal | undefined;
   /** The rows that the dataset takes; sources without `selects` may take no notice. */
   readonly stages: readonly Stage[];
+  /** In the order that follows from it and the epoch, as datasets in memory are: of `shuffles`. */
+  readonly shuffle: { readonly seed: number } | undefined;
 }
 
 /** Rows that are read in order, in blocks of any size, as often as asked. */
@@ -19,6 +21,8 @@ export interface StreamSource<B extends Batch> {
   readonly length: number | undefined;
   /** Whether only rows that the stages keep come, so that others need not be read. */
   readonly selects?: boolean;
+  /** Whether it can be read in any order. */
+  readonly shuffles?: boolean;
   /** The same rows encoded where they are read, off the event loop. */
   encoded?(encoder: EncoderState, policy: ErrorPolicy): StreamSource<TensorBatch>;
   /** Each call reads from the beginning. Ending the iteration frees what it holds. */

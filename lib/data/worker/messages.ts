@@ -5,6 +5,7 @@ import type { CsvJob } from '../csv/read.js';
 import type { EncoderState } from '../encoders/state.js';
 import type { OnError, PlainError } from '../errors.js';
 import type { ParquetJob } from '../parquet/read.js';
+import type { TensorJob } from '../tensors/rows.js';
 
 /** What to read. */
 export type Job =
@@ -12,9 +13,12 @@ export type Job =
   | ({ readonly kind: 'parquet' } & ParquetJob)
   | ({ readonly kind: 'arrow' } & ArrowJob);
 
+/** Arrays, which no encoder makes anything of. */
+export type ArrayJob = { readonly kind: 'tensors' } & TensorJob;
+
 /** How a reading thread begins. */
 export interface Start {
-  readonly job: Job;
+  readonly job: Job | ArrayJob;
   /** Makes arrays of the rows where it is given. */
   readonly encoder: EncoderState | undefined;
   /** Of encoding. */

@@ -7,7 +7,8 @@ import { readCsv } from '../csv/read.js';
 import { CompiledEncoder } from '../encoders/encoder.js';
 import { type DataError, type PlainError, toPlain } from '../errors.js';
 import { readParquet } from '../parquet/read.js';
-import type { Message, Start } from './messages.js';
+import { readRows } from '../tensors/rows.js';
+import type { Job, Message, Start } from './messages.js';
 
 const { job, encoder: state, onError, credit } = workerData as Start;
 /** Errors of a block that are told; many more would only fill memory. */
@@ -19,19 +20,24 @@ const skip = (error: DataError) => {
 };
 
 try {
-  const encoder = state && (await CompiledEncoder.compile(state));
-  for await (const table of read()) {
-    const block = encoder ? encode(table, encoder) : table;
-    if (block.rows > 0) send(block);
-  }
+  if (job.kind === 'tensors') for await (const block of readRows(job)) send(block);
+  else await sendTables(job);
   post({ kind: 'end', skipped });
 } catch (error) {
   post({ kind: 'error', error: toPlain(error) });
 }
 
-function read(): AsyncGenerator<TableBatch> {
-  if (job.kind === 'csv') return readCsv(job, skip);
-  return job.kind === 'parquet' ? readParquet(job, skip) : readArrow(job);
+async function sendTables(tables: Job): Promise<void> {
+  const encoder = state && (await CompiledEncoder.compile(state));
+  for await (const table of read(tables)) {
+    const block = encoder ? encode(table, encoder) : table;
+    if (block.rows > 0) send(block);
+  }
+}
+
+function read(tables: Job): AsyncGenerator<TableBatch> {
+  if (tables.kind === 'csv') return readCsv(tables, skip);
+  return tables.kind === 'parquet' ? readParquet(tables, skip) : readArrow(tables);
 }
 
 function encode(table: TableBatch, encoder: CompiledEncoder): Batch {
