@@ -116,7 +116,9 @@ function split(value: Value): Part[] {
     }
     case 'accuracy': {
       const divisor = b ? apply('countTargets', [b], { ignoreNegative: true }) : undefined;
-      return [{ value, divisor, over: undefined, partial: false, nothing: Number.NaN, counts: true }];
+      return [
+        { value, divisor, over: undefined, partial: false, nothing: Number.NaN, counts: true },
+      ];
     }
     default:
       return lossOf(value, node) ?? rows;

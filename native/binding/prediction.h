@@ -37,7 +37,7 @@ struct Prediction {
 
   /// Maybe also that of other environments. Before its sessions: they refer to it.
   const std::shared_ptr<Predictor> owned;
-  const size_t which;  ///< of the predictor's graphs
+  const size_t which;               ///< of the predictor's graphs
   const std::string device_reason;  ///< why 'auto' is the CPU
   Predictor& predictor = *owned;
   Predictor::Session sync_session{predictor, which};

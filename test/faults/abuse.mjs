@@ -217,6 +217,7 @@ const good = {
   'StagedRows.train': () => [Float64Array.of(0.1, 0.1)],
   'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1)],
   'Trainer.evaluate': steps,
+  'Trainer.divisors': steps,
   'Trainer.loadState': () => {
     const { parameters, trainable, slots } = makeTrainer().savedLayout;
     const state = new Float32Array(parameters + trainable * (slots + 1));
@@ -227,6 +228,7 @@ const good = {
   runSync: () => [living(makeBinding()).key],
   'Predictor.predict': () => [2, new Int32Array(1), f(6), new Float32Array(4)],
   'Predictor.bind': () => [2],
+  'Predictor.variant': () => [0],
 };
 function inputs() {
   return [
