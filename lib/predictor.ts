@@ -55,6 +55,7 @@ import {
   QuantizedModel,
   quantizedOf,
   quantizedOptions,
+  quantizes,
 } from './quantization.js';
 import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
@@ -115,25 +116,21 @@ export class Predictor {
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!(known || source instanceof URL)) is.string(source, 'source');
     const only = floatOption(set);
-    const quantized = await findQuantized(source, set, threads);
-    let predictor: Predictor;
-    if (quantized !== undefined) {
+    const plain = { maxBatch, threads, device };
+    let predictor: Predictor | undefined;
+    if (!(source instanceof QuantizedModel || quantizes(set))) {
+      const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
+      predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
+    }
+    if (predictor === undefined) {
+      const quantized = await findQuantized(source, set, threads);
       const temporary = quantized !== source;
       if (only !== undefined) {
         if (temporary) quantizedOf(quantized).frozen.release();
         throw is.mismatch('ERR_ARGUMENT', 'a model in float32', only, 'a quantized one');
       }
-      const rest = { maxBatch, threads, device, precision: 'float32' } as const;
+      const rest = { ...plain, precision: 'float32' } as const;
       predictor = await Predictor.#serve(quantized, rest, queue, temporary);
-    } else {
-      const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
-      const plain = { maxBatch, threads, device, precision };
-      predictor = await Predictor.#freeze(
-        source as Exclude<typeof source, QuantizedModel>,
-        plain,
-        queue,
-        set,
-      );
     }
     try {
       for (const rows of warmup) await predictor.#warm(rows);
@@ -165,12 +162,13 @@ export class Predictor {
     }
   }
 
+  /** Undefined for a file of a quantized model. */
   static async #freeze(
     source: string | URL | Model,
     options: PredictorDescription,
     queue: QueueSettings,
     { generation, lengths }: Pick<PredictorOptions, 'generation' | 'lengths'>,
-  ): Promise<Predictor> {
+  ): Promise<Predictor | undefined> {
     let plan: GenerationPlan | undefined;
     let buckets: Bucket[] | undefined;
     const loaded = await loadPredictor(source, options, (state) => {
@@ -182,6 +180,7 @@ export class Predictor {
       plan = planGeneration(state, generation);
       return { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
     });
+    if (loaded === undefined) return undefined;
     const engine = plan && openEngine(loaded.predictor, plan, { ...queue, ...options });
     const made = new Predictor(loaded, queue, { engine, buckets });
     const { encoder } = stateOf(loaded.model);
@@ -225,7 +224,7 @@ export class Predictor {
     this.#queues = batchRows !== undefined || queue.maxQueue !== Number.MAX_SAFE_INTEGER;
   }
 
-  /** A run of zeros, for the plans that predict and, of one row, predictSync will use. */
+  /** A run of zeros, for the plans that predict and predictSync (of one row) will use. */
   async #warm(rows: number): Promise<void> {
     try {
       const arrays = zeroInputs(this.#layout, rows);
@@ -471,10 +470,7 @@ export class Predictor {
    */
   profile(): ProfileDescription {
     const profile = this.#native.profile();
-    const cache = this.#engine?.plan.cacheBytes;
-    if (cache === undefined) return profile;
-    const { memory } = profile;
-    return { ...profile, memory: { ...memory, cache, total: memory.total + cache } };
+    return this.#engine?.profile(profile) ?? profile;
   }
 
   /**

@@ -136,17 +136,20 @@ function requestOf(
   };
 }
 
-/**
- * What a Predictor is to serve in 8-bit integers, or undefined: `source` is one, a file of one, or
- * `precision` says so.
- */
+const wantsBytes = (precision: string | undefined): precision is QuantizeRequest['precision'] =>
+  precision === 'int8' || precision === 'int8-weights';
+
+/** Whether options ask for 8-bit integers: of a file in float32 nothing else does. */
+export const quantizes = (set: QuantizedOptions & { precision?: string }): boolean =>
+  wantsBytes(set.precision) || quantizedOptions.some((name) => set[name] !== undefined);
+
+/** What a Predictor is to serve in 8-bit integers: `source` is one, a file of one, or made one. */
 export async function findQuantized(
   source: Model | QuantizedModel | string | URL,
   set: QuantizedOptions & { precision?: string },
   threads: number,
-): Promise<QuantizedModel | undefined> {
+): Promise<QuantizedModel> {
   const { precision } = set;
-  const wanted = precision === 'int8' || precision === 'int8-weights';
   const given = quantizedOptions.find((name) => set[name] !== undefined);
   const file = source instanceof Model || source instanceof QuantizedModel ? undefined : source;
   const found = file === undefined ? undefined : await readQuantized(file);
@@ -162,8 +165,7 @@ export async function findQuantized(
       throw is.invalid('a model in float32', given, 'one for a quantized one');
     return quantized;
   }
-  if (!wanted) {
-    if (given === undefined) return undefined;
+  if (!wantsBytes(precision)) {
     throw is.invalid(`"int8" with \`${given}\``, 'precision', precision);
   }
   const request = requestOf(set, precision, threads);

@@ -244,3 +244,15 @@ test('an output that no typed array holds is a lack of memory', async (t) => {
   t.throws(() => predictor.predictSync({ x: rows }), wanted);
   await t.throwsAsync(predictor.predict(rows), wanted);
 });
+
+test('more rows than memory has room for are refused in words that say so', async (t) => {
+  const model = sequential([dense(1)], { input: [2 ** 20] });
+  const predictor = await Predictor.load(model);
+  const error = t.throws(() => predictor.bind(2 ** 31 - 1));
+  t.is(/** @type {any} */ (error).code, 'ERR_OUT_OF_MEMORY');
+  t.regex(/** @type {any} */ (error).message, /^expected .* for `(x|batch)`, received /);
+  await predictor.close();
+  const failed = await t.throwsAsync(Predictor.load(model, { warmup: [2 ** 40] }));
+  t.is(/** @type {any} */ (failed).code, 'ERR_OUT_OF_MEMORY');
+  t.regex(/** @type {any} */ (failed).message, /for `(x|warmup)`, received /);
+});

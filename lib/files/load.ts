@@ -20,15 +20,22 @@ export interface OpenModel {
   read(): Promise<void>;
 }
 
-/** Reads and checks graph and header of a file; `create` makes the model. */
+/**
+ * Reads and checks graph and header of a file; `create` makes the model. Undefined where the file
+ * holds a quantized one.
+ */
 export async function openModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
-): Promise<OpenModel> {
+): Promise<OpenModel | undefined> {
   if (!(path instanceof URL)) is.string(path, 'path');
   const file = await open(path, 'r');
   try {
     const header = await readHeader(file);
+    if (header.metadata.has('quantization')) {
+      await file.close();
+      return undefined;
+    }
     const encoder = readEncoder(header);
     const model = create(readGraph(header));
     stateOf(model).encoder = encoder;
@@ -53,7 +60,11 @@ export async function readModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
 ): Promise<Model> {
-  const { model, file, read } = await openModel(path, create);
+  const opened = await openModel(path, create);
+  if (opened === undefined) {
+    throw bad('a model in float32', 'a quantized one, which Predictor.load reads');
+  }
+  const { model, file, read } = opened;
   try {
     await read();
     return model;
@@ -80,10 +91,7 @@ export function readDescription({ metadata }: Header): Rebuilt {
 }
 
 function readGraph(header: Header): ModelOptions {
-  const { metadata, tensors } = header;
-  if (metadata.has('quantization')) {
-    throw bad('a model in float32', 'a quantized one, which Predictor.load reads');
-  }
+  const { tensors } = header;
   const { parameters, ...options } = readDescription(header);
   for (const [name, shape] of parameters) {
     const tensor = tensors.get(name);

@@ -1,7 +1,7 @@
 // Steps of all generations of a Predictor: sequences join and leave between two steps, and what a
 // step computes is what they have to compute just then, tokens of prompts and last tokens alike.
 // Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models" (2022).
-import type { Binding, Predictor as NativePredictor } from '../../bindings.js';
+import type { Binding, Predictor as NativePredictor, ProfileDescription } from '../../bindings.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { offAbort, onAbort } from '../predictor/aborts.js';
@@ -72,6 +72,13 @@ export class GenerationEngine {
         { cause: error },
       );
     }
+  }
+
+  /** With the memory of the caches. */
+  profile(profile: ProfileDescription): ProfileDescription {
+    const { memory } = profile;
+    const cache = this.plan.cacheBytes;
+    return { ...profile, memory: { ...memory, cache, total: memory.total + cache } };
   }
 
   /** Runs a step of so many rows of no sequence, whose plan and weights are then in memory. */

@@ -26,12 +26,12 @@ export interface Variants {
 
 type VariantsOf = (state: ModelState) => Variants;
 
-/** As Predictor.load rejects. */
+/** As Predictor.load rejects. Undefined for a file of a quantized model. */
 export async function loadPredictor(
   source: string | URL | Model,
   options: PredictorDescription,
   variantsOf: VariantsOf,
-): Promise<Loaded> {
+): Promise<Loaded | undefined> {
   if (source instanceof Model) {
     const { graph, layout, variants } = prepare(source, variantsOf);
     const state = stateOf(source);
@@ -40,7 +40,9 @@ export async function loadPredictor(
     const predictor = await native.loadPredictor(state.native, graph, all);
     return { model: source, predictor, layout };
   }
-  const { model, file, positions, read } = await openModel(source, (set) => new Model(set));
+  const opened = await openModel(source, (set) => new Model(set));
+  if (opened === undefined) return undefined;
+  const { model, file, positions, read } = opened;
   try {
     const { graph, layout, variants } = prepare(model, variantsOf);
     const all = { ...options, variants: variants.graphs };
