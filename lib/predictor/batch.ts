@@ -3,7 +3,7 @@ import type { TandemError } from '../errors.js';
 import { rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { type Layout, makeArray, type PredictOutput, result } from './arrays.js';
-import { Blocks, type Copy } from './blocks.js';
+import { Blocks, type Copy, elementsOf } from './blocks.js';
 
 type Arrays = readonly (Float32Array | Int32Array)[];
 
@@ -67,7 +67,7 @@ export class Batcher {
   join(calls: readonly Share[], rows: number): Arrays {
     const [only] = calls;
     if (only !== undefined && calls.length === 1 && only.rows === rows) {
-      return only.copies.map(({ array }) => array);
+      return only.copies.map(elementsOf);
     }
     return this.#layout.inputs.map((input, i) => {
       const length = rows * (this.#rowIn[i] ?? 0);
@@ -76,10 +76,10 @@ export class Batcher {
       this.#memory[i] = memory;
       let at = 0;
       for (const { copies } of calls) {
-        const array = copies[i]?.array;
-        if (array === undefined) continue;
-        memory.set(array, at);
-        at += array.length;
+        const copy = copies[i];
+        if (copy === undefined) continue;
+        memory.set(elementsOf(copy), at);
+        at += copy.length;
       }
       return memory.subarray(0, length).fill(0, at);
     });

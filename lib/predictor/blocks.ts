@@ -1,5 +1,5 @@
-// Copies of the rows of waiting calls, side by side in blocks that are used again: an ArrayBuffer for
-// each of ten thousand small calls would keep the garbage collector busy.
+// Copies of the rows of waiting calls, side by side in blocks that are used again: an array for each
+// of ten thousand small calls would keep the garbage collector busy, which moves all that waits.
 import type { Layout } from './arrays.js';
 
 type Floats = Float32Array | Int32Array;
@@ -16,11 +16,18 @@ export interface Block {
   copies: number;
 }
 
-/** A copy and where it lies; `block` is undefined for one that has memory of its own. */
+/** Where a copy lies. */
 export interface Copy {
-  readonly array: Floats;
+  readonly memory: Floats;
+  readonly start: number;
+  readonly length: number;
+  /** Undefined for one that has memory of its own. */
   readonly block: Block | undefined;
 }
+
+/** The elements of a copy, for as long as it is not released. */
+export const elementsOf = ({ memory, start, length }: Copy): Floats =>
+  memory.length === length ? memory : memory.subarray(start, start + length);
 
 /** Copies for one input of a model. */
 export class Blocks {
@@ -35,18 +42,20 @@ export class Blocks {
 
   copy(array: Floats): Copy {
     const { length } = array;
-    if (length > blockLength / 8) return { array: array.slice(), block: undefined };
+    if (length > blockLength / 8) {
+      return { memory: array.slice(), start: 0, length, block: undefined };
+    }
     let block = this.#current;
     if (block === undefined || block.used + length > blockLength) {
       block = this.#spare.pop() ?? { memory: this.#make(), used: 0, copies: 0 };
       this.#retire();
       this.#current = block;
     }
-    const copy = block.memory.subarray(block.used, block.used + length);
-    copy.set(array);
+    const { memory, used: start } = block;
+    memory.set(array, start);
     block.used += length;
     block.copies++;
-    return { array: copy, block };
+    return { memory, start, length, block };
   }
 
   /** Nobody reads the copy any more. */
