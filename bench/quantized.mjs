@@ -1,4 +1,5 @@
-// Predictions in float32 and in 8-bit integers beside onnxruntime-node, which quantizes the inputs of
+// Predictions in float32, bfloat16 and 8-bit integers beside onnxruntime-node, whose floats are float32
+// beside both of ours, and which quantizes the inputs of
 // its products as it runs. Ours are calibrated; of a CNN, theirs keeps the convolutions in float32.
 import { Predictor } from 'tandem-ml';
 import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
@@ -11,6 +12,8 @@ const rounds = quick ? 3 : 11;
 const seconds = quick ? 0.1 : 0.6;
 const peer = findOnnxRuntime();
 const suite = openSuite('quantized', { 'onnxruntime-node': peer?.version });
+/** Of outputs, by norm. */
+const tolerances = { float32: 1e-3, bfloat16: 0.05, int8: 0.1 };
 const noise = (length) => Float32Array.from({ length }, () => 2 * Math.random() - 1);
 
 for (const work of served) {
@@ -31,7 +34,7 @@ for (const work of served) {
     io.runSync();
     const sides = { ours: () => timeOf(() => io.runSync(), seconds) };
     for (const [mode, session] of Object.entries(sessions)) {
-      assertClose(await session.run(), io.outputs.y, int8 ? 0.1 : 1e-3);
+      assertClose(await session.run(), io.outputs.y, tolerances[precision]);
       sides[mode] = () => timeOf(session.run, seconds);
     }
     const { ours, ...modes } = inMicroseconds(await inTurns(sides, rounds));

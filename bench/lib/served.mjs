@@ -1,4 +1,4 @@
-// Models that are served in float32 and in 8-bit integers, with their ONNX files.
+// Models that are served in float32, bfloat16 and in 8-bit integers, with their ONNX files.
 import {
   add,
   conv2d,
@@ -19,19 +19,20 @@ import { imageClassifier } from './workloads.mjs';
  * @property {() => import('tandem-ml').Model} model
  * @property {(model: import('tandem-ml').Model, int8: boolean) => Uint8Array} onnx products with
  *   weights as integers where ONNX Runtime quantizes as it runs: not convolutions
- * @property {{ rows: number, precision: 'float32' | 'int8' }[]} cases
+ * @property {{ rows: number, precision: 'float32' | 'bfloat16' | 'int8' }[]} cases
  */
 
-const both = (rows) => [
+const all = (rows) => [
   { rows, precision: /** @type {const} */ ('float32') },
+  { rows, precision: /** @type {const} */ ('bfloat16') },
   { rows, precision: /** @type {const} */ ('int8') },
 ];
 
 /** @type {Served[]} */
 export const served = [
-  perceptron([784, 512, 256, 10], [...both(1), ...both(256)]),
-  convolutional([...both(1), ...both(64)]),
-  encoder({ layers: 6, width: 384, heads: 12, time: 128 }, both(1)),
+  perceptron([784, 512, 256, 10], [...all(1), ...all(256)]),
+  convolutional([...all(1), ...all(64)]),
+  encoder({ layers: 6, width: 384, heads: 12, time: 128 }, all(1)),
 ];
 
 const dataOf = (model, name) => model.parameters.get(name)?.data ?? new Float32Array(0);

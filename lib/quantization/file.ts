@@ -178,8 +178,10 @@ function readNodes(
 
 const modes: Readonly<Record<string, readonly QuantizationDescription['mode'][]>> = {
   linear: ['static', 'dynamic', 'weights'],
-  conv1d: ['static'],
-  conv2d: ['static'],
+  conv1d: ['static', 'weights'],
+  conv2d: ['static', 'weights'],
+  lstm: ['dynamic', 'weights'],
+  gru: ['dynamic', 'weights'],
   embedding: ['weights'],
   attention: ['dynamic'],
 };

@@ -20,7 +20,9 @@ export interface QuantizableLayer {
 
 const productOps = new Set(['linear', 'conv1d', 'conv2d']);
 /** Ops with products that there is no kernel of bytes for. */
-const floatOps = new Set(['matmul', 'convTranspose2d', 'lstm', 'gru']);
+const floatOps = new Set(['matmul', 'convTranspose2d']);
+/** Ops with a product of weights and states, whose range no calibration sees. */
+const recurrentOps = new Set(['lstm', 'gru']);
 
 /** Every node that quantization is about, in the order of the graph. */
 export function findLayers(frozen: Frozen): QuantizableLayer[] {
@@ -28,7 +30,11 @@ export function findLayers(frozen: Frozen): QuantizableLayer[] {
   return frozen.graph.nodes.flatMap((node, index) => {
     const { op, inputs } = node;
     const known =
-      productOps.has(op) || floatOps.has(op) || op === 'embedding' || op === 'attention';
+      productOps.has(op) ||
+      floatOps.has(op) ||
+      recurrentOps.has(op) ||
+      op === 'embedding' ||
+      op === 'attention';
     if (!known) return [];
     const weight = frozen.parameterName(inputs[1]);
     const reason = whyFloat(frozen, node, weight);
@@ -53,19 +59,17 @@ const mostTerms = Math.floor(2 ** 31 / (255 * 128));
 
 function whyFloat(
   frozen: Frozen,
-  { op, inputs, attributes }: NodeDescription,
+  { op }: NodeDescription,
   weight: string | undefined,
 ): string | undefined {
   if (floatOps.has(op)) return `${op} has no 8-bit form`;
-  if (op === 'attention')
-    return (inputs[3] ?? -1) === -1 ? undefined : 'its mask is added in float32';
+  if (op === 'attention') return undefined;
   if (weight === undefined) return 'its weight is no parameter';
   const [rows = 1, ...rest] = frozen.model.parameters.get(weight)?.shape ?? [];
   if (rows < 1 || (op !== 'embedding' && elements(rest) > mostTerms)) {
     return 'its sums are longer than 32 bits are sure to hold';
   }
-  const grouped = op !== 'linear' && Number(attributes.groups ?? 1) !== 1;
-  return grouped ? 'convolutions in groups have no 8-bit form' : undefined;
+  return undefined;
 }
 
 /** The layer's name, with that of its weight where it is not the only one. */

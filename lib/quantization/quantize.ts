@@ -108,13 +108,12 @@ class Quantization {
     if (reason !== undefined) return { reason };
     if (layer.op === 'embedding') return 'weights';
     if (precision === 'int8-weights') {
-      return layer.op === 'linear'
-        ? 'weights'
-        : { reason: 'only dense layers and tables have 8-bit weights alone' };
+      return layer.op === 'attention' ? { reason: 'attention has no weights' } : 'weights';
     }
-    if (layer.op === 'attention') return 'dynamic';
+    if (layer.op === 'attention' || layer.op === 'lstm' || layer.op === 'gru') return 'dynamic';
     if (layer.input !== undefined && this.#calibrations.has(layer.input)) return 'static';
-    return layer.op === 'linear' ? 'dynamic' : { reason: 'convolutions need calibration' };
+    // The range of a convolution's input would have to be known before its first pixel.
+    return layer.op === 'linear' ? 'dynamic' : 'weights';
   }
 
   /** The description with what each layer is to be computed with. */

@@ -32,7 +32,8 @@ double product_flops(const Graph& graph, const Node& node) {
 
 /// The products of the steps of a recurrence.
 double recurrent_flops(const Graph& graph, const Node& node) {
-  const bool forward = node.op == Op::lstm || node.op == Op::gru;
+  const bool forward = node.op == Op::lstm || node.op == Op::gru || node.op == Op::quantizedLstm ||
+                       node.op == Op::quantizedGru;
   if (!forward && node.op != Op::lstmGrad && node.op != Op::gruGrad) return 0;
   const size_t weights = forward ? 1 : node.op == Op::lstmGrad ? 2 : 3;
   const Tensor& gates = graph.tensor(node.inputs[0]);

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <optional>
 
+#include "core/ops/chain.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/quantized.h"
+#include "core/ops/reduce.h"
 
 namespace tandem {
 namespace {
@@ -25,6 +27,7 @@ struct Steps {
 /// Where a value of the graph as it was is in the one that is built.
 struct Form {
   ValueId floats = kNoValue;
+  ValueId last = kNoValue;  ///< floats of an image that lies channels last
   ValueId bytes = kNoValue;
   Steps steps{};               ///< of `bytes`
   bool channels_last = false;  ///< `bytes` are an image that lies so
@@ -46,6 +49,8 @@ bool is_convolution(const Node& node) {
          (node.op == Op::fusedConv && !node.attrs<FusedConv::Attributes>().transposed);
 }
 
+bool is_recurrent(const Node& node) { return node.op == Op::lstm || node.op == Op::gru; }
+
 class Quantizer {
  public:
   explicit Quantizer(Graph& graph)
@@ -63,7 +68,7 @@ class Quantizer {
       if (graph_.values[i].kind != ValueKind::kNode) forms_[i].floats = static_cast<ValueId>(i);
     }
     for (Node& node : old_) add(node);
-    for (ValueId& id : graph_.outputs) id = forms_[static_cast<size_t>(id)].floats;
+    for (ValueId& id : graph_.outputs) id = floats_of(id);
   }
 
  private:
@@ -81,26 +86,21 @@ class Quantizer {
     const Quantization& q = *node.quantization;
     if (!(q.scale > 0) || !std::isfinite(q.scale) || q.zero < 0 || q.zero > 255)
       refuse(node, "a scale above 0 and a zero point from 0 to 255");
-    if (node.op == Op::attention) {
-      if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) refuse(node, "no mask");
-      return;
-    }
+    if (node.op == Op::attention) return;
     const bool conv = is_convolution(node);
-    if (!is_linear(node) && !conv && node.op != Op::embedding)
-      refuse(node, "linear, conv1d, conv2d, embedding or attention");
+    const bool recurrent = is_recurrent(node);
+    if (!is_linear(node) && !conv && !recurrent && node.op != Op::embedding)
+      refuse(node, "linear, conv1d, conv2d, lstm, gru, embedding or attention");
     if (graph_.value(node.inputs[1]).kind != ValueKind::kParameter)
       refuse(node, "a weight that is a parameter");
-    if (conv && (q.mode != QuantizationMode::kStatic || conv_of(node).groups != 1))
-      refuse(node, "one group and a scale from calibration");
+    if (conv && q.mode == QuantizationMode::kDynamic)
+      refuse(node, "a scale from calibration, or weights alone,");
+    if (recurrent && q.mode == QuantizationMode::kStatic)
+      refuse(node, "ranges of rows, or weights alone,");
     const auto fits = [](float scale) { return scale > 0 && std::isfinite(scale); };
     const bool all = static_cast<int64_t>(q.weight_scales.size()) == weight(node).dims[0] &&
                      std::all_of(q.weight_scales.begin(), q.weight_scales.end(), fits);
     if (!all) refuse(node, "a scale above 0 for each row of the weight");
-  }
-
-  static const ops::ConvAttributes& conv_of(const Node& node) {
-    return node.op == Op::fusedConv ? node.attrs<FusedConv::Attributes>().conv
-                                    : node.attrs<ops::ConvAttributes>();
   }
 
   static bool saves_pre(const Node& node) { return node.outputs.size() > 1; }
@@ -156,19 +156,80 @@ class Quantizer {
   void add(Node& node) {
     if (node.quantization != nullptr && node.op == Op::embedding) return add_embedding(node);
     if (node.quantization != nullptr && node.op == Op::attention) return add_attention(node);
+    if (is_widened(node)) return add_widened(node);
+    if (node.quantization != nullptr && is_recurrent(node)) return add_recurrent(node);
     if (node.quantization != nullptr && is_linear(node)) return add_linear(node);
     if (node.quantization != nullptr) return add_convolution(node);
-    const bool bytes = passes_bytes(node) && form(node.inputs[0]).bytes != kNoValue &&
-                       form(node.inputs[0]).floats == kNoValue;
-    if (bytes) return pass_bytes(node);
+    if (passes_bytes(node) && is_bytes_alone(form(node.inputs[0]))) return pass_bytes(node);
+    if (stays_last(node)) return add_last(node);
+    if (is_mean_of_planes(node)) return add_mean(node);
     for (ValueId& id : node.inputs) {
-      if (id != kNoValue) id = form(id).floats;
+      if (id != kNoValue) id = floats_of(id);
     }
+    keep(std::move(node));
+  }
+
+  /// Appends a node as it is, with operands of the graph that is built.
+  void keep(Node node) {
     for (const ValueId id : node.outputs) {
       graph_.values[static_cast<size_t>(id)].index = static_cast<int32_t>(graph_.nodes.size());
       form(id).floats = id;
     }
     graph_.nodes.push_back(std::move(node));
+  }
+
+  static bool is_widened(const Node& node) {
+    return node.quantization != nullptr && node.quantization->mode == QuantizationMode::kWeights &&
+           (is_convolution(node) || is_recurrent(node));
+  }
+
+  static bool is_bytes_alone(const Form& form) {
+    return form.bytes != kNoValue && form.floats == kNoValue && form.last == kNoValue;
+  }
+
+  [[nodiscard]] bool is_single(ValueId id) const { return graph_.tensor(id).numel == 1; }
+
+  /// Whether an elementwise node reads images that lie channels last, and nothing else but single
+  /// numbers: then it can give one, too.
+  [[nodiscard]] bool stays_last(const Node& node) const {
+    if (ops::chain_operands(node.op) == 0 || node.outputs.size() != 1) return false;
+    const Tensor& y = graph_.tensor(node.outputs[0]);
+    const auto fits = [&](ValueId id) {
+      const bool image = forms_[static_cast<size_t>(id)].last != kNoValue;
+      return image ? same_shape(graph_.tensor(id), y) : is_single(id);
+    };
+    return !is_single(node.outputs[0]) && std::all_of(node.inputs.begin(), node.inputs.end(), fits);
+  }
+
+  void add_last(const Node& node) {
+    std::vector<ValueId> operands;
+    for (const ValueId id : node.inputs)
+      operands.push_back(form(id).last != kNoValue ? form(id).last : floats_of(id));
+    form(node.outputs[0]).last = graph_.apply(node.op, operands, node.attributes);
+  }
+
+  /// Whether a node takes the mean of each plane of images that lie channels last.
+  [[nodiscard]] bool is_mean_of_planes(const Node& node) const {
+    if (node.op != Op::mean || forms_[static_cast<size_t>(node.inputs[0])].last == kNoValue)
+      return false;
+    const IntList& axes = node.attrs<ops::Mean::Attributes>().axes;
+    const int32_t rank = graph_.tensor(node.inputs[0]).rank;
+    if (axes.count != rank - 2) return false;
+    for (int32_t i = 0; i < axes.count; ++i) {
+      if (axes.values[i] != i + 2) return false;
+    }
+    return true;
+  }
+
+  void add_mean(const Node& node) {
+    std::vector<double> axes;
+    const Tensor& y = graph_.tensor(node.outputs[0]);
+    for (int32_t i = 1; i + 1 < graph_.tensor(node.inputs[0]).rank; ++i) axes.push_back(i);
+    const ValueId means = graph_.apply(Op::mean, {form(node.inputs[0]).last},
+                                       make_attributes(Op::mean, {{"axes", axes}}));
+    std::vector<double> shape(y.dims, y.dims + y.rank);
+    form(node.outputs[0]).floats =
+        graph_.apply(Op::reshape, {means}, make_attributes(Op::reshape, {{"shape", shape}}));
   }
 
   /// Value `id` as bytes in these steps, channels last or not.
@@ -181,11 +242,18 @@ class Quantizer {
       }
       return now.bytes;
     }
-    const ops::Quantize::Attributes attributes{steps.scale, steps.zero, channels_last};
-    const ValueId bytes =
-        graph_.apply(Op::quantize, {now.floats}, storage_of(Op::quantize, attributes));
-    now = {now.floats, bytes, steps, channels_last};
-    return bytes;
+    const bool lies_last = now.last != kNoValue;
+    const ops::Quantize::Attributes attributes{steps.scale, steps.zero,
+                                               channels_last && !lies_last};
+    now.bytes = graph_.apply(Op::quantize, {lies_last ? now.last : now.floats},
+                             storage_of(Op::quantize, attributes));
+    now.steps = steps;
+    now.channels_last = channels_last || lies_last;
+    if (now.channels_last != channels_last) {
+      now.bytes = move_channels(now.bytes, channels_last);
+      now.channels_last = channels_last;
+    }
+    return now.bytes;
   }
 
   ValueId move_channels(ValueId bytes, bool to_last) {
@@ -226,32 +294,36 @@ class Quantizer {
   /// What the node gives: bytes where all readers want them, unless its other output is read, too.
   void direct(const Node& node, QuantizedProduct& product) {
     const std::optional<Steps> steps = target(node.outputs[0]);
-    if (!steps || saves_pre(node)) return;
+    if (!steps || saves_pre(node) || product.mode == QuantizationMode::kWeights) return;
     product.to_bytes = true;
     product.y_scale = steps->scale;
     product.y_zero = steps->zero;
   }
 
-  /// Remembers what a product gives. The value before the activation is computed first where it is
-  /// read, too.
+  /// Remembers what a product gives, an image that lies channels last or not. The value before the
+  /// activation is computed first where it is read, too.
   void finish(const Node& node, ValueId result, const QuantizedProduct& product, Op activation,
-              bool channels_last) {
+              bool is_last) {
     Form& out = form(node.outputs[0]);
     if (product.to_bytes) {
-      out = {kNoValue, result, {product.y_scale, product.y_zero}, channels_last};
-    } else if (saves_pre(node)) {
-      form(node.outputs[1]).floats = result;
-      out.floats =
-          graph_.apply(activation, {result}, storage_of(activation, product.activation_attributes));
-    } else {
-      out.floats = result;
+      out.bytes = result;
+      out.steps = {product.y_scale, product.y_zero};
+      out.channels_last = is_last;
+      return;
     }
+    const auto place = [&](Form& in) -> ValueId& { return is_last ? in.last : in.floats; };
+    if (saves_pre(node)) {
+      place(form(node.outputs[1])) = result;
+      result =
+          graph_.apply(activation, {result}, storage_of(activation, product.activation_attributes));
+    }
+    place(out) = result;
   }
 
   std::vector<ValueId> operands_of(const Node& node, ValueId x) {
     std::vector<ValueId> operands = {x, node.inputs[1]};
     if (node.inputs.size() > 2 && node.inputs[2] != kNoValue)
-      operands.push_back(form(node.inputs[2]).floats);
+      operands.push_back(floats_of(node.inputs[2]));
     return operands;
   }
 
@@ -282,10 +354,9 @@ class Quantizer {
     direct(node, product);
     if (saves_pre(node)) product.activation = -1;
     const ValueId x = bytes_of(node.inputs[0], {product.x_scale, product.x_zero}, true);
-    ValueId y = graph_.apply(
+    const ValueId y = graph_.apply(
         Op::quantizedConv, operands_of(node, x),
         storage_of(Op::quantizedConv, ops::QuantizedConv::Attributes{product, fused.conv}));
-    if (!product.to_bytes) y = channels_first(y);
     finish(node, y, product, activation, true);
   }
 
@@ -298,19 +369,43 @@ class Quantizer {
   }
 
   /// Values that are read as bytes by everyone are never asked for as floats.
-  ValueId floats_of(ValueId id) { return form(id).floats; }
+  ValueId floats_of(ValueId id) {
+    Form& now = form(id);
+    if (now.floats == kNoValue && now.last != kNoValue) now.floats = channels_first(now.last);
+    return now.floats;
+  }
 
   void add_embedding(const Node& node) {
     const Quantization& q = *node.quantization;
     const ops::QuantizedEmbedding::Attributes attributes{q.index, q.weight_scales.data()};
     form(node.outputs[0]).floats =
-        graph_.apply(Op::quantizedEmbedding, {form(node.inputs[0]).floats, node.inputs[1]},
+        graph_.apply(Op::quantizedEmbedding, {floats_of(node.inputs[0]), node.inputs[1]},
                      storage_of(Op::quantizedEmbedding, attributes));
+  }
+
+  /// A node whose weight alone is bytes, which become floats before it.
+  void add_widened(const Node& node) {
+    const Quantization& q = *node.quantization;
+    const ops::ByteWeight attributes{q.index, q.weight_scales.data()};
+    Node plain = node;
+    plain.quantization = nullptr;
+    plain.inputs = operands_of(node, floats_of(node.inputs[0]));
+    plain.inputs[1] = graph_.apply(Op::dequantizeWeight, {node.inputs[1]},
+                                   storage_of(Op::dequantizeWeight, attributes));
+    keep(std::move(plain));
+  }
+
+  void add_recurrent(const Node& node) {
+    const Quantization& q = *node.quantization;
+    const ops::ByteWeight attributes{q.index, q.weight_scales.data()};
+    const Op op = node.op == Op::lstm ? Op::quantizedLstm : Op::quantizedGru;
+    form(node.outputs[0]).floats =
+        graph_.apply(op, operands_of(node, floats_of(node.inputs[0])), storage_of(op, attributes));
   }
 
   void add_attention(const Node& node) {
     std::vector<ValueId> operands;
-    for (size_t i = 0; i < node.inputs.size() && i < 3; ++i)
+    for (size_t i = 0; i < node.inputs.size(); ++i)
       operands.push_back(node.inputs[i] == kNoValue ? kNoValue : floats_of(node.inputs[i]));
     form(node.outputs[0]).floats =
         graph_.apply(Op::quantizedAttention, operands,

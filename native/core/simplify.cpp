@@ -155,9 +155,25 @@ class ConstantFolder {
   size_t first_node_before_ = 0;
 };
 
+/// Of constants with the same numbers all readers read the first.
+void share_equal_constants(Graph& graph) {
+  for (size_t i = 0; i < graph.constants.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const Constant& first = graph.constant_data[j];
+      const Constant& second = graph.constant_data[i];
+      if (first.tensor.dtype != second.tensor.dtype || !same_shape(first.tensor, second.tensor) ||
+          first.data != second.data)
+        continue;
+      graph.replace_uses(graph.constants[i], graph.constants[j]);
+      break;
+    }
+  }
+}
+
 }  // namespace
 
 void share_equal_nodes(Graph& graph) {
+  share_equal_constants(graph);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     if ((info(graph.nodes[i].op).flags & (kEffect | kReadsState | kWritesState)) != 0) continue;
     for (size_t j = 0; j < i; ++j) {

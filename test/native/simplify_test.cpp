@@ -37,6 +37,23 @@ TEST(equal_nodes_are_computed_once) {
   CHECK(graph.nodes.back().inputs[1] == graph.nodes[2].outputs[0]);
 }
 
+TEST(nodes_that_read_equal_constants_are_equal) {
+  GraphDescription d = description();
+  d.constants.push_back(number(2.0F));
+  d.constants.push_back(number(3.0F));
+  // 0 x, 1 w, 2 to 4 constants, then nodes
+  d.nodes = {{"mul", {0, 2}, {}},
+             {"mul", {0, 3}, {}},
+             {"mul", {0, 4}, {}},
+             {"add", {5, 6}, {}},
+             {"add", {8, 7}, {}}};
+  d.outputs = {9};
+  Graph graph = instantiate(d, 2, false);
+  share_equal_nodes(graph);
+  CHECK(graph.nodes.size() == 4);
+  CHECK(graph.nodes[2].inputs[0] == graph.nodes[2].inputs[1]);
+}
+
 TEST(nodes_with_other_attributes_or_operands_stay) {
   GraphDescription d = description();
   d.nodes[4] = {"leakyRelu", {0}, {{"alpha", 0.5}}};

@@ -83,6 +83,18 @@ struct Attention : Base {
     if (wants_mask) context.set(3, {context.graph(), outputs[next]});
   }
 
+ protected:
+  static void check_mask(const InferContext& context, const AttentionSizes& s) {
+    const Shape full{s.batch, s.heads, s.time, s.keys};
+    const Shape mask = context.shape(3);
+    bool fits = mask.size() <= full.size();
+    for (size_t i = 1; fits && i <= mask.size(); ++i) {
+      const int64_t length = mask[mask.size() - i];
+      fits = length == 1 || length == full[full.size() - i];
+    }
+    if (!fits) context.bad_shape("a mask that broadcasts to " + to_string(full));
+  }
+
  private:
   static AttentionSizes separate_heads(const InferContext& context) {
     const char* expected =
@@ -118,17 +130,6 @@ struct Attention : Base {
                         " heads, queries, keys and values apart or side by side");
     }
     return {q[0], heads, q[1], k[1], q[2] / q_parts / heads, v[2] / v_parts / heads};
-  }
-
-  static void check_mask(const InferContext& context, const AttentionSizes& s) {
-    const Shape full{s.batch, s.heads, s.time, s.keys};
-    const Shape mask = context.shape(3);
-    bool fits = mask.size() <= full.size();
-    for (size_t i = 1; fits && i <= mask.size(); ++i) {
-      const int64_t length = mask[mask.size() - i];
-      fits = length == 1 || length == full[full.size() - i];
-    }
-    if (!fits) context.bad_shape("a mask that broadcasts to " + to_string(full));
   }
 };
 

@@ -5,6 +5,7 @@
 #include "core/ops/attention.h"
 #include "core/ops/conv.h"
 #include "core/ops/pooling.h"
+#include "core/ops/recurrent.h"
 #include "core/quantize.h"
 
 namespace tandem::ops {
@@ -109,15 +110,16 @@ struct QuantizedEmbedding : QuantizedBase {
   }
 };
 
-/// attention() without a mask whose two products are of bytes: queries, keys and values by the
-/// ranges of their rows, and probabilities in steps of 1 / 255 of the largest of their row.
+/// attention() whose two products are of bytes: queries and keys by the ranges of their rows,
+/// values by those of their columns, and probabilities in steps of 1 / 255 of the largest of their
+/// row. A mask is added to the scores, which are floats.
 struct QuantizedAttention : Attention {
   static constexpr uint32_t kFlags = kInternal;
-  static constexpr int kMaxInputs = 3;
 
   static void infer(InferContext& context) {
     const auto& attributes = context.attributes<Attributes>();
     const AttentionSizes s = sizes(context, attributes.heads);
+    if (context.has_input(3)) check_mask(context, s);
     if (attributes.heads == 0) {
       context.output({s.batch, s.heads, s.time, s.value_depth});
     } else {
@@ -125,6 +127,45 @@ struct QuantizedAttention : Attention {
     }
   }
   static constexpr void (*grad)(GradContext&) = nullptr;
+};
+
+/// A weight of bytes with a scale for each of its outermost axis.
+struct ByteWeight {
+  int32_t index = 0;                     ///< see QuantizedProduct
+  const float* weight_scales = nullptr;  ///< of the description
+};
+
+/// dequantizeWeight(w): the weight as floats, for ops whose weights alone are bytes.
+struct DequantizeWeight : Base {
+  using Attributes = ByteWeight;
+  static constexpr uint32_t kFlags = kInternal;
+
+  static void infer(InferContext& context) { context.output(context.shape(0)); }
+};
+
+/// quantizedLstm(x, w): lstm() whose weight is bytes, as are the states of each step by the ranges
+/// of their rows.
+struct QuantizedLstm : Base {
+  using Attributes = ByteWeight;
+  static constexpr uint32_t kFlags = kInternal;
+  static constexpr int kMinInputs = 2;
+  static constexpr int kMaxInputs = 2;
+
+  static void infer(InferContext& context) { context.output(Recurrent::states(context, 4)); }
+};
+
+/// quantizedGru(x, w, b): the same.
+struct QuantizedGru : Base {
+  using Attributes = ByteWeight;
+  static constexpr uint32_t kFlags = kInternal;
+  static constexpr int kMinInputs = 3;
+  static constexpr int kMaxInputs = 3;
+
+  static void infer(InferContext& context) {
+    const Shape states = Recurrent::states(context, 3);
+    if (context.shape(2) != Shape{context.shape(1)[0]}) context.bad_shape("bHh [3 * units]");
+    context.output(states);
+  }
 };
 
 /// maxPoolBytes(x): maxima of windows over images of bytes, channels last.

@@ -133,6 +133,10 @@ void backward_tile(const void* params, void* const* operands, int64_t tile,
 
 void launch_gru(const NodeView& node, Emitter& emit) { emit_forward(node, forward_tile, emit); }
 
+void launch_quantizedGru(const NodeView& node, Emitter& emit) {
+  emit_quantized_forward(node, forward_tile, emit);
+}
+
 void launch_gruGrad(const NodeView& node, Emitter& emit) {
   emit_backward(node, {.weights = 3, .accumulate = true, .scratch_units = 2}, backward_tile, emit);
 }

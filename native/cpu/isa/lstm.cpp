@@ -124,6 +124,10 @@ void backward_tile(const void* params, void* const* operands, int64_t tile,
 
 void launch_lstm(const NodeView& node, Emitter& emit) { emit_forward(node, forward_tile, emit); }
 
+void launch_quantizedLstm(const NodeView& node, Emitter& emit) {
+  emit_quantized_forward(node, forward_tile, emit);
+}
+
 void launch_lstmGrad(const NodeView& node, Emitter& emit) {
   emit_backward(node, {.weights = 2, .accumulate = false, .scratch_units = 3}, backward_tile, emit);
 }

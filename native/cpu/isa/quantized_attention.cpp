@@ -73,6 +73,15 @@ float probabilities(float* scores, int64_t visible, int64_t keys, uint8_t* out) 
   return 1.0F / static_cast<float>(sum > 0 ? sum : 1);
 }
 
+/// Adds a head's mask, if there is one, to the scores of some of its queries.
+void add_masks(const AttentionParams& s, const float* mask, const Range& queries, float* scores) {
+  if (mask == nullptr) return;
+  for (int64_t i = queries.begin; i < queries.end; ++i, scores += s.keys) {
+    const int64_t seen = visible(s, i, 0, s.keys);
+    if (seen > 0) add_mask(scores, mask + i * s.mask_strides[2], s.mask_strides[3], seen, 1.0F);
+  }
+}
+
 void block_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
   const auto& p = params_of<ByteAttention>(raw);
   const AttentionParams& s = p.sizes;
@@ -98,6 +107,7 @@ void block_tile(const void* raw, void* const* operands, int64_t tile, const Tile
   gemm_compute(plans.scores, queries,
                static_cast<const int8_t*>(operands[p.keys]) + in_batch * s.keys * s.depth, scores,
                epilogue, 0, scratch + p.gemm_at);
+  add_masks(s, mask_of(s, operands, batch, head), range, scores);
   for (int64_t i = 0; i < rows; ++i)
     sums[i] = probabilities(scores + i * s.keys, visible(s, range.begin + i, 0, s.keys), s.keys,
                             bytes + i * s.keys);

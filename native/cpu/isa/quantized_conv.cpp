@@ -1,6 +1,10 @@
 // quantizedConv: a convolution over images of bytes that lie channels last, as a product
 // [pixels, taps * channels] * [taps * channels, out]. A tile gathers the bytes that its pixels read
 // into scratch memory: the taps of a row of a window are neighbours, so a window is a few copies.
+// Convolutions in groups are one such product after the other, on neighbouring channels; those of
+// one channel a group have a kernel of their own.
+#include "cpu/isa/quantized_conv.h"
+
 #include "cpu/isa/quantized_weight.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -9,12 +13,14 @@ namespace {
 struct ByteConv {
   GemmPlan plan, last;  // of the pixels of a tile, and of the last one
   QuantizedResult result;
-  int64_t scales_at;
+  int64_t scales_at, group_bytes;   // in the packed weight of a group; of all of it
+  int64_t groups, group_out;        // output channels of a group
   int64_t pixels, per_tile, pitch;  // of all images; of a tile; bytes of a gathered row
-  int64_t channels, columns, rows, y_columns, y_rows;
+  int64_t channels, all_channels;   // of a group
+  int64_t columns, rows, y_columns, y_rows;
   ops::ConvAttributes conv;
   int64_t tap_rows, tap_columns;
-  int64_t y_bytes;  // of a pixel of y
+  int64_t y_bytes;  // of a number of y
   int32_t x_zero, packed;
   bool in_place;  // rows are pixels of x
 };
@@ -40,7 +46,7 @@ TANDEM_INLINE void copy_short(char* to, const char* from, int64_t n) {
 TANDEM_INLINE void gather_taps(const ByteConv& p, const char* row, int64_t left, char* out) {
   const int64_t c = p.channels, step = p.conv.dilation.width;
   const int zero = p.x_zero;
-  if (step == 1) {
+  if (step == 1 && p.groups == 1) {
     const int64_t begin = most(0, -left), end = most(begin, least(p.tap_columns, p.columns - left));
     if (begin > 0) std::memset(out, zero, static_cast<size_t>(least(begin, p.tap_columns) * c));
     if (begin < end) copy_short(out + begin * c, row + (left + begin) * c, (end - begin) * c);
@@ -53,7 +59,7 @@ TANDEM_INLINE void gather_taps(const ByteConv& p, const char* row, int64_t left,
     if (column < 0 || column >= p.columns)
       std::memset(out + i * c, zero, static_cast<size_t>(c));
     else
-      copy_short(out + i * c, row + column * c, c);
+      copy_short(out + i * c, row + column * p.all_channels, c);
   }
 }
 
@@ -64,13 +70,13 @@ void gather_window(const ByteConv& p, const char* image, int64_t top, int64_t le
     if (row < 0 || row >= p.rows)
       std::memset(out, p.x_zero, static_cast<size_t>(row_bytes));
     else
-      gather_taps(p, image + row * p.columns * p.channels, left, out);
+      gather_taps(p, image + row * p.columns * p.all_channels, left, out);
   }
 }
 
 /// Rows of the gathered matrix for pixels [first, last) of all images.
 void gather(const ByteConv& p, const char* x, int64_t first, int64_t last, char* out) {
-  const int64_t image_bytes = p.rows * p.columns * p.channels;
+  const int64_t image_bytes = p.rows * p.columns * p.all_channels;
   int64_t column = first % p.y_columns, row = first / p.y_columns % p.y_rows;
   const char* image = x + first / p.y_columns / p.y_rows * image_bytes;
   for (int64_t i = first; i < last; ++i, out += p.pitch) {
@@ -86,34 +92,42 @@ void gather(const ByteConv& p, const char* x, int64_t first, int64_t last, char*
   }
 }
 
-void conv_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
-  const auto& p = params_of<ByteConv>(raw);
-  const Range range = piece(tile, p.per_tile, p.pixels);
-  const auto* const x = static_cast<const char*>(operands[0]);
-  const auto* const packed = static_cast<const char*>(operands[p.packed]);
-  auto* const gathered = static_cast<char*>(context.scratch);
-  if (!p.in_place) gather(p, x, range.begin, range.end, gathered);
+/// The product of one group for the pixels of a tile.
+void group_product(const ByteConv& p, void* const* operands, const Range& range, int64_t group,
+                   char* scratch) {
+  const auto* const x = static_cast<const char*>(operands[0]) + group * p.channels;
+  const auto* const packed = static_cast<const char*>(operands[p.packed]) + group * p.group_bytes;
+  if (!p.in_place) gather(p, x, range.begin, range.end, scratch);
   GemmEpilogue epilogue = epilogue_of(p.result, operands);
   epilogue.scale = reinterpret_cast<const float*>(packed + p.scales_at);
   epilogue.a_zero = p.x_zero;
+  if (epilogue.bias != nullptr) epilogue.bias += group * p.group_out;
   const GemmPlan& plan = range.end - range.begin == p.per_tile ? p.plan : p.last;
   const int64_t own = p.in_place ? 0 : round_up(p.per_tile * p.pitch, 64);
-  gemm_compute(plan, p.in_place ? x + range.begin * p.channels : gathered, packed,
-               static_cast<char*>(operands[p.result.y]) + range.begin * p.y_bytes, epilogue, 0,
-               gathered + own);
+  const int64_t at = range.begin * p.groups * p.group_out + group * p.group_out;
+  gemm_compute(plan, p.in_place ? x + range.begin * p.all_channels : scratch, packed,
+               static_cast<char*>(operands[p.result.y]) + at * p.y_bytes, epilogue, 0,
+               scratch + own);
 }
 
-GemmPlan plan_pixels(const ByteConv& p, int64_t pixels, int64_t out, bool to_bytes) {
+void conv_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
+  const auto& p = params_of<ByteConv>(raw);
+  const Range range = piece(tile, p.per_tile, p.pixels);
+  for (int64_t group = 0; group < p.groups; ++group)
+    group_product(p, operands, range, group, static_cast<char*>(context.scratch));
+}
+
+GemmPlan plan_pixels(const ByteConv& p, int64_t pixels, bool to_bytes) {
   GemmDesc desc{};
   desc.batch[0] = desc.batch[1] = 1;
   desc.m = pixels;
-  desc.n = out;
+  desc.n = p.group_out;
   desc.k = p.pitch;
-  desc.a_row = p.pitch;
+  desc.a_row = p.in_place ? p.all_channels : p.pitch;
   desc.a_col = 1;
   desc.b_row = 1;
   desc.b_col = p.pitch;
-  desc.c_row = out;
+  desc.c_row = p.groups * p.group_out;
   desc.b_packed = desc.one_block = true;
   desc.type = GEMM_S8;
   desc.c_type = to_bytes ? GEMM_TO_U8 : GEMM_TO_F32;
@@ -126,7 +140,10 @@ void measure(ByteConv& p, const NodeView& node) {
   const Tensor& w = *node.inputs[1];
   const Tensor& y = *node.outputs[0];
   const bool plane = x.rank == 4;
-  p.channels = x.dims[x.rank - 1];
+  p.groups = p.conv.groups;
+  p.all_channels = x.dims[x.rank - 1];
+  p.channels = p.all_channels / p.groups;
+  p.group_out = w.dims[0] / p.groups;
   p.columns = x.dims[x.rank - 2];
   p.rows = plane ? x.dims[1] : 1;
   p.y_columns = y.dims[y.rank - 2];
@@ -149,27 +166,29 @@ void launch_quantizedConv(const NodeView& node, Emitter& emit) {
   constexpr double kGatherCost = 0.06;  // nanoseconds a byte
   const auto& [product, conv] = attributes_of<ops::QuantizedConv::Attributes>(node);
   if (node.outputs[0]->numel == 0) return;
-  const int64_t out = node.inputs[1]->dims[0];
+  if (conv.groups > 1 && node.inputs[1]->dims[1] == 1) return launch_depthwise_bytes(node, emit);
   ByteConv p{};
   p.conv = conv;
   measure(p, node);
   p.x_zero = product.x_zero;
-  p.y_bytes = out * (product.to_bytes ? 1 : 4);
+  p.y_bytes = product.to_bytes ? 1 : 4;
   p.per_tile = most(kFewestPixels, least(kMostPixels, kTileBytes / p.pitch));
   p.per_tile = least(p.pixels, p.per_tile);
   const int64_t tiles = ceil_div(p.pixels, p.per_tile);
-  p.plan = plan_pixels(p, p.per_tile, out, product.to_bytes);
-  p.last = plan_pixels(p, p.pixels - (tiles - 1) * p.per_tile, out, product.to_bytes);
+  p.plan = plan_pixels(p, p.per_tile, product.to_bytes);
+  p.last = plan_pixels(p, p.pixels - (tiles - 1) * p.per_tile, product.to_bytes);
   p.result = quantized_result(node, product);
   const QuantizedWeight weight =
-      quantized_weight(p.plan, product, p.channels, p.tap_rows * p.tap_columns);
+      quantized_weight(p.plan, product, p.channels, p.tap_rows * p.tap_columns, p.groups);
   p.scales_at = weight.scales_at;
+  p.group_bytes = weight.bytes;
   p.packed = freeze(weight, product.index, emit);
   emit.scratch((p.in_place ? 0 : round_up(p.per_tile * p.pitch, 64)) +
                most(p.plan.scratch_bytes, p.last.scratch_bytes));
   emit_step(emit, conv_tile, p, tiles,
-            quantized_cost(p.plan, p.pixels) +
-                kGatherCost * static_cast<double>(p.pixels) * static_cast<double>(p.pitch));
+            static_cast<double>(p.groups) *
+                (quantized_cost(p.plan, p.pixels) +
+                 kGatherCost * static_cast<double>(p.pixels) * static_cast<double>(p.pitch)));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

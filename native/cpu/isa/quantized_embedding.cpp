@@ -1,4 +1,5 @@
-// quantizedEmbedding: rows of a table of signed bytes by number, times the scale of their row.
+// quantizedEmbedding: rows of a table of signed bytes by number, times the scale of their row;
+// dequantizeWeight: all rows.
 #include "core/ops/quantized.h"
 #include "cpu/convert.h"
 #include "cpu/isa/quantized_weight.h"
@@ -48,21 +49,46 @@ void lookup_tile(const void* raw, void* const* operands, int64_t tile, const Til
   }
 }
 
-}  // namespace
+void all_rows_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
+  const auto& p = params_of<Table>(raw);
+  const auto* const packed = static_cast<const int8_t*>(operands[p.packed]);
+  const auto* const scales =
+      reinterpret_cast<const float*>(static_cast<const char*>(operands[p.packed]) + p.scales_at);
+  auto* const out = static_cast<float*>(operands[1]);
+  const Range range = piece(tile, p.per_tile, p.count);
+  for (int64_t i = range.begin; i < range.end; ++i)
+    dequantize_s8(packed + i * p.dim, out + i * p.dim, p.dim, {scales[i], 0});
+}
 
-void launch_quantizedEmbedding(const NodeView& node, Emitter& emit) {
-  const auto& [number, scales] = attributes_of<ops::QuantizedEmbedding::Attributes>(node);
-  const Tensor& w = *node.inputs[1];
+/// Packs input `input`, a weight whose outermost axis has scales.
+Table table_of(const NodeView& node, int32_t input, int32_t number, const float* scales,
+               Emitter& emit) {
+  constexpr uint64_t kFirstLayout = 16;
+  const Tensor& w = *node.inputs[input];
   Table p{};
-  p.rows = node.inputs[0]->numel;
   p.count = w.dims[0];
-  p.dim = w.dims[1];
+  p.dim = w.numel / most(p.count, 1);
   p.per_tile = most(1, kMoveTile / most(p.dim, 1));
   p.scales = scales;
   p.scales_at = round_up(w.numel, 64);
-  constexpr uint64_t kFirstLayout = 16;
-  p.packed = emit.frozen(1, kFirstLayout + static_cast<uint64_t>(number), pack_tile, &p, sizeof p,
-                         ceil_div(p.count, p.per_tile), p.scales_at + p.count * 4);
+  p.packed = emit.frozen(input, kFirstLayout + static_cast<uint64_t>(number), pack_tile, &p,
+                         sizeof p, ceil_div(p.count, p.per_tile), p.scales_at + p.count * 4);
+  return p;
+}
+
+}  // namespace
+
+void launch_dequantizeWeight(const NodeView& node, Emitter& emit) {
+  const auto& [number, scales] = attributes_of<ops::ByteWeight>(node);
+  const Table p = table_of(node, 0, number, scales, emit);
+  emit_step(emit, all_rows_tile, p, ceil_div(p.count, p.per_tile),
+            kMoveCost * static_cast<double>(node.outputs[0]->numel));
+}
+
+void launch_quantizedEmbedding(const NodeView& node, Emitter& emit) {
+  const auto& [number, scales] = attributes_of<ops::QuantizedEmbedding::Attributes>(node);
+  Table p = table_of(node, 1, number, scales, emit);
+  p.rows = node.inputs[0]->numel;
   emit_step(emit, lookup_tile, p, ceil_div(p.rows, p.per_tile),
             kMoveCost * static_cast<double>(node.outputs[0]->numel));
 }

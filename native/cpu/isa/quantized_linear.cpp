@@ -1,7 +1,9 @@
 // quantizedLinear: a product of bytes with weights of bytes. With kStatic x comes as bytes; with
 // kDynamic its rows become bytes first, each by its own range; with kWeights a block of columns of
-// the weight becomes floats in scratch memory for a product of floats.
+// the weight becomes floats in scratch memory for a product of floats, or few rows are multiplied
+// with bytes that become floats in registers.
 #include "cpu/convert.h"
+#include "cpu/isa/quantized_rows.h"
 #include "cpu/isa/quantized_weight.h"
 
 TANDEM_CONVERT_DECLARE(TANDEM_ISA_NS)
@@ -109,41 +111,6 @@ struct WideProduct {
   int32_t packed;
 };
 
-/// Bytes `at` of words of a panel, one a lane, as floats.
-TANDEM_INLINE Lanes lanes_of(const char* words, int64_t b_word, int64_t at) {
-  const Words sign = spread_word(0x80);
-  Words w = b_word == 4 ? load_words(words) : load_u16(words);
-  if (at == 1) w = shr_unsigned<8>(w);
-  if (at == 2) w = shr_unsigned<16>(w);
-  if (at == 3) w = shr_unsigned<24>(w);
-  return to_lanes(((w & spread_word(0xff)) ^ sign) - sign);
-}
-
-/// Columns from `first` on as panels of floats [k][width], times their scales.
-void widen(const QuantizedWeight& w, const char* packed, int64_t first, int64_t columns,
-           float* out) {
-  const GemmDesc& d = w.plan.desc;
-  const int64_t group = d.kernels->group, b_word = d.kernels->b_word;
-  const auto* const scales = reinterpret_cast<const float*>(packed + w.scales_at);
-  for (int64_t p = 0; p < columns; p += kPanelColumns) {
-    const int64_t at = first + p, here = least(kPanelColumns, columns - p);
-    // The panel that the bytes are in may be wider than that of floats.
-    const int64_t from = d.n - at > kLanes ? kPanelColumns : kLanes;
-    const int64_t to = here > kLanes ? kPanelColumns : kLanes;
-    const char* const panel = packed + at * w.plan.k_words * b_word;
-    float* const floats = out + p * d.k;
-    for (int64_t j = 0; j < to; j += kLanes) {
-      const int count = static_cast<int>(most(0, least(kLanes, here - j)));
-      const Lanes scale = load_lanes(scales + at + j, count);
-      for (int64_t k = 0; k < d.k; ++k) {
-        const Lanes value =
-            lanes_of(panel + (k / group * from + j) * b_word, b_word, k % group) * scale;
-        store_words(floats + k * to + j, as_words(value));
-      }
-    }
-  }
-}
-
 void wide_tile(const void* raw, void* const* operands, int64_t tile, const TileContext& context) {
   const auto& p = params_of<WideProduct>(raw);
   const GemmDesc& whole = p.weight.plan.desc;
@@ -177,6 +144,7 @@ void launch_wide(const NodeView& node, const ops::QuantizedProduct& product, int
   p.weight = quantized_weight(plan_gemm(desc), product, k, 1);
   p.packed = freeze(p.weight, product.index, emit);
   p.result = quantized_result(node, product);
+  if (rows <= kFewRows) return emit_few_rows(p.weight, p.result, p.packed, rows, emit);
   const int64_t panels = most(1, kBlockFloats / (kPanelColumns * most(k, 1)));
   p.columns = least(panels, most(1, ceil_div(n, 8 * kPanelColumns))) * kPanelColumns;
   p.plan = plan_block(desc, least(n, p.columns));

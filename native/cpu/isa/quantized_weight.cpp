@@ -1,6 +1,8 @@
 // Packs weights as bytes, a panel of columns a tile.
 #include "cpu/isa/quantized_weight.h"
 
+#include "cpu/isa/byte_lanes.h"
+
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
@@ -24,11 +26,13 @@ int32_t pack_column(const QuantizedWeight& w, const float* row, float scale, cha
 // Operands: the weight, the packed memory.
 void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
   const auto& w = params_of<QuantizedWeight>(raw);
-  const int64_t n = w.plan.desc.n, first = tile * kPanelColumns;
+  const int64_t n = w.plan.desc.n, panels = ceil_div(n, kPanelColumns);
+  const int64_t group = tile / panels, first = tile % panels * kPanelColumns;
+  const int64_t row = group * n + first;  // of the weight
   const int64_t columns = least(n - first, kPanelColumns);
   const int64_t width = columns > kLanes ? kPanelColumns : kLanes;
   const int64_t b_word = w.plan.desc.kernels->b_word;
-  auto* const packed = static_cast<char*>(operands[1]);
+  auto* const packed = static_cast<char*>(operands[1]) + group * w.bytes;
   char* const panel = packed + first * w.plan.k_words * b_word;
   std::memset(panel, 0, static_cast<size_t>(width * w.plan.k_words * b_word));
   auto* const sums = reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first;
@@ -37,32 +41,85 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   for (int64_t j = 0; j < width; ++j) {
     sums[j] = 0;
     if (j >= columns) continue;
-    const float scale = w.scales[first + j];
-    sums[j] = pack_column(w, weight + (first + j) * w.channels * w.taps, scale, panel + j * b_word,
-                          width);
+    const float scale = w.scales[row + j];
+    sums[j] =
+        pack_column(w, weight + (row + j) * w.channels * w.taps, scale, panel + j * b_word, width);
     scales[j] = scale * w.x_scale;
+  }
+}
+
+/// Vector `j` of a panel's columns as floats [k][to].
+template <int bytes>
+void widen_columns(const char* words, int64_t from, int64_t k, Lanes scale, float* floats,
+                   int64_t to) {
+  const auto put = [&](int64_t at, Lanes value) {
+    store_words(floats + at * to, as_words(value * scale));
+  };
+  int64_t i = 0;
+  for (; i + bytes <= k; i += bytes, words += from * bytes) {
+    const Words w = load_byte_words<bytes>(words);
+    put(i, byte_lanes<0>(w));
+    put(i + 1, byte_lanes<1>(w));
+    if constexpr (bytes == 4) {
+      put(i + 2, byte_lanes<2>(w));
+      put(i + 3, byte_lanes<3>(w));
+    }
+  }
+  if (i == k) return;
+  const Words w = load_byte_words<bytes>(words);
+  put(i, byte_lanes<0>(w));
+  if (i + 1 < k) put(i + 1, byte_lanes<1>(w));
+  if constexpr (bytes == 4) {
+    if (i + 2 < k) put(i + 2, byte_lanes<2>(w));
   }
 }
 
 }  // namespace
 
+void widen(const QuantizedWeight& w, const char* packed, int64_t first, int64_t columns,
+           float* out) {
+  const GemmDesc& d = w.plan.desc;
+  const int64_t b_word = d.kernels->b_word;
+  const auto* const scales = reinterpret_cast<const float*>(packed + w.scales_at);
+  for (int64_t p = 0; p < columns; p += kPanelColumns) {
+    const int64_t at = first + p, here = least(kPanelColumns, columns - p);
+    // The panel that the bytes are in may be wider than that of floats.
+    const int64_t from = d.n - at > kLanes ? kPanelColumns : kLanes;
+    const int64_t to = here > kLanes ? kPanelColumns : kLanes;
+    const char* const panel = packed + at * w.plan.k_words * b_word;
+    float* const floats = out + p * d.k;
+    for (int64_t j = 0; j < to; j += kLanes) {
+      const int count = static_cast<int>(most(0, least(kLanes, here - j)));
+      const Lanes scale = load_lanes(scales + at + j, count);
+      const char* const words = panel + j * b_word;
+      if (b_word == 4) {
+        widen_columns<4>(words, from, d.k, scale, floats + j, to);
+      } else {
+        widen_columns<2>(words, from, d.k, scale, floats + j, to);
+      }
+    }
+  }
+}
+
 QuantizedWeight quantized_weight(const GemmPlan& plan, const ops::QuantizedProduct& product,
-                                 int64_t channels, int64_t taps) {
+                                 int64_t channels, int64_t taps, int64_t groups) {
   QuantizedWeight w{};
   w.plan = plan;
   w.scales = product.weight_scales;
   w.x_scale = product.mode == QuantizationMode::kStatic ? product.x_scale : 1.0F;
   w.channels = channels;
   w.taps = taps;
+  w.groups = groups;
   w.scales_at = plan.packed_bytes;
-  w.bytes = plan.packed_bytes + round_up(plan.desc.n * 4, 64);
+  w.bytes = round_up(plan.packed_bytes + plan.desc.n * 4, 64);
   return w;
 }
 
 int freeze(const QuantizedWeight& weight, int32_t index, Emitter& emit) {
   constexpr uint64_t kFirstLayout = 16;  // those below are of products of floats
   return emit.frozen(1, kFirstLayout + static_cast<uint64_t>(index), pack_tile, &weight,
-                     sizeof weight, ceil_div(weight.plan.desc.n, kPanelColumns), weight.bytes);
+                     sizeof weight, weight.groups * ceil_div(weight.plan.desc.n, kPanelColumns),
+                     weight.groups * weight.bytes);
 }
 
 QuantizedResult quantized_result(const NodeView& node, const ops::QuantizedProduct& product) {

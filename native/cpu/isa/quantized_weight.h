@@ -9,21 +9,28 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 
 /// A weight [out, channels, taps] of floats as a matrix of bytes [taps * channels, out], with the
-/// number of a column of bytes in front of that of its tap. taps = 1: [out, in].
+/// number of a column of bytes in front of that of its tap. taps = 1: [out, in]. In several groups
+/// each has a matrix of its own, with `plan.desc.n` of the rows of the weight.
 struct QuantizedWeight {
   GemmPlan plan;        // of products with it; k may be filled up beyond taps * channels
   const float* scales;  // [out]
   float x_scale;        // what sums are multiplied with as well
   int64_t channels, taps;
   int64_t scales_at;  // bytes before scales * x_scale, [out], in the packed memory
-  int64_t bytes;      // of the packed memory
+  int64_t bytes;      // of the packed memory of a group
+  int64_t groups;
 };
 
 QuantizedWeight quantized_weight(const GemmPlan& plan, const ops::QuantizedProduct& product,
-                                 int64_t channels, int64_t taps);
+                                 int64_t channels, int64_t taps, int64_t groups = 1);
 
 /// Packs weight input 1 of the node and returns its operand.
 int freeze(const QuantizedWeight& weight, int32_t index, Emitter& emit);
+
+/// Columns from `first` on as panels of floats [k][width], times their scales: what products of
+/// floats with B packed read.
+void widen(const QuantizedWeight& w, const char* packed, int64_t first, int64_t columns,
+           float* out);
 
 /// Rounded to nearest even, in [-127, 127]: both signs reach equally far.
 TANDEM_INLINE int32_t quantized_weight_of(float x, float scale) {

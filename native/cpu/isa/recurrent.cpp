@@ -1,7 +1,11 @@
 // The steps that lstm, gru and their gradients emit.
 #include "cpu/isa/recurrent.h"
 
-#include "core/ops/recurrent.h"
+#include "core/ops/quantized.h"
+#include "cpu/convert.h"
+#include "cpu/isa/quantized_weight.h"
+
+TANDEM_CONVERT_DECLARE(TANDEM_ISA_NS)
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
@@ -47,12 +51,12 @@ Recurrence recurrence(const Tensor& gates, const Tensor& weights) {
   p.gates = gates.dims[2];
   p.units = weights.dims[1];
   p.kept = -1;
+  p.scales_at = p.states_at = -1;
   return p;
 }
 
-Recurrence forward_recurrence(const NodeView& node) {
-  Recurrence p = recurrence(*node.inputs[0], *node.inputs[1]);
-  if (node.output_count > 1) p.kept = node.input_count + 1;
+/// The product of a step of a forward node.
+GemmDesc forward_product(const Recurrence& p) {
   GemmDesc desc{};
   desc.k = p.units;
   desc.n = p.gates;
@@ -61,7 +65,13 @@ Recurrence forward_recurrence(const NodeView& node) {
   desc.b_row = 1;
   desc.b_col = p.units;
   desc.c_row = p.gates;
-  plan_steps(p, desc, attributes_of<ops::RecurrentAttributes>(node).bf16);
+  return desc;
+}
+
+Recurrence forward_recurrence(const NodeView& node) {
+  Recurrence p = recurrence(*node.inputs[0], *node.inputs[1]);
+  if (node.output_count > 1) p.kept = node.input_count + 1;
+  plan_steps(p, forward_product(p), attributes_of<ops::RecurrentAttributes>(node).bf16);
   return p;
 }
 
@@ -97,6 +107,33 @@ void emit_weights(Recurrence& p, const NodeView& node, int32_t input, Emitter& e
             20.0 + 0.4 * static_cast<double>(node.inputs[input]->numel));
 }
 
+/// The weights of a recurrence as bytes.
+QuantizedWeight byte_weight(const Recurrence& p, const ops::ByteWeight& of) {
+  GemmDesc desc = forward_product(p);
+  desc.batch[0] = desc.batch[1] = 1;
+  desc.m = 1;
+  desc.b_packed = true;
+  desc.type = GEMM_S8;
+  ops::QuantizedProduct product{};
+  product.mode = QuantizationMode::kDynamic;
+  product.weight_scales = of.weight_scales;
+  return quantized_weight(plan_gemm(desc), product, p.units, 1);
+}
+
+/// States become bytes in each step.
+void plan_bytes(Recurrence& p, const QuantizedWeight& weight, int32_t packed) {
+  GemmDesc desc = forward_product(p);
+  desc.type = GEMM_S8;
+  desc.c_type = GEMM_TO_F32;
+  desc.a_row = p.units;
+  plan_steps(p, desc, false);
+  p.weights = packed;
+  p.scales_at = weight.scales_at;
+  p.states_at = p.floats_at;
+  const int64_t rows = p.parts.size + 1;
+  p.floats_at += round_up(rows * p.units, 64) + 2 * round_up(rows * 4, 64);
+}
+
 /// `floats`: of a row of a tile, behind the kernels' scratch memory.
 void emit_steps(const Recurrence& p, TileFn tile, int64_t floats, Emitter& emit) {
   const int64_t rows = p.parts.size + (p.parts.longer > 0 ? 1 : 0);
@@ -117,6 +154,30 @@ void emit_forward(const NodeView& node, TileFn tile, Emitter& emit) {
   if (node.outputs[0]->numel == 0) return;
   Recurrence p = forward_recurrence(node);
   emit_weights(p, node, 1, emit);
+  emit_steps(p, tile, p.gates + p.units, emit);
+}
+
+void multiply_bytes(const Recurrence& p, int64_t rows, const float* a, const void* packed, float* c,
+                    GemmEpilogue epilogue, void* scratch) {
+  const GemmPlan& plan = p.plans[rows - p.parts.size];
+  auto* const bytes = static_cast<uint8_t*>(scratch) + p.states_at;
+  const int64_t most_rows = p.parts.size + 1;
+  auto* const scale = reinterpret_cast<float*>(bytes + round_up(most_rows * p.units, 64));
+  auto* const zero = reinterpret_cast<int32_t*>(scale) + round_up(most_rows * 4, 64) / 4;
+  quantize_rows_u8(a, p.time * p.units, bytes, p.units, rows, p.units, scale, zero);
+  epilogue.scale = reinterpret_cast<const float*>(static_cast<const char*>(packed) + p.scales_at);
+  epilogue.row_scale = scale;
+  epilogue.row_zero = zero;
+  for (int64_t i = 0; i < plan.compute_tiles; ++i)
+    gemm_compute(plan, bytes, packed, c, epilogue, i, scratch);
+}
+
+void emit_quantized_forward(const NodeView& node, TileFn tile, Emitter& emit) {
+  if (node.outputs[0]->numel == 0) return;
+  const auto& attributes = attributes_of<ops::ByteWeight>(node);
+  Recurrence p = recurrence(*node.inputs[0], *node.inputs[1]);
+  const QuantizedWeight weight = byte_weight(p, attributes);
+  plan_bytes(p, weight, freeze(weight, attributes.index, emit));
   emit_steps(p, tile, p.gates + p.units, emit);
 }
 

@@ -18,6 +18,9 @@ struct Recurrence {
   int64_t floats_at;                  // bytes of scratch before those of the kernels
   int32_t weights;                    // operand: packed weights
   int32_t kept;                       // the first operand of what the gradient reads, or -1
+  // Where the weights are bytes: bytes before their scales in the packed memory, and bytes of
+  // scratch before the states of a step as bytes, with a scale and a zero for each row. Else -1.
+  int64_t scales_at, states_at;
 };
 
 /// Rows [begin, end) of the batch.
@@ -53,9 +56,14 @@ TANDEM_INLINE void prefetch_rows(const float* p, int64_t stride, int64_t rows, i
   }
 }
 
+/// The same where both are bytes, the rows of A by their own ranges.
+void multiply_bytes(const Recurrence& p, int64_t rows, const float* a, const void* packed, float* c,
+                    GemmEpilogue epilogue, void* scratch);
+
 /// C = A * B for a tile; all of it by this thread.
 TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, const void* packed,
                             float* c, const GemmEpilogue& epilogue, void* scratch) {
+  if (p.scales_at >= 0) return multiply_bytes(p, rows, a, packed, c, epilogue, scratch);
   const GemmPlan& plan = p.plans[rows - p.parts.size];
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
     gemm_compute(plan, a, packed, c, epilogue, i, scratch);
@@ -64,6 +72,9 @@ TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, c
 /// Emits a forward node: x, the weights [gates, units] and the result [batch, time, units]. `tile`
 /// finds room for the gates and units of a tile's rows behind the scratch memory of the kernels.
 void emit_forward(const NodeView& node, TileFn tile, Emitter& emit);
+
+/// The same where the weights are bytes: attributes are a ByteWeight.
+void emit_quantized_forward(const NodeView& node, TileFn tile, Emitter& emit);
 
 /// Of a gradient node, whose first input and first output are [batch, time, gates].
 struct BackwardRecurrence {
