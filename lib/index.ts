@@ -147,6 +147,7 @@ export {
   type EarlyStoppingOptions,
   earlyStopping,
 } from './trainer/early-stopping.js';
+export type { EvaluateOptions, Evaluation, Scores } from './trainer/evaluation.js';
 export { noDecay, type ParameterFilter, type ParameterGroup } from './trainer/groups.js';
 export type { EpochNumbers, History, HistoryMethods } from './trainer/history.js';
 export type {
@@ -162,13 +163,7 @@ export type { MixupOptions } from './trainer/mixup.js';
 export type { Device, EmaOptions, SkipOptions, TrainerOptions } from './trainer/options.js';
 export type { CheckpointOptions, FitOptions, RetryOptions } from './trainer/plan.js';
 export type { RateFinderOptions, RateFinderResult } from './trainer/rate-finder.js';
-export {
-  type EvaluateOptions,
-  type Evaluation,
-  type Scores,
-  type StepResult,
-  Trainer,
-} from './trainer.js';
+export { type StepResult, Trainer } from './trainer.js';
 export {
   type CrossValidateOptions,
   type CrossValidation,

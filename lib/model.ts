@@ -123,7 +123,9 @@ export class Model {
       devices: new Set(),
       encoder: undefined,
       training: false,
-      taken: false,
+      taken: undefined,
+      averaged: undefined,
+      restoring: undefined,
     });
   }
 

@@ -1,32 +1,29 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { ProfileDescription } from '../bindings.js';
 import type { Dataset } from './data/dataset.js';
-import { TandemError } from './errors.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
-import type { Matrix } from './metrics/metric.js';
 import { type ModelState, stateOf } from './model/state.js';
 import { Model } from './model.js';
-import { native } from './native.js';
-import { claim } from './schedulers.js';
 import { averagedModel, checkAverages } from './trainer/averages.js';
 import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
 import { restoreSnapshot, takeSnapshot } from './trainer/checkpoint/snapshot.js';
+import { makeEngine } from './trainer/create.js';
+import { checkWhole, type Data, readBatchSize, readData } from './trainer/data.js';
+import type { Engine, Step } from './trainer/engine.js';
+import { busyError, closedError } from './trainer/errors.js';
 import {
-  checkWhole,
-  type Data,
-  findBadRows,
-  type Rows,
-  readBatchSize,
-  readData,
-} from './trainer/data.js';
-import { Engine, type Step } from './trainer/engine.js';
-import { Fit, measure } from './trainer/fit.js';
-import { makeTrainingGraph, type TrainingGraph } from './trainer/graph.js';
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type Scores,
+} from './trainer/evaluation.js';
+import { Fit } from './trainer/fit.js';
+import type { TrainingGraph } from './trainer/graph.js';
 import type { History } from './trainer/history.js';
 import type { Targets } from './trainer/losses.js';
-import { Mixer } from './trainer/mixup.js';
-import { readOptions, type TrainerOptions } from './trainer/options.js';
+import { refuseBadRows } from './trainer/numerics.js';
+import type { TrainerOptions } from './trainer/options.js';
 import { type FitOptions, planFit } from './trainer/plan.js';
 import { numbersOf } from './trainer/random.js';
 import {
@@ -35,7 +32,7 @@ import {
   type RateFinderOptions,
   type RateFinderResult,
 } from './trainer/rate-finder.js';
-import { badRow, countFromZero, smallest, stepLogs } from './trainer/reports.js';
+import { countFromZero, stepLogs } from './trainer/reports.js';
 import { makeRun, type RunState } from './trainer/run.js';
 import {
   arraySupply,
@@ -45,30 +42,10 @@ import {
   type Supply,
 } from './trainer/supply.js';
 
-/** Loss and metrics by name. */
-export interface Scores {
-  loss: number;
-  [metric: string]: number;
-}
-
-/** What evaluate found. */
-export type Evaluation = Scores & {
-  /** Metrics that are matrices: confusion matrices by name. Not among the enumerable properties. */
-  readonly matrices: Readonly<Record<string, Matrix>>;
-};
-
 /** What one optimizer step reports; `gradNorm` is the norm of all gradients before clipping. */
 export interface StepResult extends Scores {
   learningRate: number;
   gradNorm: number;
-}
-
-/** How evaluate goes through the rows; the result is the same. */
-export interface EvaluateOptions {
-  /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
-  batchSize?: number;
-  /** Whether the averages that the option `ema` keeps take the parameters' place; false by default. */
-  ema?: boolean;
 }
 
 /**
@@ -86,46 +63,16 @@ export class Trainer<T extends Targets = Value> {
   /** The call that trains just now. */
   #training: Promise<unknown> | undefined;
   #fitting = false;
-  #evaluations: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   constructor(model: Model, options: TrainerOptions<T>) {
     if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
     this.model = model;
     this.#state = stateOf(model);
-    const { set, settings } = readOptions(options, model.parameters, this.#state.inputs);
-    const { loss, lossWeights, metrics } = set;
-    this.#graph = makeTrainingGraph(this.#state, {
-      ...{ loss, lossWeights, metrics },
-      mixes: settings.mixup !== undefined,
-      accumulates: settings.microBatches > 1,
-    });
-    const { description, feeds, mixed, scales } = this.#graph;
-    const terms = this.#graph.results[0]?.terms ?? [];
-    const all = [...feeds.x, ...feeds.y, ...mixed.feeds];
-    const rowBytes = all.reduce((sum, { elements }) => sum + 4 * elements, 0);
-    const ranges = all.map(({ range }) =>
-      range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
-    );
-    claim(settings.schedule);
-    const trainer = new native.Trainer(this.#state.native, description, {
-      ...settings.native,
-      divisors: terms.flatMap(({ divisor }) => divisor ?? []),
-      scales,
-      ranges,
-    });
-    this.#engine = new Engine(
-      trainer,
-      this.#state,
-      settings,
-      this.#graph.width,
-      terms,
-      scales > 0,
-      Math.max(4, rowBytes),
-      settings.mixup === undefined
-        ? undefined
-        : new Mixer(settings.mixup, settings.native.seed, feeds.x, feeds.y, mixed.classes),
-    );
+    const made = makeEngine(this.#state, model.parameters, options, this.#run);
+    this.#engine = made.engine;
+    this.#graph = made.graph;
+    const { native: trainer } = made.engine;
     this.#onGpu = trainer.device !== 'cpu';
     if (this.#onGpu) this.#state.devices.add(trainer);
   }
@@ -146,8 +93,7 @@ export class Trainer<T extends Targets = Value> {
     this.#fitting = true;
     try {
       return await this.#exclusively(() => {
-        const settled = () => this.#evaluations;
-        const fit = new Fit(this, this.#engine, this.#graph, plan, this.#run, settled, this.#owner);
+        const fit = new Fit(this, this.#engine, this.#graph, plan, this.#run, this.#owner);
         return fit.start();
       });
     } finally {
@@ -168,7 +114,7 @@ export class Trainer<T extends Targets = Value> {
       // Without an await where nothing is to check: the rows are copied before step() returns.
       const { checkNumerics, skip } = this.#engine.settings.native;
       if (checkNumerics && skip === null) {
-        await this.#refuseBadRows(rows, this.#engine.native.step);
+        await refuseBadRows(rows, feeds, this.#engine.native.step);
       }
       const steps: Step[] = [];
       const never = () => false;
@@ -178,7 +124,7 @@ export class Trainer<T extends Targets = Value> {
         return true;
       });
       const [step] = steps;
-      if (step === undefined) throw this.#closedError();
+      if (step === undefined) throw closedError();
       const {
         loss = Number.NaN,
         learningRate = Number.NaN,
@@ -196,45 +142,10 @@ export class Trainer<T extends Targets = Value> {
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#state.training) throw this.#busyError('evaluate');
-    const set = is.options(options, 'options of evaluate', ['batchSize', 'ema']);
-    const ema = is.boolean(set.ema ?? false, 'ema');
-    if (ema) checkAverages(this.#engine, 'ema');
-    const { feeds, results, tracked } = this.#graph;
-    const given = isDataset(data) ? data.batchSize : undefined;
-    const batchSize = readBatchSize(set.batchSize ?? given, feeds);
-    const rows = isDataset(data) ? undefined : readData(data, feeds, 'data');
-    if (rows) checkWhole(rows.count, feeds, 'data');
-    const supply =
-      rows === undefined
-        ? datasetSupply(data as Dataset, feeds, 'data')
-        : arraySupply(rows, { start: 0, count: rows.count });
-    const evaluation = this.#evaluations.then(async () => {
-      if (rows && this.#checksNumerics) await this.#refuseBadRows(rows);
-      const source = await supply.epoch({
-        epoch: 0,
-        batchSize,
-        start: 0,
-        seed: undefined,
-        signal: undefined,
-        checkFrom: this.#checksNumerics ? 0 : undefined,
-      });
-      const { native: trainer } = this.#engine;
-      if (ema) await trainer.swapAverages();
-      try {
-        return await measure(this.#engine, results, tracked, source, () => this.#run.closed);
-      } finally {
-        if (ema) await trainer.swapAverages();
-        await source.close?.();
-      }
-    });
-    this.#evaluations = evaluation.catch(() => {});
-    const measured = await evaluation;
-    if (this.#run.closed) throw this.#closedError();
-    const { numbers, matrices } = await measured();
-    const { loss = Number.NaN, ...metrics } = numbers;
-    return withMatrices({ loss, ...metrics }, matrices);
+    this.#assertResting('evaluate');
+    const found = await evaluate(this.#engine, this.#graph, this.#run, data, options);
+    if (found === undefined) throw closedError();
+    return found;
   }
 
   /**
@@ -243,8 +154,7 @@ export class Trainer<T extends Targets = Value> {
    * ERR_BUSY while a step runs (callbacks may call it), ERR_CLOSED, or an error of the file system.
    */
   async saveCheckpoint(path: string | URL): Promise<void> {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#state.training) throw this.#busyError('saveCheckpoint');
+    this.#assertResting('saveCheckpoint');
     const snapshot = await takeSnapshot(this.#engine, this.#run);
     await writeCheckpoint(path, this.#owner, snapshot);
   }
@@ -269,10 +179,9 @@ export class Trainer<T extends Targets = Value> {
    * ERR_CLOSED.
    */
   async averagedModel(): Promise<Model> {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#state.training) throw this.#busyError('averagedModel');
+    this.#assertResting('averagedModel');
     checkAverages(this.#engine, 'averagedModel');
-    return await averagedModel(this.model, this.#state, this.#engine);
+    return await this.#run.alone(() => averagedModel(this.model, this.#state, this.#engine));
   }
 
   /**
@@ -327,8 +236,8 @@ export class Trainer<T extends Targets = Value> {
    * Rejects with ERR_CLOSED, ERR_DEVICE.
    */
   async sync(): Promise<void> {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#onGpu) await this.#engine.native.sync();
+    if (this.#run.closed) throw closedError();
+    if (this.#onGpu) await this.#run.alone(() => this.#engine.native.sync());
   }
 
   /**
@@ -336,14 +245,13 @@ export class Trainer<T extends Targets = Value> {
    * with ERR_CLOSED, ERR_BUSY while fit or step runs outside their callbacks, ERR_DEVICE.
    */
   async upload(): Promise<void> {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#state.training) throw this.#busyError('upload');
-    if (this.#onGpu) await this.#engine.native.upload();
+    this.#assertResting('upload');
+    if (this.#onGpu) await this.#run.alone(() => this.#engine.native.upload());
   }
 
   /** Operations, memory as allocated, and the latency of steps. Throws ERR_CLOSED. */
   profile(): ProfileDescription {
-    if (this.#run.closed) throw this.#closedError();
+    if (this.#run.closed) throw closedError();
     return this.#engine.native.profile();
   }
 
@@ -359,7 +267,7 @@ export class Trainer<T extends Targets = Value> {
   async #close(): Promise<void> {
     this.#run.close();
     this.#engine.native.stop();
-    await Promise.allSettled([this.#training, this.#evaluations]);
+    await Promise.allSettled([this.#training, this.#run.settled()]);
     const { native: trainer } = this.#engine;
     try {
       if (this.#state.devices.delete(trainer)) await trainer.sync();
@@ -373,14 +281,24 @@ export class Trainer<T extends Targets = Value> {
   }
 
   #assertFree(what: string): void {
-    if (this.#run.closed) throw this.#closedError();
-    if (this.#state.taken) throw this.#busyError(what);
+    if (this.#run.closed) throw closedError();
+    const { taken, averaged } = this.#state;
+    const elsewhere = averaged !== undefined && averaged !== this.#run;
+    if (taken !== undefined || elsewhere) throw busyError(what);
+  }
+
+  /** For what native code must not do while it trains. */
+  #assertResting(what: string): void {
+    if (this.#run.closed) throw closedError();
+    const { training, averaged } = this.#state;
+    const elsewhere = averaged !== undefined && averaged !== this.#run;
+    if (training || elsewhere) throw busyError(what);
   }
 
   async #exclusively<R>(body: () => Promise<R>): Promise<R> {
     this.#run.stopped = false;
-    this.#state.taken = true;
-    const running = this.#evaluations.then(body);
+    this.#state.taken = this.#run;
+    const running = this.#run.settled().then(body);
     this.#training = running;
     try {
       return await running;
@@ -388,33 +306,7 @@ export class Trainer<T extends Targets = Value> {
       throw countFromZero(error);
     } finally {
       this.#training = undefined;
-      this.#state.taken = false;
+      this.#state.taken = undefined;
     }
   }
-
-  get #checksNumerics(): boolean {
-    return this.#engine.settings.native.checkNumerics;
-  }
-
-  /** Throws ERR_NUMERIC for a NaN or an infinity; `step` is the one that would meet it. */
-  async #refuseBadRows(rows: Rows, step?: number): Promise<void> {
-    const bad = await findBadRows(rows, this.#graph.feeds);
-    const first = smallest(bad.keys());
-    if (first !== undefined) throw badRow(bad, first, '', step);
-  }
-
-  #closedError(): TandemError {
-    return new TandemError('ERR_CLOSED', 'expected an open Trainer, received one that is closed');
-  }
-
-  #busyError(what: string): TandemError {
-    return new TandemError(
-      'ERR_BUSY',
-      `expected one call at a time for \`${what}\`, received it while the model is training; await the first`,
-    );
-  }
-}
-
-function withMatrices(scores: Scores, matrices: Readonly<Record<string, Matrix>>): Evaluation {
-  return Object.defineProperty(scores, 'matrices', { value: matrices }) as Evaluation;
 }

@@ -22,8 +22,12 @@ export interface ModelState {
   encoder: EncoderState | undefined;
   /** Whether native code may be writing to the parameters just now. */
   training: boolean;
-  /** Whether a Trainer is in fit or step, also while it waits for a callback. */
-  taken: boolean;
+  /** Of the Trainer that is in fit or step, also while it waits for a callback. */
+  taken: object | undefined;
+  /** Of the Trainer whose averages are in the parameters' place just now. */
+  averaged: object | undefined;
+  /** The last copying of best weights over the parameters. */
+  restoring: Promise<void> | undefined;
 }
 
 // No WeakMap: V8's collector of young objects takes its keys for alive, so that a short-lived model
@@ -47,8 +51,14 @@ export function stateOf(model: Model): ModelState {
   return state;
 }
 
-/** Throws ERR_BUSY while a training step may be writing to the parameters. */
+/** Throws ERR_BUSY while a training step may be writing to the parameters, or averages are in their place. */
 export function assertIdle(state: ModelState, what: string): void {
+  if (state.averaged !== undefined) {
+    throw new TandemError(
+      'ERR_BUSY',
+      `expected a model with its own parameters for \`${what}\`, received one whose averages are being evaluated; await evaluate`,
+    );
+  }
   if (!state.training) return;
   throw new TandemError(
     'ERR_BUSY',

@@ -67,6 +67,8 @@ export class Engine {
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
     readonly mixer: Mixer | undefined,
+    /** Resolves when nothing stands in the parameters' place. */
+    readonly resting: () => Promise<void>,
   ) {}
 
   /** In place of the trainer's schedule, while it is there: the rate itself. */
@@ -90,6 +92,9 @@ export class Engine {
     halted: () => boolean,
     onChunk: (steps: readonly Step[]) => Promise<boolean> | boolean,
   ): Promise<void> {
+    await this.resting();
+    // Before anything else waits, so that nobody looks at parameters that are about to change.
+    this.model.training = true;
     const most = singly ? 1 : this.#mostSteps(source.batchSize);
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
@@ -132,6 +137,7 @@ export class Engine {
         landed = now;
         if (singly) this.model.training = false;
         const goOn = await onChunk(steps);
+        this.model.training = true;
         if (!goOn) break;
         // Stopped, but the next chunk may have finished a step that this one began.
         if (done < flight.piece.sizes.length) exhausted = true;
@@ -249,7 +255,6 @@ export class Engine {
     const { rates, weights, marks, scales } = plan;
     const staged = await this.#stage(piece, halted);
     if (staged === undefined) return undefined;
-    this.model.training = true;
     const promise = staged
       ? staged.train(rates, weights, marks, scales)
       : this.native.train(rows.arrays, order, sizes, rates, weights, marks, scales);

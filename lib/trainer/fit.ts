@@ -6,20 +6,20 @@ import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner } from './checkpoint/file.js';
-import { findBadRows } from './data.js';
-import type { Result } from './divisors.js';
 import type { Engine, Step } from './engine.js';
+import { measure } from './evaluation.js';
 import type { TrainingGraph } from './graph.js';
 import { type History, Means, makeHistory, record, validationName } from './history.js';
 import { limited } from './micro-batches.js';
+import { checkArrays, isSkipped } from './numerics.js';
 import type { FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
-import { badRow, countFromZero, smallest, stepLogs } from './reports.js';
+import { countFromZero, stepLogs } from './reports.js';
 import type { RunState } from './run.js';
 import { Saver } from './saver.js';
 import { aborted } from './signal.js';
 import { noRows, type StepSource, type Supply } from './supply.js';
-import { type Tallied, Tally, type Tracked } from './tally.js';
+import { type Tallied, Tally } from './tally.js';
 import { weightsRestored } from './weights.js';
 
 /** The epoch that is under way. */
@@ -48,8 +48,6 @@ export class Fit {
     readonly graph: TrainingGraph,
     readonly plan: FitPlan,
     readonly run: RunState,
-    /** Resolves when evaluations begun in callbacks are over. */
-    readonly settled: () => Promise<unknown>,
     owner: Owner,
   ) {
     this.#saver = new Saver(engine, run, plan, owner);
@@ -105,7 +103,10 @@ export class Fit {
       Object.assign(this.#history.matrices, resumed.matrices);
     }
     run.locate = () => this.#position();
-    await this.#checkNumerics();
+    if (this.engine.settings.native.checkNumerics && !this.#skips) {
+      const open = () => this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
+      await checkArrays(plan, this.engine, this.graph.feeds, open);
+    }
     await this.#call((callback) => {
       this.#begun.add(callback);
       return callback.onTrainBegin?.(trainer, reports);
@@ -201,7 +202,7 @@ export class Fit {
     // A trainer that is closed meanwhile ends with them, too.
     await weightsRestored(this.trainer.model);
     await quietly(() => this.#toGpu());
-    await this.settled();
+    await this.run.settled();
     if (interrupted && failure) throw failure.error;
   }
 
@@ -325,13 +326,14 @@ export class Fit {
   /** An epoch's end shows the parameters to callbacks, and to whoever ends the fit there. */
   async #fromGpu(): Promise<void> {
     const { native } = this.engine;
-    if (native.device !== 'cpu') await native.sync();
+    if (native.device !== 'cpu') await this.run.alone(() => native.sync());
   }
 
   /** The last callbacks may have set parameters, as earlyStopping does. */
   async #toGpu(): Promise<void> {
     const { native } = this.engine;
-    if (native.device !== 'cpu' && this.plan.callbacks.length > 0) await native.upload();
+    if (native.device === 'cpu' || this.plan.callbacks.length === 0) return;
+    await this.run.alone(() => native.upload());
   }
 
   async #validate(): Promise<Tallied> {
@@ -341,7 +343,9 @@ export class Fit {
     const { results, tracked } = this.graph;
     const source = await this.#openSource(validation, 0, 0);
     try {
-      const measured = await measure(this.engine, results, tracked, source, ended);
+      const measured = await this.run.alone(() =>
+        measure(this.engine, results, tracked, source, ended),
+      );
       this.#throwIfEnded();
       return await measured(validationName);
     } finally {
@@ -368,60 +372,7 @@ export class Fit {
       const result = await Promise.race([hook(callback), this.run.whenClosed]);
       if (result === false) this.run.stopped = true;
     }
-    await this.settled();
+    await this.run.settled();
     this.#throwIfEnded();
   }
-
-  /** With checkNumerics: the first step that would meet a NaN in arrays, before any step runs. */
-  async #checkNumerics(): Promise<void> {
-    const { plan, engine, run } = this;
-    const { feeds } = this.graph;
-    if (!engine.settings.native.checkNumerics || this.#skips) return;
-    const { training, validation } = plan.arrays;
-    const bad = training ? await findBadRows(training.rows, feeds) : new Map<number, string>();
-    if (bad.size > 0) {
-      const source = await this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
-      const order = (await source.next(source.steps ?? 0))?.order ?? new Uint32Array();
-      const position = order.findIndex((row) => bad.has(row));
-      if (position !== -1) {
-        const rows = plan.batchSize * engine.settings.microBatches;
-        const step = engine.native.step + Math.floor(position / rows);
-        throw badRow(bad, order[position] ?? 0, '', step);
-      }
-    }
-    if (validation === undefined) return;
-    const apart = validation.rows !== training?.rows;
-    const held = apart ? await findBadRows(validation.rows, feeds) : bad;
-    const { start, count } = validation.which;
-    const row = smallest(held.keys(), start, start + count);
-    if (row !== undefined)
-      throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
-  }
-}
-
-/** All results over the rows of `source`, in inference mode; what comes back gives them names. */
-export async function measure(
-  engine: Engine,
-  results: readonly Result[],
-  tracked: readonly Tracked[],
-  source: StepSource,
-  ended: () => boolean,
-): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
-  const means = new Means(results);
-  const tally = new Tally(tracked);
-  await engine.evaluate(source, ended, (values, offset, rows) => {
-    means.add(values, offset, rows);
-    tally.add(values, offset, rows);
-  });
-  if (means.rows === 0 && !ended()) throw noRows('data');
-  return async (rename) => {
-    const { numbers, matrices } = await tally.results(rename);
-    return { numbers: { ...means.logs(rename), ...numbers }, matrices };
-  };
-}
-
-/** With a policy of skipping: whether it left this step out. */
-function isSkipped({ gradNorm, parts }: Step): boolean {
-  if (!Number.isFinite(gradNorm)) return true;
-  return parts.some(({ values, offset }) => !Number.isFinite(values[offset]));
 }

@@ -1,7 +1,7 @@
 // What a Trainer keeps between its calls.
 import type { Position } from './checkpoint/contents.js';
 
-/** What ends a run early. */
+/** What ends a run early, and who looks at the parameters between its steps. */
 export interface RunState {
   stopped: boolean;
   readonly closed: boolean;
@@ -14,6 +14,13 @@ export interface RunState {
   resume: Position | undefined;
   /** Where the fit that runs is, for checkpoints. */
   locate: (() => Position) | undefined;
+  /**
+   * Runs evaluations and copies of the parameters one after another: an evaluation may put averages in
+   * the parameters' place for a while.
+   */
+  alone<R>(body: () => Promise<R>): Promise<R>;
+  /** Resolves when none of them is under way. */
+  settled(): Promise<void>;
 }
 
 export function makeRun(): RunState {
@@ -22,6 +29,7 @@ export function makeRun(): RunState {
   const whenClosed = new Promise<void>((done) => {
     resolve = done;
   });
+  let last: Promise<unknown> = Promise.resolve();
   return {
     stopped: false,
     get closed() {
@@ -35,5 +43,14 @@ export function makeRun(): RunState {
     epoch: 0,
     resume: undefined,
     locate: undefined,
+    alone(body) {
+      const running = last.then(body);
+      // Whoever awaits it sees the error.
+      last = running.catch(() => {});
+      return running;
+    },
+    async settled() {
+      await last;
+    },
   };
 }

@@ -1,4 +1,5 @@
 // Copies of parameters and other large arrays, taken on the event loop in pieces.
+import { stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
 import { nextTurn } from './turns.js';
 
@@ -46,8 +47,6 @@ export async function copyWeights(
   return copies;
 }
 
-const restoring = new WeakMap<Model, Promise<void>>();
-
 /** Puts what copyWeights gave back. Nothing may train meanwhile. */
 export function restoreWeights(
   model: Model,
@@ -57,11 +56,11 @@ export function restoreWeights(
   const copying = copyInTurns(
     Array.from(weights, ([name, values]) => [values, parameters.get(name)?.data ?? values]),
   );
-  restoring.set(model, copying);
+  stateOf(model).restoring = copying;
   return copying;
 }
 
 /** Resolves when no restoreWeights of the model is under way. */
 export async function weightsRestored(model: Model): Promise<void> {
-  await restoring.get(model);
+  await stateOf(model).restoring;
 }

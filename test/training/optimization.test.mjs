@@ -1,4 +1,5 @@
 // Accumulation, clipping, groups, freezing, averages, recomputation, lion and lamb.
+import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import {
   adamw,
@@ -15,8 +16,9 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
+import { fromBatches } from 'tandem-ml/data';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
-import { bits, kinds, quiet, start } from './support.mjs';
+import { bits, folder, kinds, quiet, start } from './support.mjs';
 
 const values = ({ parameters }) =>
   new Map([...parameters].map(([name, { data }]) => [name, data.slice()]));
@@ -410,4 +412,41 @@ test('options of optimisation are checked', (t) => {
     const make = () => new Trainer(perceptron(), { loss: crossEntropy, ...options });
     t.throws(make, { code: 'ERR_ARGUMENT' }, JSON.stringify(options));
   }
+});
+
+test('nobody takes averages that are evaluated for the parameters', async (t) => {
+  const dir = await folder(t);
+  const options = { loss: 'mse', optimizer: sgd({ learningRate: 0.1 }), ema: { decay: 0.9 } };
+  const model = perceptron();
+  const trainer = new Trainer(model, options);
+  t.teardown(() => trainer.close());
+  await trainer.fit(regression, { ...quiet, epochs: 3 });
+  const before = bits(model);
+  const averages = bits(await trainer.averagedModel());
+  let go = () => {};
+  const held = new Promise((resolve) => {
+    go = () => resolve(undefined);
+  });
+  const data = fromBatches(async function* () {
+    await held;
+    yield { ...regression, rows };
+  });
+  const evaluating = trainer.evaluate(data, { ema: true });
+  const saving = trainer.saveCheckpoint(`${dir}/meanwhile.safetensors`);
+  const averaging = trainer.averagedModel();
+  const again = trainer.evaluate(regression, { ema: true });
+  const training = trainer.step(regression);
+  while (bits(model)['a.weight'] === before['a.weight']) await wait(0);
+  await t.throwsAsync(model.save(`${dir}/model.safetensors`), { code: 'ERR_BUSY' });
+  const other = new Trainer(model, options);
+  t.teardown(() => other.close());
+  await t.throwsAsync(other.step(regression), { code: 'ERR_BUSY' });
+  await t.throwsAsync(other.evaluate(regression), { code: 'ERR_BUSY' });
+  go();
+  t.deepEqual(await again, await evaluating);
+  t.deepEqual(bits(await averaging), averages);
+  await saving;
+  await training;
+  await trainer.loadCheckpoint(`${dir}/meanwhile.safetensors`);
+  t.deepEqual(bits(model), before);
 });

@@ -10,7 +10,11 @@ import type { Restored, Snapshot } from './file.js';
  * Of a trainer between two steps, and nothing may train until it resolves; the event loop has its turns
  * meanwhile.
  */
-export async function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
+export function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
+  return run.alone(() => snapshotOf(engine, run));
+}
+
+async function snapshotOf(engine: Engine, run: RunState): Promise<Snapshot> {
   const { native, settings } = engine;
   const position = run.locate?.() ?? run.resume ?? restingAt(run.epoch);
   const scheduler: unknown = settings.schedule.saveState?.();

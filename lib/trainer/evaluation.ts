@@ -1,0 +1,131 @@
+// Loss and metrics in inference mode.
+import type { Dataset } from '../data/dataset.js';
+import * as is from '../is.js';
+import type { Matrix } from '../metrics/metric.js';
+import { checkAverages } from './averages.js';
+import { checkWhole, type Data, readBatchSize, readData } from './data.js';
+import type { Result } from './divisors.js';
+import type { Engine } from './engine.js';
+import { busyError } from './errors.js';
+import type { TrainingGraph } from './graph.js';
+import { Means } from './history.js';
+import { refuseBadRows } from './numerics.js';
+import type { RunState } from './run.js';
+import {
+  arraySupply,
+  datasetSupply,
+  isDataset,
+  noRows,
+  type StepSource,
+  type Supply,
+} from './supply.js';
+import { type Tallied, Tally, type Tracked } from './tally.js';
+
+/** Loss and metrics by name. */
+export interface Scores {
+  loss: number;
+  [metric: string]: number;
+}
+
+/** What evaluate found. */
+export type Evaluation = Scores & {
+  /** Metrics that are matrices: confusion matrices by name. Not among the enumerable properties. */
+  readonly matrices: Readonly<Record<string, Matrix>>;
+};
+
+/** How evaluate goes through the rows; the result is the same. */
+export interface EvaluateOptions {
+  /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
+  batchSize?: number;
+  /**
+   * Whether the averages that the option `ema` keeps take the parameters' place; false by default. They
+   * do so while it runs: `model.parameters` shows them, and saving the model is refused.
+   */
+  ema?: boolean;
+}
+
+/** Of a trainer that is open and not training. `undefined` where it was closed meanwhile. */
+export async function evaluate(
+  engine: Engine,
+  { feeds, results, tracked }: TrainingGraph,
+  run: RunState,
+  data: Data | Dataset,
+  options: EvaluateOptions | undefined,
+): Promise<Evaluation | undefined> {
+  const set = is.options(options, 'options of evaluate', ['batchSize', 'ema']);
+  const ema = is.boolean(set.ema ?? false, 'ema');
+  if (ema) checkAverages(engine, 'ema');
+  const given = isDataset(data) ? data.batchSize : undefined;
+  const batchSize = readBatchSize(set.batchSize ?? given, feeds);
+  const rows = isDataset(data) ? undefined : readData(data, feeds, 'data');
+  if (rows) checkWhole(rows.count, feeds, 'data');
+  const supply: Supply =
+    rows === undefined
+      ? datasetSupply(data as Dataset, feeds, 'data')
+      : arraySupply(rows, { start: 0, count: rows.count });
+  const { checkNumerics } = engine.settings.native;
+  const ended = () => run.closed;
+  const measured = await run.alone(async () => {
+    if (rows && checkNumerics) await refuseBadRows(rows, feeds);
+    const source = await supply.epoch({
+      epoch: 0,
+      batchSize,
+      start: 0,
+      seed: undefined,
+      signal: undefined,
+      checkFrom: checkNumerics ? 0 : undefined,
+    });
+    const measuring = () => measure(engine, results, tracked, source, ended);
+    try {
+      return await (ema ? withAverages(engine, run, measuring) : measuring());
+    } finally {
+      await source.close?.();
+    }
+  });
+  if (run.closed) return undefined;
+  const { numbers, matrices } = await measured();
+  const { loss = Number.NaN, ...metrics } = numbers;
+  return Object.defineProperty({ loss, ...metrics }, 'matrices', { value: matrices }) as Evaluation;
+}
+
+/** `body` while averages have the parameters' place. Rejects with ERR_BUSY where others train them. */
+async function withAverages<R>(
+  { native, model }: Engine,
+  run: RunState,
+  body: () => Promise<R>,
+): Promise<R> {
+  const others = model.taken !== undefined && model.taken !== run;
+  if (model.training || others || model.averaged !== undefined) throw busyError('evaluate');
+  model.averaged = run;
+  try {
+    await native.swapAverages();
+    try {
+      return await body();
+    } finally {
+      await native.swapAverages();
+    }
+  } finally {
+    model.averaged = undefined;
+  }
+}
+
+/** All results over the rows of `source`, in inference mode; what comes back gives them names. */
+export async function measure(
+  engine: Engine,
+  results: readonly Result[],
+  tracked: readonly Tracked[],
+  source: StepSource,
+  ended: () => boolean,
+): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
+  const means = new Means(results);
+  const tally = new Tally(tracked);
+  await engine.evaluate(source, ended, (values, offset, rows) => {
+    means.add(values, offset, rows);
+    tally.add(values, offset, rows);
+  });
+  if (means.rows === 0 && !ended()) throw noRows('data');
+  return async (rename) => {
+    const { numbers, matrices } = await tally.results(rename);
+    return { numbers: { ...means.logs(rename), ...numbers }, matrices };
+  };
+}

@@ -1,0 +1,56 @@
+// NaN and infinities: in data before they are used, and in what steps report.
+import { TandemError } from '../errors.js';
+import { type Feeds, findBadRows, type Rows } from './data.js';
+import type { Engine, Step } from './engine.js';
+import type { FitPlan } from './plan.js';
+import { badRow, smallest } from './reports.js';
+import type { StepSource } from './supply.js';
+
+/** Throws ERR_NUMERIC for a NaN or an infinity; `step` is the one that would meet it. */
+export async function refuseBadRows(rows: Rows, feeds: Feeds, step?: number): Promise<void> {
+  const bad = await findBadRows(rows, feeds);
+  const first = smallest(bad.keys());
+  if (first !== undefined) throw badRow(bad, first, '', step);
+}
+
+/**
+ * With checkNumerics: the first step that would meet a NaN in arrays, before any step runs. `open` gives
+ * the epoch that comes first.
+ */
+export async function checkArrays(
+  { arrays, batchSize }: FitPlan,
+  { native, settings }: Engine,
+  feeds: Feeds,
+  open: () => Promise<StepSource>,
+): Promise<void> {
+  const { training, validation } = arrays;
+  const bad = training ? await findBadRows(training.rows, feeds) : new Map<number, string>();
+  if (bad.size > 0) {
+    const source = await open();
+    const order = (await source.next(source.steps ?? 0))?.order ?? new Uint32Array();
+    const position = order.findIndex((row) => bad.has(row));
+    if (position !== -1) {
+      const step = native.step + Math.floor(position / (batchSize * settings.microBatches));
+      throw badRow(bad, order[position] ?? 0, '', step);
+    }
+  }
+  if (validation === undefined) return;
+  const apart = validation.rows !== training?.rows;
+  const held = apart ? await findBadRows(validation.rows, feeds) : bad;
+  const { start, count } = validation.which;
+  const row = smallest(held.keys(), start, start + count);
+  if (row !== undefined) throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
+}
+
+/** With a policy of skipping: whether it left this step out. */
+export function isSkipped({ gradNorm, parts }: Step): boolean {
+  if (!Number.isFinite(gradNorm)) return true;
+  return parts.some(({ values, offset }) => !Number.isFinite(values[offset]));
+}
+
+/** For a loss that is not finite where nothing else was asked for. */
+export function badLoss(step: number, loss: number): TandemError {
+  const how = '`checkNumerics: true` names the op where it comes from, `{ skip: true }` goes on';
+  const message = `expected a finite loss, received ${loss} at step ${step}; ${how}`;
+  return new TandemError('ERR_NUMERIC', message, { step });
+}
