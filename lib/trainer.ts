@@ -81,8 +81,8 @@ export class Trainer<T extends Targets = Value> {
    * Trains on `{ x, y }`: typed arrays of whole rows, or arrays or records of them for several
    * inputs or outputs; or on a dataset of `tandem-ml/data`. Called again it goes on: epochs, steps and optimizer state continue. Data and
    * options are checked before anything runs: ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT. Rejects with
-   * ERR_ABORTED, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED; the model then keeps the
-   * steps taken before.
+   * ERR_ABORTED, ERR_NUMERIC for a loss that is not finite, ERR_BUSY, ERR_CLOSED; the model then keeps
+   * the steps taken before.
    */
   async fit(data: Data | Dataset, options?: FitOptions): Promise<History> {
     this.#assertFree('fit');

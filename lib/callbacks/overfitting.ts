@@ -45,6 +45,7 @@ export function detectOverfitting(options?: DetectOverfittingOptions): Overfitti
 }
 
 class Detector implements OverfittingDetector {
+  readonly type = 'detectOverfitting';
   found: Overfitting | undefined;
   detectedEpoch = -1;
   #epochs: number[] = [];
@@ -77,14 +78,15 @@ class Detector implements OverfittingDetector {
     };
   }
 
-  loadState(state: unknown): void {
+  loadState(state: unknown): boolean {
     const read = readLists(state, ['epochs', 'loss', 'valLoss']);
     this.#epochs = [...read.epochs];
     this.#loss = [...read.loss];
     this.#valLoss = [...read.valLoss];
     this.detectedEpoch = is.integer(Reflect.get(Object(state), 'detectedEpoch'), 'state', -1);
-    if (this.#epochs.length === 0) return;
+    if (this.#epochs.length === 0) return true;
     this.found = overfitting(this.#loss, this.#valLoss, { epochs: this.#epochs });
+    return !(this.stop && this.detectedEpoch !== -1);
   }
 
   async onEpochEnd(epoch: number, logs: Logs): Promise<boolean> {

@@ -60,6 +60,7 @@ export function htmlReport(options: HtmlReportOptions): Callback {
   const { title, labels } = checkOptions(set);
   let history = makeHistory();
   return {
+    type: 'htmlReport',
     async onTrainBegin() {
       history = makeHistory();
       // A missing package is better known before hours of training.

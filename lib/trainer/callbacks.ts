@@ -35,6 +35,11 @@ export interface Callback {
    * copied while training waits; checkpoints keep it under the callback's place in the list.
    */
   saveState?(): unknown;
-  /** Called after onTrainBegin with what saveState gave, when fit goes on from a checkpoint. */
-  loadState?(state: unknown): void;
+  /**
+   * Called after onTrainBegin with what saveState gave, when fit goes on from a checkpoint. `false`: the
+   * callback had ended the training then, so that fit ends at once.
+   */
+  loadState?(state: unknown): CallbackResult;
+  /** What it is: a state goes back only to a callback of the type that it is of. None by default. */
+  readonly type?: string;
 }

@@ -56,6 +56,7 @@ export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
 }
 
 class Stopper implements EarlyStopping {
+  readonly type = 'earlyStopping';
   best = Number.NaN;
   bestEpoch = -1;
   stoppedEpoch = -1;
@@ -107,15 +108,22 @@ class Stopper implements EarlyStopping {
   }
 
   saveState(): unknown {
-    const { best, bestEpoch } = this;
-    return { best, bestEpoch, wait: this.#wait, weights: Object.fromEntries(this.#weights ?? []) };
+    const { best, bestEpoch, stoppedEpoch } = this;
+    return {
+      best,
+      bestEpoch,
+      stoppedEpoch,
+      wait: this.#wait,
+      weights: Object.fromEntries(this.#weights ?? []),
+    };
   }
 
-  loadState(state: unknown): void {
+  loadState(state: unknown): boolean {
     if (!is.isRecord(state)) throw is.invalid('what saveState gave', 'state', state);
     this.best = typeof state.best === 'number' ? state.best : Number.NaN;
     this.bestEpoch = is.integer(state.bestEpoch, 'state.bestEpoch', -1);
     this.#wait = is.integer(state.wait, 'state.wait', 0);
+    this.stoppedEpoch = is.integer(state.stoppedEpoch ?? -1, 'state.stoppedEpoch', -1);
     const weights = is.isRecord(state.weights) ? Object.entries(state.weights) : [];
     this.#weights = this.restore
       ? new Map(
@@ -124,6 +132,10 @@ class Stopper implements EarlyStopping {
           ),
         )
       : undefined;
+    // Not where it is to be more patient now.
+    if (this.stoppedEpoch !== -1 && this.#wait >= this.patience) return false;
+    this.stoppedEpoch = -1;
+    return true;
   }
 
   async onTrainEnd(trainer: Trainer): Promise<void> {

@@ -1,6 +1,5 @@
 // The loop over epochs.
 import { TandemError } from '../errors.js';
-import * as is from '../is.js';
 import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
 import type { Callback, Logs } from './callbacks.js';
@@ -11,10 +10,11 @@ import { measure } from './evaluation.js';
 import type { TrainingGraph } from './graph.js';
 import { type History, Means, makeHistory, record, validationName } from './history.js';
 import { limited } from './micro-batches.js';
-import { checkArrays, isSkipped } from './numerics.js';
+import { badLoss, checkArrays, isSkipped } from './numerics.js';
 import type { FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
 import { countFromZero, stepLogs } from './reports.js';
+import { checkCallbacks, checkData, restoreCallbacks, typeOf } from './resume.js';
 import type { RunState } from './run.js';
 import { Saver } from './saver.js';
 import { aborted } from './signal.js';
@@ -95,8 +95,12 @@ export class Fit {
     const reports = this.#reports();
     const { monitor } = this.engine.settings.schedule;
     if (monitor !== undefined) checkMonitor(monitor, reports);
-    const resumed = (await this.#saver.begin(reports))?.fit;
-    this.#checkResumable(run.resume);
+    const check = (position: Position) => {
+      checkData(position, plan);
+      if (position.fit) checkCallbacks(position.fit, plan);
+    };
+    const resumed = (await this.#saver.begin(reports, check))?.fit;
+    if (run.resume) checkData(run.resume, plan);
     this.#firstEpoch = resumed?.firstEpoch ?? run.epoch;
     if (resumed) {
       Object.assign(this.#history, resumed.history);
@@ -111,22 +115,7 @@ export class Fit {
       this.#begun.add(callback);
       return callback.onTrainBegin?.(trainer, reports);
     });
-    plan.callbacks.forEach((callback, i) => {
-      const state = resumed?.callbacks[i] ?? undefined;
-      if (state !== undefined) callback.loadState?.(state);
-    });
-  }
-
-  /** Within an epoch, batches have to be the ones that they were. */
-  #checkResumable(position: Position | undefined): void {
-    if (position === undefined || position.batch === 0 || position.fit === undefined) return;
-    for (const name of ['batchSize', 'shuffle'] as const) {
-      const saved = position.fit[name];
-      const own = this.plan[name];
-      if (saved === own) continue;
-      const what = `${saved}, as when the checkpoint was saved,`;
-      throw is.mismatch('ERR_ARGUMENT', what, name, String(own));
-    }
+    if (resumed && restoreCallbacks(plan.callbacks, resumed)) run.stopped = true;
   }
 
   /** Where this call is, for checkpoints. */
@@ -152,7 +141,10 @@ export class Fit {
         history: { ...this.#history },
         matrices: this.#history.matrices,
         callbacks: plan.callbacks.map((callback) => callback.saveState?.() ?? null),
+        types: plan.callbacks.map(typeOf),
         best: this.#saver.best,
+        rows: plan.rows,
+        generation: this.#saver.generation,
       },
     };
   }
@@ -269,7 +261,8 @@ export class Fit {
         continue;
       }
       for (const { values, offset, rows } of step.parts) {
-        open.means.add(values, offset, rows);
+        const finite = open.means.add(values, offset, rows);
+        if (!finite) throw badLoss(step.step, values[offset] ?? Number.NaN);
         open.tally.add(values, offset, rows);
       }
       open.learningRate = step.learningRate;

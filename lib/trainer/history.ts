@@ -101,19 +101,26 @@ export class Means {
     return this.#rows;
   }
 
-  /** Adds numbers that lie in `values` from `offset` on, of a batch of so many rows. */
-  add(values: Float64Array, offset: number, rows: number): void {
+  /**
+   * Adds numbers that lie in `values` from `offset` on, of a batch of so many rows. Whether the first
+   * result, the loss, is finite, or nothing counts in it.
+   */
+  add(values: Float64Array, offset: number, rows: number): boolean {
     const numberAt = (i: number) => values[offset + i] ?? Number.NaN;
+    const ofLoss = this.#results[0]?.terms.length ?? 0;
+    let finite = true;
     for (const [i, { value, divisor, by, counts }] of this.#terms.entries()) {
       const weight = divisor === undefined ? rows : numberAt(divisor);
       const factor = by === undefined ? weight : numberAt(by);
       // Where nothing counts a mean may be NaN.
       if (factor === 0) continue;
       const sum = numberAt(value) * factor;
+      if (i < ofLoss && !Number.isFinite(sum)) finite = false;
       this.#sums[i] = (this.#sums[i] ?? 0) + (counts ? Math.round(sum) : sum);
       this.#totals[i] = (this.#totals[i] ?? 0) + weight;
     }
     this.#rows += rows;
+    return finite;
   }
 
   /** The means by `rename(name)`; none before the first rows. */

@@ -93,7 +93,8 @@ export interface TrainerOptions<T extends Targets = Value> {
   /**
    * Throw ERR_NUMERIC, with the step and the first op that gave a NaN or an infinity, instead of
    * taking a step whose input, loss or gradient is not finite. With options, leave such steps out for
-   * a while. False by default: it makes steps a little slower.
+   * a while. False by default: fit then ends with ERR_NUMERIC once a loss is not finite, after the step
+   * and with no op named. It makes steps a little slower.
    */
   checkNumerics?: boolean | SkipOptions;
   /** Results on a CPU are deterministic either way; false by default. */
@@ -127,6 +128,8 @@ export interface Settings {
   readonly schedule: LearningRateScheduler;
   /** Batches of a step. */
   readonly microBatches: number;
+  /** What is minimised, as far as it has names. */
+  readonly loss: string;
   /** Alpha; undefined where batches stay as they are. */
   readonly mixup: number | undefined;
   readonly native: Omit<TrainerDescription, 'divisors' | 'scales'>;
@@ -173,6 +176,7 @@ export function readOptions<T extends Targets>(
     optimizer,
     schedule: lrScheduler ?? (() => 1),
     microBatches,
+    loss: describeLoss(set.loss),
     mixup: readMixup(set.mixup, inputs),
     native: {
       optimizer: describeOptimizer(optimizer, set.parameterGroups, parameters),
@@ -192,6 +196,12 @@ export function readOptions<T extends Targets>(
   };
   return { set, settings };
 }
+
+/** Functions have no more to tell them by than that they are some. */
+const describeLoss = (loss: unknown): string =>
+  typeof loss === 'string'
+    ? loss
+    : JSON.stringify(loss, (_, item: unknown) => (typeof item === 'function' ? 'function' : item));
 
 /** 0 for none. */
 function readDecay(ema: unknown): number {

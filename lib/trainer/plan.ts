@@ -95,6 +95,8 @@ export interface FitPlan {
   /** The rows to train on. */
   readonly training: Supply;
   readonly validation: Supply | undefined;
+  /** How many there are, where that is known. */
+  readonly rows: number | undefined;
   /** Arrays that are checked for NaN before anything runs. */
   readonly arrays: ArrayPlan;
   readonly epochs: number;
@@ -150,6 +152,7 @@ export function planFit(
       : isDataset(set.validationData)
         ? retrying(datasetSupply(set.validationData, feeds, 'validationData'), retry)
         : undefined,
+    rows: training ? training.which.count : (data as Dataset).length,
     checkpoint,
     resumeFrom,
     exitOnSigterm,

@@ -2,7 +2,7 @@
 import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
 import type { Position } from './checkpoint/contents.js';
-import type { Owner } from './checkpoint/file.js';
+import type { Owner, Restored } from './checkpoint/file.js';
 import { CheckpointFolder, readFrom, readLatest } from './checkpoint/folder.js';
 import { restoreSnapshot, takeSnapshot } from './checkpoint/snapshot.js';
 import type { Engine } from './engine.js';
@@ -15,6 +15,8 @@ export class Saver {
   #saved: string | undefined;
   /** Of keepBest; undefined before the first epoch. */
   best: number | undefined;
+  /** Of this run among those of the folder. */
+  generation = 0;
 
   constructor(
     readonly engine: Engine,
@@ -28,9 +30,13 @@ export class Saver {
 
   /**
    * Makes the folder and goes on from where `resumeFrom` says; the position, if there is one. `reports`
-   * are the names that epochs will report.
+   * are the names that epochs will report; `check` throws for a position that this call cannot go on
+   * from, before anything changes.
    */
-  async begin(reports: readonly string[]): Promise<Position | undefined> {
+  async begin(
+    reports: readonly string[],
+    check: (position: Position) => void,
+  ): Promise<Position | undefined> {
     const { resumeFrom, checkpoint } = this.plan;
     const monitor = checkpoint?.keepBest;
     if (monitor !== undefined && !reports.includes(monitor)) {
@@ -39,15 +45,22 @@ export class Saver {
       throw is.mismatch('ERR_ARGUMENT', what, 'checkpoint.keepBest', received);
     }
     await this.#folder?.prepare();
-    if (resumeFrom === undefined) return undefined;
-    const snapshot =
-      resumeFrom === 'latest'
-        ? await readLatest(checkpoint?.dir ?? '.', this.owner)
-        : await readFrom(resumeFrom, this.owner);
-    if (snapshot === undefined) return undefined;
-    await restoreSnapshot(snapshot, this.engine, this.run);
-    this.best = snapshot.contents.position.fit?.best;
-    return snapshot.contents.position;
+    const found = resumeFrom === undefined ? undefined : await this.#read(resumeFrom);
+    const position = found?.contents.position;
+    if (position) check(position);
+    const newest = resumeFrom === 'latest' || this.#folder?.is(resumeFrom ?? '') === true;
+    const before = newest && position ? (position.fit?.generation ?? 0) : undefined;
+    this.generation = (await this.#folder?.generation(before)) ?? 0;
+    if (found === undefined) return undefined;
+    await restoreSnapshot(found, this.engine, this.run);
+    this.best = position?.fit?.best;
+    return position;
+  }
+
+  #read(resumeFrom: string): Promise<Restored | undefined> {
+    return resumeFrom === 'latest'
+      ? readLatest(this.plan.checkpoint?.dir ?? '.', this.owner)
+      : readFrom(resumeFrom, this.owner);
   }
 
   /** Steps until the next checkpoint within an epoch. */

@@ -9,8 +9,14 @@ import { type Folds, foldArrays, foldDataset } from './folds.js';
 import { Journal } from './journal.js';
 import { table } from './table.js';
 
-/** Options of the fits inside: all but those that the caller around them has. */
-export type InnerFitOptions = Omit<FitOptions, 'epochs' | 'verbose' | 'signal'>;
+/**
+ * Options of the fits inside: all but those that the caller around them has, and checkpoints, which
+ * would be of one model after another; `file` keeps results.
+ */
+export type InnerFitOptions = Omit<
+  FitOptions,
+  'epochs' | 'verbose' | 'signal' | 'checkpoint' | 'resumeFrom' | 'exitOnSigterm'
+>;
 
 /** What crossValidate trains, on what, and how often. */
 export interface CrossValidateOptions {
@@ -188,6 +194,7 @@ export function checkCommon<B, D>(set: {
 }
 
 const own = ['epochs', 'verbose', 'signal'];
+const ofOneModel = ['checkpoint', 'resumeFrom', 'exitOnSigterm'];
 
 /** The other options of fit are checked by fit. */
 export function checkFit(fit: unknown): void {
@@ -197,6 +204,11 @@ export function checkFit(fit: unknown): void {
     if (name in fit) {
       throw is.mismatch('ERR_ARGUMENT', `no \`${name}\``, 'fit', 'an option of the call around it');
     }
+  }
+  for (const name of ofOneModel) {
+    if (!(name in fit)) continue;
+    const received = 'an option for one model; `file` keeps the results of all of them';
+    throw is.mismatch('ERR_ARGUMENT', `no \`${name}\``, 'fit', received);
   }
 }
 

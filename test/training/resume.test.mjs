@@ -1,12 +1,12 @@
 // Runs that are interrupted and go on, against runs that were left alone: the same bits.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { earlyStopping, reduceOnPlateau } from 'tandem-ml';
+import { crossEntropy, earlyStopping, reduceOnPlateau, sgd } from 'tandem-ml';
 import { generator } from '../helpers/numbers.mjs';
 import { bits, folder, kinds, start } from './support.mjs';
 
@@ -197,4 +197,86 @@ test('saveCheckpoint and loadCheckpoint: fit goes on in the middle of an epoch',
   await third.trainer.fit(data, fit);
   t.deepEqual(bits(third.model), expected);
   await third.trainer.close();
+});
+
+const stopping = (more) => earlyStopping({ monitor: 'loss', patience: 2, ...more });
+
+test('a fit that earlyStopping ended stays ended, with its best weights', async (t) => {
+  for (const [rate, restoreBestWeights] of [
+    [0, false],
+    [50, true],
+  ]) {
+    const dir = await folder(t);
+    const once = async (patience = 2) => {
+      const { model, data, fit, trainer } = start('mlp', {
+        optimizer: sgd({ learningRate: rate }),
+      });
+      const callback = stopping({ restoreBestWeights, patience });
+      const own = { ...fit, epochs: 30, shuffle: false, checkpoint: { dir }, resumeFrom: 'latest' };
+      const history = await trainer.fit(data, { ...own, callbacks: [callback] });
+      await trainer.close();
+      const { stoppedEpoch, bestEpoch } = callback;
+      return { bits: bits(model), history: text(history), stoppedEpoch, bestEpoch };
+    };
+    const first = await once();
+    t.true(first.stoppedEpoch >= 2 && first.stoppedEpoch < 29);
+    t.deepEqual(await once(), first);
+    t.deepEqual(await once(), first);
+    // More patience goes on.
+    t.true((await once(4)).stoppedEpoch > first.stoppedEpoch);
+  }
+});
+
+test('the newest checkpoint is of the newest run, also after fewer steps', async (t) => {
+  const dir = await folder(t);
+  const checkpoint = { dir, everySteps: 10, keep: 9 };
+  await finish('mlp', 40, { checkpoint });
+  await finish('mlp', 20, { checkpoint });
+  t.true((await readdir(dir)).includes('step-000000040.safetensors'));
+  /** The step that a fit goes on with. */
+  const firstStep = async (resumeFrom) => {
+    let first = -1;
+    const onBatchEnd = (step) => {
+      first = step;
+      return false;
+    };
+    await finish('mlp', 0, { resumeFrom, checkpoint, callbacks: [{ onBatchEnd }] });
+    return first;
+  };
+  t.is(await firstStep('latest'), 20);
+  t.is(await firstStep(dir), 21);
+  // Going on from an older one begins a run, too.
+  t.is(await firstStep(join(dir, 'step-000000010.safetensors')), 10);
+  t.is(await firstStep('latest'), 11);
+  // What cannot be read is passed over.
+  await writeFile(join(dir, 'step-000000099.safetensors'), 'x');
+  t.is(await firstStep('latest'), 12);
+});
+
+test('what a checkpoint was not saved with is refused, and changes nothing', async (t) => {
+  const dir = await folder(t);
+  const own = { onEpochEnd() {}, saveState: () => 3, loadState() {} };
+  const checkpoint = { dir };
+  await finish('mlp', 58, { checkpoint, callbacks: [own, stopping()], epochs: 2 });
+  const cases = [
+    [{ callbacks: [stopping(), own] }, {}, /callbacks\[0\]/],
+    [{ callbacks: [own] }, {}, /callbacks\[1\]/],
+    [{ callbacks: [{ ...own, loadState: undefined }, stopping()] }, {}, /callbacks\[0\]/],
+    [{ data: 100, callbacks: [own, stopping()] }, {}, /230 rows.*100 rows/],
+    [
+      { callbacks: [own, stopping()] },
+      { loss: (output, target) => crossEntropy(output, target) },
+      /loss/,
+    ],
+  ];
+  for (const [{ data: rows, ...more }, options, message] of cases) {
+    const { model, data, fit, trainer } = start('mlp', options);
+    const before = bits(model);
+    const some =
+      rows === undefined ? data : { x: data.x.subarray(0, rows * 6), y: data.y.subarray(0, rows) };
+    const resuming = trainer.fit(some, { ...fit, ...more, checkpoint, resumeFrom: 'latest' });
+    await t.throwsAsync(resuming, { code: 'ERR_ARGUMENT', message });
+    t.deepEqual(bits(model), before);
+    await trainer.close();
+  }
 });

@@ -123,3 +123,17 @@ test('bad data are not read again', async (t) => {
   await t.throwsAsync(run, { code: 'ERR_SHAPE' });
   t.true(calls < 8);
 });
+
+test('a loss that is not finite ends fit also without checkNumerics', async (t) => {
+  const dir = await folder(t);
+  const trainer = make(t, { optimizer: sgd({ learningRate: 1e10 }) });
+  const fit = { ...quiet, epochs: 50, batchSize: 8, checkpoint: { dir, everySteps: 1 } };
+  const error = await t.throwsAsync(trainer.fit({ x, y }, fit), { code: 'ERR_NUMERIC' });
+  t.regex(error?.message ?? '', /expected a finite loss, received (NaN|Infinity) at step \d+/);
+  t.true(error?.step !== undefined && error.step > 0);
+  // What was saved before it is there.
+  t.true((await readdir(dir)).length > 0);
+  await t.throwsAsync(trainer.fit(fromArrays({ x, y }), { ...fit, checkpoint: undefined }), {
+    code: 'ERR_NUMERIC',
+  });
+});

@@ -317,6 +317,8 @@ test('refuses what is wrong', async (t) => {
       'ERR_ARGUMENT',
     ],
     [{ fit: { signal: AbortSignal.abort() } }, 'ERR_ARGUMENT'],
+    [{ fit: { checkpoint: { dir: 'x' } } }, 'ERR_ARGUMENT'],
+    [{ fit: { resumeFrom: 'latest' } }, 'ERR_ARGUMENT'],
     [{ signal: AbortSignal.abort() }, 'ERR_ABORTED'],
     [{ shuffle: true }, 'ERR_ARGUMENT'],
   ];

@@ -35,8 +35,14 @@ export interface FitPosition {
   readonly matrices: Readonly<Record<string, Matrix>>;
   /** By the place of the callback; undefined for those that keep nothing. */
   readonly callbacks: readonly unknown[];
+  /** Of those; undefined in checkpoints of before there were types. */
+  readonly types: readonly string[] | undefined;
   /** What keepBest has seen; undefined before. */
   readonly best: number | undefined;
+  /** Rows to train on, where they are known. */
+  readonly rows: number | undefined;
+  /** Counts the runs in a folder that did not go on from its newest checkpoint. */
+  readonly generation: number;
 }
 
 /** What has to be the same to go on with the same bits. */
@@ -48,6 +54,8 @@ export interface Setup {
   readonly microBatches: number;
   /** Alpha of mixup; 0 for none. */
   readonly mixup: number;
+  /** Names of losses; undefined in checkpoints of before they were kept. */
+  readonly loss: string | undefined;
 }
 
 export interface Contents {
@@ -78,6 +86,7 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
       microBatches: integer(setup.microBatches, 'setup.microBatches', 1),
       // Checkpoints of before there was mixup are of training without it.
       mixup: number(setup.mixup ?? 0, 'setup.mixup'),
+      loss: setup.loss === undefined ? undefined : text(setup.loss, 'setup.loss'),
     },
     progress: {
       step: integer(progress.step, 'progress.step', 0),
@@ -125,7 +134,13 @@ function readFit(value: unknown): FitPosition {
     history,
     matrices,
     callbacks: list(fit.callbacks, 'fit.callbacks'),
+    types:
+      fit.types === undefined
+        ? undefined
+        : list(fit.types, 'fit.types').map((type, i) => text(type, `fit.types[${i}]`)),
     best: fit.best === undefined ? undefined : number(fit.best, 'fit.best'),
+    rows: fit.rows === undefined ? undefined : integer(fit.rows, 'fit.rows', 0),
+    generation: integer(fit.generation ?? 0, 'fit.generation', 0),
   };
 }
 

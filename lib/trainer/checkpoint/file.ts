@@ -3,7 +3,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
 import { writeAtomically } from '../../files/atomic.js';
-import { bad, parseJson } from '../../files/format.js';
+import { bad, integer, parseJson, record } from '../../files/format.js';
 import { encodeHeader, type Header, readFully, readHeader } from '../../files/safetensors.js';
 import { elements } from '../../graph/value.js';
 import * as is from '../../is.js';
@@ -112,6 +112,21 @@ export async function readCheckpoint(path: string | URL, owner: Owner): Promise<
       await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
     }
     return { contents, state };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Of the run that wrote a checkpoint; undefined for what is none. */
+export async function readGeneration(path: string): Promise<number | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { position } = record(readState(await readHeader(file)), 'state');
+    const { fit } = record(position, 'position');
+    const generation = is.isRecord(fit) ? fit.generation : undefined;
+    return integer(generation ?? 0, 'fit.generation', 0);
+  } catch {
+    return undefined;
   } finally {
     await file.close();
   }

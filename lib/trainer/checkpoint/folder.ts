@@ -6,6 +6,7 @@ import {
   type Owner,
   type Restored,
   readCheckpoint,
+  readGeneration,
   type Snapshot,
   writeCheckpoint,
 } from './file.js';
@@ -36,11 +37,25 @@ async function stepsIn(folder: string): Promise<{ name: string; step: number }[]
 }
 
 /**
+ * The checkpoints in a folder with the generations of runs that they are of, in order: of the newest run
+ * the one of most steps last. After it those whose generation cannot be read.
+ */
+async function agesIn(folder: string) {
+  const found: { name: string; step: number; generation: number | undefined }[] = [];
+  for (const entry of await stepsIn(folder)) {
+    found.push({ ...entry, generation: await readGeneration(join(folder, entry.name)) });
+  }
+  const age = ({ generation }: { generation: number | undefined }) =>
+    generation ?? Number.MAX_SAFE_INTEGER;
+  return found.sort((a, b) => age(a) - age(b) || a.step - b.step);
+}
+
+/**
  * The newest checkpoint of a folder, undefined where there is none. A file that is damaged is passed
  * over with a warning of the process, so that what is older serves; ERR_FILE_FORMAT when all are.
  */
 export async function readLatest(folder: string, owner: Owner): Promise<Restored | undefined> {
-  const found = await stepsIn(folder);
+  const found = await agesIn(folder);
   let first: unknown;
   for (const { name } of found.reverse()) {
     const path = join(folder, name);
@@ -82,6 +97,18 @@ export class CheckpointFolder {
     for (const name of await readdir(this.#folder)) {
       if (unfinished.test(name)) await unlink(join(this.#folder, name)).catch(() => {});
     }
+  }
+
+  /** The generation of a run that goes on from `from`, which is of this folder, or else begins anew. */
+  async generation(from: number | undefined): Promise<number> {
+    if (from !== undefined) return from;
+    const known = (await agesIn(this.#folder)).flatMap(({ generation }) => generation ?? []);
+    return Math.max(-1, ...known) + 1;
+  }
+
+  /** Whether that is the folder. */
+  is(path: string): boolean {
+    return resolve(path) === this.#folder;
   }
 
   /** The step of the last checkpoint that was begun; -1 before. */

@@ -60,6 +60,7 @@ function setupOf({ native, settings }: Engine): Setup {
     seed: settings.native.seed,
     microBatches: settings.microBatches,
     mixup: settings.mixup ?? 0,
+    loss: settings.loss,
   };
 }
 
@@ -71,9 +72,10 @@ function checkSetup(saved: Setup, own: Setup): void {
     seed: 'seed',
     microBatches: 'gradientAccumulationSteps',
     mixup: 'mixup.alpha',
+    loss: 'loss',
   };
   for (const key of Object.keys(names) as (keyof Setup)[]) {
-    if (saved[key] === own[key]) continue;
+    if (saved[key] === own[key] || saved[key] === undefined) continue;
     const expected = `${is.show(saved[key])}, as when the checkpoint was saved,`;
     throw is.mismatch('ERR_ARGUMENT', expected, names[key], is.show(own[key]));
   }
