@@ -111,6 +111,12 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
+/** A record, or an instance of a class that holds values by name, as database clients give rows. */
+export function isRow(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return !(ArrayBuffer.isView(value) || Symbol.iterator in value || value instanceof Date);
+}
+
 /**
  * Checks an options object against the names that it may have and returns a copy of what was set:
  * `undefined` and `null` count as left out. `later` are names of the public contract that do nothing yet.

@@ -190,11 +190,14 @@ export class Dataset<B extends Batch = TensorBatch> {
 
   /**
    * Each batch as `change` returns it, which may take its time. It is called with every batch on its
-   * way to training, on the event loop. What comes after it works on batches before it.
+   * way to training, on the event loop. What comes after it works on batches before it. A model that
+   * is trained on it keeps no encoder, which would not know of the change; where it may, as of noise,
+   * set `model.encoder`.
    */
   map(change: Transform<B>): Dataset<B> {
     if (typeof change !== 'function') throw is.invalid('a function of a batch', 'map', change);
-    return this.#with({ transforms: [...this.#settings.transforms, change] });
+    const transforms = [...this.#settings.transforms, change];
+    return this.#with({ transforms, encoder: undefined });
   }
 
   /**
@@ -238,6 +241,17 @@ export class Dataset<B extends Batch = TensorBatch> {
    */
   get asTheyAre(): Dataset<B> {
     return this.#with({ resample: undefined, shuffle: false });
+  }
+
+  /**
+   * The rows with at least these columns, where the source can leave out others.
+   * @internal
+   */
+  narrowed(columns: readonly string[]): Dataset<B> {
+    const { source, transforms, regroup, keep } = this.#settings;
+    if (source.kind === 'memory' || source.narrowed === undefined) return this;
+    if (transforms.length > 0 || regroup !== undefined || keep !== undefined) return this;
+    return new Dataset({ kind: 'stream', ...source.narrowed(columns) }, this.#settings);
   }
 
   /**

@@ -114,7 +114,9 @@ export async function fitEncoder(
   const y = groups(set.y, 'y');
   const fitters = [...x, ...y].flatMap((group) => group.columns);
   let begin = 0;
-  for await (const batch of table.shuffle(false).batches({ batchSize: 1024 })) {
+  const names = [...new Set(fitters.map(({ name }) => name))];
+  const rows = table.narrowed(names).shuffle(false);
+  for await (const batch of rows.batches({ batchSize: 1024 })) {
     checkTable(batch);
     const first = begin;
     begin += batch.rows;
@@ -122,8 +124,8 @@ export async function fitEncoder(
     for (const { name, fitter } of fitters) {
       const column = Object.hasOwn(batch.columns, name) ? batch.columns[name] : undefined;
       if (column === undefined) {
-        const names = Object.keys(batch.columns);
-        const received = `${names.join(', ')}${is.didYouMean(name, names)}`;
+        const given = Object.keys(batch.columns);
+        const received = `${given.join(', ')}${is.didYouMean(name, given)}`;
         throw is.mismatch('ERR_ARGUMENT', 'a column of the table', name, received);
       }
       fitter.add(column, (row) => ({ ...place(row), column: name }));

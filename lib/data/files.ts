@@ -69,7 +69,8 @@ export function csv(path: string | URL, options?: CsvOptions): Dataset<TableBatc
 }
 
 /**
- * The rows of a Parquet file: numbers, or other values as hyparquet gives them, null where nothing is.
+ * The rows of a Parquet file: numbers, or other values as hyparquet gives them, null where nothing is;
+ * columns of lists, maps and structs are left out.
  * The file is read in a thread of its own each time rows are gone through, within the memory that one
  * row group takes. Needs the packages `hyparquet` and, unless pages are plain or in Snappy,
  * `hyparquet-compressors`. Rejects with ERR_ARGUMENT, DataError or the file system's error.
@@ -115,6 +116,8 @@ function tableFile(
   const exact = onError === 'throw' ? length : undefined;
   const source: StreamSource<TableBatch> = {
     ...stream<TableBatch>(exact, job, undefined, { onError, onSkip }),
+    narrowed: (columns) =>
+      stream<TableBatch>(exact, { ...job, columns }, undefined, { onError, onSkip }),
     encoded(encoder, given) {
       const policy = { onError: given.onError, onSkip: given.onSkip ?? onSkip };
       const rows = policy.onError === 'throw' ? exact : undefined;

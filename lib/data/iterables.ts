@@ -98,7 +98,7 @@ export function fromRows(
       return batch;
     };
     for await (const row of iterate(open, given)) {
-      if (!is.isRecord(row)) throw is.invalid('a record of columns', 'a row', row);
+      if (!is.isRow(row)) throw is.invalid('a record of columns', 'a row', row);
       names ??= Object.keys(row);
       if (rows.push(row) === tableRows) yield table();
     }

@@ -23,6 +23,8 @@ export interface StreamSource<B extends Batch> {
   readonly selects?: boolean;
   /** Whether it can be read in any order. */
   readonly shuffles?: boolean;
+  /** The same rows with these columns alone. */
+  narrowed?(columns: readonly string[]): StreamSource<B>;
   /** The same rows encoded where they are read, off the event loop. */
   encoded?(encoder: EncoderState, policy: ErrorPolicy): StreamSource<TensorBatch>;
   /** Each call reads from the beginning. Ending the iteration frees what it holds. */

@@ -29,7 +29,7 @@ export class RowCoder {
       throw is.invalid('an array of one row or more', 'rows', rows);
     }
     rows.forEach((row: unknown, i) => {
-      if (!is.isRecord(row)) throw is.invalid('a record of columns', `rows[${i}]`, row);
+      if (!is.isRow(row)) throw is.invalid('a record of columns', `rows[${i}]`, row);
       const absent = this.#columns.find((name) => !(name in row));
       if (absent !== undefined) {
         const names = Object.keys(row);

@@ -9,7 +9,7 @@ import { elementsPerTurn, nextTurn } from './turns.js';
 /** One typed array, an array of them in order, or a record of names. */
 export type Arrays = TypedArray | readonly TypedArray[] | Readonly<Record<string, TypedArray>>;
 
-/** Rows of inputs and targets. */
+/** Rows of inputs and targets; batches of a dataset are some, which say their `rows`, too. */
 export interface Data {
   x: Arrays;
   /** Class numbers for crossEntropy: Int32Array or any integer typed array; else Float32Array. */
@@ -42,7 +42,11 @@ export interface Rows {
 export function readData(data: unknown, feeds: Feeds, name: string): Rows {
   const pair = Array.isArray(data) && data.length === 2 ? { x: data[0], y: data[1] } : data;
   if (!is.isRecord(pair)) throw is.invalid('{ x, y }', name, data);
-  const { x, y } = is.options<{ x?: unknown; y?: unknown }>(pair, name, ['x', 'y']);
+  const {
+    x,
+    y,
+    rows: stated,
+  } = is.options<{ x?: unknown; y?: unknown; rows?: unknown }>(pair, name, ['x', 'y', 'rows']);
   const arrays: (Float32Array | Int32Array)[] = [];
   let count: number | undefined;
   let first = '';
@@ -60,6 +64,9 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
       }
       arrays.push(typed);
     }
+  }
+  if (stated !== undefined && stated !== count) {
+    throw is.mismatch('ERR_SHAPE', `${count} for \`rows\``, name, is.show(stated));
   }
   return { arrays, count: count ?? 0 };
 }

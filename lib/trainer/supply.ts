@@ -190,7 +190,9 @@ function readBlock(block: TensorBatch, feeds: Feeds, name: string): Rows {
   const { x, y, rows: count } = block;
   const rows = readData({ x, y }, feeds, name);
   if (rows.count !== count) {
-    throw is.mismatch('ERR_SHAPE', `${count} rows`, name, `arrays of ${rows.count} rows`);
+    // What counts rows by targets of one number does not know of several.
+    const received = `arrays of ${rows.count} rows; \`rows\` of fromArrays or of a batch says how many`;
+    throw is.mismatch('ERR_SHAPE', `${count} rows`, name, received);
   }
   checked.set(block, { feeds, rows });
   return rows;

@@ -1,8 +1,10 @@
 // CSV files that are not what they should be: nothing changes silently, and skipping loses no other row.
 import { gzipSync } from 'node:zlib';
 import test from 'ava';
+import { parse } from 'csv-parse/sync';
 import { csv, DataError } from 'tandem-ml/data';
 import { file, readRows } from '../helpers/folder.mjs';
+import { generator } from '../helpers/numbers.mjs';
 
 const read = async (t, contents, options) =>
   readRows(csv(await file(t, 'file.csv', contents), options));
@@ -124,4 +126,48 @@ test('a compressed file that ends early or is broken', async (t) => {
     t.like(error, { code: 'ERR_FILE_FORMAT', file: path });
     t.regex(error.message, /expected a whole \.gz file/);
   }
+});
+
+for (const end of ['\n', '\r\n']) {
+  test(`large files with quotes are what csv-parse reads, ends ${JSON.stringify(end)}`, async (t) => {
+    const random = generator(11);
+    const pick = (items) => items[Math.floor(random() * items.length)];
+    const texts = ['a', '', '"q, ""r"""', '"two\nlines"', '"  "', '"ä€"', '""', '""""', '"a\r\nb"'];
+    const numbers = ['1', '"2.5"', '"-3"', '', '""', '"1e3"', '" 7 "', '"123456789012345678"'];
+    const line = () => [pick(texts), pick(numbers), pick(texts), pick(numbers)].join(',');
+    const lines = Array.from({ length: 80_000 }, line);
+    const contents = ['p,q,r,s', ...lines, ''].join(end);
+    t.true(contents.length > 3 * 2 ** 19);
+    const number = (cell) => (cell.trim() === '' ? Number.NaN : Number(cell));
+    const expected = parse(contents, { columns: true, skip_empty_lines: true }).map(
+      ({ p, q, r, s }) => ({ p: p || null, q: number(q), r: r || null, s: number(s) }),
+    );
+    const rows = await read(t, contents, { types: { q: 'number', s: 'number' } });
+    t.is(rows.length, expected.length);
+    for (const [i, row] of rows.entries()) {
+      if (JSON.stringify(row) !== JSON.stringify(expected[i]))
+        t.deepEqual(row, expected[i], `${i}`);
+    }
+    const some = await readRows(
+      csv(await file(t, 'file.csv', contents), { columns: ['s'] })
+        .skip(70_000)
+        .take(5),
+    );
+    t.deepEqual(
+      some.map((row) => row.s),
+      expected.slice(70_000, 70_005).map((row) => row.s),
+    );
+  });
+}
+
+test('bad rows beside quotes, far into a file', async (t) => {
+  const good = '1,"x, y\nz",2\n'.repeat(60_000);
+  const bad = '1,"x\ny"\n"warm","x\ny","2"\n1,"x"y,2\n1,"x",2\n';
+  const { rows, errors } = await skip(t, `a,b,c\n${good}${bad}${good}`);
+  t.is(rows.length, 120_001);
+  t.deepEqual(
+    errors.map(({ row }) => row),
+    [60_002, 60_003, 60_004],
+  );
+  t.regex(errors[1].message, /column `a`: expected a number, received "warm"/);
 });

@@ -7,13 +7,14 @@ const point = 0x2e;
 const minus = 0x2d;
 const newline = 0x0a;
 const carriageReturn = 0x0d;
+const quote = 0x22;
 
 /** Powers of ten that doubles hold exactly. */
 const powers = Float64Array.from({ length: 23 }, (_, i) => Number(`1e${i}`));
 
 /**
- * Reads one cell after another from a region without quotes. `at` is where the next one begins; after
- * a cell it is at the delimiter, or the line's end, that follows.
+ * Reads one cell after another from a region without quotes but those round cells. `at` is where the
+ * next one begins; after a cell it is at the delimiter, or the line's end, that follows.
  */
 export class Cells {
   at = 0;
@@ -21,6 +22,7 @@ export class Cells {
   bytes: Uint8Array = new Uint8Array();
   /** Whether all of it is UTF-8. */
   valid = true;
+  #quoted = false;
   readonly #interned = new Interned();
 
   constructor(
@@ -29,8 +31,9 @@ export class Cells {
   ) {}
 
   /** Goes on at the beginning of another region. */
-  open(bytes: Uint8Array): void {
+  open(bytes: Uint8Array, quoted: boolean): void {
     this.bytes = bytes;
+    this.#quoted = quoted;
     this.valid = isUtf8(bytes);
     this.at = 0;
   }
@@ -41,8 +44,14 @@ export class Cells {
     return byte === newline || (byte === carriageReturn && this.bytes[this.at + 1] === newline);
   }
 
-  /** Passes the line's end. */
+  /** Passes the record's end. */
   nextLine(): void {
+    if (this.#quoted) {
+      while (!this.atEnd) {
+        this.skip();
+        if (!this.atEnd) this.at++;
+      }
+    }
     this.at = this.bytes.indexOf(newline, this.at) + 1;
   }
 
@@ -50,6 +59,10 @@ export class Cells {
   skip(): void {
     const { bytes, delimiter } = this;
     let i = this.at;
+    if (bytes[i] === quote) {
+      this.at = this.#closing() + 1;
+      return;
+    }
     for (;;) {
       const byte = bytes[i] ?? newline;
       if (byte === delimiter || byte === newline) break;
@@ -58,10 +71,20 @@ export class Cells {
     this.at = i > this.at && bytes[i] === newline && bytes[i - 1] === carriageReturn ? i - 1 : i;
   }
 
+  /** The quote that closes the cell that begins here. */
+  #closing(): number {
+    const { bytes } = this;
+    let i = bytes.indexOf(quote, this.at + 1);
+    while (bytes[i + 1] === quote) i = bytes.indexOf(quote, i + 2);
+    return i;
+  }
+
   /** A number; NaN for a missing one, undefined for what is none. */
   number(): number | undefined {
     const { bytes, delimiter } = this;
     let i = this.at;
+    const quoted = bytes[i] === quote;
+    if (quoted) i++;
     const negative = bytes[i] === minus;
     if (negative) i++;
     const begin = i;
@@ -84,32 +107,48 @@ export class Cells {
       digits += decimals;
     }
     const end = bytes[i];
-    const ends =
-      end === delimiter || end === newline || (end === carriageReturn && bytes[i + 1] === newline);
+    const ends = quoted
+      ? end === quote && bytes[i + 1] !== quote
+      : end === delimiter ||
+        end === newline ||
+        (end === carriageReturn && bytes[i + 1] === newline);
     // Up to 15 digits and a power of ten are exact, so that one division rounds once:
     // Clinger, "How to Read Floating Point Numbers Accurately" (1990).
     if (!ends || digits === 0 || digits > 15) return this.#unusual();
-    this.at = i;
+    this.at = quoted ? i + 1 : i;
     const value = decimals === 0 ? mantissa : mantissa / (powers[decimals] ?? 1);
     return negative ? -value : value;
   }
 
   /** A text; null for a missing one, undefined for one that is not UTF-8. */
   text(): string | null | undefined {
-    const begin = this.at;
+    const quoted = this.bytes[this.at] === quote ? 1 : 0;
+    const begin = this.at + quoted;
     this.skip();
-    if (begin === this.at) return null;
-    if (!this.valid && !isUtf8(this.bytes.subarray(begin, this.at))) return undefined;
-    const value = this.#interned.get(this.bytes, begin, this.at);
+    const end = this.at - quoted;
+    if (begin === end) return null;
+    if (!this.valid && !isUtf8(this.bytes.subarray(begin, end))) return undefined;
+    const raw = this.#interned.get(this.bytes, begin, end);
+    const value = quoted ? undoubled(raw) : raw;
     return this.missing.has(value) ? null : value;
+  }
+
+  /** The cell that began at `begin` and has been read, as it is meant. */
+  since(begin: number): string {
+    const text = decode(this.bytes, begin, this.at);
+    return text.startsWith('"') ? undoubled(text.slice(1, -1)) : text;
   }
 
   #unusual(): number | undefined {
     const begin = this.at;
     this.skip();
-    return numberOf(decode(this.bytes, begin, this.at), this.missing);
+    return numberOf(this.since(begin), this.missing);
   }
 }
+
+/** What stands between quotes, with doubled ones for single ones. */
+const undoubled = (text: string): string =>
+  text.includes('"') ? text.replaceAll('""', '"') : text;
 
 const decode = (bytes: Uint8Array, begin: number, end: number): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset + begin, end - begin).toString('utf8');

@@ -82,7 +82,8 @@ class CsvReader {
   }
 
   async read(region: Region): Promise<TableBatch[]> {
-    if (!region.quoted) return this.#readPlain(region.bytes);
+    const begun = this.#names !== undefined;
+    if (!region.quoted || (region.clean && begun)) return this.#readPlain(region);
     return this.#readRecords(await parseRecords(region.bytes, this.job.delimiter));
   }
 
@@ -92,10 +93,10 @@ class CsvReader {
     if (this.#rows > 0) yield this.#take();
   }
 
-  #readPlain(bytes: Uint8Array): TableBatch[] {
+  #readPlain({ bytes, quoted }: Region): TableBatch[] {
     const tables: TableBatch[] = [];
     const cells = this.#cells;
-    cells.open(bytes);
+    cells.open(bytes, quoted);
     if (this.#names === undefined) {
       const header = bytes.subarray(0, bytes.indexOf(newline));
       if (!cells.valid && this.job.header === undefined && !isUtf8(header)) {
@@ -136,8 +137,7 @@ class CsvReader {
       else if (target instanceof Float64Array) {
         const value = cells.number();
         if (value === undefined) {
-          const text = Buffer.from(cells.bytes.subarray(begin, cells.at)).toString('utf8');
-          return this.#bad('a number', is.show(text), this.#names?.[i]);
+          return this.#bad('a number', is.show(cells.since(begin)), this.#names?.[i]);
         }
         target[this.#rows] = value;
       } else {

@@ -13,6 +13,8 @@ export interface Region {
   readonly bytes: Uint8Array;
   /** Whether a cell may be quoted. */
   readonly quoted: boolean;
+  /** Whether no quote is anywhere but round a cell, or doubled in it. */
+  readonly clean: boolean;
 }
 
 const readBytes = 2 ** 19;
@@ -38,24 +40,30 @@ export async function* regions(path: string, delimiter: number): AsyncGenerator<
     }
     first = false;
     for (;;) {
-      const end = recordsEnd(bytes, delimiter);
-      if (end > 0) yield region(bytes.subarray(0, end));
+      const { end, clean } = recordsEnd(bytes, delimiter);
+      if (end > 0) yield region(bytes.subarray(0, end), clean);
       bytes = bytes.subarray(end);
       if (bytes.length <= maxRecord) break;
       const line = bytes.indexOf(newline) + 1;
       if (line === 0) {
         throw badData(`a record of less than ${maxRecord} bytes`, 'a longer one', { file: path });
       }
-      yield region(bytes.subarray(0, line));
+      yield region(bytes.subarray(0, line), false);
       bytes = bytes.subarray(line);
     }
     rest = bytes;
   }
   if (rest.length === 0) return;
-  yield region(rest.at(-1) === newline ? rest : Buffer.concat([rest, Buffer.of(newline)]));
+  const last = rest.at(-1) === newline ? rest : Buffer.concat([rest, Buffer.of(newline)]);
+  const { end, clean } = recordsEnd(last, delimiter);
+  yield region(last, clean && end === last.length);
 }
 
-const region = (bytes: Uint8Array): Region => ({ bytes, quoted: bytes.includes(quote) });
+const region = (bytes: Uint8Array, clean: boolean): Region => ({
+  bytes,
+  quoted: bytes.includes(quote),
+  clean,
+});
 
 async function* chunksOf(path: string): AsyncGenerator<Buffer> {
   const file = createReadStream(path, { highWaterMark: readBytes });
@@ -83,12 +91,16 @@ export function* splitRecords(bytes: Uint8Array, delimiter: number): Generator<U
   }
 }
 
-/** After the last record that is whole. */
-function recordsEnd(bytes: Uint8Array, delimiter: number): number {
-  if (!bytes.includes(quote)) return bytes.lastIndexOf(newline) + 1;
-  let last = 0;
-  for (const end of recordEnds(bytes, delimiter)) last = end;
-  return last;
+/** After the last record that is whole, and whether all before it are good. */
+function recordsEnd(bytes: Uint8Array, delimiter: number): { end: number; clean: boolean } {
+  if (!bytes.includes(quote)) return { end: bytes.lastIndexOf(newline) + 1, clean: true };
+  const found = { end: 0, clean: true };
+  const stray = { seen: false };
+  for (const end of recordEnds(bytes, delimiter, stray)) {
+    found.end = end;
+    found.clean &&= !stray.seen;
+  }
+  return found;
 }
 
 /**
@@ -96,7 +108,11 @@ function recordsEnd(bytes: Uint8Array, delimiter: number): number {
  * the cell's end; a doubled one does neither. A record with another quote is bad, and its end that of
  * a line, so that those after it are none the worse.
  */
-function* recordEnds(bytes: Uint8Array, delimiter: number): Generator<number> {
+function* recordEnds(
+  bytes: Uint8Array,
+  delimiter: number,
+  stray: { seen: boolean } = { seen: false },
+): Generator<number> {
   let begin = 0;
   let at = 0;
   let open = bytes.indexOf(quote);
@@ -112,6 +128,7 @@ function* recordEnds(bytes: Uint8Array, delimiter: number): Generator<number> {
     const first = open === begin || bytes[open - 1] === delimiter;
     const close = first ? closingQuote(bytes, open, delimiter) : open;
     if (close === undefined) return;
+    stray.seen ||= !first || close === 'none';
     if (close === 'none') {
       const end = bytes.indexOf(newline, begin) + 1;
       if (end === 0) return;
@@ -133,7 +150,11 @@ function closingQuote(
     const close = bytes.indexOf(quote, at);
     const next = close === -1 ? undefined : bytes[close + 1];
     if (next === undefined) return undefined;
-    if (next === delimiter || next === newline || next === carriageReturn) return close;
+    if (next === delimiter || next === newline) return close;
+    if (next === carriageReturn) {
+      const after = bytes[close + 2];
+      return after === undefined ? undefined : after === newline ? close : 'none';
+    }
     if (next !== quote) return 'none';
     at = close + 2;
   }

@@ -96,10 +96,30 @@ const copied = ({ columns, at }: TableBatch) => ({
   ...(at && { at: at.slice() }),
 });
 
+type Element = FileMetaData['schema'][number];
+
+/** The columns with plain values: those that the root has and that have none themselves. */
+function plainColumns([root, ...elements]: readonly Element[]): Element[] {
+  const columns: Element[] = [];
+  let next = 0;
+  const pass = (element: Element | undefined): void => {
+    next++;
+    for (let i = 0; i < (element?.num_children ?? 0); i++) pass(elements[next]);
+  };
+  for (let i = 0; i < (root?.num_children ?? 0); i++) {
+    const element = elements[next];
+    if (element !== undefined && !element.num_children && element.repetition_type !== 'REPEATED') {
+      columns.push(element);
+    }
+    pass(element);
+  }
+  return columns;
+}
+
 /** The columns to read, and whether each holds numbers. */
 function columnTypes({ path, metadata }: File, wanted: readonly string[] | undefined) {
   const types = new Map<string, boolean>();
-  for (const element of metadata.schema.slice(1)) {
+  for (const element of plainColumns(metadata.schema)) {
     const { name, type, converted_type: converted, logical_type: logical } = element;
     const plain =
       type === 'INT32' ||
@@ -129,17 +149,18 @@ async function readGroup(
   begin: number,
   rows: number,
 ): Promise<TableBatch> {
-  const columns: Record<string, Column> = {};
+  const columns: (readonly [string, Column])[] = [];
   // One by one, so that an error names its column and the memory of one is enough.
   for (const [name, numeric] of types) {
     const place = { file: file.path, row: begin + 1, column: name };
     try {
-      columns[name] = await readColumn(file, name, numeric, begin, rows);
+      columns.push([name, await readColumn(file, name, numeric, begin, rows)]);
     } catch (cause) {
       throw asDataError('pages that can be read', cause, place);
     }
   }
-  return { rows, columns, at: Float64Array.from({ length: rows }, (_, i) => begin + i + 1) };
+  const at = Float64Array.from({ length: rows }, (_, i) => begin + i + 1);
+  return { rows, columns: Object.fromEntries(columns), at };
 }
 
 async function readColumn(

@@ -37,12 +37,13 @@ export async function* readInThread<B extends Batch>(
   }
 }
 
-/** Messages in the order of their coming. */
+/** Messages in the order of their coming. The process lives on for one that is waited for. */
 class Inbox {
   readonly #messages: (Message | Error)[] = [];
   #wake: () => void = () => {};
 
-  constructor(thread: Worker) {
+  constructor(readonly thread: Worker) {
+    thread.unref();
     const add = (message: Message | Error) => {
       this.#messages.push(message);
       this.#wake();
@@ -58,9 +59,11 @@ class Inbox {
       const message = this.#messages.shift();
       if (message instanceof Error) throw message;
       if (message !== undefined) return message;
+      this.thread.ref();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      this.thread.unref();
     }
   }
 }
