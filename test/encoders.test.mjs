@@ -65,7 +65,7 @@ test('numbers', async (t) => {
 });
 
 test('categories', async (t) => {
-  const { x, y, encoder } = await encode({ weather: oneHot(), hour: category() });
+  const { x, y, encoder } = await encode({ weather: oneHot({ unknown: 'own' }), hour: category() });
   t.deepEqual(encoder.categories('weather'), ['fog', 'rain', 'sun']);
   t.is(encoder.count('weather'), 4);
   t.is(encoder.count('kind'), 2);

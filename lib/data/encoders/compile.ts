@@ -26,13 +26,13 @@ export async function compileColumn(state: ColumnState): Promise<Encode> {
     case 'category':
       return encodeCategories(state);
     case 'cyclic':
-      return encodeCycles(state.periods);
+      return encodeCycles(state);
     default:
       return encodeText(await makeTokens(state.tokenizer), state);
   }
 }
 
-const isMissing = (value: unknown): boolean =>
+export const isMissing = (value: unknown): boolean =>
   value === undefined || value === null || value === '' || Number.isNaN(value);
 
 const missingNumber = 'a number (`missing` names another policy)';
@@ -111,18 +111,30 @@ function encodeCategories({ kind, values, unknown, missing }: CategoryState): En
   };
 }
 
-function encodeCycles(periods: Extract<ColumnState, { kind: 'cyclic' }>['periods']): Encode {
+type CyclicState = Extract<ColumnState, { kind: 'cyclic' }>;
+
+/** What is wrong with a value for these periods, if something is: what is expected in its place. */
+export function notCyclic(value: unknown, { periods }: Pick<CyclicState, 'periods'>) {
+  const numeric = typeof periods[0] === 'number';
+  const number = numeric ? toNumber(value) : readTime(value);
+  return Number.isFinite(number) ? undefined : numeric ? 'a number' : 'a date';
+}
+
+function encodeCycles(state: CyclicState): Encode {
+  const { periods, missing } = state;
   return (column, out, offset, stride, fail) => {
     let at = offset;
     for (let row = 0; row < column.length; row++, at += stride) {
       const given: unknown = column[row];
       const numeric = typeof periods[0] === 'number';
-      const value = numeric ? toNumber(given) : readTime(given);
-      if (!Number.isFinite(value)) {
-        const received = isMissing(given) ? 'an empty cell' : is.show(given);
-        fail(row, numeric ? 'a number' : 'a date', received);
+      // The array has zeros.
+      if (missing === 'zero' && isMissing(given)) continue;
+      const wrong = notCyclic(given, state);
+      if (wrong !== undefined) {
+        fail(row, wrong, isMissing(given) ? 'an empty cell' : is.show(given));
         continue;
       }
+      const value = numeric ? toNumber(given) : readTime(given);
       for (const [i, period] of periods.entries()) {
         const angle = 2 * Math.PI * fractionOf(value, period);
         out[at + 2 * i] = Math.sin(angle);
@@ -134,16 +146,17 @@ function encodeCycles(periods: Extract<ColumnState, { kind: 'cyclic' }>['periods
 
 function encodeText(
   tokens: Tokens,
-  { length, padding }: Extract<ColumnState, { kind: 'text' }>,
+  { length, padding, missing }: Extract<ColumnState, { kind: 'text' }>,
 ): Encode {
   return (column, out, offset, stride, fail) => {
     for (let row = 0; row < column.length; row++) {
       const given: unknown = column[row];
-      if (typeof given !== 'string') {
+      const empty = missing === 'empty' && isMissing(given);
+      if (typeof given !== 'string' && !empty) {
         fail(row, 'a text', isMissing(given) ? 'an empty cell' : is.show(given));
         continue;
       }
-      const ids = tokens(given);
+      const ids = empty ? [] : tokens(String(given));
       const at = offset + row * stride;
       for (let i = 0; i < length; i++) out[at + i] = ids[i] ?? padding;
     }

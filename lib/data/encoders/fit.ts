@@ -2,7 +2,7 @@
 import * as is from '../../is.js';
 import type { Column } from '../batch.js';
 import { badData, type Place } from '../errors.js';
-import { keyOf, toNumber } from './compile.js';
+import { isMissing, keyOf, notCyclic, toNumber } from './compile.js';
 import type { ColumnEncoding } from './spec.js';
 import type { ColumnState } from './state.js';
 import { readTokenizer } from './tokens.js';
@@ -23,20 +23,39 @@ export function makeFitter(encoding: ColumnEncoding, column: string, target: boo
     case 'oneHot':
     case 'category':
       return new CategoryFitter(encoding, column, target);
-    case 'cyclic': {
-      const { periods } = encoding;
-      return { add() {}, finish: () => ({ kind: 'cyclic', periods }) };
-    }
+    case 'cyclic':
+      return checked(
+        encoding,
+        (value) => notCyclic(value, encoding),
+        () => encoding,
+      );
     default: {
-      const { tokenizer, length } = encoding;
-      const finish = async (): Promise<ColumnState> => ({
-        kind: 'text',
-        length,
-        ...(await readTokenizer(tokenizer, column)),
-      });
-      return { add() {}, finish };
+      const { kind, tokenizer, length, missing } = encoding;
+      const finish = async () =>
+        ({ kind, length, missing, ...(await readTokenizer(tokenizer, column)) }) as const;
+      return checked(encoding, (text) => (typeof text === 'string' ? undefined : 'a text'), finish);
     }
   }
+}
+
+/** For encodings that learn nothing from values, which must be what they can encode. */
+function checked(
+  { missing }: { readonly missing: string },
+  wrong: (value: unknown) => string | undefined,
+  finish: Fitter['finish'],
+): Fitter {
+  return {
+    finish,
+    add(column, place) {
+      for (let row = 0; row < column.length; row++) {
+        const value: unknown = column[row];
+        if (missing !== 'throw' && isMissing(value)) continue;
+        const expected = wrong(value);
+        if (expected === undefined) continue;
+        throw badData(expected, isMissing(value) ? 'an empty cell' : is.show(value), place(row));
+      }
+    },
+  };
 }
 
 class NumberFitter implements Fitter {
@@ -92,6 +111,7 @@ class NumberFitter implements Fitter {
 
 class CategoryFitter implements Fitter {
   readonly #counts = new Map<unknown, number>();
+  #missing = 0;
 
   constructor(
     readonly encoding: Extract<ColumnEncoding, { kind: 'oneHot' | 'category' }>,
@@ -103,7 +123,8 @@ class CategoryFitter implements Fitter {
     const { missing } = this.encoding;
     for (let row = 0; row < column.length; row++) {
       const value: unknown = column[row];
-      if (value === undefined || value === null || value === '' || Number.isNaN(value)) {
+      if (isMissing(value)) {
+        this.#missing++;
         if (missing === 'unknown') continue;
         const what = 'a value (`missing: "unknown"` allows none)';
         throw badData(what, 'an empty cell', place(row));
@@ -115,13 +136,16 @@ class CategoryFitter implements Fitter {
   /** Values in the order of numbers or of code units, whatever order they came in. */
   finish(): ColumnState {
     const { kind, minCount, missing } = this.encoding;
-    const unknown = this.encoding.unknown ?? (this.target ? 'throw' : 'own');
     const counts = new Map<string, number>();
     for (const [value, count] of this.#counts) {
       counts.set(keyOf(value), (counts.get(keyOf(value)) ?? 0) + count);
     }
     const numeric = [...this.#counts.keys()].every((value) => typeof value === 'number');
     const values = [...counts].filter(([, count]) => count >= minCount).map(([value]) => value);
+    // A number of its own that no row has would keep the weights it was initialised with.
+    const learnt = this.#missing > 0 || values.length < counts.size;
+    const input = learnt || kind === 'category' ? 'own' : 'zero';
+    const unknown = this.encoding.unknown ?? (this.target ? 'throw' : input);
     values.sort((a, b) => (numeric ? Number(a) - Number(b) : a < b ? -1 : 1));
     if (values.length === 0) throw badData('a category', 'none at all', { column: this.column });
     return { kind, values, numeric, unknown, missing };

@@ -21,8 +21,17 @@ export type ColumnEncoding =
       readonly minCount: number;
       readonly missing: 'throw' | 'unknown';
     }
-  | { readonly kind: 'cyclic'; readonly periods: readonly (Period | number)[] }
-  | { readonly kind: 'text'; readonly tokenizer: string | URL; readonly length: number };
+  | {
+      readonly kind: 'cyclic';
+      readonly periods: readonly (Period | number)[];
+      readonly missing: 'throw' | 'zero';
+    }
+  | {
+      readonly kind: 'text';
+      readonly tokenizer: string | URL;
+      readonly length: number;
+      readonly missing: 'throw' | 'empty';
+    };
 
 /** What the functions below have made: a column may be called "kind", too. */
 const made = new WeakSet<object>();
@@ -46,7 +55,9 @@ export interface NumberOptions {
 export interface CategoryOptions {
   /**
    * 'own': a number of its own, which comes last. 'zero' (oneHot only): no number is 1. 'throw': an
-   * error with file, row and column. 'own' by default, 'throw' for targets.
+   * error with file, row and column, by default for targets. For inputs the default is 'own' where it
+   * can be learnt, from rows fitted on with rare or missing categories; without such rows 'zero' for
+   * oneHot. For category it is 'own' even then, whose embedding is what it was initialised with.
    */
   unknown?: UnknownCategory;
   /** Values in fewer rows than this count as unknown, so that there are rows to learn it from; 1. */
@@ -96,12 +107,20 @@ export const category = (options?: CategoryOptions): ColumnEncoding =>
 /**
  * Sine and cosine of where a date is in a period of a clock or a calendar, or a number in a period of
  * that length; of several periods one pair each. Dates are Date, milliseconds since 1970 or what
- * `Date.parse` reads, in UTC where they name no zone. Throws ERR_ARGUMENT.
+ * `Date.parse` reads, in UTC where they name no zone. `missing`: 'throw' (the default), or 'zero', both
+ * numbers 0 for an empty cell, which no date has. Throws ERR_ARGUMENT.
  */
 export function cyclic(options: {
   period: Period | number | readonly (Period | number)[];
+  missing?: 'throw' | 'zero';
 }): ColumnEncoding {
-  const { period } = is.options<{ period: unknown }>(options, 'options of cyclic', ['period']);
+  const names = ['period', 'missing'] as const;
+  const set = is.options<{ period: unknown; missing?: unknown }>(
+    options,
+    'options of cyclic',
+    names,
+  );
+  const { period } = set;
   const list: readonly unknown[] = Array.isArray(period) ? period : [period];
   if (list.length === 0) throw is.invalid('one period or more', 'period', period);
   const checked = list.map((item) =>
@@ -110,26 +129,31 @@ export function cyclic(options: {
   if (new Set(checked.map((item) => typeof item)).size > 1) {
     throw is.invalid('periods of dates or of numbers', 'period', period);
   }
-  return mark({ kind: 'cyclic', periods: checked });
+  const missing = is.oneOf(set.missing ?? 'throw', 'missing', ['throw', 'zero']);
+  return mark({ kind: 'cyclic', periods: checked, missing });
 }
 
 /**
  * The numbers of the tokens of a text (int32), cut or padded to `length`. `tokenizer` is the path of
  * a `tokenizer.json` as Hugging Face's models have it; needs the package `@huggingface/tokenizers`.
+ * `missing`: 'throw' (the default), or 'empty', padding alone for an empty cell. Throws ERR_ARGUMENT.
  */
-export function text(options: { tokenizer: string | URL; length: number }): ColumnEncoding {
-  const names = ['tokenizer', 'length'] as const;
-  const set = is.options<{ tokenizer: string | URL; length: number }>(
-    options,
-    'options of text',
-    names,
-  );
+export function text(options: TextOptions): ColumnEncoding {
+  const names = ['tokenizer', 'length', 'missing'] as const;
+  const set = is.options<TextOptions>(options, 'options of text', names);
   const { tokenizer } = set;
   return mark({
     kind: 'text',
     tokenizer: tokenizer instanceof URL ? tokenizer : is.string(tokenizer, 'tokenizer'),
     length: is.integer(set.length, 'length', 1, 2 ** 24),
+    missing: is.oneOf(set.missing ?? 'throw', 'missing', ['throw', 'empty']),
   });
+}
+
+interface TextOptions {
+  tokenizer: string | URL;
+  length: number;
+  missing?: 'throw' | 'empty';
 }
 
 /** Encodings without options may be given by their names. */

@@ -20,11 +20,16 @@ export type ColumnState =
       readonly unknown: 'own' | 'zero' | 'throw';
       readonly missing: 'throw' | 'unknown';
     }
-  | { readonly kind: 'cyclic'; readonly periods: readonly (Period | number)[] }
+  | {
+      readonly kind: 'cyclic';
+      readonly periods: readonly (Period | number)[];
+      readonly missing: 'throw' | 'zero';
+    }
   | {
       readonly kind: 'text';
       readonly length: number;
       readonly padding: number;
+      readonly missing: 'throw' | 'empty';
       /** The contents of tokenizer.json. */
       readonly tokenizer: unknown;
     };
@@ -106,12 +111,18 @@ function checkColumn(value: unknown, name: string): ColumnState {
         missing: choice(state.missing, `${name}.missing`, ['throw', 'unknown']),
       };
     case 'cyclic':
-      return { kind: 'cyclic', periods: list(state.periods, `${name}.periods`).map(period) };
+      return {
+        kind: 'cyclic',
+        periods: list(state.periods, `${name}.periods`).map(period),
+        // Files of before there was a choice do not name it.
+        missing: choice(state.missing ?? 'throw', `${name}.missing`, ['throw', 'zero']),
+      };
     case 'text':
       return {
         kind: 'text',
         length: integer(state.length, `${name}.length`, 1, maxWidth),
         padding: integer(state.padding, `${name}.padding`, 0, 2 ** 31 - 1),
+        missing: choice(state.missing ?? 'throw', `${name}.missing`, ['throw', 'empty']),
         tokenizer: record(state.tokenizer, `${name}.tokenizer`),
       };
     default:

@@ -1,0 +1,121 @@
+// What encodings make of categories never seen and of empty cells.
+import test from 'ava';
+import { adam, dense, Predictor, sequential, Trainer } from 'tandem-ml';
+import {
+  category,
+  cyclic,
+  DataError,
+  fitEncoder,
+  fromTable,
+  oneHot,
+  RowEncoder,
+  text,
+} from 'tandem-ml/data';
+import { checkState } from '../../dist/data/encoders/state.js';
+import { file } from '../helpers/folder.mjs';
+
+const encode = async (encoder, columns) => {
+  const rows = Object.values(columns)[0].map(() => 0);
+  const all = [];
+  for await (const { x } of encoder.encode(fromTable({ ...columns, y: rows })).batches()) {
+    all.push(...x);
+  }
+  return all;
+};
+
+const learn = (columns, x) => {
+  const rows = Object.values(columns)[0].map(() => 0);
+  return fitEncoder(fromTable({ ...columns, y: rows }), { x, y: { y: 'number' } });
+};
+
+test('a category never seen has no weights of its own that were never trained', async (t) => {
+  const sky = ['rain', 'sun', 'snow', 'rain', 'sun', 'snow'];
+  const plain = await learn({ sky }, { sky: oneHot() });
+  t.is(plain.width, 3);
+  t.deepEqual(await encode(plain, { sky: ['hail', 'sun'] }), [0, 0, 0, 0, 0, 1]);
+  const guesses = [];
+  for (const seed of [1, 2, 3]) {
+    const table = fromTable({ sky, y: [10, 20, 30, 10, 20, 30] });
+    const encoder = await fitEncoder(table, { x: { sky: 'oneHot' }, y: { y: 'number' } });
+    const model = sequential([dense(1, { bias: false })], { input: [encoder.width], seed });
+    const trainer = new Trainer(model, { loss: 'mse', optimizer: adam({ learningRate: 0.1 }) });
+    t.teardown(() => trainer.close());
+    await trainer.fit(encoder.encode(table), { epochs: 5, verbose: 0 });
+    const predictor = await Predictor.load(model);
+    t.teardown(() => predictor.close());
+    guesses.push(...(await predictor.predictRows([{ sky: 'hail' }])));
+  }
+  t.deepEqual(guesses, [0, 0, 0]);
+});
+
+test('where rare or missing ones make it learnt, a category never seen is one of those', async (t) => {
+  const sky = ['rain', 'sun', 'rain', 'sun', 'snow'];
+  const rare = await learn({ sky }, { sky: oneHot({ minCount: 2 }) });
+  t.is(rare.width, 3);
+  t.deepEqual(await encode(rare, { sky: ['hail', 'snow'] }), [0, 0, 1, 0, 0, 1]);
+  const gaps = ['rain', null, 'sun'];
+  const missing = await learn({ sky: gaps }, { sky: oneHot({ missing: 'unknown' }) });
+  t.is(missing.width, 3);
+  const none = await learn({ sky: ['rain', 'sun'] }, { sky: oneHot({ missing: 'unknown' }) });
+  t.deepEqual(await encode(none, { sky: [null, 'sun'] }), [0, 0, 0, 1]);
+  t.is((await learn({ sky }, { sky: oneHot({ unknown: 'own' }) })).width, 4);
+  t.is((await learn({ sky }, { sky: category() })).count('sky'), 4);
+});
+
+test('an empty cell of a date', async (t) => {
+  const days = ['2024-01-01', '', null];
+  const strict = { d: cyclic({ period: 'day' }) };
+  const refusal = {
+    instanceOf: DataError,
+    message: /column `d`: expected a date, received an empty/,
+  };
+  t.is((await t.throwsAsync(learn({ d: days }, strict), refusal)).row, 1);
+  const encoder = await learn({ d: days }, { d: cyclic({ period: 'day', missing: 'zero' }) });
+  t.deepEqual(await encode(encoder, { d: days }), [0, 1, 0, 0, 0, 0]);
+  await t.throwsAsync(encode(encoder, { d: ['never'] }), { message: /a date, received "never"/ });
+  const again = new RowEncoder(checkState(JSON.parse(JSON.stringify(encoder.state))));
+  t.deepEqual(await encode(again, { d: [null] }), [0, 0]);
+  t.throws(() => cyclic({ period: 'day', missing: 'mean' }), { code: 'ERR_ARGUMENT' });
+});
+
+test('fitting finds what encoding would', async (t) => {
+  for (const d of ['2011-13-45', 'x', true]) {
+    const fitting = learn({ d: ['2024-01-01', d] }, { d: cyclic({ period: 'year' }) });
+    t.is((await t.throwsAsync(fitting, { instanceOf: DataError, message: /a date/ })).row, 1);
+  }
+  const numbers = learn({ d: [3, 'x'] }, { d: cyclic({ period: 24 }) });
+  await t.throwsAsync(numbers, { instanceOf: DataError, message: /a number, received "x"/ });
+});
+
+test('an empty cell of a text', async (t) => {
+  const contents = {
+    ...{ version: '1.0', truncation: null, padding: null, post_processor: null, decoder: null },
+    added_tokens: [{ id: 0, content: '[PAD]', special: true }],
+    normalizer: { type: 'Lowercase' },
+    pre_tokenizer: { type: 'Whitespace' },
+    model: {
+      ...{ type: 'WordPiece', unk_token: '[UNK]', continuing_subword_prefix: '##' },
+      max_input_chars_per_word: 100,
+      vocab: { '[PAD]': 0, a: 1, b: 2, '[UNK]': 3 },
+    },
+  };
+  const tokenizer = await file(t, 'tokenizer.json', JSON.stringify(contents));
+  const given = { t: ['a b', null, 'b'] };
+  const strict = learn(given, { t: text({ tokenizer, length: 2 }) });
+  const error = await t.throwsAsync(strict, {
+    instanceOf: DataError,
+    message: /a text, received an/,
+  });
+  t.is(error.row, 1);
+  await t.throwsAsync(
+    learn({ t: ['a', 7] }, { t: text({ tokenizer, length: 2, missing: 'empty' }) }),
+    {
+      message: /a text, received 7/,
+    },
+  );
+  const encoder = await learn(given, { t: text({ tokenizer, length: 2, missing: 'empty' }) });
+  t.deepEqual(await encode(encoder, given), [1, 2, 0, 0, 2, 0]);
+  const { missing: _, ...before } = encoder.state.x[0].columns[0][1];
+  const state = { x: [{ name: null, columns: [['t', before]] }], y: [] };
+  t.is(checkState(state).x[0].columns[0][1].missing, 'throw');
+});
