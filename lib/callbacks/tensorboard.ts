@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
 import { type Scalar, scalarRecord, versionRecord } from './event-file.js';
@@ -28,7 +28,7 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
     'dir',
     'everySteps',
   ]);
-  const dir = set.dir instanceof URL ? fileURLToPath(set.dir) : is.string(set.dir, 'dir');
+  const dir = pathOf(set.dir, 'dir');
   const { everySteps } = set;
   const runs = new Map<string, EventFile>();
   const write = async (run: string, step: number, scalars: readonly Scalar[]) => {

@@ -1,5 +1,5 @@
 // Datasets of files that are read in a thread of their own.
-import { fileURLToPath } from 'node:url';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Batch, TableBatch, TensorBatch } from './batch.js';
 import type { CellType, CsvJob } from './csv/read.js';
@@ -56,7 +56,7 @@ export function csv(path: string | URL, options?: CsvOptions): Dataset<TableBatc
     is.oneOf(type, `types.${name}`, ['number', 'text']);
   }
   const job: CsvJob = {
-    path: pathOf(path),
+    path: pathOf(path, 'path'),
     delimiter,
     header: set.header && names(set.header, 'header'),
     columns: set.columns && names(set.columns, 'columns'),
@@ -81,7 +81,7 @@ export async function parquet(
 ): Promise<Dataset<TableBatch>> {
   const set = is.options<TableFileOptions>(options, 'options of parquet', common);
   const job: ParquetJob = {
-    path: pathOf(path),
+    path: pathOf(path, 'path'),
     columns: set.columns && names(set.columns, 'columns'),
     onError: checkOnError(set.onError),
     stages: [],
@@ -101,7 +101,11 @@ export function arrow(
 ): Dataset<TableBatch> {
   const set = is.options<TableFileOptions>(options, 'options of arrow', ['columns']);
   const columns = set.columns && names(set.columns, 'columns');
-  return tableFile({ kind: 'arrow', path: pathOf(path), columns, stages: [] }, undefined, set);
+  return tableFile(
+    { kind: 'arrow', path: pathOf(path, 'path'), columns, stages: [] },
+    undefined,
+    set,
+  );
 }
 
 function tableFile(
@@ -151,10 +155,6 @@ function forEncoder(job: Job, { x, y }: EncoderState): Job {
     columns.map((name) => [name, numeric.has(name) ? 'number' : 'text'] as const),
   );
   return { ...job, columns, types };
-}
-
-function pathOf(path: unknown): string {
-  return path instanceof URL ? fileURLToPath(path) : is.string(path, 'path');
 }
 
 function names(value: unknown, name: string): readonly string[] {

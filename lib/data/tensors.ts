@@ -1,7 +1,7 @@
 // Files that hold one array: IDX, as MNIST comes in, and NumPy's .npy.
 import { stat } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import type { TypedArray } from '../../bindings.js';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import { fromArrays } from './arrays.js';
 import type { TensorBatch } from './batch.js';
@@ -18,15 +18,17 @@ export type { Tensor } from './tensors/read.js';
  * The array of an IDX file, maybe compressed (`.gz`); numbers of 64 bits become float32. Rejects with
  * DataError, ERR_OUT_OF_MEMORY, or the file system's error.
  */
-export const readIdx = (path: string | URL): Promise<Tensor> =>
-  readTensor(pathOf(path, 'path'), idxHeader);
+export async function readIdx(path: string | URL): Promise<Tensor> {
+  return await readTensor(pathOf(path, 'path'), idxHeader);
+}
 
 /**
  * The array of a .npy file, in C order, maybe compressed (`.gz`). float16 and float64 become float32
  * and int64 int32. Rejects with DataError, ERR_OUT_OF_MEMORY, or the file system's error.
  */
-export const readNpy = (path: string | URL): Promise<Tensor> =>
-  readTensor(pathOf(path, 'path'), npyHeader);
+export async function readNpy(path: string | URL): Promise<Tensor> {
+  return await readTensor(pathOf(path, 'path'), npyHeader);
+}
 
 /** Files of inputs and targets: one each, or records of them. */
 export interface TensorFiles {
@@ -151,8 +153,4 @@ async function streamed(wanted: readonly Wanted[], parse: ParseHeader): Promise<
     },
   };
   return new Dataset<TensorBatch>({ kind: 'stream', ...source });
-}
-
-function pathOf(path: unknown, name: string): string {
-  return path instanceof URL ? fileURLToPath(path) : is.string(path, name);
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { pathOf } from './paths.js';
 
 /**
  * Writes a file so that it appears whole or not at all: beside its place, synced, renamed, and the
@@ -40,7 +40,7 @@ export async function writeAtomically(
 
 /** Where the bytes belong: behind a link, the file it points to. */
 async function place(path: string | URL): Promise<string> {
-  const given = resolve(path instanceof URL ? fileURLToPath(path) : path);
+  const given = resolve(pathOf(path, 'path'));
   return await realpath(given).catch(() => given);
 }
 

@@ -1,7 +1,10 @@
 // Where the rows of steps come from: arrays of users as a whole, or a dataset bit by bit.
+import type { TypedArray } from '../../bindings.js';
 import type { TensorBatch } from '../data/batch.js';
 import type { Chunk } from '../data/chunks.js';
 import { Dataset } from '../data/dataset.js';
+import { classesOf } from '../data/encoders/decode.js';
+import type { EncoderState } from '../data/encoders/state.js';
 import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { type Feeds, findBadRows, type Rows, readData } from './data.js';
@@ -103,7 +106,10 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
       });
       const count = dataset.length;
       const steps = count === undefined ? undefined : Math.ceil(count / batchSize);
-      return Promise.resolve(new ChunkSource(chunks, feeds, name, batchSize, steps, checkFrom));
+      const read = (block: TensorBatch) => readBlock(block, feeds, name, dataset.encoder);
+      return Promise.resolve(
+        new ChunkSource(chunks, feeds, read, name, batchSize, steps, checkFrom),
+      );
     },
   };
 }
@@ -118,6 +124,7 @@ class ChunkSource implements StepSource {
   constructor(
     readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
     readonly feeds: Feeds,
+    readonly read: (block: TensorBatch) => Rows,
     readonly name: string,
     readonly batchSize: number,
     readonly steps: number | undefined,
@@ -148,7 +155,7 @@ class ChunkSource implements StepSource {
   async #pull(): Promise<boolean> {
     const { value, done } = await this.chunks.next();
     if (done === true || value === undefined) return false;
-    const rows = readBlock(value.block, this.feeds, this.name);
+    const rows = this.read(value.block);
     const { order, sizes } = value;
     const { batch } = this.feeds;
     const odd = batch === undefined ? undefined : sizes.find((size) => size !== batch);
@@ -177,17 +184,45 @@ class ChunkSource implements StepSource {
   }
 }
 
+/**
+ * Targets of one column with two categories, 0 and 1, in float32 where the loss takes that, as
+ * bceWithLogits does.
+ */
+function binaryAsFloats(
+  y: TensorBatch['y'],
+  feeds: Feeds,
+  encoder: EncoderState,
+): TensorBatch['y'] {
+  const convert = (array: TypedArray, name: string | null): TypedArray => {
+    const feed = feeds.y.find((item) => name === null || item.name === name);
+    const group = encoder.y.find((item) => item.name === name);
+    const [only, ...others] = group?.columns ?? [];
+    const [, state] = only ?? [];
+    const binary = state?.kind === 'category' && classesOf(state) <= 2 && others.length === 0;
+    return binary && feed?.dtype === 'float32' ? Float32Array.from(array) : array;
+  };
+  if (is.isTypedArray(y)) return convert(y, null);
+  const entries = Object.entries(y as Readonly<Record<string, TypedArray>>);
+  return Object.fromEntries(entries.map(([name, array]) => [name, convert(array, name)] as const));
+}
+
 /** Blocks that are the same in every epoch are checked once. */
 const checked = new WeakMap<TensorBatch, { readonly feeds: Feeds; readonly rows: Rows }>();
 
-function readBlock(block: TensorBatch, feeds: Feeds, name: string): Rows {
+function readBlock(
+  block: TensorBatch,
+  feeds: Feeds,
+  name: string,
+  encoder: EncoderState | undefined,
+): Rows {
   const known = checked.get(block);
   if (known?.feeds === feeds) return known.rows;
   if ('columns' in block) {
     const what = 'rows as arrays, which `encoder.encode(table)` makes,';
     throw is.mismatch('ERR_ARGUMENT', what, name, 'a table');
   }
-  const { x, y, rows: count } = block;
+  const { x, rows: count } = block;
+  const y = encoder === undefined ? block.y : binaryAsFloats(block.y, feeds, encoder);
   const rows = readData({ x, y }, feeds, name);
   if (rows.count !== count) {
     // What counts rows by targets of one number does not know of several.

@@ -119,3 +119,27 @@ test('an empty cell of a text', async (t) => {
   const state = { x: [{ name: null, columns: [['t', before]] }], y: [] };
   t.is(checkState(state).x[0].columns[0][1].missing, 'throw');
 });
+
+test('one logit for two categories, from raw rows and back', async (t) => {
+  const rows = { a: [-2, -1, 1, 2], passed: ['no', 'no', 'yes', 'yes'] };
+  const learnt = async (y, extra = {}) => {
+    const table = fromTable({ ...rows, ...extra });
+    const encoder = await fitEncoder(table, { x: { a: 'number' }, y });
+    const model = sequential([dense(1)], { input: [1], seed: 1 });
+    const trainer = new Trainer(model, {
+      loss: 'bceWithLogits',
+      metrics: ['accuracy'],
+      optimizer: adam({ learningRate: 0.1 }),
+    });
+    t.teardown(() => trainer.close());
+    const data = encoder.encode(table);
+    await trainer.fit(data, { epochs: 60, verbose: 0, validationData: data });
+    t.is((await trainer.evaluate(data)).accuracy, 1);
+    const predictor = await Predictor.load(model);
+    t.teardown(() => predictor.close());
+    return await predictor.predictRows([{ a: 3 }, { a: -3 }]);
+  };
+  t.deepEqual(await learnt({ passed: 'category' }), ['yes', 'no']);
+  const three = { passed: ['no', 'maybe', 'yes', 'yes'] };
+  await t.throwsAsync(learnt({ passed: 'category' }, three), { code: 'ERR_DTYPE' });
+});

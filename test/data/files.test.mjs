@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { arrow, csv, DataError, parquet, readIdx, readNpy } from 'tandem-ml/data';
+import { arrow, csv, DataError, npy, parquet, readIdx, readNpy } from 'tandem-ml/data';
 import { file, folder, readRows } from '../helpers/folder.mjs';
 
 test('what the file system fails with passes through', async (t) => {
@@ -49,4 +49,14 @@ test('Parquet: row groups that are not all there', async (t) => {
   const path = await file(t, 'file.parquet', shortened);
   const error = await t.throwsAsync(parquet(path), { instanceOf: DataError });
   t.regex(error.message, /250 rows, .*received 218 rows/);
+});
+
+test('URLs that name no file', async (t) => {
+  const url = new URL('https://example.org/x.csv');
+  const refusal = { code: 'ERR_ARGUMENT', message: /a path or a file: URL.*example\.org/ };
+  t.throws(() => csv(url), refusal);
+  t.throws(() => arrow(url), refusal);
+  await t.throwsAsync(parquet(url), refusal);
+  await t.throwsAsync(readNpy(url), refusal);
+  await t.throwsAsync(npy({ x: url, y: url }), refusal);
 });

@@ -1,6 +1,6 @@
 // Text by Hugging Face's tokenizers, which only those need who encode text.
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { pathOf } from '../../files/paths.js';
 import * as is from '../../is.js';
 import { badData, optional } from '../errors.js';
 
@@ -40,7 +40,7 @@ export async function readTokenizer(
   path: string | URL,
   column: string,
 ): Promise<{ tokenizer: unknown; padding: number }> {
-  const file = path instanceof URL ? fileURLToPath(path) : path;
+  const file = pathOf(path, 'tokenizer');
   let source: string;
   try {
     source = await readFile(file, 'utf8');
