@@ -143,3 +143,12 @@ test('one logit for two categories, from raw rows and back', async (t) => {
   const three = { passed: ['no', 'maybe', 'yes', 'yes'] };
   await t.throwsAsync(learnt({ passed: 'category' }, three), { code: 'ERR_DTYPE' });
 });
+
+test('a category that is called NaN is no missing number', async (t) => {
+  const encoder = await learn({ c: ['NaN', 'b', '7'] }, { c: oneHot() });
+  t.deepEqual(await encode(encoder, { c: ['NaN', 7] }), [0, 1, 0, 1, 0, 0]);
+  await t.throwsAsync(encode(encoder, { c: [Number.NaN] }), {
+    instanceOf: DataError,
+    message: /an empty cell/,
+  });
+});

@@ -89,7 +89,8 @@ function encodeCategories({ kind, values, unknown, missing }: CategoryState): En
   const numbers = new Map<unknown, number>(values.map((value, i) => [value, i]));
   // Numbers are found without making strings of them.
   for (const [i, value] of values.entries()) {
-    if (String(Number(value)) === value) numbers.set(Number(value), i);
+    // NaN is a missing number, whatever it is as a text.
+    if (value !== 'NaN' && String(Number(value)) === value) numbers.set(Number(value), i);
   }
   const other = unknown === 'own' ? values.length : -1;
   return (column, out, offset, stride, fail) => {
