@@ -161,7 +161,10 @@ try {
   const madeIn = await seconds(() => makers[flags.format](Number(flags.gb) * 1e9));
   const raw = flags.format === 'csv' ? csv(file) : await parquet(file);
   const encoder = await fitEncoder(raw.take(100000), {
-    x: { ...Object.fromEntries(features.map((name) => [name, standard()])), weather: oneHot({ unknown: 'own' }) },
+    x: {
+      ...Object.fromEntries(features.map((name) => [name, standard()])),
+      weather: oneHot({ unknown: 'own' }),
+    },
     y: { label: 'standard' },
   });
   const data = encoder.encode(raw);

@@ -79,7 +79,7 @@ test('an empty cell of a date', async (t) => {
 });
 
 test('fitting finds what encoding would', async (t) => {
-  for (const d of ['2011-13-45', 'x', true]) {
+  for (const d of ['2011-13-45', '2011-02-29', '2011/4/31 12:00', 'x', true]) {
     const fitting = learn({ d: ['2024-01-01', d] }, { d: cyclic({ period: 'year' }) });
     t.is((await t.throwsAsync(fitting, { instanceOf: DataError, message: /a date/ })).row, 1);
   }

@@ -4,11 +4,16 @@ import type { Period } from './spec.js';
 const zone =
   /((?<=[\d\s])Z|\b(UTC?|GMT|[ECMP][SD]T)|:\d{2}([.,]\d+)?\s*([AP]M)?\s*[+-]\d{1,2}:?(\d{2})?)([+-]\d{1,2}:?(\d{2})?)?\s*(\(.*\))?$/i;
 
+const iso = /^(\d{4})[-/](\d{1,2})[-/](\d{1,2})/;
+
 /** Milliseconds since 1970 in UTC; NaN for what is no date. */
 export function readTime(value: unknown): number {
   if (value instanceof Date) return value.getTime();
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || value === '') return Number.NaN;
+  // Date.parse takes the 30th of February for the 2nd of March.
+  const [year = 0, month = 0, day = 0] = (iso.exec(value)?.slice(1) ?? []).map(Number);
+  if (day > 28 && day > new Date(Date.UTC(year, month, 0)).getUTCDate()) return Number.NaN;
   // Without a zone Date.parse takes most dates for local ones, and the same data must give the same
   // numbers wherever they are read. It takes a zone after a space only in dates without the T of ISO.
   return Date.parse(zone.test(value) ? value : `${value.replace(/(\d)T(\d)/, '$1 $2')} UTC`);
