@@ -32,7 +32,7 @@ const encoder = await fitEncoder(train, {
 
 const model = sequential(
   [dense(64, { activation: 'relu' }), dense(32, { activation: 'relu' }), dense(1)],
-  { input: [Number(encoder.width)], seed: 1 },
+  { input: [encoder.width], seed: 1 },
 );
 const trainer = new Trainer(model, {
   loss: 'mse',

@@ -10,7 +10,14 @@ export type { Transform } from './data/chunks.js';
 export { classWeights } from './data/classes.js';
 export type { CellType } from './data/csv/read.js';
 export { type BatchesOptions, Dataset, type ShuffleOptions } from './data/dataset.js';
-export { type EncodeOptions, fitEncoder, RowEncoder, type RowEncodings } from './data/encoder.js';
+export {
+  type EncodeOptions,
+  fitEncoder,
+  type InputEncodings,
+  RowEncoder,
+  type RowEncodings,
+  type Widths,
+} from './data/encoder.js';
 export {
   type CategoryOptions,
   type ColumnEncoding,

@@ -14,6 +14,18 @@ import {
   Trainer, type Metric,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
+import { csv, cyclic, fitEncoder, type RowEncodings } from 'tandem-ml/data';
+
+export async function encode(given: RowEncodings): Promise<number> {
+  const table = csv('x.csv');
+  const one = await fitEncoder(table, { x: { hour: cyclic({ period: 24 }), sky: 'oneHot' }, y: { n: 'number' } });
+  const several = await fitEncoder(table, { x: { a: { hour: 'number' }, b: { sky: 'oneHot' } }, y: { n: 'number' } });
+  const any = await fitEncoder(table, given);
+  const { a, b } = several.width;
+  sequential([dense(1)], { input: [one.width] });
+  await new Trainer(sequential([dense(1)], { input: [a + b] }), { loss: 'mse' }).fit(one.encode(table));
+  return Number(any.width);
+}
 
 export async function run(): Promise<number> {
   const model: Model = sequential([dense(3, { activation: 'relu' })], { input: [2], seed: 1 });

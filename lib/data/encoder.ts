@@ -13,12 +13,18 @@ import {
 } from './encoders/state.js';
 import { checkOnError, type DataError, type OnError } from './errors.js';
 
+/** The columns of the only input, or of several by their names. */
+export type InputEncodings = ColumnEncodings | Readonly<Record<string, ColumnEncodings>>;
+
+/** Elements of a row of the only input, or of each by name. */
+export type Widths = number | Readonly<Record<string, number>>;
+
 /**
  * The columns of inputs and targets: of one array each, or a record of them for models with several
  * inputs or outputs. A group of only `category` and `text` becomes int32, others float32.
  */
-export interface RowEncodings {
-  x: ColumnEncodings | Readonly<Record<string, ColumnEncodings>>;
+export interface RowEncodings<X extends InputEncodings = InputEncodings> {
+  x: X;
   y: ColumnEncodings | Readonly<Record<string, ColumnEncodings>>;
 }
 
@@ -34,7 +40,7 @@ export interface EncodeOptions {
  * What fitEncoder has learnt of columns: makes typed arrays of rows. A model that is trained on such
  * data keeps it, also in its file, so that `predictor.predictRows` takes raw rows.
  */
-export class RowEncoder {
+export class RowEncoder<W extends Widths = Widths> {
   /** What is kept in files. */
   readonly state: EncoderState;
 
@@ -44,13 +50,14 @@ export class RowEncoder {
   }
 
   /** Elements of a row of the only input, or of each by name. */
-  get width(): number | Readonly<Record<string, number>> {
+  get width(): W {
     const widths = this.state.x.map(({ name, columns }) => {
       const width = columns.reduce((sum, [, state]) => sum + widthOf(state), 0);
       return [name, width] as const;
     });
     const [first] = widths;
-    return first !== undefined && first[0] === null ? first[1] : Object.fromEntries(widths);
+    const one = first !== undefined && first[0] === null;
+    return (one ? first[1] : Object.fromEntries(widths)) as W;
   }
 
   /** The categories of a column in the order of their numbers. Throws ERR_ARGUMENT. */
@@ -104,6 +111,18 @@ function checkDataset(table: unknown): void {
  *   y: { rentals: 'standard' },
  * });
  */
+export function fitEncoder(
+  table: Dataset<TableBatch>,
+  encodings: RowEncodings<ColumnEncodings>,
+): Promise<RowEncoder<number>>;
+export function fitEncoder<const X extends Readonly<Record<string, ColumnEncodings>>>(
+  table: Dataset<TableBatch>,
+  encodings: RowEncodings<X>,
+): Promise<RowEncoder<{ readonly [name in keyof X]: number }>>;
+export function fitEncoder(
+  table: Dataset<TableBatch>,
+  encodings: RowEncodings,
+): Promise<RowEncoder>;
 export async function fitEncoder(
   table: Dataset<TableBatch>,
   encodings: RowEncodings,

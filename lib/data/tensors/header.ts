@@ -33,7 +33,7 @@ export const sizes: Readonly<Record<Kind, number>> = {
 export const headerBytes = 2 ** 20;
 
 /** Reads a header at the beginning of a file. Throws DataError. */
-export type ParseHeader = (bytes: Buffer, file: string) => Header;
+export type ParseHeader = (bytes: Uint8Array, file: string) => Header;
 
 /** How many numbers there are in a file of `bytes` bytes. Throws DataError where they do not fit. */
 export function checkSize({ kind, shape, start }: Header, bytes: number, file: string): number {
@@ -48,6 +48,9 @@ export function checkSize({ kind, shape, start }: Header, bytes: number, file: s
   return count;
 }
 
+const asBuffer = ({ buffer, byteOffset, length }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, length);
+
 const describe = (text: string): string => text.trim().slice(0, 80);
 
 const idxKinds: ReadonlyMap<number, Kind> = new Map([
@@ -60,7 +63,8 @@ const idxKinds: ReadonlyMap<number, Kind> = new Map([
 ]);
 
 /** Two zeros, the type, the number of dimensions, then their lengths, all big-endian. */
-export function idxHeader(bytes: Buffer, file: string): Header {
+export function idxHeader(given: Uint8Array, file: string): Header {
+  const bytes = asBuffer(given);
   const kind = idxKinds.get(bytes[2] ?? 0);
   const dimensions = bytes[3] ?? 0;
   const start = 4 + 4 * dimensions;
@@ -87,7 +91,8 @@ const npyKinds: ReadonlyMap<string, Kind> = new Map([
 ]);
 
 /** https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
-export function npyHeader(bytes: Buffer, file: string): Header {
+export function npyHeader(given: Uint8Array, file: string): Header {
+  const bytes = asBuffer(given);
   const fail = (what: string, received: string): DataError => badData(what, received, { file });
   if (bytes.length < 10 || bytes.toString('latin1', 0, 6) !== '\x93NUMPY') {
     throw fail('a .npy file', 'something else');
