@@ -105,8 +105,12 @@ class ChainFuser {
 
   [[nodiscard]] bool can_join(size_t i) const {
     const Node& n = node(i);
-    return ops::chain_operands(n.op) > 0 && n.outputs.size() == 1 && n.quantization == nullptr &&
-           uses_[static_cast<size_t>(n.outputs[0])] > 0 && graph_.tensor(n.outputs[0]).numel > 0;
+    if (ops::chain_operands(n.op) == 0 || n.outputs.size() != 1 || n.quantization != nullptr)
+      return false;
+    // `where` may choose between integers, which steps do not hold
+    const Tensor& result = graph_.tensor(n.outputs[0]);
+    return result.dtype == DType::kFloat32 && result.numel > 0 &&
+           uses_[static_cast<size_t>(n.outputs[0])] > 0;
   }
 
   [[nodiscard]] const Tensor& shape(size_t group) const {
