@@ -78,6 +78,16 @@ export function integer(
   throw invalid(`an integer${range}`, name, value);
 }
 
+/** A number as `number` takes it that float32 holds as neither infinite nor 0. */
+export function float32(value: unknown, name: string, min?: number, max?: number): number {
+  const given = number(value, name, min, max);
+  const narrow = Math.fround(given);
+  if (Number.isFinite(narrow) && (narrow !== 0 || given === 0)) return given;
+  const as = narrow === 0 ? '0' : 'infinite';
+  const received = `${given}, which is ${as} in float32`;
+  throw mismatch('ERR_ARGUMENT', 'a number within the range of float32', name, received);
+}
+
 export function boolean(value: unknown, name: string): boolean {
   if (typeof value === 'boolean') return value;
   throw invalid('true or false', name, value);

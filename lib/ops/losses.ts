@@ -187,6 +187,6 @@ export function distillation(x: Value, teacher: Value, options?: DistillationOpt
 function numbers(given: unknown, name: string): Value {
   const floats = given instanceof Float32Array || given instanceof Float64Array;
   if (!Array.isArray(given) && !floats) throw is.invalid('an array of numbers', name, given);
-  const data = Float32Array.from(given, (item: unknown, i) => is.number(item, `${name}[${i}]`, 0));
+  const data = Float32Array.from(given, (item: unknown, i) => is.float32(item, `${name}[${i}]`, 0));
   return constant(data, [data.length]);
 }

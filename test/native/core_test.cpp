@@ -16,7 +16,8 @@ namespace {
 
 Tensor f32(const Shape& shape) { return make_tensor(shape, DType::kFloat32); }
 
-ErrorCode code_of(void (*body)()) {
+template <typename Body>
+ErrorCode code_of(const Body& body) {
   try {
     body();
   } catch (const Error& error) {
@@ -105,6 +106,15 @@ TEST(core_attributes_are_checked) {
   CHECK(code_of([] { (void)make_attributes(Op::reshape, {}); }) == ErrorCode::kArgument);
   CHECK(code_of([] { (void)make_attributes(Op::softmax, {{"axis", 1e300}}); }) ==
         ErrorCode::kArgument);
+  // numbers that float32 does not hold, also where they are kept in double
+  for (const double number : {1e39, -1e39, 1e-60, -1e-60}) {
+    CHECK(code_of([&] { (void)make_attributes(Op::leakyRelu, {{"alpha", number}}); }) ==
+          ErrorCode::kArgument);
+    CHECK(code_of([&] { (void)make_attributes(Op::adam, {{"epsilon", number}}); }) ==
+          ErrorCode::kArgument);
+  }
+  for (const double number : {0.0, 3e38, 1e-45, HUGE_VAL})
+    (void)make_attributes(Op::leakyRelu, {{"alpha", number}});
   Graph graph;
   const ValueId x = graph.add_input(f32({2, 3}));
   CHECK_THROWS(graph.apply(Op::dropout, {x}, make_attributes(Op::dropout, {{"rate", 1.0}})));

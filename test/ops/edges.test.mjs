@@ -251,6 +251,45 @@ test('limits of clamp belong to its range', (t) => {
   t.deepEqual(gradients[0], Float32Array.of(0, 1, 1, 1, 0));
 });
 
+test('options that float32 holds as infinite or 0 are refused', (t) => {
+  const [x, target] = [fixed([3, 2]), fixed([3, 2])];
+  const { bceWithLogits, crossEntropy, distillation, elu, functional, huber, leakyRelu } = tandem;
+  const uses = {
+    alpha: [(alpha) => leakyRelu(x, { alpha }), (alpha) => elu(x, { alpha })],
+    delta: [(delta) => huber(x, target, { delta })],
+    posWeight: [
+      (posWeight) => bceWithLogits(x, target, { posWeight }),
+      (weight) => bceWithLogits(x, target, { posWeight: [1, weight] }),
+    ],
+    classWeights: [(weight) => crossEntropy(x, fixed([3], 'int32'), { classWeights: [1, weight] })],
+    temperature: [(temperature) => distillation(x, target, { temperature })],
+    eps: [(eps) => functional.layerNorm(x, null, null, { eps })],
+    max: [(max) => tandem.clamp(x, { max })],
+  };
+  for (const [name, functions] of Object.entries(uses)) {
+    for (const use of functions) {
+      for (const [number, as] of [
+        [1e39, 'infinite'],
+        [1e-60, '0'],
+      ]) {
+        const error = t.throws(() => use(number), { code: 'ERR_ARGUMENT' });
+        const shown = `\\b${name}\\b.*received ${number}, which is ${as} in float32`.replace(
+          '+',
+          '\\+',
+        );
+        t.regex(error.message, new RegExp(shown));
+      }
+      t.notThrows(() => use(1e-30));
+    }
+  }
+  const { Trainer, adam, dense, sequential } = tandem;
+  const optimizer = adam({ epsilon: 1e-60 });
+  const model = sequential([dense(1)], { input: [1] });
+  const error = t.throws(() => new Trainer(model, { loss: 'mse', optimizer }));
+  t.is(error.code, 'ERR_ARGUMENT');
+  t.regex(error.message, /`epsilon`.*0 in float32/);
+});
+
 test('equal extremes share the gradient', (t) => {
   const x = fixed([2, 3]);
   const feeds = new Map([[x, Float32Array.of(1, 1, 0, 2, 2, 2)]]);
