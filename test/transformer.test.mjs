@@ -140,6 +140,11 @@ test('what it refuses', (t) => {
   refuses({ heads: 2, mlpRatio: 0 }, /`mlpRatio`/);
   refuses({ heads: 2, dropout: 1 }, /`dropout`/);
   refuses({ heads: 2, ratio: 4 }, /options of transformerBlock/);
+  for (const mlpRatio of [1e9, 1e15, 1e300]) {
+    const error = t.throws(() => transformerBlock({ heads: 2, mlpRatio })(input([time, dim])));
+    t.is(error.code, 'ERR_ARGUMENT');
+    t.regex(error.message, /units.* for `mlpRatio`, received 1/);
+  }
   const error = t.throws(() => transformerBlock({ heads: 3 })(input([time, dim])));
   t.is(error.code, 'ERR_SHAPE');
   t.regex(error.message, /in layer `transformerBlock`: expected a width that `heads` divides/);

@@ -52,6 +52,8 @@ interface Settings extends AttentionSettings {
 }
 
 const layer = 'transformerBlock';
+/** Units of the perceptron: more are no layer of any machine, but a mistake. */
+const widest = 2 ** 24;
 
 /**
  * A transformer block with its normalisations in front, `[batch, time, dim]` to the same: `x +
@@ -105,6 +107,10 @@ function normalise(own: Own, name: string, { norm }: Settings, x: Value): Value 
 function perceptron(own: Own, { activation, mlpRatio, bias }: Settings, x: Value): Value {
   const dim = widthOf(x, layer);
   const hidden = Math.max(1, Math.round(dim * mlpRatio));
+  if (hidden > widest) {
+    const expected = `a ratio that makes at most ${widest} units of a width of ${dim}`;
+    throw is.invalid(expected, 'mlpRatio', mlpRatio);
+  }
   const project = (name: string, from: Value, fanIn: number, units: number) =>
     linear(
       from,
