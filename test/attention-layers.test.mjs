@@ -140,6 +140,24 @@ test('training a layer lowers the loss', async (t) => {
   t.true(last.loss < 0.9 * first.loss, `${first.loss} to ${last.loss}`);
 });
 
+test('a context and a mask that are null are none', (t) => {
+  const [x, mask] = [fixed([2, 3, 4]), fixed([2, 1, 3, 3])];
+  const layer = multiHeadAttention({ heads: 2 });
+  const forms = [
+    [layer(x), layer(x, null), layer(x, null, { mask: null })],
+    [layer(x, undefined, { mask }), layer(x, null, { mask })],
+  ];
+  new Model({ inputs: [x, mask], outputs: forms.flat(), seed: 1 });
+  const feeds = new Map([
+    [x, uniform(24, generator(1))],
+    [mask, uniform(18, generator(2))],
+  ]);
+  for (const values of forms) {
+    const [first, ...others] = evaluate(values, feeds);
+    for (const other of others) t.deepEqual(other, first);
+  }
+});
+
 test('what it refuses', (t) => {
   const refuses = (body, code, message) => {
     const error = t.throws(body);

@@ -23,9 +23,9 @@ export interface BatchNormOptions {
   /** Added to the variance; 1e-5 by default. */
   eps?: number;
   /** The mean of each channel, [channels]; the batch's by default. */
-  mean?: Value;
+  mean?: Value | null;
   /** The variance of each channel, [channels], given with `mean`; the batch's by default. */
-  variance?: Value;
+  variance?: Value | null;
 }
 
 /**

@@ -35,6 +35,31 @@ test('functional.batchNorm by the statistics of the batch', (t) => {
   }
 });
 
+test('weights that are null are none', (t) => {
+  const [x, w, b] = [fixed([5, 4, 3]), fixed([4]), fixed([4])];
+  const feeds = new Map([
+    [x, uniform(60, generator(3))],
+    [w, uniform(4, generator(4))],
+    [b, uniform(4, generator(5))],
+  ]);
+  const row = tandem.transpose(x, { perm: [0, 2, 1] });
+  const forms = [
+    [batchNorm(x), batchNorm(x, null), batchNorm(x, null, null, { mean: null })],
+    [batchNorm(x, undefined, b), batchNorm(x, null, b)],
+    [layerNorm(row), layerNorm(row, null, null)],
+    [layerNorm(row, w), layerNorm(row, w, null)],
+    [layerNorm(row, undefined, b), layerNorm(row, null, b)],
+    [rmsNorm(row), rmsNorm(row, null, { eps: 1e-6 })],
+    [groupNorm(x, undefined, b, { groups: 2 }), groupNorm(x, null, b, { groups: 2 })],
+  ];
+  for (const values of forms) {
+    const [first, ...others] = evaluate(values, feeds);
+    for (const other of others) t.deepEqual(other, first);
+  }
+  t.throws(() => layerNorm(null), argument);
+  t.throws(() => batchNorm(x, 1), argument);
+});
+
 test('functional.batchNorm by given statistics', (t) => {
   for (const shape of [
     [17, 5],
