@@ -102,8 +102,11 @@ export class Engine {
     const { terms, scales } = this;
     const divide = (piece: Piece) => this.#divisors(piece, halted);
     const mixed = this.mixer?.mixed(source, this.native.step * microBatches) ?? source;
-    const pieces =
-      microBatches > 1 ? new PartSource(mixed, microBatches, terms.length, scales, divide) : mixed;
+    const parts =
+      microBatches > 1
+        ? new PartSource(mixed, microBatches, terms.length, scales, divide)
+        : undefined;
+    const pieces = parts ?? mixed;
     const planner = new StepPlanner(microBatches, terms, scales, this.native.step);
     const open: Part[] = [];
     let exhausted = false;
@@ -146,6 +149,7 @@ export class Engine {
     } finally {
       if (flights.length > 0) this.native.stop();
       await Promise.allSettled(flights.map(({ promise }) => promise));
+      await parts?.settled();
       this.model.training = false;
     }
   }

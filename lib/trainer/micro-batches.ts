@@ -147,6 +147,11 @@ export class PartSource {
     };
   }
 
+  /** Resolves when nothing is computed any more for batches that nobody will take. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#queue.map(({ divisors }) => divisors));
+  }
+
   /** Batches behind the first piece of the queue. */
   #behind(): number {
     return this.#queue.slice(1).reduce((sum, { piece }) => sum + piece.sizes.length, 0);

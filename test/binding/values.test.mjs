@@ -269,3 +269,52 @@ test('rows with integers outside their range are refused as they are copied', as
   t.throws(() => make([range, null]), { code: 'ERR_DTYPE', message: /integer inputs/ });
   t.throws(() => make([null, { ...range, low: 0.5 }]), { code: 'ERR_ARGUMENT', message: /low/ });
 });
+
+test('divisors are computed alone, and scales are an input without rows', async (t) => {
+  const graph = {
+    inputs: [
+      { name: 'x', shape: [-1, 3], dtype: 'float32' },
+      { name: 't', shape: [-1], dtype: 'int32' },
+      { name: 'scales', shape: [1], dtype: 'float32' },
+    ],
+    parameters: parameters(3, 2),
+    constants: [],
+    nodes: [
+      { op: 'linear', inputs: [0, 3, 4], attributes: {} },
+      { op: 'countTargets', inputs: [1], attributes: {} },
+      { op: 'crossEntropy', inputs: [5, 1, -1, -1, 2], attributes: {} },
+    ],
+    outputs: [7, 6],
+  };
+  const make = (more) => {
+    const store = new addon.Parameters(parameters(3, 2), 1);
+    const options = { ...trainerOptions, accumulates: true, divisors: [1], scales: 1, ...more };
+    return new addon.Trainer(store, graph, options);
+  };
+  const trainer = make({});
+  const x = ramp(15);
+  const y = Int32Array.of(0, 1, -100, 1, 0);
+  const rows = Uint32Array.of(4, 2, 1, 0, 3);
+  const sizes = Uint32Array.of(3, 2);
+  t.deepEqual(await trainer.divisors([x, y], rows, sizes), Float64Array.of(2, 2));
+  // Nothing but the targets is read.
+  x.fill(Number.NaN);
+  const staged = new addon.StagedRows(trainer, rows, sizes);
+  t.true(staged.copy([x, y], 1000));
+  t.deepEqual(await staged.divisors(), Float64Array.of(2, 2));
+
+  x.set(ramp(15));
+  const weights = Float64Array.of(1, 0.5);
+  const marks = Uint32Array.of(1, 2);
+  const train = (...scales) =>
+    trainer.train([x, y], rows, sizes, Float64Array.of(0, 0), weights, marks, ...scales);
+  const [whole] = await train();
+  const halves = await train(Float64Array.of(2, 4));
+  t.true(Math.abs(halves[0] - whole / 2) < 1e-6 * whole);
+  t.throws(() => train(Float64Array.of(2)), { code: 'ERR_SHAPE', message: /scales/ });
+  t.throws(() => train([2, 4]), { code: 'ERR_DTYPE', message: /scales/ });
+  t.throws(() => make({ divisors: [2] }), { code: 'ERR_ARGUMENT', message: /divisors/ });
+  t.throws(() => make({ divisors: [-1] }), { code: 'ERR_ARGUMENT', message: /divisors/ });
+  t.throws(() => make({ scales: 2 }), { code: 'ERR_SHAPE', message: /scales/ });
+  trainer.close();
+});
