@@ -1,5 +1,6 @@
-// Convolutions whose groups have one channel: each plane of y is a sum of shifted planes, some
-// vectors of a row at once.
+// Convolutions whose groups have one channel: each plane of y is a sum of shifted planes. Where
+// taps are neighbours and windows move by one pixel, some vectors of some rows at once, so that
+// what is read serves all rows; otherwise some vectors of one row.
 #include "cpu/isa/conv_rows.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -53,12 +54,131 @@ void sum_row(const DepthwiseParams& p, const float* copy, const float* weights, 
     sum_vectors<strided, 1>(p, copy + q * stride, weights, start, out + q, columns - q);
 }
 
+/// Taps as copied rows have them, top left first.
+constexpr int64_t kMostTaps = 81;
+struct Correlation {
+  int64_t tap_rows, tap_columns;
+  int64_t x_row, out_row;
+  const float* next;  // what comes after this plane, some of it for each row of output
+  int64_t next_row;
+  float start;
+  float taps[kMostTaps];
+};
+
+/// R rows of V vectors of output; of R rows and their neighbours, each vector is read once a column
+/// of taps. `height` and `width`: of the taps, where they are known; else 0.
+template <int height, int width, int R, int V>
+TANDEM_INLINE void correlate(const Correlation& c, const float* x, float* out, int64_t left) {
+  const int64_t tap_rows = height > 0 ? height : c.tap_rows;
+  const int64_t tap_columns = width > 0 ? width : c.tap_columns;
+  Lanes acc[R][V];
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[i][v] = spread(c.start);
+  }
+#pragma GCC unroll 8
+  for (int64_t r = 0; r < R + tap_rows - 1; ++r) {
+#pragma GCC unroll 8
+    for (int64_t j = 0; j < tap_columns; ++j) {
+      const float* from = x + r * c.x_row + j;
+      Lanes read[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) read[v] = load_lanes(from + v * kLanes);
+#pragma GCC unroll 4
+      for (int i = 0; i < R; ++i) {
+        if (r < i || r - i >= tap_rows) continue;
+        const Lanes tap = spread(c.taps[(r - i) * tap_columns + j]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) acc[i][v] = fma(tap, read[v], acc[i][v]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      store_lanes(out + i * c.out_row + v * kLanes, acc[i][v],
+                  static_cast<int>(least(kLanes, left - v * kLanes)));
+    }
+  }
+}
+
+/// Vectors of a row that are summed up together with three more rows, in registers.
+constexpr int kWide = kWidth == 16 ? 4 : 2;
+
+template <int height, int width, int R>
+void correlate_rows(const Correlation& c, const float* x, float* out) {
+  int64_t q = 0;
+  for (; c.out_row - q > kWide / 2 * kLanes; q += kWide * kLanes)
+    correlate<height, width, R, kWide>(c, x + q, out + q, c.out_row - q);
+  for (; c.out_row - q > kLanes; q += 2 * kLanes)
+    correlate<height, width, R, 2>(c, x + q, out + q, c.out_row - q);
+  if (q < c.out_row) correlate<height, width, R, 1>(c, x + q, out + q, c.out_row - q);
+}
+
+template <int height, int width>
+void correlate_plane(const Correlation& c, const float* x, float* out, int64_t rows) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    fetch_ahead(c.next + r * c.next_row, 4 * c.next_row);
+    correlate_rows<height, width, 4>(c, x + r * c.x_row, out + r * c.out_row);
+  }
+  for (; r + 2 <= rows; r += 2)
+    correlate_rows<height, width, 2>(c, x + r * c.x_row, out + r * c.out_row);
+  if (r < rows) correlate_rows<height, width, 1>(c, x + r * c.x_row, out + r * c.out_row);
+}
+
+bool is_correlation(const ConvGrid& grid) {
+  const auto dense = [](const WindowTaps& taps) {
+    return taps.stride == 1 && (taps.count == 1 || taps.step == 1 || taps.step == -1);
+  };
+  return dense(grid.row_taps) && dense(grid.column_taps) &&
+         grid.row_taps.count <= kMostTaps / grid.column_taps.count;
+}
+
+Correlation correlation_of(const ConvGrid& grid, const PaddedRows& rows, const float* weights,
+                           float start) {
+  Correlation c{};
+  c.tap_rows = grid.row_taps.count;
+  c.tap_columns = grid.column_taps.count;
+  c.x_row = rows.columns;
+  c.out_row = grid.out_columns;
+  c.next_row = grid.columns;
+  c.start = start;
+  for (int64_t i = 0; i < c.tap_rows; ++i) {
+    const int64_t row = grid.row_taps.step < 0 ? c.tap_rows - 1 - i : i;
+    for (int64_t j = 0; j < c.tap_columns; ++j) {
+      const int64_t column = grid.column_taps.step < 0 ? c.tap_columns - 1 - j : j;
+      c.taps[i * c.tap_columns + j] = weights[row * c.tap_columns + column];
+    }
+  }
+  return c;
+}
+
+void correlate_rows(const Correlation& c, const float* copy, float* out, int64_t rows) {
+  if (c.tap_rows == 3 && c.tap_columns == 3) {
+    correlate_plane<3, 3>(c, copy, out, rows);
+  } else if (c.tap_rows == 5 && c.tap_columns == 5) {
+    correlate_plane<5, 5>(c, copy, out, rows);
+  } else {
+    correlate_plane<0, 0>(c, copy, out, rows);
+  }
+}
+
 void sum_plane(const DepthwiseParams& p, const float* plane, const float* weights, float start,
                float* out, float* copy) {
   const ConvGrid& grid = p.product.grid;
   for (int64_t first = 0; first < grid.out_rows; first += p.rows.out_rows) {
     copy_rows(grid, p.rows, plane, first, copy);
     const int64_t rows = least(p.rows.out_rows, grid.out_rows - first);
+    if (is_correlation(grid)) {
+      Correlation c = correlation_of(grid, p.rows, weights, start);
+      c.next = plane + (grid.rows + first) * grid.columns;
+      correlate_rows(c, copy, out, rows);
+      out += rows * grid.out_columns;
+      continue;
+    }
     for (int64_t r = 0; r < rows; ++r, out += grid.out_columns) {
       const float* from = copy + r * grid.row_taps.stride * p.rows.columns;
       if (grid.column_taps.stride == 1)
@@ -112,7 +232,7 @@ void emit_depthwise(const GatheredProduct& product, Emitter& emit) {
   emit.scratch(row_bytes(p.rows));
   const double pixels = static_cast<double>(grid.out_rows) * static_cast<double>(grid.out_columns);
   const double taps = static_cast<double>(grid.row_taps.count * grid.column_taps.count);
-  const double plane = 50.0 + pixels * (0.2 + taps * 0.6 / kWidth);
+  const double plane = 50.0 + pixels * (0.2 + taps * (is_correlation(grid) ? 0.4 : 0.6) / kWidth);
   constexpr double kTileNanoseconds = 10000.0;
   const double fit = kTileNanoseconds / plane;
   p.planes_per_tile = fit < 1.0 ? 1 : static_cast<int64_t>(fit);

@@ -44,6 +44,49 @@ TANDEM_INLINE void add_taps(const WindowTaps& columns, int64_t pixels, const flo
   for (int t = 0; t < taps; ++t) store(sums + t * kLanes, acc[t]);
 }
 
+/// Adds R rows of pixels to the sums of 3 x 3 neighbouring taps: of R + 2 rows of x, each vector is
+/// read once a column of taps. `full`: whole vectors.
+template <int R, bool full>
+TANDEM_INLINE void add_nine(const float* x, int64_t x_row, const float* dy, int64_t dy_row,
+                            int count, Lanes (&acc)[3][3]) {
+  const auto read = [count](const float* p) { return full ? load_lanes(p) : load_lanes(p, count); };
+  Lanes gradient[R];
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) gradient[i] = read(dy + i * dy_row);
+#pragma GCC unroll 8
+  for (int r = 0; r < R + 2; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 3; ++j) {
+      const Lanes pixel = read(x + r * x_row + j);
+#pragma GCC unroll 4
+      for (int i = 0; i < R; ++i) {
+        if (r >= i && r - i < 3) acc[r - i][j] = fma(gradient[i], pixel, acc[r - i][j]);
+      }
+    }
+  }
+}
+
+template <int R>
+void add_rows(const float* x, int64_t x_row, const float* dy, int64_t pixels, float* sums) {
+  Lanes acc[3][3];
+#pragma GCC unroll 9
+  for (int t = 0; t < 9; ++t) acc[t / 3][t % 3] = load_lanes(sums + t * kLanes);
+  int64_t q = 0;
+  for (; q + kLanes <= pixels; q += kLanes)
+    add_nine<R, true>(x + q, x_row, dy + q, pixels, kLanes, acc);
+  if (q < pixels)
+    add_nine<R, false>(x + q, x_row, dy + q, pixels, static_cast<int>(pixels - q), acc);
+#pragma GCC unroll 9
+  for (int t = 0; t < 9; ++t) store(sums + t * kLanes, acc[t / 3][t % 3]);
+}
+
+bool is_nine(const ConvGrid& grid) {
+  const auto dense = [](const WindowTaps& taps) {
+    return taps.count == 3 && taps.stride == 1 && taps.step == 1;
+  };
+  return dense(grid.row_taps) && dense(grid.column_taps);
+}
+
 /// The same for all taps.
 void add_row(const DepthwiseParams& p, const float* copy, const float* dy, float* sums) {
   const WindowTaps& columns = p.grid.column_taps;
@@ -65,17 +108,28 @@ void weight_tile(const void* params, void* const* operands, int64_t tile,
   const ConvShape& s = p.shape;
   const ConvGrid& grid = p.grid;
   const int64_t channels = s.groups * s.out, pixels = s.y_rows * s.y_columns;
+  const int64_t plane = s.x_rows * s.x_columns;
   auto* sums = static_cast<float*>(context.scratch);
   auto* copy = reinterpret_cast<float*>(static_cast<char*>(context.scratch) + p.rows_at);
   for (int64_t t = 0; t < p.taps; ++t) store(sums + t * kLanes, spread(0.0F));
   for (int64_t image = 0; image < s.batch; ++image) {
-    const float* x = static_cast<const float*>(operands[0]) +
-                     (image * s.groups + tile / s.out) * s.x_rows * s.x_columns;
+    const float* x =
+        static_cast<const float*>(operands[0]) + (image * s.groups + tile / s.out) * plane;
     const float* dy = static_cast<const float*>(operands[1]) + (image * channels + tile) * pixels;
     for (int64_t first = 0; first < s.y_rows; first += p.rows.out_rows) {
       copy_rows(grid, p.rows, x, first, copy);
       const int64_t rows = least(p.rows.out_rows, s.y_rows - first);
-      for (int64_t r = 0; r < rows; ++r, dy += s.y_columns)
+      int64_t r = 0;
+      if (is_nine(grid)) {
+        for (; r + 4 <= rows; r += 4, dy += 4 * s.y_columns) {
+          fetch_ahead(x + s.groups * plane + (first + r) * s.x_columns, 4 * s.x_columns);
+          fetch_ahead(dy + channels * pixels, 4 * s.y_columns);
+          add_rows<4>(copy + r * p.rows.columns, p.rows.columns, dy, s.y_columns, sums);
+        }
+        for (; r < rows; ++r, dy += s.y_columns)
+          add_rows<1>(copy + r * p.rows.columns, p.rows.columns, dy, s.y_columns, sums);
+      }
+      for (; r < rows; ++r, dy += s.y_columns)
         add_row(p, copy + r * grid.row_taps.stride * p.rows.columns, dy, sums);
     }
   }

@@ -35,18 +35,32 @@ bool rows_fit(const ConvGrid& grid) {
 
 void copy_rows(const ConvGrid& grid, const PaddedRows& rows, const float* plane, int64_t first,
                float* copy) {
-  const int64_t begin = most(0, -rows.low_column);
-  const int64_t end = most(begin, least(rows.columns, grid.columns - rows.low_column));
+  const int64_t last = rows.columns - kLanes;
+  const auto lanes_at = [&](int64_t i) {
+    const int64_t column = rows.low_column + i;
+    const int64_t from = least(kLanes, most(0, -column));
+    return lane_range(from, most(from, least(kLanes, grid.columns - column)));
+  };
+  // Vectors [whole, partial) of a row lie within the plane.
+  int64_t whole = 0;
+  while (whole <= last && lanes_at(whole) != kAllLanes) whole += kLanes;
+  int64_t partial = whole;
+  while (partial <= last && lanes_at(partial) == kAllLanes) partial += kLanes;
   for (int64_t r = 0; r < rows.rows; ++r, copy += rows.columns) {
     const int64_t row = first * grid.row_taps.stride + rows.low_row + r;
-    if (row < 0 || row >= grid.rows || begin >= rows.columns) {
-      std::memset(copy, 0, static_cast<size_t>(rows.columns) * sizeof(float));
+    const bool inside = row >= 0 && row < grid.rows;
+    const float* x = plane + row * grid.columns + rows.low_column;
+    const auto copy_some = [&](int64_t i) {
+      const uint32_t lanes = lanes_at(i);
+      store(copy + i, lanes != 0 ? load_lanes_of(x + i, lanes) : spread(0.0F));
+    };
+    if (!inside) {
+      for (int64_t i = 0; i <= last; i += kLanes) store(copy + i, spread(0.0F));
       continue;
     }
-    std::memset(copy, 0, static_cast<size_t>(begin) * sizeof(float));
-    std::memcpy(copy + begin, plane + row * grid.columns + rows.low_column + begin,
-                static_cast<size_t>(end - begin) * sizeof(float));
-    std::memset(copy + end, 0, static_cast<size_t>(rows.columns - end) * sizeof(float));
+    for (int64_t i = 0; i < whole; i += kLanes) copy_some(i);
+    for (int64_t i = whole; i < partial; i += kLanes) store(copy + i, load_lanes(x + i));
+    for (int64_t i = partial; i <= last; i += kLanes) copy_some(i);
   }
 }
 

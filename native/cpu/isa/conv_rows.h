@@ -20,6 +20,12 @@ TANDEM_INLINE int64_t row_bytes(const PaddedRows& rows) { return rows.rows * row
 void copy_rows(const ConvGrid& grid, const PaddedRows& rows, const float* plane, int64_t first,
                float* copy);
 
+/// Asks for `n` floats that are read when the next plane's turn comes, which memory can bring while
+/// this one is computed. Reads nothing: they need not exist.
+TANDEM_INLINE void fetch_ahead(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
+}
+
 /// What tap (i, j) reads for pixel 0 of the first row of output.
 TANDEM_INLINE int64_t tap_offset(const ConvGrid& grid, const PaddedRows& rows, int64_t i,
                                  int64_t j) {
