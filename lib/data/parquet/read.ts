@@ -1,9 +1,10 @@
-// A Parquet file -> tables, in the thread that calls, one row group after another.
-import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
+// A Parquet file -> tables, in the thread that calls, one row group after another, large ones in parts.
+import type { AsyncBuffer, ColumnData, Compressors, FileMetaData, RowGroup } from 'hyparquet';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
 import { badData, type DataError, type OnError, optional, type Place } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
+import { findPages, type Pages, partBytes, readPart, rowsOfPart } from './pages.js';
 
 /** A job for a reader; it can be sent to a worker thread. */
 export interface ParquetJob {
@@ -62,22 +63,72 @@ export async function* readParquet(
   const file = await openParquet(job.path);
   const selector = new Selector(job.stages);
   const types = columnTypes(file, job.columns);
-  let begin = 0;
-  for (const { num_rows: count } of file.metadata.row_groups) {
-    const rows = Number(count);
-    const kept = selector.next(rows);
-    if (kept.length > 0) {
-      try {
-        const table = await readGroup(file, types, begin, rows);
-        yield* blocks(kept.length === rows ? table : gatherRows(table, kept), types.size);
-      } catch (error) {
-        if (job.onError === 'throw' || !(error instanceof Error && 'row' in error)) throw error;
-        skipped(error as DataError);
-      }
+  const skip = (error: unknown) => {
+    if (job.onError === 'throw' || !(error instanceof Error && 'row' in error)) throw error;
+    skipped(error as DataError);
+  };
+  let start = 0;
+  for (const group of file.metadata.row_groups) {
+    const count = Number(group.num_rows);
+    let parts: Parts | undefined;
+    try {
+      parts = await planParts(file, types, group, start);
+    } catch (error) {
+      skip(error);
+      selector.next(count);
     }
-    begin += rows;
+    for (let from = 0; parts !== undefined && from < count; from += parts.rows) {
+      const rows = Math.min(parts.rows, count - from);
+      const kept = selector.next(rows);
+      if (kept.length > 0) {
+        try {
+          const table = await readRows(file, types, start, parts, from, rows);
+          yield* blocks(kept.length === rows ? table : gatherRows(table, kept), types.size);
+        } catch (error) {
+          skip(error);
+        }
+      }
+      if (selector.done) return;
+    }
+    start += count;
     if (selector.done) return;
   }
+}
+
+/** How a row group is read. */
+interface Parts {
+  /** Of each part; the last one has what is left. */
+  readonly rows: number;
+  /** By column; undefined where the group is read at once. */
+  readonly pages: ReadonlyMap<string, Pages> | undefined;
+}
+
+/** `start` is the number of the group's first row. */
+async function planParts(
+  { buffer, path }: File,
+  types: ReadonlyMap<string, boolean>,
+  group: RowGroup,
+  start: number,
+): Promise<Parts> {
+  const rows = Number(group.num_rows);
+  const whole = { rows: Math.max(1, rows), pages: undefined };
+  const chunks = group.columns.filter(({ meta_data: data }) => {
+    const [name = '', ...deeper] = data?.path_in_schema ?? [];
+    return deeper.length === 0 && types.has(name);
+  });
+  const sizes = chunks.map(({ meta_data: data }) => Number(data?.total_uncompressed_size ?? 0));
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  if (bytes <= partBytes) return whole;
+  const pages = new Map<string, Pages>();
+  for (const chunk of chunks) {
+    const column = chunk.meta_data?.path_in_schema[0] ?? '';
+    try {
+      pages.set(column, await findPages(buffer, group, chunk));
+    } catch (cause) {
+      throw asDataError('pages that can be read', cause, { file: path, row: start + 1, column });
+    }
+  }
+  return { rows: rowsOfPart([...pages.values()], rows, bytes), pages };
 }
 
 function* blocks(table: TableBatch, columns: number): Generator<TableBatch> {
@@ -143,18 +194,31 @@ function columnTypes({ path, metadata }: File, wanted: readonly string[] | undef
   );
 }
 
-async function readGroup(
+/** Rows of a group, from number `from` of it on; `start` is the number of its first row in the file. */
+async function readRows(
   file: File,
   types: ReadonlyMap<string, boolean>,
-  begin: number,
+  start: number,
+  { pages }: Parts,
+  from: number,
   rows: number,
 ): Promise<TableBatch> {
   const columns: (readonly [string, Column])[] = [];
+  const begin = start + from;
   // One by one, so that an error names its column and the memory of one is enough.
   for (const [name, numeric] of types) {
     const place = { file: file.path, row: begin + 1, column: name };
+    const own = pages?.get(name);
     try {
-      columns.push([name, await readColumn(file, name, numeric, begin, rows)]);
+      if (own === undefined) {
+        columns.push([name, await readColumn(file, name, numeric, begin, rows)]);
+      } else {
+        const part = await readPart(file, own, from, from + rows);
+        const { compressors, path } = file;
+        const at = from - part.begin;
+        const whole = { ...part, compressors, path };
+        columns.push([name, await readColumn(whole, name, numeric, at, rows)]);
+      }
     } catch (cause) {
       throw asDataError('pages that can be read', cause, place);
     }
@@ -178,10 +242,12 @@ async function readColumn(
     ...{ file: buffer, metadata, compressors, columns: [name] },
     ...{ rowStart: begin, rowEnd: begin + rows },
     onChunk({ columnData, rowStart }: ColumnData) {
-      done += columnData.length;
+      // Pages may begin before the rows and end behind them.
       const offset = rowStart - begin;
-      for (let i = 0; i < columnData.length; i++) {
+      const end = Math.min(columnData.length, rows - offset);
+      for (let i = Math.max(0, -offset); i < end; i++) {
         const value: unknown = columnData[i];
+        done++;
         if (numbers === undefined) values[offset + i] = value ?? null;
         else
           numbers[offset + i] = value === null || value === undefined ? Number.NaN : Number(value);
