@@ -73,7 +73,7 @@ export function csv(path: string | URL, options?: CsvOptions): Dataset<TableBatc
  * columns of lists, maps and structs are left out.
  * The file is read in a thread of its own each time rows are gone through, within the memory that one
  * row group takes: of one of more than 64 MiB of values a part, but a page of each column at least.
- Needs the packages `hyparquet` and, unless pages are plain or in Snappy,
+ * Needs the packages `hyparquet` and, unless pages are plain or in Snappy,
  * `hyparquet-compressors`. Rejects with ERR_ARGUMENT, DataError or the file system's error.
  */
 export async function parquet(

@@ -2,15 +2,16 @@
 import { TandemError } from '../errors.js';
 import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
-import type { Callback, Logs } from './callbacks.js';
+import type { Callback } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner } from './checkpoint/file.js';
 import type { Engine, Step } from './engine.js';
+import { OpenEpoch, placeBefore } from './epoch.js';
 import { measure } from './evaluation.js';
 import type { TrainingGraph } from './graph.js';
-import { type History, Means, makeHistory, record, validationName } from './history.js';
+import { type History, makeHistory, record, validationName } from './history.js';
 import { limited } from './micro-batches.js';
-import { badLoss, checkArrays, isSkipped } from './numerics.js';
+import { checkArrays } from './numerics.js';
 import type { FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
 import { countFromZero, stepLogs } from './reports.js';
@@ -19,24 +20,14 @@ import type { RunState } from './run.js';
 import { Saver } from './saver.js';
 import { aborted } from './signal.js';
 import { noRows, type StepSource, type Supply } from './supply.js';
-import { type Tallied, Tally } from './tally.js';
+import type { Tallied } from './tally.js';
 import { weightsRestored } from './weights.js';
-
-/** The epoch that is under way. */
-interface Open {
-  readonly epoch: number;
-  readonly means: Means;
-  readonly tally: Tally;
-  batch: number;
-  learningRate: number;
-  skippedSteps: number;
-}
 
 export class Fit {
   readonly #history: History = makeHistory();
   readonly #saver: Saver;
   #firstEpoch = 0;
-  #open: Open | undefined;
+  #open: OpenEpoch | undefined;
   /** Whether SIGTERM has come. */
   #terminated = false;
   /** Callbacks between their onTrainBegin and onTrainEnd. */
@@ -121,19 +112,9 @@ export class Fit {
   /** Where this call is, for checkpoints. */
   #position(): Position {
     const { run, plan } = this;
-    const open = this.#open;
     return {
       // One that has just been resumed may not have been opened.
-      ...(open === undefined && run.resume
-        ? run.resume
-        : {
-            epoch: open?.epoch ?? run.epoch,
-            batch: open?.batch ?? 0,
-            means: open?.means.state,
-            tally: open?.tally.state,
-            learningRate: open?.learningRate ?? Number.NaN,
-            skippedSteps: open?.skippedSteps ?? 0,
-          }),
+      ...(this.#open?.place ?? run.resume ?? placeBefore(run.epoch)),
       fit: {
         firstEpoch: this.#firstEpoch,
         batchSize: plan.batchSize,
@@ -200,16 +181,9 @@ export class Fit {
 
   async #epoch(progress: Progress): Promise<void> {
     const { plan, run, trainer } = this;
-    const resumed = run.resume;
+    const place = run.resume ?? placeBefore(run.epoch);
     run.resume = undefined;
-    const open: Open = {
-      epoch: run.epoch,
-      means: new Means(this.graph.results, resumed?.means),
-      tally: new Tally(this.graph.tracked, resumed?.tally),
-      batch: resumed?.batch ?? 0,
-      learningRate: resumed?.learningRate ?? Number.NaN,
-      skippedSteps: resumed?.skippedSteps ?? 0,
-    };
+    const open = new OpenEpoch(this.graph, place, this.#skips);
     this.#open = open;
     const source = await this.#openSource(plan.training, open.epoch, open.batch);
     try {
@@ -234,7 +208,7 @@ export class Fit {
   }
 
   /** The steps of an epoch, with checkpoints between them. */
-  async #train(source: StepSource, open: Open, progress: Progress): Promise<void> {
+  async #train(source: StepSource, open: OpenEpoch, progress: Progress): Promise<void> {
     const { plan, engine } = this;
     const { microBatches } = engine.settings;
     const singly = plan.callbacks.some(({ onBatchEnd }) => onBatchEnd !== undefined);
@@ -250,23 +224,11 @@ export class Fit {
 
   async #onSteps(
     steps: readonly Step[],
-    open: Open,
+    open: OpenEpoch,
     singly: boolean,
     progress: Progress,
   ): Promise<boolean> {
-    for (const step of steps) {
-      open.batch += step.parts.length;
-      if (this.#skips && isSkipped(step)) {
-        open.skippedSteps++;
-        continue;
-      }
-      for (const { values, offset, rows } of step.parts) {
-        const finite = open.means.add(values, offset, rows);
-        if (!finite) throw badLoss(step.step, values[offset] ?? Number.NaN);
-        open.tally.add(values, offset, rows);
-      }
-      open.learningRate = step.learningRate;
-    }
+    open.add(steps);
     const last = steps.at(-1)?.parts.at(-1);
     progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
     if (!singly) return true;
@@ -277,23 +239,15 @@ export class Fit {
     return !this.run.stopped;
   }
 
-  async #epochEnd(open: Open, validated: Tallied, progress: Progress): Promise<void> {
-    const { epoch, means, tally, learningRate, skippedSteps } = open;
-    const { numbers, matrices } = await tally.results();
-    const tables = { ...matrices, ...validated.matrices };
-    const logs: Logs = {
-      ...means.logs(),
-      ...numbers,
-      ...validated.numbers,
-      learningRate,
-      ...(this.#skips && { skippedSteps }),
-    };
-    record(this.#history, epoch, logs, tables);
+  async #epochEnd(open: OpenEpoch, validated: Tallied, progress: Progress): Promise<void> {
+    const { epoch } = open;
+    const { logs, matrices } = await open.results(validated);
+    record(this.#history, epoch, logs, matrices);
     progress.epochEnd(epoch, logs);
     await this.#fromGpu();
     this.engine.settings.schedule.onEpochEnd?.(logs);
     this.#open = undefined;
-    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, this.trainer, tables));
+    await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, this.trainer, matrices));
     await this.#saver.epochEnd(logs);
   }
 

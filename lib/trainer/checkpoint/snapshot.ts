@@ -1,9 +1,10 @@
 // Taking and putting back all that a Trainer changes.
 import * as is from '../../is.js';
 import type { Engine } from '../engine.js';
+import { placeBefore } from '../epoch.js';
 import type { RunState } from '../run.js';
 import { copyArrays } from '../weights.js';
-import { encode, type Position, type Setup } from './contents.js';
+import { encode, type Setup } from './contents.js';
 import type { Restored, Snapshot } from './file.js';
 
 /**
@@ -16,7 +17,7 @@ export function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
 
 async function snapshotOf(engine: Engine, run: RunState): Promise<Snapshot> {
   const { native, settings } = engine;
-  const position = run.locate?.() ?? run.resume ?? restingAt(run.epoch);
+  const position = run.locate?.() ?? run.resume ?? { ...placeBefore(run.epoch), fit: undefined };
   const scheduler: unknown = settings.schedule.saveState?.();
   const { progress } = native;
   // What callbacks keep, such as the best weights, may be as large as the model.
@@ -26,16 +27,6 @@ async function snapshotOf(engine: Engine, run: RunState): Promise<Snapshot> {
   const state = new Float32Array(await native.saveState());
   return { step: progress.step, json, arrays, state };
 }
-
-const restingAt = (epoch: number): Position => ({
-  epoch,
-  batch: 0,
-  means: undefined,
-  tally: undefined,
-  learningRate: Number.NaN,
-  skippedSteps: 0,
-  fit: undefined,
-});
 
 /** Throws ERR_ARGUMENT, the trainer unchanged, when its options would not go on with the same bits. */
 export async function restoreSnapshot(
