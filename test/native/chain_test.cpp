@@ -90,6 +90,7 @@ Graph random_graph(uint32_t seed, const Dims& whole) {
   values.reserve(40);
   for (int i = 0; i < 3; ++i) values.push_back(input(graph, whole));
   std::vector<ValueId> narrow;
+  narrow.reserve(40);
   for (int i = 0; i < 3; ++i) narrow.push_back(input(graph, narrowed(whole, random)));
   const ValueId condition = input(graph, narrowed(whole, random), DType::kInt32);
   const auto any = [&] { return values[random() % values.size()]; };
@@ -231,6 +232,18 @@ TEST(what_a_chain_would_have_to_wait_for_stays_outside) {
   Graph chained = graph;
   fuse_chains(chained);
   CHECK(count(chained, Op::chain) == 0 && chained.nodes.size() == 3);
+}
+
+TEST(where_of_integers_is_no_part_of_a_chain) {
+  Graph graph;
+  const ValueId x = input(graph, {5, 7}), n = input(graph, {5, 7}, DType::kInt32);
+  const ValueId chosen = graph.apply(Op::where, {x, n, n});
+  const ValueId y = graph.apply(Op::where, {chosen, x, graph.apply(Op::neg, {x})});
+  graph.outputs = {graph.apply(Op::exp, {y})};
+  Graph chained = graph;
+  fuse_chains(chained);
+  CHECK(count(chained, Op::where) == 1 && count(chained, Op::chain) == 1);
+  CHECK(same_bits(run(chained), run(graph)));
 }
 
 /// The CPU as a device that computes no chains.

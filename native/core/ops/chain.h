@@ -12,7 +12,7 @@ namespace tandem::ops {
 struct ChainStep {
   Op op = Op::kCount;
   /// What it reads: an earlier step by its number, input k of the chain as -1 - k.
-  int8_t operands[3] = {0, 0, 0};
+  int16_t operands[3] = {0, 0, 0};
   ElementwiseAttributes attributes{0.0F, 0.0F};
 };
 
@@ -57,6 +57,7 @@ struct Chain : Base {
         chain.count > 0 && chain.count <= kMaxSteps && chain.outputs >> (chain.count - 1) == 1;
     if (!ends) refuse("one to ten steps of which the last is an output");
     std::vector<Tensor> results;
+    results.reserve(kMaxSteps);
     for (int i = 0; i < chain.count; ++i)
       results.push_back(infer_step(context, chain.steps[i], results));
     const Tensor& last = results.back();
@@ -86,7 +87,9 @@ struct Chain : Base {
     }
     AttributeStorage storage;
     *reinterpret_cast<ElementwiseAttributes*>(storage.bytes.data()) = step.attributes;
-    return tandem::infer(step.op, operands, storage).front();
+    const Tensor result = tandem::infer(step.op, operands, storage).front();
+    if (result.dtype != DType::kFloat32) refuse("steps that give floats");
+    return result;
   }
 };
 
