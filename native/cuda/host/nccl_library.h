@@ -1,0 +1,25 @@
+// Finding and opening NCCL.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cuda/host/nccl.h"
+
+namespace tandem::cuda {
+
+/// Where to look, best first: the loader's own path, and the folders into which pip puts NVIDIA's
+/// wheels, below each of `python_paths`.
+std::vector<std::string> nccl_candidates(const std::vector<std::string>& python_paths);
+
+struct NcclLibrary {
+  nccl::Functions functions;
+  std::string name;  ///< the file or name that was opened
+  int version;       ///< 22703 for 2.27.3
+};
+
+/// Throws ERR_DEVICE with what was tried and how to install it, when none of `candidates` opens,
+/// one lacks a function, or is older than 2.10, which has no mean.
+NcclLibrary open_nccl(const std::vector<std::string>& candidates);
+
+}  // namespace tandem::cuda
