@@ -203,7 +203,7 @@ export class Trainer<T extends Targets = Value> {
       findRate(
         this.#engine,
         plan,
-        (epoch) => supply.epoch({ epoch, batchSize, start: 0, seed, signal: undefined }),
+        (epoch) => supply.epoch({ epoch, batchSize, start: 0, seed, signal: this.#run.ended }),
         () => this.#run.closed,
       ),
     );
@@ -227,6 +227,7 @@ export class Trainer<T extends Targets = Value> {
   stop(): void {
     if (!this.#fitting || this.#run.closed) return;
     this.#run.stopped = true;
+    this.#run.interrupt?.();
     this.#engine.native.stop();
   }
 

@@ -9,6 +9,7 @@ import type { Term } from './divisors.js';
 import { type ChunkPlan, PartSource, StepPlanner } from './micro-batches.js';
 import type { Mixer } from './mixup.js';
 import type { Settings } from './options.js';
+import { isAborted } from './signal.js';
 import type { Piece, StepSource } from './supply.js';
 
 /** Rows of a chunk are copied when it is handed over, and its results when it is done. It has as many steps as fit, but one at least. */
@@ -145,7 +146,8 @@ export class Engine {
         // Stopped, but the next chunk may have finished a step that this one began.
         if (done < flight.piece.sizes.length) exhausted = true;
       }
-      if (failure) throw failure.error;
+      // Of a source that was told to end.
+      if (failure && !(halted() && isAborted(failure.error))) throw failure.error;
     } finally {
       if (flights.length > 0) this.native.stop();
       await Promise.allSettled(flights.map(({ promise }) => promise));

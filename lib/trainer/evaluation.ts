@@ -65,24 +65,28 @@ export async function evaluate(
       : arraySupply(rows, { start: 0, count: rows.count });
   const { checkNumerics } = engine.settings.native;
   const ended = () => run.closed;
-  const measured = await run.alone(async () => {
+  const measuring = run.alone(async () => {
     if (rows && checkNumerics) await refuseBadRows(rows, feeds);
     const source = await supply.epoch({
       epoch: 0,
       batchSize,
       start: 0,
       seed: undefined,
-      signal: undefined,
+      signal: run.ended,
       checkFrom: checkNumerics ? 0 : undefined,
     });
-    const measuring = () => measure(engine, results, tracked, source, ended);
+    const scores = () => measure(engine, results, tracked, source, ended);
     try {
-      return await (ema ? withAverages(engine, run, measuring) : measuring());
+      return await (ema ? withAverages(engine, run, scores) : scores());
     } finally {
       await source.close?.();
     }
   });
-  if (run.closed) return undefined;
+  // What a source says that was told to end is of no interest.
+  const measured = await measuring.catch((error: unknown) => {
+    if (!run.closed) throw error;
+  });
+  if (run.closed || measured === undefined) return undefined;
   const { numbers, matrices } = await measured();
   const { loss = Number.NaN, ...metrics } = numbers;
   return Object.defineProperty({ loss, ...metrics }, 'matrices', { value: matrices }) as Evaluation;

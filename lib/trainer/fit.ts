@@ -18,7 +18,7 @@ import { countFromZero, stepLogs } from './reports.js';
 import { checkCallbacks, checkData, restoreCallbacks, typeOf } from './resume.js';
 import type { RunState } from './run.js';
 import { Saver } from './saver.js';
-import { aborted } from './signal.js';
+import { aborted, isAborted } from './signal.js';
 import { noRows, type StepSource, type Supply } from './supply.js';
 import type { Tallied } from './tally.js';
 import { weightsRestored } from './weights.js';
@@ -30,6 +30,10 @@ export class Fit {
   #open: OpenEpoch | undefined;
   /** Whether SIGTERM has come. */
   #terminated = false;
+  /** Of sources to train on, which may never answer: whatever ends the run. */
+  readonly #ending = new AbortController();
+  /** Of those to validate on: the same but stop(), which waits for the epoch's report. */
+  readonly #cutting = new AbortController();
   /** Callbacks between their onTrainBegin and onTrainEnd. */
   readonly #begun = new Set<Callback>();
 
@@ -46,11 +50,15 @@ export class Fit {
 
   async start(): Promise<History> {
     const { plan, run } = this;
-    const stop = () => this.engine.native.stop();
+    const stop = () => {
+      this.engine.native.stop();
+      this.#interrupt();
+    };
     const terminate = () => {
       this.#terminated = true;
       stop();
     };
+    run.interrupt = () => this.#interrupt();
     plan.signal?.addEventListener('abort', stop);
     if (plan.exitOnSigterm) process.once('SIGTERM', terminate);
     let progress: Progress | undefined;
@@ -73,6 +81,7 @@ export class Fit {
       throw error;
     } finally {
       run.locate = undefined;
+      run.interrupt = undefined;
       plan.signal?.removeEventListener('abort', stop);
       process.off('SIGTERM', terminate);
       progress?.end();
@@ -191,6 +200,7 @@ export class Fit {
       progress.epochBegin(open.epoch, source.steps ?? 0);
       await this.#train(source, open, progress);
     } finally {
+      if (this.#halted()) this.#interrupt();
       await source.close?.();
     }
     this.#throwIfEnded();
@@ -265,7 +275,7 @@ export class Fit {
       batchSize: plan.batchSize,
       start,
       seed: training && plan.shuffle ? seed : undefined,
-      signal: plan.signal,
+      signal: (training ? this.#ending : this.#cutting).signal,
       checkFrom: checkNumerics && !this.#skips ? engine.native.step : undefined,
     });
   }
@@ -295,9 +305,20 @@ export class Fit {
       );
       this.#throwIfEnded();
       return await measured(validationName);
+    } catch (error) {
+      this.#throwIfEnded();
+      if (this.#terminated && isAborted(error)) return { numbers: {}, matrices: {} };
+      throw error;
     } finally {
       await source.close?.();
     }
+  }
+
+  /** Ends what is waited for: for the reason of the user's signal, if it has one. */
+  #interrupt(): void {
+    const { signal } = this.plan;
+    this.#ending.abort(signal?.reason);
+    if (this.run.closed || this.#terminated || signal?.aborted) this.#cutting.abort(signal?.reason);
   }
 
   readonly #halted = (): boolean =>

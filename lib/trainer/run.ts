@@ -7,7 +7,11 @@ export interface RunState {
   readonly closed: boolean;
   /** Resolves once closed. */
   readonly whenClosed: Promise<void>;
+  /** Aborted once closed: a source may never answer. */
+  readonly ended: AbortSignal;
   close(): void;
+  /** Ends what the fit that runs waits for, after `stopped` or `close`. */
+  interrupt: (() => void) | undefined;
   /** The next epoch's number. */
   epoch: number;
   /** Where a checkpoint left off, for the next fit. */
@@ -24,7 +28,7 @@ export interface RunState {
 }
 
 export function makeRun(): RunState {
-  let closed = false;
+  const ending = new AbortController();
   let resolve = () => {};
   const whenClosed = new Promise<void>((done) => {
     resolve = done;
@@ -33,12 +37,15 @@ export function makeRun(): RunState {
   return {
     stopped: false,
     get closed() {
-      return closed;
+      return ending.signal.aborted;
     },
     whenClosed,
+    ended: ending.signal,
+    interrupt: undefined,
     close() {
-      closed = true;
+      ending.abort();
       resolve();
+      this.interrupt?.();
     },
     epoch: 0,
     resume: undefined,

@@ -6,6 +6,10 @@ export function checkSignal(value: unknown): AbortSignal | undefined {
   throw is.invalid('an AbortSignal', 'signal', value);
 }
 
+/** Whether that is what a source says whose signal was aborted. */
+export const isAborted = (error: unknown): boolean =>
+  error instanceof TandemError && error.code === 'ERR_ABORTED';
+
 export function aborted(signal: AbortSignal): TandemError {
   const cause: unknown = signal.reason;
   return new TandemError('ERR_ABORTED', 'expected to finish, received an abort by `signal`', {

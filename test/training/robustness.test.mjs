@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import test from 'ava';
 import { dense, l1, log, mse, sequential, sgd, Trainer } from 'tandem-ml';
-import { fromArrays } from 'tandem-ml/data';
+import { fromArrays, fromBatches } from 'tandem-ml/data';
 import { bits, folder, quiet, start } from './support.mjs';
 
 const rows = 40;
@@ -136,4 +136,64 @@ test('a loss that is not finite ends fit also without checkNumerics', async (t) 
   await t.throwsAsync(trainer.fit(fromArrays({ x, y }), { ...fit, checkpoint: undefined }), {
     code: 'ERR_NUMERIC',
   });
+});
+
+/** Eight batches, and then nothing for ever; `reached` resolves there. */
+function hanging() {
+  let tell = () => {};
+  const reached = new Promise((resolve) => {
+    tell = () => resolve(undefined);
+  });
+  const data = fromBatches(async function* () {
+    for (let i = 0; i < 8; i++) yield { rows: 5, x: x.subarray(0, 5), y: y.subarray(0, 5) };
+    tell();
+    await new Promise(() => {});
+  });
+  return { data, reached };
+}
+
+test('a source that never answers holds up neither stop nor close', async (t) => {
+  const fit = { ...quiet, batchSize: 5, epochs: 9, shuffle: false };
+  const stopped = make(t);
+  const first = hanging();
+  let wake = () => {};
+  const trained = new Promise((resolve) => {
+    wake = () => resolve(undefined);
+  });
+  const onBatchEnd = (step) => void (step === 5 && wake());
+  const fitting = stopped.fit(first.data, { ...fit, callbacks: [{ onBatchEnd }] });
+  await Promise.all([first.reached, trained]);
+  stopped.stop();
+  t.is((await fitting).loss.length, 1);
+  const callbacks = [{ onBatchEnd: (step) => step < 3 }];
+  t.is((await make(t).fit(hanging().data, { ...fit, callbacks })).loss.length, 1);
+
+  for (const begin of [
+    (trainer, data) => trainer.fit(data, fit),
+    (trainer, validationData) => trainer.fit({ x, y }, { ...fit, validationData }),
+    (trainer, data) => trainer.evaluate(data),
+    (trainer, data) => trainer.findLearningRate(data),
+  ]) {
+    const trainer = make(t);
+    const { data, reached } = hanging();
+    const ending = begin(trainer, data).catch((error) => error);
+    await reached;
+    await trainer.close();
+    const error = await ending;
+    t.true(!(error instanceof Error) || error.code === 'ERR_CLOSED', String(error));
+  }
+});
+
+test('an abort of a fit whose source never answers saves first', async (t) => {
+  const dir = await folder(t);
+  const controller = new AbortController();
+  const { data, reached } = hanging();
+  const { signal } = controller;
+  const fit = { ...quiet, batchSize: 5, checkpoint: { dir, everySteps: 1000 }, signal };
+  const fitting = make(t).fit(data, fit);
+  await reached;
+  controller.abort(new Error('mine'));
+  const error = await t.throwsAsync(fitting, { code: 'ERR_ABORTED' });
+  t.like(error?.cause, { message: 'mine' });
+  t.is((await readdir(dir)).length, 1);
 });
