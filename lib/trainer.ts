@@ -101,7 +101,10 @@ export class Trainer<T extends Targets = Value> {
     }
   }
 
-  /** One optimizer step on exactly this batch. Checks and errors are those of fit. */
+  /**
+   * One optimizer step on exactly this batch, whose arrays have to stay as they are until it resolves.
+   * Checks and errors are those of fit.
+   */
   async step(data: Data): Promise<StepResult> {
     this.#assertFree('step');
     const { feeds } = this.#graph;
@@ -111,7 +114,6 @@ export class Trainer<T extends Targets = Value> {
       throw is.mismatch('ERR_SHAPE', what, 'data', `${rows.count} rows`);
     }
     return await this.#exclusively(async () => {
-      // Without an await where nothing is to check: the rows are copied before step() returns.
       const { checkNumerics, skip } = this.#engine.settings.native;
       if (checkNumerics && skip === null) {
         await refuseBadRows(rows, feeds, this.#engine.native.step);

@@ -140,6 +140,7 @@ export class Means {
   }
 }
 
+/** Adds an epoch: every list has a number for each epoch then, NaN where there was none. */
 export function record(
   history: History,
   epoch: number,
@@ -154,6 +155,12 @@ export function record(
       numbers = [];
       history[name] = numbers;
     }
+    fill(numbers, history.epochs.length - 1);
     numbers.push(value);
   }
+  for (const numbers of Object.values(history)) fill(numbers, history.epochs.length);
+}
+
+function fill(numbers: number[], length: number): void {
+  while (numbers.length < length) numbers.push(Number.NaN);
 }

@@ -197,3 +197,22 @@ test('an abort of a fit whose source never answers saves first', async (t) => {
   t.like(error?.cause, { message: 'mine' });
   t.is((await readdir(dir)).length, 1);
 });
+
+test('an epoch of skipped steps has a place in every list of the history', async (t) => {
+  const trainer = make(t, { checkNumerics: { skip: true, maxSkips: 100 }, metrics: ['mae'] });
+  const weight = trainer.model.parameters.get('dense.weight').data;
+  const good = weight.slice();
+  const callbacks = [
+    {
+      onEpochBegin(epoch) {
+        weight.set(epoch === 1 ? weight.map(() => Number.NaN) : good);
+      },
+    },
+  ];
+  const history = await trainer.fit({ x, y }, { ...quiet, epochs: 3, batchSize: 8, callbacks });
+  t.deepEqual(history.epochs, [0, 1, 2]);
+  for (const name of ['loss', 'mae']) {
+    t.deepEqual(history[name].map(Number.isFinite), [true, false, true], name);
+  }
+  t.deepEqual(history.skippedSteps, [0, 5, 0]);
+});
