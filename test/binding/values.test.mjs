@@ -312,7 +312,8 @@ test('divisors are computed alone, and scales are an input without rows', async 
   const halves = await train(Float64Array.of(2, 4));
   t.true(Math.abs(halves[0] - whole / 2) < 1e-6 * whole);
   t.throws(() => train(Float64Array.of(2)), { code: 'ERR_SHAPE', message: /scales/ });
-  t.throws(() => train([2, 4]), { code: 'ERR_DTYPE', message: /scales/ });
+  t.throws(() => train([2, 4]), { code: 'ERR_ARGUMENT', message: /scales/ });
+  t.throws(() => train(Float32Array.of(2, 4)), { code: 'ERR_DTYPE', message: /scales/ });
   t.throws(() => make({ divisors: [2] }), { code: 'ERR_ARGUMENT', message: /divisors/ });
   t.throws(() => make({ divisors: [-1] }), { code: 'ERR_ARGUMENT', message: /divisors/ });
   t.throws(() => make({ scales: 2 }), { code: 'ERR_SHAPE', message: /scales/ });

@@ -283,7 +283,7 @@ test('options that float32 holds as infinite or 0 are refused', (t) => {
     }
   }
   const { Trainer, adam, dense, sequential } = tandem;
-  const optimizer = adam({ epsilon: 1e-60 });
+  const optimizer = adam({ eps: 1e-60 });
   const model = sequential([dense(1)], { input: [1] });
   const error = t.throws(() => new Trainer(model, { loss: 'mse', optimizer }));
   t.is(error.code, 'ERR_ARGUMENT');
