@@ -122,6 +122,11 @@ export const version: string;
 export function setErrorClass(errorClass: new (code: string, message: string) => Error): void;
 /** The instruction set in use, those this processor has (best first), and the pool's threads. */
 export function cpu(): { isa: string; available: string[]; threads: number };
+/**
+ * Bytes that the CPU backend of the process holds: parameters, gradients, optimizer state, arenas and
+ * packed weights, and the scratch memory of threads. Not of them: rows on their way to a step.
+ */
+export function heldMemory(): { blocks: number; scratch: number };
 /** The CPU, then each GPU of NVIDIA's driver, or one entry 'cuda' that says why there is none. */
 export function devices(): { name: string; description: string; reason?: string }[];
 export function ops(): OpDescription[];

@@ -1,6 +1,7 @@
 // The memory of training in the examples: what the process holds for a Trainer (resident, Linux only)
-// beside what profile() says. Small models are below what a page more or less makes. And the memory of
-// attention, forward and backward, by the length of the sequence.
+// and what the engine counts of its own allocations, beside what profile() says. Of small models only
+// the count says something: they are below what a page more or less makes. And the memory of attention,
+// forward and backward, by the length of the sequence.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -16,7 +17,7 @@ const supported = existsSync('/proc/self/status');
 if (!supported) suite.note('resident memory is read from /proc, which this system does not have');
 for (const example of supported && !quick ? examples : []) {
   if (!wanted(example)) continue;
-  for (const [i, { measured, memory }] of (await trainersOf(example)).entries()) {
+  for (const [i, { measured, counted, memory }] of (await trainersOf(example)).entries()) {
     suite.add({
       ...{
         name: i === 0 ? example : `${example} (${i + 1})`,
@@ -24,6 +25,7 @@ for (const example of supported && !quick ? examples : []) {
         unit: 'MB',
       },
       ...{ profiled: memory.total / 2 ** 20, ratio: measured / memory.total, memory, peers: {} },
+      ...{ counted: counted / 2 ** 20, countedRatio: counted / memory.total },
     });
   }
 }

@@ -103,7 +103,10 @@ function eventLoop(results) {
 
 /** @param {Results} results */
 function memory(results) {
-  const columns = ['example', 'in memory, MB', '`profile()`, MB', 'ratio'];
+  const columns = [
+    ...['example', '`profile()`, MB', 'counted, MB', 'ratio'],
+    ...['in memory, MB', 'ratio'],
+  ];
   const [examples, attention] = [false, true].map((long) =>
     results.results.filter(({ length }) => (length !== undefined) === long),
   );
@@ -111,7 +114,10 @@ function memory(results) {
     origin(results),
     table(
       columns,
-      examples.map(({ name, value, profiled, ratio }) => [name, value, profiled, ratio]),
+      examples.map(({ name, value, profiled, ratio, counted, countedRatio }) => [
+        ...[name, profiled, counted, countedRatio],
+        ...[value, ratio],
+      ]),
     ),
     table(
       ['4 heads of 32, one sequence', 'step of training, MB', 'one time x time matrix a head, MB'],

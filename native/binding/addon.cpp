@@ -45,6 +45,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<lease>("lease", addon),
       function<end_lease>("endLease", addon),
       function<find_outside>("findOutside", addon),
+      function<held_memory>("heldMemory", addon),
       function<find_non_finite>("findNonFinite", addon),
       function<evaluate>("evaluate", addon),
       function<vjp>("vjp", addon),

@@ -6,6 +6,7 @@
 #include "binding/results.h"
 #include "binding/values.h"
 #include "core/backend.h"
+#include "cpu/held_memory.h"
 
 namespace tandem::binding {
 namespace {
@@ -69,6 +70,14 @@ napi_value cpu(const Call& call) {
   object.Set("isa", info.isa);
   object.Set("available", make_strings(call.env(), info.available));
   object.Set("threads", info.threads);
+  return object;
+}
+
+napi_value held_memory(const Call& call) {
+  const cpu::HeldMemory held = cpu::held_memory();
+  Napi::Object object = Napi::Object::New(call.env());
+  object.Set("blocks", static_cast<double>(held.blocks));
+  object.Set("scratch", static_cast<double>(held.scratch));
   return object;
 }
 

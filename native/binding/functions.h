@@ -8,6 +8,7 @@ namespace tandem::binding {
 // functions.cpp
 napi_value set_error_class(const Call& call);
 napi_value cpu(const Call& call);
+napi_value held_memory(const Call& call);
 napi_value ops(const Call& call);
 napi_value infer(const Call& call);
 // graph_functions.cpp

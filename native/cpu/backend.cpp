@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cpu/executable.h"
+#include "cpu/held_memory.h"
 #include "cpu/isa_select.h"
 
 #ifdef __linux__
@@ -42,7 +43,10 @@ std::shared_ptr<std::byte> map_pages(int64_t bytes) {
     (void)madvise(mapped, size, MADV_HUGEPAGE);
     (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
   }
-  return {static_cast<std::byte*>(data), [mapped, size](std::byte*) { munmap(mapped, size); }};
+  return {static_cast<std::byte*>(data), [mapped, size, bytes](std::byte*) {
+            munmap(mapped, size);
+            cpu::note_block(-bytes);
+          }};
 }
 
 #endif
@@ -61,15 +65,22 @@ class CpuBackend final : public Backend {
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     if (bytes == 0) return {};
 #ifdef __linux__
-    if (bytes >= kLargeBlock) return {map_pages(bytes), bytes};
+    if (bytes >= kLargeBlock) {
+      Memory memory{map_pages(bytes), bytes};
+      cpu::note_block(bytes);
+      return memory;
+    }
 #endif
     constexpr auto kAlign = static_cast<std::align_val_t>(kAlignment);
     void* data = ::operator new(static_cast<size_t>(bytes), kAlign, std::nothrow);
     if (data == nullptr) out_of_memory(bytes);
     std::memset(data, 0, static_cast<size_t>(bytes));
-    return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
-                                       [](std::byte* p) { ::operator delete(p, kAlign); }),
-            bytes};
+    std::shared_ptr<std::byte> block(static_cast<std::byte*>(data), [bytes](std::byte* p) {
+      ::operator delete(p, kAlign);
+      cpu::note_block(-bytes);
+    });
+    cpu::note_block(bytes);
+    return {std::move(block), bytes};
   }
 
   [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
