@@ -368,6 +368,8 @@ TEST(conv_by_tiles_of_four_pixels) {
   check_conv({1, 1, 17, 18, {6, 71}, {3, 3}, {1, 1}, {0, 2}});
   check_conv({1, 1, 20, 31, {37, 5}, {3, 3}, {1, 1}, {2, 1}});
   check_conv({9, 1, 16, 16, {4, 4}, {3, 3}, {1, 1}, {1, 1}});
+  // Channels whose matrices do not stay in the L2.
+  check_conv({3, 1, 130, 140, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
 }
 
 TEST(conv_multiplies_rounded_operands) {

@@ -59,7 +59,7 @@ constexpr int64_t kMostTaps = 81;
 struct Correlation {
   int64_t tap_rows, tap_columns;
   int64_t x_row, out_row;
-  const float* next;  // what comes after this plane, some of it for each row of output
+  const float *next, *next_out;  // the same of the next plane
   int64_t next_row;
   float start;
   float taps[kMostTaps];
@@ -122,6 +122,7 @@ void correlate_plane(const Correlation& c, const float* x, float* out, int64_t r
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     fetch_ahead(c.next + r * c.next_row, 4 * c.next_row);
+    claim_ahead(c.next_out + r * c.out_row, 4 * c.out_row);
     correlate_rows<height, width, 4>(c, x + r * c.x_row, out + r * c.out_row);
   }
   for (; r + 2 <= rows; r += 2)
@@ -175,6 +176,7 @@ void sum_plane(const DepthwiseParams& p, const float* plane, const float* weight
     if (is_correlation(grid)) {
       Correlation c = correlation_of(grid, p.rows, weights, start);
       c.next = plane + (grid.rows + first) * grid.columns;
+      c.next_out = out + grid.out_rows * grid.out_columns;
       correlate_rows(c, copy, out, rows);
       out += rows * grid.out_columns;
       continue;

@@ -26,6 +26,11 @@ TANDEM_INLINE void fetch_ahead(const float* p, int64_t n) {
   for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
 }
 
+/// The same for floats that are written then.
+TANDEM_INLINE void claim_ahead(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 1, 2);
+}
+
 /// What tap (i, j) reads for pixel 0 of the first row of output.
 TANDEM_INLINE int64_t tap_offset(const ConvGrid& grid, const PaddedRows& rows, int64_t i,
                                  int64_t j) {

@@ -172,7 +172,7 @@ void launch_convWeightGrad(const NodeView& node, Emitter& emit) {
       conv_shape(*node.inputs[0], *node.inputs[1], *node.outputs[0], attributes.conv);
   if (is_depthwise(s) && s.batch > 0 && rows_fit(forward_grid(s)))
     emit_depthwise_weight(s, emit);
-  else if (is_winograd(s))
+  else if (is_winograd_weight(s))
     emit_winograd_weight(s, emit);
   else
     emit_weight(s, emit);

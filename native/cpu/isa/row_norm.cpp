@@ -7,7 +7,7 @@
 #include "core/ops/row_norm.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/math.h"
-#include "cpu/isa/row_sums.h"
+#include "cpu/isa/row_norm_short.h"
 #include "cpu/isa/tiles.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -114,6 +114,50 @@ TANDEM_INLINE void inverses(const float* spreads, float* inverse, int64_t rows, 
   });
 }
 
+/// What rows are scaled by, from their means and what their squares add up to.
+template <bool centered>
+TANDEM_INLINE void finish_rows(const RowNormParams& p, void* const* operands, int64_t row,
+                               int64_t rows, int32_t source, float* centers, const float* spreads) {
+  const int64_t n = p.length;
+  float* inverse = row_of(operands, p.inverse, row);
+  inverses(spreads, inverse, rows, n, p.epsilon);
+  for (int64_t k = 0; k < rows; ++k) {
+    const int64_t at = (row + k) * n;
+    if (!(spreads[k] < kInfinity)) {
+      normalize_in_double<centered>(row_of(operands, source, at), n, p.epsilon, centers[k],
+                                    inverse[k]);
+    }
+    if (centered) *row_of(operands, p.mean, row + k) = centers[k];
+    scale_row<centered>(row_of(operands, source, at), row_of(operands, p.w, 0),
+                        row_of(operands, p.b, 0), row_of(operands, p.y, at), n, centers[k],
+                        inverse[k]);
+  }
+}
+
+/// As many short rows as a vector has lanes, or fewer.
+template <bool centered, bool with_residual>
+void norm_short_rows(const RowNormParams& p, void* const* operands, int64_t row, int64_t rows) {
+  const int32_t source = with_residual ? (p.sum < 0 ? p.y : p.sum) : 0;
+  const int64_t at = row * p.length;
+  auto* x = static_cast<float*>(operands[source]) + at;
+  if constexpr (with_residual) {
+    const float* a = row_of(operands, 0, at);
+    const float* b = row_of(operands, p.residual, at);
+    each_vector(rows * p.length, [&](int64_t i, int64_t m) {
+      store_up_to(x + i, load_up_to(a + i, m) + load_up_to(b + i, m), m);
+    });
+  }
+  const ShortRows of{x, rows, p.length};
+  float centers[kWidth] = {};
+  float spreads[kWidth];
+  if (centered) {
+    short_moments(of, centers, spreads);
+  } else {
+    add_short_rows(of, [](Vec v, int64_t) { return v * v; }, spreads);
+  }
+  finish_rows<centered>(p, operands, row, rows, source, centers, spreads);
+}
+
 /// Rows take each pass together, so that one works while another waits for its sums.
 template <bool centered, bool with_residual>
 TANDEM_INLINE void norm_rows(const RowNormParams& p, void* const* operands, int64_t row,
@@ -138,27 +182,19 @@ TANDEM_INLINE void norm_rows(const RowNormParams& p, void* const* operands, int6
     centers[k] = static_cast<float>(found.mean);
     spreads[k] = static_cast<float>(found.squares);
   }
-  float* inverse = row_of(operands, p.inverse, row);
-  inverses(spreads, inverse, rows, n, p.epsilon);
-  for (int64_t k = 0; k < rows; ++k) {
-    if (!(spreads[k] < kInfinity)) {
-      normalize_in_double<centered>(row_of(operands, source, (row + k) * n), n, p.epsilon,
-                                    centers[k], inverse[k]);
-    }
-    if (centered) *row_of(operands, p.mean, row + k) = centers[k];
-  }
-  for (int64_t k = 0; k < rows; ++k) {
-    const int64_t at = (row + k) * n;
-    scale_row<centered>(row_of(operands, source, at), row_of(operands, p.w, 0),
-                        row_of(operands, p.b, 0), row_of(operands, p.y, at), n, centers[k],
-                        inverse[k]);
-  }
+  finish_rows<centered>(p, operands, row, rows, source, centers, spreads);
 }
 
 template <bool centered, bool with_residual>
 void rows_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<RowNormParams>(params);
   const Range rows = piece(tile, p.per_tile, p.rows);
+  if (kWidth > 1 && p.length <= kShortRow) {
+    for (int64_t row = rows.begin; row < rows.end; row += kWidth) {
+      norm_short_rows<centered, with_residual>(p, operands, row, least(kWidth, rows.end - row));
+    }
+    return;
+  }
   const int64_t together = least(most(kElementsTogether / p.length, 1), kTogether);
   for (int64_t row = rows.begin; row < rows.end; row += together) {
     norm_rows<centered, with_residual>(p, operands, row, least(together, rows.end - row));

@@ -11,6 +11,21 @@ constexpr int64_t kFewestChannels = 16, kMostChannels = 256;
 constexpr int64_t kMostTiles = 128, kFewestBlocks = 16;
 // Fewer tiles do not pay for the weights' transform where the gathered product is of bfloat16.
 constexpr int64_t kFewestRounded = 256;
+// More channels: the matrices of a block, and the weights that each block reads, come from the L3,
+// which pays where there are tiles enough.
+constexpr int64_t kMostWideChannels = 1024, kFewestWide = 128, kWideTiles = 64;
+// Floats of the gradient of wide weights, of which there is one for each chunk of the tiles.
+constexpr int64_t kMostWideWeights = 256 * 256;
+
+[[maybe_unused]] int64_t count_tiles(const ConvShape& s) {
+  return s.batch * ceil_div(s.y_rows, 2) * ceil_div(s.y_columns, 2);
+}
+
+/// Whether the channels are so many that they are worth it, and not too many.
+[[maybe_unused]] bool channels_fit(const ConvShape& s) {
+  if (s.in + s.out <= kMostChannels) return !s.bf16 || count_tiles(s) >= kFewestRounded;
+  return !s.bf16 && s.in + s.out <= kMostWideChannels && count_tiles(s) >= kFewestWide;
+}
 
 struct WinogradParams {
   GatheredProduct product;
@@ -108,10 +123,13 @@ bool is_winograd(const ConvShape& s) {
   return s.groups == 1 && s.batch > 0 && s.tap_rows == 3 && s.tap_columns == 3 &&
          one(s.stride_rows, s.stride_columns) && one(s.dilation_rows, s.dilation_columns) &&
          s.padding_rows <= 2 && s.padding_columns <= 2 && least(s.in, s.out) >= kFewestChannels &&
-         s.in + s.out <= kMostChannels && least(s.y_rows, s.y_columns) >= 4 &&
-         most(s.x_columns, s.y_columns) <= 2 * kMostTiles &&
-         (!s.bf16 || s.batch * ceil_div(s.y_rows, 2) * ceil_div(s.y_columns, 2) >= kFewestRounded);
+         channels_fit(s) && least(s.y_rows, s.y_columns) >= 4 &&
+         most(s.x_columns, s.y_columns) <= 2 * kMostTiles;
 #endif
+}
+
+bool is_winograd_weight(const ConvShape& s) {
+  return is_winograd(s) && (s.in + s.out <= kMostChannels || s.in * s.out <= kMostWideWeights);
 }
 
 TileGrid forward_tiles(const ConvShape& s) {
@@ -142,7 +160,9 @@ TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels) {
   // Few images leave something for every thread, if not for less than a panel.
   const int64_t portion =
       most(kPanelColumns, blocks.total_rows * grid.tile_columns / kFewestBlocks);
-  const int64_t fit = least(least(kMostTiles, portion), kBlockFloats / (kPositions * channels));
+  const int64_t held =
+      channels <= kMostChannels ? kBlockFloats / (kPositions * channels) : kWideTiles;
+  const int64_t fit = least(least(kMostTiles, portion), held);
   // As many rows as fit best into whole panels, but not so few that each block costs more to begin.
   double best = 0.0;
   for (int64_t rows = 1; rows == 1 || rows * grid.tile_columns <= fit; ++rows) {

@@ -42,6 +42,8 @@ TANDEM_INLINE int64_t tiles_of_block(const TileGrid& grid, const TileBlocks& blo
 /// Whether this is worth it, and exact enough: the transforms cost as much for few channels, and
 /// the matrices of many do not stay in the L2.
 bool is_winograd(const ConvShape& shape);
+/// The same of the gradient of the weights.
+bool is_winograd_weight(const ConvShape& shape);
 TileGrid forward_tiles(const ConvShape& shape);
 TileGrid backward_tiles(const ConvShape& shape);
 /// `channels`: of both sides of the product.

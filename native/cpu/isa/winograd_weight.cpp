@@ -8,6 +8,8 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
 constexpr int64_t kTiles = 16;
+// Floats of their sums altogether.
+constexpr int64_t kMostSums = 8 * 1024 * 1024;
 
 struct WeightParams {
   ConvShape shape;
@@ -95,7 +97,8 @@ void emit_winograd_weight(const ConvShape& s, Emitter& emit) {
   p.blocks = cut_tiles(p.grid, s.batch, s.in + s.out);
   p.plans[0] = plan_block(p, tiles_of_block(p.grid, p.blocks, 0));
   p.plans[1] = plan_block(p, tiles_of_block(p.grid, p.blocks, p.blocks.count - 1));
-  p.chunks = cut(p.blocks.count, least(p.blocks.count, kTiles));
+  const int64_t fit = most(1, kMostSums / (kPositions * s.out * s.in));
+  p.chunks = cut(p.blocks.count, least(p.blocks.count, least(kTiles, fit)));
   p.gradients_at = kPositions * position_step(p.blocks, s.in) * 4;
   p.pixels_at = p.gradients_at + kPositions * position_step(p.blocks, s.out) * 4;
   p.scratch_at = p.pixels_at + pixel_floats(p.blocks) * 4;
