@@ -188,6 +188,32 @@ void bench_memory(Report& report, Device& device) {
                   {}, 28 * n, {{"weightDecay", 0.01}, {"decoupled", true}}));
 }
 
+/// Products of bytes with floats out: our kernels, and cuBLASLt with the pass over its sums that it
+/// needs, in operations a second; rows and columns of GPT-2's layers.
+void bench_bytes(Report& report, Device& device) {
+  const std::pair<const char*, ByteWay> ways[] = {{"tiles of 16 x 64", ByteWay::kTile16x64},
+                                                  {"tiles of 64 x 64", ByteWay::kTile64x64},
+                                                  {"tiles of 128 x 128", ByteWay::kTile128x128},
+                                                  {"cuBLASLt and a pass", ByteWay::kLibrary}};
+  const ByteShape shapes[] = {
+      {1, 3072, 768}, {128, 3072, 768}, {4096, 3072, 768}, {4096, 4096, 4096}};
+  for (const ByteShape& shape : shapes) {
+    const double work = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
+                        static_cast<double>(shape.k);
+    for (const auto& [name, way] : ways) {
+      double best = -1;
+      for (int i = 0; i < 5; ++i) {
+        const double ms = measure_bytes(device.products(), shape, way);
+        if (ms > 0 && (best < 0 || ms < best)) best = ms;
+      }
+      if (best < 0) continue;
+      report.add("linear int8 " + std::to_string(shape.m) + " x " + std::to_string(shape.n) +
+                     " x " + std::to_string(shape.k) + " by " + name + ", T/s",
+                 work / best * 1e-9);
+    }
+  }
+}
+
 /// Microseconds of the host's clock for a training step of 784-512-256-10 at 128 rows.
 double perceptron_step(const Backend& backend) {
   GraphDescription d;
@@ -233,6 +259,7 @@ int run() {
   int driver = 0;
   check(cudaDriverGetVersion(&driver), "a question to the driver");
   bench_memory(report, device);
+  bench_bytes(report, device);
   bench_products(report, lt);
   report.add("step of a perceptron, us", perceptron_step(tandem_device_library()->open(0)));
   report.add("step of a perceptron on the CPU, us", perceptron_step(cpu_backend()));

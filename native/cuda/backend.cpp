@@ -8,23 +8,20 @@
 #include "core/device_library.h"
 #include "cuda/check.h"
 #include "cuda/executable.h"
+#include "cuda/host/shared_needed.h"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
 namespace {
-
-/// Kernels read weights as they are; nothing is repacked.
-class NoFrozenWeights final : public FrozenWeights {
- public:
-  [[nodiscard]] int64_t bytes() const override { return 0; }
-};
 
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(std::unique_ptr<Device> device) : device_(std::move(device)) {}
 
   [[nodiscard]] const char* name() const override { return device_->name().c_str(); }
-  [[nodiscard]] bool supports(Op op) const override { return launcher(op) != nullptr; }
+  [[nodiscard]] bool supports(Op op) const override {
+    return launcher(op) != nullptr && shared_needed(op) <= device_->shared_bytes();
+  }
   [[nodiscard]] bool shares_host_memory() const override { return false; }
   [[nodiscard]] bool updates_on_the_way() const override { return false; }
 
@@ -48,7 +45,8 @@ class CudaBackend final : public Backend {
     return launch.workspace_bytes();
   }
   [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
-    return std::make_unique<NoFrozenWeights>();
+    return std::make_unique<FrozenMemory>(
+        [device = device_.get()](int64_t bytes) { return device->allocate(bytes); });
   }
   [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
     device_->use();

@@ -22,6 +22,14 @@ lt::Handle make_handle(const LtLibrary& lt, int ordinal) {
   return handle;
 }
 
+/// What a block may ask for.
+int64_t most_shared_bytes(int ordinal) {
+  int bytes = 0;
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal),
+        "a question to a device");
+  return bytes;
+}
+
 }  // namespace
 
 Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
@@ -36,7 +44,13 @@ Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
                  use();
                  return measure_product(handle_, description, product, candidate);
                }),
-      products_(lt_.functions, handle_, choices_,
+      shared_bytes_(most_shared_bytes(ordinal)),
+      byte_choices_(shared_bytes_,
+                    [this](const ByteShape& shape, ByteWay way) {
+                      use();
+                      return measure_bytes(products_, shape, way);
+                    }),
+      products_(lt_.functions, handle_, choices_, byte_choices_,
                 options.tf32 ? ProductType::kTf32 : ProductType::kFloat32) {
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, ordinal),
         "a question to a device");
@@ -48,10 +62,10 @@ void Device::reserve(int64_t bytes) {
   const int64_t before = used_.fetch_add(bytes);
   if (options_.memory_limit <= 0 || bytes <= options_.memory_limit - before) return;
   used_ -= bytes;
-  fail(ErrorCode::kOutOfMemory, "expected " + std::to_string(bytes) + " bytes of memory on " +
-                                    name_ + ", of whose limit of " +
-                                    std::to_string(options_.memory_limit) + " bytes " +
-                                    std::to_string(before) + " are in use");
+  fail(ErrorCode::kOutOfMemory,
+       "expected " + std::to_string(bytes) + " bytes of memory on " + name_ + ", which has " +
+           std::to_string(options_.memory_limit - before) + " of a limit of " +
+           std::to_string(options_.memory_limit) + " free");
 }
 
 Memory Device::allocate(int64_t bytes) {

@@ -32,6 +32,8 @@ class Device {
   /// Throws ERR_OUT_OF_MEMORY with what was asked for and what is free.
   Memory allocate(int64_t bytes);
   [[nodiscard]] ProductRunner& products() { return products_; }
+  /// What a block may have of shared memory.
+  [[nodiscard]] int64_t shared_bytes() const { return shared_bytes_; }
   [[nodiscard]] int multiprocessors() const { return multiprocessors_; }
 
  private:
@@ -43,6 +45,8 @@ class Device {
   LtLibrary lt_;
   lt::Handle handle_;
   ProductChoices choices_;
+  int64_t shared_bytes_;
+  ByteChoices byte_choices_;
   ProductRunner products_;
   int multiprocessors_ = 0;
   std::atomic<int64_t> used_{0};  ///< bytes

@@ -16,10 +16,14 @@ int64_t align_part(int64_t bytes) {
 }  // namespace
 
 NodeView view_of(const Graph& graph, const Node& node) {
-  NodeView view{node.op, node.attributes.bytes.data(), {}, {}};
+  NodeView view{node.op, node.attributes.bytes.data(), {}, {}, {}};
   for (const ValueId id : node.inputs)
     view.inputs.push_back(id == kNoValue ? nullptr : &graph.tensor(id));
   for (const ValueId id : node.outputs) view.outputs.push_back(&graph.tensor(id));
+  for (const ValueId id : node.inputs) {
+    const bool parameter = id != kNoValue && graph.value(id).kind == ValueKind::kParameter;
+    view.parameters.push_back(parameter ? graph.value(id).index : -1);
+  }
   return view;
 }
 
@@ -27,9 +31,13 @@ CudaExecutable::CudaExecutable(Device& device, const CompileRequest& request)
     : device_(device),
       plan_(request.plan),
       arenas_(request.arenas),
-      stream_(request.frozen == nullptr ? StreamPriority::kNormal : StreamPriority::kHigh) {
+      stream_(request.frozen == nullptr ? StreamPriority::kNormal : StreamPriority::kHigh),
+      own_frozen_([&device](int64_t bytes) { return device.allocate(bytes); }),
+      frozen_(request.frozen == nullptr ? &own_frozen_
+                                        : static_cast<FrozenMemory*>(request.frozen)) {
   lay_out_block();
   copy_constants();
+  freeze();
   for (const Node& node : plan_.graph.nodes) {
     if ((info(node.op).flags & kAlias) == 0) kernels_.emplace_back(tandem::name(node.op));
   }
@@ -47,6 +55,13 @@ void CudaExecutable::lay_out_block() {
   state_offset_ = end;
   end += align_part(sizeof(StepState));
   for (const ValueId id : graph.outputs) add(outputs_, id);
+  for (const Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if ((info(node.op).writes >> i & 1U) == 0 || node.inputs[i] == kNoValue) continue;
+      const Value& value = graph.value(node.inputs[i]);
+      if (value.kind == ValueKind::kInput) inputs_[static_cast<size_t>(value.index)].changes = true;
+    }
+  }
   block_ = device_.allocate(end);
   pinned_ = PinnedMemory(end);
 }
@@ -102,18 +117,47 @@ void* CudaExecutable::address(ValueId id) const {
   return nullptr;
 }
 
+Operands CudaExecutable::operands_of(size_t node) const {
+  Operands operands;
+  for (const ValueId id : plan_.graph.nodes[node].inputs) operands.inputs.push_back(address(id));
+  for (const ValueId id : plan_.graph.nodes[node].outputs) operands.outputs.push_back(address(id));
+  if (plan_.workspaces[node] >= 0) operands.workspace = arena_ + plan_.workspaces[node];
+  operands.state = reinterpret_cast<StepState*>(block_.data.get() + state_offset_);
+  return operands;
+}
+
+void CudaExecutable::freeze() {
+  const Graph& graph = plan_.graph;
+  // without a request for it, parameters change, and nothing may be made of them once and for all
+  plain_.assign(graph.parameters.size(), frozen_ == &own_frozen_);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const NodeView view = view_of(graph, node);
+    std::vector<bool> repacked(view.inputs.size(), false);
+    if ((info(node.op).flags & kAlias) == 0) {
+      Launch launch =
+          Launch::freezing(view, device_.products(), operands_of(i), stream_.get(), *frozen_);
+      launcher(node.op)(launch);
+      for (const int input : launch.frozen_inputs()) repacked[static_cast<size_t>(input)] = true;
+    }
+    for (size_t input = 0; input < repacked.size(); ++input) {
+      if (!repacked[input] && view.parameters[input] >= 0)
+        plain_[static_cast<size_t>(view.parameters[input])] = true;
+    }
+  }
+  for (const ValueId id : graph.outputs) {
+    if (graph.value(id).kind == ValueKind::kParameter)
+      plain_[static_cast<size_t>(graph.value(id).index)] = true;
+  }
+}
+
 void CudaExecutable::record_nodes() {
   const Graph& graph = plan_.graph;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     if ((info(node.op).flags & kAlias) != 0) continue;
-    Operands operands;
-    for (const ValueId id : node.inputs) operands.inputs.push_back(address(id));
-    for (const ValueId id : node.outputs) operands.outputs.push_back(address(id));
-    if (plan_.workspaces[i] >= 0) operands.workspace = arena_ + plan_.workspaces[i];
-    operands.state = reinterpret_cast<StepState*>(block_.data.get() + state_offset_);
     const NodeView view = view_of(graph, node);
-    Launch launch(view, device_.products(), std::move(operands), stream_.get());
+    Launch launch(view, device_.products(), operands_of(i), stream_.get(), *frozen_);
     launcher(node.op)(launch);
   }
 }
@@ -134,6 +178,9 @@ void CudaExecutable::record() {
     copy(0, state_offset_ + static_cast<int64_t>(sizeof(StepState)), cudaMemcpyHostToDevice);
     record_nodes();
     copy(state_offset_, block_.bytes, cudaMemcpyDeviceToHost);
+    for (const Slot& input : inputs_) {
+      if (input.changes) copy(input.offset, input.offset + input.bytes, cudaMemcpyDeviceToHost);
+    }
   } catch (...) {
     static_cast<void>(cudaStreamEndCapture(stream_.get(), &raw));
     const RecordedGraph dropped(raw);
@@ -159,15 +206,19 @@ void CudaExecutable::run(StepState& state) {
   check(cudaGraphLaunch(graph_.get(), stream_.get()), "the start of a graph");
   check(cudaStreamSynchronize(stream_.get()), "a run");
   std::memcpy(&state, pinned_.data() + state_offset_, sizeof state);
+  for (const Slot& input : inputs_) {
+    if (!input.changes) continue;
+    // whoever binds an input that a node changes owns it and expects that
+    std::memcpy(const_cast<void*>(input.from), pinned_.data() + input.offset,
+                static_cast<size_t>(input.bytes));
+  }
   for (const Slot& output : outputs_) {
     if (output.bytes > 0)
       std::memcpy(output.to, pinned_.data() + output.offset, static_cast<size_t>(output.bytes));
   }
 }
 
-std::vector<bool> CudaExecutable::plain_parameters() const {
-  return std::vector<bool>(plan_.graph.parameters.size(), true);
-}
+std::vector<bool> CudaExecutable::plain_parameters() const { return plain_; }
 
 int64_t CudaExecutable::private_bytes() const { return constants_.bytes + block_.bytes; }
 

@@ -7,7 +7,8 @@
 //                             |------------- copied back -------------|
 //
 // The host's part of a run is to copy the caller's memory into the block, one launch, waiting, and
-// to copy outputs out. Recording again is only needed when the arena moves.
+// to copy outputs out. Recording again is only needed when the arena moves. Inputs that a node
+// changes, such as the caches of generation, are copied back, too.
 #pragma once
 
 #include <string>
@@ -40,11 +41,15 @@ class CudaExecutable final : public Executable {
     int64_t offset, bytes;
     const void* from = nullptr;
     void* to = nullptr;
+    bool changes = false;  ///< an input that a node writes
   };
   void lay_out_block();
   void copy_constants();
   void record();
   void record_nodes();
+  /// Makes what launchers freeze.
+  void freeze();
+  [[nodiscard]] Operands operands_of(size_t node) const;
   [[nodiscard]] void* address(ValueId id) const;
 
   Device& device_;
@@ -59,6 +64,9 @@ class CudaExecutable final : public Executable {
   Memory constants_;
   std::vector<int64_t> constant_offsets_;
   std::byte* arena_ = nullptr;
+  FrozenMemory own_frozen_;  ///< where the request has none
+  FrozenMemory* frozen_;
+  std::vector<bool> plain_;
   GraphExec graph_;  ///< none until the first run with this arena
   std::vector<std::string> kernels_;
 };

@@ -1,8 +1,9 @@
 // The contract between a CUDA kernel file and the executable. A kernel file (kernels/*.cu) has
 // three parts: what it computes; the kernels; and the launchers
 //   void launch_<op>(Launch&)
-// in namespace tandem::cuda. A launcher is called twice for a node: once to measure, when the plan
-// is made, and once while the stream records the plan as a CUDA graph. What changes from step to
+// in namespace tandem::cuda. A launcher is called three times for a node: to measure, when the plan
+// is made; to freeze what it makes of weights that never change; and while the stream records the
+// plan as a CUDA graph. What changes from step to
 // step therefore has to come from device memory: the StepState, and the operands. The grid follows
 // from the shapes alone, and sums run in a fixed order without atomics, so that results are the
 // same bits in every run.
@@ -14,10 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "core/op_list.h"
 #include "core/step_state.h"
 #include "core/tensor.h"
 #include "cuda/check.h"
+#include "cuda/host/frozen_memory.h"
 
 namespace tandem::cuda {
 
@@ -29,6 +32,7 @@ struct NodeView {
   const void* attributes;             ///< the op's Attributes struct
   std::vector<const Tensor*> inputs;  ///< null where an optional input is left out
   std::vector<const Tensor*> outputs;
+  std::vector<int32_t> parameters;  ///< by input: the number of the parameter that it is, or -1
 };
 
 /// Where a node's operands lie in device memory.
@@ -49,7 +53,20 @@ class Launch {
         products_(products),
         operands_(std::move(operands)),
         stream_(stream),
-        measuring_(false) {}
+        phase_(Phase::kRun) {}
+  /// The same, with what `frozen` holds.
+  Launch(const NodeView& node, ProductRunner& products, Operands operands, cudaStream_t stream,
+         FrozenMemory& frozen)
+      : Launch(node, products, std::move(operands), stream) {
+    frozen_ = &frozen;
+  }
+  /// Freezes: only what frozen() is to make runs.
+  static Launch freezing(const NodeView& node, ProductRunner& products, Operands operands,
+                         cudaStream_t stream, FrozenMemory& frozen) {
+    Launch launch(node, products, std::move(operands), stream, frozen);
+    launch.phase_ = Phase::kFreeze;
+    return launch;
+  }
 
   [[nodiscard]] Op op() const { return node_.op; }
   template <typename Attributes>
@@ -69,12 +86,14 @@ class Launch {
   /// Operands in device memory, aligned to 16 bytes but for parts of the optimizer's arena.
   template <typename T = float>
   [[nodiscard]] T* in(int i) const {
-    return has_input(i) && !measuring_ ? static_cast<T*>(operands_.inputs[static_cast<size_t>(i)])
-                                       : nullptr;
+    return has_input(i) && phase_ != Phase::kMeasure
+               ? static_cast<T*>(operands_.inputs[static_cast<size_t>(i)])
+               : nullptr;
   }
   template <typename T = float>
   [[nodiscard]] T* out(int i = 0) const {
-    return measuring_ ? nullptr : static_cast<T*>(operands_.outputs[static_cast<size_t>(i)]);
+    return phase_ == Phase::kMeasure ? nullptr
+                                     : static_cast<T*>(operands_.outputs[static_cast<size_t>(i)]);
   }
   [[nodiscard]] StepState* state() const { return operands_.state; }
 
@@ -82,7 +101,7 @@ class Launch {
   template <typename T>
   T* workspace(int64_t count) {
     workspace_bytes_ = align(workspace_bytes_);
-    std::byte* const at = measuring_ ? nullptr : align(operands_.workspace) + workspace_bytes_;
+    std::byte* const at = measuring() ? nullptr : align(operands_.workspace) + workspace_bytes_;
     workspace_bytes_ += count * static_cast<int64_t>(sizeof(T));
     return reinterpret_cast<T*>(at);
   }
@@ -101,7 +120,7 @@ class Launch {
   template <typename... Parameters, typename... Arguments>
   void kernel_with_shared(void (*function)(Parameters...), int64_t blocks, unsigned threads,
                           int64_t shared, Arguments&&... arguments) {
-    if (measuring_ || blocks == 0) return;
+    if (measuring() || blocks == 0) return;
     if (shared > kPlainSharedBytes) {
       check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(shared)),
@@ -116,15 +135,44 @@ class Launch {
           "the start of a kernel");
   }
   void zero(void* data, int64_t bytes) {
-    if (!measuring_ && bytes > 0)
+    if (!measuring() && bytes > 0)
       check(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), stream_), "a memset");
   }
 
-  [[nodiscard]] bool measuring() const { return measuring_; }
+  /// `bytes` of memory that are made once of input `input`, a parameter that never changes, and
+  /// that all plans of its weights share; `index` tells apart what is made of the same parameter.
+  /// `fill(memory)` may start kernels and copy to the device. Null while measuring.
+  template <typename Fill>
+  std::byte* frozen(int input, int32_t index, int64_t bytes, const Fill& fill) {
+    frozen_inputs_.push_back(input);
+    if (phase_ == Phase::kMeasure) return nullptr;
+    if (frozen_ == nullptr || node_.parameters[static_cast<size_t>(input)] < 0)
+      fail(ErrorCode::kArgument, "expected a frozen weight for quantization, received another");
+    const FrozenKey key{node_.parameters[static_cast<size_t>(input)], index};
+    if (phase_ == Phase::kRun) return frozen_->find(key);
+    return frozen_->find_or_make(key, bytes, [&](std::byte* memory) {
+      phase_ = Phase::kRun;
+      fill(memory);
+      phase_ = Phase::kFreeze;
+      check(cudaStreamSynchronize(stream_), "the packing of a weight");
+    });
+  }
+  /// Inputs that frozen() was called for: nothing else reads them.
+  [[nodiscard]] const std::vector<int>& frozen_inputs() const { return frozen_inputs_; }
+  /// Copies memory of the host that stays as it is until the stream has passed.
+  void copy_in(void* to, const void* from, int64_t bytes) {
+    if (measuring() || bytes == 0) return;
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_),
+          "a copy to a device");
+  }
+
+  /// Whether nothing runs.
+  [[nodiscard]] bool measuring() const { return phase_ != Phase::kRun; }
   [[nodiscard]] ProductRunner& products() { return products_; }
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
  private:
+  enum class Phase : uint8_t { kMeasure, kFreeze, kRun };
   static constexpr int64_t kWorkspaceAlignment = 256;
   static constexpr int64_t kPlainSharedBytes = 48 * 1024;  // what no kernel has to ask for
   static int64_t align(int64_t bytes) {
@@ -138,8 +186,10 @@ class Launch {
   ProductRunner& products_;
   Operands operands_;
   cudaStream_t stream_ = nullptr;
+  FrozenMemory* frozen_ = nullptr;
+  std::vector<int> frozen_inputs_;
   int64_t workspace_bytes_ = 0;
-  bool measuring_ = true;
+  Phase phase_ = Phase::kMeasure;
 };
 
 using LaunchFn = void (*)(Launch&);

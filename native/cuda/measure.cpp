@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+#include "cuda/byte_product.h"
 #include "cuda/check.h"
 #include "cuda/handles.h"
 
@@ -57,35 +59,81 @@ ProductOperands place(Scratch& scratch, const Product& p, int64_t workspace) {
   return o;
 }
 
-}  // namespace
+/// The operands of a product of bytes; returns its workspace.
+std::byte* place(Scratch& scratch, ByteProduct& p, const ByteShape& shape, int64_t workspace) {
+  p.x = static_cast<const uint8_t*>(scratch.take(shape.m * shape.k));
+  p.w = static_cast<const int8_t*>(scratch.take(shape.n * shape.k));
+  p.result.weight_sums = static_cast<const int32_t*>(scratch.take(shape.n * 4));
+  p.result.scales = static_cast<const float*>(scratch.take(shape.n * 4));
+  p.result.y = scratch.take(shape.m * shape.n * (shape.to_bytes ? 1 : 4));
+  p.result.columns = shape.n;
+  p.result.to_bytes = shape.to_bytes;
+  p.result.activation = -1;
+  p.result.inverse = 1.0F;
+  return static_cast<std::byte*>(scratch.take(workspace));
+}
 
-double measure_product(lt::Handle handle, ProductDescription& description, const Product& product,
-                       const lt::HeuristicResult& candidate) {
+/// Milliseconds of `run(stream)`, or a negative number where it fails.
+template <typename Run>
+double time_of(const Run& run) {
   constexpr int kRuns = 5;
-  const auto workspace = static_cast<int64_t>(candidate.workspace_bytes);
-  Scratch scratch;
-  static_cast<void>(place(scratch, product, workspace));
-  if (!scratch.allocate()) return 0;
-  const ProductOperands operands = place(scratch, product, workspace);
   const Stream stream(StreamPriority::kNormal);
   const Event begin;
   const Event end;
-  const auto run = [&] {
-    return description.run(handle, operands, candidate.algorithm, workspace, stream.get());
-  };
-  if (run() != lt::kSuccess || cudaStreamSynchronize(stream.get()) != cudaSuccess) {
+  if (!run(stream.get()) || cudaStreamSynchronize(stream.get()) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     return -1;
   }
   check(cudaEventRecord(begin.get(), stream.get()), "a measurement");
   for (int i = 0; i < kRuns; ++i) {
-    if (run() != lt::kSuccess) return -1;
+    if (!run(stream.get())) return -1;
   }
   check(cudaEventRecord(end.get(), stream.get()), "a measurement");
   check(cudaEventSynchronize(end.get()), "a measurement");
   float ms = 0;
   check(cudaEventElapsedTime(&ms, begin.get(), end.get()), "a measurement");
   return static_cast<double>(ms) / kRuns;
+}
+
+}  // namespace
+
+double measure_product(lt::Handle handle, ProductDescription& description, const Product& product,
+                       const lt::HeuristicResult& candidate) {
+  const auto workspace = static_cast<int64_t>(candidate.workspace_bytes);
+  Scratch scratch;
+  static_cast<void>(place(scratch, product, workspace));
+  if (!scratch.allocate()) return 0;
+  const ProductOperands operands = place(scratch, product, workspace);
+  return time_of([&](cudaStream_t stream) {
+    return description.run(handle, operands, candidate.algorithm, workspace, stream) ==
+           lt::kSuccess;
+  });
+}
+
+double measure_bytes(ProductRunner& products, const ByteShape& shape, ByteWay way) {
+  const NodeView node{};
+  ByteProduct product{};
+  product.m = shape.m;
+  product.n = shape.n;
+  product.k = shape.k;
+  product.source = ByteSource::kRows;
+  int64_t workspace = 0;
+  try {
+    Launch measured(node, products);
+    launch_byte_way(measured, product, way);
+    workspace = measured.workspace_bytes();
+  } catch (const Error&) {
+    return -1;  // cuBLASLt does not have it
+  }
+  Scratch scratch;
+  static_cast<void>(place(scratch, product, shape, workspace));
+  if (!scratch.allocate()) return 0;
+  const Operands operands{{}, {}, place(scratch, product, shape, workspace), nullptr};
+  return time_of([&](cudaStream_t stream) {
+    Launch launch(node, products, operands, stream);
+    launch_byte_way(launch, product, way);
+    return true;
+  });
 }
 
 }  // namespace tandem::cuda

@@ -1,7 +1,7 @@
 // Timing on the device.
 #pragma once
 
-#include "cuda/host/products.h"
+#include "cuda/product_runner.h"
 
 namespace tandem::cuda {
 
@@ -9,5 +9,8 @@ namespace tandem::cuda {
 /// fails. Where there is no memory to try in, 0, so that the first candidate is taken.
 double measure_product(lt::Handle handle, ProductDescription& description, const Product& product,
                        const lt::HeuristicResult& candidate);
+/// The same of a product of bytes. Rows that are windows of images are measured as rows in memory:
+/// what a way costs beyond that is the same for all.
+double measure_bytes(ProductRunner& products, const ByteShape& shape, ByteWay way);
 
 }  // namespace tandem::cuda

@@ -1,6 +1,7 @@
 // What a launcher needs to put a matrix product on a stream.
 #pragma once
 
+#include "cuda/host/byte_choices.h"
 #include "cuda/host/products.h"
 
 namespace tandem::cuda {
@@ -9,11 +10,13 @@ class ProductRunner {
  public:
   /// `type`: how float32 products are computed, kFloat32 or kTf32.
   ProductRunner(const lt::Functions& lt, lt::Handle handle, ProductChoices& choices,
-                ProductType type)
-      : lt_(lt), handle_(handle), choices_(choices), type_(type) {}
+                ByteChoices& byte_choices, ProductType type)
+      : lt_(lt), handle_(handle), choices_(choices), byte_choices_(byte_choices), type_(type) {}
 
   [[nodiscard]] ProductType type() const { return type_; }
   ProductChoice choose(const Product& product) { return choices_.choose(product); }
+  /// How a product of bytes is computed.
+  ByteWay choose_bytes(const ByteShape& shape) { return byte_choices_.choose(shape); }
   /// Throws ERR_DEVICE.
   void run(const Product& product, const ProductOperands& operands, const ProductChoice& choice,
            lt::Stream stream);
@@ -22,6 +25,7 @@ class ProductRunner {
   const lt::Functions& lt_;
   lt::Handle handle_;
   ProductChoices& choices_;
+  ByteChoices& byte_choices_;
   ProductType type_;
 };
 

@@ -16,12 +16,14 @@ struct Rotary {
   double base, direction;
 };
 
-/// cosine and sine of [time, depth / 2].
-__global__ void __launch_bounds__(kThreads) angles_kernel(Rotary p, float2* angles) {
+/// cosine and sine of [time, depth / 2]. `positions`: of each row, null where they count.
+__global__ void __launch_bounds__(kThreads)
+    angles_kernel(Rotary p, const int32_t* positions, float2* angles) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t half = p.depth / 2;
   if (i >= p.time * half) return;
-  const auto position = static_cast<double>(i / half);
+  const int64_t row = i / half;
+  const auto position = static_cast<double>(positions == nullptr ? row : positions[row]);
   const auto pair = static_cast<double>(i % half);
   const double angle = position * pow(p.base, -2.0 * pair / static_cast<double>(p.depth));
   angles[i] =
@@ -57,13 +59,11 @@ __global__ void __launch_bounds__(kThreads)
 
 void launch_rotary(Launch& launch) {
   const Tensor& x = launch.input(0);
-  if (launch.has_input(1))
-    fail(ErrorCode::kDevice, "expected no positions for `rotary` on a GPU, received some");
   if (x.numel == 0) return;
   const auto& attributes = launch.attributes<ops::Rotary::Attributes>();
   Rotary p{};
   p.width = x.dims[x.rank - 1];
-  p.time = x.dims[x.rank - 2];
+  p.time = launch.has_input(1) ? x.numel / p.width : x.dims[x.rank - 2];
   p.outer = x.numel / (p.width * p.time);
   p.depth = attributes.depth;
   p.columns = attributes.columns;
@@ -71,7 +71,8 @@ void launch_rotary(Launch& launch) {
   p.direction = attributes.inverse ? -1.0 : 1.0;
   const int64_t angle_count = p.time * (p.depth / 2);
   auto* const angles = launch.workspace<float2>(angle_count);
-  launch.kernel(angles_kernel, ceil_div(angle_count, kThreads), kThreads, p, angles);
+  launch.kernel(angles_kernel, ceil_div(angle_count, kThreads), kThreads, p, launch.in<int32_t>(1),
+                angles);
   const int64_t tasks = p.outer * p.time * (p.width - p.columns / 2);
   launch.kernel(turn_kernel, ceil_div(tasks, kThreads), kThreads, p, angles, launch.in(0),
                 launch.out());
