@@ -159,6 +159,8 @@ test('options that are null are left out', (t) => {
   const none = { stride: null, padding: null, dilation: null, outputPadding: null, groups: null };
   const y = functional.convTranspose2d(fixed([1, 2, 5, 4]), fixed([2, 3, 3, 3]), null, none);
   t.deepEqual(y.shape, [1, 3, 7, 6]);
+  const bare = functional.convTranspose2d(fixed([1, 2, 5, 4]), fixed([2, 3, 3, 3]), null, null);
+  t.deepEqual(bare.shape, y.shape);
 });
 
 test('shapes that do not fit are named', (t) => {

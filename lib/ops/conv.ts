@@ -148,9 +148,9 @@ export function convTranspose2d(
  * The op takes less than a step of the stride as `outputPadding`. What is more than that are whole
  * steps, and a step is what a row of zeros at the end of x adds.
  */
-function wholeSteps(x: Value, options: ConvTranspose2dOptions = {}): [Value, Pair] {
-  const outputPadding = options.outputPadding ?? 0;
-  const [steps, wide] = [both(options.stride ?? 1), both(options.dilation ?? 1)];
+function wholeSteps(x: Value, options: ConvTranspose2dOptions | null | undefined): [Value, Pair] {
+  const outputPadding = options?.outputPadding ?? 0;
+  const [steps, wide] = [both(options?.stride ?? 1), both(options?.dilation ?? 1)];
   const extra = both(outputPadding);
   const whole = extra.map((n, i) => Math.floor(n / (steps[i] ?? 1)));
   if (extra.some((n, i) => n >= Math.max(steps[i] ?? 1, wide[i] ?? 1))) {

@@ -69,7 +69,8 @@ export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOpti
  */
 function fitWeights(weights: unknown, like: { shape: Value['shape'] }, whole: () => Value): Value {
   if (!(weights instanceof Value)) throw is.invalid('a Value', 'weights', weights);
-  const { shape } = weights;
+  const { shape, dtype } = weights;
+  if (dtype !== 'float32') throw is.mismatch('ERR_DTYPE', 'float32', 'weights', dtype);
   const rank = shape.length;
   const fits = (length: Dimension, i: number) => length === like.shape[i];
   if (rank > 0 && rank <= like.shape.length) {

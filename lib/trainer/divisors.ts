@@ -98,6 +98,8 @@ function split(value: Value): Part[] {
   switch (node.op) {
     case 'reshape':
     case 'flatten':
+    case 'sum':
+    case 'mean':
       return isNumber(a) ? split(a) : rows;
     case 'neg':
       return each(a, neg);
@@ -149,9 +151,17 @@ function lossOf(value: Value, { op, inputs, attributes }: Node): Part[] | undefi
 const isNumber = (value: Value): boolean =>
   definition(value).samples.every((shape) => elements(shape) === 1);
 
-/** A number without a divisor of its own: a constant, a parameter, or what is computed from those. */
-const isFactor = (value: Value): boolean =>
-  isNumber(value) && split(value).every(({ divisor }) => divisor === undefined);
+/** A number that is the same for all rows: a constant, a parameter, or what is computed from those. */
+const isFactor = (value: Value): boolean => isNumber(value) && !readsRows(value);
+
+/** Whether an input of the graph has a part in a value. */
+function readsRows(value: Value, seen = new Set<Node>()): boolean {
+  const { source } = definition(value);
+  if (source.kind !== 'output') return source.kind === 'input';
+  if (seen.has(source.node)) return false;
+  seen.add(source.node);
+  return source.node.inputs.some((input) => input && readsRows(input, seen));
+}
 
 /** A number that is the same in every batch. */
 const isConstant = (value: Value): boolean =>
@@ -163,16 +173,24 @@ function totalOf(numerator: Value, denominator: Value): Value | undefined {
   return isSum(numerator) && isSum(total) ? total : undefined;
 }
 
-/** Without what keeps it from 0: `where(n, n, 1)` and `maximum(n, 1)`. */
+/** Without what keeps it from 0: `where(n, n, 1)`, `maximum(n, 1)` and `add(n, 1e-8)`. */
 function unguarded(value: Value): Value {
   const { source } = definition(value);
   if (source.kind !== 'output') return value;
   const [a, b, c] = source.node.inputs;
   if (!a || !b) return value;
   if (source.node.op === 'where' && a === b && c && isConstant(c)) return a;
-  if (source.node.op !== 'maximum') return value;
+  const { op } = source.node;
+  if (op === 'add') return isTiny(b) ? a : isTiny(a) ? b : value;
+  if (op !== 'maximum') return value;
   if (isConstant(b)) return a;
   return isConstant(a) ? b : value;
+}
+
+/** A constant that changes no sum of weights but one of 0. */
+function isTiny(value: Value): boolean {
+  const { source } = definition(value);
+  return isConstant(value) && source.kind === 'constant' && Math.abs(source.data[0] ?? 1) <= 1e-6;
 }
 
 /** The sum of a whole value with an axis for the batch, maybe by a constant. */

@@ -101,6 +101,9 @@ for (const [name, { op, of, options }] of Object.entries(elements)) {
       t.throws(() => op(vx, vt, { weights }), { code: 'ERR_SHAPE' });
     }
     t.throws(() => op(vx, vt, { weights: 1 }), { code: 'ERR_ARGUMENT' });
+    const whole = fixed(shape, 'int32');
+    const dtype = { code: 'ERR_DTYPE', message: /float32 for `weights`/ };
+    t.throws(() => op(vx, vt, { weights: whole }), dtype);
     t.throws(() => op(vx, vt, { weight: vx }), { code: 'ERR_ARGUMENT' });
     t.throws(() => op(vx, fixed([5, 7, 2]), { weights: vx }), { code: 'ERR_SHAPE' });
   });

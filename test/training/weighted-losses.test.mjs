@@ -5,7 +5,7 @@ import * as tandem from 'tandem-ml';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 import { quiet } from './support.mjs';
 
-const { abs, add, div, input, maximum, mul, neg, reshape, sub, sum, where } = tandem;
+const { abs, add, div, input, maximum, mean, mul, neg, reshape, sub, sum, where } = tandem;
 const { bceWithLogits, crossEntropy, dense, distillation, huber, l1, mse, sgd } = tandem;
 
 const rows = 24;
@@ -108,6 +108,15 @@ cases['distillation with weights'] = ({ own }) => ({
 });
 cases['a mean by hand'] = ({ each }) => ({
   loss: { a: (y, t) => div(sum(mul(abs(sub(y, t)), each)), maximum(sum(each), 1e-3)) },
+  y: { a: numbers },
+});
+cases['a mean by hand, guarded by a small number'] = ({ each }) => ({
+  loss: { a: (y, t) => mean(div(sum(mul(abs(sub(y, t)), each)), add(1e-8, sum(each)))) },
+  y: { a: numbers },
+});
+// A mean over rows of their losses times their weights.
+cases['a mean by weights times the mean of these'] = ({ own }) => ({
+  loss: { a: (y, t) => mul(mse(y, t, { weights: own }), mean(own)) },
   y: { a: numbers },
 });
 cases['a sum of losses'] = ({ own, each }) => ({
