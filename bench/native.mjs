@@ -21,6 +21,9 @@ const { values: flags } = parseArgs({
     isa: { type: 'string' },
     markdown: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
+    // those of other suites
+    rounds: { type: 'string' },
+    eager: { type: 'boolean' },
   },
 });
 

@@ -1,12 +1,12 @@
 // Predictions beside onnxruntime-node, and what a call costs beyond the kernels it runs.
 import { Predictor } from 'tandem-ml';
 import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
-import { quick, threads, wanted } from './lib/options.mjs';
+import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
 import { findOnnxRuntime, openSessions } from './peers/onnx.mjs';
 
-const rounds = quick ? 3 : 11;
+const rounds = roundsOr(quick ? 3 : 11);
 const seconds = quick ? 0.1 : 0.6;
 
 /** @param {Record<string, import('./lib/measure.mjs').Time[]>} times in milliseconds */

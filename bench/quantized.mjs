@@ -3,12 +3,12 @@
 // its products as it runs. Ours are calibrated; of a CNN, theirs keeps the convolutions in float32.
 import { Predictor } from 'tandem-ml';
 import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
-import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
+import { quick, roundsOr, threadCounts, threads, wanted } from './lib/options.mjs';
 import { served } from './lib/served.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { findOnnxRuntime } from './peers/onnx.mjs';
 
-const rounds = quick ? 3 : 11;
+const rounds = roundsOr(quick ? 3 : 11);
 const seconds = quick ? 0.1 : 0.6;
 const peer = findOnnxRuntime();
 const suite = openSuite('quantized', { 'onnxruntime-node': peer?.version });

@@ -3,17 +3,16 @@
 // bf16-mixed stand beside our own in float32 and, in full runs, beside PyTorch's under autocast.
 import { Trainer } from 'tandem-ml';
 import { beside, inTurns, median, summary, timeOf } from './lib/measure.mjs';
-import { quick, threadCounts, threads, wanted } from './lib/options.mjs';
+import { eager, quick, roundsOr, threadCounts, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
 import { startTorch } from './peers/torch.mjs';
 
-const rounds = quick ? 3 : 11;
+const rounds = roundsOr(quick ? 3 : 11);
 const seconds = quick ? 0.1 : 1;
 /** Steps of an epoch of fit, at most. */
 const steps = quick ? 16 : 256;
-// Compiling takes half a minute a case.
-const modes = quick ? ['eager'] : ['eager', 'compile'];
+const modes = eager ? ['eager'] : ['eager', 'compile'];
 
 // What a quick run leaves out: steps of most of a second, and sizes between those of others.
 const long = /x384|feed-forward|50x64-128 b64/;

@@ -9,6 +9,8 @@ const { values: flags } = parseArgs({
     markdown: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
     filter: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '' },
+    eager: { type: 'boolean', default: false },
   },
 });
 
@@ -20,6 +22,11 @@ export const markdown = flags.markdown;
 export const save = flags.save;
 /** Whether the case of this name is wanted. */
 export const wanted = (/** @type {string} */ name) => name.includes(flags.filter);
+
+/** How often sides take their turns: what `--rounds` says, else as many as a suite wants. */
+export const roundsOr = (/** @type {number} */ wanted) => Number(flags.rounds) || wanted;
+/** Whether PyTorch runs without compiling, which takes half a minute a case. */
+export const eager = flags.eager || quick;
 
 /** How to get the same results again. */
 export const command = [
