@@ -51,7 +51,8 @@ export interface InitializerDescription {
 export interface ParameterDescription {
   name: string;
   shape: readonly number[];
-  dtype: DType;
+  /** 'int8': signed bytes in memory, which quantized nodes alone read, and no Trainer changes. */
+  dtype: DType | 'int8';
   trainable: boolean;
   initializer: InitializerDescription;
 }
@@ -79,6 +80,8 @@ export interface QuantizationDescription {
   zero: number;
   /** One for each row of the weight, outermost axis first; none for attention. */
   weightScales: Float32Array;
+  /** Different for each node; the same in all graphs of a Predictor, which share packed weights by it. */
+  index: number;
 }
 
 /**
@@ -356,7 +359,7 @@ export interface PredictorDescription {
 }
 
 /**
- * The same for parameters in a file, each at its position, of float32: the file is mapped into memory,
+ * The same for parameters in a file, each at its position: the file is mapped into memory,
  * not read. Predictors of one file that have `variant` and options in common are one, also those of
  * other worker threads; `variant` stands for the graphs. The descriptor may be closed once the promise
  * is settled. Not on Windows: ERR_ARGUMENT.

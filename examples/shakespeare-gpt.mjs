@@ -16,9 +16,8 @@ import {
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
 import { precision, seed } from './lib/options.mjs';
-import { generator } from './lib/random.mjs';
 import { chart } from './lib/terminal.mjs';
-import { allWindows, draw, loadPlays, randomWindows } from './lib/text.mjs';
+import { allWindows, loadPlays, randomWindows } from './lib/text.mjs';
 
 const wantedLoss = 1.9;
 const [layers, width, heads, context] = [4, 128, 4, 64];
@@ -69,22 +68,20 @@ console.log(`${steps} steps in ${minutes.toFixed(1)} minutes: validation loss ${
 // The trained model in a file, and the file writing.
 const file = new URL('shakespeare-gpt.safetensors', out);
 await model.save(file);
-const predictor = await Predictor.load(file);
-const io = predictor.bind(1);
-const random = generator(1);
-let written = '';
-io.inputs.x.set(validation.subarray(0, context));
-for (let i = 0; i < 500; i++) {
-  io.runSync();
-  const next = draw(io.outputs.y.subarray(-characters.length), 0.8, random);
-  written += characters[next];
-  io.inputs.x.copyWithin(0, 1);
-  io.inputs.x[context - 1] = next;
+const predictor = await Predictor.load(file, { generation: { sequences: 1 } });
+const text = [...validation.subarray(0, context / 2)];
+// A sequence is as long as the context; its last half begins the next one.
+for (let part = 0; part < 16; part++) {
+  const options = { temperature: 0.8, seed: part };
+  for await (const token of predictor.generate(text.slice(-context / 2), options)) text.push(token);
 }
-const prompt = Array.from(validation.subarray(0, context), (token) => characters[token]).join('');
-console.log(`\nAfter "${prompt.slice(-40).replace(/\n/g, ' ')}" it writes\n\n${written}\n`);
+const [prompt, written] = [text.slice(0, context / 2), text.slice(context / 2)].map((tokens) =>
+  tokens.map((token) => characters[token]).join(''),
+);
+console.log(`\nAfter "${prompt?.replace(/\n/g, ' ')}" it writes\n\n${written}\n`);
 
 // Training beside inference.
+const io = predictor.bind(1);
 const latency = timeRuns(() => io.runSync(), 200);
 console.log(compare(trainer.profile(), { ...predictor.profile(), latencyMs: latency }));
 console.log('\nWrote out/shakespeare-gpt.safetensors');

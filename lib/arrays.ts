@@ -35,8 +35,29 @@ export function matchArrays<S extends { readonly name: string }>(
 const wantedArray = (dtype: DType): string =>
   dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
 
+/** The class of all typed arrays of this realm. */
+const anyArray = Object.getPrototypeOf(Float32Array) as new () => TypedArray;
+const nameOf = Object.getOwnPropertyDescriptor(anyArray.prototype, Symbol.toStringTag)?.get;
+type Viewing = new (buffer: ArrayBufferLike, at: number, length: number) => TypedArray;
+const kinds: readonly Viewing[] = [
+  ...[Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray],
+  ...[Int16Array, Uint16Array, Int32Array, Uint32Array],
+];
+const types = new Map<unknown, Viewing>(kinds.map((type) => [type.name, type]));
+
+/**
+ * A typed array of another realm, such as that of a test runner's sandbox, as one of this realm over
+ * the same memory; anything else as it is.
+ */
+export function ofThisRealm(array: unknown): unknown {
+  if (!ArrayBuffer.isView(array) || array instanceof anyArray) return array;
+  const type = types.get(nameOf?.call(array));
+  return type ? new type(array.buffer, array.byteOffset, (array as TypedArray).length) : array;
+}
+
 /** A typed array that an input of this type takes. Throws ERR_DTYPE, ERR_ARGUMENT. */
-export function checkInput(array: unknown, name: string, dtype: DType): TypedArray {
+export function checkInput(given: unknown, name: string, dtype: DType): TypedArray {
+  const array = ofThisRealm(given);
   const wanted = wantedArray(dtype);
   if (!is.isTypedArray(array)) {
     // BigInt arrays are typed arrays of a type that nothing here takes.

@@ -118,7 +118,8 @@ export function oneOf<const T extends string | number>(
 export function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  // Object.prototype of this realm or of another one, such as that of a test runner's sandbox.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** A record, or an instance of a class that holds values by name, as database clients give rows. */

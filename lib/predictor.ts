@@ -7,7 +7,7 @@ import type {
   TypedArray,
 } from '../bindings.js';
 import { type GenerationEngine, openEngine } from './generation/engine.js';
-import { type GenerationPlan, planGeneration } from './generation/graph.js';
+import { type GenerationPlan, generationVariants, planGeneration } from './generation/graph.js';
 import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
 import { checkRange } from './graph/ranges.js';
 import * as is from './is.js';
@@ -17,7 +17,6 @@ import { native } from './native.js';
 import {
   checkArrays,
   type Layout,
-  layoutOf,
   makeArray,
   type NamedArrays,
   type PredictInput,
@@ -35,8 +34,8 @@ import { closed, closedError, closedPredictor } from './predictor/closed.js';
 import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
 import { type Loaded, loadPredictor } from './predictor/load.js';
 import {
+  checkLengths,
   checkWarmup,
-  floatOption,
   type PredictOptions,
   type PredictorOptions,
 } from './predictor/options.js';
@@ -49,11 +48,12 @@ import {
   type StreamSource,
   streamed,
 } from './predictor/stream.js';
+import { loadQuantized, type Served } from './quantization/serve.js';
 import {
   findQuantized,
+  isQuantized,
   type QuantizationReport,
   QuantizedModel,
-  quantizedOf,
   quantizedOptions,
   quantizes,
 } from './quantization.js';
@@ -62,11 +62,20 @@ import { aborted, checkSignal } from './trainer/signal.js';
 
 export type { PredictOptions, PredictorOptions } from './predictor/options.js';
 
+const precisions = ['float32', 'bfloat16', 'int8', 'int8-weights'] as const;
+
 /** Elements of a row and its result that predictSync copies rather than hands over. */
 const maxSingle = 4096;
 
 const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
   out instanceof Float32Array && out.length === length;
+
+/** What some Predictors have. */
+interface Parts {
+  readonly engine?: GenerationEngine | undefined;
+  readonly report?: QuantizationReport | undefined;
+  readonly buckets?: readonly Bucket[] | undefined;
+}
 
 /**
  * Serves a model: a frozen copy of its parameters, prepared for inference. Calls do not depend on
@@ -108,6 +117,9 @@ export class Predictor {
       ...(['batching', 'maxQueue', 'warmup', 'generation', 'lengths'] as const),
       ...quantizedOptions,
     ]);
+    const signal = checkSignal(set.signal);
+    if (signal?.aborted) throw aborted(signal);
+    is.oneOf(set.precision ?? 'float32', 'precision', precisions);
     const device = checkDevice(set.device);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
@@ -115,7 +127,7 @@ export class Predictor {
     const warmup = checkWarmup(set.warmup);
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!(known || source instanceof URL)) is.string(source, 'source');
-    const only = floatOption(set);
+    checkLengths(set, source instanceof QuantizedModel || isQuantized(set.precision));
     const plain = { maxBatch, threads, device };
     let predictor: Predictor | undefined;
     if (!(source instanceof QuantizedModel || quantizes(set))) {
@@ -124,13 +136,8 @@ export class Predictor {
     }
     if (predictor === undefined) {
       const quantized = await findQuantized(source, set, threads);
-      const temporary = quantized !== source;
-      if (only !== undefined) {
-        if (temporary) quantizedOf(quantized).frozen.release();
-        throw is.mismatch('ERR_ARGUMENT', 'a model in float32', only, 'a quantized one');
-      }
       const rest = { ...plain, precision: 'float32' } as const;
-      predictor = await Predictor.#serve(quantized, rest, queue, temporary);
+      predictor = await Predictor.#serve(quantized, rest, queue, set);
     }
     try {
       for (const rows of warmup) await predictor.#warm(rows);
@@ -141,25 +148,17 @@ export class Predictor {
     return predictor;
   }
 
-  /** `temporary`: nobody else has the quantized model, whose memory is given back. */
   static async #serve(
-    quantized: QuantizedModel,
+    quantized: Served,
     options: PredictorDescription,
     queue: QueueSettings,
-    temporary: boolean,
+    set: PredictorOptions,
   ): Promise<Predictor> {
-    const { frozen, graph, report } = quantizedOf(quantized);
-    // Only the CPU has kernels of bytes; a GPU that is asked for by name says so.
-    const on = options.device === 'auto' ? { ...options, device: 'cpu' } : options;
-    try {
-      const predictor = await native.loadPredictor(frozen.state.native, graph, on);
-      const layout = layoutOf(frozen.state, frozen.results);
-      const made = new Predictor({ model: frozen.model, predictor, layout }, queue, { report });
-      if (frozen.state.encoder !== undefined) made.#rows = new RowCoder(frozen.state.encoder);
-      return made;
-    } finally {
-      if (temporary) frozen.release();
-    }
+    const { encoder } = quantized.frozen.state;
+    const { loaded, ...parts } = await loadQuantized(quantized, { ...queue, ...options }, set);
+    const made = new Predictor(loaded, queue, parts);
+    if (encoder !== undefined) made.#rows = new RowCoder(encoder);
+    return made;
   }
 
   /** Undefined for a file of a quantized model. */
@@ -176,9 +175,8 @@ export class Predictor {
         buckets = planLengths(state, lengths);
         return lengthVariants(buckets);
       }
-      if (generation === undefined) return { graphs: [], key: 'plain' };
-      plan = planGeneration(state, generation);
-      return { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
+      plan = generation && planGeneration(state, generation);
+      return generationVariants(plan);
     });
     if (loaded === undefined) return undefined;
     const engine = plan && openEngine(loaded.predictor, plan, { ...queue, ...options });
@@ -188,22 +186,12 @@ export class Predictor {
     return made;
   }
 
-  private constructor(
-    { model, predictor, layout }: Loaded,
-    queue: QueueSettings,
-    {
-      engine,
-      report,
-      buckets,
-    }: {
-      engine?: GenerationEngine | undefined;
-      report?: QuantizationReport | undefined;
-      buckets?: readonly Bucket[] | undefined;
-    },
-  ) {
-    if (!(predictor instanceof native.Predictor)) {
+  private constructor(loaded: Loaded | undefined, queue: QueueSettings, parts: Parts) {
+    if (loaded === undefined || !(loaded.predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
+    const { model, predictor, layout } = loaded;
+    const { engine, report, buckets } = parts;
     this.inputs = model.inputs;
     this.outputs = model.outputs;
     this.quantization = report;
@@ -316,7 +304,10 @@ export class Predictor {
     options?: PredictOptions & { out?: Float32Array },
   ): Promise<Float32Array>;
   predict(x: TypedArray, options?: PredictOptions): Promise<Float32Array | Int32Array>;
-  predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput>;
+  predict<O extends PredictOutput = PredictOutput>(
+    x: PredictInput,
+    options?: PredictOptions,
+  ): Promise<O>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
     // What servers do a thousand times in a turn of the event loop: nothing but what has to be done.
     if (options === undefined && this.#rowIn !== 0 && x instanceof Float32Array) {
@@ -377,6 +368,14 @@ export class Predictor {
    *
    * @example for await (const y of predictor.stream(rows, { signal })) await write(y);
    */
+  stream(
+    source: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+    options?: StreamOptions,
+  ): AsyncGenerator<Float32Array, void>;
+  stream<O extends PredictOutput = PredictOutput>(
+    source: StreamSource,
+    options?: StreamOptions,
+  ): AsyncGenerator<O, void>;
   stream(source: StreamSource, options?: StreamOptions): AsyncGenerator<PredictOutput, void> {
     if (this.#key === undefined) closed();
     const { batchRows, maxQueue } = this.#queue.settings;

@@ -4,13 +4,21 @@ import { TandemError } from './errors.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
 import { Model } from './model.js';
+import { compact } from './quantization/bytes.js';
 import { readCalibration, readValidation } from './quantization/data.js';
-import { readQuantized, writeQuantized } from './quantization/file.js';
-import { type QuantizationOptions, readQuantization } from './quantization/options.js';
+import { openQuantized, readQuantized } from './quantization/file.js';
+import {
+  type QuantizationOptions,
+  type QuantizationSettings,
+  readQuantization,
+} from './quantization/options.js';
 import { type Quantized, type QuantizeRequest, quantize as run } from './quantization/quantize.js';
 import type { QuantizationReport } from './quantization/report.js';
+import { writeQuantized } from './quantization/save.js';
+import { fromFile, fromMemory, type Served } from './quantization/serve.js';
 import type { Arrays, Data } from './trainer/data.js';
 import { checkThreads } from './trainer/options.js';
+import { checkSignal } from './trainer/signal.js';
 
 export type { Observer, QuantizationOptions } from './quantization/options.js';
 export type { LayerReport, QuantizationReport, ValidationReport } from './quantization/report.js';
@@ -40,6 +48,8 @@ export interface QuantizedOptions {
    */
   maxAccuracyLoss?: number;
   quantization?: QuantizationOptions;
+  /** Ends calibration and comparison, which may take minutes: rejects with ERR_ABORTED. */
+  signal?: AbortSignal;
 }
 
 export const quantizedOptions = [
@@ -47,7 +57,12 @@ export const quantizedOptions = [
   'validation',
   'maxAccuracyLoss',
   'quantization',
+  'signal',
 ] as const;
+
+/** An option that is about making a model of 8-bit integers. */
+const givenOption = (set: QuantizedOptions): string | undefined =>
+  quantizedOptions.find((name) => name !== 'signal' && set[name] !== undefined);
 
 let construct: (quantized: Quantized) => QuantizedModel;
 let read: (model: QuantizedModel) => Quantized;
@@ -58,7 +73,11 @@ export class QuantizedModel {
   readonly report: QuantizationReport;
   readonly #quantized: Quantized;
 
-  private constructor(quantized: Quantized) {
+  private constructor(quantized: Quantized | undefined) {
+    if (quantized === undefined) {
+      const what = '`quantize`, or a file that QuantizedModel.load reads,';
+      throw is.mismatch('ERR_ARGUMENT', what, 'QuantizedModel', 'new');
+    }
     this.report = quantized.report;
     this.#quantized = quantized;
   }
@@ -80,6 +99,18 @@ export class QuantizedModel {
       'ERR_FILE_FORMAT',
       'expected a quantized model, received one in float32; Model.load reads it',
     );
+  }
+
+  /**
+   * Gives its memory back, a byte a weight; those who have loaded it go on. Later uses reject with
+   * ERR_CLOSED. Throws ERR_BUSY while a Predictor is being loaded of it.
+   */
+  close(): void {
+    this.#quantized.parameters.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   static {
@@ -111,7 +142,7 @@ export async function quantize(
   ]);
   if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
   const precision = is.oneOf(set.precision ?? 'int8', 'precision', ['int8', 'int8-weights']);
-  return construct(await run(model, requestOf(set, precision, checkThreads(set.threads))));
+  return construct(compact(await run(model, requestOf(set, precision, checkThreads(set.threads)))));
 }
 
 function requestOf(
@@ -120,60 +151,98 @@ function requestOf(
   threads: number,
 ): QuantizeRequest {
   const { calibration, validation, maxAccuracyLoss } = set;
+  const settings = readQuantization(set.quantization);
   if (maxAccuracyLoss !== undefined) {
     is.number(maxAccuracyLoss, 'maxAccuracyLoss', 0);
     if (validation === undefined) {
       throw is.invalid('{ x, y } with `maxAccuracyLoss`', 'validation', validation);
     }
   }
+  checkUses(set, settings, precision);
   return {
     precision,
-    settings: readQuantization(set.quantization),
+    settings,
     threads,
+    signal: checkSignal(set.signal),
     calibration: calibration && ((frozen) => readCalibration(calibration, frozen)),
-    validation: validation && ((frozen) => readValidation(validation, frozen)),
+    validation: validation && ((frozen) => readValidation(validation, frozen, settings.metric)),
     maxAccuracyLoss,
   };
 }
 
-const wantsBytes = (precision: string | undefined): precision is QuantizeRequest['precision'] =>
+/** What would be ignored is a mistake: a user would believe in it. Throws ERR_ARGUMENT. */
+function checkUses(
+  { calibration, validation, maxAccuracyLoss }: QuantizedOptions,
+  { auto, metric, calibrated }: QuantizationSettings,
+  precision: QuantizeRequest['precision'],
+): void {
+  if (auto && maxAccuracyLoss === undefined) {
+    throw is.invalid('a number with `quantization.auto`', 'maxAccuracyLoss', maxAccuracyLoss);
+  }
+  if (metric !== undefined && validation === undefined) {
+    throw is.invalid('{ x, y } with `quantization.metric`', 'validation', validation);
+  }
+  if (calibration !== undefined && precision !== 'int8') {
+    throw is.invalid('"int8" with `calibration`', 'precision', precision);
+  }
+  if (calibrated.length > 0 && calibration === undefined) {
+    const what = `rows with \`quantization.${calibrated[0]}\``;
+    throw is.invalid(what, 'calibration', calibration);
+  }
+}
+
+/** Whether a precision is one of 8-bit integers. */
+export const isQuantized = (precision: string | undefined): precision is 'int8' | 'int8-weights' =>
   precision === 'int8' || precision === 'int8-weights';
 
 /** Whether options ask for 8-bit integers: of a file in float32 nothing else does. */
 export const quantizes = (set: QuantizedOptions & { precision?: string }): boolean =>
-  wantsBytes(set.precision) || quantizedOptions.some((name) => set[name] !== undefined);
+  isQuantized(set.precision) || givenOption(set) !== undefined;
 
 /** What a Predictor is to serve in 8-bit integers: `source` is one, a file of one, or made one. */
 export async function findQuantized(
   source: Model | QuantizedModel | string | URL,
   set: QuantizedOptions & { precision?: string },
   threads: number,
-): Promise<QuantizedModel> {
-  const { precision } = set;
-  const given = quantizedOptions.find((name) => set[name] !== undefined);
-  const file = source instanceof Model || source instanceof QuantizedModel ? undefined : source;
-  const found = file === undefined ? undefined : await readQuantized(file);
-  const quantized = source instanceof QuantizedModel ? source : found && construct(found);
-  if (quantized !== undefined) {
-    const own = quantized.report.precision;
-    const fits = (precision ?? own) === own && given === undefined;
-    if (!fits && found) quantizedOf(quantized).frozen.release();
-    if (precision !== undefined && precision !== own) {
-      throw is.invalid(`"${own}", as the model has been quantized,`, 'precision', precision);
-    }
-    if (given !== undefined)
-      throw is.invalid('a model in float32', given, 'one for a quantized one');
-    return quantized;
+): Promise<Served> {
+  if (source instanceof QuantizedModel) {
+    const quantized = quantizedOf(source);
+    checkOptions(set, quantized.report.precision);
+    return fromMemory(quantized, false);
   }
-  if (!wantsBytes(precision)) {
-    throw is.invalid(`"int8" with \`${given}\``, 'precision', precision);
+  const opened = source instanceof Model ? undefined : await openQuantized(source);
+  if (opened !== undefined) {
+    try {
+      checkOptions(set, opened.report.precision);
+    } catch (error) {
+      await opened.file.close();
+      throw error;
+    }
+    return fromFile(opened);
+  }
+  const { precision } = set;
+  if (!isQuantized(precision)) {
+    throw is.invalid(`"int8" with \`${givenOption(set)}\``, 'precision', precision);
   }
   const request = requestOf(set, precision, threads);
-  if (source instanceof Model) return construct(await run(source, request));
-  const model = await Model.load(source as string | URL);
+  if (source instanceof Model) return fromMemory(await run(source, request), true);
+  const model = await Model.load(source);
   try {
-    return construct(await run(model, request));
+    return fromMemory(await run(model, request), true);
   } finally {
     stateOf(model).native.release();
   }
+}
+
+/** What may be said of a model that is quantized already. Throws ERR_ARGUMENT. */
+function checkOptions(
+  set: QuantizedOptions & { precision?: string },
+  own: QuantizationReport['precision'],
+): void {
+  const { precision } = set;
+  const given = givenOption(set);
+  if (precision !== undefined && precision !== own) {
+    throw is.invalid(`"${own}", as the model has been quantized,`, 'precision', precision);
+  }
+  if (given !== undefined) throw is.invalid('a model in float32', given, 'one for a quantized one');
 }

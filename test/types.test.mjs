@@ -36,6 +36,10 @@ export async function run(): Promise<number> {
   await trainer.close();
   const predictor = await Predictor.load(model);
   const y: Float32Array = predictor.predictSync(data.x);
+  for await (const row of predictor.stream([data.x])) row satisfies Float32Array;
+  type Ends = { up: Float32Array; down: Float32Array };
+  const { up } = await predictor.predict<Ends>({ left: data.x, right: data.x });
+  for await (const { down } of predictor.stream<Ends>([{ left: data.x }])) down.set(up);
   const io = predictor.bind(1);
   io.inputs.x.set([1, 2]);
   predictor[Symbol.dispose]();

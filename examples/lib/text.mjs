@@ -56,20 +56,3 @@ export function allWindows(tokens, length) {
   const starts = Array.from({ length: count }, (_, i) => i * length);
   return windows(tokens, starts, length);
 }
-
-/**
- * A number drawn with the probabilities that softmax gives to logits divided by a temperature.
- * @param {Float32Array} logits
- * @param {number} temperature
- * @param {() => number} random
- */
-export function draw(logits, temperature, random) {
-  const largest = Math.max(...logits);
-  const weights = Array.from(logits, (logit) => Math.exp((logit - largest) / temperature));
-  let left = random() * weights.reduce((sum, weight) => sum + weight, 0);
-  const found = weights.findIndex((weight) => {
-    left -= weight;
-    return left < 0;
-  });
-  return found === -1 ? weights.length - 1 : found;
-}

@@ -9,6 +9,9 @@ import { fixedInput, freeInput } from '../graph/leaves.js';
 import { elements, type Node, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
+import type { Variants } from '../predictor/load.js';
+import type { Quantized } from '../quantization/quantize.js';
+import { quantizeVariant } from '../quantization/variant.js';
 
 /** What a Predictor keeps for its generations. */
 export interface GenerationOptions {
@@ -44,9 +47,14 @@ const softmaxes = new Set(['softmax', 'logSoftmax']);
 
 /**
  * Checks the model and rewrites it. Throws ERR_ARGUMENT for one that is not causal, for an op that
- * mixes tokens in another way, and for a cache longer than the model's positions.
+ * mixes tokens in another way, and for a cache longer than the model's positions. Of a quantized model,
+ * nodes are computed as its are, but for attention over the cache, which is of floats.
  */
-export function planGeneration(state: ModelState, options: GenerationOptions): GenerationPlan {
+export function planGeneration(
+  state: ModelState,
+  options: GenerationOptions,
+  quantized?: Pick<Quantized, 'frozen' | 'graph'>,
+): GenerationPlan {
   const set = is.options(options, 'generation', ['sequences', 'length']);
   const { tokens, logits, time, vocabulary } = ends(state);
   const sequences = is.integer(set.sequences ?? 16, 'generation.sequences', 1, 4096);
@@ -58,10 +66,19 @@ export function planGeneration(state: ModelState, options: GenerationOptions): G
   const rewriter = new Rewriter(tokens.value, time, sequences, length);
   for (const value of collect([tokens.value], [logits.value]).results) rewriter.visit(value);
   const output = rewriter.of(logits.value);
-  const { graph } = describe(rewriter.inputs, [output], state.parameters);
+  const described = describe(rewriter.inputs, [output], state.parameters);
+  const graph = quantized
+    ? quantizeVariant(quantized, described, (value) => rewriter.of(value))
+    : described.graph;
   const { cacheBytes } = rewriter;
   return { sequences, length, vocabulary, cacheBytes, graph };
 }
+
+/** What a Predictor is loaded with beside the model's own graph. */
+export const generationVariants = (plan: GenerationPlan | undefined): Variants =>
+  plan === undefined
+    ? { graphs: [], key: 'plain' }
+    : { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
 
 function ends({ inputs, outputs }: ModelState) {
   const [tokens, ...others] = inputs;

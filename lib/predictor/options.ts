@@ -59,11 +59,13 @@ export function checkWarmup(value: readonly number[] | undefined): readonly numb
   return is.integers(value ?? [], 'warmup', 1);
 }
 
-/** Which option needs a model in float32. Throws ERR_ARGUMENT for two that exclude each other. */
-export function floatOption({ generation, lengths }: PredictorOptions): string | undefined {
-  if (generation !== undefined && lengths !== undefined) {
+/** Throws ERR_ARGUMENT for `lengths` beside what excludes them. */
+export function checkLengths({ generation, lengths }: PredictorOptions, quantized: boolean): void {
+  if (lengths === undefined) return;
+  if (generation !== undefined) {
     throw is.mismatch('ERR_ARGUMENT', 'no `generation` beside', 'lengths', 'both');
   }
-  if (generation !== undefined) return 'generation';
-  return lengths === undefined ? undefined : 'lengths';
+  if (quantized) {
+    throw is.mismatch('ERR_ARGUMENT', 'a model in float32', 'lengths', 'a quantized one');
+  }
 }

@@ -13,7 +13,7 @@ import {
   stepsOf,
 } from './observers.js';
 import type { QuantizationSettings } from './options.js';
-import { type Rows, runRows } from './run.js';
+import { type Rows, type Run, runRows } from './run.js';
 
 /** What calibration found of a value. */
 export interface Calibration extends Steps {
@@ -32,11 +32,10 @@ export async function calibrate(
   layers: readonly QuantizableLayer[],
   data: Rows,
   settings: QuantizationSettings,
-  threads: number,
+  run: Run,
 ): Promise<Map<number, Calibration>> {
   const numbers = [...new Set(layers.flatMap(({ input }) => input ?? []))];
   if (numbers.length === 0) return new Map();
-  const run = { state: frozen.state, threads };
   const seen = numbers.map((): Interval => ({ low: 0, high: 0 }));
   await runRows(run, frozen.graph, numbers, data, (values, first) => {
     values.forEach((value, i) => {

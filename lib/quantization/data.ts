@@ -2,11 +2,12 @@
 import { concatInTurns, type TensorBatch } from '../data/batch.js';
 import { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
+import { rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { layoutOf, prepare } from '../predictor/arrays.js';
 import type { Frozen } from './frozen.js';
 import type { Rows } from './run.js';
-import { readTargets, type Validation } from './validate.js';
+import { type Metric, readTargets, type Validation } from './validate.js';
 
 /**
  * `{ x }`, or an iterable of such batches, asynchronous or not. Throws ERR_ARGUMENT, ERR_DTYPE, and
@@ -21,7 +22,7 @@ export async function readCalibration(given: unknown, frozen: Frozen): Promise<R
   if (batches.length === 0) {
     throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
   }
-  return join(batches);
+  return join(batches, frozen);
 }
 
 /** All rows of a dataset as `{ x, y }`; anything else as it is. */
@@ -42,13 +43,25 @@ function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<
 function readRows(data: unknown, frozen: Frozen, name: string): Rows {
   if (!is.isRecord(data)) throw is.invalid('{ x }', name, data);
   const { x } = is.options<{ x?: unknown; y?: unknown }>(data, name, ['x', 'y']);
-  const { rows, arrays } = prepare(layoutOf(frozen.state, frozen.results), x, undefined);
-  return { rows, arrays };
+  try {
+    const { rows, arrays } = prepare(layoutOf(frozen.state, frozen.results), x, undefined);
+    return { rows, arrays };
+  } catch (error) {
+    if (!(error instanceof TandemError)) throw error;
+    throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
+  }
 }
 
-function join(batches: readonly Rows[]): Rows {
+function join(batches: readonly Rows[], { state }: Frozen): Rows {
   const [first] = batches;
-  if (batches.length === 1 && first !== undefined) return first;
+  if (first !== undefined && batches.length === 1) return first;
+  if (first !== undefined && state.inputs.every(({ value }) => rowElements(value) === null)) {
+    return {
+      rows: batches.length,
+      arrays: first.arrays,
+      batches: batches.map((one) => one.arrays),
+    };
+  }
   const arrays = (first?.arrays ?? []).map((array, i) => {
     const parts = batches.flatMap((batch) => batch.arrays[i] ?? []);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
@@ -64,7 +77,11 @@ function join(batches: readonly Rows[]): Rows {
 }
 
 /** `{ x, y }` or a dataset. Rejects with ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
-export async function readValidation(given: unknown, frozen: Frozen): Promise<Validation> {
+export async function readValidation(
+  given: unknown,
+  frozen: Frozen,
+  metric: Metric | undefined,
+): Promise<Validation> {
   const data = await rowsOf(given);
   if (!is.isRecord(data) || data.y === undefined) {
     throw is.invalid('{ x, y }', 'validation', data);
@@ -72,5 +89,5 @@ export async function readValidation(given: unknown, frozen: Frozen): Promise<Va
   const rows = readRows(data, frozen, 'validation');
   if (rows.rows < 1)
     throw new TandemError('ERR_SHAPE', 'expected one row or more for `validation`');
-  return { data: rows, targets: readTargets(data.y, frozen.state, rows.rows) };
+  return { data: rows, ...readTargets(data.y, frozen.state, rows.rows, metric) };
 }

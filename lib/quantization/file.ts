@@ -1,101 +1,91 @@
-// Quantized models in safetensors files: weights as I8 with their scales beside them, and in the
-// metadata how each node is computed and what calibration found.
+// Quantized models from safetensors files, which save.ts writes.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { NodeDescription, QuantizationDescription } from '../../bindings.js';
-import { writeAtomically } from '../files/atomic.js';
 import { bad, integer, list, parseJson, record, text } from '../files/format.js';
 import { guarded, readDescription, readEncoder } from '../files/load.js';
-import { encodeHeader, type Header, readFully, readHeader } from '../files/safetensors.js';
-import { formatVersion } from '../files/save.js';
-import { serialize } from '../graph/serialize.js';
+import { type Header, readFully, readHeader } from '../files/safetensors.js';
 import * as is from '../is.js';
 import { Model } from '../model.js';
+import { byteWeights, makeArena, viewsOf, withBytes } from './bytes.js';
 import { Frozen } from './frozen.js';
 import { findLayers, type QuantizableLayer } from './layers.js';
 import type { Quantized } from './quantize.js';
 import type { QuantizationReport } from './report.js';
-import { fromBytes, toBytes } from './weights.js';
+import { scaleName } from './save.js';
 
-const scaleName = (weight: string): string => `${weight}.scale`;
-
-/** The scales of each weight that every reader takes as bytes. */
-function byteWeights({ frozen, graph }: Quantized): Map<string, Float32Array> {
-  const found = new Map<string, Float32Array>();
-  for (const { index, weight } of findLayers(frozen)) {
-    const scales = graph.nodes[index]?.quantization?.weightScales;
-    if (weight !== undefined && scales !== undefined) found.set(weight, scales);
-  }
-  graph.nodes.forEach(({ inputs, quantization }) => {
-    inputs.forEach((number, i) => {
-      const name = frozen.parameterName(number);
-      if (name !== undefined && (quantization === undefined || i !== 1)) found.delete(name);
-    });
-  });
-  return found;
-}
-
-export async function writeQuantized(quantized: Quantized, path: string | URL): Promise<void> {
-  if (!(path instanceof URL)) is.string(path, 'path');
-  const { frozen, graph, report } = quantized;
-  const bytes = byteWeights(quantized);
-  const tensors = [...frozen.model.parameters].flatMap(([name, { shape, data }]) => {
-    const scales = bytes.get(name);
-    if (scales === undefined) return [tensor(name, 'F32', shape, data.slice())];
-    return [
-      tensor(name, 'I8', shape, toBytes(data, scales)),
-      tensor(scaleName(name), 'F32', [scales.length], scales),
-    ];
-  });
-  const nodes = graph.nodes.flatMap(({ quantization }, index) => {
-    if (quantization === undefined) return [];
-    const { mode, scale, zero, weightScales } = quantization;
-    const weight = frozen.parameterName(graph.nodes[index]?.inputs[1]);
-    // Where a weight stays float32 for another reader its scales have no tensor.
-    const apart = weight !== undefined && bytes.has(weight) ? {} : { scales: [...weightScales] };
-    return [{ index, mode, scale, zero, ...apart }];
-  });
-  const metadata = {
-    format: 'tandem-ml',
-    version: String(formatVersion),
-    graph: JSON.stringify(serialize(frozen.model.name, frozen.state)),
-    quantization: JSON.stringify({ nodes, report }),
-    ...(frozen.state.encoder && { encoder: JSON.stringify(frozen.state.encoder) }),
-  };
-  await writeAtomically(path, [
-    encodeHeader(metadata, tensors),
-    ...tensors.map(({ data }) => data),
-  ]);
-}
-
-function tensor(name: string, dtype: string, shape: readonly number[], values: ArrayBufferView) {
-  const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return { name, dtype, shape, bytes: values.byteLength, data };
+/** A quantized model whose parameters are still in its file. */
+export interface OpenQuantized extends Omit<Quantized, 'parameters'> {
+  /** To be closed by whoever opened it. */
+  readonly file: { readonly fd: number; close(): Promise<void> };
+  /** Of each parameter in the file. */
+  readonly positions: readonly number[];
+  /** The same with its parameters in memory. */
+  read(): Promise<Quantized>;
 }
 
 /** Undefined where the file holds a model in float32. Rejects with ERR_FILE_FORMAT. */
-export async function readQuantized(path: string | URL): Promise<Quantized | undefined> {
+export async function openQuantized(path: string | URL): Promise<OpenQuantized | undefined> {
   const file = await open(path, 'r');
+  let opened: OpenQuantized | undefined;
   try {
     const header = await readHeader(file);
     const json = header.metadata.get('quantization');
-    if (json === undefined) return undefined;
-    const { parameters, ...options } = readDescription(header);
-    const quantization = record(parseJson(json, 'the quantization'), 'quantization');
-    checkTensors(header, parameters);
-    const encoder = readEncoder(header);
-    const frozen = guarded(() => new Frozen(new Model(options)));
-    frozen.state.encoder = encoder;
-    try {
-      const scales = await readTensors(file, header, frozen);
-      const nodes = readNodes(quantization, frozen, scales);
-      const report = readReport(quantization.report);
-      return { frozen, graph: { ...frozen.graph, nodes }, report };
-    } catch (error) {
-      frozen.release();
-      throw error;
-    }
+    if (json !== undefined) opened = await describeFile(file, header, json);
+    return opened;
   } finally {
-    await file.close();
+    if (opened === undefined) await file.close();
+  }
+}
+
+async function describeFile(
+  file: FileHandle,
+  header: Header,
+  json: string,
+): Promise<OpenQuantized> {
+  const { parameters, ...options } = readDescription(header);
+  const quantization = record(parseJson(json, 'the quantization'), 'quantization');
+  checkTensors(header, parameters);
+  const encoder = readEncoder(header);
+  const frozen = guarded(() => new Frozen(new Model(options)));
+  // Only the graph is wanted: the parameters are those of the file.
+  frozen.release();
+  frozen.state.encoder = encoder;
+  const scales = await readScales(file, header, parameters);
+  const nodes = readNodes(quantization, frozen, scales);
+  const graph = withBytes({ ...frozen.graph, nodes }, (name) => scales.has(name));
+  const positions = graph.parameters.map(({ name }) => header.tensors.get(name)?.start ?? 0);
+  const report = readReport(quantization.report);
+  const read = () => readParameters(file, { frozen, graph, report }, positions);
+  return { frozen, graph, report, file, positions, read };
+}
+
+/** The same with its parameters in memory. */
+export async function readQuantized(path: string | URL): Promise<Quantized | undefined> {
+  const opened = await openQuantized(path);
+  if (opened === undefined) return undefined;
+  try {
+    return await opened.read();
+  } finally {
+    await opened.file.close();
+  }
+}
+
+async function readParameters(
+  file: FileHandle,
+  described: Omit<Quantized, 'parameters'>,
+  positions: readonly number[],
+): Promise<Quantized> {
+  const { graph } = described;
+  const parameters = makeArena(graph);
+  try {
+    let i = 0;
+    for (const { buffer, byteOffset, byteLength } of viewsOf(graph, parameters).values()) {
+      await readFully(file, new Uint8Array(buffer, byteOffset, byteLength), positions[i++] ?? 0);
+    }
+    return { ...described, parameters };
+  } catch (error) {
+    parameters.release();
+    throw error;
   }
 }
 
@@ -118,30 +108,19 @@ function checkTensors(header: Header, parameters: ReadonlyMap<string, readonly n
   }
 }
 
-/** Fills the parameters; the scales of those that are bytes, by name. */
-async function readTensors(
+/** The scales of the weights that are bytes, by name. */
+async function readScales(
   file: FileHandle,
   header: Header,
-  frozen: Frozen,
+  parameters: ReadonlyMap<string, readonly number[]>,
 ): Promise<Map<string, Float32Array>> {
   const all = new Map<string, Float32Array>();
-  for (const [name, { data }] of frozen.model.parameters) {
-    const entry = header.tensors.get(name);
-    if (entry?.dtype !== 'I8') {
-      await readFully(
-        file,
-        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-        entry?.start ?? 0,
-      );
-      continue;
-    }
-    const bytes = new Int8Array(data.length);
-    await readFully(file, new Uint8Array(bytes.buffer), entry.start);
+  for (const name of parameters.keys()) {
+    if (header.tensors.get(name)?.dtype !== 'I8') continue;
     const place = header.tensors.get(scaleName(name));
     const scales = new Float32Array((place?.bytes ?? 0) / 4);
     await readFully(file, new Uint8Array(scales.buffer), place?.start ?? 0);
     if (!scales.every(isScale)) throw bad(`scales above 0 for tensor \`${name}\``, 'others');
-    fromBytes(bytes, scales, data);
     all.set(name, scales);
   }
   return all;
@@ -167,11 +146,9 @@ function readNodes(
     }
     nodes[index] = { ...node, quantization: readMark(entry, at, layer, frozen, scales) };
   });
+  const bytes = byteWeights(frozen, { ...frozen.graph, nodes });
   for (const name of scales.keys()) {
-    const read = nodes.some(
-      (node) => node.quantization && frozen.parameterName(node.inputs[1]) === name,
-    );
-    if (!read) throw bad(`a quantized node for the I8 tensor \`${name}\``, 'none');
+    if (!bytes.has(name)) throw bad(`quantized nodes for the I8 tensor \`${name}\``, 'others');
   }
   return nodes;
 }
@@ -189,7 +166,7 @@ const modes: Readonly<Record<string, readonly QuantizationDescription['mode'][]>
 function readMark(
   entry: Record<string, unknown>,
   at: string,
-  { op, weight }: QuantizableLayer,
+  { index, op, weight }: QuantizableLayer,
   frozen: Frozen,
   scales: ReadonlyMap<string, Float32Array>,
 ): QuantizationDescription {
@@ -208,7 +185,7 @@ function readMark(
   if (weightScales.length !== rows || !weightScales.every(isScale)) {
     throw bad(`${rows} numbers above 0 for \`${at}.scales\``, is.show(entry.scales));
   }
-  return { mode, scale, zero, weightScales };
+  return { mode, scale, zero, weightScales, index };
 }
 
 /** What is shown to users; nothing is computed from it. */

@@ -1,7 +1,7 @@
 // What quantization adds to the result of each layer on its own.
 import type { GraphDescription, NodeDescription } from '../../bindings.js';
 import type { Frozen } from './frozen.js';
-import { type Rows, runRows } from './run.js';
+import { type Rows, type Run, runRows } from './run.js';
 
 /** More rows hardly change a ratio of sums over a whole layer. */
 export const noiseRows = 64;
@@ -14,7 +14,7 @@ export async function measureNoise(
   frozen: Frozen,
   marked: readonly NodeDescription[],
   data: Rows,
-  threads: number,
+  run: Run,
 ): Promise<Map<number, number>> {
   const indices = marked.flatMap(({ quantization }, i) => (quantization ? [i] : []));
   if (indices.length === 0) return new Map();
@@ -25,7 +25,7 @@ export async function measureNoise(
   const rounded = copies.map((_, i) => frozen.numberOf(frozen.graph.nodes.length + i));
   const signal = new Float64Array(indices.length);
   const noise = new Float64Array(indices.length);
-  await runRows({ state: frozen.state, threads }, graph, [...exact, ...rounded], data, (values) => {
+  await runRows(run, graph, [...exact, ...rounded], data, (values) => {
     indices.forEach((_, i) => {
       const [wanted, found] = [values[i] ?? [], values[indices.length + i] ?? []];
       for (let j = 0; j < wanted.length; j++) {

@@ -1,5 +1,6 @@
 // How a model is quantized, as users say it.
 import * as is from '../is.js';
+import type { Metric } from './validate.js';
 
 /**
  * What of the values of the calibration data an 8-bit input covers:
@@ -36,6 +37,13 @@ export interface QuantizationOptions {
    * in float32, one after the other, until it does not; false by default.
    */
   auto?: boolean;
+  /**
+   * What `validation` counts: 'accuracy' is the share of right classes (of a single score: above 0 for
+   * class 1), 'perplexity' e to the mean cross-entropy of logits, both with class numbers as targets,
+   * and 'rootMeanSquaredError' takes numbers. By default 'accuracy' where targets are integers, and
+   * 'rootMeanSquaredError' for a Float32Array.
+   */
+  metric?: Metric;
 }
 
 export interface QuantizationSettings {
@@ -49,6 +57,9 @@ export interface QuantizationSettings {
   /** Undefined: none. */
   readonly smoothing: number | undefined;
   readonly auto: boolean;
+  readonly metric: Metric | undefined;
+  /** What was given of what needs calibration. */
+  readonly calibrated: readonly string[];
 }
 
 const known = [
@@ -61,7 +72,10 @@ const known = [
   'keep',
   'smoothQuant',
   'auto',
+  'metric',
 ] as const;
+
+const metrics = ['accuracy', 'perplexity', 'rootMeanSquaredError'] as const;
 
 const observers = ['minMax', 'percentile', 'entropy', 'mse'] as const;
 
@@ -74,7 +88,7 @@ export function readQuantization(options: QuantizationOptions | undefined): Quan
   if (!Array.isArray(keep)) throw is.invalid('an array of names', 'quantization.keep', keep);
   return {
     observer: is.oneOf(set.observer ?? 'mse', 'quantization.observer', observers),
-    percentile: is.number(set.percentile ?? 99.99, 'quantization.percentile', 50, 100),
+    percentile: readPercentile(set),
     symmetric: flag('symmetric', false),
     perChannel: flag('perChannel', true),
     keepFirst: flag('keepFirst', false),
@@ -82,7 +96,18 @@ export function readQuantization(options: QuantizationOptions | undefined): Quan
     keep: keep.map((name, i) => is.string(name, `quantization.keep[${i}]`)),
     smoothing: readSmoothing(smoothQuant),
     auto: flag('auto', false),
+    metric: set.metric && is.oneOf(set.metric, 'quantization.metric', metrics),
+    calibrated: (['observer', 'percentile', 'symmetric', 'smoothQuant'] as const).filter(
+      (name) => set[name] !== undefined && set[name] !== false,
+    ),
   };
+}
+
+function readPercentile({ observer, percentile }: QuantizationOptions): number {
+  if (percentile !== undefined && observer !== 'percentile') {
+    throw is.invalid('"percentile" with `percentile`', 'quantization.observer', observer);
+  }
+  return is.number(percentile ?? 99.99, 'quantization.percentile', 50, 100);
 }
 
 function readSmoothing(value: unknown): number | undefined {

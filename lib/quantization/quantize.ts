@@ -1,14 +1,16 @@
 // From a float32 model to one of 8-bit integers: freeze, smooth, calibrate, mark, measure, compare.
-import type { GraphDescription, NodeDescription } from '../../bindings.js';
+import type { GraphDescription, NodeDescription, Parameters } from '../../bindings.js';
 import { TandemError } from '../errors.js';
+import * as is from '../is.js';
 import type { Model } from '../model.js';
+import { native } from '../native.js';
 import { type Calibration, calibrate } from './calibrate.js';
 import { type Frozen, freeze } from './frozen.js';
 import { findLayers, type QuantizableLayer } from './layers.js';
 import { measureNoise, noiseRows } from './noise.js';
 import type { QuantizationSettings } from './options.js';
 import { type LayerReport, type QuantizationReport, showWorst, worstFirst } from './report.js';
-import { firstRows, type Rows } from './run.js';
+import { firstRows, type Rows, type Run } from './run.js';
 import { smooth } from './smooth.js';
 import { type Validation, validate } from './validate.js';
 import { weightScales } from './weights.js';
@@ -17,6 +19,7 @@ export interface QuantizeRequest {
   readonly precision: 'int8' | 'int8-weights';
   readonly settings: QuantizationSettings;
   readonly threads: number;
+  readonly signal: AbortSignal | undefined;
   /** Given the frozen copy, since its layout is what the data have to fit. */
   readonly calibration: ((frozen: Frozen) => Promise<Rows>) | undefined;
   readonly validation: ((frozen: Frozen) => Promise<Validation>) | undefined;
@@ -27,6 +30,8 @@ export interface QuantizeRequest {
 export interface Quantized {
   readonly frozen: Frozen;
   readonly graph: GraphDescription;
+  /** Of the graph, in memory; nobody else has them. */
+  readonly parameters: Parameters;
   readonly report: QuantizationReport;
 }
 
@@ -58,38 +63,47 @@ class Quantization {
     this.#kept = keptByOption(this.#layers, request.settings);
   }
 
+  get #run(): Run {
+    const { threads, signal } = this.#request;
+    return { state: this.#frozen.state, threads, signal };
+  }
+
   async run(): Promise<Quantized> {
-    const { precision, settings, threads, calibration } = this.#request;
+    checkWeights(this.#frozen);
+    const { precision, settings, calibration } = this.#request;
     const frozen = this.#frozen;
     if (calibration !== undefined && precision === 'int8') {
       this.#data = await calibration(frozen);
       if (settings.smoothing !== undefined) {
         const { smoothing } = settings;
-        this.#smoothed = await smooth(frozen, this.#layers, this.#data, smoothing, threads);
+        this.#smoothed = await smooth(frozen, this.#layers, this.#data, smoothing, this.#run);
       }
-      const known = await calibrate(frozen, this.#layers, this.#data, settings, threads);
+      const known = await calibrate(frozen, this.#layers, this.#data, settings, this.#run);
       this.#calibrations = known;
     }
     const validation = await this.#request.validation?.(frozen);
+    const { maxAccuracyLoss } = this.#request;
+    if (validation?.metric === 'accuracy') is.number(maxAccuracyLoss ?? 0, 'maxAccuracyLoss', 0, 1);
     const measured = this.#data ?? validation?.data;
     if (measured !== undefined) {
       const some = firstRows(measured, frozen.state, noiseRows);
-      this.#noise = await measureNoise(frozen, this.#mark().nodes, some, threads);
+      this.#noise = await measureNoise(frozen, this.#mark().nodes, some, this.#run);
     }
     return await this.#accept(validation);
   }
 
   /** Compares with float32 until the loss is small enough. */
   async #accept(validation: Validation | undefined): Promise<Quantized> {
-    const { threads, maxAccuracyLoss, settings } = this.#request;
+    const { maxAccuracyLoss, settings } = this.#request;
     for (;;) {
       const graph = this.#mark();
       const report = this.#report(graph.nodes);
-      if (validation === undefined) return { frozen: this.#frozen, graph, report };
-      const { state, graph: plain } = this.#frozen;
-      report.validation = await validate(state, plain, graph, validation, threads);
+      const parameters = this.#frozen.state.native;
+      const made = { frozen: this.#frozen, graph, parameters, report };
+      if (validation === undefined) return made;
+      report.validation = await validate(this.#run, this.#frozen.graph, graph, validation);
       if (maxAccuracyLoss === undefined || report.validation.loss <= maxAccuracyLoss) {
-        return { frozen: this.#frozen, graph, report };
+        return made;
       }
       const [worst] = report.worst;
       if (!settings.auto || worst === undefined) throw refusal(report, maxAccuracyLoss);
@@ -127,7 +141,13 @@ class Quantization {
       const { scale, zero } = this.#calibrations.get(layer.input ?? -1) ?? { scale: 1, zero: 0 };
       nodes[layer.index] = {
         ...node,
-        quantization: { mode, scale, zero, weightScales: this.#weightScales(layer) },
+        quantization: {
+          mode,
+          scale,
+          zero,
+          weightScales: this.#weightScales(layer),
+          index: layer.index,
+        },
       };
     }
     return { ...graph, nodes };
@@ -138,6 +158,17 @@ class Quantization {
     if (parameter === undefined) return new Float32Array(0);
     const { data, shape } = parameter;
     return weightScales(data, shape[0] ?? 1, this.#request.settings.perChannel);
+  }
+
+  /** Of weights, how many are bytes. */
+  #share(nodes: readonly NodeDescription[]): number {
+    let [bytes, all] = [0, 0];
+    for (const { index, weight } of this.#layers) {
+      const { length } = this.#frozen.data(weight ?? '');
+      all += length;
+      if (nodes[index]?.quantization !== undefined) bytes += length;
+    }
+    return all === 0 ? 0 : bytes / all;
   }
 
   #report(nodes: readonly NodeDescription[]): QuantizationReport {
@@ -168,10 +199,20 @@ class Quantization {
       precision,
       ...(quantized && { observer: settings.observer }),
       calibrationRows: this.#data?.rows ?? 0,
+      quantizedShare: this.#share(nodes),
       smoothed: this.#smoothed,
       layers,
       worst: worstFirst(layers),
     };
+  }
+}
+
+/** A byte has no NaN: a model with one would predict plausible numbers. Throws ERR_NUMERIC. */
+function checkWeights({ model }: Frozen): void {
+  for (const [name, { data }] of model.parameters) {
+    const at = native.findNonFinite(data);
+    if (at === -1) continue;
+    throw is.mismatch('ERR_NUMERIC', 'finite numbers', name, `${data[at]} at position ${at}`);
   }
 }
 

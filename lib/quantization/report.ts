@@ -22,11 +22,11 @@ export interface LayerReport {
 
 /** How much the quantized model differs on the validation data. */
 export interface ValidationReport {
-  /** Share of right classes, or the root of the mean squared error. */
-  metric: 'accuracy' | 'rootMeanSquaredError';
+  /** Share of right classes, e to the mean cross-entropy of logits, or the root of the mean squared error. */
+  metric: 'accuracy' | 'perplexity' | 'rootMeanSquaredError';
   float32: number;
   int8: number;
-  /** Lost accuracy, from 0 to 1; or the growth of the error as a share of it. */
+  /** Lost accuracy, from 0 to 1; or the growth of perplexity or error as a share of it. */
   loss: number;
   rows: number;
 }
@@ -40,6 +40,8 @@ export interface QuantizationReport {
   calibrationRows: number;
   /** Norms whose outliers were moved into the weights behind them. */
   smoothed: number;
+  /** Of the weights of layers, from 0 to 1, how many are bytes: 0 where `auto` kept all in float32. */
+  quantizedShare: number;
   layers: LayerReport[];
   /** Names of quantized layers, those of most noise first. */
   worst: string[];

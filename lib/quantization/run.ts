@@ -4,14 +4,20 @@ import { rowElements } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
 import type { Call } from '../predictor/arrays.js';
+import { aborted } from '../trainer/signal.js';
 
-export type Rows = Pick<Call, 'rows' | 'arrays'>;
+export interface Rows extends Pick<Call, 'rows' | 'arrays'> {
+  /** Of a model with a fixed batch: `arrays` of every run, one a row. */
+  readonly batches?: readonly Call['arrays'][];
+}
 type Outputs = readonly (Float32Array | Int32Array)[];
 
 const batchRows = 32;
 
 export interface Run {
   readonly threads: number;
+  /** Ends it between two batches, with ERR_ABORTED. */
+  readonly signal: AbortSignal | undefined;
   readonly state: ModelState;
 }
 
@@ -20,16 +26,21 @@ export interface Run {
  * of `graph`, which may be quantized.
  */
 export async function runRows(
-  { state, threads }: Run,
+  { state, threads, signal }: Run,
   graph: GraphDescription,
   outputs: readonly number[],
-  { rows, arrays }: Rows,
+  { rows, arrays, batches }: Rows,
   use: (values: Outputs, first: number) => void,
 ): Promise<void> {
   const options = { maxBatch: batchRows, threads, device: 'cpu', precision: 'float32' } as const;
   const predictor = await native.loadPredictor(state.native, { ...graph, outputs }, options);
   try {
-    for (let first = 0; first < rows; first += batchRows) {
+    for (const [i, batch] of (batches ?? []).entries()) {
+      if (signal?.aborted) throw aborted(signal);
+      use(await outputsOf(predictor, 1, batch, outputs.length), i);
+    }
+    for (let first = 0; batches === undefined && first < rows; first += batchRows) {
+      if (signal?.aborted) throw aborted(signal);
       const last = Math.min(rows, first + batchRows);
       const some = arrays.map((array, i) => {
         const input = state.inputs[i];
@@ -55,8 +66,10 @@ async function outputsOf(
 }
 
 /** The first rows. */
-export function firstRows({ rows, arrays }: Rows, state: ModelState, most: number): Rows {
-  if (rows <= most) return { rows, arrays };
+export function firstRows(data: Rows, state: ModelState, most: number): Rows {
+  const { rows, arrays, batches } = data;
+  if (rows <= most) return data;
+  if (batches !== undefined) return { rows: most, arrays, batches: batches.slice(0, most) };
   const cut = arrays.map((array, i) => {
     const input = state.inputs[i];
     const each = input === undefined ? null : rowElements(input.value);

@@ -3,7 +3,7 @@
 // behind take over, so that outliers of a few channels do not widen the steps of all.
 import type { Frozen } from './frozen.js';
 import type { QuantizableLayer } from './layers.js';
-import { type Rows, runRows } from './run.js';
+import { type Rows, type Run, runRows } from './run.js';
 
 /** A norm, and the dense layers that are all that reads it. */
 interface Group {
@@ -21,13 +21,13 @@ export async function smooth(
   layers: readonly QuantizableLayer[],
   data: Rows,
   power: number,
-  threads: number,
+  run: Run,
 ): Promise<number> {
   const groups = findGroups(frozen, layers);
   if (groups.length === 0) return 0;
   const largest = groups.map(({ norm }) => new Float64Array(frozen.data(norm[0] ?? '').length));
   const numbers = groups.map(({ number }) => number);
-  await runRows({ state: frozen.state, threads }, frozen.graph, numbers, data, (values) => {
+  await runRows(run, frozen.graph, numbers, data, (values) => {
     for (const [i, value] of values.entries()) raiseColumns(largest[i] ?? none, value);
   });
   for (const [i, group] of groups.entries()) smoothGroup(frozen, group, largest[i] ?? none, power);

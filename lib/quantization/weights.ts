@@ -24,8 +24,8 @@ function toByte(value: number): number {
   return (Math.fround(value + 12582912) - 12582912) | 0;
 }
 
-export function toBytes(data: Float32Array, scales: Float32Array): Int8Array {
-  const bytes = new Int8Array(data.length);
+/** Fills `bytes`. */
+export function toBytes(data: Float32Array, scales: Float32Array, bytes: Int8Array): void {
   const length = data.length / scales.length;
   for (let row = 0; row < scales.length; row++) {
     const scale = scales[row] as number;
@@ -33,16 +33,5 @@ export function toBytes(data: Float32Array, scales: Float32Array): Int8Array {
     for (let i = row * length; i < end; i++) {
       bytes[i] = toByte(Math.fround((data[i] as number) / scale));
     }
-  }
-  return bytes;
-}
-
-/** Numbers that toBytes makes the same bytes of again. */
-export function fromBytes(bytes: Int8Array, scales: Float32Array, out: Float32Array): void {
-  const length = bytes.length / scales.length;
-  for (let row = 0; row < scales.length; row++) {
-    const scale = scales[row] as number;
-    const end = (row + 1) * length;
-    for (let i = row * length; i < end; i++) out[i] = (bytes[i] as number) * scale;
   }
 }

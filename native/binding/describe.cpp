@@ -57,15 +57,23 @@ Initializer read_initializer(Napi::Value value, const std::string& name) {
   return initializer;
 }
 
+/// Whether a parameter lies in memory as bytes, rather than floats.
+bool read_stored(Napi::Value value, const std::string& name) {
+  const std::string dtype = read_string(value, name);
+  if (dtype != "int8" && dtype != "float32")
+    fail_expected(ErrorCode::kDType, "'float32' or 'int8'", name, "'" + dtype + "'");
+  return dtype == "int8";
+}
+
 ParameterDescription read_parameter(Napi::Value value, const std::string& name) {
   const Napi::Object object = read_object(value, name);
   ParameterDescription parameter;
   parameter.name = read_string(object.Get("name"), name + ".name");
   parameter.shape = read_integers(object.Get("shape"), name + ".shape", 0);
-  if (read_dtype(object.Get("dtype"), name + ".dtype") != DType::kFloat32) {
-    fail_expected(ErrorCode::kDType, "'float32'", name + ".dtype", "'int32'");
-  }
+  parameter.is_bytes = read_stored(object.Get("dtype"), name + ".dtype");
   parameter.trainable = read_boolean(object.Get("trainable"), name + ".trainable");
+  if (parameter.is_bytes && parameter.trainable)
+    fail_expected(ErrorCode::kArgument, "false for bytes", name + ".trainable", "true");
   parameter.initializer = read_initializer(object.Get("initializer"), name + ".initializer");
   make_tensor(parameter.shape, DType::kFloat32);
   return parameter;
@@ -104,6 +112,9 @@ std::shared_ptr<const Quantization> read_quantization(Napi::Value value, const s
   quantization->scale = static_cast<float>(read_finite(object.Get("scale"), name + ".scale"));
   quantization->zero =
       static_cast<int32_t>(read_integer(object.Get("zero"), name + ".zero", 0, 255));
+  constexpr double kMostNodes = std::numeric_limits<int32_t>::max();
+  quantization->index =
+      static_cast<int32_t>(read_integer(object.Get("index"), name + ".index", 0, kMostNodes));
   const Napi::Value scales = object.Get("weightScales");
   const ArrayView view = view_array(scales.Env(), scales, [&] { return name + ".weightScales"; });
   if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, name + ".weightScales");
@@ -112,14 +123,18 @@ std::shared_ptr<const Quantization> read_quantization(Napi::Value value, const s
   return quantization;
 }
 
-/// Numbers what is quantized, in the order of the nodes.
-void number_quantizations(GraphDescription& graph) {
-  int32_t count = 0;
+/// Tells quantized nodes of weights that are bytes already.
+void mark_bytes(GraphDescription& graph) {
+  const auto first = static_cast<int64_t>(graph.inputs.size());
+  const auto end = first + static_cast<int64_t>(graph.parameters.size());
   for (NodeDescription& node : graph.nodes) {
-    if (node.quantization == nullptr) continue;
-    auto numbered = std::make_shared<Quantization>(*node.quantization);
-    numbered->index = count++;
-    node.quantization = std::move(numbered);
+    if (node.quantization == nullptr || node.inputs.size() < 2) continue;
+    const int64_t weight = node.inputs[1];
+    if (weight < first || weight >= end) continue;
+    if (!graph.parameters[static_cast<size_t>(weight - first)].is_bytes) continue;
+    auto marked = std::make_shared<Quantization>(*node.quantization);
+    marked->weight_is_bytes = true;
+    node.quantization = std::move(marked);
   }
 }
 
@@ -181,7 +196,7 @@ GraphDescription read_graph(Napi::Value value, const std::string& name) {
   graph.constants = read_list(object.Get("constants"), name + ".constants", read_constant);
   graph.nodes = read_list(object.Get("nodes"), name + ".nodes", read_node);
   graph.outputs = read_integers(object.Get("outputs"), name + ".outputs", 0);
-  number_quantizations(graph);
+  mark_bytes(graph);
   return graph;
 }
 

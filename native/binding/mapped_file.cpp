@@ -70,7 +70,7 @@ class MappedMemory final : public HostFile {
   // Not every loss raises SIGBUS: behind the new end of a file its last page reads as zeros, and a
   // file that was cut short and written anew has all its pages.
   void check() const override {
-    struct stat now{};
+    struct stat now {};
     if (!range_.lost() && fstat(descriptor_, &now) == 0 && now.st_size == size_ &&
         modified(now) == modified_) {
       return;
@@ -93,7 +93,7 @@ HostParameters copied(const HostParameters& mapped,
   const ParameterLayout layout = make_layout(parameters);
   Memory memory = cpu_backend().allocate(layout.bytes);
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const int64_t bytes = byte_size(make_tensor(parameters[i].shape, DType::kFloat32));
+    const int64_t bytes = byte_size(stored_tensor(parameters[i]));
     if (bytes > 0) {
       std::memcpy(memory.data.get() + layout.offsets[i],
                   mapped.memory.data.get() + mapped.layout.offsets[i], static_cast<size_t>(bytes));
@@ -106,7 +106,7 @@ HostParameters copied(const HostParameters& mapped,
 }  // namespace
 
 MappedFile::MappedFile(int descriptor) : descriptor_(dup(descriptor)) {
-  struct stat info{};
+  struct stat info {};
   if (descriptor_ < 0 || fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode)) {
     if (descriptor_ >= 0) close(descriptor_);
     fail(ErrorCode::kArgument,
@@ -130,11 +130,11 @@ HostParameters MappedFile::map(const std::vector<int64_t>& positions,
   if (positions.size() != parameters.size())
     fail(ErrorCode::kArgument, "expected a position for each parameter");
   for (size_t i = 0; i < positions.size(); ++i) {
-    const int64_t bytes = byte_size(make_tensor(parameters[i].shape, DType::kFloat32));
+    const int64_t bytes = byte_size(stored_tensor(parameters[i]));
     if (positions[i] < 0 || bytes > size_ || positions[i] > size_ - bytes) {
       fail(ErrorCode::kFileFormat, "expected a whole file, received one that ends early");
     }
-    aligned = aligned && positions[i] % 4 == 0;
+    aligned = aligned && (parameters[i].is_bytes || positions[i] % 4 == 0);
   }
   if (size_ == 0) return {};
   const auto memory = std::make_shared<const MappedMemory>(descriptor_, size_, modified_);

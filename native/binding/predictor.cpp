@@ -80,7 +80,8 @@ struct LoadOptions {
     const std::vector<ParameterDescription>& first = graphs.front().parameters;
     bool same = graph.parameters.size() == first.size();
     for (size_t i = 0; same && i < first.size(); ++i)
-      same = graph.parameters[i].shape == first[i].shape;
+      same = graph.parameters[i].shape == first[i].shape &&
+             graph.parameters[i].is_bytes == first[i].is_bytes;
     if (!same) fail(ErrorCode::kArgument, "expected variants with the parameters of the graph");
   }
 };

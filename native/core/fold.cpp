@@ -61,7 +61,9 @@ class NormFolder {
     NodeDescription& node = graph_.nodes[static_cast<size_t>(number - first_node())];
     const bool is_product = node.op == "linear" || node.op == "conv1d" || node.op == "conv2d" ||
                             node.op == "convTranspose2d";
-    if (!is_product || node.inputs.size() < 2 || !is_own(node.inputs[1])) return nullptr;
+    // the scales of a quantized weight are fixed
+    if (!is_product || node.quantization != nullptr) return nullptr;
+    if (node.inputs.size() < 2 || !is_own(node.inputs[1])) return nullptr;
     if (node.op == "linear") {
       std::vector<ValueId> ids;
       const Graph graph = instantiate(graph_, 1, false, &ids);

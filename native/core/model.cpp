@@ -70,6 +70,26 @@ void add_node(Graph& graph, const NodeDescription& described, bool training,
   graph.nodes.back().quantization = described.quantization.get();
 }
 
+/// Bytes mean something to the quantized nodes alone whose weight they are.
+void check_bytes(const GraphDescription& graph) {
+  const auto first = static_cast<int64_t>(graph.inputs.size());
+  const auto is_bytes = [&](int64_t number) {
+    return number >= first && number - first < static_cast<int64_t>(graph.parameters.size()) &&
+           graph.parameters[static_cast<size_t>(number - first)].is_bytes;
+  };
+  bool fits = std::none_of(graph.outputs.begin(), graph.outputs.end(), is_bytes);
+  for (const NodeDescription& node : graph.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!is_bytes(node.inputs[i])) continue;
+      fits = fits && i == 1 && node.quantization != nullptr && node.quantization->weight_is_bytes;
+    }
+  }
+  if (!fits) {
+    fail(ErrorCode::kArgument,
+         "expected parameters of bytes to be weights of quantized nodes alone");
+  }
+}
+
 double to_unit(uint32_t high, uint32_t low) {
   const uint64_t bits = (static_cast<uint64_t>(high) << 32 | low) >> 11;
   return static_cast<double>(bits) * 0x1p-53;
@@ -123,6 +143,7 @@ uint64_t hash(const std::string& text) {
 
 Graph instantiate(const GraphDescription& description, int64_t batch, bool training,
                   std::vector<ValueId>* ids) {
+  check_bytes(description);
   Graph graph;
   std::vector<ValueId> numbers;
   for (const InputDescription& input : description.inputs) {
@@ -163,6 +184,10 @@ bool has_free_batch(const GraphDescription& description) {
   return false;
 }
 
+Tensor stored_tensor(const ParameterDescription& parameter) {
+  return make_tensor(parameter.shape, parameter.is_bytes ? DType::kUInt8 : DType::kFloat32);
+}
+
 ParameterLayout make_layout(const std::vector<ParameterDescription>& parameters) {
   ParameterLayout layout;
   layout.offsets.assign(parameters.size(), 0);
@@ -171,8 +196,7 @@ ParameterLayout make_layout(const std::vector<ParameterDescription>& parameters)
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].trainable != trainable) continue;
       layout.offsets[i] = layout.bytes;
-      const Tensor tensor = make_tensor(parameters[i].shape, DType::kFloat32);
-      layout.bytes = checked_add(layout.bytes, align_up(byte_size(tensor)));
+      layout.bytes = checked_add(layout.bytes, align_up(byte_size(stored_tensor(parameters[i]))));
     }
     if (trainable) layout.trainable_bytes = layout.bytes;
   }
@@ -191,6 +215,7 @@ ParameterStore::ParameterStore(std::vector<ParameterDescription> parameters, uin
                                        quoted(parameter.name) + " twice");
       }
     }
+    if (parameter.is_bytes) continue;
     // a parameter's numbers depend on its name alone: adding a layer leaves the others as they were
     auto* data = reinterpret_cast<float*>(memory_.data.get() + layout_.offsets[i]);
     fill(data, make_tensor(parameter.shape, DType::kFloat32).numel, parameter.initializer, seed,
@@ -212,7 +237,8 @@ void ParameterStore::check_matches(const GraphDescription& graph) const {
   bool same = graph.parameters.size() == descriptions_.size();
   for (size_t i = 0; same && i < descriptions_.size(); ++i) {
     same = graph.parameters[i].name == descriptions_[i].name &&
-           graph.parameters[i].shape == descriptions_[i].shape;
+           graph.parameters[i].shape == descriptions_[i].shape &&
+           graph.parameters[i].is_bytes == descriptions_[i].is_bytes;
   }
   if (!same) fail(ErrorCode::kArgument, "expected a graph with the parameters of its model");
 }

@@ -31,7 +31,12 @@ struct ParameterDescription {
   Shape shape;
   bool trainable = true;
   Initializer initializer;
+  /// Signed bytes in memory, for quantized nodes alone, whose scales say what they stand for.
+  bool is_bytes = false;
 };
+
+/// A parameter as it lies in memory. Throws ERR_SHAPE.
+Tensor stored_tensor(const ParameterDescription& parameter);
 
 struct NodeDescription {
   std::string op;

@@ -59,7 +59,7 @@ std::vector<GraphDescription> matching(const ParameterStore& parameters, GraphDe
 }
 
 int64_t bytes_of(const ParameterDescription& parameter) {
-  return byte_size(make_tensor(parameter.shape, DType::kFloat32));
+  return byte_size(stored_tensor(parameter));
 }
 
 /// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere.

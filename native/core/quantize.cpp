@@ -62,7 +62,11 @@ class Quantizer {
   }
 
   void run() {
-    for (const Node& node : old_) check(node);
+    for (const Node& node : old_) {
+      check(node);
+      if (node.quantization != nullptr && node.quantization->weight_is_bytes)
+        graph_.values[static_cast<size_t>(node.inputs[1])].tensor.dtype = DType::kUInt8;
+    }
     find_targets();
     for (size_t i = 0; i < forms_.size(); ++i) {
       if (graph_.values[i].kind != ValueKind::kNode) forms_[i].floats = static_cast<ValueId>(i);

@@ -24,7 +24,9 @@ struct Quantization {
   int32_t zero = 0;    ///< the byte that stands for 0, in [0, 255]
   /// Of the weight: one for each of its outermost axis, greater than 0; none where there is none.
   std::vector<float> weight_scales;
-  int32_t index = 0;  ///< different for each node of a description
+  /// Of the node, by which its packed weight is found: the same in every graph of a Predictor.
+  int32_t index = 0;
+  bool weight_is_bytes = false;  ///< ParameterDescription::is_bytes of the weight
 };
 
 /// Computes the nodes that have a `quantization` with bytes; the last pass before a graph is

@@ -134,7 +134,7 @@ class ConstantFolder {
     ParameterLayout layout = make_layout(graph_.parameters);
     Memory memory = cpu_backend().allocate(layout.bytes);
     for (size_t i = 0; i < graph_.parameters.size(); ++i) {
-      const Tensor shape = make_tensor(graph_.parameters[i].shape, DType::kFloat32);
+      const Tensor shape = stored_tensor(graph_.parameters[i]);
       const std::byte* from =
           i < before ? host_.data.get() + layout_.offsets[i] : values[i - before].data();
       if (shape.numel > 0)

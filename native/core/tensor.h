@@ -8,7 +8,7 @@
 
 namespace tandem {
 
-/// kUInt8: values of quantized graphs alone, never inputs, outputs or parameters.
+/// kUInt8: of quantized graphs alone, values and weights (whose bytes are signed).
 enum class DType : uint8_t { kFloat32, kInt32, kUInt8 };
 
 inline constexpr int kMaxRank = 8;

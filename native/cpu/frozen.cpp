@@ -32,8 +32,8 @@ void pack(TileFn fn, const void* params, void* const* operands, int64_t tiles, i
 
 }  // namespace
 
-void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void* plain, TileFn fn,
-                                     const void* params, size_t bytes, int64_t tiles,
+void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void* plain, DType dtype,
+                                     TileFn fn, const void* params, size_t bytes, int64_t tiles,
                                      int64_t packed_bytes) {
   Memory& memory = packed_[{index, layout}];
   if (memory.data != nullptr) return memory.data.get();
@@ -42,7 +42,9 @@ void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void*
   memory = cpu_backend().allocate(packed_bytes);
   std::vector<std::max_align_t> copy(bytes / sizeof(std::max_align_t) + 1);
   if (bytes > 0) std::memcpy(copy.data(), params, bytes);
-  void* operands[2] = {const_cast<void*>(plain), memory.data.get()};
+  void* const source = const_cast<void*>(plain);
+  const bool is_bytes = dtype == DType::kUInt8;
+  void* operands[3] = {is_bytes ? nullptr : source, memory.data.get(), is_bytes ? source : nullptr};
   pack(fn, copy.data(), operands, tiles, packed_bytes);
   return memory.data.get();
 }

@@ -11,9 +11,9 @@ namespace tandem::cpu {
 
 class CpuFrozenWeights final : public FrozenWeights {
  public:
-  /// The packed form of parameter `index`, packed by `fn` at the first request. `plain` may be null
-  /// when it was packed before.
-  void* find_or_pack(int32_t index, uint64_t layout, const void* plain, TileFn fn,
+  /// The packed form of parameter `index`, packed by `fn` at the first request: see
+  /// Emitter::frozen(). `plain`, elements of this type, may be null when it was packed before.
+  void* find_or_pack(int32_t index, uint64_t layout, const void* plain, DType dtype, TileFn fn,
                      const void* params, size_t bytes, int64_t tiles, int64_t packed_bytes);
   [[nodiscard]] int64_t bytes() const override;
 

@@ -48,8 +48,8 @@ class Emitter {
   /// Asks for scratch memory per thread.
   virtual void scratch(int64_t bytes) = 0;
   /// If input `input` is a frozen weight, returns the operand index of its repacked form, which
-  /// `fn` fills once (operands: input `input` alone, then the packed memory; run when compiling);
-  /// otherwise -1. The layout must depend on the weight's own shape and `layout` alone.
+  /// `fn` fills once (operands: the input's floats, the packed memory, or the input's bytes); or
+  /// -1. Run when compiling. The layout must depend on the weight's own shape and `layout` alone.
   virtual int frozen(int input, uint64_t layout, TileFn fn, const void* params, size_t bytes,
                      int64_t tiles, int64_t packed_bytes) = 0;
 

@@ -54,8 +54,8 @@ int Recorder::frozen(int input, uint64_t layout, TileFn fn, const void* params, 
   if (weights_ != nullptr) {
     const int64_t offset = (*parameter_offsets_)[static_cast<size_t>(value.index)];
     const void* plain = offset < 0 ? nullptr : parameters_ + offset;
-    extra.frozen =
-        weights_->find_or_pack(value.index, layout, plain, fn, params, bytes, tiles, packed_bytes);
+    extra.frozen = weights_->find_or_pack(value.index, layout, plain, value.tensor.dtype, fn,
+                                          params, bytes, tiles, packed_bytes);
   }
   return add(extra);
 }

@@ -41,7 +41,7 @@ class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes)
       : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
-    base_ = static_cast<unsigned char*>(::operator new(whole_, std::align_val_t{64}));
+    base_ = static_cast<unsigned char*>(::operator new (whole_, std::align_val_t{64}));
     std::memset(base_, kPattern, whole_);
     spoil();
 #if defined(TANDEM_POISON)
@@ -55,7 +55,7 @@ class GuardedMemory {
 #if defined(TANDEM_POISON)
     ASAN_UNPOISON_MEMORY_REGION(base_, whole_);
 #endif
-    ::operator delete(base_, std::align_val_t{64});
+    ::operator delete (base_, std::align_val_t{64});
   }
 
   [[nodiscard]] void* data() const { return base_ + kGuard; }
@@ -116,7 +116,8 @@ class KernelHarness final : public Emitter {
     return *this;
   }
   /// A weight of an inference plan: Emitter::frozen() packs it.
-  KernelHarness& frozen_input(const Dims& dims, const std::vector<float>& values) {
+  template <typename T>
+  KernelHarness& frozen_input(const Dims& dims, const std::vector<T>& values) {
     input(dims, values);
     inputs_.back()->frozen = true;
     return *this;
@@ -212,7 +213,10 @@ class KernelHarness final : public Emitter {
     const int operand = add_extra(packed_bytes);
     Packing& packing = packing_.emplace_back();
     packing.step = {fn, copy(params, bytes), tiles, 0};
-    packing.operands = {inputs_[index]->memory->data(), extra_.back()->data()};
+    void* const source = inputs_[index]->memory->data();
+    const bool is_bytes = inputs_[index]->tensor.dtype == DType::kUInt8;
+    packing.operands = {is_bytes ? nullptr : source, extra_.back()->data(),
+                        is_bytes ? source : nullptr};
     return operand;
   }
 

@@ -43,6 +43,14 @@ struct Weights {
     for (size_t i = 0; i < numbers.size(); ++i)
       floats.push_back(static_cast<float>(numbers[i]) * scales[i / static_cast<size_t>(columns)]);
   }
+  /// As floats, or as the bytes that a quantized file holds.
+  void freeze(KernelHarness& kernel, const KernelHarness::Dims& dims, bool as_bytes) const {
+    if (as_bytes) {
+      kernel.frozen_input(dims, std::vector<uint8_t>(numbers.begin(), numbers.end()));
+    } else {
+      kernel.frozen_input(dims, floats);
+    }
+  }
 };
 
 /// act(value), in floats or as a byte.
@@ -95,7 +103,8 @@ void linear_case(const Isa& isa, Random& random, int64_t m, int64_t n, int64_t k
   const bool biased = random.in(0, 1) == 1;
   const std::vector<float> bias = biases(random, n);
   KernelHarness kernel(isa.launchers, Op::quantizedLinear);
-  kernel.attributes(p).input({m, k}, x).frozen_input({n, k}, w.floats);
+  kernel.attributes(p).input({m, k}, x);
+  w.freeze(kernel, {n, k}, random.in(0, 1) == 1);
   if (biased) kernel.input({n}, bias);
   kernel.output({m, n}, type_of(p)).order(TileOrder::kShuffled).run();
   CHECK(kernel.clean());
@@ -145,7 +154,9 @@ void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int
   const std::vector<float> x = whole_rows(random, m, k);
   const std::vector<float> bias = biases(random, n);
   KernelHarness kernel(isa.launchers, Op::quantizedLinear);
-  kernel.attributes(p).input({m, k}, x).frozen_input({n, k}, w.floats).input({n}, bias);
+  kernel.attributes(p).input({m, k}, x);
+  w.freeze(kernel, {n, k}, random.in(0, 1) == 1);
+  kernel.input({n}, bias);
   kernel.output({m, n}, type_of(p)).order(TileOrder::kShuffled).run();
   CHECK(kernel.clean());
   const std::vector<double> found = results(kernel, p.to_bytes);
@@ -197,10 +208,9 @@ void conv_case(const Isa& isa, Random& random, const ConvCase& c) {
   const int64_t y_columns =
       positions(c.columns, c.tap_columns, stride.width, padding.width, dilation.width);
   KernelHarness kernel(isa.launchers, Op::quantizedConv);
-  kernel.attributes(attributes)
-      .input({c.images, c.rows, c.columns, c.channels}, x)
-      .frozen_input({c.out, each, c.tap_rows, c.tap_columns}, w.floats)
-      .input({c.out}, bias)
+  kernel.attributes(attributes).input({c.images, c.rows, c.columns, c.channels}, x);
+  w.freeze(kernel, {c.out, each, c.tap_rows, c.tap_columns}, random.in(0, 1) == 1);
+  kernel.input({c.out}, bias)
       .output({c.images, y_rows, y_columns, c.out}, type_of(p))
       .order(TileOrder::kShuffled)
       .run();
@@ -358,7 +368,9 @@ TEST(quantized_embedding_reads_rows_with_their_scales) {
   for (const Isa& isa : isas()) {
     KernelHarness kernel(isa.launchers, Op::quantizedEmbedding);
     kernel.attributes(ops::QuantizedEmbedding::Attributes{0, w.scales.data()});
-    kernel.input({6}, index).frozen_input({count, dim}, w.floats).output({6, dim}).run();
+    kernel.input({6}, index);
+    w.freeze(kernel, {count, dim}, random.in(0, 1) == 1);
+    kernel.output({6, dim}).run();
     CHECK(kernel.clean());
     const std::vector<float> found = kernel.floats(0);
     for (size_t i = 0; i < found.size(); ++i) {
@@ -589,7 +601,7 @@ KernelHarness recurrence(const Isa& isa, const RecurrentCase& c, const Weights& 
   KernelHarness kernel(isa.launchers, c.gates == 4 ? Op::quantizedLstm : Op::quantizedGru);
   kernel.attributes(ops::ByteWeight{0, w.scales.data()});
   kernel.input({c.batch, c.time, c.gates * c.units}, x);
-  kernel.frozen_input({c.gates * c.units, c.units}, w.floats);
+  w.freeze(kernel, {c.gates * c.units, c.units}, c.batch % 2 == 1);
   if (c.gates == 3) kernel.input({c.gates * c.units}, bias);
   kernel.output({c.batch, c.time, c.units}).order(TileOrder::kShuffled).run();
   CHECK(kernel.clean());
@@ -674,7 +686,8 @@ TEST(weights_of_bytes_become_floats) {
       const Weights w(random, 9, columns);
       KernelHarness kernel(isa.launchers, Op::dequantizeWeight);
       kernel.attributes(ops::ByteWeight{0, w.scales.data()});
-      kernel.frozen_input({9, columns}, w.floats).output({9, columns}).run();
+      w.freeze(kernel, {9, columns}, columns > 1);
+      kernel.output({9, columns}).run();
       CHECK(kernel.clean());
       CHECK(kernel.floats(0) == w.floats);
     }

@@ -12,7 +12,7 @@ namespace tandem::ops {
 
 struct QuantizedBase : Base {
   static constexpr uint32_t kFlags = kInternal;
-  static constexpr uint32_t kAnyDType = 1;
+  static constexpr uint32_t kAnyDType = 3;  // the weight is floats, which become bytes, or bytes
 };
 
 /// quantize(x): x as bytes.
@@ -139,6 +139,7 @@ struct ByteWeight {
 struct DequantizeWeight : Base {
   using Attributes = ByteWeight;
   static constexpr uint32_t kFlags = kInternal;
+  static constexpr uint32_t kAnyDType = 1;
 
   static void infer(InferContext& context) { context.output(context.shape(0)); }
 };
@@ -148,6 +149,7 @@ struct DequantizeWeight : Base {
 struct QuantizedLstm : Base {
   using Attributes = ByteWeight;
   static constexpr uint32_t kFlags = kInternal;
+  static constexpr uint32_t kAnyDType = 2;
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
 
@@ -158,6 +160,7 @@ struct QuantizedLstm : Base {
 struct QuantizedGru : Base {
   using Attributes = ByteWeight;
   static constexpr uint32_t kFlags = kInternal;
+  static constexpr uint32_t kAnyDType = 2;
   static constexpr int kMinInputs = 3;
   static constexpr int kMaxInputs = 3;
 

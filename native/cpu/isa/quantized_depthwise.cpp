@@ -27,15 +27,16 @@ struct PackParams {
   int64_t out, taps, scales_at;
 };
 
-// Operands: the weight [out, 1, taps], the packed memory: bytes [taps][out], then scales.
+// Operands: the weight [out, 1, taps] as floats, the packed memory: bytes [taps][out], then scales;
+// the weight as bytes.
 void pack_tile(const void* raw, void* const* operands, int64_t, const TileContext&) {
   const auto& p = params_of<PackParams>(raw);
-  const auto* const weight = static_cast<const float*>(operands[0]);
+  const WeightSource weight = weight_source(operands);
   auto* const bytes = static_cast<uint8_t*>(operands[1]);
   auto* const scales = reinterpret_cast<float*>(bytes + p.scales_at);
   for (int64_t o = 0; o < p.out; ++o) {
     for (int64_t t = 0; t < p.taps; ++t) {
-      const int32_t q = quantized_weight_of(weight[o * p.taps + t], p.scales[o]);
+      const int32_t q = byte_of(weight, o * p.taps + t, p.scales[o]);
       bytes[t * p.out + o] = static_cast<uint8_t>(q + kBias);
     }
     scales[o] = p.scales[o] * p.x_scale;

@@ -16,17 +16,17 @@ struct Table {
   int32_t packed;
 };
 
-// Operands: the table of floats, the packed one.
+// Operands: the table as floats, the packed one, the table as bytes.
 void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<Table>(raw);
   const Range range = piece(tile, p.per_tile, p.count);
+  const WeightSource table = weight_source(operands);
   auto* const packed = static_cast<char*>(operands[1]);
   auto* const scales = reinterpret_cast<float*>(packed + p.scales_at);
   for (int64_t i = range.begin; i < range.end; ++i) {
-    const float* const row = static_cast<const float*>(operands[0]) + i * p.dim;
     scales[i] = p.scales[i];
     for (int64_t j = 0; j < p.dim; ++j)
-      packed[i * p.dim + j] = static_cast<char>(quantized_weight_of(row[j], p.scales[i]));
+      packed[i * p.dim + j] = static_cast<char>(byte_of(table, i * p.dim + j, p.scales[i]));
   }
 }
 

@@ -6,16 +6,41 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-/// One column of B, which is a row of the weight; returns the sum of its bytes.
-int32_t pack_column(const QuantizedWeight& w, const float* row, float scale, char* panel,
-                    int64_t width) {
+/// A column whose bytes lie as those of a word of the panel do, but words apart.
+template <typename Word>
+void pack_words(const int8_t* row, int64_t count, char* panel, int64_t step) {
+  constexpr int64_t kGroup = sizeof(Word);
+  const int64_t words = count / kGroup;
+  for (int64_t i = 0; i < words; ++i) std::memcpy(panel + i * step, row + i * kGroup, kGroup);
+  std::memcpy(panel + words * step, row + words * kGroup,
+              static_cast<size_t>(count - words * kGroup));
+}
+
+int32_t pack_bytes(const GemmKernels& kernels, const int8_t* row, int64_t count, char* panel,
+                   int64_t width) {
+  if (kernels.group == 4) {
+    pack_words<int32_t>(row, count, panel, width * kernels.b_word);
+  } else {
+    pack_words<int16_t>(row, count, panel, width * kernels.b_word);
+  }
+  int32_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += row[i];
+  return sum;
+}
+
+/// One column of B, which is the row of the weight from element `first` on; returns the sum of its
+/// bytes.
+int32_t pack_column(const QuantizedWeight& w, const WeightSource& source, int64_t first,
+                    float scale, char* panel, int64_t width) {
   const GemmKernels& kernels = *w.plan.desc.kernels;
   const int64_t group = kernels.group;
+  if (source.bytes != nullptr && w.taps == 1 && group == kernels.b_word)
+    return pack_bytes(kernels, source.bytes + first, w.channels, panel, width);
   int32_t sum = 0;
   int64_t k = 0;
   for (int64_t tap = 0; tap < w.taps; ++tap) {
     for (int64_t c = 0; c < w.channels; ++c, ++k) {
-      const int32_t q = quantized_weight_of(row[c * w.taps + tap], scale);
+      const int32_t q = byte_of(source, first + c * w.taps + tap, scale);
       panel[k / group * width * kernels.b_word + k % group] = static_cast<char>(q);
       sum += q;
     }
@@ -23,7 +48,7 @@ int32_t pack_column(const QuantizedWeight& w, const float* row, float scale, cha
   return sum;
 }
 
-// Operands: the weight, the packed memory.
+// Operands: the weight as floats, the packed memory, the weight as bytes.
 void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileContext&) {
   const auto& w = params_of<QuantizedWeight>(raw);
   const int64_t n = w.plan.desc.n, panels = ceil_div(n, kPanelColumns);
@@ -37,13 +62,13 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   std::memset(panel, 0, static_cast<size_t>(width * w.plan.k_words * b_word));
   auto* const sums = reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first;
   auto* const scales = reinterpret_cast<float*>(packed + w.scales_at) + first;
-  const float* const weight = static_cast<const float*>(operands[0]);
+  const WeightSource weight = weight_source(operands);
   for (int64_t j = 0; j < width; ++j) {
     sums[j] = 0;
     if (j >= columns) continue;
     const float scale = w.scales[row + j];
     sums[j] =
-        pack_column(w, weight + (row + j) * w.channels * w.taps, scale, panel + j * b_word, width);
+        pack_column(w, weight, (row + j) * w.channels * w.taps, scale, panel + j * b_word, width);
     scales[j] = scale * w.x_scale;
   }
 }

@@ -42,6 +42,21 @@ TANDEM_INLINE int32_t quantized_weight_of(float x, float scale) {
   return (bits & 0x7fffff) - 0x400000;
 }
 
+/// What a weight is packed from, by operands as Emitter::frozen() gives them: floats, or bytes that
+/// have been rounded before, of a quantized file.
+struct WeightSource {
+  const float* floats;
+  const int8_t* bytes;  // null where there are floats
+};
+
+TANDEM_INLINE int32_t byte_of(const WeightSource& weight, int64_t i, float scale) {
+  return weight.bytes != nullptr ? weight.bytes[i] : quantized_weight_of(weight.floats[i], scale);
+}
+
+TANDEM_INLINE WeightSource weight_source(void* const* operands) {
+  return {static_cast<const float*>(operands[0]), static_cast<const int8_t*>(operands[2])};
+}
+
 /// y = act(x * w + b), in floats or bytes: what a product's epilogue needs of its attributes.
 /// Operands are named by position; -1 is none.
 struct QuantizedResult {

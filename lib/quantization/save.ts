@@ -1,0 +1,54 @@
+// Quantized models to safetensors files: weights as I8 with their scales beside them, and in the
+// metadata how each node is computed and what calibration found.
+import { writeAtomically } from '../files/atomic.js';
+import { encodeHeader } from '../files/safetensors.js';
+import { formatVersion } from '../files/save.js';
+import { serialize } from '../graph/serialize.js';
+import * as is from '../is.js';
+import { byteWeights, viewsOf } from './bytes.js';
+import type { Quantized } from './quantize.js';
+
+/** The name of the scales of a weight in a file. */
+export const scaleName = (weight: string): string => `${weight}.scale`;
+
+/** Of a model that compact() made. */
+export async function writeQuantized(quantized: Quantized, path: string | URL): Promise<void> {
+  if (!(path instanceof URL)) is.string(path, 'path');
+  const { frozen, graph, parameters, report } = quantized;
+  const bytes = byteWeights(frozen, graph);
+  const views = viewsOf(graph, parameters);
+  const tensors = graph.parameters.flatMap(({ name, shape }) => {
+    // A copy: the model may be closed while the file is being written.
+    const data = views.get(name)?.slice() ?? new Float32Array(0);
+    const scales = bytes.get(name);
+    if (scales === undefined) return [tensor(name, 'F32', shape, data)];
+    return [
+      tensor(name, 'I8', shape, data),
+      tensor(scaleName(name), 'F32', [scales.length], scales),
+    ];
+  });
+  const nodes = graph.nodes.flatMap(({ quantization }, index) => {
+    if (quantization === undefined) return [];
+    const { mode, scale, zero, weightScales } = quantization;
+    const weight = frozen.parameterName(graph.nodes[index]?.inputs[1]);
+    // Where a weight stays float32 for another reader its scales have no tensor.
+    const apart = weight !== undefined && bytes.has(weight) ? {} : { scales: [...weightScales] };
+    return [{ index, mode, scale, zero, ...apart }];
+  });
+  const metadata = {
+    format: 'tandem-ml',
+    version: String(formatVersion),
+    graph: JSON.stringify(serialize(frozen.model.name, frozen.state)),
+    quantization: JSON.stringify({ nodes, report }),
+    ...(frozen.state.encoder && { encoder: JSON.stringify(frozen.state.encoder) }),
+  };
+  await writeAtomically(path, [
+    encodeHeader(metadata, tensors),
+    ...tensors.map(({ data }) => data),
+  ]);
+}
+
+function tensor(name: string, dtype: string, shape: readonly number[], values: ArrayBufferView) {
+  const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return { name, dtype, shape, bytes: values.byteLength, data };
+}

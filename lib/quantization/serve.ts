@@ -1,0 +1,73 @@
+// Quantized models -> native predictors.
+import type { Predictor as NativePredictor, PredictorDescription } from '../../bindings.js';
+import { type GenerationEngine, openEngine } from '../generation/engine.js';
+import { generationVariants, planGeneration } from '../generation/graph.js';
+import { native } from '../native.js';
+import { layoutOf } from '../predictor/arrays.js';
+import type { Loaded, Variants } from '../predictor/load.js';
+import { checkLengths, type PredictorOptions } from '../predictor/options.js';
+import type { OpenQuantized } from './file.js';
+import type { Quantized } from './quantize.js';
+import type { QuantizationReport } from './report.js';
+
+/** A quantized model that a Predictor is to serve. */
+export interface Served extends Omit<Quantized, 'parameters'> {
+  load(variants: Variants, options: PredictorDescription): Promise<NativePredictor>;
+  /** Gives back what load() no longer needs. */
+  release(): Promise<void>;
+}
+
+/** Of a model in memory, which is given back afterwards when nobody else has it. */
+export function fromMemory(quantized: Quantized, temporary: boolean): Served {
+  const { parameters, graph } = quantized;
+  return {
+    ...quantized,
+    load: ({ graphs }, options) =>
+      native.loadPredictor(parameters, graph, { ...options, variants: graphs }),
+    release() {
+      if (temporary) parameters.release();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Of an open file, which is mapped where the system can do that. */
+export function fromFile(opened: OpenQuantized): Served {
+  const { graph, file, positions } = opened;
+  return {
+    ...opened,
+    load: async ({ graphs, key }, options) => {
+      const all = { ...options, variants: graphs };
+      if (process.platform !== 'win32')
+        return await native.loadPredictorFile(file.fd, positions, key, graph, all);
+      const { parameters } = await opened.read();
+      try {
+        return await native.loadPredictor(parameters, graph, all);
+      } finally {
+        parameters.release();
+      }
+    },
+    release: () => file.close(),
+  };
+}
+
+/** Loads a model and gives back what it no longer needs. As Predictor.load rejects. */
+export async function loadQuantized(
+  quantized: Served,
+  { maxQueue, ...options }: PredictorDescription & { maxQueue: number },
+  { generation, lengths }: PredictorOptions,
+): Promise<{ loaded: Loaded; engine: GenerationEngine | undefined; report: QuantizationReport }> {
+  const { frozen, report } = quantized;
+  // Only the CPU has kernels of bytes; a GPU that is asked for by name says so.
+  const on = options.device === 'auto' ? { ...options, device: 'cpu' } : options;
+  try {
+    checkLengths(lengths ? { lengths } : {}, true);
+    const plan = generation && planGeneration(frozen.state, generation, quantized);
+    const predictor = await quantized.load(generationVariants(plan), on);
+    const engine = plan && openEngine(predictor, plan, { maxQueue, maxBatch: options.maxBatch });
+    const layout = layoutOf(frozen.state, frozen.results);
+    return { loaded: { model: frozen.model, predictor, layout }, engine, report };
+  } finally {
+    await quantized.release();
+  }
+}
