@@ -34,6 +34,8 @@ export const describeMachine = () => ({
 });
 
 /**
+ * Results of a run with `--filter` take the places of the same cases of the last run on this machine,
+ * and say of themselves in `from` how they came about.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
@@ -42,11 +44,30 @@ export const describeMachine = () => ({
 export function saveResults(suite, command, results, more = {}) {
   const date = new Date().toISOString().slice(0, 10);
   const machine = { ...describeMachine(), ...more };
+  const last = command.includes('--filter') ? readResults(suite) : undefined;
+  if (last && JSON.stringify(last.machine) === JSON.stringify(machine)) {
+    write({ ...last, results: merged(last.results, results, { date, command }) });
+  } else {
+    write({ suite, date, command, machine, results });
+  }
+}
+
+/** @param {any[]} old  @param {any[]} found  @param {{ date: string, command: string }} from */
+function merged(old, found, from) {
+  const keyOf = ({ name, type, isa, threads }) => JSON.stringify([name, type, isa, threads]);
+  const places = new Map(
+    [...old, ...found.map((one) => ({ ...one, from }))].map((one) => [keyOf(one), one]),
+  );
+  return [...places.values()];
+}
+
+/** @param {Results} saved */
+function write({ results, ...head }) {
   // A line a case, so that a change shows as the cases that changed.
-  const head = JSON.stringify({ suite, date, command, machine }, null, 2).slice(0, -2);
   const lines = results.map((result) => `    ${JSON.stringify(result)}`).join(',\n');
   mkdirSync(folder, { recursive: true });
-  writeFileSync(fileOf(suite), `${head},\n  "results": [\n${lines}\n  ]\n}\n`);
+  const start = JSON.stringify(head, null, 2).slice(0, -2);
+  writeFileSync(fileOf(head.suite), `${start},\n  "results": [\n${lines}\n  ]\n}\n`);
 }
 
 /**

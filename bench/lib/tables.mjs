@@ -19,11 +19,14 @@ function table(columns, rows) {
 }
 
 /** @param {Results} results */
-function origin({ machine, date, command }) {
+function origin({ machine, date, command, results }) {
   const { cpu, cores, isa, node, peers = {} } = machine;
   const of = [cpu, `${cores} ${cores === 1 ? 'core' : 'cores'}`, isa, `Node ${node.slice(1)}`];
   const versions = Object.entries(peers).map(([peer, version]) => `${peer} ${version}`);
-  return `${[...of, ...versions].filter(Boolean).join(', ')}; ${date}, \`${command}\`.`;
+  const parts = results.flatMap(({ from }) => (from ? [from] : []));
+  const runs = [{ date, command }, ...parts].map((run) => `${run.date}, \`${run.command}\``);
+  const text = [[...of, ...versions].filter(Boolean).join(', '), ...new Set(runs)];
+  return `${text.join('; ')}.`;
 }
 
 const paragraphs = (...parts) => parts.join('\n\n');
