@@ -70,7 +70,7 @@ class MappedMemory final : public HostFile {
   // Not every loss raises SIGBUS: behind the new end of a file its last page reads as zeros, and a
   // file that was cut short and written anew has all its pages.
   void check() const override {
-    struct stat now {};
+    struct stat now{};
     if (!range_.lost() && fstat(descriptor_, &now) == 0 && now.st_size == size_ &&
         modified(now) == modified_) {
       return;
@@ -106,7 +106,7 @@ HostParameters copied(const HostParameters& mapped,
 }  // namespace
 
 MappedFile::MappedFile(int descriptor) : descriptor_(dup(descriptor)) {
-  struct stat info {};
+  struct stat info{};
   if (descriptor_ < 0 || fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode)) {
     if (descriptor_ >= 0) close(descriptor_);
     fail(ErrorCode::kArgument,

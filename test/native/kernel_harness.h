@@ -41,7 +41,7 @@ class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes)
       : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
-    base_ = static_cast<unsigned char*>(::operator new (whole_, std::align_val_t{64}));
+    base_ = static_cast<unsigned char*>(::operator new(whole_, std::align_val_t{64}));
     std::memset(base_, kPattern, whole_);
     spoil();
 #if defined(TANDEM_POISON)
@@ -55,7 +55,7 @@ class GuardedMemory {
 #if defined(TANDEM_POISON)
     ASAN_UNPOISON_MEMORY_REGION(base_, whole_);
 #endif
-    ::operator delete (base_, std::align_val_t{64});
+    ::operator delete(base_, std::align_val_t{64});
   }
 
   [[nodiscard]] void* data() const { return base_ + kGuard; }
