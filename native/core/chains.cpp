@@ -201,14 +201,15 @@ class ChainFuser {
     return chain;
   }
 
-  [[nodiscard]] int8_t place_of(ValueId id, const std::vector<size_t>& members,
-                                const std::vector<ValueId>& inputs) const {
+  [[nodiscard]] int16_t place_of(ValueId id, const std::vector<size_t>& members,
+                                 const std::vector<ValueId>& inputs) const {
     if (is_within(id, members)) {
       const auto index = static_cast<size_t>(graph_.value(id).index);
-      return static_cast<int8_t>(std::lower_bound(members.begin(), members.end(), index) -
-                                 members.begin());
+      return static_cast<int16_t>(std::lower_bound(members.begin(), members.end(), index) -
+                                  members.begin());
     }
-    return static_cast<int8_t>(-1 - (std::find(inputs.begin(), inputs.end(), id) - inputs.begin()));
+    return static_cast<int16_t>(-1 -
+                                (std::find(inputs.begin(), inputs.end(), id) - inputs.begin()));
   }
 
   /// Groups in an order that keeps what must come before what, and otherwise that of their last

@@ -1,9 +1,9 @@
 // Training: a plan for each batch size that comes, over one set of arenas. One thread at a time.
 #pragma once
 
-#include <compare>
 #include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "core/model.h"
@@ -134,7 +134,9 @@ class Trainer {
   struct PlanKey {
     Work work;
     int64_t batch;
-    auto operator<=>(const PlanKey&) const = default;
+    bool operator<(const PlanKey& other) const noexcept {
+      return std::tie(work, batch) < std::tie(other.work, other.batch);
+    }
   };
   void check_scales() const;
   Compiled& compiled(PlanKey key);
