@@ -61,6 +61,21 @@ test('a sequence that is done frees its place before it is read', async (t) => {
   t.is((await collect(unread)).length, 3);
 });
 
+test('more sequences than rows of a step take turns', async (t) => {
+  const predictor = await load(t, { sequences: 4 }, { maxBatch: 2 });
+  const counts = [0, 0, 0, 0];
+  let least = 0;
+  const read = async (_, i) => {
+    for await (const _token of predictor.generate([i])) {
+      counts[i]++;
+      if (i === 0 && counts[0] === 60) least = Math.min(...counts);
+    }
+  };
+  await Promise.all(counts.map(read));
+  t.true(least > 40, `${least} tokens`);
+  t.deepEqual(counts, [time - 1, time - 1, time - 1, time - 1]);
+});
+
 test('return ends a wait, and frees the place in the line', async (t) => {
   const predictor = await load(t, { sequences: 1 });
   const active = predictor.generate([1]);

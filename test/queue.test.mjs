@@ -128,6 +128,14 @@ test('close settles every pending call', async (t) => {
   }
 });
 
+test('who closes twice waits twice', async (t) => {
+  const predictor = await load(t, { batching: { maxBatch: 4, maxDelayUs: 60e6 } });
+  const call = predictor.predict(rowOf(0));
+  const closed = [predictor.close(), predictor.close()];
+  t.is((await call).length, 3);
+  t.is((await Promise.all(closed)).length, 2);
+});
+
 test('ten thousand calls are answered in their order, none lost', async (t) => {
   const predictor = await load(t, { batching: { maxBatch: 64, maxDelayUs: 300 } });
   const controller = new AbortController();

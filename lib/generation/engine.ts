@@ -196,18 +196,30 @@ export class GenerationEngine {
     return undefined;
   }
 
-  /** Last tokens before prompts: whoever is under way goes on. */
+  /**
+   * The rows of the next step: last tokens before prompts, so that whoever is under way goes on, but a
+   * quarter of the rows is for prompts. Who got rows goes to the end of the line, so that all get some
+   * where there are more sequences than rows.
+   */
   #compose(): Piece[] {
     const pieces: Piece[] = [];
+    const line = [...this.#active].filter(({ done, ahead }) => !done && ahead < maxAhead);
+    const kept = Math.min(Math.max(1, this.#maxRows >> 2), this.#maxRows - 1);
+    const share = line.some(({ isNew }) => isNew) ? this.#maxRows - kept : this.#maxRows;
     let row = 0;
     for (const isNew of [false, true]) {
-      for (const sequence of this.#active) {
-        if (sequence.done || sequence.isNew !== isNew || sequence.ahead >= maxAhead) continue;
-        const count = Math.min(sequence.pending, this.#maxRows - row);
-        if (count === 0) break;
+      const end = isNew ? this.#maxRows : share;
+      for (const sequence of line) {
+        if (sequence.isNew !== isNew) continue;
+        const count = Math.min(sequence.pending, end - row);
+        if (count <= 0) break;
         pieces.push({ sequence, row, count });
         row += count;
       }
+    }
+    for (const { sequence } of pieces) {
+      this.#active.delete(sequence);
+      this.#active.add(sequence);
     }
     return pieces;
   }

@@ -152,6 +152,7 @@ export class CallQueue {
   #runs = 0;
   readonly #deadline = new Deadline(() => this.#dispatch());
   #whenIdle: (() => void) | undefined;
+  #drained: Promise<void> | undefined;
   #closing = false;
 
   constructor(
@@ -197,9 +198,10 @@ export class CallQueue {
     this.#closing = true;
     this.#dispatch();
     if (this.idle) return Promise.resolve();
-    return new Promise((resolve) => {
+    this.#drained ??= new Promise((resolve) => {
       this.#whenIdle = resolve;
     });
+    return this.#drained;
   }
 
   get idle(): boolean {
