@@ -2,6 +2,7 @@
 import type { Predictor as NativePredictor, PredictorDescription } from '../../bindings.js';
 import { type GenerationEngine, openEngine } from '../generation/engine.js';
 import { generationVariants, planGeneration } from '../generation/graph.js';
+import * as is from '../is.js';
 import { native } from '../native.js';
 import { layoutOf } from '../predictor/arrays.js';
 import type { Loaded, Variants } from '../predictor/load.js';
@@ -51,6 +52,13 @@ export function fromFile(opened: OpenQuantized): Served {
   };
 }
 
+/** GPUs have kernels of bytes, but get their parameters as floats, which these models do not have. */
+function onCpu(options: PredictorDescription): PredictorDescription {
+  const { device = 'cpu' } = options;
+  if (device === 'auto' || device === 'cpu') return { ...options, device: 'cpu' };
+  throw is.mismatch('ERR_DEVICE', '"cpu" or "auto" for 8-bit models', 'device', device);
+}
+
 /** Loads a model and gives back what it no longer needs. As Predictor.load rejects. */
 export async function loadQuantized(
   quantized: Served,
@@ -58,9 +66,8 @@ export async function loadQuantized(
   { generation, lengths }: PredictorOptions,
 ): Promise<{ loaded: Loaded; engine: GenerationEngine | undefined; report: QuantizationReport }> {
   const { frozen, report } = quantized;
-  // Only the CPU has kernels of bytes; a GPU that is asked for by name says so.
-  const on = options.device === 'auto' ? { ...options, device: 'cpu' } : options;
   try {
+    const on = onCpu(options);
     checkLengths(lengths ? { lengths } : {}, true);
     const plan = generation && planGeneration(frozen.state, generation, quantized);
     const predictor = await quantized.load(generationVariants(plan), on);
