@@ -67,7 +67,6 @@ test('micro-batches, schedules and validation go on, too', async (t) => {
 test('killed while it writes, 50 times: nothing is lost but the unfinished file', async (t) => {
   const random = generator(9);
   let unfinished = 0;
-  let last = 0;
   const trials = async (count) => {
     const dir = await folder(t);
     const steps = async () =>
@@ -99,11 +98,10 @@ test('killed while it writes, 50 times: nothing is lost but the unfinished file'
         await trainer.close();
       }
     }
-    last = reached;
-    const whole = await finish('mlp', last + 5);
-    t.deepEqual(await finish('mlp', last + 5, { resumeFrom: dir }), whole);
+    const whole = await finish('mlp', reached + 5);
+    t.deepEqual(await finish('mlp', reached + 5, { resumeFrom: dir }), whole);
     const checkpoint = { dir, everySteps: 1000 };
-    await finish('mlp', last + 1, { resumeFrom: 'latest', checkpoint });
+    await finish('mlp', reached + 1, { resumeFrom: 'latest', checkpoint });
     t.false((await readdir(dir)).some((name) => name.endsWith('.tmp')));
   };
   await Promise.all([trials(25), trials(25)]);
