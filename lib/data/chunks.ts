@@ -1,4 +1,5 @@
 // Rows in the order of an epoch -> whole batches.
+import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { aborted } from '../trainer/signal.js';
 import { type Batch, checkColumns, concatRows, gatherRows } from './batch.js';
@@ -120,10 +121,8 @@ export async function* prefetched<T>(
   if (signal?.aborted) throw aborted(signal);
   const iterator = source[Symbol.asyncIterator]();
   const waiting: Promise<IteratorResult<T>>[] = [];
-  let stop = () => {};
-  const whenAborted = new Promise<undefined>((resolve) => {
-    stop = () => resolve(undefined);
-  });
+  const ending = new Ending();
+  const stop = () => ending.end();
   signal?.addEventListener('abort', stop);
   try {
     for (;;) {
@@ -134,7 +133,7 @@ export async function* prefetched<T>(
         waiting.push(next);
       }
       const first = waiting.shift();
-      const result = await (signal === undefined ? first : Promise.race([first, whenAborted]));
+      const result = await ending.unlessEnded(first);
       if (signal?.aborted) throw aborted(signal);
       if (result === undefined || result.done === true) return;
       yield result.value;

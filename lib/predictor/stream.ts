@@ -1,4 +1,5 @@
 // Predictions of a stream: several at one time, results in order, no more read than is asked for.
+import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { aborted, checkSignal } from '../trainer/signal.js';
 import { offAbort, onAbort } from './aborts.js';
@@ -61,8 +62,11 @@ async function* results(
   const iterator: AsyncIterator<PredictInput> | Iterator<PredictInput> =
     Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   const pending: Promise<PredictOutput>[] = [];
-  const stop = stopped(signal);
-  const leave = stopped(left);
+  const ending = new Ending();
+  const end = () => ending.end();
+  const signals = signal === undefined ? [left] : [left, signal];
+  for (const each of signals) onAbort(each, end);
+  if (signals.some((each) => each.aborted)) end();
   let pull: Pull | undefined;
   let ended = false;
   try {
@@ -71,13 +75,16 @@ async function* results(
         pull = next(iterator);
       }
       const [head] = pending;
-      const first = await Promise.race([
-        ...(pull === undefined ? [] : [pull.then((item) => ({ item }))]),
-        // Also a failure is the head's turn: it is thrown where its result would have been.
-        ...(head === undefined ? [] : [head.then(isReady, isReady)]),
-        ...stop.when,
-        ...leave.when,
-      ]);
+      const first = await ending.unlessEnded(
+        Promise.race([
+          ...(pull === undefined ? [] : [pull.then((item) => ({ item }))]),
+          // Also a failure is the head's turn: it is thrown where its result would have been.
+          ...(head === undefined ? [] : [head.then(isReady, isReady)]),
+        ]),
+      );
+      if (left.aborted) return;
+      if (signal?.aborted) throw aborted(signal);
+      if (first === undefined) continue;
       if ('item' in first) {
         pull = undefined;
         if (first.item.done) ended = true;
@@ -90,8 +97,7 @@ async function* results(
   } catch (error) {
     if (!left.aborted) throw error;
   } finally {
-    stop.end();
-    leave.end();
+    for (const each of signals) offAbort(each, end);
     pull?.catch(() => undefined);
     // Not awaited: a source that waits would hold up the end, as it would hold up an abort.
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
@@ -107,17 +113,4 @@ const next = async (iterator: AsyncIterator<PredictInput> | Iterator<PredictInpu
 function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
-}
-
-/** Rejects when the signal aborts; nothing without one. */
-function stopped(signal: AbortSignal | undefined): { when: Promise<never>[]; end: () => void } {
-  if (signal === undefined) return { when: [], end: () => undefined };
-  let end: () => void = () => undefined;
-  const when = new Promise<never>((_, reject) => {
-    const abort = (): void => reject(aborted(signal));
-    end = () => offAbort(signal, abort);
-    onAbort(signal, abort);
-    if (signal.aborted) abort();
-  });
-  return { when: [handled(when)], end: () => end() };
 }

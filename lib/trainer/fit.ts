@@ -179,7 +179,7 @@ export class Fit {
     }
     await quietly(() => this.#fromGpu());
     for (const callback of this.plan.callbacks) {
-      await quietly(() => Promise.race([this.#trainEnd(callback, error), this.run.whenClosed]));
+      await quietly(() => this.run.unlessClosed(this.#trainEnd(callback, error)));
     }
     // A trainer that is closed meanwhile ends with them, too.
     await weightsRestored(this.trainer.model);
@@ -337,7 +337,7 @@ export class Fit {
   async #call(hook: (callback: Callback) => unknown): Promise<void> {
     for (const callback of this.plan.callbacks) {
       // A callback that closes the trainer and awaits that must not wait for itself.
-      const result = await Promise.race([hook(callback), this.run.whenClosed]);
+      const result = await this.run.unlessClosed(hook(callback));
       if (result === false) this.run.stopped = true;
     }
     await this.run.settled();

@@ -1,12 +1,13 @@
 // What a Trainer keeps between its calls.
+import { Ending } from '../ending.js';
 import type { Position } from './checkpoint/contents.js';
 
 /** What ends a run early, and who looks at the parameters between its steps. */
 export interface RunState {
   stopped: boolean;
   readonly closed: boolean;
-  /** Resolves once closed. */
-  readonly whenClosed: Promise<void>;
+  /** As the promise settles, or with undefined once closed. */
+  unlessClosed<T>(promise: T | PromiseLike<T>): Promise<T | undefined>;
   /** Aborted once closed: a source may never answer. */
   readonly ended: AbortSignal;
   close(): void;
@@ -28,23 +29,20 @@ export interface RunState {
 }
 
 export function makeRun(): RunState {
-  const ending = new AbortController();
-  let resolve = () => {};
-  const whenClosed = new Promise<void>((done) => {
-    resolve = done;
-  });
+  const ended = new AbortController();
+  const ending = new Ending();
   let last: Promise<unknown> = Promise.resolve();
   return {
     stopped: false,
     get closed() {
-      return ending.signal.aborted;
+      return ended.signal.aborted;
     },
-    whenClosed,
-    ended: ending.signal,
+    unlessClosed: (promise) => ending.unlessEnded(promise),
+    ended: ended.signal,
     interrupt: undefined,
     close() {
-      ending.abort();
-      resolve();
+      ended.abort();
+      ending.end();
       this.interrupt?.();
     },
     epoch: 0,
