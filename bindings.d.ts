@@ -387,6 +387,8 @@ export class Predictor {
   private constructor();
   /** Shapes of inputs and outputs at this many rows. */
   shapes(rows: number): { inputs: number[][]; outputs: number[][] };
+  /** The op through which rows of a batch depend on each other; null: none. Such rows are run together. */
+  readonly relatesRows: string | null;
   /** For predictSync(). */
   readonly key: Key<Predictor>;
   /**

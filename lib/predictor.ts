@@ -204,9 +204,10 @@ export class Predictor {
     this.#engine = engine;
     const batcher = new Batcher(layout);
     const { batchRows } = queue;
+    const joins = batchRows !== undefined && batcher.joins(predictor);
     this.#queue = new CallQueue(predictor, batcher, {
       ...queue,
-      batchRows: batcher.joins ? batchRows : undefined,
+      batchRows: joins ? batchRows : undefined,
     });
     this.#lengths = buckets && new Lengths(predictor, buckets, queue, this.#queue.places);
     this.#queues = batchRows !== undefined || queue.maxQueue !== Number.MAX_SAFE_INTEGER;

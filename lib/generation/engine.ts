@@ -270,9 +270,17 @@ export function openEngine(
   sizes: { maxBatch: number; maxQueue: number },
 ): GenerationEngine {
   try {
+    checkApart(predictor);
     return new GenerationEngine(predictor, plan, sizes);
   } catch (error) {
     predictor.close();
     throw error;
   }
+}
+
+/** Sequences of one step are its rows, and each is to go on as if it were alone. */
+function checkApart({ relatesRows }: NativePredictor): void {
+  if (relatesRows === null) return;
+  const what = 'a model of sequences that do not depend on each other';
+  throw is.mismatch('ERR_ARGUMENT', what, 'generation', `one that relates them by ${relatesRows}`);
 }

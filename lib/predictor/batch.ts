@@ -1,4 +1,5 @@
 // Rows of several calls in one set of arrays, and the results apart again.
+import type { Predictor as NativePredictor } from '../../bindings.js';
 import type { TandemError } from '../errors.js';
 import { rowElements } from '../graph/value.js';
 import * as is from '../is.js';
@@ -42,11 +43,10 @@ export class Batcher {
     this.#rowIn = layout.inputs.map(({ value }) => rowElements(value));
   }
 
-  /** Whether the rows of calls may stand side by side. */
-  get joins(): boolean {
-    return [...this.#layout.inputs, ...this.#layout.outputs].every(
-      ({ value }) => rowElements(value) !== null,
-    );
+  /** Whether the rows of calls may stand side by side in runs of `predictor`. */
+  joins(predictor: NativePredictor): boolean {
+    const all = [...this.#layout.inputs, ...this.#layout.outputs];
+    return all.every(({ value }) => rowElements(value) !== null) && predictor.relatesRows === null;
   }
 
   /** Copies of a call's inputs; each needs its release. */

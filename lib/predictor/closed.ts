@@ -10,6 +10,7 @@ export function closed(): never {
 
 /** Stands in for a native predictor after close, so that calls need no check of their own. */
 export const closedPredictor: Omit<Predictor, 'key'> = {
+  relatesRows: null,
   shapes: closed,
   predict: closed,
   bind: closed,

@@ -136,8 +136,9 @@ export class Lengths {
     const which = bucket === this.#full ? 0 : at + 1;
     const predictor = this.#predictor.variant(which);
     const batcher = new Batcher(bucket.layout);
-    const batchRows = batcher.joins ? this.#settings.batchRows : undefined;
-    const settings = { ...this.#settings, batchRows };
+    const { batchRows } = this.#settings;
+    const joins = batchRows !== undefined && batcher.joins(predictor);
+    const settings = { ...this.#settings, batchRows: joins ? batchRows : undefined };
     const queue = new CallQueue(predictor, batcher, settings, this.#places);
     const served = { ...bucket, predictor, queue };
     this.#served.set(bucket.length, served);

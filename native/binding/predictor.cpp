@@ -166,11 +166,12 @@ napi_value PredictorObject::load_file(const Call& call) {
 
 void PredictorObject::define(napi_env env, napi_value exports, Addon* addon) {
   using T = PredictorObject;
-  define_class<T>(env, exports, addon,
-                  {method<T, &T::shapes>("shapes", addon), key_getter<T>(addon),
-                   method<T, &T::predict>("predict", addon), method<T, &T::bind>("bind", addon),
-                   method<T, &T::variant>("variant", addon),
-                   method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
+  define_class<T>(
+      env, exports, addon,
+      {method<T, &T::shapes>("shapes", addon), key_getter<T>(addon),
+       getter<T, &T::relates_rows>("relatesRows", addon), method<T, &T::predict>("predict", addon),
+       method<T, &T::bind>("bind", addon), method<T, &T::variant>("variant", addon),
+       method<T, &T::profile>("profile", addon), method<T, &T::close>("close", addon)});
 }
 
 Prediction& PredictorObject::open() {
@@ -193,6 +194,12 @@ napi_value PredictorObject::shapes(const Call& call) {
   object.Set("inputs", list(shapes.inputs));
   object.Set("outputs", list(shapes.outputs));
   return object;
+}
+
+napi_value PredictorObject::relates_rows(const Call& call) {
+  const std::optional<Op> op = open().predictor.relates_rows(prediction_->which);
+  if (!op) return Napi::Env(call.env()).Null();
+  return Napi::String::New(call.env(), name(*op));
 }
 
 // For one input and one output in place it allocates nothing, and asks Node-API for the key, the

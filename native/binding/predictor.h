@@ -25,6 +25,7 @@ class PredictorObject : public Wrapped<PredictorObject> {
 
  private:
   napi_value shapes(const Call& call);
+  napi_value relates_rows(const Call& call);
   napi_value predict(const Call& call);
   napi_value bind(const Call& call);
   napi_value variant(const Call& call);

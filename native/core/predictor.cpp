@@ -8,6 +8,7 @@
 #include "core/fold.h"
 #include "core/fuse.h"
 #include "core/precision.h"
+#include "core/row_flow.h"
 #include "core/simplify.h"
 
 namespace tandem {
@@ -62,8 +63,9 @@ int64_t bytes_of(const ParameterDescription& parameter) {
   return byte_size(stored_tensor(parameter));
 }
 
-/// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere.
-void check_rows(const Graph& graph, int64_t batch) {
+/// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere, and
+/// no row may depend on others.
+void check_rows(const Graph& graph, int64_t batch, std::optional<Op> relating) {
   for (const ValueId id : graph.outputs) {
     const Tensor& tensor = graph.tensor(id);
     if (tensor.rank == 0 || tensor.dims[0] != batch) {
@@ -72,6 +74,11 @@ void check_rows(const Graph& graph, int64_t batch) {
            "output " +
                to_string(tensor));
     }
+  }
+  if (relating) {
+    fail(ErrorCode::kShape,
+         "expected at most `maxBatch` rows where rows depend on each other, as in " +
+             std::string(name(*relating)) + ", received more than " + std::to_string(batch));
   }
 }
 
@@ -252,6 +259,10 @@ void Predictor::Session::forget_oldest_plan() {
   latest_batch_ = -1;
 }
 
+std::optional<Op> Predictor::relates_rows(size_t which) const {
+  return op_relating_rows(graphs_[which]);
+}
+
 Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& plan) {
   plan.used = ++uses_;
   latest_batch_ = batch;
@@ -279,7 +290,10 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
     if (halt != nullptr && *halt) fail(ErrorCode::kAborted, "the process or its thread ends");
     const int64_t batch = fixed_batch_ ? rows : std::min(rows - done, owner_.max_batch_);
     Compiled& plan = compiled(fixed_batch_ ? 1 : batch);
-    if (batch < rows && done == 0) check_rows(plan.plan.graph, batch);
+    if (batch < rows && !may_cut_) {
+      check_rows(plan.plan.graph, batch, owner_.relates_rows(which_));
+      may_cut_ = true;
+    }
     for (size_t i = 0; i < inputs.size(); ++i) {
       const int64_t offset = plan.input_row_bytes[i] * done;
       plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + offset);

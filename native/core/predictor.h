@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -54,6 +55,8 @@ class Predictor {
     std::vector<Tensor> outputs;
   };
   [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
+  /// See op_relating_rows(): a graph that has one runs all rows of a call at a time.
+  [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
   [[nodiscard]] Profile profile() const;
 
   /// Plans and scratch of one caller at a time.
@@ -64,7 +67,8 @@ class Predictor {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     /// `inputs` and `outputs` hold `rows` rows; calls over max_batch are cut into several runs, and
-    /// fail with kAborted between two of them once `halt` is true.
+    /// fail with kAborted between two of them once `halt` is true. Throws ERR_SHAPE where they
+    /// cannot be cut.
     void run(int64_t rows, const std::vector<const void*>& inputs,
              const std::vector<void*>& outputs, const std::atomic<bool>* halt = nullptr);
     /// Binds fixed buffers once; run_bound() then runs with no look-up at all.
@@ -88,8 +92,9 @@ class Predictor {
     [[nodiscard]] const GraphDescription& graph() const { return owner_.graphs_[which_]; }
 
     Predictor& owner_;
-    size_t which_;      ///< of the owner's graphs
-    bool fixed_batch_;  ///< no input has a free batch: every run is one whole batch
+    size_t which_;          ///< of the owner's graphs
+    bool fixed_batch_;      ///< no input has a free batch: every run is one whole batch
+    bool may_cut_ = false;  ///< check_rows() has found that calls may be cut
     Memory arena_;
     std::unordered_map<int64_t, std::unique_ptr<Compiled>> plans_;
     int64_t uses_ = 0;  ///< changes from one plan to another
