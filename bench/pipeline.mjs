@@ -19,7 +19,7 @@ import { command, quick, save } from './lib/options.mjs';
 import { saveResults } from './lib/results.mjs';
 
 const batchSize = 256;
-const steps = quick ? 100 : 200;
+const steps = quick ? 100 : 1000;
 const rounds = 3;
 const rows = batchSize * steps;
 const width = 16;
