@@ -37,7 +37,17 @@ test('concurrent calls get their own rows of one run', async (t) => {
 
 test('a run holds the calls of one turn, up to maxBatch rows', async (t) => {
   const predictor = await load(t, { batching: { maxBatch: 16 } });
-  await Promise.all(Array.from({ length: 16 }, (_, i) => predictor.predict(rowOf(i))));
+  const call = (_, i) => predictor.predict(rowOf(i));
+  await Promise.all(Array.from({ length: 16 }, call));
+  // A run that is not full waits for a minute: what is answered was in one.
+  const patient = await load(t, { batching: { maxBatch: 16, maxDelayUs: 60e6 } });
+  let answered = 0;
+  const count = (_, i) => patient.predict(rowOf(i)).then(() => answered++);
+  const early = Array.from({ length: 15 }, count);
+  await Promise.all(Array.from({ length: 8 }, call));
+  t.is(answered, 0);
+  await Promise.all([...early, count(null, 15)]);
+  t.is(answered, 16);
   await t.throwsAsync(Predictor.load(build(), { batching: { maxBatch: 0 } }), {
     code: 'ERR_ARGUMENT',
   });
