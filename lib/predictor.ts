@@ -16,6 +16,7 @@ import { Model, type Port } from './model.js';
 import { native } from './native.js';
 import {
   checkArrays,
+  checkFixed,
   type Layout,
   makeArray,
   type NamedArrays,
@@ -446,7 +447,7 @@ export class Predictor {
 
   /**
    * Fixed native buffers for `batch` rows and a plan that reads and writes them: nothing is copied
-   * or looked up in a run. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   * or looked up in a run. Where the inputs have a fixed batch it is theirs. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
    *
    * @example const io = predictor.bind(1); io.inputs.x.set(row); io.runSync(); io.outputs.y;
    */
@@ -455,6 +456,7 @@ export class Predictor {
     O extends NamedArrays = Readonly<Record<'y', Float32Array>>,
   >(batch: number): PredictorBinding<I, O> {
     is.integer(batch, 'batch', 1, 2 ** 31 - 1);
+    checkFixed(this.#layout, batch);
     checkArrays(this.#layout, batch);
     try {
       return new PredictorBinding<I, O>(this.#native.bind(batch), this.inputs, this.outputs);

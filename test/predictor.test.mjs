@@ -256,3 +256,12 @@ test('more rows than memory has room for are refused in words that say so', asyn
   t.is(/** @type {any} */ (failed).code, 'ERR_OUT_OF_MEMORY');
   t.regex(/** @type {any} */ (failed).message, /for `(x|warmup)`, received /);
 });
+
+test('bind keeps to the batch that inputs fix', async (t) => {
+  const model = sequential([dense(3)], { input: input([8], { batch: 2 }), seed: 1 });
+  const predictor = await Predictor.load(model);
+  t.is(predictor.bind(2).inputs.x.length, 16);
+  const message = /expected 2, which the inputs fix, for `batch`/;
+  t.throws(() => predictor.bind(5), { code: 'ERR_ARGUMENT', message });
+  await predictor.close();
+});

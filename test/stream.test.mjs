@@ -133,6 +133,7 @@ test('a signal ends a stream that waits', async (t) => {
     t.throws(() => predictor.stream(bad), { code: 'ERR_ARGUMENT' });
   }
   t.throws(() => predictor.stream([], { concurrency: 0 }), { code: 'ERR_ARGUMENT' });
+  t.throws(() => predictor.stream([], { priority: Number.NaN }), { code: 'ERR_ARGUMENT' });
 });
 
 test('a stream stays within maxQueue, and waits for places beside other calls', async (t) => {

@@ -144,3 +144,10 @@ export function rowElements(value: Value): number | null {
 
 export const elements = (shape: readonly number[]): number =>
   shape.reduce((product, length) => product * length, 1);
+
+/** The rows of every batch, when all of these values have that many. */
+export function fixedBatch(values: readonly Value[]): number | undefined {
+  const [batch] = values[0]?.shape ?? [];
+  if (typeof batch !== 'number') return undefined;
+  return values.every((value) => !isFree(value) && value.shape[0] === batch) ? batch : undefined;
+}

@@ -5,7 +5,14 @@ import { matchArrays, toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
 import { checkRange, findRanges, type Range } from '../graph/ranges.js';
-import { elements, rowElements, sampleBatches, shapeAt, type Value } from '../graph/value.js';
+import {
+  elements,
+  fixedBatch,
+  rowElements,
+  sampleBatches,
+  shapeAt,
+  type Value,
+} from '../graph/value.js';
 import * as is from '../is.js';
 
 /** Arrays of inputs or outputs by name: Float32Array for float32, Int32Array for int32. */
@@ -153,6 +160,13 @@ export function checkArrays(layout: Layout, rows: number): void {
     const length = elements(shapeAt(value, rows));
     if (4 * length > constants.MAX_LENGTH) throw noRoom(name, length, undefined);
   }
+}
+
+/** Throws ERR_ARGUMENT for another batch than that which all inputs fix, if they do. */
+export function checkFixed({ inputs }: Layout, batch: number): void {
+  const fixed = fixedBatch(inputs.map(({ value }) => value));
+  if (fixed === undefined || batch === fixed) return;
+  throw is.invalid(`${fixed}, which the inputs fix,`, 'batch', batch);
 }
 
 /** `error`; that the system has no memory left in words that say what for. */

@@ -5,6 +5,7 @@ import { aborted, checkSignal } from '../trainer/signal.js';
 import { offAbort, onAbort } from './aborts.js';
 import type { PredictInput, PredictOutput } from './arrays.js';
 import { endable } from './endable.js';
+import { checkPriority } from './queue.js';
 
 /** Options of `predictor.stream`. */
 export interface StreamOptions {
@@ -39,6 +40,7 @@ export function checkStream(
   if (!iterable) throw is.invalid('an iterable or async iterable of inputs', 'source', source);
   const set = is.options(options, 'options of stream', ['concurrency', 'signal', 'priority']);
   checkSignal(set.signal);
+  checkPriority(set.priority);
   return { ...set, concurrency: is.integer(set.concurrency ?? usual, 'concurrency', 1, 65536) };
 }
 

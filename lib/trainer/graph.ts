@@ -4,7 +4,14 @@ import { TandemError } from '../errors.js';
 import { describe, type NamedValue } from '../graph/describe.js';
 import { fixedInput } from '../graph/leaves.js';
 import { findRanges } from '../graph/ranges.js';
-import { elements, isFree, rowElements, shapeAt, showShape, type Value } from '../graph/value.js';
+import {
+  elements,
+  fixedBatch,
+  rowElements,
+  shapeAt,
+  showShape,
+  type Value,
+} from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
 import { partsOf, type Result, scaled, undivided } from './divisors.js';
@@ -132,11 +139,4 @@ function track(measured: readonly Measured[], values: readonly Value[], scalars:
     return { name: metric.name, parts, start: metric.start };
   });
   return { tracked, width };
-}
-
-/** The rows of every batch, when all inputs of the graph have that many. */
-function fixedBatch(values: readonly Value[]): number | undefined {
-  const [batch] = values[0]?.shape ?? [];
-  if (typeof batch !== 'number') return undefined;
-  return values.every((value) => !isFree(value) && value.shape[0] === batch) ? batch : undefined;
 }
