@@ -10,6 +10,7 @@
 #include "core/ops/chain.h"
 #include "core/predictor.h"
 #include "core/trainer.h"
+#include "cpu_device.h"
 #include "node_runner.h"
 
 using namespace tandem;
@@ -247,31 +248,10 @@ TEST(where_of_integers_is_no_part_of_a_chain) {
 }
 
 /// The CPU as a device that computes no chains.
-class WithoutChains final : public Backend {
+class WithoutChains final : public CpuDevice {
  public:
-  [[nodiscard]] const char* name() const override { return cpu_backend().name(); }
   [[nodiscard]] bool supports(Op op) const override {
-    return op != Op::chain && cpu_backend().supports(op);
-  }
-  [[nodiscard]] bool shares_host_memory() const override { return true; }
-  void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
-    cpu_backend().copy(to, from, bytes, kind);
-  }
-  [[nodiscard]] bool updates_on_the_way() const override {
-    return cpu_backend().updates_on_the_way();
-  }
-  [[nodiscard]] Memory allocate(int64_t bytes) const override {
-    return cpu_backend().allocate(bytes);
-  }
-  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
-                                        bool frozen) const override {
-    return cpu_backend().workspace_bytes(graph, node, frozen);
-  }
-  [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
-    return cpu_backend().make_frozen_weights();
-  }
-  [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
-    return cpu_backend().compile(request);
+    return op != Op::chain && CpuDevice::supports(op);
   }
 };
 

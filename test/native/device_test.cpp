@@ -7,12 +7,13 @@
 #include "core/evaluate.h"
 #include "core/predictor.h"
 #include "core/trainer.h"
+#include "cpu_device.h"
 
 using namespace tandem;
 
 namespace {
 
-class OtherDevice final : public Backend {
+class OtherDevice final : public CpuDevice {
  public:
   [[nodiscard]] const char* name() const override { return "other:0"; }
   [[nodiscard]] bool supports(Op op) const override { return op != missing; }
@@ -20,20 +21,7 @@ class OtherDevice final : public Backend {
   [[nodiscard]] bool updates_on_the_way() const override { return false; }
   void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
     ++copies[static_cast<size_t>(kind)];
-    cpu_backend().copy(to, from, bytes, kind);
-  }
-  [[nodiscard]] Memory allocate(int64_t bytes) const override {
-    return cpu_backend().allocate(bytes);
-  }
-  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
-                                        bool frozen) const override {
-    return cpu_backend().workspace_bytes(graph, node, frozen);
-  }
-  [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
-    return cpu_backend().make_frozen_weights();
-  }
-  [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
-    return cpu_backend().compile(request);
+    CpuDevice::copy(to, from, bytes, kind);
   }
 
   Op missing = Op::kCount;
