@@ -283,11 +283,15 @@ export class Trainer {
     marks?: Uint32Array,
     scales?: Float64Array,
   ): Promise<Float64Array>;
-  /** The graph's outputs for each of `sizes` consecutive rows, in inference mode. */
+  /**
+   * The graph's outputs for each of `sizes` consecutive rows, in inference mode. `averages`: of what
+   * copyAverages() copied in place of the parameters; false by default.
+   */
   evaluate(
     inputs: readonly TypedArray[],
     rows: Uint32Array,
     sizes: Uint32Array,
+    averages?: boolean,
   ): Promise<Float64Array>;
   /** The outputs that means divide by, and nothing else, for each of `sizes` consecutive rows. */
   divisors(
@@ -320,8 +324,8 @@ export class Trainer {
   saveState(): Promise<ArrayBuffer>;
   /** Goes on from what saveState() gave. The array is copied at once. */
   loadState(state: Float32Array, progress: TrainerProgress): Promise<void>;
-  /** Exchanges the trainable parameters with their averages. */
-  swapAverages(): Promise<void>;
+  /** Copies the averages of the trainable parameters, and the others, for evaluate(). */
+  copyAverages(): Promise<void>;
   profile(): ProfileDescription;
   close(): void;
 }
@@ -340,7 +344,7 @@ export class StagedRows {
     scales?: Float64Array,
   ): Promise<Float64Array>;
   /** The same for Trainer.evaluate() and Trainer.divisors(). */
-  evaluate(): Promise<Float64Array>;
+  evaluate(averages?: boolean): Promise<Float64Array>;
   divisors(): Promise<Float64Array>;
   /** Gives the memory back, as train() and evaluate() do. */
   close(): void;

@@ -124,7 +124,6 @@ export class Model {
       encoder: undefined,
       training: false,
       taken: undefined,
-      averaged: undefined,
       restoring: undefined,
     });
   }

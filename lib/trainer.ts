@@ -285,17 +285,21 @@ export class Trainer<T extends Targets = Value> {
 
   #assertFree(what: string): void {
     if (this.#run.closed) throw closedError();
-    const { taken, averaged } = this.#state;
-    const elsewhere = averaged !== undefined && averaged !== this.#run;
-    if (taken !== undefined || elsewhere) throw busyError(what);
+    if (this.#state.taken !== undefined) throw busyError(what);
+  }
+
+  /**
+   * Whether what is best is judged by the averages of `ema`.
+   * @internal
+   */
+  get validatesAverages(): boolean {
+    return this.#engine.settings.validatesAverages;
   }
 
   /** For what native code must not do while it trains. */
   #assertResting(what: string): void {
     if (this.#run.closed) throw closedError();
-    const { training, averaged } = this.#state;
-    const elsewhere = averaged !== undefined && averaged !== this.#run;
-    if (training || elsewhere) throw busyError(what);
+    if (this.#state.training) throw busyError(what);
   }
 
   async #exclusively<R>(body: () => Promise<R>): Promise<R> {

@@ -24,8 +24,6 @@ export interface ModelState {
   training: boolean;
   /** Of the Trainer that is in fit or step, also while it waits for a callback. */
   taken: object | undefined;
-  /** Of the Trainer whose averages are in the parameters' place just now. */
-  averaged: object | undefined;
   /** The last copying of best weights over the parameters. */
   restoring: Promise<void> | undefined;
 }
@@ -51,14 +49,8 @@ export function stateOf(model: Model): ModelState {
   return state;
 }
 
-/** Throws ERR_BUSY while a training step may be writing to the parameters, or averages are in their place. */
+/** Throws ERR_BUSY while a training step may be writing to the parameters. */
 export function assertIdle(state: ModelState, what: string): void {
-  if (state.averaged !== undefined) {
-    throw new TandemError(
-      'ERR_BUSY',
-      `expected a model with its own parameters for \`${what}\`, received one whose averages are being evaluated; await evaluate`,
-    );
-  }
   if (!state.training) return;
   throw new TandemError(
     'ERR_BUSY',

@@ -18,8 +18,8 @@ export interface EarlyStoppingOptions {
    */
   mode?: 'auto' | 'min' | 'max';
   /**
-   * Whether the model ends with the parameters of its best epoch, also when fit rejects (an abort, an
-   * error); false by default.
+   * Whether the model ends with the parameters of its best epoch, or with their averages where these are
+   * validated (`ema.validate`), also when fit rejects (an abort, an error); false by default.
    */
   restoreBestWeights?: boolean;
 }
@@ -93,7 +93,8 @@ class Stopper implements EarlyStopping {
     if (!Number.isNaN(value) && (this.bestEpoch === -1 || gain > this.minDelta)) {
       if (this.restore) {
         // Not over the last ones: a trainer that is closed meanwhile still ends with those, whole.
-        const copy = await copyWeights(trainer.model, this.#spare);
+        const model = trainer.validatesAverages ? await trainer.averagedModel() : trainer.model;
+        const copy = await copyWeights(model, this.#spare);
         [this.#weights, this.#spare] = [copy, this.#weights];
       }
       this.best = value;

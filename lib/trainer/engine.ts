@@ -156,9 +156,13 @@ export class Engine {
     }
   }
 
-  /** Means over batches in inference mode, chunk by chunk. */
+  /**
+   * The graph's outputs over batches in inference mode, chunk by chunk; with `averages` those of the
+   * averages as they are now, which takes a copy of them.
+   */
   async evaluate(
     source: StepSource,
+    averages: boolean,
     halted: () => boolean,
     onBatch: (values: Float64Array, offset: number, rows: number) => void,
   ): Promise<void> {
@@ -177,6 +181,7 @@ export class Engine {
       }
     };
     try {
+      if (averages) await this.native.copyAverages();
       while (!halted()) {
         const next = await source.next(steps);
         const piece = next && this.mixer ? await this.mixer.plain(next) : next;
@@ -189,8 +194,8 @@ export class Engine {
           if (halted()) break;
           const { rows, order, sizes } = piece;
           const values = staged
-            ? staged.evaluate()
-            : this.native.evaluate(rows.arrays, order, sizes);
+            ? staged.evaluate(averages)
+            : this.native.evaluate(rows.arrays, order, sizes, averages);
           // Whoever awaits it sees the error.
           values.catch(() => {});
           running = { values, piece };

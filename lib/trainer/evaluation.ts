@@ -6,7 +6,6 @@ import { checkAverages } from './averages.js';
 import { checkWhole, type Data, readBatchSize, readData } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
-import { busyError } from './errors.js';
 import type { TrainingGraph } from './graph.js';
 import { Means } from './history.js';
 import { refuseBadRows } from './numerics.js';
@@ -38,8 +37,8 @@ export interface EvaluateOptions {
   /** Rows of one run; 32 by default, or the batch that the model's inputs fix. */
   batchSize?: number;
   /**
-   * Whether the averages that the option `ema` keeps take the parameters' place; false by default. They
-   * do so while it runs: `model.parameters` shows them, and saving the model is refused.
+   * Whether it is of the averages that the option `ema` keeps, in place of the parameters; false by
+   * default. They are a copy: the model has its own parameters meanwhile.
    */
   ema?: boolean;
 }
@@ -75,9 +74,8 @@ export async function evaluate(
       signal: run.ended,
       checkFrom: checkNumerics ? 0 : undefined,
     });
-    const scores = () => measure(engine, results, tracked, source, ended);
     try {
-      return await (ema ? withAverages(engine, run, scores) : scores());
+      return await measure(engine, results, tracked, source, ema, ended);
     } finally {
       await source.close?.();
     }
@@ -92,38 +90,21 @@ export async function evaluate(
   return Object.defineProperty({ loss, ...metrics }, 'matrices', { value: matrices }) as Evaluation;
 }
 
-/** `body` while averages have the parameters' place. Rejects with ERR_BUSY where others train them. */
-async function withAverages<R>(
-  { native, model }: Engine,
-  run: RunState,
-  body: () => Promise<R>,
-): Promise<R> {
-  const others = model.taken !== undefined && model.taken !== run;
-  if (model.training || others || model.averaged !== undefined) throw busyError('evaluate');
-  model.averaged = run;
-  try {
-    await native.swapAverages();
-    try {
-      return await body();
-    } finally {
-      await native.swapAverages();
-    }
-  } finally {
-    model.averaged = undefined;
-  }
-}
-
-/** All results over the rows of `source`, in inference mode; what comes back gives them names. */
+/**
+ * All results over the rows of `source`, in inference mode, of the parameters or their averages; what
+ * comes back gives them names.
+ */
 export async function measure(
   engine: Engine,
   results: readonly Result[],
   tracked: readonly Tracked[],
   source: StepSource,
+  averages: boolean,
   ended: () => boolean,
 ): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
   const means = new Means(results);
   const tally = new Tally(tracked);
-  await engine.evaluate(source, ended, (values, offset, rows) => {
+  await engine.evaluate(source, averages, ended, (values, offset, rows) => {
     means.add(values, offset, rows);
     tally.add(values, offset, rows);
   });

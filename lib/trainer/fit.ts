@@ -298,10 +298,11 @@ export class Fit {
     if (validation === undefined) return { numbers: {}, matrices: {} };
     const ended = () => this.run.closed || this.plan.signal?.aborted === true || this.#terminated;
     const { results, tracked } = this.graph;
+    const { validatesAverages } = this.engine.settings;
     const source = await this.#openSource(validation, 0, 0);
     try {
       const measured = await this.run.alone(() =>
-        measure(this.engine, results, tracked, source, ended),
+        measure(this.engine, results, tracked, source, validatesAverages, ended),
       );
       this.#throwIfEnded();
       return await measured(validationName);

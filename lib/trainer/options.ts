@@ -105,6 +105,12 @@ export interface TrainerOptions<T extends Targets = Value> {
 export interface EmaOptions {
   /** Share of the old average in the new one, below 1; 0.999 by default. */
   decay?: number;
+  /**
+   * Whether validation in fit is of the averages, and with it what `earlyStopping`, `keepBest` and
+   * schedules look at; `restoreBestWeights` then leaves the model with the averages of the best epoch.
+   * False by default.
+   */
+  validate?: boolean;
 }
 
 /** What checkNumerics does about a step that is not finite, instead of throwing. */
@@ -130,6 +136,8 @@ export interface Settings {
   readonly microBatches: number;
   /** What is minimised, as far as it has names. */
   readonly loss: string;
+  /** Whether validation is of the averages. */
+  readonly validatesAverages: boolean;
   /** Alpha; undefined where batches stay as they are. */
   readonly mixup: number | undefined;
   readonly native: Omit<TrainerDescription, 'divisors' | 'scales'>;
@@ -172,18 +180,20 @@ export function readOptions<T extends Targets>(
   }
   const steps = set.gradientAccumulationSteps ?? 1;
   const microBatches = is.integer(steps, 'gradientAccumulationSteps', 1, 2 ** 20);
+  const ema = readAverages(set.ema);
   const settings: Settings = {
     optimizer,
     schedule: lrScheduler ?? (() => 1),
     microBatches,
     loss: describeLoss(set.loss),
+    validatesAverages: ema.validate,
     mixup: readMixup(set.mixup, inputs),
     native: {
       optimizer: describeOptimizer(optimizer, set.parameterGroups, parameters),
       maxGradNorm: set.maxGradNorm === undefined ? 0 : is.positive(set.maxGradNorm, 'maxGradNorm'),
       maxGradValue:
         set.maxGradValue === undefined ? 0 : is.positive(set.maxGradValue, 'maxGradValue'),
-      averageDecay: readDecay(set.ema),
+      averageDecay: ema.decay,
       accumulates: microBatches > 1,
       segments: readSegments(set.gradientCheckpointing),
       checkNumerics: set.checkNumerics !== undefined && set.checkNumerics !== false,
@@ -203,12 +213,14 @@ const describeLoss = (loss: unknown): string =>
     ? loss
     : JSON.stringify(loss, (_, item: unknown) => (typeof item === 'function' ? 'function' : item));
 
-/** 0 for none. */
-function readDecay(ema: unknown): number {
-  if (ema === undefined) return 0;
-  const { decay = 0.999 } = is.options(ema as EmaOptions, 'ema', ['decay']);
-  if (typeof decay === 'number' && decay > 0 && decay < 1) return decay;
-  throw is.invalid('a number between 0 and 1', 'ema.decay', decay);
+/** A decay of 0 for none. */
+function readAverages(ema: unknown): Required<EmaOptions> {
+  if (ema === undefined) return { decay: 0, validate: false };
+  const { decay = 0.999, validate } = is.options(ema as EmaOptions, 'ema', ['decay', 'validate']);
+  if (typeof decay !== 'number' || !(decay > 0 && decay < 1)) {
+    throw is.invalid('a number between 0 and 1', 'ema.decay', decay);
+  }
+  return { decay, validate: is.boolean(validate ?? false, 'ema.validate') };
 }
 
 /** 0 for none, -1 for as many as need the least memory. */

@@ -19,10 +19,7 @@ export interface RunState {
   resume: Position | undefined;
   /** Where the fit that runs is, for checkpoints. */
   locate: (() => Position) | undefined;
-  /**
-   * Runs evaluations and copies of the parameters one after another: an evaluation may put averages in
-   * the parameters' place for a while.
-   */
+  /** Runs evaluations and copies of the parameters one after another. */
   alone<R>(body: () => Promise<R>): Promise<R>;
   /** Resolves when none of them is under way. */
   settled(): Promise<void>;

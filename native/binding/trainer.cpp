@@ -30,7 +30,7 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
        method<T, &T::sync>("sync", addon), method<T, &T::upload>("upload", addon),
        method<T, &T::profile>("profile", addon), method<T, &T::save_state>("saveState", addon),
        method<T, &T::load_state>("loadState", addon),
-       method<T, &T::swap_averages>("swapAverages", addon),
+       method<T, &T::copy_averages>("copyAverages", addon),
        getter<T, &T::progress>("progress", addon),
        getter<T, &T::saved_layout>("savedLayout", addon), method<T, &T::close>("close", addon)});
 }
@@ -65,7 +65,9 @@ napi_value TrainerObject::submit(const Call& call, Work work) {
 
 napi_value TrainerObject::train(const Call& call) { return submit(call, Work::kTrain); }
 
-napi_value TrainerObject::evaluate(const Call& call) { return submit(call, Work::kEvaluate); }
+napi_value TrainerObject::evaluate(const Call& call) {
+  return submit(call, evaluation(call, 3));
+}
 
 napi_value TrainerObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
 
@@ -113,10 +115,10 @@ napi_value TrainerObject::load_state(const Call& call) {
       std::make_unique<LoadStateJob>(training_, static_cast<const float*>(view.data), progress));
 }
 
-napi_value TrainerObject::swap_averages(const Call& call) {
+napi_value TrainerObject::copy_averages(const Call& call) {
   open();
   return call.addon().completions().submit(call.addon().training(),
-                                           std::make_unique<SwapAveragesJob>(training_));
+                                           std::make_unique<CopyAveragesJob>(training_));
 }
 
 napi_value TrainerObject::progress(const Call& call) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "binding/arrays.h"
+#include "binding/values.h"
 
 namespace tandem::binding {
 
@@ -33,7 +34,7 @@ void Training::check_pending(Work work) const {
   // One runs while the next one's rows are gathered.
   constexpr int kMaxPending = 2;
   if (pending[static_cast<size_t>(work)] < kMaxPending) return;
-  constexpr const char* kNames[] = {"train()", "evaluate()", "divisors()"};
+  constexpr const char* kNames[] = {"train()", "evaluate()", "evaluate()", "divisors()"};
   fail(ErrorCode::kBusy, std::string("expected at most two pending calls of ") +
                              kNames[static_cast<size_t>(work)] + ", received a third");
 }
@@ -54,6 +55,12 @@ static std::vector<double> read_numbers(napi_env env, napi_value value, size_t c
     }
   }
   return numbers;
+}
+
+Work evaluation(const Call& call, size_t index) {
+  const Napi::Value value(call.env(), call[index]);
+  const bool averages = !value.IsUndefined() && read_boolean(value, "averages");
+  return averages ? Work::kEvaluateAverages : Work::kEvaluate;
 }
 
 TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_batches,
@@ -186,6 +193,9 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
       break;
     case Work::kEvaluate:
       training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
+      break;
+    case Work::kEvaluateAverages:
+      training_.trainer.evaluate_averages(rows_.sizes()[i], inputs, results);
       break;
     case Work::kDivisors:
       training_.trainer.divisors(rows_.sizes()[i], inputs, results);

@@ -29,7 +29,7 @@ struct Training {
 
   // Of the JavaScript thread.
   StagingPool staging;
-  std::array<int, 3> pending{};  ///< by Work
+  std::array<int, 4> pending{};  ///< by Work
   bool closed = false;
   uint32_t reported_rows = 0;
   ExternalMemory memory;
@@ -55,6 +55,9 @@ struct TrainingPlan {
   static constexpr uint32_t kFirst = 1;
   static constexpr uint32_t kLast = 2;
 };
+
+/// Argument `index` of evaluate(): whether of averages. Throws ERR_ARGUMENT.
+Work evaluation(const Call& call, size_t index);
 
 /// Arguments from `first` on: learning rates and, where steps have several micro-batches, weights,
 /// ends of steps and `scales` numbers for each. Throws ERR_DTYPE, ERR_SHAPE, ERR_ARGUMENT.

@@ -34,15 +34,15 @@ class LoadStateJob : public Job {
   Trainer::Progress progress_;
 };
 
-/// Trainer::swap_averages(), between two steps.
-class SwapAveragesJob : public Job {
+/// Trainer::copy_averages(), between two steps.
+class CopyAveragesJob : public Job {
  public:
-  explicit SwapAveragesJob(std::shared_ptr<Training> training) : training_(std::move(training)) {
+  explicit CopyAveragesJob(std::shared_ptr<Training> training) : training_(std::move(training)) {
     training_->parameters->begin_use();
   }
-  ~SwapAveragesJob() override { training_->parameters->end_use(); }
+  ~CopyAveragesJob() override { training_->parameters->end_use(); }
   void run(const std::atomic<bool>& /*halt*/) override {
-    training_->parameters->gate.visit([this] { training_->trainer.swap_averages(); });
+    training_->parameters->gate.visit([this] { training_->trainer.copy_averages(); });
   }
   napi_value finish(napi_env /*env*/) override { return nullptr; }
 

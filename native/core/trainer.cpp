@@ -141,8 +141,9 @@ void Trainer::check_scales() const {
     fail(ErrorCode::kShape, "expected an input for the scales of the loss's terms, received none");
 }
 
-std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan) const {
-  const Arenas arenas{device_parameters_.data.get(), gradients_.data.get(),
+std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan,
+                                                  const Memory& parameters) const {
+  const Arenas arenas{parameters.data.get(), gradients_.data.get(),
                       optimizer_state_.data.get()};
   return backend_.compile({plan, arenas, options_.threads, nullptr});
 }
@@ -153,7 +154,7 @@ void Trainer::compile_update() {
   check_supported(graph, backend_);
   state_ranges_ = state_ranges(graph);
   compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
-  compiled->executable = compile_plan(compiled->plan);
+  compiled->executable = compile_plan(compiled->plan, device_parameters_);
   update_ = std::move(compiled);
   reserve_arena(update_->plan.arena_bytes);
   update_->executable->bind_arena(arena_.data.get());
@@ -199,7 +200,8 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
   auto compiled = std::make_unique<Compiled>();
   compiled->plan =
       key.work == Work::kTrain ? make_training_plan(key.batch) : make_inference_plan(key);
-  compiled->executable = compile_plan(compiled->plan);
+  const bool averages = key.work == Work::kEvaluateAverages;
+  compiled->executable = compile_plan(compiled->plan, averages ? averages_ : device_parameters_);
   const bool whole = key.work != Work::kDivisors;
   compiled->results.resize(whole ? results_of(key.batch) : options_.divisors.size());
   const Graph& built = compiled->plan.graph;
@@ -390,6 +392,14 @@ void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, do
   run(compiled({Work::kEvaluate, batch}), inputs, results);
 }
 
+void Trainer::evaluate_averages(int64_t batch, const std::vector<const void*>& inputs,
+                                double* results) {
+  if (averages_.data == nullptr)
+    fail(ErrorCode::kArgument, "expected averages that have been copied, received none");
+  std::fill(scales_.begin(), scales_.end(), 1.0F);
+  run(compiled({Work::kEvaluateAverages, batch}), inputs, results);
+}
+
 void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, double* results) {
   run(compiled({Work::kDivisors, batch}), inputs, results);
 }
@@ -397,7 +407,7 @@ void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, do
 Profile Trainer::profile() const {
   Profile profile;
   profile.device = backend_.name();
-  profile.memory.parameters = device_parameters_.bytes;
+  profile.memory.parameters = device_parameters_.bytes + averages_.bytes;
   profile.memory.gradients = gradients_.bytes;
   profile.memory.optimizer = optimizer_state_.bytes;
   profile.memory.activations = arena_.bytes;

@@ -58,7 +58,7 @@ struct MicroBatch {
 };
 
 /// What a plan of a Trainer computes.
-enum class Work : uint8_t { kTrain, kEvaluate, kDivisors };
+enum class Work : uint8_t { kTrain, kEvaluate, kEvaluateAverages, kDivisors };
 
 class Trainer {
  public:
@@ -88,6 +88,9 @@ class Trainer {
   [[nodiscard]] bool is_within_step() const { return state_.part != 0; }
   /// The graph's outputs on `batch` rows in inference mode.
   void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  /// The same with what copy_averages() copied in place of the parameters. Throws ERR_ARGUMENT
+  /// before it was called.
+  void evaluate_averages(int64_t batch, const std::vector<const void*>& inputs, double* results);
   /// TrainerOptions::divisors alone, and nothing that only other outputs need, also between the
   /// micro-batches of a step.
   void divisors(int64_t batch, const std::vector<const void*>& inputs, double* results);
@@ -98,9 +101,9 @@ class Trainer {
   /// round. Nothing to do where both are the same memory.
   void sync();
   void upload();
-  /// Exchanges the parameters with their averages, where these are kept. Called twice it changes
-  /// nothing.
-  void swap_averages();
+  /// Copies the averages as they are now, with the statistics beside them, for
+  /// evaluate_averages(). Throws ERR_ARGUMENT where none are kept, ERR_OUT_OF_MEMORY.
+  void copy_averages();
 
   /// All that changes from step to step beside the numbers of save().
   struct Progress {
@@ -143,7 +146,8 @@ class Trainer {
   std::unique_ptr<Compiled> compile(PlanKey key);
   [[nodiscard]] Plan make_inference_plan(PlanKey key) const;
   [[nodiscard]] Plan make_training_plan(int64_t batch) const;
-  [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan) const;
+  [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan,
+                                                         const Memory& parameters) const;
   void compile_update();
   void run(Compiled& plan, const std::vector<const void*>& inputs, double* results);
   void begin_part(double learning_rate, const MicroBatch& micro_batch);
@@ -167,6 +171,7 @@ class Trainer {
   OptimizerLayout optimizer_layout_;
   std::vector<StateRange> state_ranges_;
   Memory device_parameters_;
+  Memory averages_;  ///< what copy_averages() copied, laid out as the parameters
   Memory gradients_;
   Memory optimizer_state_;
   Memory arena_;

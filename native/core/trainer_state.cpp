@@ -80,15 +80,20 @@ void Trainer::load(const float* from, const Progress& progress) {
   state_.part = 0;
 }
 
-void Trainer::swap_averages() {
+void Trainer::copy_averages() {
   if (options_.average_decay == 0)
     fail(ErrorCode::kArgument, "expected a trainer that keeps averages, received one without");
-  Mirror state(backend_, optimizer_state_);
-  Mirror parameters(backend_, device_parameters_);
-  float* const averages = state.data() + optimizer_layout_.averages;
-  std::swap_ranges(averages, averages + saved_layout().trainable, parameters.data());
-  state.write_back();
-  parameters.write_back();
+  const ParameterLayout& layout = parameters_->layout();
+  if (averages_.data == nullptr) 
+    averages_ = backend_.allocate(std::max(layout.bytes, kAlignment));
+  const auto copy = [this](int64_t to, const std::byte* from, int64_t bytes) {
+    if (bytes > 0)
+      backend_.copy(averages_.data.get() + to, from, bytes, CopyKind::kWithinDevice);
+  };
+  copy(0, optimizer_state_.data.get() + optimizer_layout_.averages * kFloatBytes,
+       layout.trainable_bytes);
+  copy(layout.trainable_bytes, device_parameters_.data.get() + layout.trainable_bytes,
+       layout.bytes - layout.trainable_bytes);
 }
 
 }  // namespace tandem

@@ -238,19 +238,39 @@ TEST(training_goes_on_from_what_it_saved) {
   }
 }
 
-TEST(training_averages_change_places_with_parameters) {
+TEST(training_evaluates_a_copy_of_the_averages) {
   TrainerOptions options = adam_options();
   options.average_decay = 0.5;
   Run run(options);
+  const std::vector<const void*> inputs{run.x.data(), run.t.data()};
   run.step();
   run.step();
+  double loss[2] = {};
+  CHECK_THROWS(run.trainer->evaluate_averages(16, inputs, loss));
   const std::vector<float> parameters = run.now();
-  run.trainer->swap_averages();
-  CHECK(!same_bits(run.now(), parameters));
-  run.trainer->swap_averages();
+  std::vector<float> saved(static_cast<size_t>(run.trainer->saved_layout().floats()));
+  run.trainer->save(saved.data());
+  run.trainer->copy_averages();
+  run.trainer->evaluate_averages(16, inputs, loss);
   CHECK(same_bits(run.now(), parameters));
+  // the averages as parameters, which lie last in what is saved
+  Run averaged(options);
+  const std::vector<float> averages(saved.end() - static_cast<int64_t>(parameters.size()),
+                                    saved.end());
+  std::memcpy(averaged.store->memory().data.get(), averages.data(), averages.size() * 4);
+  averaged.trainer->evaluate(16, inputs, loss + 1);
+  CHECK(loss[0] == loss[1]);
+  run.trainer->evaluate(16, inputs, loss);
+  CHECK(loss[0] != loss[1]);
+  // a step moves the averages on, and not their copy
+  run.step();
+  run.trainer->evaluate_averages(16, inputs, loss);
+  CHECK(loss[0] == loss[1]);
+  run.trainer->copy_averages();
+  run.trainer->evaluate_averages(16, inputs, loss);
+  CHECK(loss[0] != loss[1]);
   Run plain(adam_options());
-  CHECK_THROWS(plain.trainer->swap_averages());
+  CHECK_THROWS(plain.trainer->copy_averages());
 }
 
 TEST(training_skips_steps_and_backs_off) {

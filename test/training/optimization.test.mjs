@@ -1,16 +1,18 @@
 // Accumulation, clipping, groups, freezing, averages, recomputation, lion and lamb.
-import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import {
   adamw,
   batchNorm,
   crossEntropy,
   dense,
+  earlyStopping,
   input,
   lamb,
   lion,
   Model,
+  mse,
   noDecay,
+  Predictor,
   rmsprop,
   sequential,
   sgd,
@@ -405,6 +407,7 @@ test('options of optimisation are checked', (t) => {
     { gradientCheckpointing: 'all' },
     { maxGradValue: 0 },
     { ema: 0.9 },
+    { ema: { validate: 1 } },
     { checkNumerics: { skip: false } },
     { checkNumerics: { skip: true, backoff: 2 } },
     { checkNumerics: { backoff: 0.5 } },
@@ -414,39 +417,108 @@ test('options of optimisation are checked', (t) => {
   }
 });
 
-test('nobody takes averages that are evaluated for the parameters', async (t) => {
+test('while averages are evaluated the model has its own parameters', async (t) => {
   const dir = await folder(t);
-  const options = { loss: 'mse', optimizer: sgd({ learningRate: 0.1 }), ema: { decay: 0.9 } };
+  let onBatch = () => {};
+  const evaluated = {
+    values: (output, target) => [mse(output, target)],
+    accumulate: () => ({ add: () => onBatch(), result: () => 0 }),
+  };
   const model = perceptron();
-  const trainer = new Trainer(model, options);
+  const trainer = new Trainer(model, {
+    ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.1 }), ema: { decay: 0.9 } },
+    metrics: { evaluated },
+  });
   t.teardown(() => trainer.close());
   await trainer.fit(regression, { ...quiet, epochs: 3 });
   const before = bits(model);
   const averages = bits(await trainer.averagedModel());
+  const { loss } = await trainer.evaluate(regression, { ema: true });
   let go = () => {};
   const held = new Promise((resolve) => {
     go = () => resolve(undefined);
   });
+  const half = { x: x.subarray(0, 36), y: y.subarray(0, 24), rows: 12 };
+  const rest = { x: x.subarray(36), y: y.subarray(24), rows: 12 };
   const data = fromBatches(async function* () {
+    yield half;
+    yield half;
     await held;
-    yield { ...regression, rows };
+    yield rest;
+    yield rest;
   });
-  const evaluating = trainer.evaluate(data, { ema: true });
+  const within = new Promise((resolve) => {
+    onBatch = () => resolve(undefined);
+  });
+  const evaluating = trainer.evaluate(data, { ema: true, batchSize: 4 });
   const saving = trainer.saveCheckpoint(`${dir}/meanwhile.safetensors`);
   const averaging = trainer.averagedModel();
-  const again = trainer.evaluate(regression, { ema: true });
-  const training = trainer.step(regression);
-  while (bits(model)['a.weight'] === before['a.weight']) await wait(0);
-  await t.throwsAsync(model.save(`${dir}/model.safetensors`), { code: 'ERR_BUSY' });
-  const other = new Trainer(model, options);
-  t.teardown(() => other.close());
-  await t.throwsAsync(other.step(regression), { code: 'ERR_BUSY' });
-  await t.throwsAsync(other.evaluate(regression), { code: 'ERR_BUSY' });
+  await within;
+  t.deepEqual(bits(model), before);
+  const predictor = await Predictor.load(model);
+  t.teardown(() => predictor.close());
+  const predicted = predictor.predictSync(x);
+  await model.save(`${dir}/model.safetensors`);
+  t.deepEqual(bits(await Model.load(`${dir}/model.safetensors`)), before);
   go();
-  t.deepEqual(await again, await evaluating);
+  t.true(Math.abs((await evaluating).loss - loss) < 1e-6 * loss);
   t.deepEqual(bits(await averaging), averages);
   await saving;
-  await training;
+  const later = await Predictor.load(model);
+  t.teardown(() => later.close());
+  t.deepEqual(predicted, later.predictSync(x));
   await trainer.loadCheckpoint(`${dir}/meanwhile.safetensors`);
   t.deepEqual(bits(model), before);
+});
+
+test('validation is of the averages where that is asked for', async (t) => {
+  const held = { x: x.subarray(0, 30), y: y.subarray(0, 20) };
+  const once = async (ema, more = {}) => {
+    const model = perceptron();
+    const trainer = new Trainer(model, {
+      ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.3 }), ema },
+    });
+    t.teardown(() => trainer.close());
+    const raw = [];
+    const averaged = [];
+    const copies = [];
+    const watch = {
+      async onEpochEnd() {
+        raw.push((await trainer.evaluate(held)).loss);
+        averaged.push((await trainer.evaluate(held, { ema: true })).loss);
+        copies.push(bits(await trainer.averagedModel()));
+      },
+    };
+    const { callbacks = [], ...fit } = more;
+    const history = await trainer.fit(regression, {
+      ...{ ...quiet, epochs: 6, validationData: held, ...fit },
+      callbacks: [watch, ...callbacks],
+    });
+    return { model, history, raw, averaged, copies };
+  };
+  const plain = await once({ decay: 0.7 });
+  t.deepEqual(plain.history.valLoss, plain.raw);
+  const made = await once({ decay: 0.7, validate: true });
+  t.deepEqual(made.history.valLoss, made.averaged);
+  t.notDeepEqual(made.raw, made.averaged);
+  // The steps are the same.
+  t.deepEqual(bits(made.model), bits(plain.model));
+  t.deepEqual(made.history.loss, plain.history.loss);
+  // What earlyStopping puts back are the averages that were judged, and keepBest follows them.
+  const dir = await folder(t);
+  const stopper = earlyStopping({ restoreBestWeights: true, mode: 'max', patience: 9 });
+  const kept = await once(
+    { decay: 0.7, validate: true },
+    { callbacks: [stopper], checkpoint: { dir, keepBest: 'valLoss' } },
+  );
+  const worst = made.averaged.indexOf(Math.max(...made.averaged));
+  t.is(stopper.bestEpoch, worst);
+  t.deepEqual(bits(kept.model), made.copies[worst]);
+  const best = new Trainer(perceptron(3), {
+    ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.3 }), ema: { decay: 0.7 } },
+  });
+  t.teardown(() => best.close());
+  await best.loadCheckpoint(`${dir}/best.safetensors`);
+  const least = made.averaged.indexOf(Math.min(...made.averaged));
+  t.deepEqual(bits(await best.averagedModel()), made.copies[least]);
 });

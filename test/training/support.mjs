@@ -93,7 +93,7 @@ export const kinds = {
         loss: 'crossEntropy',
         optimizer: lion({ learningRate: 1e-3, weightDecay: 0.1 }),
         maxGradNorm: 1,
-        ema: { decay: 0.9 },
+        ema: { decay: 0.9, validate: true },
         seed: 7,
       },
       data: { x: classes(44 * 8, 17, random), y: classes(44 * 8, 17, random) },
