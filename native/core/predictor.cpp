@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/byte_parameters.h"
 #include "core/chains.h"
 #include "core/fold.h"
 #include "core/fuse.h"
@@ -100,6 +101,7 @@ Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> gr
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
+  if (!backend.shares_host_memory()) expand_bytes(parameters, graphs_);
   if (graphs_.size() == 1) fold(parameters, graphs_.front());
   layout_ = parameters.layout;
   if (backend.shares_host_memory()) {
