@@ -6,7 +6,7 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-/// A column whose bytes lie as those of a word of the panel do, but words apart.
+/// Bytes of one column, whose words lie `step` bytes apart in the panel.
 template <typename Word>
 void pack_words(const int8_t* row, int64_t count, char* panel, int64_t step) {
   constexpr int64_t kGroup = sizeof(Word);
@@ -16,16 +16,28 @@ void pack_words(const int8_t* row, int64_t count, char* panel, int64_t step) {
               static_cast<size_t>(count - words * kGroup));
 }
 
-int32_t pack_bytes(const GemmKernels& kernels, const int8_t* row, int64_t count, char* panel,
-                   int64_t width) {
-  if (kernels.group == 4) {
-    pack_words<int32_t>(row, count, panel, width * kernels.b_word);
-  } else {
-    pack_words<int16_t>(row, count, panel, width * kernels.b_word);
+/// The same for all columns of a panel, and their sums: rows of the weight are copied piece by
+/// piece, so that the piece of the panel stays in the cache.
+void pack_bytes(const QuantizedWeight& w, const int8_t* rows, int64_t columns, char* panel,
+                int64_t width, int32_t* sums) {
+  constexpr int64_t kPiece = 512;
+  const GemmKernels& kernels = *w.plan.desc.kernels;
+  const int64_t step = width * kernels.b_word;
+  for (int64_t first = 0; first < w.channels; first += kPiece) {
+    const int64_t count = least(kPiece, w.channels - first);
+    char* const to = panel + first / kernels.group * step;
+    for (int64_t j = 0; j < columns; ++j) {
+      const int8_t* const row = rows + j * w.channels + first;
+      if (kernels.group == 4) {
+        pack_words<int32_t>(row, count, to + j * kernels.b_word, step);
+      } else {
+        pack_words<int16_t>(row, count, to + j * kernels.b_word, step);
+      }
+      int32_t sum = 0;
+      for (int64_t i = 0; i < count; ++i) sum += row[i];
+      sums[j] += sum;
+    }
   }
-  int32_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += row[i];
-  return sum;
 }
 
 /// One column of B, which is the row of the weight from element `first` on; returns the sum of its
@@ -34,8 +46,6 @@ int32_t pack_column(const QuantizedWeight& w, const WeightSource& source, int64_
                     float scale, char* panel, int64_t width) {
   const GemmKernels& kernels = *w.plan.desc.kernels;
   const int64_t group = kernels.group;
-  if (source.bytes != nullptr && w.taps == 1 && group == kernels.b_word)
-    return pack_bytes(kernels, source.bytes + first, w.channels, panel, width);
   int32_t sum = 0;
   int64_t k = 0;
   for (int64_t tap = 0; tap < w.taps; ++tap) {
@@ -63,13 +73,17 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   auto* const sums = reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first;
   auto* const scales = reinterpret_cast<float*>(packed + w.scales_at) + first;
   const WeightSource weight = weight_source(operands);
-  for (int64_t j = 0; j < width; ++j) {
-    sums[j] = 0;
-    if (j >= columns) continue;
-    const float scale = w.scales[row + j];
+  for (int64_t j = 0; j < width; ++j) sums[j] = 0;
+  for (int64_t j = 0; j < columns; ++j) scales[j] = w.scales[row + j] * w.x_scale;
+  const GemmKernels& kernels = *w.plan.desc.kernels;
+  const int64_t each = w.channels * w.taps;
+  if (weight.bytes != nullptr && w.taps == 1 && kernels.group == kernels.b_word) {
+    pack_bytes(w, weight.bytes + row * each, columns, panel, width, sums);
+    return;
+  }
+  for (int64_t j = 0; j < columns; ++j) {
     sums[j] =
-        pack_column(w, weight, (row + j) * w.channels * w.taps, scale, panel + j * b_word, width);
-    scales[j] = scale * w.x_scale;
+        pack_column(w, weight, (row + j) * each, w.scales[row + j], panel + j * b_word, width);
   }
 }
 
