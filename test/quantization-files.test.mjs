@@ -22,9 +22,9 @@ const folder = await mkdtemp(join(tmpdir(), 'tandem-bytes-'));
 test.after.always(() => rm(folder, { recursive: true, force: true }));
 const library = new URL('../dist/index.js', import.meta.url).href;
 
-/** Weights of 64 MB in float32, 16 MB in bytes. */
-const layers = 16;
-const width = 1024;
+/** Weights of 78 MiB in float32, a quarter in bytes; each is more than one huge page and less than two. */
+const layers = 8;
+const width = 1600;
 const wide = () =>
   sequential(
     Array.from({ length: layers }, () => dense(width, { activation: 'relu' })),

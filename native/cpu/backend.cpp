@@ -10,6 +10,7 @@
 
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace tandem {
@@ -29,7 +30,8 @@ constexpr int64_t kLargeBlock = int64_t{64} << 10;
 
 /// Memory of the system's own. Its pages are made when they are first touched, and so on the
 /// threads that use them, not on the one that allocates. Large arenas are swept end to end: they
-/// begin at a huge page, for fewer TLB misses.
+/// begin at a huge page and consist of huge pages, for fewer TLB misses. What does not fill one
+/// lies in small pages, so that a block takes no more memory than it says.
 std::shared_ptr<std::byte> map_pages(int64_t bytes) {
   constexpr int64_t kHugePage = int64_t{2} << 20;
   const bool huge = bytes >= kHugePage;
@@ -40,11 +42,16 @@ std::shared_ptr<std::byte> map_pages(int64_t bytes) {
   void* data = mapped;
   size_t room = size;
   if (huge) {
-    (void)madvise(mapped, size, MADV_HUGEPAGE);
+    static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
+    (void)madvise(data, static_cast<size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
+    const size_t used = (static_cast<size_t>(bytes) + page - 1) / page * page;
+    if (room < size) (void)munmap(mapped, size - room);
+    if (used < room) (void)munmap(static_cast<std::byte*>(data) + used, room - used);
+    room = used;
   }
-  return {static_cast<std::byte*>(data), [mapped, size, bytes](std::byte*) {
-            munmap(mapped, size);
+  return {static_cast<std::byte*>(data), [room, bytes](std::byte* at) {
+            munmap(at, room);
             cpu::note_block(-bytes);
           }};
 }
