@@ -1,0 +1,107 @@
+// quantizedLinear against sums of integers: scales are powers of two, so that every number has one
+// right value and results must be equal, on every instruction set.
+#include "quantized_support.h"
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "isas.h"
+
+namespace {
+
+using namespace tandem;
+using namespace tandem::cpu;
+
+void linear_case(const Isa& isa, Random& random, int64_t m, int64_t n, int64_t k) {
+  ops::QuantizedProduct p = random_product(random);
+  const Weights w(random, n, k);
+  p.weight_scales = w.scales.data();
+  const auto x = random.list<uint8_t>(m * k, 0, 255);
+  const bool biased = random.in(0, 1) == 1;
+  const std::vector<float> bias = biases(random, n);
+  KernelHarness kernel(isa.launchers, Op::quantizedLinear);
+  kernel.attributes(p).input({m, k}, x);
+  w.freeze(kernel, {n, k}, random.in(0, 1) == 1);
+  if (biased) kernel.input({n}, bias);
+  kernel.output({m, n}, type_of(p)).order(TileOrder::kShuffled).run();
+  CHECK(kernel.clean());
+  const std::vector<double> found = results(kernel, p.to_bytes);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      int64_t sum = 0;
+      for (int64_t l = 0; l < k; ++l)
+        sum += (x[static_cast<size_t>(i * k + l)] - p.x_zero) *
+               w.numbers[static_cast<size_t>(j * k + l)];
+      double value = static_cast<double>(sum) * static_cast<double>(kXScale) *
+                     static_cast<double>(w.scales[static_cast<size_t>(j)]);
+      if (biased) value += static_cast<double>(bias[static_cast<size_t>(j)]);
+      CHECK(found[static_cast<size_t>(i * n + j)] == result_of(p, value));
+    }
+  }
+}
+
+TEST(quantized_linear_is_exact) {
+  for (const Isa& isa : isas()) {
+    Random random{std::mt19937(11)};
+    const int64_t sizes[][3] = {{1, 1, 1},    {1, 10, 64},   {3, 33, 65}, {17, 40, 30},
+                                {64, 7, 127}, {2, 130, 258}, {40, 64, 96}};
+    for (const auto& [m, n, k] : sizes) {
+      for (int i = 0; i < 4; ++i) linear_case(isa, random, m, n, k);
+    }
+  }
+}
+
+/// Rows of whole numbers from -100 to 155, both of which occur: their scale is 1.
+std::vector<float> whole_rows(Random& random, int64_t m, int64_t k) {
+  std::vector<float> x = random.list<float>(m * k, -100, 155);
+  for (int64_t i = 0; i < m; ++i) {
+    x[static_cast<size_t>(i * k)] = 155;
+    x[static_cast<size_t>(i * k + k - 1)] = -100;
+  }
+  return x;
+}
+
+void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int64_t m, int64_t n,
+                      int64_t k) {
+  ops::QuantizedProduct p = random_product(random);
+  p.mode = mode;
+  if (mode == QuantizationMode::kWeights) p.to_bytes = false;
+  const Weights w(random, n, k);
+  p.weight_scales = w.scales.data();
+  const std::vector<float> x = whole_rows(random, m, k);
+  const std::vector<float> bias = biases(random, n);
+  KernelHarness kernel(isa.launchers, Op::quantizedLinear);
+  kernel.attributes(p).input({m, k}, x);
+  w.freeze(kernel, {n, k}, random.in(0, 1) == 1);
+  kernel.input({n}, bias);
+  kernel.output({m, n}, type_of(p)).order(TileOrder::kShuffled).run();
+  CHECK(kernel.clean());
+  const std::vector<double> found = results(kernel, p.to_bytes);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double value = static_cast<double>(bias[static_cast<size_t>(j)]);
+      for (int64_t l = 0; l < k; ++l)
+        value += static_cast<double>(x[static_cast<size_t>(i * k + l)]) *
+                 static_cast<double>(w.floats[static_cast<size_t>(j * k + l)]);
+      CHECK(found[static_cast<size_t>(i * n + j)] == result_of(p, value));
+    }
+  }
+}
+
+TEST(quantized_linear_of_rows_with_their_own_ranges_is_exact) {
+  for (const Isa& isa : isas()) {
+    Random random{std::mt19937(12)};
+    const int64_t sizes[][3] = {
+        {1, 10, 64}, {5, 33, 67}, {19, 70, 30}, {1, 200, 129}, {300, 40, 33}};
+    for (const auto& [m, n, k] : sizes) {
+      for (int i = 0; i < 2; ++i) {
+        float_input_case(isa, random, QuantizationMode::kDynamic, m, n, k);
+        float_input_case(isa, random, QuantizationMode::kWeights, m, n, k);
+      }
+    }
+  }
+}
+
+}  // namespace
