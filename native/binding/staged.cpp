@@ -64,9 +64,7 @@ napi_value StagedObject::submit(const Call& call, Work work) {
 
 napi_value StagedObject::train(const Call& call) { return submit(call, Work::kTrain); }
 
-napi_value StagedObject::evaluate(const Call& call) {
-  return submit(call, evaluation(call, 0));
-}
+napi_value StagedObject::evaluate(const Call& call) { return submit(call, evaluation(call, 0)); }
 
 napi_value StagedObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
 

@@ -65,9 +65,7 @@ napi_value TrainerObject::submit(const Call& call, Work work) {
 
 napi_value TrainerObject::train(const Call& call) { return submit(call, Work::kTrain); }
 
-napi_value TrainerObject::evaluate(const Call& call) {
-  return submit(call, evaluation(call, 3));
-}
+napi_value TrainerObject::evaluate(const Call& call) { return submit(call, evaluation(call, 3)); }
 
 napi_value TrainerObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
 

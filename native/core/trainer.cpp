@@ -143,8 +143,7 @@ void Trainer::check_scales() const {
 
 std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan,
                                                   const Memory& parameters) const {
-  const Arenas arenas{parameters.data.get(), gradients_.data.get(),
-                      optimizer_state_.data.get()};
+  const Arenas arenas{parameters.data.get(), gradients_.data.get(), optimizer_state_.data.get()};
   return backend_.compile({plan, arenas, options_.threads, nullptr});
 }
 

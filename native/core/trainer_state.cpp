@@ -84,11 +84,9 @@ void Trainer::copy_averages() {
   if (options_.average_decay == 0)
     fail(ErrorCode::kArgument, "expected a trainer that keeps averages, received one without");
   const ParameterLayout& layout = parameters_->layout();
-  if (averages_.data == nullptr) 
-    averages_ = backend_.allocate(std::max(layout.bytes, kAlignment));
+  if (averages_.data == nullptr) averages_ = backend_.allocate(std::max(layout.bytes, kAlignment));
   const auto copy = [this](int64_t to, const std::byte* from, int64_t bytes) {
-    if (bytes > 0)
-      backend_.copy(averages_.data.get() + to, from, bytes, CopyKind::kWithinDevice);
+    if (bytes > 0) backend_.copy(averages_.data.get() + to, from, bytes, CopyKind::kWithinDevice);
   };
   copy(0, optimizer_state_.data.get() + optimizer_layout_.averages * kFloatBytes,
        layout.trainable_bytes);

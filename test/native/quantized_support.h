@@ -1,5 +1,5 @@
-// What the tests of quantized ops have in common: whole numbers that bytes hold, with scales that are
-// powers of two, so that every number has one right value.
+// What the tests of quantized ops have in common: whole numbers that bytes hold, with scales that
+// are powers of two, so that every number has one right value.
 #pragma once
 
 #include <algorithm>
