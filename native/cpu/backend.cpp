@@ -1,5 +1,6 @@
 #include "core/backend.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -28,30 +29,44 @@ namespace {
 // the size that is wanted next.
 constexpr int64_t kLargeBlock = int64_t{64} << 10;
 
+constexpr int64_t kHugePage = int64_t{2} << 20;
+
+int64_t rounded_up(int64_t bytes, int64_t unit) {
+  return checked_add(bytes, unit - 1) / unit * unit;
+}
+
+/// Bytes of a block that lie in huge pages: those that it fills, and the last one, too, where
+/// little of that is wasted. What is left over is in small pages, so that a block takes what it
+/// says.
+int64_t in_huge_pages(int64_t bytes) {
+  const int64_t whole = bytes / kHugePage * kHugePage;
+  const int64_t more = rounded_up(bytes, kHugePage);
+  return more - bytes <= bytes / 32 ? more : whole;
+}
+
 /// Memory of the system's own. Its pages are made when they are first touched, and so on the
 /// threads that use them, not on the one that allocates. Large arenas are swept end to end: they
-/// begin at a huge page and consist of huge pages, for fewer TLB misses. What does not fill one
-/// lies in small pages, so that a block takes no more memory than it says.
+/// begin at a huge page, for fewer TLB misses.
 std::shared_ptr<std::byte> map_pages(int64_t bytes) {
-  constexpr int64_t kHugePage = int64_t{2} << 20;
-  const bool huge = bytes >= kHugePage;
-  const auto size = static_cast<size_t>(huge ? checked_add(bytes, kHugePage) : bytes);
+  static const int64_t page = sysconf(_SC_PAGESIZE);
+  const int64_t huge = in_huge_pages(bytes);
+  const int64_t used = std::max(huge, rounded_up(bytes, page));
+  const auto size = static_cast<size_t>(huge > 0 ? checked_add(used, kHugePage) : used);
   void* const mapped =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) out_of_memory(bytes);
   void* data = mapped;
   size_t room = size;
-  if (huge) {
-    static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    (void)std::align(kHugePage, static_cast<size_t>(bytes), data, room);
-    (void)madvise(data, static_cast<size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
-    const size_t used = (static_cast<size_t>(bytes) + page - 1) / page * page;
+  if (huge > 0) {
+    (void)std::align(kHugePage, static_cast<size_t>(used), data, room);
+    (void)madvise(data, static_cast<size_t>(huge), MADV_HUGEPAGE);
+    // what the alignment leaves over is given back at both ends
+    const size_t behind = room - static_cast<size_t>(used);
     if (room < size) (void)munmap(mapped, size - room);
-    if (used < room) (void)munmap(static_cast<std::byte*>(data) + used, room - used);
-    room = used;
+    if (behind > 0) (void)munmap(static_cast<std::byte*>(data) + used, behind);
   }
-  return {static_cast<std::byte*>(data), [room, bytes](std::byte* at) {
-            munmap(at, room);
+  return {static_cast<std::byte*>(data), [used, bytes](std::byte* at) {
+            munmap(at, static_cast<size_t>(used));
             cpu::note_block(-bytes);
           }};
 }
