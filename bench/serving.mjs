@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { dense, sequential } from 'tandem-ml';
+import { dense, quantize, sequential } from 'tandem-ml';
 import { median } from './lib/measure.mjs';
 import { quick, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
@@ -14,12 +14,18 @@ import { workload } from './lib/workloads.mjs';
 const rounds = quick ? 1 : 5;
 const folder = mkdtempSync(join(tmpdir(), 'tandem-serving-'));
 const program = fileURLToPath(new URL('lib/serving-process.mjs', import.meta.url));
-const [large, small, mlp] = ['large', 'small', 'mlp'].map((name) => join(folder, name));
+const names = ['large', 'small', 'mlp', 'bytes'];
+const [large, small, mlp, bytes] = names.map((name) => join(folder, name));
 
-await sequential(
-  [...Array.from({ length: 18 }, () => dense(2048, { activation: 'relu' })), dense(10)],
-  { input: [2048], seed: 1 },
-).save(large);
+/** @param {number} layers of 17 MB in float32 */
+const wide = (layers) =>
+  sequential(
+    [...Array.from({ length: layers }, () => dense(2048, { activation: 'relu' })), dense(10)],
+    { input: [2048], seed: 1 },
+  );
+await wide(18).save(large);
+const ofBytes = ['300 MB of bytes to the first prediction', 'RSS of 300 MB of bytes'];
+if (ofBytes.some(wanted)) await (await quantize(wide(quick ? 8 : 72))).save(bytes);
 await sequential(
   [dense(64, { activation: 'relu' }), dense(32, { activation: 'relu' }), dense(10)],
   {
@@ -48,6 +54,13 @@ add(
   'RSS of 300 MB by its weights',
   'times',
   () => measure('memory', large),
+  ({ grown }) => grown,
+);
+add(ofBytes[0], 'ms', () => measure('start', bytes), start);
+add(
+  ofBytes[1],
+  'times',
+  () => measure('memory', bytes),
   ({ grown }) => grown,
 );
 add(

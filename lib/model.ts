@@ -15,7 +15,7 @@ import { type Dimension, elements, type LayerIdentity, Value } from './graph/val
 import * as is from './is.js';
 import type { Layer } from './layers/layer.js';
 import { nameValues, type Values } from './model/names.js';
-import { stateOf, states } from './model/state.js';
+import { bare, stateOf, states } from './model/state.js';
 import { summarize } from './model/summary.js';
 import { native } from './native.js';
 
@@ -93,13 +93,16 @@ export class Model {
       return { name: `${layerNames.get(layer)}.${suffix}`, value };
     });
     const { graph } = describe(inputs, targets, parameters);
-    const arena = new native.Parameters(graph.parameters, seed);
+    const isBare = Object.hasOwn(options, bare);
+    const arena = new native.Parameters(isBare ? [] : graph.parameters, seed);
 
     const views = new Map<string, Parameter>();
     parameters.forEach(({ name, value }, i) => {
       const source = parameterOf(value);
       const { shape, trainable } = source;
-      const data = new Float32Array(arena.buffer, arena.offsets[i], elements(shape));
+      const data = isBare
+        ? new Float32Array(0)
+        : new Float32Array(arena.buffer, arena.offsets[i], elements(shape));
       if (source.data !== undefined) {
         if (source.data.length !== data.length) {
           const what = 'memory that has been transferred elsewhere';

@@ -41,6 +41,9 @@ export const states = {
   },
 };
 
+/** In the options of a model: it has no memory, as its parameters are elsewhere. */
+export const bare = Symbol('bare');
+
 export function stateOf(model: Model): ModelState {
   const state = states.get(model);
   if (state === undefined) {

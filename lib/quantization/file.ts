@@ -5,6 +5,7 @@ import { bad, integer, list, parseJson, record, text } from '../files/format.js'
 import { guarded, readDescription, readEncoder } from '../files/load.js';
 import { type Header, readFully, readHeader } from '../files/safetensors.js';
 import * as is from '../is.js';
+import { bare } from '../model/state.js';
 import { Model } from '../model.js';
 import { byteWeights, makeArena, viewsOf, withBytes } from './bytes.js';
 import { Frozen } from './frozen.js';
@@ -46,9 +47,9 @@ async function describeFile(
   const quantization = record(parseJson(json, 'the quantization'), 'quantization');
   checkTensors(header, parameters);
   const encoder = readEncoder(header);
-  const frozen = guarded(() => new Frozen(new Model(options)));
   // Only the graph is wanted: the parameters are those of the file.
-  frozen.release();
+  const graphAlone = { ...options, [bare]: true };
+  const frozen = guarded(() => new Frozen(new Model(graphAlone)));
   frozen.state.encoder = encoder;
   const scales = await readScales(file, header, parameters);
   const nodes = readNodes(quantization, frozen, scales);
@@ -114,16 +115,16 @@ async function readScales(
   header: Header,
   parameters: ReadonlyMap<string, readonly number[]>,
 ): Promise<Map<string, Float32Array>> {
-  const all = new Map<string, Float32Array>();
-  for (const name of parameters.keys()) {
-    if (header.tensors.get(name)?.dtype !== 'I8') continue;
+  const names = [...parameters.keys()].filter((name) => header.tensors.get(name)?.dtype === 'I8');
+  // Side by side: each read is a way to another thread and back.
+  const read = async (name: string): Promise<[string, Float32Array]> => {
     const place = header.tensors.get(scaleName(name));
     const scales = new Float32Array((place?.bytes ?? 0) / 4);
     await readFully(file, new Uint8Array(scales.buffer), place?.start ?? 0);
     if (!scales.every(isScale)) throw bad(`scales above 0 for tensor \`${name}\``, 'others');
-    all.set(name, scales);
-  }
-  return all;
+    return [name, scales];
+  };
+  return new Map(await Promise.all(names.map(read)));
 }
 
 const isScale = (scale: number): boolean => scale > 0 && Number.isFinite(scale);
@@ -179,9 +180,9 @@ function readMark(
   }
   const zero = integer(entry.zero, `${at}.zero`, 0, 255);
   const rows = weight === undefined ? 0 : (frozen.model.parameters.get(weight)?.shape[0] ?? 0);
-  const weightScales =
-    scales.get(weight ?? '') ??
-    Float32Array.from(list(entry.scales, `${at}.scales`), (item) => Number(item));
+  const ofWeight = scales.get(weight ?? '');
+  if (ofWeight !== undefined) return { mode, scale, zero, weightScales: ofWeight, index };
+  const weightScales = Float32Array.from(list(entry.scales, `${at}.scales`), Number);
   if (weightScales.length !== rows || !weightScales.every(isScale)) {
     throw bad(`${rows} numbers above 0 for \`${at}.scales\``, is.show(entry.scales));
   }

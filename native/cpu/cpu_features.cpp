@@ -99,10 +99,27 @@ bool has_avx512() { return false; }
 
 #endif
 
-bool has_avx_vnni() { return has_avx2() && bit(cpuid(7, 1).eax, 4); }
-bool has_avx512_vnni() { return has_avx512() && bit(cpuid(7).ecx, 11); }
-bool has_avx512_bf16() { return has_avx512() && bit(cpuid(7, 1).eax, 5); }
-bool has_amx_int8() { return has_avx512() && bit(cpuid(7).edx, 25) && may_use_tiles(); }
-bool has_amx_bf16() { return has_avx512() && bit(cpuid(7).edx, 22) && may_use_tiles(); }
+// Asked once: a virtual machine leaves every cpuid to its host, which takes microseconds, and plans
+// ask for each product.
+bool has_avx_vnni() {
+  static const bool found = has_avx2() && bit(cpuid(7, 1).eax, 4);
+  return found;
+}
+bool has_avx512_vnni() {
+  static const bool found = has_avx512() && bit(cpuid(7).ecx, 11);
+  return found;
+}
+bool has_avx512_bf16() {
+  static const bool found = has_avx512() && bit(cpuid(7, 1).eax, 5);
+  return found;
+}
+bool has_amx_int8() {
+  static const bool found = has_avx512() && bit(cpuid(7).edx, 25) && may_use_tiles();
+  return found;
+}
+bool has_amx_bf16() {
+  static const bool found = has_avx512() && bit(cpuid(7).edx, 22) && may_use_tiles();
+  return found;
+}
 
 }  // namespace tandem::cpu

@@ -23,9 +23,13 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   const WeightSource table = weight_source(operands);
   auto* const packed = static_cast<char*>(operands[1]);
   auto* const scales = reinterpret_cast<float*>(packed + p.scales_at);
+  if (table.bytes != nullptr) {
+    std::memcpy(packed + range.begin * p.dim, table.bytes + range.begin * p.dim,
+                static_cast<size_t>((range.end - range.begin) * p.dim));
+  }
   for (int64_t i = range.begin; i < range.end; ++i) {
     scales[i] = p.scales[i];
-    for (int64_t j = 0; j < p.dim; ++j)
+    for (int64_t j = 0; j < p.dim && table.bytes == nullptr; ++j)
       packed[i * p.dim + j] = static_cast<char>(byte_of(table, i * p.dim + j, p.scales[i]));
   }
 }

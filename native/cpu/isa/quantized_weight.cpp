@@ -6,56 +6,67 @@
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
-/// Bytes of one column, whose words lie `step` bytes apart in the panel.
-template <typename Word>
-void pack_words(const int8_t* row, int64_t count, char* panel, int64_t step) {
-  constexpr int64_t kGroup = sizeof(Word);
-  const int64_t words = count / kGroup;
-  for (int64_t i = 0; i < words; ++i) std::memcpy(panel + i * step, row + i * kGroup, kGroup);
-  std::memcpy(panel + words * step, row + words * kGroup,
-              static_cast<size_t>(count - words * kGroup));
-}
+/// Bytes of a column of B that are packed at a time: those of a vector of columns stay in the L1
+/// cache until they are in words.
+constexpr int64_t kPiece = 256;
 
-/// The same for all columns of a panel, and their sums: rows of the weight are copied piece by
-/// piece, so that the piece of the panel stays in the cache.
-void pack_bytes(const QuantizedWeight& w, const int8_t* rows, int64_t columns, char* panel,
-                int64_t width, int32_t* sums) {
-  constexpr int64_t kPiece = 512;
-  const GemmKernels& kernels = *w.plan.desc.kernels;
-  const int64_t step = width * kernels.b_word;
-  for (int64_t first = 0; first < w.channels; first += kPiece) {
-    const int64_t count = least(kPiece, w.channels - first);
-    char* const to = panel + first / kernels.group * step;
-    for (int64_t j = 0; j < columns; ++j) {
-      const int8_t* const row = rows + j * w.channels + first;
-      if (kernels.group == 4) {
-        pack_words<int32_t>(row, count, to + j * kernels.b_word, step);
-      } else {
-        pack_words<int16_t>(row, count, to + j * kernels.b_word, step);
-      }
-      int32_t sum = 0;
-      for (int64_t i = 0; i < count; ++i) sum += row[i];
-      sums[j] += sum;
-    }
+/// Numbers [first, first + count) of a column of B, which is the row of the weight from element
+/// `at` on, as bytes.
+void read_piece(const QuantizedWeight& w, const WeightSource& source, int64_t at, float scale,
+                int64_t first, int64_t count, int8_t* out) {
+  int64_t tap = first / w.channels, channel = first % w.channels;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t from = at + channel * w.taps + tap;
+    out[i] = static_cast<int8_t>(byte_of(source, from, scale));
+    if (++channel < w.channels) continue;
+    channel = 0;
+    ++tap;
   }
 }
 
-/// One column of B, which is the row of the weight from element `first` on; returns the sum of its
-/// bytes.
-int32_t pack_column(const QuantizedWeight& w, const WeightSource& source, int64_t first,
-                    float scale, char* panel, int64_t width) {
-  const GemmKernels& kernels = *w.plan.desc.kernels;
-  const int64_t group = kernels.group;
-  int32_t sum = 0;
-  int64_t k = 0;
-  for (int64_t tap = 0; tap < w.taps; ++tap) {
-    for (int64_t c = 0; c < w.channels; ++c, ++k) {
-      const int32_t q = byte_of(source, first + c * w.taps + tap, scale);
-      panel[k / group * width * kernels.b_word + k % group] = static_cast<char>(q);
-      sum += q;
-    }
+/// `count` bytes of each of `columns` rows, `stride` apart, as words of a panel; returns `sums`
+/// with those of each column added. Columns that are missing are zeros.
+Words pack_piece(const int8_t* rows, int64_t stride, int columns, int64_t count, int64_t word,
+                 int64_t width, char* panel, Words sums) {
+  alignas(64) char block[kPiece * kLanes];  // words of four bytes, a vector of columns each
+  const int64_t whole = count / 4, rest = count % 4;
+  transpose_strip(reinterpret_cast<const char*>(rows), stride, columns, whole, block, kLanes);
+  if (rest > 0) {
+    char* const last = block + whole * kLanes * 4;
+    std::memset(last, 0, kLanes * 4);
+    for (int j = 0; j < columns; ++j)
+      std::memcpy(last + int64_t{j} * 4, rows + j * stride + whole * 4, static_cast<size_t>(rest));
   }
-  return sum;
+  for (int64_t i = 0; i < count; i += 4) {
+    const Words bytes = load_words(block + i * kLanes);
+    sums = sums + sum_of_bytes(bytes);
+    if (word == 4) {
+      store_words(panel + i * width, bytes);
+      continue;
+    }
+    store_u16(panel + i * width, bytes);
+    if (i + 2 < count) store_u16(panel + (i + 2) * width, shr_unsigned<16>(bytes));
+  }
+  return sums;
+}
+
+/// Columns of B from row `row` of the weight on, `columns` <= kLanes of them, and their sums where
+/// these are wanted.
+void pack_columns(const QuantizedWeight& w, const WeightSource& source, int64_t row, int columns,
+                  int64_t width, char* panel, int32_t* sums) {
+  const int64_t k = w.channels * w.taps;
+  const bool in_place = source.bytes != nullptr && w.taps == 1;
+  int8_t pieces[kLanes * kPiece];
+  Words all = spread_word(0);
+  for (int64_t first = 0; first < k; first += kPiece) {
+    const int64_t count = least(kPiece, k - first);
+    for (int j = 0; j < columns && !in_place; ++j)
+      read_piece(w, source, (row + j) * k, w.scales[row + j], first, count, pieces + j * kPiece);
+    const int8_t* const rows = in_place ? source.bytes + row * k + first : pieces;
+    all = pack_piece(rows, in_place ? k : kPiece, columns, count, w.plan.desc.kernels->b_word,
+                     width, panel + first * width, all);
+  }
+  if (sums != nullptr) store_words(sums, all);
 }
 
 // Operands: the weight as floats, the packed memory, the weight as bytes.
@@ -69,22 +80,19 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   const int64_t b_word = w.plan.desc.kernels->b_word;
   auto* const packed = static_cast<char*>(operands[1]) + group * w.bytes;
   char* const panel = packed + first * w.plan.k_words * b_word;
-  std::memset(panel, 0, static_cast<size_t>(width * w.plan.k_words * b_word));
-  auto* const sums = reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first;
+  auto* const sums =
+      w.has_sums ? reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first : nullptr;
   auto* const scales = reinterpret_cast<float*>(packed + w.scales_at) + first;
   const WeightSource weight = weight_source(operands);
-  for (int64_t j = 0; j < width; ++j) sums[j] = 0;
   for (int64_t j = 0; j < columns; ++j) scales[j] = w.scales[row + j] * w.x_scale;
-  const GemmKernels& kernels = *w.plan.desc.kernels;
-  const int64_t each = w.channels * w.taps;
-  if (weight.bytes != nullptr && w.taps == 1 && kernels.group == kernels.b_word) {
-    pack_bytes(w, weight.bytes + row * each, columns, panel, width, sums);
-    return;
+  for (int64_t j = 0; j < width; j += kLanes) {
+    const auto here = static_cast<int>(most(0, least(columns - j, kLanes)));
+    pack_columns(w, weight, row + j, here, width, panel + j * b_word,
+                 sums == nullptr ? nullptr : sums + j);
   }
-  for (int64_t j = 0; j < columns; ++j) {
-    sums[j] =
-        pack_column(w, weight, (row + j) * each, w.scales[row + j], panel + j * b_word, width);
-  }
+  // words that fill k up
+  const int64_t filled = round_up(w.channels * w.taps, b_word), all = w.plan.k_words * b_word;
+  std::memset(panel + filled * width, 0, static_cast<size_t>((all - filled) * width));
 }
 
 /// Vector `j` of a panel's columns as floats [k][to].
@@ -149,8 +157,10 @@ QuantizedWeight quantized_weight(const GemmPlan& plan, const ops::QuantizedProdu
   w.channels = channels;
   w.taps = taps;
   w.groups = groups;
-  w.scales_at = plan.packed_bytes;
-  w.bytes = round_up(plan.packed_bytes + plan.desc.n * 4, 64);
+  w.has_sums = product.mode == QuantizationMode::kDynamic ||
+               (product.mode == QuantizationMode::kStatic && product.x_zero != 0);
+  w.scales_at = w.has_sums ? plan.packed_bytes : plan.sums_at;
+  w.bytes = round_up(w.scales_at + plan.desc.n * 4, 64);
   return w;
 }
 

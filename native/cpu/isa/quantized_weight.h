@@ -16,6 +16,7 @@ struct QuantizedWeight {
   const float* scales;  // [out]
   float x_scale;        // what sums are multiplied with as well
   int64_t channels, taps;
+  bool has_sums;      // of the columns, which only a zero point other than 0 needs
   int64_t scales_at;  // bytes before scales * x_scale, [out], in the packed memory
   int64_t bytes;      // of the packed memory of a group
   int64_t groups;
