@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <vector>
 
 #include "core/ops/batch_norm.h"
 #include "core/ops/conv.h"
@@ -9,18 +11,26 @@
 namespace tandem {
 namespace {
 
+/// What is folded: the parameters of the norm, the weight that they go into and its bias, -1 for
+/// none, by their places among all.
+using Fold = std::vector<int64_t>;
+
 /// One pass over a description, in which every value is a number: inputs, then parameters,
 /// constants and nodes.
 class NormFolder {
  public:
+  /// Changes `parameters` as well, unless they are null.
   NormFolder(GraphDescription& graph, const ParameterLayout& layout, std::byte* parameters)
       : graph_(graph), layout_(layout), parameters_(parameters) {}
 
-  void run() {
+  /// Folds all that can be folded, but nothing beyond `allowed`; returns what that was.
+  std::set<Fold> run(const std::set<Fold>* allowed) {
     instantiate(graph_, 1, false);  // throws unless all numbers and shapes are right
+    allowed_ = allowed;
     for (size_t i = 0; i < graph_.nodes.size();) {
       if (!fold(i)) ++i;
     }
+    return std::move(done_);
   }
 
  private:
@@ -35,6 +45,7 @@ class NormFolder {
     return number >= first_parameter() &&
            number < first_parameter() + static_cast<int64_t>(graph_.parameters.size());
   }
+  [[nodiscard]] int64_t place(int64_t number) const { return number - first_parameter(); }
   [[nodiscard]] int64_t uses(int64_t number) const {
     int64_t count = std::count(graph_.outputs.begin(), graph_.outputs.end(), number);
     for (const NodeDescription& node : graph_.nodes)
@@ -83,7 +94,14 @@ class NormFolder {
     if (product == nullptr) return false;
     const bool has_bias = product->inputs.size() > 2 && product->inputs[2] != -1;
     if (!is_own(has_bias ? product->inputs[2] : norm.inputs[2])) return false;
-    scale(norm, *product, has_bias ? product->inputs[2] : -1);
+    const int64_t bias = has_bias ? product->inputs[2] : -1;
+    Fold found;
+    for (size_t i = 1; i < norm.inputs.size(); ++i) found.push_back(place(norm.inputs[i]));
+    found.push_back(place(product->inputs[1]));
+    found.push_back(has_bias ? place(bias) : -1);
+    if (allowed_ != nullptr && !allowed_->contains(found)) return false;
+    if (parameters_ != nullptr) scale(norm, *product, bias);
+    done_.insert(std::move(found));
     if (!has_bias) {
       product->inputs.resize(2);
       product->inputs.push_back(norm.inputs[2]);
@@ -155,12 +173,33 @@ class NormFolder {
   GraphDescription& graph_;
   const ParameterLayout& layout_;
   std::byte* parameters_;
+  const std::set<Fold>* allowed_ = nullptr;
+  std::set<Fold> done_;
 };
+
+/// What can be folded in all graphs. Without one fold another may not be possible: they are tried
+/// until no graph lacks one.
+std::set<Fold> common_folds(const std::vector<GraphDescription>& graphs,
+                            const ParameterLayout& layout) {
+  GraphDescription first = graphs.front();
+  std::set<Fold> common = NormFolder(first, layout, nullptr).run(nullptr);
+  for (size_t before = common.size() + 1; common.size() < before;) {
+    before = common.size();
+    for (const GraphDescription& graph : graphs) {
+      GraphDescription copy = graph;
+      common = NormFolder(copy, layout, nullptr).run(&common);
+    }
+  }
+  return common;
+}
 
 }  // namespace
 
-void fold_norms(GraphDescription& graph, const ParameterLayout& layout, std::byte* parameters) {
-  NormFolder(graph, layout, parameters).run();
+void fold_norms(std::vector<GraphDescription>& graphs, const ParameterLayout& layout,
+                std::byte* parameters) {
+  const std::set<Fold> common = common_folds(graphs, layout);
+  for (size_t i = 0; i < graphs.size(); ++i)
+    NormFolder(graphs[i], layout, i == 0 ? parameters : nullptr).run(&common);
 }
 
 }  // namespace tandem

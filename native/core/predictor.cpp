@@ -36,18 +36,19 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
 }
 
 /// Folds what can be known before the first run into the parameters, which then are a copy.
-void fold(HostParameters& parameters, GraphDescription& graph) {
-  const bool has_norms =
-      std::any_of(graph.nodes.begin(), graph.nodes.end(),
-                  [](const NodeDescription& node) { return node.op == "batchNorm"; });
+void fold(HostParameters& parameters, std::vector<GraphDescription>& graphs) {
+  const std::vector<NodeDescription>& nodes = graphs.front().nodes;
+  const bool has_norms = std::any_of(nodes.begin(), nodes.end(), [](const NodeDescription& node) {
+    return node.op == "batchNorm";
+  });
   const std::byte* const before = parameters.memory.data.get();
   if (has_norms) {
     Memory copy = cpu_backend().allocate(parameters.layout.bytes);
     std::memcpy(copy.data.get(), before, static_cast<size_t>(parameters.layout.bytes));
-    fold_norms(graph, parameters.layout, copy.data.get());
+    fold_norms(graphs, parameters.layout, copy.data.get());
     parameters.memory = std::move(copy);
   }
-  fold_constants(graph, parameters.layout, parameters.memory);
+  fold_constants(graphs, parameters.layout, parameters.memory);
   if (parameters.memory.data.get() == before || parameters.file == nullptr) return;
   parameters.file->check();
   parameters.file = nullptr;
@@ -102,7 +103,7 @@ Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> gr
     fail(ErrorCode::kArgument,
          "expected `maxBatch` of 1 or more, received " + std::to_string(max_batch));
   if (!backend.shares_host_memory()) expand_bytes(parameters, graphs_);
-  if (graphs_.size() == 1) fold(parameters, graphs_.front());
+  fold(parameters, graphs_);
   layout_ = parameters.layout;
   if (backend.shares_host_memory()) {
     parameters_ = parameters.memory;

@@ -13,21 +13,61 @@ bool is_equal(const Node& a, const Node& b) {
          a.outputs.size() == b.outputs.size() && a.attributes.bytes == b.attributes.bytes;
 }
 
+/// Numbers that become a parameter.
+struct Folded {
+  Tensor tensor;
+  std::vector<std::byte> data;
+};
+
+/// The place of `one` among the parameters that are added; it is appended unless it is there.
+size_t place_of(std::vector<Folded>& all, Folded one) {
+  size_t i = 0;
+  while (i < all.size() && !(same_shape(all[i].tensor, one.tensor) && all[i].data == one.data)) ++i;
+  if (i == all.size()) all.push_back(std::move(one));
+  return i;
+}
+
 /// One pass over a description, whose values are numbers: inputs, then parameters, constants and
 /// nodes.
 class ConstantFolder {
  public:
-  ConstantFolder(GraphDescription& graph, ParameterLayout& layout, Memory& host)
-      : graph_(graph), layout_(layout), host_(host) {}
+  /// `alone`: no other graph has the same parameters.
+  ConstantFolder(GraphDescription& graph, const ParameterLayout& layout, const Memory& host,
+                 bool alone)
+      : graph_(graph), layout_(layout), host_(host), alone_(alone) {}
 
-  void run() {
+  /// Computes what can be folded, and appends it to `all` where it is not there yet.
+  void compute(std::vector<Folded>& all) {
     shapes_ = instantiate(graph_, 1, false, &ids_);
     known_.assign(graph_.nodes.size(), false);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) known_[i] = is_known(i);
     find_results();
     if (results_.empty()) return;
-    const std::vector<std::vector<std::byte>> values = compute();
-    replace(values);
+    std::vector<std::vector<std::byte>> values = run();
+    for (size_t i = 0; i < results_.size(); ++i)
+      places_.push_back(place_of(all, {tensor(first_node() + results_[i]), std::move(values[i])}));
+  }
+
+  /// Puts parameters in place of nodes.
+  void replace(const std::vector<Folded>& all) {
+    const std::vector<int64_t> numbers = renumbered(all.size());
+    std::vector<NodeDescription> nodes;
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (known_[i]) continue;
+      nodes.push_back(std::move(graph_.nodes[i]));
+      for (int64_t& input : nodes.back().inputs) {
+        if (input != -1) input = numbers[static_cast<size_t>(input)];
+      }
+    }
+    for (int64_t& output : graph_.outputs) output = numbers[static_cast<size_t>(output)];
+    for (size_t i = 0; i < all.size(); ++i) {
+      ParameterDescription parameter;
+      parameter.name = "folded " + std::to_string(i);
+      parameter.shape = shape_of(all[i].tensor);
+      parameter.trainable = false;
+      graph_.parameters.push_back(std::move(parameter));
+    }
+    graph_.nodes = std::move(nodes);
   }
 
  private:
@@ -43,6 +83,8 @@ class ConstantFolder {
     const std::optional<Op> op = find_op(node.op);
     const bool plain = op && (info(*op).flags & (kEffect | kTrainingOnly)) == 0;
     if (!plain || node.quantization != nullptr || node.inputs.empty()) return false;
+    // a table that is cut to several lengths stays one
+    if (op == Op::slice && !alone_) return false;
     int64_t read = 0;
     for (const int64_t input : node.inputs) {
       if (input == -1) continue;
@@ -72,7 +114,7 @@ class ConstantFolder {
     for (const int64_t output : graph_.outputs) read(output);
   }
 
-  [[nodiscard]] std::vector<std::vector<std::byte>> compute() const {
+  [[nodiscard]] std::vector<std::vector<std::byte>> run() const {
     Graph graph = shapes_;
     graph.outputs.clear();
     for (const size_t index : results_) graph.outputs.push_back(ids_[first_node() + index]);
@@ -90,70 +132,48 @@ class ConstantFolder {
     return values;
   }
 
-  /// Puts parameters in place of nodes.
-  void replace(const std::vector<std::vector<std::byte>>& values) {
-    std::vector<int64_t> numbers = renumbered();
-    std::vector<NodeDescription> nodes;
-    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (known_[i]) continue;
-      nodes.push_back(std::move(graph_.nodes[i]));
-      for (int64_t& input : nodes.back().inputs) {
-        if (input != -1) input = numbers[static_cast<size_t>(input)];
-      }
-    }
-    for (int64_t& output : graph_.outputs) output = numbers[static_cast<size_t>(output)];
-    const size_t before = graph_.parameters.size();
-    for (const size_t index : results_) {
-      ParameterDescription parameter;
-      parameter.name = "folded " + std::to_string(index);
-      parameter.shape = shape_of(tensor(first_node_before_ + index));
-      parameter.trainable = false;
-      graph_.parameters.push_back(std::move(parameter));
-    }
-    graph_.nodes = std::move(nodes);
-    copy_parameters(before, values);
-  }
-
   /// New numbers of all values; -1 for those that are gone.
-  std::vector<int64_t> renumbered() {
-    first_node_before_ = first_node();
+  [[nodiscard]] std::vector<int64_t> renumbered(size_t added) const {
     std::vector<int64_t> numbers(first_node() + graph_.nodes.size(), -1);
-    const size_t added = results_.size();
     for (size_t i = 0; i < first_node(); ++i)
       numbers[i] = static_cast<int64_t>(i < first_constant() ? i : i + added);
     int64_t next = static_cast<int64_t>(first_node() + added);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (!known_[i]) numbers[first_node() + i] = next++;
     }
-    for (size_t i = 0; i < added; ++i)
-      numbers[first_node() + results_[i]] = static_cast<int64_t>(first_constant() + i);
+    for (size_t i = 0; i < results_.size(); ++i)
+      numbers[first_node() + results_[i]] = static_cast<int64_t>(first_constant() + places_[i]);
     return numbers;
   }
 
-  void copy_parameters(size_t before, const std::vector<std::vector<std::byte>>& values) {
-    ParameterLayout layout = make_layout(graph_.parameters);
-    Memory memory = cpu_backend().allocate(layout.bytes);
-    for (size_t i = 0; i < graph_.parameters.size(); ++i) {
-      const Tensor shape = stored_tensor(graph_.parameters[i]);
-      const std::byte* from =
-          i < before ? host_.data.get() + layout_.offsets[i] : values[i - before].data();
-      if (shape.numel > 0)
-        std::memcpy(memory.data.get() + layout.offsets[i], from,
-                    static_cast<size_t>(byte_size(shape)));
-    }
-    layout_ = std::move(layout);
-    host_ = std::move(memory);
-  }
-
   GraphDescription& graph_;
-  ParameterLayout& layout_;
-  Memory& host_;
+  const ParameterLayout& layout_;
+  const Memory& host_;
+  bool alone_;
   Graph shapes_;
   std::vector<ValueId> ids_;
   std::vector<char> known_;
   std::vector<size_t> results_;  ///< indices of nodes
-  size_t first_node_before_ = 0;
+  std::vector<size_t> places_;   ///< of each of them, among what is folded
 };
+
+/// Puts what is folded behind the other parameters, in memory that is made for all of them.
+void append(const std::vector<ParameterDescription>& parameters, const std::vector<Folded>& folded,
+            ParameterLayout& layout, Memory& host) {
+  const size_t before = parameters.size() - folded.size();
+  ParameterLayout fresh = make_layout(parameters);
+  Memory memory = cpu_backend().allocate(fresh.bytes);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Tensor shape = stored_tensor(parameters[i]);
+    const std::byte* from =
+        i < before ? host.data.get() + layout.offsets[i] : folded[i - before].data.data();
+    if (shape.numel > 0)
+      std::memcpy(memory.data.get() + fresh.offsets[i], from,
+                  static_cast<size_t>(byte_size(shape)));
+  }
+  layout = std::move(fresh);
+  host = std::move(memory);
+}
 
 /// Of constants with the same numbers all readers read the first.
 void share_equal_constants(Graph& graph) {
@@ -186,8 +206,16 @@ void share_equal_nodes(Graph& graph) {
   graph.remove_dead_nodes();
 }
 
-void fold_constants(GraphDescription& graph, ParameterLayout& layout, Memory& host) {
-  ConstantFolder(graph, layout, host).run();
+void fold_constants(std::vector<GraphDescription>& graphs, ParameterLayout& layout, Memory& host) {
+  std::vector<Folded> folded;
+  std::vector<ConstantFolder> folders;
+  for (GraphDescription& graph : graphs) {
+    folders.emplace_back(graph, layout, host, graphs.size() == 1);
+    folders.back().compute(folded);
+  }
+  if (folded.empty()) return;
+  for (ConstantFolder& folder : folders) folder.replace(folded);
+  append(graphs.front().parameters, folded, layout, host);
 }
 
 }  // namespace tandem

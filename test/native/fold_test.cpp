@@ -45,6 +45,12 @@ Memory copy_of(const ParameterStore& store) {
   return copy;
 }
 
+void fold_one(GraphDescription& d, const ParameterStore& store, const Memory& memory) {
+  std::vector<GraphDescription> graphs = {d};
+  fold_norms(graphs, store.layout(), memory.data.get());
+  d = graphs[0];
+}
+
 /// Whether Predictor refuses `d` with ERR_ARGUMENT.
 bool is_refused(const GraphDescription& d) {
   const ParameterStore store(d.parameters, 1);
@@ -63,7 +69,7 @@ TEST(fold_norms_one_after_the_other) {
   GraphDescription d = two_norms(kChannels);
   const ParameterStore store(d.parameters, 7);
   const Memory memory = copy_of(store);
-  fold_norms(d, store.layout(), memory.data.get());
+  fold_one(d, store, memory);
   CHECK(d.nodes.size() == 1);
   CHECK(d.nodes[0].op == "linear");
   CHECK(d.nodes[0].inputs == (std::vector<int64_t>{0, 1, 3}));
@@ -88,18 +94,44 @@ TEST(fold_norms_leaves_what_others_read) {
     GraphDescription d = whole;
     d.outputs.push_back(other);
     const Memory memory = copy_of(store);
-    fold_norms(d, store.layout(), memory.data.get());
+    fold_one(d, store, memory);
     CHECK(d.nodes.size() == 3);
     CHECK(std::memcmp(memory.data.get(), store.memory().data.get(),
                       static_cast<size_t>(store.layout().bytes)) == 0);
   }
 }
 
+TEST(fold_norms_of_all_graphs_or_of_none) {
+  const GraphDescription whole = two_norms(3);
+  const ParameterStore store(whole.parameters, 7);
+  const Memory alone = copy_of(store), shared = copy_of(store), kept = copy_of(store);
+  GraphDescription d = whole;
+  fold_one(d, store, alone);
+  std::vector<GraphDescription> graphs = {whole, whole, whole};
+  fold_norms(graphs, store.layout(), shared.data.get());
+  const auto size = static_cast<size_t>(store.layout().bytes);
+  CHECK(std::memcmp(alone.data.get(), shared.data.get(), size) == 0);
+  for (const GraphDescription& graph : graphs) CHECK(graph.nodes.size() == 1);
+  // the second one reads what the first norm gives, and so needs it
+  graphs = {whole, whole, whole};
+  graphs[1].outputs.push_back(10);
+  fold_norms(graphs, store.layout(), kept.data.get());
+  for (const GraphDescription& graph : graphs) CHECK(graph.nodes.size() == 3);
+  CHECK(std::memcmp(kept.data.get(), store.memory().data.get(), size) == 0);
+  // the second norm alone cannot go
+  graphs = {whole, whole};
+  graphs[1].outputs.push_back(11);
+  fold_norms(graphs, store.layout(), kept.data.get());
+  for (const GraphDescription& graph : graphs) CHECK(graph.nodes.size() == 2);
+  CHECK(graphs[0].nodes[1].op == "batchNorm" && graphs[1].nodes[1].op == "batchNorm");
+  CHECK(graphs[0].nodes[1].inputs == (std::vector<int64_t>{10, 6, 7, 8, 9}));
+}
+
 TEST(fold_norms_without_channels) {
   GraphDescription d = two_norms(0);
   const ParameterStore store(d.parameters, 7);
   const Memory memory = copy_of(store);
-  fold_norms(d, store.layout(), memory.data.get());
+  fold_one(d, store, memory);
   CHECK(d.nodes.size() == 3);
 }
 

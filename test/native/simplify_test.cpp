@@ -29,6 +29,12 @@ GraphDescription description() {
   return d;
 }
 
+void fold_one(GraphDescription& d, ParameterLayout& layout, Memory& host) {
+  std::vector<GraphDescription> graphs = {d};
+  fold_constants(graphs, layout, host);
+  d = graphs[0];
+}
+
 TEST(equal_nodes_are_computed_once) {
   Graph graph = instantiate(description(), 2, false);
   share_equal_nodes(graph);
@@ -69,7 +75,7 @@ TEST(nodes_of_parameters_become_parameters) {
   const ParameterStore store(d.parameters, 1);
   ParameterLayout layout = store.layout();
   Memory host = store.memory();
-  fold_constants(d, layout, host);
+  fold_one(d, layout, host);
   CHECK(d.parameters.size() == 2);
   CHECK(d.nodes.size() == 4);
   CHECK(d.nodes[0].op == "relu" && d.nodes[1].op == "mul");
@@ -82,6 +88,42 @@ TEST(nodes_of_parameters_become_parameters) {
   for (int i = 0; i < 3; ++i) {
     CHECK(now[i] == w[i]);
     CHECK(folded[i] == w[i] + w[i] * 2.0F);
+  }
+}
+
+TEST(graphs_share_what_is_folded) {
+  GraphDescription other = description();
+  // the same sum, another product, and a part of the parameter
+  other.nodes = {{"mul", {1, 2}, {}}, {"add", {1, 3}, {}}, {"mul", {1, 1}, {}},
+                 {"mul", {0, 4}, {}}, {"add", {6, 5}, {}}, {"slice", {1}, {{"end", 2.0}}},
+                 {"sum", {8}, {}},    {"add", {7, 9}, {}}};
+  other.outputs = {10};
+  std::vector<GraphDescription> graphs = {description(), other};
+  const ParameterStore store(other.parameters, 1);
+  ParameterLayout layout = store.layout();
+  Memory host = store.memory();
+  fold_constants(graphs, layout, host);
+  for (const GraphDescription& graph : graphs) CHECK(graph.parameters.size() == 3);
+  CHECK(graphs[0].nodes.size() == 4 && graphs[1].nodes.size() == 5);
+  CHECK(graphs[1].nodes[2].op == "slice");
+  const auto* w = reinterpret_cast<const float*>(store.memory().data.get());
+  const auto* sum = reinterpret_cast<const float*>(host.data.get() + layout.offsets[1]);
+  const auto* square = reinterpret_cast<const float*>(host.data.get() + layout.offsets[2]);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(sum[i] == w[i] + w[i] * 2.0F);
+    CHECK(square[i] == w[i] * w[i]);
+  }
+  Predictor predictor({store.memory(), store.layout(), nullptr}, {description(), other}, 1, 8,
+                      cpu_backend());
+  const float x[] = {1, -2, 3};
+  float y[3];
+  float z[3];
+  Predictor::Session(predictor, 0).run(1, {x}, {y});
+  Predictor::Session(predictor, 1).run(1, {x}, {z});
+  for (int i = 0; i < 3; ++i) {
+    const float rectified = x[i] > 0 ? x[i] : 0;
+    CHECK_NEAR(y[i], rectified * (3 * w[i]) + rectified, 1e-5);
+    CHECK_NEAR(z[i], x[i] * 3 * w[i] + w[i] * w[i] + w[0] + w[1], 1e-5);
   }
 }
 
@@ -113,7 +155,7 @@ TEST(results_much_larger_than_what_they_read_stay) {
   const ParameterStore store(d.parameters, 1);
   ParameterLayout layout = store.layout();
   Memory host = store.memory();
-  fold_constants(d, layout, host);
+  fold_one(d, layout, host);
   CHECK(d.nodes.size() == 2 && d.parameters.size() == 2);
 }
 
