@@ -52,7 +52,6 @@ import {
 import { loadQuantized, type Served } from './quantization/serve.js';
 import {
   findQuantized,
-  isQuantized,
   type QuantizationReport,
   QuantizedModel,
   quantizedOptions,
@@ -128,7 +127,7 @@ export class Predictor {
     const warmup = checkWarmup(set.warmup);
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!(known || source instanceof URL)) is.string(source, 'source');
-    checkLengths(set, source instanceof QuantizedModel || isQuantized(set.precision));
+    checkLengths(set);
     const plain = { maxBatch, threads, device };
     let predictor: Predictor | undefined;
     if (!(source instanceof QuantizedModel || quantizes(set))) {

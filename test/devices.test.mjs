@@ -1,7 +1,17 @@
 // @ts-check
 // The option `device` on machines without a GPU; what a GPU computes is for `npm run test:gpu`.
 import test from 'ava';
-import { adam, dense, devices, input, Predictor, relu, sequential, Trainer } from 'tandem-ml';
+import {
+  adam,
+  dense,
+  devices,
+  input,
+  Predictor,
+  quantize,
+  relu,
+  sequential,
+  Trainer,
+} from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
 
 const model = () => sequential([dense(4, { activation: 'relu' }), dense(2)], { input: [3] });
@@ -41,6 +51,21 @@ withoutGpu('cuda is an error with the reason', async (t) => {
   const feeds = new Map([[x, new Float32Array(2)]]);
   t.throws(() => evaluate(relu(x), feeds, { device: 'cuda' }), expected);
   t.deepEqual(evaluate(relu(x), feeds, { device: 'auto' }), [new Float32Array(2)]);
+});
+
+withoutGpu('models of 8-bit integers ask for devices as others do', async (t) => {
+  const expected = { code: 'ERR_DEVICE', ...(gpu?.reason && { message: gpu.reason }) };
+  const quantized = await quantize(model());
+  for (const [source, options] of [
+    /** @type {const} */ ([quantized, {}]),
+    /** @type {const} */ ([model(), { precision: 'int8' }]),
+  ]) {
+    await t.throwsAsync(Predictor.load(source, { ...options, device: 'cuda' }), expected);
+    const predictor = await Predictor.load(source, { ...options, device: 'auto' });
+    t.is(predictor.profile().device, 'cpu');
+    t.is(predictor.profile().deviceReason, gpu?.reason);
+    await predictor.close();
+  }
 });
 
 test('cpu has no reason, and sync() and upload() have nothing to do', async (t) => {

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   add,
+  batchNorm,
+  conv1d,
   dense,
   embedding,
   flatten,
@@ -19,7 +21,9 @@ import {
   sub,
   sum,
   transformerBlock,
+  transpose,
 } from 'tandem-ml';
+import { distance } from './helpers/quantized.mjs';
 
 const [vocabulary, time, width] = [17, 24, 12];
 
@@ -135,6 +139,31 @@ test('maxQueue counts calls of all lengths', async (t) => {
   await predictor.close();
 });
 
+test('norms become part of the weights at every length', async (t) => {
+  const x = input([time, 3], { name: 'x' });
+  const y = batchNorm()(conv1d(4, { kernel: 1 })(transpose(x, { perm: [0, 2, 1] })));
+  const model = new Model({ inputs: x, outputs: y, seed: 2 });
+  const numbers = (name) => /** @type {any} */ (model.parameters.get(name)).data;
+  const [w, b] = [numbers('conv1d.weight'), numbers('conv1d.bias')];
+  const norm = ['weight', 'bias', 'runningMean', 'runningVar'].map((name, k) => {
+    const data = numbers(`batchNorm.${name}`);
+    return data.map((_, i) => (data[i] = 0.4 + 0.3 * i + 0.2 * k));
+  });
+  const predictor = await Predictor.load(model, { lengths: [4, 8] });
+  const rows = Float32Array.from({ length: time * 3 }, (_, i) => Math.sin(i));
+  for (const length of [5, time]) {
+    const wanted = Float32Array.from({ length: 4 * length }, (_, i) => {
+      const [c, at] = [Math.floor(i / length), i % length];
+      const [scale, shift, average, variance] = norm.map((data) => data[c]);
+      const sum = [0, 1, 2].reduce((all, k) => all + w[c * 3 + k] * rows[at * 3 + k], b[c]);
+      return ((sum - average) / Math.sqrt(variance + 1e-5)) * scale + shift;
+    });
+    near(t, await predictor.predict(rows.subarray(0, length * 3), { length }), wanted);
+  }
+  t.false(/batchNorm/.test(predictor.profile().kernels.join(' ')));
+  await predictor.close();
+});
+
 test('a causal model needs no mask', async (t) => {
   const model = sequential(
     [
@@ -158,6 +187,45 @@ test('a causal model needs no mask', async (t) => {
   }
   await predictor.close();
 });
+
+for (const options of [
+  { precision: 'int8-weights' },
+  { precision: 'int8' },
+  { precision: 'int8', calibration: { x: sample(32, time) } },
+]) {
+  const { precision, calibration } = /** @type {any} */ (options);
+  const name = `${precision}${calibration ? ', calibrated' : ''}`;
+  test(`a model of 8-bit integers is there at every length: ${name}`, async (t) => {
+    const quantized = await quantize(classifier(), /** @type {any} */ (options));
+    const path = join(folder, name);
+    await quantized.save(path);
+    const plain = await Predictor.load(path);
+    const lengths = [4, 9, 16];
+    const loaded = await Promise.all([
+      Predictor.load(classifier(), /** @type {any} */ ({ ...options, lengths })),
+      Predictor.load(quantized, { lengths, batching: { maxBatch: 8 } }),
+      Predictor.load(path, { lengths }),
+    ]);
+    for (const predictor of loaded) {
+      for (const length of [3, 4, 7, 16, 20, time]) {
+        const x = sample(2, length);
+        const whole = plain.predictSync(padded(x, 2, length));
+        const found = await predictor.predict(x, { length });
+        if (length === 3) t.regex(predictor.profile().kernels.join(' '), /quantizedLinear/);
+        t.is(found.y.length, 2 * 5);
+        t.is(found.each.length, 2 * length * width);
+        // The bytes of attention's values have the range of all rows, padding among them.
+        t.true(distance(found.y, whole.y) < 0.02);
+        t.true(distance(found.each, cut(whole.each, 2, length)) < 0.02);
+        const sync = predictor.predictSync(x, undefined, { length });
+        t.deepEqual(sync, found);
+      }
+    }
+    const memory = (one) => one.profile().memory.parameters;
+    t.is(memory(loaded[2]), memory(plain));
+    for (const predictor of [plain, ...loaded]) await predictor.close();
+  });
+}
 
 test('bad lengths, and models of one length, are refused', async (t) => {
   const model = classifier();

@@ -185,8 +185,3 @@ test('models of 8-bit integers generate what recomputing gives, and share their 
     t.true(distance(plain.predictSync(x), (await load(t, model)).predictSync(x)) < 0.2);
   }
 });
-
-test('lengths are for float32 alone', async (t) => {
-  const options = { precision: 'int8', lengths: [4, 24] };
-  await t.throwsAsync(load(t, gpt(), options), error('ERR_ARGUMENT', /float32 for `lengths`/));
-});

@@ -16,6 +16,8 @@ export interface Relengthened {
   /** By number of input and of output: the axis of the length; undefined where there is none. */
   readonly inputAxes: readonly (number | undefined)[];
   readonly outputAxes: readonly (number | undefined)[];
+  /** What a value of the model has become. */
+  of(value: Value): Value;
 }
 
 /**
@@ -53,6 +55,7 @@ export function atLength(
     outputs,
     inputAxes: state.inputs.map((named, i) => axisOf(named, inputs[i])),
     outputAxes: state.outputs.map((named, i) => axisOf(named, outputs[i])),
+    of: (value) => rewriter.of(value),
   };
 }
 

@@ -9,6 +9,8 @@ import { elements, rowElements, shapeAt } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
+import type { Quantized } from '../quantization/quantize.js';
+import { quantizeVariant } from '../quantization/variant.js';
 import {
   type Layout,
   layoutOf,
@@ -19,6 +21,7 @@ import {
   result,
 } from './arrays.js';
 import { Batcher } from './batch.js';
+import type { Variants } from './load.js';
 import { CallQueue, type Places, type QueueSettings } from './queue.js';
 
 type Floats = Float32Array | Int32Array;
@@ -38,8 +41,17 @@ export interface LengthCall {
   readonly priority: number;
 }
 
-/** Buckets from the shortest to that of the model itself. Throws ERR_ARGUMENT. */
-export function planLengths(state: ModelState, lengths: readonly number[]): Bucket[] {
+type Bytes = Pick<Quantized, 'frozen' | 'graph'>;
+
+/**
+ * Buckets from the shortest to that of the model itself. Of a quantized model, nodes are computed as
+ * its are. Throws ERR_ARGUMENT.
+ */
+export function planLengths(
+  state: ModelState,
+  lengths: readonly number[],
+  quantized?: Bytes,
+): Bucket[] {
   const most = lengthOf(state);
   const wanted = is.integers(lengths, 'lengths', 1).filter((length) => length !== most);
   const over = wanted.find((length) => length > most);
@@ -50,15 +62,16 @@ export function planLengths(state: ModelState, lengths: readonly number[]): Buck
     throw is.mismatch('ERR_ARGUMENT', 'at most 64 lengths', 'lengths', String(wanted.length));
   }
   const sorted = [...new Set(wanted)].sort((a, b) => a - b);
-  return [...sorted, most].map((length) => makeBucket(state, length));
+  return [...sorted, most].map((length) => makeBucket(state, length, quantized));
 }
 
-function makeBucket(state: ModelState, length: number): Bucket {
+function makeBucket(state: ModelState, length: number, quantized: Bytes | undefined): Bucket {
   const made = atLength(state, length);
-  const { inputs, outputs } = made;
+  const { inputs, outputs, of } = made;
   const values = outputs.map(({ value }) => value);
-  const { graph, parts } = describe(inputs, values, state.parameters);
-  return { ...made, length, graph, layout: layoutOf(made, parts.results) };
+  const described = describe(inputs, values, state.parameters);
+  const graph = quantized ? quantizeVariant(quantized, described, of) : described.graph;
+  return { ...made, length, graph, layout: layoutOf(made, described.parts.results) };
 }
 
 /** A bucket and what serves it. */
@@ -233,7 +246,7 @@ const gone = (name: string): TandemError =>
   is.mismatch('ERR_ARGUMENT', 'an array that stays as it was', name, 'one detached or shrunk');
 
 /** The graphs behind that of the model, for loading; `key` tells them from others. */
-export function lengthVariants(buckets: readonly Bucket[]) {
+export function lengthVariants(buckets: readonly Bucket[]): Variants {
   const shorter = buckets.slice(0, -1);
   return {
     graphs: shorter.map(({ graph }) => graph),

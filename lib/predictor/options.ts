@@ -60,12 +60,7 @@ export function checkWarmup(value: readonly number[] | undefined): readonly numb
 }
 
 /** Throws ERR_ARGUMENT for `lengths` beside what excludes them. */
-export function checkLengths({ generation, lengths }: PredictorOptions, quantized: boolean): void {
-  if (lengths === undefined) return;
-  if (generation !== undefined) {
-    throw is.mismatch('ERR_ARGUMENT', 'no `generation` beside', 'lengths', 'both');
-  }
-  if (quantized) {
-    throw is.mismatch('ERR_ARGUMENT', 'a model in float32', 'lengths', 'a quantized one');
-  }
+export function checkLengths({ generation, lengths }: PredictorOptions): void {
+  if (lengths === undefined || generation === undefined) return;
+  throw is.mismatch('ERR_ARGUMENT', 'no `generation` beside', 'lengths', 'both');
 }

@@ -2,11 +2,11 @@
 import type { Predictor as NativePredictor, PredictorDescription } from '../../bindings.js';
 import { type GenerationEngine, openEngine } from '../generation/engine.js';
 import { generationVariants, planGeneration } from '../generation/graph.js';
-import * as is from '../is.js';
 import { native } from '../native.js';
 import { layoutOf } from '../predictor/arrays.js';
+import { type Bucket, lengthVariants, planLengths } from '../predictor/lengths.js';
 import type { Loaded, Variants } from '../predictor/load.js';
-import { checkLengths, type PredictorOptions } from '../predictor/options.js';
+import type { PredictorOptions } from '../predictor/options.js';
 import type { OpenQuantized } from './file.js';
 import type { Quantized } from './quantize.js';
 import type { QuantizationReport } from './report.js';
@@ -52,11 +52,11 @@ export function fromFile(opened: OpenQuantized): Served {
   };
 }
 
-/** GPUs have kernels of bytes, but get their parameters as floats, which these models do not have. */
-function onCpu(options: PredictorDescription): PredictorDescription {
-  const { device = 'cpu' } = options;
-  if (device === 'auto' || device === 'cpu') return { ...options, device: 'cpu' };
-  throw is.mismatch('ERR_DEVICE', '"cpu" or "auto" for 8-bit models', 'device', device);
+interface LoadedQuantized {
+  readonly loaded: Loaded;
+  readonly engine: GenerationEngine | undefined;
+  readonly report: QuantizationReport;
+  readonly buckets: readonly Bucket[] | undefined;
 }
 
 /** Loads a model and gives back what it no longer needs. As Predictor.load rejects. */
@@ -64,16 +64,16 @@ export async function loadQuantized(
   quantized: Served,
   { maxQueue, ...options }: PredictorDescription & { maxQueue: number },
   { generation, lengths }: PredictorOptions,
-): Promise<{ loaded: Loaded; engine: GenerationEngine | undefined; report: QuantizationReport }> {
+): Promise<LoadedQuantized> {
   const { frozen, report } = quantized;
   try {
-    const on = onCpu(options);
-    checkLengths(lengths ? { lengths } : {}, true);
+    const buckets = lengths && planLengths(frozen.state, lengths, quantized);
     const plan = generation && planGeneration(frozen.state, generation, quantized);
-    const predictor = await quantized.load(generationVariants(plan), on);
+    const variants = buckets ? lengthVariants(buckets) : generationVariants(plan);
+    const predictor = await quantized.load(variants, options);
     const engine = plan && openEngine(predictor, plan, { maxQueue, maxBatch: options.maxBatch });
     const layout = layoutOf(frozen.state, frozen.results);
-    return { loaded: { model: frozen.model, predictor, layout }, engine, report };
+    return { loaded: { model: frozen.model, predictor, layout }, engine, report, buckets };
   } finally {
     await quantized.release();
   }

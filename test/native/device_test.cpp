@@ -154,6 +154,70 @@ TEST(device_predictor_copies_weights_to_the_device) {
   }
 }
 
+/// Rows through a product of each mode, whose weights are bytes, and a bias of floats.
+GraphDescription quantized_rows() {
+  const auto by = [](QuantizationMode mode, int32_t index, std::vector<float> scales) {
+    auto made = std::make_shared<Quantization>();
+    made->mode = mode;
+    made->index = index;
+    made->scale = 0.03F;
+    made->zero = 100;
+    made->weight_scales = std::move(scales);
+    made->weight_is_bytes = true;
+    return made;
+  };
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 5}, DType::kFloat32}};
+  d.parameters = {{"w", {3, 5}, false, {}, true},
+                  {"v", {4, 3}, false, {}, true},
+                  {"b", {4}, true, {}, false},
+                  {"u", {2, 4}, false, {}, true}};
+  d.nodes = {
+      {"linear", {0, 1}, {}, by(QuantizationMode::kStatic, 0, {0.01F, 0.3F, 0.07F})},
+      {"relu", {5}, {}, nullptr},
+      {"linear", {6, 2, 3}, {}, by(QuantizationMode::kDynamic, 2, {1e-3F, 3e-4F, 2e-3F, 7e-4F})},
+      {"tanh", {7}, {}, nullptr},
+      {"linear", {8, 4}, {}, by(QuantizationMode::kWeights, 4, {0.011F, 0.013F})}};
+  d.outputs = {9};
+  return d;
+}
+
+/// Parameters of a description in memory of the host: bytes from -127 to 127, and floats.
+HostParameters some_parameters(const GraphDescription& d) {
+  const ParameterLayout layout = make_layout(d.parameters);
+  HostParameters made{cpu_backend().allocate(layout.bytes), layout, nullptr};
+  for (size_t p = 0; p < d.parameters.size(); ++p) {
+    std::byte* const at = made.memory.data.get() + layout.offsets[p];
+    const Tensor tensor = stored_tensor(d.parameters[p]);
+    for (int64_t i = 0; i < tensor.numel; ++i) {
+      const auto number = static_cast<int8_t>((i * 89 + static_cast<int64_t>(p) * 31) % 255 - 127);
+      const float value = 0.01F * static_cast<float>(number);
+      if (d.parameters[p].is_bytes)
+        std::memcpy(at + i, &number, 1);
+      else
+        std::memcpy(at + i * 4, &value, 4);
+    }
+  }
+  return made;
+}
+
+TEST(device_predictor_of_bytes_gives_what_the_cpu_gives) {
+  const OtherDevice device;
+  const GraphDescription d = quantized_rows();
+  Predictor there(some_parameters(d), {d, d}, 1, 8, device);
+  Predictor here(some_parameters(d), {d, d}, 1, 8, cpu_backend());
+  CHECK(device.copies[static_cast<size_t>(CopyKind::kToDevice)] == 1);
+  CHECK(there.profile().memory.parameters == here.profile().memory.parameters);
+  for (const size_t which : {size_t{0}, size_t{1}}) {
+    std::vector<float> got(4);
+    std::vector<float> want(4);
+    Predictor::Session(there, which).run(2, {kX.data()}, {got.data()});
+    Predictor::Session(here, which).run(2, {kX.data()}, {want.data()});
+    CHECK(got == want);
+    CHECK(want[0] != want[1] && want[0] != want[2]);
+  }
+}
+
 TEST(device_without_a_kernel_is_refused_by_name) {
   OtherDevice device;
   device.missing = Op::mseGrad;
