@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   add,
+  avgPool2d,
   conv2d,
   dense,
   flatten,
@@ -105,11 +106,32 @@ test('residual blocks leave images channels last', async (t) => {
   const model = new Model({ inputs: x, outputs: dense(4)(means), seed: 7 });
   const { calibrated, dynamic } = await ways(t, model, noise(16 * 720));
   t.true(calibrated.error < 0.03 && dynamic.error < 0.03, `${calibrated.error}`);
-  const block = 'quantize quantizedConv quantizedConv chain(add relu)';
+  const block = 'quantizedConv quantizedConv addBytes';
   t.is(
     kernels(calibrated.int8),
     `quantize quantizedConv ${block} ${block} mean quantize quantizedLinear`,
   );
+});
+
+test('averages are taken of bytes, or of floats that lie channels last', async (t) => {
+  const x = input([3, 16, 12], { name: 'x' });
+  const conv = (filters) => conv2d(filters, { kernel: 3, padding: 1, activation: 'relu' });
+  const y = conv(16)(avgPool2d({ kernel: 2 })(conv(8)(x)));
+  const outputs = {
+    y: dense(4)(mean(y, { axes: [2, 3] })),
+    z: conv(5)(y),
+    means: mean(avgPool2d({ kernel: 3, stride: 2, padding: 1 })(y), { axes: [2, 3] }),
+  };
+  const model = new Model({ inputs: x, outputs, seed: 7 });
+  const rows = noise(16 * 576);
+  const exact = (await load(t, model)).predictSync(rows);
+  const int8 = await load(t, model, { precision: 'int8', calibration: { x: rows } });
+  const found = int8.predictSync(rows);
+  for (const name of ['y', 'z', 'means']) t.true(distance(found[name], exact[name]) < 0.03, name);
+  const all = kernels(int8);
+  t.regex(all, /^quantize quantizedConv averagePoolBytes quantizedConv /);
+  t.is(all.match(/averagePoolBytes/g)?.length, 3);
+  t.false(/avgPool2d|transpose .*quantizedConv/.test(all), all);
 });
 
 test('attention with a mask', async (t) => {

@@ -29,7 +29,7 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
   Graph graph = instantiate(description, batch, false);
   share_equal_nodes(graph);
   fuse(graph);
-  quantize(graph);
+  quantize(graph, backend.supports(Op::addBytes) && backend.supports(Op::averagePoolBytes));
   if (backend.supports(Op::chain)) fuse_chains(graph);
   if (precision == Precision::kBf16Mixed) use_bf16(graph);
   return graph;

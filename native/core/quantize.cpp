@@ -1,14 +1,15 @@
 #include "core/quantize.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
+#include <vector>
 
 #include "core/ops/chain.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/quantized.h"
 #include "core/ops/reduce.h"
+#include "core/quantize_steps.h"
 
 namespace tandem {
 namespace {
@@ -16,13 +17,14 @@ namespace {
 using ops::FusedConv;
 using ops::FusedMatMul;
 using ops::QuantizedProduct;
-
-/// What a byte stands for: (byte - zero) * scale.
-struct Steps {
-  float scale;
-  int32_t zero;
-  bool operator==(const Steps&) const = default;
-};
+using quantized::is_convolution;
+using quantized::is_linear;
+using quantized::is_recurrent;
+using quantized::means_planes;
+using quantized::passes_bytes;
+using quantized::reads_any_steps;
+using quantized::saves_pre;
+using quantized::Steps;
 
 /// Where a value of the graph as it was is in the one that is built.
 struct Form {
@@ -40,34 +42,24 @@ AttributeStorage storage_of(Op op, const Attributes& attributes) {
   return storage;
 }
 
-bool is_linear(const Node& node) {
-  return node.op == Op::linear ||
-         (node.op == Op::fusedMatmul && node.attrs<FusedMatMul::Attributes>().linear);
-}
-bool is_convolution(const Node& node) {
-  return node.op == Op::conv1d || node.op == Op::conv2d ||
-         (node.op == Op::fusedConv && !node.attrs<FusedConv::Attributes>().transposed);
-}
-
-bool is_recurrent(const Node& node) { return node.op == Op::lstm || node.op == Op::gru; }
-
 class Quantizer {
  public:
-  explicit Quantizer(Graph& graph)
+  Quantizer(Graph& graph, bool sums_of_bytes)
       : graph_(graph),
+        sums_of_bytes_(sums_of_bytes),
+        uses_(graph.count_uses()),
         old_(std::move(graph.nodes)),
-        targets_(graph.values.size()),
         forms_(graph.values.size()) {
     graph_.nodes.clear();
   }
 
   void run() {
     for (const Node& node : old_) {
-      check(node);
+      quantized::check(graph_, node);
       if (node.quantization != nullptr && node.quantization->weight_is_bytes)
         graph_.values[static_cast<size_t>(node.inputs[1])].tensor.dtype = DType::kUInt8;
     }
-    find_targets();
+    targets_ = quantized::find_targets(graph_, old_, sums_of_bytes_);
     for (size_t i = 0; i < forms_.size(); ++i) {
       if (graph_.values[i].kind != ValueKind::kNode) forms_[i].floats = static_cast<ValueId>(i);
     }
@@ -76,82 +68,6 @@ class Quantizer {
   }
 
  private:
-  [[nodiscard]] const Tensor& weight(const Node& node) const {
-    return graph_.tensor(node.inputs[1]);
-  }
-
-  [[noreturn]] static void refuse(const Node& node, const char* expected) {
-    fail(ErrorCode::kArgument, std::string("expected ") + expected + " for the quantization of " +
-                                   name(node.op) + ", received another");
-  }
-
-  void check(const Node& node) const {
-    if (node.quantization == nullptr) return;
-    const Quantization& q = *node.quantization;
-    if (!(q.scale > 0) || !std::isfinite(q.scale) || q.zero < 0 || q.zero > 255)
-      refuse(node, "a scale above 0 and a zero point from 0 to 255");
-    if (node.op == Op::attention) return;
-    const bool conv = is_convolution(node);
-    const bool recurrent = is_recurrent(node);
-    if (!is_linear(node) && !conv && !recurrent && node.op != Op::embedding)
-      refuse(node, "linear, conv1d, conv2d, lstm, gru, embedding or attention");
-    if (graph_.value(node.inputs[1]).kind != ValueKind::kParameter)
-      refuse(node, "a weight that is a parameter");
-    if (conv && q.mode == QuantizationMode::kDynamic)
-      refuse(node, "a scale from calibration, or weights alone,");
-    if (recurrent && q.mode == QuantizationMode::kStatic)
-      refuse(node, "ranges of rows, or weights alone,");
-    const auto fits = [](float scale) { return scale > 0 && std::isfinite(scale); };
-    const bool all = static_cast<int64_t>(q.weight_scales.size()) == weight(node).dims[0] &&
-                     std::all_of(q.weight_scales.begin(), q.weight_scales.end(), fits);
-    if (!all) refuse(node, "a scale above 0 for each row of the weight");
-  }
-
-  static bool saves_pre(const Node& node) { return node.outputs.size() > 1; }
-
-  /// Whether the node reads its first input as bytes.
-  static bool reads_bytes(const Node& node) {
-    return node.quantization != nullptr && node.quantization->mode == QuantizationMode::kStatic &&
-           (is_linear(node) || is_convolution(node));
-  }
-
-  /// The steps in which `reader` takes value `id`; none where it wants floats.
-  [[nodiscard]] std::optional<Steps> wanted(const Node& reader, ValueId id) const {
-    if (reader.inputs[0] != id || std::count(reader.inputs.begin(), reader.inputs.end(), id) != 1)
-      return std::nullopt;
-    if (reads_bytes(reader)) return Steps{reader.quantization->scale, reader.quantization->zero};
-    if (!passes_bytes(reader)) return std::nullopt;
-    const std::optional<Steps> behind = targets_[static_cast<size_t>(reader.outputs[0])];
-    // Nothing is below a zero point of 0: bytes are the result of a relu already.
-    if (behind && reader.op == Op::relu && behind->zero != 0) return std::nullopt;
-    return behind;
-  }
-
-  /// Whether bytes may go through a node that is not a product: it commutes with rounding.
-  static bool passes_bytes(const Node& node) {
-    if (node.op == Op::maxPool2d) return !saves_pre(node);
-    return node.op == Op::relu || node.op == Op::reshape || node.op == Op::flatten;
-  }
-
-  /// For each value the steps that all of its readers agree on.
-  void find_targets() {
-    std::vector<char> read(forms_.size(), 0);
-    for (const ValueId id : graph_.outputs) read[static_cast<size_t>(id)] = 1;
-    for (size_t i = old_.size(); i-- > 0;) {
-      for (const ValueId id : old_[i].inputs) {
-        if (id == kNoValue) continue;
-        const std::optional<Steps> steps = wanted(old_[i], id);
-        auto& target = targets_[static_cast<size_t>(id)];
-        if (read[static_cast<size_t>(id)] == 0) {
-          target = steps;
-        } else if (target != steps) {
-          target.reset();
-        }
-        read[static_cast<size_t>(id)] = 1;
-      }
-    }
-  }
-
   [[nodiscard]] std::optional<Steps> target(ValueId id) const {
     return targets_[static_cast<size_t>(id)];
   }
@@ -165,6 +81,12 @@ class Quantizer {
     if (node.quantization != nullptr && is_linear(node)) return add_linear(node);
     if (node.quantization != nullptr) return add_convolution(node);
     if (passes_bytes(node) && is_bytes_alone(form(node.inputs[0]))) return pass_bytes(node);
+    if (sums_of_bytes_ && reads_any_steps(graph_, node)) {
+      if (node.op == Op::add && sums_bytes(node)) return add_sum(node);
+      if (node.op == Op::avgPool2d && pools_last(node)) return add_average(node);
+      if (node.op == Op::mean && is_bytes_alone(form(node.inputs[0]))) return add_mean_bytes(node);
+    }
+    if (node.op == Op::relu && joins_sum(node)) return;
     if (stays_last(node)) return add_last(node);
     if (is_mean_of_planes(node)) return add_mean(node);
     for (ValueId& id : node.inputs) {
@@ -214,24 +136,117 @@ class Quantizer {
 
   /// Whether a node takes the mean of each plane of images that lie channels last.
   [[nodiscard]] bool is_mean_of_planes(const Node& node) const {
-    if (node.op != Op::mean || forms_[static_cast<size_t>(node.inputs[0])].last == kNoValue)
-      return false;
-    const IntList& axes = node.attrs<ops::Mean::Attributes>().axes;
-    const int32_t rank = graph_.tensor(node.inputs[0]).rank;
-    if (axes.count != rank - 2) return false;
-    for (int32_t i = 0; i < axes.count; ++i) {
-      if (axes.values[i] != i + 2) return false;
+    return forms_[static_cast<size_t>(node.inputs[0])].last != kNoValue &&
+           means_planes(graph_, node, graph_.tensor(node.inputs[0]).rank);
+  }
+
+  // ---- sums of bytes ---------------------------------------------------------------------------
+
+  static bool lies_last(const Form& form) {
+    return form.last != kNoValue || (form.bytes != kNoValue && form.channels_last);
+  }
+
+  /// Whether an addition is one of bytes: it reads some, or gives some.
+  [[nodiscard]] bool sums_bytes(const Node& node) {
+    return is_bytes_alone(form(node.inputs[0])) || is_bytes_alone(form(node.inputs[1])) ||
+           target(node.outputs[0]).has_value();
+  }
+
+  /// Value `id` as bytes or floats, channels last or not, and the steps of bytes.
+  ValueId any_of(ValueId id, bool channels_last, ops::ByteSteps& steps) {
+    Form& now = form(id);
+    if (is_bytes_alone(now) || (channels_last && now.last == kNoValue)) {
+      steps = {now.steps.scale, now.steps.zero};
+      return bytes_of(id, now.steps, channels_last);
     }
+    return channels_last ? now.last : floats_of(id);
+  }
+
+  /// Remembers what a sum gives, in bytes where all readers agree on them.
+  void finish_sum(const Node& node, ValueId result, bool channels_last) {
+    Form& out = form(node.outputs[0]);
+    if (const std::optional<Steps> steps = target(node.outputs[0])) {
+      out.bytes = result;
+      out.steps = *steps;
+      out.channels_last = channels_last;
+    } else {
+      (channels_last ? out.last : out.floats) = result;
+    }
+  }
+
+  void add_sum(const Node& node) {
+    const bool last = lies_last(form(node.inputs[0])) && lies_last(form(node.inputs[1]));
+    ops::AddBytes::Attributes attributes;
+    const ValueId a = any_of(node.inputs[0], last, attributes.a);
+    const ValueId b = any_of(node.inputs[1], last, attributes.b);
+    direct_sum(node, attributes);
+    finish_sum(node, graph_.apply(Op::addBytes, {a, b}, storage_of(Op::addBytes, attributes)),
+               last);
+  }
+
+  template <typename Attributes>
+  void direct_sum(const Node& node, Attributes& attributes) const {
+    const std::optional<Steps> steps = target(node.outputs[0]);
+    attributes.to_bytes = steps.has_value();
+    if (steps) attributes.y = {steps->scale, steps->zero};
+  }
+
+  /// Makes a relu part of the sum of floats that it alone reads.
+  bool joins_sum(const Node& node) {
+    const ValueId x = node.inputs[0];
+    const Form& in = form(x);
+    const ValueId sum = in.last != kNoValue ? in.last : in.floats;
+    const Node* const producer = sum == kNoValue ? nullptr : graph_.producer(sum);
+    if (producer == nullptr || producer->op != Op::addBytes || uses_[static_cast<size_t>(x)] != 1)
+      return false;
+    const auto index = static_cast<size_t>(graph_.value(sum).index);
+    graph_.nodes[index].attrs<ops::AddBytes::Attributes>().relu = true;
+    form(node.outputs[0]) = in;
     return true;
+  }
+
+  [[nodiscard]] bool pools_last(const Node& node) {
+    const Form& in = form(node.inputs[0]);
+    return lies_last(in) || is_bytes_alone(in);
+  }
+
+  void add_average(const Node& node) {
+    const auto& pool = node.attrs<ops::PoolAttributes>();
+    ops::AveragePoolBytes::Attributes attributes;
+    attributes.kernel = pool.kernel;
+    attributes.stride = pool.stride;
+    attributes.padding = pool.padding;
+    const ValueId x = any_of(node.inputs[0], true, attributes.x);
+    direct_sum(node, attributes);
+    finish_sum(
+        node, graph_.apply(Op::averagePoolBytes, {x}, storage_of(Op::averagePoolBytes, attributes)),
+        true);
+  }
+
+  /// The mean of each plane of bytes, as floats.
+  void add_mean_bytes(const Node& node) {
+    const std::vector<double> shape = shape_of_result(node);
+    const int64_t* const dims = graph_.tensor(node.inputs[0]).dims;
+    ops::AveragePoolBytes::Attributes attributes;
+    attributes.kernel = attributes.stride = {dims[2], dims[3]};
+    const ValueId bytes = any_of(node.inputs[0], true, attributes.x);
+    const ValueId means =
+        graph_.apply(Op::averagePoolBytes, {bytes}, storage_of(Op::averagePoolBytes, attributes));
+    form(node.outputs[0]).floats =
+        graph_.apply(Op::reshape, {means}, make_attributes(Op::reshape, {{"shape", shape}}));
+  }
+
+  [[nodiscard]] std::vector<double> shape_of_result(const Node& node) const {
+    const Tensor& y = graph_.tensor(node.outputs[0]);
+    return {y.dims, y.dims + y.rank};
   }
 
   void add_mean(const Node& node) {
     std::vector<double> axes;
-    const Tensor& y = graph_.tensor(node.outputs[0]);
+    const std::vector<double> shape = shape_of_result(node);
     for (int32_t i = 1; i + 1 < graph_.tensor(node.inputs[0]).rank; ++i) axes.push_back(i);
     const ValueId means = graph_.apply(Op::mean, {form(node.inputs[0]).last},
                                        make_attributes(Op::mean, {{"axes", axes}}));
-    std::vector<double> shape(y.dims, y.dims + y.rank);
     form(node.outputs[0]).floats =
         graph_.apply(Op::reshape, {means}, make_attributes(Op::reshape, {{"shape", shape}}));
   }
@@ -417,6 +432,8 @@ class Quantizer {
   }
 
   Graph& graph_;
+  bool sums_of_bytes_;
+  std::vector<int> uses_;  ///< by value of the graph as it was
   std::vector<Node> old_;
   std::vector<std::optional<Steps>> targets_;  ///< by value of the graph as it was
   std::vector<Form> forms_;                    ///< the same
@@ -424,10 +441,10 @@ class Quantizer {
 
 }  // namespace
 
-void quantize(Graph& graph) {
+void quantize(Graph& graph, bool sums_of_bytes) {
   const bool any = std::any_of(graph.nodes.begin(), graph.nodes.end(),
                                [](const Node& node) { return node.quantization != nullptr; });
-  if (any) Quantizer(graph).run();
+  if (any) Quantizer(graph, sums_of_bytes).run();
 }
 
 }  // namespace tandem

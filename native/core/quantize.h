@@ -32,7 +32,9 @@ struct Quantization {
 /// Computes the nodes that have a `quantization` with bytes; the last pass before a graph is
 /// planned. Between two of them values stay bytes where every reader wants the same ones: through
 /// activations, reshapes and maxima of windows, too. Images between convolutions lie channels last.
-/// Throws ERR_ARGUMENT for nodes that cannot be quantized, and for weights that do not fit.
-void quantize(Graph& graph);
+/// With `sums_of_bytes` the device has addBytes and averagePoolBytes, which read bytes in any
+/// steps, so that bytes reach residual additions and means, too. Throws ERR_ARGUMENT for nodes that
+/// cannot be quantized, and for weights that do not fit.
+void quantize(Graph& graph, bool sums_of_bytes);
 
 }  // namespace tandem

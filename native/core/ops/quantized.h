@@ -185,6 +185,47 @@ struct MaxPoolBytes : QuantizedBase {
   }
 };
 
+/// What bytes stand for, (byte - zero) * scale; floats stand for themselves.
+struct ByteSteps {
+  float scale = 1.0F;
+  int32_t zero = 0;
+};
+
+/// addBytes(a, b): act(a + b), where a, b and y are bytes in steps of their own or floats.
+struct AddBytes : QuantizedBase {
+  struct Attributes {
+    ByteSteps a, b, y;
+    bool to_bytes = false;  ///< y is bytes
+    bool relu = false;
+  };
+  static constexpr int kMinInputs = 2;
+  static constexpr int kMaxInputs = 2;
+
+  static void infer(InferContext& context) {
+    if (context.shape(0) != context.shape(1)) context.bad_shape("operands of one shape");
+    const bool to_bytes = context.attributes<Attributes>().to_bytes;
+    context.output(context.shape(0), to_bytes ? DType::kUInt8 : DType::kFloat32);
+  }
+};
+
+/// averagePoolBytes(x): means of windows over images that lie channels last, where x and y are
+/// bytes in steps of their own or floats. Padding counts as zeros, as in avgPool2d.
+struct AveragePoolBytes : QuantizedBase {
+  struct Attributes {
+    IntPair kernel{0, 0}, stride{0, 0}, padding{0, 0};
+    ByteSteps x, y;
+    bool to_bytes = false;  ///< y is bytes
+  };
+
+  static void infer(InferContext& context) {
+    const auto& [kernel, stride, padding, of_x, of_y, to_bytes] = context.attributes<Attributes>();
+    const Shape x = context.shape(0);
+    context.output({x[0], positions(x[1], kernel.height, stride.height, padding.height),
+                    positions(x[2], kernel.width, stride.width, padding.width), x[3]},
+                   to_bytes ? DType::kUInt8 : DType::kFloat32);
+  }
+};
+
 /// moveChannels(x): bytes [n, ..., c] as [n, c, ...], or the other way round.
 struct MoveChannels : QuantizedBase {
   struct Attributes {
