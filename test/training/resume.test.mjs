@@ -1,7 +1,7 @@
 // Runs that are interrupted and go on, against runs that were left alone: the same bits.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -64,31 +64,50 @@ test('micro-batches, schedules and validation go on, too', async (t) => {
   t.deepEqual(await finish('mlp', 40, { ...fit, resumeFrom }, options()), whole);
 });
 
+/** The steps that have a checkpoint. */
+const stepsIn = async (dir) =>
+  (await readdir(dir)).flatMap((name) => {
+    const [, digits] = /^step-(\d+)\.safetensors$/.exec(name) ?? [];
+    return digits === undefined ? [] : [Number(digits)];
+  });
+
+/** Kills a child some time after it has written a checkpoint; the newest that was there then. */
+async function killFromOutside(t, dir, reached, random) {
+  const child = run({ kind: 'mlp', dir, everySteps: 1, resumeFrom: 'latest' });
+  const ended = once(child, 'exit');
+  while (Math.max(0, ...(await stepsIn(dir))) <= reached) {
+    t.is(child.exitCode, null);
+    await wait(2);
+  }
+  await wait(12 * random());
+  const before = Math.max(...(await stepsIn(dir)));
+  child.kill('SIGKILL');
+  await ended;
+  return before;
+}
+
+/** A child that kills itself in the middle of writing its second checkpoint or its third. */
+async function killWithin(t, dir, reached, random) {
+  const kill = { checkpoint: 1 + Math.floor(2 * random()), share: random() };
+  const child = run({ kind: 'mlp', dir, everySteps: 1, resumeFrom: 'latest', kill });
+  const [, signal] = await once(child, 'exit');
+  t.is(signal, 'SIGKILL');
+  const unfinished = (await readdir(dir)).filter((name) => name.endsWith('.tmp'));
+  t.is(unfinished.length, 1);
+  t.true((await stat(join(dir, unfinished[0] ?? ''))).size > 0);
+  return reached + kill.checkpoint;
+}
+
 test('killed while it writes, 50 times: nothing is lost but the unfinished file', async (t) => {
-  const random = generator(9);
-  let unfinished = 0;
-  const trials = async (count) => {
+  const trials = async (count, seed) => {
+    const random = generator(seed);
     const dir = await folder(t);
-    const steps = async () =>
-      (await readdir(dir)).flatMap((name) => {
-        const [, digits] = /^step-(\d+)\.safetensors$/.exec(name) ?? [];
-        return digits === undefined ? [] : [Number(digits)];
-      });
     let reached = 0;
     for (let i = 0; i < count; i++) {
-      const child = run({ kind: 'mlp', dir, everySteps: 1, resumeFrom: 'latest' });
-      const ended = once(child, 'exit');
-      while (Math.max(0, ...(await steps())) <= reached) {
-        t.is(child.exitCode, null);
-        await wait(2);
-      }
-      await wait(12 * random());
-      const before = Math.max(...(await steps()));
-      child.kill('SIGKILL');
-      await ended;
+      const kill = i % 2 === 0 ? killWithin : killFromOutside;
+      const before = await kill(t, dir, reached, random);
       const names = await readdir(dir);
-      unfinished += names.filter((name) => name.endsWith('.tmp')).length;
-      const after = await steps();
+      const after = await stepsIn(dir);
       reached = Math.max(...after);
       t.true(reached >= before, `${before} was there, ${reached} is`);
       t.true(after.length >= Math.min(3, reached), `${after}`);
@@ -104,8 +123,7 @@ test('killed while it writes, 50 times: nothing is lost but the unfinished file'
     await finish('mlp', reached + 1, { resumeFrom: 'latest', checkpoint });
     t.false((await readdir(dir)).some((name) => name.endsWith('.tmp')));
   };
-  await Promise.all([trials(25), trials(25)]);
-  t.true(unfinished > 0, 'no kill came while a file was written');
+  await Promise.all([trials(25, 9), trials(25, 10)]);
 });
 
 test('SIGTERM saves and exits with 0', async (t) => {
