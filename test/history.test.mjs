@@ -31,26 +31,42 @@ test('toCSV quotes names and leaves out what is not there', (t) => {
   t.is(csv, 'epoch,"a,""b""",nan\r\n0,1.5,NaN\r\n1,,0\r\n');
 });
 
-const program = (verbose, terminal) => `
+const program = (verbose, terminal, streamed) => `
   import { dense, sequential, Trainer } from 'tandem-ml';
+  import { fromBatches } from 'tandem-ml/data';
   if (${terminal}) Object.assign(process.stdout, { isTTY: true, columns: 200, cursorTo: () => {} });
   const trainer = new Trainer(sequential([dense(1)], { input: [1] }), { loss: 'mse' });
-  const count = 200000;
+  const count = ${streamed} ? 20000 : 200000;
   const data = { x: new Float32Array(count), y: new Float32Array(count) };
-  await trainer.fit(data, { epochs: 3, batchSize: 8, verbose: ${verbose}, validationSplit: 0.1 });
+  if (${streamed}) {
+    const batch = { x: new Float32Array(200), y: new Float32Array(200), rows: 200 };
+    const stream = fromBatches(async function* () {
+      for (let i = 0; i < 100; i++) {
+        // The bar is drawn by a timer.
+        if (i % 20 === 10) await new Promise((resolve) => setTimeout(resolve, 150));
+        yield batch;
+      }
+    });
+    await trainer.fit(stream, { epochs: 2, batchSize: 8, verbose: ${verbose}, shuffle: false });
+  } else {
+    await trainer.fit(data, { epochs: 3, batchSize: 8, verbose: ${verbose}, validationSplit: 0.1 });
+  }
   await trainer.close();
 `;
 
-async function run(verbose, terminal) {
+async function run(verbose, terminal, streamed = false) {
   const options = { cwd: new URL('..', import.meta.url) };
-  const args = ['--input-type=module', '--eval', program(verbose, terminal)];
+  const args = ['--input-type=module', '--eval', program(verbose, terminal, streamed)];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, args, options);
   return { stdout, stderr };
 }
 
+/** "12 s" or "3:05". */
+const time = '(\\d+ s|[\\d:]+)';
+
 const line = (epoch, left) =>
   new RegExp(
-    `^epoch ${epoch}/3 {2}[\\d.]+ s {2}loss \\S+ {2}valLoss \\S+ {2}learningRate \\S+ {2}\\d\\S* steps/s${left ? ' {2}\\d+ s left' : ''}$`,
+    `^epoch ${epoch}/3 {2}[\\d.]+ s {2}loss \\S+ {2}valLoss \\S+ {2}learningRate \\S+ {2}\\d\\S* steps/s${left ? ` {2}${time} left` : ''}$`,
   );
 
 test('without a terminal there is a line an epoch, with rate and time left', async (t) => {
@@ -73,6 +89,20 @@ test('verbose 0 prints nothing', async (t) => {
 
 test('on a terminal there is a bar with loss, rate and time left', async (t) => {
   const { stdout } = await run(1, true);
-  t.regex(stdout, /epoch 1\/3 \S+ \d+\/22500 {2}loss [\d.e-]+ {2}[\d.e+]+ steps\/s {2}\d+ s left/);
+  t.regex(
+    stdout,
+    /epoch 1\/3 \S+ \d+\/22500 {2}loss [\d.e-]+ {2}[\d.e+]+ steps\/s {2}(\d+ s|[\d:]+) left/,
+  );
   t.regex(stdout, /epoch 3\/3 {2}[\d.]+ s {2}loss/);
+});
+
+test('of a stream of unknown length the bar counts steps, and from the second epoch on has a total', async (t) => {
+  const { stdout } = await run(1, true, true);
+  const [first, second] = stdout.split(/epoch 1\/2 {2}[\d.]+ s {2}loss/);
+  t.regex(first, /epoch 1\/2 {2}\d+ steps {2}loss [\d.e-]+ {2}[\d.e+]+ steps\/s/);
+  t.notRegex(first, /\/0|left|[\u2588\u2591=]/);
+  t.regex(
+    second,
+    /epoch 2\/2 \S+ \d+\/2500 {2}loss [\d.e-]+ {2}[\d.e+]+ steps\/s {2}(\d+ s|[\d:]+) left/,
+  );
 });

@@ -3,6 +3,7 @@ import type { Logs } from './callbacks.js';
 
 /** Told of what happens; says it or not. */
 export interface Progress {
+  /** `steps`: those of an epoch, 0 for data of unknown length. */
   epochBegin(epoch: number, steps: number): void;
   step(steps: number, loss: number): void;
   epochEnd(epoch: number, logs: Logs): void;
@@ -20,8 +21,12 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   if (verbose === 0) return silent;
   if (verbose === 2 || process.stdout.isTTY !== true) return lines(last);
   const { default: progress } = await import('cli-progress');
+  const { Formatter } = progress.Format;
   const bar = new progress.SingleBar({
-    format: '{title} {bar} {value}/{total}  loss {loss}  {rate} steps/s  {left} left',
+    format: (options, params, payload) => {
+      const format = params.total > 0 ? `{title} {bar} {value}/{total}${rest}` : unbounded;
+      return Formatter({ ...options, format }, params, payload);
+    },
     barsize: 24,
     clearOnComplete: true,
     hideCursor: true,
@@ -31,7 +36,9 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   const plain = lines(last);
   const pace = new Pace();
   let running = false;
-  let remaining = 0;
+  /** Steps of an epoch, 0 before the first of data of unknown length is over, and of this one so far. */
+  let [known, taken] = [0, 0];
+  let epochs = 0;
   const stop = () => {
     if (running) bar.stop();
     running = false;
@@ -39,20 +46,27 @@ export async function makeProgress(verbose: 0 | 1 | 2, last: number): Promise<Pr
   return {
     epochBegin(epoch, steps) {
       plain.epochBegin(epoch, steps);
-      // 0 for data of unknown length.
-      remaining = steps === 0 ? Number.NaN : steps * (last - epoch);
+      if (steps > 0) known = steps;
+      taken = 0;
+      epochs = last - epoch;
       pace.resume();
-      bar.start(steps, 0, { title: title(epoch, last), loss: '-', rate: '-', left: '-' });
+      bar.start(known, 0, { title: title(epoch, last), loss: '-', rate: '-', left: '-' });
       running = true;
     },
     step(steps, loss) {
-      remaining = Math.max(0, remaining - steps);
+      taken += steps;
+      // An epoch that was resumed in its middle had fewer.
+      if (known > 0 && taken > known) {
+        known = taken;
+        bar.setTotal(known);
+      }
       const rate = pace.add(steps);
-      const left = rate > 0 && !Number.isNaN(remaining) ? duration(remaining / rate) : '-';
+      const left = known > 0 && rate > 0 ? duration((known * epochs - taken) / rate) : '-';
       bar.increment(steps, { loss: show(loss), rate: show(rate), left });
     },
     epochEnd(epoch, logs) {
       pace.pause();
+      known = Math.max(known, taken);
       stop();
       plain.epochEnd(epoch, logs);
     },
@@ -118,6 +132,10 @@ class Pace {
 
 /** Seconds. */
 const memory = 10;
+
+const rest = '  loss {loss}  {rate} steps/s  {left} left';
+/** Where nobody knows how many steps there are. */
+const unbounded = '{title}  {value} steps  loss {loss}  {rate} steps/s';
 
 const title = (epoch: number, last: number): string =>
   `epoch ${String(epoch + 1).padStart(String(last).length)}/${last}`;
