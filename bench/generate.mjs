@@ -1,30 +1,14 @@
 // Generation beside computing the whole sequence for each token, and of many sequences at one time.
-import {
-  dense,
-  embedding,
-  input,
-  layerNorm,
-  Predictor,
-  sequential,
-  transformerBlock,
-} from 'tandem-ml';
+import { Predictor } from 'tandem-ml';
 import { inTurns, median } from './lib/measure.mjs';
 import { quick, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
+import { gptModel } from './lib/workloads.mjs';
 
-// The model of examples/shakespeare-gpt.mjs with a context of 256 characters.
-const [layers, width, heads, context, characters] = [4, 128, 4, 256, 65];
+const context = 256;
 const rounds = quick ? 2 : 5;
 
-const model = sequential(
-  [
-    embedding(characters, width, { positions: context }),
-    ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
-    layerNorm(),
-    dense(characters, { bias: false }),
-  ],
-  { input: input([context], { dtype: 'int32' }), seed: 1 },
-);
+const model = gptModel({ layers: 4, width: 128, heads: 4, time: context });
 const suite = openSuite('generate', {});
 const predictor = await Predictor.load(model, { generation: {} });
 const io = predictor.bind(1);

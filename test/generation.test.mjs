@@ -6,7 +6,6 @@ import {
   embedding,
   flatten,
   input,
-  layerNorm,
   lstm,
   Model,
   mul,
@@ -16,24 +15,14 @@ import {
   sequential,
   transformerBlock,
 } from 'tandem-ml';
+import { languageModel } from './helpers/language.mjs';
 
 const vocabulary = 13;
 const time = 24;
 
 /** A small causal model; its weights are spread, so that no two logits are nearly the same. */
-function gpt({ length = time, positions = time, block = {}, seed = 1 } = {}) {
-  const layers = [
-    embedding(vocabulary, 16, positions ? { positions } : {}),
-    ...[1, 2].map(() => transformerBlock({ heads: 2, causal: true, ...block })),
-    layerNorm(),
-    dense(vocabulary),
-  ];
-  const model = sequential(layers, { input: input([length], { dtype: 'int32' }), seed });
-  for (const { data } of model.parameters.values()) {
-    for (let i = 0; i < data.length; i++) data[i] *= 4;
-  }
-  return model;
-}
+const gpt = ({ length = time, positions = time, block = {}, seed = 1 } = {}) =>
+  languageModel({ vocabulary, time: length, positions, blocks: 2, block, seed, spread: 4 });
 
 const collect = async (tokens) => {
   const all = [];

@@ -109,26 +109,33 @@ function feedForward(width, blocks, cases) {
   };
 }
 
+/** The characters that language models here know. */
+export const characters = 65;
+
 /**
- * A model of 65 characters, trained by AdamW.
+ * A causal model of them: the one of examples/shakespeare-gpt.mjs in other sizes.
+ * @param {{ layers: number, width: number, heads: number, time: number }} sizes
+ */
+export const gptModel = ({ layers, width, heads, time }) =>
+  sequential(
+    [
+      embedding(characters, width, { positions: time }),
+      ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
+      layerNorm(),
+      dense(characters, { bias: false }),
+    ],
+    { input: input([time], { dtype: 'int32' }), seed: 1 },
+  );
+
+/**
+ * A model of characters, trained by AdamW.
  * @param {{ layers: number, width: number, heads: number, time: number, batch: number }} sizes
  * @returns {Workload}
  */
 function gpt({ layers, width, heads, time, batch }) {
-  const characters = 65;
-  const model = () =>
-    sequential(
-      [
-        embedding(characters, width, { positions: time }),
-        ...Array.from({ length: layers }, () => transformerBlock({ heads, causal: true })),
-        layerNorm(),
-        dense(characters, { bias: false }),
-      ],
-      { input: input([time], { dtype: 'int32' }), seed: 1 },
-    );
   return {
     name: `GPT ${layers}x${width}`,
-    model,
+    model: () => gptModel({ layers, width, heads, time }),
     input: (rows) => labels(rows * time, characters),
     target: (rows) => labels(rows * time, characters),
     loss: 'crossEntropy',

@@ -39,13 +39,11 @@ function eachClass(
   }
 }
 
+/** Adds what these scores are worth. Throws as eachClass. */
+type Sum = (value: ArrayLike<number>, target: TypedArray, name: string, total: Total) => void;
+
 /** Counts right classes: the highest score, or of one score whether it is above 0. */
-export function rightClasses(
-  value: ArrayLike<number>,
-  target: TypedArray,
-  name: string,
-  total: Total,
-): void {
+export const rightClasses: Sum = (value, target, name, total) =>
   eachClass(value, target, name, (first, classes, wanted) => {
     let best = classes === 1 && (value[first] as number) > 0 ? 1 : 0;
     for (let c = 0; c < classes; c++) {
@@ -56,15 +54,9 @@ export function rightClasses(
     if (best === wanted) total.sum++;
     total.count++;
   });
-}
 
 /** Sums up cross-entropies of logits. */
-export function crossEntropy(
-  value: ArrayLike<number>,
-  target: TypedArray,
-  name: string,
-  total: Total,
-): void {
+export const crossEntropy: Sum = (value, target, name, total) =>
   eachClass(value, target, name, (first, classes, wanted) => {
     total.count++;
     if (classes === 1) {
@@ -78,4 +70,3 @@ export function crossEntropy(
     for (let c = 0; c < classes; c++) sum += Math.exp((value[first + c] as number) - largest);
     total.sum += largest + Math.log(sum) - (value[first + wanted] as number);
   });
-}

@@ -4,16 +4,13 @@ import {
   conv2d,
   dense,
   dropout,
-  embedding,
   flatten,
-  input,
-  layerNorm,
   maxPool2d,
   Predictor,
   relu,
   sequential,
-  transformerBlock,
 } from 'tandem-ml';
+import { languageModel } from './language.mjs';
 
 export const noise = (length, seed = 1) =>
   Float32Array.from({ length }, (_, i) => Math.sin(seed * 12.9898 + i * 78.233 + i * i * 0.37));
@@ -58,13 +55,4 @@ export function distance(a, b) {
 export const error = (code, message) => ({ code, ...(message && { message }) });
 export const kernels = (predictor) => predictor.profile().kernels.join(' ');
 
-export const transformer = () =>
-  sequential(
-    [
-      embedding(30, 32, { positions: 12 }),
-      transformerBlock({ heads: 2, causal: true }),
-      layerNorm(),
-      dense(30),
-    ],
-    { input: input([12], { dtype: 'int32' }), seed: 4 },
-  );
+export const transformer = () => languageModel({ vocabulary: 30, time: 12, width: 32, seed: 4 });
