@@ -79,7 +79,7 @@ for (const options of [{}, { batching: { maxBatch: 8 } }, { file: true }]) {
   test(`every length gives what the whole one gives, ${JSON.stringify(options)}`, async (t) => {
     const { file, ...rest } = /** @type {any} */ (options);
     const model = classifier();
-    const path = join(folder, 'model.safetensors');
+    const path = join(folder, `${JSON.stringify(options).replaceAll(/\W/g, '')}.safetensors`);
     await model.save(path);
     const predictor = await Predictor.load(file ? path : model, {
       lengths: [16, 4, 9, 16],

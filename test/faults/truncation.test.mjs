@@ -97,7 +97,7 @@ mapped('under load of several threads, every result is right or an error', async
       const x = Int32Array.from({ length: 400 }, (_, i) => (i * 7919) % 20000);
       const wanted = Array.from(predictor.predictSync(x));
       let [right, wrong, code] = [0, 0];
-      parentPort.postMessage('ready');
+      let told = false;
       while (code === undefined) {
         const results = await Promise.allSettled([1, 2, 3].map(() => predictor.predict(x)));
         for (const { status, value, reason } of results) {
@@ -105,6 +105,8 @@ mapped('under load of several threads, every result is right or an error', async
           else if (value.every((y, i) => y === wanted[i])) right++;
           else wrong++;
         }
+        if (!told && right > 0) parentPort.postMessage('ready');
+        told = right > 0;
       }
       parentPort.postMessage({ right, wrong, code });\`;
     const workers = Array.from({ length: 3 }, () =>
