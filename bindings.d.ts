@@ -272,7 +272,8 @@ export class Trainer {
    * micro-batches. A step begins with one that has the mark 1, and is taken after one that has the
    * mark 2 (3: both); norm and rate of the others are NaN. A weight is the micro-batch's share in the
    * mean of the gradients of the step so far; `scales` has as many factors for each as the loss has
-   * terms, 1 each by default.
+   * terms, 1 each by default. `graph` is a number of addGraph(), or 0, the
+   * default, for the trainer's own.
    */
   train(
     inputs: readonly TypedArray[],
@@ -282,6 +283,7 @@ export class Trainer {
     weights?: Float64Array,
     marks?: Uint32Array,
     scales?: Float64Array,
+    graph?: number,
   ): Promise<Float64Array>;
   /**
    * The graph's outputs for each of `sizes` consecutive rows, in inference mode. `averages`: of what
@@ -292,13 +294,20 @@ export class Trainer {
     rows: Uint32Array,
     sizes: Uint32Array,
     averages?: boolean,
+    graph?: number,
   ): Promise<Float64Array>;
   /** The outputs that means divide by, and nothing else, for each of `sizes` consecutive rows. */
   divisors(
     inputs: readonly TypedArray[],
     rows: Uint32Array,
     sizes: Uint32Array,
+    graph?: number,
   ): Promise<Float64Array>;
+  /**
+   * Adds a graph with the same parameters and as many inputs and outputs, such as the model at another
+   * length: its number. `ranges` are of its inputs. Waits for the step that runs.
+   */
+  addGraph(graph: GraphDescription, ranges: readonly (IntegerRange | null)[]): number;
   /** Ends the pending calls at the next step boundary. */
   stop(): void;
   /** 'cpu' or 'cuda:N'. */
@@ -333,7 +342,7 @@ export class Trainer {
 /** Rows for one call of a Trainer, copied in slices: the event loop has its turns in between. */
 export class StagedRows {
   /** Takes memory for so many rows in steps of `sizes`. */
-  constructor(trainer: Trainer, rows: Uint32Array, sizes: Uint32Array);
+  constructor(trainer: Trainer, rows: Uint32Array, sizes: Uint32Array, graph?: number);
   /** Goes on copying for so many bytes of `inputs`, one array a graph input; whether all is done. */
   copy(inputs: readonly TypedArray[], bytes: number): boolean;
   /** Trainer.train() on these rows; no step is taken when stop() came since they were made. */

@@ -1,14 +1,13 @@
 import type { TypedArray } from '../../bindings.js';
 import * as is from '../is.js';
 import {
-  type Batch,
   type Column,
   type Columns,
   columnsOf,
   type TableBatch,
   type TensorBatch,
 } from './batch.js';
-import type { Sequence, SequenceBatch } from './buckets.js';
+import { isSequences, type Sequence, type SequenceBatch } from './buckets.js';
 import { Dataset } from './dataset.js';
 
 /**
@@ -40,7 +39,7 @@ function rowsOf(y: unknown): number {
   throw is.invalid('a typed array or a record of them', 'y', y);
 }
 
-function checkGroup(group: TensorBatch['x'], name: string): TensorBatch['x'] {
+function checkGroup(group: unknown, name: string): TensorBatch['x'] {
   if (is.isTypedArray(group)) return group;
   if (!is.isRecord(group)) throw is.invalid('a typed array or a record of them', name, group);
   for (const [key, column] of Object.entries(group)) {
@@ -73,25 +72,47 @@ export function fromTable(columns: Columns): Dataset<TableBatch> {
 }
 
 /**
- * Rows of a sequence each, of different lengths, and their targets, for `bucketByLength`. Throws
+ * Rows of a sequence each, of different lengths, and their targets, for `bucketByLength`: `y` is as many
+ * numbers for each row, or a sequence of its length for each, such as the tokens that follow. Throws
  * ERR_ARGUMENT, ERR_SHAPE.
  */
 export function fromSequences(data: {
   x: readonly Sequence[];
-  y: TensorBatch['y'];
+  y: TensorBatch['y'] | readonly Sequence[];
 }): Dataset<SequenceBatch> {
-  const { x, y } = is.options<{ x: readonly Sequence[]; y: TensorBatch['y'] }>(data, 'data', [
-    'x',
-    'y',
-  ]);
-  if (!Array.isArray(x)) throw is.invalid('an array of sequences', 'x', x);
-  x.forEach((sequence: unknown, i) => {
+  const { x, y } = is.options<{ x: unknown; y: unknown }>(data, 'data', ['x', 'y']);
+  const sequences = checkSequences(x, 'x');
+  const rows = is.integer(sequences.length, 'rows', 1);
+  const batch: SequenceBatch = { rows, x: sequences, y: checkTargets(y, sequences) };
+  return new Dataset<SequenceBatch>({ kind: 'memory', length: rows, all: () => batch });
+}
+
+function checkSequences(given: unknown, name: string): readonly Sequence[] {
+  if (!Array.isArray(given)) throw is.invalid('an array of sequences', name, given);
+  given.forEach((sequence: unknown, i) => {
     if (!is.isTypedArray(sequence) && !Array.isArray(sequence)) {
-      throw is.invalid('an array of numbers', `x[${i}]`, sequence);
+      throw is.invalid('an array of numbers', `${name}[${i}]`, sequence);
     }
   });
-  const batch: SequenceBatch = { rows: is.integer(x.length, 'rows', 1), x, y: checkGroup(y, 'y') };
-  for (const [name, column] of columnsOf({ rows: batch.rows, y } as Batch))
-    checkRows(column, name, batch.rows);
-  return new Dataset<SequenceBatch>({ kind: 'memory', length: batch.rows, all: () => batch });
+  return given as readonly Sequence[];
+}
+
+function checkTargets(y: unknown, x: readonly Sequence[]): SequenceBatch['y'] {
+  if (!isSequences(y)) {
+    const group = checkGroup(y, 'y');
+    const targets = { rows: x.length, y: group };
+    for (const [name, column] of columnsOf(targets)) checkRows(column, name, x.length);
+    return group;
+  }
+  const targets = checkSequences(y, 'y');
+  if (targets.length !== x.length) {
+    throw is.mismatch('ERR_SHAPE', `${x.length} sequences`, 'y', is.show(targets));
+  }
+  targets.forEach((target, i) => {
+    const { length = 0 } = x[i] ?? [];
+    if (target.length === length) return;
+    const what = `${length} numbers, as in \`x[${i}]\`,`;
+    throw is.mismatch('ERR_SHAPE', what, `y[${i}]`, is.show(target));
+  });
+  return targets;
 }

@@ -7,17 +7,17 @@ import type { Piece } from './pieces.js';
 /** Numbers in order, as many as there are. */
 export type Sequence = Int32Array | Float32Array | readonly number[];
 
-/** Rows of one sequence each, and their targets. */
+/** Rows of one sequence each, and their targets: some numbers a row, or a sequence as long. */
 export interface SequenceBatch extends Batch {
   readonly x: readonly Sequence[];
-  readonly y: TensorBatch['y'];
+  readonly y: TensorBatch['y'] | readonly Sequence[];
 }
 
 /** How sequences become rows of the same length. */
 export interface BucketOptions {
   /**
-   * Lengths, rising: a sequence is padded to the first that it fits in, or cut to the last. Give one
-   * for `fit` and `evaluate`, which refuse several: the inputs of a model have one length.
+   * Lengths, rising: a sequence is padded to the first that it fits in, or cut to the last. For `fit`
+   * and `evaluate` none may be longer than the model's inputs.
    */
   lengths: readonly number[];
   /** What stands after the end; 0 by default. */
@@ -31,29 +31,50 @@ export interface BucketOptions {
    * not hold ends the reading with ERR_DTYPE.
    */
   dtype?: 'int32' | 'float32';
+  /**
+   * Of targets that are sequences: their type, 'int32' by default for class numbers, and what stands
+   * after the end, by default -100, which `crossEntropy` ignores, or 0 for 'float32'.
+   */
+  targets?: { dtype?: 'int32' | 'float32'; padding?: number };
 }
 
-type Checked = Required<Omit<BucketOptions, 'mask'>> & { readonly mask: string | undefined };
+/** How numbers are stored. */
+interface Fill {
+  readonly padding: number;
+  readonly dtype: 'int32' | 'float32';
+}
+
+type Checked = Required<Omit<BucketOptions, 'mask' | 'targets'>> & {
+  readonly mask: string | undefined;
+  readonly targets: Fill;
+};
 
 export function checkBuckets(options: BucketOptions): Checked {
-  const names = ['lengths', 'padding', 'name', 'mask', 'dtype'] as const;
+  const names = ['lengths', 'padding', 'name', 'mask', 'dtype', 'targets'] as const;
   const set = is.options<BucketOptions>(options, 'options of bucketByLength', names);
   const lengths = is.integers(set.lengths, 'lengths', 1);
   if (lengths.length === 0 || lengths.some((length, i) => length <= (lengths[i - 1] ?? 0))) {
     throw is.invalid('one rising length or more', 'lengths', set.lengths);
   }
-  const dtype = is.oneOf(set.dtype ?? 'int32', 'dtype', ['int32', 'float32']);
-  const padding = is.number(set.padding ?? 0, 'padding');
-  if (dtype === 'int32' && (padding | 0) !== padding) {
-    throw is.invalid("an integer that int32 holds, or `dtype: 'float32'`,", 'padding', padding);
-  }
+  const targets = is.options<Partial<Fill>>(set.targets, 'targets', ['dtype', 'padding']);
+  const padding = targets.padding ?? (targets.dtype === 'float32' ? 0 : -100);
   return {
     lengths,
-    padding,
+    ...checkFill(set.dtype, set.padding ?? 0, ''),
+    targets: checkFill(targets.dtype, padding, 'targets.'),
     name: is.string(set.name ?? 'x', 'name'),
     mask: set.mask === undefined ? undefined : is.string(set.mask, 'mask'),
-    dtype,
   };
+}
+
+function checkFill(type: unknown, given: unknown, prefix: string): Fill {
+  const dtype = is.oneOf(type ?? 'int32', `${prefix}dtype`, ['int32', 'float32']);
+  const name = `${prefix}padding`;
+  const padding = is.number(given, name);
+  if (dtype === 'int32' && (padding | 0) !== padding) {
+    throw is.invalid("an integer that int32 holds, or `dtype: 'float32'`,", name, padding);
+  }
+  return { dtype, padding };
 }
 
 /** A batch whenever a bucket has `batchSize` rows; what is left at the end makes smaller ones. */
@@ -103,15 +124,31 @@ function held(value: unknown, stored: unknown, dtype: Checked['dtype']): boolean
   return typeof value === 'number' && Number.isFinite(value) === Number.isFinite(stored);
 }
 
-function padded(
-  { rows, x, y }: SequenceBatch,
-  length: number,
-  { padding, name, mask, dtype }: Checked,
-): TensorBatch {
-  const size = rows * length;
-  const values = (dtype === 'int32' ? new Int32Array(size) : new Float32Array(size)).fill(padding);
-  const there = new Float32Array(size);
+function padded({ rows, x, y }: SequenceBatch, length: number, options: Checked): TensorBatch {
+  const { name, mask, targets } = options;
+  const values = filled(x, length, options, name);
+  const target = isSequences(y) ? filled(y, length, targets, 'y') : y;
+  if (mask === undefined) return { rows, x: values, y: target };
+  const there = new Float32Array(rows * length);
   x.forEach((sequence, row) => {
+    there.fill(1, row * length, row * length + Math.min(length, sequence.length));
+  });
+  return { rows, x: { [name]: values, [mask]: there }, y: target };
+}
+
+/** Whether targets are a sequence for each row. */
+export const isSequences = (y: unknown): y is readonly Sequence[] => Array.isArray(y);
+
+/** The numbers of sequences at one length. */
+function filled(
+  sequences: readonly Sequence[],
+  length: number,
+  { dtype, padding }: Fill,
+  name: string,
+): Int32Array | Float32Array {
+  const size = sequences.length * length;
+  const values = (dtype === 'int32' ? new Int32Array(size) : new Float32Array(size)).fill(padding);
+  sequences.forEach((sequence, row) => {
     const cut = Math.min(length, sequence.length);
     const begin = row * length;
     for (let i = 0; i < cut; i++) {
@@ -121,7 +158,6 @@ function padded(
       const what = dtype === 'int32' ? "int32 (`dtype: 'float32'` is for others)" : dtype;
       throw is.mismatch('ERR_DTYPE', `numbers that are ${what}`, name, is.show(value));
     }
-    there.fill(1, row * length, row * length + cut);
   });
-  return { rows, x: mask === undefined ? values : { [name]: values, [mask]: there }, y };
+  return values;
 }

@@ -209,9 +209,9 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Batches of sequences of about the same length, padded to one of `lengths`. `fit` and `evaluate`
-   * take one length, for the inputs of a model have one; several are for who looks at batches
-   * otherwise. Throws ERR_ARGUMENT.
+   * Batches of sequences of about the same length, padded to one of `lengths`. A model whose inputs
+   * are as long as the longest of them, and which computes at any length, trains on all of them: each
+   * batch takes the time of its own length. Throws ERR_ARGUMENT.
    */
   bucketByLength(this: Dataset<SequenceBatch>, options: BucketOptions): Dataset<TensorBatch> {
     const set = checkBuckets(options);
@@ -309,12 +309,19 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Of the sequences in its batches, where buckets make them and nothing after.
+   * Of the sequences in its batches, where buckets make them.
    * @internal
    */
   get lengths(): readonly number[] | undefined {
-    const { lengths, transforms } = this.#settings;
-    return transforms.length === 0 ? lengths : undefined;
+    return this.#settings.lengths;
+  }
+
+  /**
+   * Whether batches are changed by `map`.
+   * @internal
+   */
+  get isMapped(): boolean {
+    return this.#settings.transforms.length > 0;
   }
 
   /** What `batch` said. */

@@ -6,7 +6,7 @@ import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { apply } from './apply.js';
 import { collect, type NamedValue, nodeOf } from './describe.js';
-import { freeInput } from './leaves.js';
+import { freeInput, inputLike } from './leaves.js';
 import { definition, type Node, showShape, type Value } from './value.js';
 
 /** The values of a model at a length. */
@@ -39,15 +39,8 @@ export function atLength(
   state: Pick<ModelState, 'inputs' | 'outputs'>,
   length: number,
 ): Relengthened {
-  const time = lengthOf(state);
-  const rewriter = new Rewriter(time, length);
-  const inputs = state.inputs.map(({ name, value }) => ({ name, value: rewriter.input(value) }));
-  const { results } = collect(
-    state.inputs.map(({ value }) => value),
-    state.outputs.map(({ value }) => value),
-  );
-  for (const value of results) rewriter.visit(value);
-  const outputs = state.outputs.map(({ name, value }) => ({ name, value: rewriter.of(value) }));
+  const rewriter = new Rewriter(lengthOf(state), length);
+  const { inputs, outputs } = rewriter.model(state);
   const axisOf = ({ value }: NamedValue, now: NamedValue | undefined): number | undefined =>
     now === undefined ? undefined : rewriter.axis(value, now.value);
   return {
@@ -57,6 +50,32 @@ export function atLength(
     outputAxes: state.outputs.map((named, i) => axisOf(named, outputs[i])),
     of: (value) => rewriter.of(value),
   };
+}
+
+/** What training computes beside a model: see `trainingAtLength`. */
+export interface Beyond {
+  /** Inputs of the shapes of outputs by the same names, or of these without their last axes. */
+  readonly targets: readonly NamedValue[];
+  /** Inputs that have no length. */
+  readonly others: readonly NamedValue[];
+  /** What depends on all of these. */
+  readonly values: readonly Value[];
+}
+
+/** A graph around a model, and that model, at another length. Throws as atLength. */
+export function trainingAtLength(
+  state: Pick<ModelState, 'inputs' | 'outputs'>,
+  { targets, others, values }: Beyond,
+  length: number,
+): { readonly inputs: readonly NamedValue[] } & Pick<Beyond, 'targets' | 'values'> {
+  const rewriter = new Rewriter(lengthOf(state), length);
+  const { inputs } = rewriter.model(state);
+  const made = targets.map(({ name, value }) => {
+    const like = state.outputs.find((output) => output.name === name);
+    return { name, value: like ? rewriter.target(value, like.value) : value };
+  });
+  rewriter.visitAll([...state.inputs, ...targets, ...others], values);
+  return { inputs, targets: made, values: values.map((value) => rewriter.of(value)) };
 }
 
 class Rewriter {
@@ -74,6 +93,31 @@ class Rewriter {
     return this.#made.get(value) ?? value;
   }
 
+  /** All of it. */
+  model(state: Pick<ModelState, 'inputs' | 'outputs'>): Pick<Relengthened, 'inputs' | 'outputs'> {
+    const inputs = state.inputs.map(({ name, value }) => ({ name, value: this.input(value) }));
+    const values = state.outputs.map(({ value }) => value);
+    this.visitAll(state.inputs, values);
+    const outputs = state.outputs.map(({ name, value }) => ({ name, value: this.of(value) }));
+    return { inputs, outputs };
+  }
+
+  /** Everything between those inputs and values, what has been visited before left out. */
+  visitAll(inputs: readonly NamedValue[], values: readonly Value[]): void {
+    const leaves = inputs.map(({ value }) => value);
+    for (const value of collect(leaves, values).results) this.visit(value);
+  }
+
+  /** An input that has the shape of `output`, or that without its last axes. */
+  target(value: Value, output: Value): Value {
+    const now = this.#made.get(output);
+    if (now === undefined) return value;
+    const drop = output.shape.length - value.shape.length;
+    const made = inputLike(definition(now).samples, drop, value.dtype, value.name ?? 'target');
+    this.#made.set(value, made);
+    return made;
+  }
+
   /** Its first axis behind the batch, or the later ones of that length. */
   input(value: Value): Value {
     const { shape, dtype, name } = value;
@@ -89,6 +133,7 @@ class Rewriter {
   }
 
   visit(value: Value): void {
+    if (this.#made.has(value)) return;
     const node = nodeOf(value);
     if (!node.inputs.some((input) => input !== null && this.#made.has(input))) return;
     try {

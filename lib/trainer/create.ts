@@ -1,9 +1,11 @@
 // A Trainer's native part and its graph, from options.
+import type { IntegerRange } from '../../bindings.js';
 import type { Value } from '../graph/value.js';
 import type { ModelState } from '../model/state.js';
 import type { Parameter } from '../model.js';
 import { native } from '../native.js';
 import { claim } from '../schedulers.js';
+import type { Feed } from './data.js';
 import { Engine } from './engine.js';
 import { makeTrainingGraph, type TrainingGraph } from './graph.js';
 import type { Targets } from './losses.js';
@@ -20,30 +22,40 @@ export function makeEngine<T extends Targets = Value>(
 ): { engine: Engine; graph: TrainingGraph } {
   const { set, settings } = readOptions(options, parameters, state.inputs);
   const { loss, lossWeights, metrics } = set;
-  const graph = makeTrainingGraph(state, {
+  let engine: Engine | undefined;
+  const making = {
     ...{ loss, lossWeights, metrics },
     mixes: settings.mixup !== undefined,
     accumulates: settings.microBatches > 1,
-  });
+  };
+  const graph: TrainingGraph = makeTrainingGraph(
+    state,
+    making,
+    ({ description, feeds, places, width }) => {
+      const all = [...feeds.x, ...feeds.y];
+      const number = engine?.addGraph({ description, ranges: rangesOf(all), width }) ?? 0;
+      graph.tracked.forEach(({ parts }, i) => {
+        parts[number] = places[i] ?? [];
+      });
+      return number;
+    },
+  );
   const { description, feeds, mixed, results, scales, width } = graph;
   const terms = results[0]?.terms ?? [];
   const all = [...feeds.x, ...feeds.y, ...mixed.feeds];
   const rowBytes = all.reduce((sum, { elements }) => sum + 4 * elements, 0);
-  const ranges = all.map(({ range }) =>
-    range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
-  );
   claim(settings.schedule);
   const trainer = new native.Trainer(state.native, description, {
     ...settings.native,
     divisors: terms.flatMap(({ divisor }) => divisor ?? []),
     scales,
-    ranges,
+    ranges: rangesOf(all),
   });
-  const engine = new Engine(
+  engine = new Engine(
     trainer,
     state,
     settings,
-    width,
+    [width],
     terms,
     scales > 0,
     Math.max(4, rowBytes),
@@ -54,3 +66,9 @@ export function makeEngine<T extends Targets = Value>(
   );
   return { engine, graph };
 }
+
+/** Of what each may hold. */
+const rangesOf = (feeds: readonly Feed[]): (IntegerRange | null)[] =>
+  feeds.map(({ range }) =>
+    range ? { low: 0, high: range.count - 1, ignored: range.ignored } : null,
+  );

@@ -4,6 +4,7 @@ import { checkInput, matchArrays, toInput } from '../arrays.js';
 import { checkRange, type Range } from '../graph/ranges.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
+import type { Lengths } from './lengths.js';
 import { elementsPerTurn, nextTurn } from './turns.js';
 
 /** One typed array, an array of them in order, or a record of names. */
@@ -31,12 +32,16 @@ export interface Feeds {
   readonly y: readonly Feed[];
   /** The rows of every batch, where inputs of the model fix them. */
   readonly batch: number | undefined;
+  /** The same at other lengths of sequences. */
+  readonly lengths: Lengths;
 }
 
 /** Checked arrays, those of x first. */
 export interface Rows {
   readonly arrays: readonly (Float32Array | Int32Array)[];
   readonly count: number;
+  /** Of the trainer's graphs, where it is not the first. */
+  readonly graph?: number;
 }
 
 export function readData(data: unknown, feeds: Feeds, name: string): Rows {

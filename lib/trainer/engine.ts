@@ -1,7 +1,12 @@
 // Keeps the native trainer busy: chunks of steps, two in flight, so that it never waits for the
 // event loop and the event loop never waits for it.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Trainer as NativeTrainer, StagedRows } from '../../bindings.js';
+import type {
+  GraphDescription,
+  IntegerRange,
+  Trainer as NativeTrainer,
+  StagedRows,
+} from '../../bindings.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
@@ -26,6 +31,8 @@ export interface Part {
   /** The graph's outputs begin at `offset`. */
   readonly values: Float64Array;
   readonly offset: number;
+  /** Of the trainer's. */
+  readonly graph: number;
 }
 
 /** How many numbers a graph's outputs have together: `fixed`, and `perRow` more for each row. */
@@ -41,6 +48,13 @@ export interface Step {
   readonly learningRate: number;
   readonly gradNorm: number;
   readonly parts: readonly Part[];
+}
+
+/** A graph over the same parameters. */
+export interface AddedGraph {
+  readonly description: GraphDescription;
+  readonly ranges: readonly (IntegerRange | null)[];
+  readonly width: Width;
 }
 
 interface Flight {
@@ -59,8 +73,8 @@ export class Engine {
     readonly native: NativeTrainer,
     readonly model: ModelState,
     readonly settings: Settings,
-    /** Numbers of a step: all of the graph's outputs; train() adds the norm and the rate. */
-    readonly width: Width,
+    /** Numbers of a step, by graph: all of its outputs; train() adds the norm and the rate. */
+    readonly widths: Width[],
     /** Of the loss. */
     readonly terms: readonly Term[],
     /** Whether the graph has a number for each of them: see `scaled`. */
@@ -74,6 +88,13 @@ export class Engine {
 
   /** In place of the trainer's schedule, while it is there: the rate itself. */
   ownSchedule: ((step: number) => number) | undefined;
+
+  /** Makes a graph the trainer's, too: its number. */
+  addGraph({ description, ranges, width }: AddedGraph): number {
+    const graph = this.native.addGraph(description, ranges);
+    this.widths[graph] = width;
+    return graph;
+  }
 
   /** The learning rate of a step. Throws what the scheduler throws, and ERR_ARGUMENT. */
   learningRate(step: number): number {
@@ -164,20 +185,21 @@ export class Engine {
     source: StepSource,
     averages: boolean,
     halted: () => boolean,
-    onBatch: (values: Float64Array, offset: number, rows: number) => void,
+    onBatch: (part: Part) => void,
   ): Promise<void> {
     const steps = this.#mostSteps(source.batchSize);
     let running: { values: Promise<Float64Array>; piece: Piece } | undefined;
     const land = async () => {
       if (running === undefined) return;
-      const { sizes } = running.piece;
+      const { sizes, rows } = running.piece;
+      const { graph = 0 } = rows;
       const values = await running.values;
       running = undefined;
       let offset = 0;
       for (const size of sizes) {
         if (offset >= values.length) break;
-        onBatch(values, offset, size);
-        offset += this.#numbers(size);
+        onBatch({ values, offset, rows: size, graph });
+        offset += this.#numbers(size, graph);
       }
     };
     try {
@@ -195,7 +217,7 @@ export class Engine {
           const { rows, order, sizes } = piece;
           const values = staged
             ? staged.evaluate(averages)
-            : this.native.evaluate(rows.arrays, order, sizes, averages);
+            : this.native.evaluate(rows.arrays, order, sizes, averages, rows.graph);
           // Whoever awaits it sees the error.
           values.catch(() => {});
           running = { values, piece };
@@ -210,7 +232,7 @@ export class Engine {
   }
 
   #mostSteps(batchSize: number): number {
-    const rowBytes = this.rowBytes + 8 * this.width.perRow;
+    const rowBytes = this.rowBytes + 8 * (this.widths[0]?.perRow ?? 0);
     const steps = Math.floor(maxChunkBytes / (rowBytes * batchSize));
     return Math.max(1, Math.min(maxChunkSteps, steps));
   }
@@ -225,7 +247,7 @@ export class Engine {
   ): Promise<StagedRows | null | undefined> {
     const slice = Math.min(sliceBytes, sliceRows * this.rowBytes);
     if (order.length * this.rowBytes <= slice) return null;
-    const staged = new native.StagedRows(this.native, order, sizes);
+    const staged = new native.StagedRows(this.native, order, sizes, rows.graph);
     try {
       while (!staged.copy(rows.arrays, slice)) {
         await nextTurn();
@@ -251,7 +273,7 @@ export class Engine {
     const { rows, order, sizes } = piece;
     const values = await (staged
       ? staged.divisors()
-      : this.native.divisors(rows.arrays, order, sizes));
+      : this.native.divisors(rows.arrays, order, sizes, rows.graph));
     if (named === terms.length) return values;
     let next = 0;
     const all = [...sizes].flatMap((size) =>
@@ -268,7 +290,7 @@ export class Engine {
     if (staged === undefined) return undefined;
     const promise = staged
       ? staged.train(rates, weights, marks, scales)
-      : this.native.train(rows.arrays, order, sizes, rates, weights, marks, scales);
+      : this.native.train(rows.arrays, order, sizes, rates, weights, marks, scales, rows.graph);
     // Whoever awaits it sees the error; until then nobody may be there yet.
     promise.catch(() => {});
     return { promise, piece, plan, launched: performance.now() };
@@ -280,12 +302,13 @@ export class Engine {
    */
   #steps({ piece, plan }: Flight, values: Float64Array, open: Part[]) {
     const steps: Step[] = [];
+    const { graph = 0 } = piece.rows;
     let done = 0;
     let offset = 0;
     for (const size of piece.sizes) {
       if (offset >= values.length) break;
-      open.push({ rows: size, values, offset });
-      const end = offset + this.#numbers(size);
+      open.push({ rows: size, values, offset, graph });
+      const end = offset + this.#numbers(size, graph);
       offset = end + 2;
       if (!plan.isLast(done++)) continue;
       steps.push({
@@ -298,8 +321,9 @@ export class Engine {
     return { steps, done };
   }
 
-  #numbers(rows: number): number {
-    return this.width.fixed + this.width.perRow * rows;
+  #numbers(rows: number, graph: number): number {
+    const { fixed, perRow } = this.widths[graph] ?? { fixed: 0, perRow: 0 };
+    return fixed + perRow * rows;
   }
 
   /** Aims at chunks of `chunkMilliseconds`, growing at most fourfold at a time. */

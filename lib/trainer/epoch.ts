@@ -67,10 +67,11 @@ export class OpenEpoch {
         this.#skippedSteps++;
         continue;
       }
-      for (const { values, offset, rows } of step.parts) {
+      for (const part of step.parts) {
+        const { values, offset, rows } = part;
         const finite = this.#means.add(values, offset, rows);
         if (!finite) throw badLoss(step.step, values[offset] ?? Number.NaN);
-        this.#tally.add(values, offset, rows);
+        this.#tally.add(part);
       }
       this.#learningRate = step.learningRate;
     }

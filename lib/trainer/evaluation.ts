@@ -104,9 +104,9 @@ export async function measure(
 ): Promise<(rename?: (name: string) => string) => Promise<Tallied>> {
   const means = new Means(results);
   const tally = new Tally(tracked);
-  await engine.evaluate(source, averages, ended, (values, offset, rows) => {
-    means.add(values, offset, rows);
-    tally.add(values, offset, rows);
+  await engine.evaluate(source, averages, ended, (part) => {
+    means.add(part.values, part.offset, part.rows);
+    tally.add(part);
   });
   if (means.rows === 0 && !ended()) throw noRows('data');
   return async (rename) => {

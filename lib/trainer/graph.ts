@@ -4,6 +4,7 @@ import { TandemError } from '../errors.js';
 import { describe, type NamedValue } from '../graph/describe.js';
 import { fixedInput } from '../graph/leaves.js';
 import { findRanges } from '../graph/ranges.js';
+import { trainingAtLength } from '../graph/relength.js';
 import {
   elements,
   fixedBatch,
@@ -12,10 +13,12 @@ import {
   showShape,
   type Value,
 } from '../graph/value.js';
+import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import type { Feed, Feeds } from './data.js';
 import { partsOf, type Result, scaled, undivided } from './divisors.js';
 import type { Width } from './engine.js';
+import { Lengths } from './lengths.js';
 import { makeObjective } from './losses.js';
 import type { Measured } from './metrics.js';
 import { type MixedLosses, mixLosses } from './mixup.js';
@@ -36,6 +39,15 @@ export interface TrainingGraph {
   readonly mixed: { readonly feeds: readonly Feed[]; readonly classes: readonly number[] };
 }
 
+/** The same at another length of the sequences. */
+export interface GraphAtLength {
+  readonly description: GraphDescription;
+  readonly feeds: Feeds;
+  /** Of the values of each metric. */
+  readonly places: readonly (readonly Part[])[];
+  readonly width: Width;
+}
+
 export function makeTrainingGraph(
   state: ModelState,
   options: {
@@ -45,24 +57,69 @@ export function makeTrainingGraph(
     mixes: boolean;
     accumulates: boolean;
   },
+  /** Makes a graph the trainer's, too: the number that it has there. */
+  add: (graph: GraphAtLength) => number,
 ): TrainingGraph {
   const objective = makeObjective(state.outputs, state.outputForm, options);
   const { targets, results, measured } = objective;
   const mixed = options.mixes ? mixLosses(objective) : unmixed;
   const mixtures = results.map(({ name, value }) => ({ name, value: mixed.of(value) }));
   const { numbers, reported, scales } = makeNumbers(mixtures, options.accumulates);
-  const inputs = [
-    ...state.inputs,
-    ...targets.map(({ name, value }) => ({ name: `${name}.target`, value })),
-    ...mixed.inputs,
-  ];
-  const values = inputs.map(({ value }) => value);
   // Metrics may share values.
   const extra = [...new Set(measured.flatMap((metric) => metric.values))];
-  if (scales !== undefined) inputs.push({ name: 'scales', value: scales });
-  const { graph, parts } = describe(inputs, [...numbers, ...extra], state.parameters);
+  const values = [...numbers, ...extra];
+  const scaling = scales === undefined ? [] : [{ name: 'scales', value: scales }];
+  const own = assemble(state, state.inputs, targets, mixed.inputs, scaling, values);
+  const { places, width } = locate(measured, extra, extra, numbers.length);
+  const lengths = new Lengths(positionsOf(state), (length) => {
+    if (options.mixes) {
+      const what = 'a Trainer without `mixup` for sequences of several lengths';
+      throw is.mismatch('ERR_ARGUMENT', what, 'mixup', 'one with it');
+    }
+    const made = trainingAtLength(state, { targets, others: scaling, values }, length);
+    const { description, feeds } = assemble(
+      state,
+      made.inputs,
+      made.targets,
+      [],
+      scaling,
+      made.values,
+    );
+    const there = made.values.slice(numbers.length);
+    const all = { ...feeds, lengths };
+    const located = locate(measured, extra, there, numbers.length);
+    return { graph: add({ description, feeds: all, ...located }), feeds: all };
+  });
+  return {
+    description: own.description,
+    feeds: { ...own.feeds, lengths },
+    results: reported,
+    scales: scales === undefined ? 0 : (reported[0]?.terms.length ?? 0),
+    tracked: measured.map(({ name, start }, i) => ({ name, start, parts: [places[i] ?? []] })),
+    width,
+    mixed: { feeds: mixed.inputs.map(own.feed), classes: mixed.classes },
+  };
+}
+
+/** Positions in a row of the first input, where it has some. */
+function positionsOf({ inputs }: ModelState): number | undefined {
+  return inputs[0]?.value.shape[1] ?? undefined;
+}
+
+/** The graph of these values, and what it takes. */
+function assemble(
+  state: ModelState,
+  x: readonly NamedValue[],
+  y: readonly NamedValue[],
+  mixed: readonly NamedValue[],
+  scaling: readonly NamedValue[],
+  values: readonly Value[],
+) {
+  const targets = y.map(({ name, value }) => ({ name: `${name}.target`, value }));
+  const rows = [...x, ...targets, ...mixed];
+  const { graph, parts } = describe([...rows, ...scaling], values, state.parameters);
   const ranges = findRanges(parts.results);
-  const batch = fixedBatch(values);
+  const batch = fixedBatch(rows.map(({ value }) => value));
   const feed = ({ name, value }: NamedValue): Feed => {
     const count =
       batch === undefined ? rowElements(value) : elements(shapeAt(value, batch)) / batch;
@@ -74,16 +131,7 @@ export function makeTrainingGraph(
     }
     return { name, dtype: value.dtype, elements: count, range: ranges.get(value) };
   };
-  const { tracked, width } = track(measured, extra, numbers.length);
-  return {
-    description: graph,
-    feeds: { x: state.inputs.map(feed), y: targets.map(feed), batch },
-    results: reported,
-    scales: scales === undefined ? 0 : (reported[0]?.terms.length ?? 0),
-    tracked,
-    width,
-    mixed: { feeds: mixed.inputs.map(feed), classes: mixed.classes },
-  };
+  return { description: graph, feed, feeds: { x: x.map(feed), y: y.map(feed), batch } };
 }
 
 const unmixed: MixedLosses = { of: (value) => value, inputs: [], classes: [] };
@@ -122,21 +170,26 @@ function makeNumbers(results: readonly NamedValue[], accumulates: boolean) {
   return { numbers, reported, scales };
 }
 
-/** Where the values of metrics lie among the numbers of a step, after `scalars` others. */
-function track(measured: readonly Measured[], values: readonly Value[], scalars: number) {
+/**
+ * Where the values of metrics lie among the numbers of a step, after `scalars` others. `values` are all
+ * of them, in this graph those of `there`.
+ */
+function locate(
+  measured: readonly Measured[],
+  values: readonly Value[],
+  there: readonly Value[],
+  scalars: number,
+) {
   let width: Width = { fixed: scalars, perRow: 0 };
-  const places = new Map<Value, Part>();
-  for (const value of values) {
+  const found = new Map<Value, Part>();
+  for (const [i, value] of there.entries()) {
     const count = (batch: number) => elements(shapeAt(value, batch));
     // Native code refuses what is no fixed number of elements or so many a row.
     const perRow = count(2) - count(1);
     const size = { fixed: count(1) - perRow, perRow };
-    places.set(value, { begin: width, size });
+    found.set(values[i] ?? value, { begin: width, size });
     width = { fixed: width.fixed + size.fixed, perRow: width.perRow + size.perRow };
   }
-  const tracked = measured.map((metric): Tracked => {
-    const parts = metric.values.flatMap((value) => places.get(value) ?? []);
-    return { name: metric.name, parts, start: metric.start };
-  });
-  return { tracked, width };
+  const places = measured.map((metric) => metric.values.flatMap((value) => found.get(value) ?? []));
+  return { places, width };
 }

@@ -39,7 +39,7 @@ export async function stepLogs(
   { parts, learningRate, gradNorm }: Step,
 ): Promise<Record<string, number>> {
   const tally = new Tally(tracked);
-  for (const { values, offset, rows } of parts) tally.add(values, offset, rows);
+  for (const part of parts) tally.add(part);
   const { numbers } = await tally.results();
   return { ...meansOf(results, parts), ...numbers, learningRate, gradNorm };
 }

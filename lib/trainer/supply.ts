@@ -8,6 +8,7 @@ import type { EncoderState } from '../data/encoders/state.js';
 import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { type Feeds, findBadRows, type Rows, readData } from './data.js';
+import { graphFor, planLengths } from './lengths.js';
 import { generator, inOrder, type Span, shuffled } from './random.js';
 import { badRow } from './reports.js';
 
@@ -90,11 +91,7 @@ export function arraySupply(rows: Rows, span: Span): Supply {
 
 /** A dataset's rows, checked against the feeds block by block. */
 export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
-  const { lengths = [] } = dataset;
-  if (lengths.length > 1) {
-    const what = 'sequences of one length, as the inputs of a model have,';
-    throw is.mismatch('ERR_SHAPE', what, name, `buckets of ${lengths.join(', ')}`);
-  }
+  planLengths(dataset, feeds);
   return {
     epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
       const chunks = dataset.chunks({
@@ -105,8 +102,10 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
         ...(signal !== undefined && { signal }),
       });
       const count = dataset.length;
-      const steps = count === undefined ? undefined : Math.ceil(count / batchSize);
-      const read = (block: TensorBatch) => readBlock(block, feeds, name, dataset.encoder);
+      // Each bucket may end with a smaller batch.
+      const whole = count !== undefined && (dataset.lengths?.length ?? 1) === 1;
+      const steps = whole ? Math.ceil(count / batchSize) : undefined;
+      const read = (block: TensorBatch) => readBlock(block, feeds, name, dataset);
       return Promise.resolve(
         new ChunkSource(chunks, feeds, read, name, batchSize, steps, checkFrom),
       );
@@ -115,7 +114,7 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
 }
 
 class ChunkSource implements StepSource {
-  #chunk: (Omit<Chunk<TensorBatch>, 'block'> & { readonly rows: Rows }) | undefined;
+  #chunk: (Omit<Chunk<TensorBatch>, 'block'> & Pick<Block, 'rows'>) | undefined;
   /** Batches and rows of the chunk that are gone. */
   #batch = 0;
   #row = 0;
@@ -124,7 +123,7 @@ class ChunkSource implements StepSource {
   constructor(
     readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
     readonly feeds: Feeds,
-    readonly read: (block: TensorBatch) => Rows,
+    readonly read: (block: TensorBatch) => Block,
     readonly name: string,
     readonly batchSize: number,
     readonly steps: number | undefined,
@@ -155,7 +154,7 @@ class ChunkSource implements StepSource {
   async #pull(): Promise<boolean> {
     const { value, done } = await this.chunks.next();
     if (done === true || value === undefined) return false;
-    const rows = this.read(value.block);
+    const { rows, feeds } = this.read(value.block);
     const { order, sizes } = value;
     const { batch } = this.feeds;
     const odd = batch === undefined ? undefined : sizes.find((size) => size !== batch);
@@ -163,15 +162,20 @@ class ChunkSource implements StepSource {
       const what = `whole batches of ${batch} rows, which the inputs fix,`;
       throw is.mismatch('ERR_SHAPE', what, this.name, `one of ${odd} rows`);
     }
-    if (this.checkFrom !== undefined) await this.#refuseBad(rows, order, sizes);
+    if (this.checkFrom !== undefined) await this.#refuseBad(rows, feeds, order, sizes);
     this.#chunk = { rows, order, sizes };
     this.#batch = 0;
     this.#row = 0;
     return true;
   }
 
-  async #refuseBad(rows: Rows, order: Uint32Array, sizes: Uint32Array): Promise<void> {
-    const bad = await findBadRows(rows, this.feeds);
+  async #refuseBad(
+    rows: Rows,
+    feeds: Feeds,
+    order: Uint32Array,
+    sizes: Uint32Array,
+  ): Promise<void> {
+    const bad = await findBadRows(rows, feeds);
     if (bad.size === 0) return;
     let end = 0;
     let step = this.#step;
@@ -206,31 +210,39 @@ function binaryAsFloats(
   return Object.fromEntries(entries.map(([name, array]) => [name, convert(array, name)] as const));
 }
 
+/** Rows as a graph takes them. */
+interface Block {
+  readonly rows: Rows;
+  readonly feeds: Feeds;
+}
+
 /** Blocks that are the same in every epoch are checked once. */
-const checked = new WeakMap<TensorBatch, { readonly feeds: Feeds; readonly rows: Rows }>();
+const checked = new WeakMap<TensorBatch, Block & { readonly by: Feeds }>();
 
 function readBlock(
   block: TensorBatch,
-  feeds: Feeds,
+  by: Feeds,
   name: string,
-  encoder: EncoderState | undefined,
-): Rows {
+  { encoder, lengths = [] }: Dataset,
+): Block {
   const known = checked.get(block);
-  if (known?.feeds === feeds) return known.rows;
+  if (known?.by === by) return known;
   if ('columns' in block) {
     const what = 'rows as arrays, which `encoder.encode(table)` makes,';
     throw is.mismatch('ERR_ARGUMENT', what, name, 'a table');
   }
   const { x, rows: count } = block;
-  const y = encoder === undefined ? block.y : binaryAsFloats(block.y, feeds, encoder);
-  const rows = readData({ x, y }, feeds, name);
+  const y = encoder === undefined ? block.y : binaryAsFloats(block.y, by, encoder);
+  const { graph, feeds } = graphFor(x, count, by, lengths);
+  const rows = { ...readData({ x, y }, feeds, name), graph };
   if (rows.count !== count) {
     // What counts rows by targets of one number does not know of several.
     const received = `arrays of ${rows.count} rows; \`rows\` of fromArrays or of a batch says how many`;
     throw is.mismatch('ERR_SHAPE', `${count} rows`, name, received);
   }
-  checked.set(block, { feeds, rows });
-  return rows;
+  const made = { rows, feeds, by };
+  checked.set(block, made);
+  return made;
 }
 
 export const isDataset = (data: unknown): data is Dataset => data instanceof Dataset;

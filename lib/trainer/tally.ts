@@ -3,7 +3,7 @@
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { Accumulator, Matrix } from '../metrics/metric.js';
-import type { Width } from './engine.js';
+import type { Part as StepPart, Width } from './engine.js';
 
 /** Where a value lies among the numbers of a step; it depends on the rows. */
 export interface Part {
@@ -14,7 +14,8 @@ export interface Part {
 /** A metric and the values that it is told. */
 export interface Tracked {
   readonly name: string;
-  readonly parts: readonly Part[];
+  /** By graph of the trainer. */
+  readonly parts: (readonly Part[])[];
   readonly start: (state?: unknown) => Accumulator;
 }
 
@@ -55,10 +56,10 @@ export class Tally {
     return Object.fromEntries(states.filter(([, state]) => state !== undefined));
   }
 
-  /** The numbers of a step of `rows` rows begin at `offset`. */
-  add(values: Float64Array, offset: number, rows: number): void {
+  /** The numbers of a step of `rows` rows of a graph begin at `offset`. */
+  add({ values, offset, rows, graph }: StepPart): void {
     for (const { tracked, sum } of this.#running) {
-      const parts = tracked.parts.map(({ begin, size }) => {
+      const parts = (tracked.parts[graph] ?? []).map(({ begin, size }) => {
         const from = offset + begin.fixed + begin.perRow * rows;
         return values.subarray(from, from + size.fixed + size.perRow * rows);
       });

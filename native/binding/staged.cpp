@@ -16,10 +16,11 @@ std::unique_ptr<StagedObject> StagedObject::create(const Call& call) {
   }
   std::vector<uint32_t> rows = copy_uint32_array(env, call[1], "rows");
   std::vector<uint32_t> sizes = copy_uint32_array(env, call[2], "sizes");
-  check_sizes(trainer->training()->rows, sizes, rows.size());
+  const size_t which = trainer->training()->read_which(call, 3);
+  check_sizes(*trainer->training()->rows[which], sizes, rows.size());
   return std::make_unique<StagedObject>(
       call.addon(),
-      std::make_unique<StagedRows>(trainer->training(), std::move(rows), std::move(sizes)));
+      std::make_unique<StagedRows>(trainer->training(), which, std::move(rows), std::move(sizes)));
 }
 
 void StagedObject::define(napi_env env, napi_value exports, Addon* addon) {
@@ -44,7 +45,7 @@ napi_value StagedObject::copy(const Call& call) {
   const auto bytes = static_cast<size_t>(read_integer({env, call[1]}, "bytes", 4));
   const std::vector<napi_value> elements = list_elements(env, call[0], "inputs");
   StagedRows& rows = open();
-  rows.gathered().copy(rows.training()->rows, view_inputs(env, elements), bytes);
+  rows.gathered().copy(rows.plan(), view_inputs(env, elements), bytes);
   return Napi::Boolean::New(env, rows.gathered().complete());
 }
 

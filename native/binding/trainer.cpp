@@ -25,11 +25,11 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
   define_class<T>(
       env, exports, addon,
       {method<T, &T::train>("train", addon), method<T, &T::evaluate>("evaluate", addon),
-       method<T, &T::divisors>("divisors", addon), method<T, &T::stop>("stop", addon),
-       getter<T, &T::step>("step", addon), getter<T, &T::device>("device", addon),
-       method<T, &T::sync>("sync", addon), method<T, &T::upload>("upload", addon),
-       method<T, &T::profile>("profile", addon), method<T, &T::save_state>("saveState", addon),
-       method<T, &T::load_state>("loadState", addon),
+       method<T, &T::divisors>("divisors", addon), method<T, &T::add_graph>("addGraph", addon),
+       method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
+       getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
+       method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
+       method<T, &T::save_state>("saveState", addon), method<T, &T::load_state>("loadState", addon),
        method<T, &T::copy_averages>("copyAverages", addon),
        getter<T, &T::progress>("progress", addon),
        getter<T, &T::saved_layout>("savedLayout", addon), method<T, &T::close>("close", addon)});
@@ -41,33 +41,45 @@ Training& TrainerObject::open() {
   return *training_;
 }
 
-napi_value TrainerObject::submit(const Call& call, Work work) {
+napi_value TrainerObject::submit(const Call& call, Work work, size_t graph_at) {
   const napi_env env = call.env();
   open();
   // Elements first: a getter among them may run anything, even close().
   const std::vector<napi_value> elements = list_elements(env, call[0], "inputs");
   Training& training = open();
   training.check_pending(work);
+  const size_t which = training.read_which(call, graph_at);
   std::vector<uint32_t> rows = copy_uint32_array(env, call[1], "rows");
   std::vector<uint32_t> sizes = copy_uint32_array(env, call[2], "sizes");
-  check_sizes(training.rows, sizes, rows.size());
+  check_sizes(*training.rows[which], sizes, rows.size());
   TrainingPlan plan;
   if (work == Work::kTrain)
     plan = read_training_plan(call, 3, sizes.size(), training.trainer.scale_count());
   const std::vector<ArrayView> arrays = view_inputs(env, elements);
 
-  StagedRows staged(training_, std::move(rows), std::move(sizes));
-  staged.gathered().copy(training.rows, arrays, std::numeric_limits<size_t>::max());
+  StagedRows staged(training_, which, std::move(rows), std::move(sizes));
+  staged.gathered().copy(staged.plan(), arrays, std::numeric_limits<size_t>::max());
   return call.addon().completions().submit(
       call.addon().training(),
       std::make_unique<TrainingJob>(call.addon(), std::move(staged), std::move(plan), work));
 }
 
-napi_value TrainerObject::train(const Call& call) { return submit(call, Work::kTrain); }
+napi_value TrainerObject::train(const Call& call) { return submit(call, Work::kTrain, 7); }
 
-napi_value TrainerObject::evaluate(const Call& call) { return submit(call, evaluation(call, 3)); }
+napi_value TrainerObject::evaluate(const Call& call) {
+  return submit(call, evaluation(call, 3), 4);
+}
 
-napi_value TrainerObject::divisors(const Call& call) { return submit(call, Work::kDivisors); }
+napi_value TrainerObject::divisors(const Call& call) { return submit(call, Work::kDivisors, 3); }
+
+napi_value TrainerObject::add_graph(const Call& call) {
+  open();
+  // Read before the trainer is looked at: a getter among it may run anything, even close().
+  GraphDescription graph = read_graph({call.env(), call[0]}, "graph");
+  const auto ranges = read_ranges({call.env(), call[1]}, "ranges");
+  const size_t which = open().add_graph(std::move(graph), ranges);
+  return Napi::Number::New(call.env(), static_cast<double>(which));
+}
 
 napi_value TrainerObject::stop(const Call& /*call*/) {
   open().stop();

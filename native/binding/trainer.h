@@ -26,6 +26,7 @@ class TrainerObject : public Wrapped<TrainerObject> {
   napi_value train(const Call& call);
   napi_value evaluate(const Call& call);
   napi_value divisors(const Call& call);
+  napi_value add_graph(const Call& call);
   napi_value stop(const Call& call);
   napi_value step(const Call& call);
   napi_value device(const Call& call);
@@ -40,7 +41,8 @@ class TrainerObject : public Wrapped<TrainerObject> {
   napi_value close(const Call& call);
 
   Training& open();
-  napi_value submit(const Call& call, Work work);
+  /// Argument `graph_at` says of which graph.
+  napi_value submit(const Call& call, Work work, size_t graph_at);
   napi_value copy_parameters(const Call& call, bool to_host);
 
   std::shared_ptr<Training> training_;  ///< null once closed; jobs may go on sharing it

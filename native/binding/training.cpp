@@ -17,16 +17,41 @@ Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena,
                         [&](const Backend& backend) {
                           return Trainer(parameters->store, graph, options, backend);
                         })),
-      rows(plan_rows(trainer.graph(), trainer.graph().inputs.size() - (options.scales > 0 ? 1 : 0),
-                     ranges)),
       step(trainer.step()),
       memory(env) {
+  rows.push_back(make_rows(trainer.graph(), ranges));
   report_memory(1, trainer.profile().memory);
 }
 
-void Training::report_memory(uint32_t largest, const MemoryUse& use) {
-  if (largest <= reported_rows) return;
-  reported_rows = largest;
+std::unique_ptr<const RowPlan> Training::make_rows(
+    const GraphDescription& graph, const std::vector<std::optional<IntegerRange>>& ranges) const {
+  const size_t count = graph.inputs.size() - (trainer.scale_count() > 0 ? 1 : 0);
+  return std::make_unique<const RowPlan>(plan_rows(graph, count, ranges));
+}
+
+size_t Training::add_graph(GraphDescription graph,
+                           const std::vector<std::optional<IntegerRange>>& ranges) {
+  if (graph.inputs.size() != trainer.graph().inputs.size()) {
+    fail_expected(ErrorCode::kArgument,
+                  std::to_string(trainer.graph().inputs.size()) + " inputs, as the trainer has,",
+                  "graph", std::to_string(graph.inputs.size()));
+  }
+  rows.reserve(rows.size() + 1);
+  std::unique_ptr<const RowPlan> plan = make_rows(graph, ranges);
+  const size_t which = parameters->gate.visit([&] { return trainer.add_graph(std::move(graph)); });
+  rows.push_back(std::move(plan));
+  return which;
+}
+
+size_t Training::read_which(const Call& call, size_t index) const {
+  const Napi::Value value(call.env(), call[index]);
+  if (value.IsUndefined()) return 0;
+  return static_cast<size_t>(read_integer(value, "graph", 0, static_cast<double>(rows.size() - 1)));
+}
+
+void Training::report_memory(uint64_t size, const MemoryUse& use) {
+  if (size <= reported_size) return;
+  reported_size = size;
   memory.set(use.total() - use.parameters);  // V8 knows of the parameters through their buffer
 }
 
@@ -78,11 +103,13 @@ TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_bat
   return plan;
 }
 
-StagedRows::StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t> rows,
+StagedRows::StagedRows(std::shared_ptr<Training> training, size_t which, std::vector<uint32_t> rows,
                        std::vector<uint32_t> sizes)
     : training_(std::move(training)),
+      which_(which),
+      plan_(training_->rows[which].get()),
       sizes_(std::move(sizes)),
-      gathered_(training_->rows, std::move(rows), training_->staging.take()),
+      gathered_(*plan_, std::move(rows), training_->staging.take()),
       stop_count_(training_->stop_count) {}
 
 StagedRows::~StagedRows() {
@@ -99,17 +126,23 @@ void ParameterCopyJob::run(const std::atomic<bool>& /*halt*/) {
   });
 }
 
-static uint32_t largest_of(const std::vector<uint32_t>& sizes) {
-  return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+/// Elements of the largest step.
+static uint64_t largest_of(const StagedRows& rows) {
+  uint64_t elements = 0;
+  for (const InputRows& input : rows.plan().inputs)
+    elements += input.whole ? 0 : static_cast<uint64_t>(input.elements);
+  const std::vector<uint32_t>& sizes = rows.sizes();
+  const uint64_t most = sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+  return most * std::max<uint64_t>(elements, 1);
 }
 
 /// Where the results of each step begin, and their end.
-static std::vector<size_t> result_offsets(const Trainer& trainer,
-                                          const std::vector<uint32_t>& sizes, Work work) {
+static std::vector<size_t> result_offsets(const StagedRows& staged, Work work) {
+  const Trainer& trainer = staged.training()->trainer;
   std::vector<size_t> offsets{0};
-  for (const uint32_t rows : sizes) {
-    const size_t numbers =
-        work == Work::kDivisors ? trainer.divisor_count() : trainer.results_of(rows);
+  for (const uint32_t rows : staged.sizes()) {
+    const size_t numbers = work == Work::kDivisors ? trainer.divisor_count()
+                                                   : trainer.results_of(rows, staged.which());
     offsets.push_back(offsets.back() + numbers +
                       (work == Work::kTrain ? Trainer::kStepResults : 0));
   }
@@ -122,10 +155,10 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work 
       training_(*rows_.training()),
       plan_(std::move(plan)),
       work_(work),
-      offsets_(result_offsets(training_.trainer, rows_.sizes(), work)),
+      offsets_(result_offsets(rows_, work)),
       results_(offsets_.back()),
-      largest_(largest_of(rows_.sizes())),
-      may_grow_(work != Work::kDivisors && largest_ > training_.reported_rows) {
+      largest_(largest_of(rows_)),
+      may_grow_(work != Work::kDivisors && largest_ > training_.reported_size) {
   if (trains()) lease_parameters();
   training_.parameters->begin_use();
   ++training_.pending[static_cast<size_t>(work_)];
@@ -154,7 +187,7 @@ void TrainingJob::lease_parameters() {
 
 double TrainingJob::expected_ms() const noexcept {
   if (!trains() || rows_.sizes().size() != 1) return Job::expected_ms();
-  return training_.trainer.expected_step_ms(rows_.sizes()[0]);
+  return training_.trainer.expected_step_ms(rows_.sizes()[0], rows_.which());
 }
 
 void TrainingJob::run(const std::atomic<bool>& halt) {
@@ -165,7 +198,7 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
     // A step that has begun is finished, unless the environment ends.
     if (halt || (rows_.stopped() && !(trains() && training_.trainer.is_within_step()))) return;
     for (size_t k = 0; k < inputs.size(); ++k) {
-      const InputRows& input = training_.rows.inputs[k];
+      const InputRows& input = rows_.plan().inputs[k];
       const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
       inputs[k] = rows_.gathered().input(k) + skipped;
     }
@@ -189,16 +222,16 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
   switch (work_) {
     case Work::kTrain:
       training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
-                              micro_batch(i));
+                              micro_batch(i), rows_.which());
       break;
     case Work::kEvaluate:
-      training_.trainer.evaluate(rows_.sizes()[i], inputs, results);
+      training_.trainer.evaluate(rows_.sizes()[i], inputs, results, rows_.which());
       break;
     case Work::kEvaluateAverages:
-      training_.trainer.evaluate_averages(rows_.sizes()[i], inputs, results);
+      training_.trainer.evaluate_averages(rows_.sizes()[i], inputs, results, rows_.which());
       break;
     case Work::kDivisors:
-      training_.trainer.divisors(rows_.sizes()[i], inputs, results);
+      training_.trainer.divisors(rows_.sizes()[i], inputs, results, rows_.which());
       break;
   }
   done_ = i + 1;

@@ -22,16 +22,16 @@ struct Training {
   std::shared_ptr<ParameterArena> parameters;
   std::string device_reason;  ///< why 'auto' is the CPU
   Trainer trainer;            ///< used behind the arena's gate
-  RowPlan rows;
 
   std::atomic<uint64_t> step{0};        ///< written by the lane
   std::atomic<uint32_t> stop_count{0};  ///< written by stop(): jobs made before it end
 
   // Of the JavaScript thread.
+  std::vector<std::unique_ptr<const RowPlan>> rows;  ///< by graph of the trainer
   StagingPool staging;
   std::array<int, 4> pending{};  ///< by Work
   bool closed = false;
-  uint32_t reported_rows = 0;
+  uint64_t reported_size = 0;
   ExternalMemory memory;
 
   void stop() { ++stop_count; }
@@ -42,8 +42,15 @@ struct Training {
     profile.device_reason = device_reason;
     return profile;
   }
-  /// Tells V8 what a trainer holds whose largest step had so many rows.
-  void report_memory(uint32_t rows, const MemoryUse& use);
+  /// Adds a graph to the trainer, and says which it is. Throws as Trainer::add_graph().
+  size_t add_graph(GraphDescription graph, const std::vector<std::optional<IntegerRange>>& ranges);
+  [[nodiscard]] std::unique_ptr<const RowPlan> make_rows(
+      const GraphDescription& graph, const std::vector<std::optional<IntegerRange>>& ranges) const;
+  /// Number `index` of the arguments: which of the graphs, the first by default. Throws
+  /// ERR_ARGUMENT.
+  [[nodiscard]] size_t read_which(const Call& call, size_t index) const;
+  /// Tells V8 what a trainer holds whose largest step had so many elements.
+  void report_memory(uint64_t size, const MemoryUse& use);
 };
 
 /// What a call of train() says of its micro-batches, one number each but for scales.
@@ -68,13 +75,17 @@ TrainingPlan read_training_plan(const Call& call, size_t first, size_t micro_bat
 /// JavaScript thread, but for reading.
 class StagedRows {
  public:
-  StagedRows(std::shared_ptr<Training> training, std::vector<uint32_t> rows,
+  /// Of graph number `which` of the trainer.
+  StagedRows(std::shared_ptr<Training> training, size_t which, std::vector<uint32_t> rows,
              std::vector<uint32_t> sizes);
   StagedRows(StagedRows&&) = default;
   StagedRows& operator=(StagedRows&&) = delete;
   ~StagedRows();
 
   [[nodiscard]] const std::shared_ptr<Training>& training() const { return training_; }
+  [[nodiscard]] size_t which() const { return which_; }
+  /// How its inputs are cut into steps.
+  [[nodiscard]] const RowPlan& plan() const { return *plan_; }
   [[nodiscard]] GatheredRows& gathered() { return gathered_; }
   [[nodiscard]] const std::vector<uint32_t>& sizes() const { return sizes_; }
   /// Whether Training::stop() has been called since these were made.
@@ -82,6 +93,8 @@ class StagedRows {
 
  private:
   std::shared_ptr<Training> training_;  ///< null when moved from
+  size_t which_;
+  const RowPlan* plan_;  ///< of training_
   std::vector<uint32_t> sizes_;
   GatheredRows gathered_;
   uint32_t stop_count_;
@@ -127,7 +140,7 @@ class TrainingJob : public Job {
   std::vector<size_t> offsets_;  ///< of each step's results, and their end
   std::vector<double> results_;
   size_t done_ = 0;
-  uint32_t largest_;                 ///< rows of a step
+  uint64_t largest_;                 ///< elements of a step
   bool may_grow_;                    ///< no step before had so many
   std::optional<MemoryUse> memory_;  ///< once run() has found out
 };

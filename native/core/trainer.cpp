@@ -95,27 +95,16 @@ UpdateOptions update_options(const TrainerOptions& options, const GraphDescripti
 
 Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription graph,
                  const TrainerOptions& options, const Backend& backend)
-    : parameters_(std::move(parameters)),
-      graph_(std::move(graph)),
-      options_(options),
-      backend_(backend) {
-  parameters_->check_matches(graph_);
-  check_scales();
-  const auto [fixed, per_row] = measure_outputs(graph_);
-  fixed_results_ = fixed;
-  row_results_ = per_row;
+    : parameters_(std::move(parameters)), options_(options), backend_(backend) {
+  // never moved: profile() may read it while add_graph() adds to it
+  graphs_.reserve(kMaxGraphs);
+  graphs_.push_back(check_graph(std::move(graph)));
+  const GraphDescription& own = graphs_.front()->description;
   if (options_.reducer == nullptr) options_.reducer = local_reducer();
-  update_options_ = update_options(options_, graph_, backend_);
+  update_options_ = update_options(options_, own, backend_);
   const ParameterLayout& layout = parameters_->layout();
-  optimizer_layout_ = optimizer_layout(graph_.parameters, layout, update_options_);
-  {
-    // a device without a kernel that training needs is refused here, not at the first step
-    std::vector<Pin> pins;
-    const Graph sample =
-        training_graph(graph_, 2, layout, update_options_, 0, backend_.supports(Op::chain), pins);
-    check_supported(sample, backend_);
-    state_ranges_ = state_ranges(sample);
-  }
+  optimizer_layout_ = optimizer_layout(own.parameters, layout, update_options_);
+  state_ranges_ = check_updates(own);
   device_parameters_ = parameters_->resident(backend_);
   // the sums of micro-batches lie behind the gradients
   gradients_ =
@@ -129,16 +118,53 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
 
 Trainer::~Trainer() = default;
 
-void Trainer::check_scales() const {
+std::unique_ptr<Trainer::OwnGraph> Trainer::check_graph(GraphDescription graph) const {
+  parameters_->check_matches(graph);
   for (const size_t output : options_.divisors) {
-    if (output >= graph_.outputs.size())
+    if (output >= graph.outputs.size())
       fail(ErrorCode::kArgument, "expected divisors among the outputs, received others");
   }
-  if (options_.scales == 0) return;
-  const Shape expected{static_cast<int64_t>(options_.scales)};
-  if (graph_.inputs.empty() || graph_.inputs.back().shape != expected ||
-      graph_.inputs.back().dtype != DType::kFloat32)
+  const Shape scales{static_cast<int64_t>(options_.scales)};
+  if (options_.scales != 0 && (graph.inputs.empty() || graph.inputs.back().shape != scales ||
+                               graph.inputs.back().dtype != DType::kFloat32))
     fail(ErrorCode::kShape, "expected an input for the scales of the loss's terms, received none");
+  auto own = std::make_unique<OwnGraph>();
+  const auto [fixed, per_row] = measure_outputs(graph);
+  own->fixed_results = fixed;
+  own->row_results = per_row;
+  for (const InputDescription& input : graph.inputs)
+    own->row_inputs = checked_add(own->row_inputs, row_elements(input));
+  own->description = std::move(graph);
+  return own;
+}
+
+/// A device without a kernel that training needs is refused here, not at the first step.
+std::vector<StateRange> Trainer::check_updates(const GraphDescription& graph) const {
+  std::vector<Pin> pins;
+  const Graph sample = training_graph(graph, 2, parameters_->layout(), update_options_, 0,
+                                      backend_.supports(Op::chain), pins);
+  check_supported(sample, backend_);
+  return state_ranges(sample);
+}
+
+size_t Trainer::add_graph(GraphDescription graph) {
+  if (graphs_.size() >= kMaxGraphs) {
+    fail(ErrorCode::kArgument,
+         "expected at most " + std::to_string(kMaxGraphs) +
+             " lengths of sequences, the model's own included, received more");
+  }
+  std::unique_ptr<OwnGraph> own = check_graph(std::move(graph));
+  if (own->description.outputs.size() != graphs_.front()->description.outputs.size())
+    fail(ErrorCode::kArgument, "expected as many outputs as the trainer's graph has");
+  // updates that are apart are the same for all graphs
+  const std::vector<StateRange> ranges = check_updates(own->description);
+  if (!update_options_.apart && ranges != state_ranges_) {
+    fail(ErrorCode::kArgument,
+         "expected a graph whose parameters are updated as those of the trainer's, received "
+         "another");
+  }
+  graphs_.push_back(std::move(own));
+  return graphs_.size() - 1;
 }
 
 std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan,
@@ -149,7 +175,7 @@ std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan,
 
 void Trainer::compile_update() {
   auto compiled = std::make_unique<Compiled>();
-  Graph graph = update_graph(graph_.parameters, parameters_->layout(), update_options_);
+  Graph graph = update_graph(this->graph().parameters, parameters_->layout(), update_options_);
   check_supported(graph, backend_);
   state_ranges_ = state_ranges(graph);
   compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
@@ -160,12 +186,12 @@ void Trainer::compile_update() {
 }
 
 /// With as many segments as asked for, or those whose plan needs the least memory.
-Plan Trainer::make_training_plan(int64_t batch) const {
+Plan Trainer::make_training_plan(PlanKey key) const {
   const ParameterLayout& layout = parameters_->layout();
   const auto plan_with = [&](int segments, size_t* forward) {
     std::vector<Pin> pins;
-    Graph graph = training_graph(graph_, batch, layout, update_options_, segments,
-                                 backend_.supports(Op::chain), pins);
+    Graph graph = training_graph(this->graph(key.which), key.batch, layout, update_options_,
+                                 segments, backend_.supports(Op::chain), pins);
     if (forward != nullptr) *forward = count_forward_nodes(graph);
     if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
     return make_plan(std::move(graph), layout, std::move(pins), backend_);
@@ -183,7 +209,7 @@ Plan Trainer::make_training_plan(int64_t batch) const {
 }
 
 Plan Trainer::make_inference_plan(PlanKey key) const {
-  Graph graph = instantiate(graph_, key.batch, false);
+  Graph graph = instantiate(this->graph(key.which), key.batch, false);
   if (key.work == Work::kDivisors) {
     std::vector<ValueId> outputs;
     for (const size_t output : options_.divisors) outputs.push_back(graph.outputs[output]);
@@ -197,14 +223,13 @@ Plan Trainer::make_inference_plan(PlanKey key) const {
 
 std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
   auto compiled = std::make_unique<Compiled>();
-  compiled->plan =
-      key.work == Work::kTrain ? make_training_plan(key.batch) : make_inference_plan(key);
+  compiled->plan = key.work == Work::kTrain ? make_training_plan(key) : make_inference_plan(key);
   const bool averages = key.work == Work::kEvaluateAverages;
   compiled->executable = compile_plan(compiled->plan, averages ? averages_ : device_parameters_);
   const bool whole = key.work != Work::kDivisors;
-  compiled->results.resize(whole ? results_of(key.batch) : options_.divisors.size());
+  compiled->results.resize(whole ? results_of(key.batch, key.which) : options_.divisors.size());
   const Graph& built = compiled->plan.graph;
-  const size_t outputs = whole ? graph_.outputs.size() : options_.divisors.size();
+  const size_t outputs = whole ? built.outputs.size() : options_.divisors.size();
   size_t offset = 0;
   for (size_t i = 0; i < outputs; ++i) {
     const Tensor& tensor = built.tensor(built.outputs[i]);
@@ -224,7 +249,7 @@ Trainer::Compiled& Trainer::compiled(PlanKey key) {
   if (slot == nullptr) {
     // plans are small, but a caller whose every batch has a size of its own must not collect them
     constexpr size_t kMaxPlans = 64;
-    if (plans_.size() > kMaxPlans) {
+    if (plans_.size() > kMaxPlans * graphs_.size()) {
       plans_.clear();
       return compiled(key);
     }
@@ -262,8 +287,9 @@ void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double
   }
 }
 
-size_t Trainer::results_of(int64_t batch) const {
-  return static_cast<size_t>(checked_add(fixed_results_, checked_mul(row_results_, batch)));
+size_t Trainer::results_of(int64_t batch, size_t which) const {
+  const OwnGraph& own = *graphs_[which];
+  return static_cast<size_t>(checked_add(own.fixed_results, checked_mul(own.row_results, batch)));
 }
 
 void Trainer::begin_part(double learning_rate, const MicroBatch& micro_batch) {
@@ -299,8 +325,9 @@ void Trainer::reduce_and_update() {
 }
 
 void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-                    double* results, MicroBatch micro_batch) {
-  Compiled& plan = compiled({Work::kTrain, batch});
+                    double* results, MicroBatch micro_batch, size_t which) {
+  const PlanKey key{Work::kTrain, batch, which};
+  Compiled& plan = compiled(key);
   const Stopwatch stopwatch;
   begin_part(learning_rate, micro_batch);
   run(plan, inputs, results);
@@ -308,7 +335,7 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   own[0] = own[1] = std::numeric_limits<double>::quiet_NaN();
   // where nothing counts, a loss may be a NaN that no gradient has
   if (state_.weight == 0.0F) state_.skip = 0;
-  if (state_.skip != 0 && !may_skip()) refuse_step(batch, inputs, results[0]);
+  if (state_.skip != 0 && !may_skip()) refuse_step(key, inputs, results[0]);
   is_bad_ = is_bad_ || state_.skip != 0;
   if (!micro_batch.last) {
     ++state_.part;
@@ -316,7 +343,7 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   }
   if (update_options_.apart) {
     reduce_and_update();
-    if (state_.skip != 0 && !may_skip()) refuse_step(batch, inputs, results[0]);
+    if (state_.skip != 0 && !may_skip()) refuse_step(key, inputs, results[0]);
   }
   state_.part = 0;
   ++progress_.step;
@@ -335,19 +362,19 @@ bool Trainer::may_skip() const {
   return options_.skip.skips && progress_.skips < options_.skip.max_skips;
 }
 
-void Trainer::refuse_step(int64_t batch, const std::vector<const void*>& inputs, double loss) {
+void Trainer::refuse_step(PlanKey key, const std::vector<const void*>& inputs, double loss) {
   const StepState state = state_;
   std::vector<const void*> all = inputs;
   if (!scales_.empty()) all.push_back(scales_.data());
   state_.part = 0;
-  const NonFiniteSearch search{graph_,
+  const NonFiniteSearch search{graph(key.which),
                                parameters_->layout(),
                                backend_,
                                device_parameters_.data.get(),
                                options_.precision,
                                options_.threads,
                                update_options_.group_of};
-  const std::string first = find_non_finite(search, batch, all, state);
+  const std::string first = find_non_finite(search, key.batch, all, state);
   fail(ErrorCode::kNumeric,
        "expected a finite loss and finite gradients at step " + std::to_string(state.step) +
            ", received loss " + to_text(loss) + " and gradient norm " +
@@ -380,27 +407,29 @@ void Trainer::upload() {
                 parameters_->layout().bytes, CopyKind::kToDevice);
 }
 
-double Trainer::expected_step_ms(int64_t batch) const noexcept {
-  const auto found = plans_.find({Work::kTrain, batch});
+double Trainer::expected_step_ms(int64_t batch, size_t which) const noexcept {
+  const auto found = plans_.find({Work::kTrain, batch, which});
   return found == plans_.end() ? std::numeric_limits<double>::infinity()
                                : found->second->last_step_ms;
 }
 
-void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results) {
+void Trainer::evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results,
+                       size_t which) {
   std::fill(scales_.begin(), scales_.end(), 1.0F);
-  run(compiled({Work::kEvaluate, batch}), inputs, results);
+  run(compiled({Work::kEvaluate, batch, which}), inputs, results);
 }
 
 void Trainer::evaluate_averages(int64_t batch, const std::vector<const void*>& inputs,
-                                double* results) {
+                                double* results, size_t which) {
   if (averages_.data == nullptr)
     fail(ErrorCode::kArgument, "expected averages that have been copied, received none");
   std::fill(scales_.begin(), scales_.end(), 1.0F);
-  run(compiled({Work::kEvaluateAverages, batch}), inputs, results);
+  run(compiled({Work::kEvaluateAverages, batch, which}), inputs, results);
 }
 
-void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, double* results) {
-  run(compiled({Work::kDivisors, batch}), inputs, results);
+void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, double* results,
+                       size_t which) {
+  run(compiled({Work::kDivisors, batch, which}), inputs, results);
 }
 
 Profile Trainer::profile() const {
@@ -411,6 +440,7 @@ Profile Trainer::profile() const {
   profile.memory.optimizer = optimizer_state_.bytes;
   profile.memory.activations = arena_.bytes;
   int64_t scratch = 0;
+  int64_t longest = 0;
   if (update_ != nullptr) {
     profile.memory.workspace += update_->executable->private_bytes();
     scratch = update_->executable->scratch_bytes();
@@ -418,8 +448,12 @@ Profile Trainer::profile() const {
   for (const auto& [key, plan] : plans_) {
     profile.memory.workspace += plan->executable->private_bytes();
     scratch = std::max(scratch, plan->executable->scratch_bytes());
-    // the full batch speaks for training, not the smaller one that ends an epoch
-    if (key.work != Work::kTrain || key.batch <= profile.batch) continue;
+    // the full batch speaks for training, not the smaller one that ends an epoch; of several graphs
+    // the one with most in a row
+    const int64_t length = graphs_[key.which]->row_inputs;
+    if (key.work != Work::kTrain || key.batch < profile.batch) continue;
+    if (key.batch == profile.batch && length <= longest) continue;
+    longest = length;
     profile.batch = key.batch;
     profile.flops = count_flops(plan->plan.graph);
     profile.kernels = plan->executable->kernels();

@@ -69,13 +69,22 @@ class Trainer {
           const TrainerOptions& options, const Backend& backend);
   ~Trainer();
 
-  [[nodiscard]] const GraphDescription& graph() const { return graph_; }
+  /// Adds a graph with the same parameters, number 1 and so on: the model at another length of its
+  /// sequences, say. Steps and evaluations run any of them over one set of parameters, gradients
+  /// and optimizer state, also as micro-batches of one step. Between two steps. Throws ERR_ARGUMENT
+  /// for one whose parameters are updated in another way, and as the constructor does.
+  size_t add_graph(GraphDescription graph);
+  static constexpr size_t kMaxGraphs = 64;
+  [[nodiscard]] const GraphDescription& graph(size_t which = 0) const {
+    return graphs_[which]->description;
+  }
+  [[nodiscard]] size_t graph_count() const { return graphs_.size(); }
   /// "cpu", "cuda:0"
   [[nodiscard]] const char* device() const { return backend_.name(); }
-  /// Numbers that evaluate() writes for `batch` rows: all elements of the graph's outputs. train()
+  /// Numbers that evaluate() writes for `batch` rows: all elements of a graph's outputs. train()
   /// writes two more: the gradients' norm, and the learning rate as used, 0 for a step that was
   /// skipped.
-  [[nodiscard]] size_t results_of(int64_t batch) const;
+  [[nodiscard]] size_t results_of(int64_t batch, size_t which = 0) const;
   static constexpr size_t kStepResults = 2;
 
   /// One optimizer step on `batch` rows, or one micro-batch of it. `inputs`: one pointer a graph
@@ -83,17 +92,20 @@ class Trainer {
   /// infinity came from, the parameters unchanged; running statistics may have seen micro-batches
   /// before.
   void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-             double* results, MicroBatch micro_batch = {});
+             double* results, MicroBatch micro_batch = {}, size_t which = 0);
   /// Whether a step has begun that waits for its further micro-batches.
   [[nodiscard]] bool is_within_step() const { return state_.part != 0; }
   /// The graph's outputs on `batch` rows in inference mode.
-  void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  void evaluate(int64_t batch, const std::vector<const void*>& inputs, double* results,
+                size_t which = 0);
   /// The same with what copy_averages() copied in place of the parameters. Throws ERR_ARGUMENT
   /// before it was called.
-  void evaluate_averages(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  void evaluate_averages(int64_t batch, const std::vector<const void*>& inputs, double* results,
+                         size_t which = 0);
   /// TrainerOptions::divisors alone, and nothing that only other outputs need, also between the
   /// micro-batches of a step.
-  void divisors(int64_t batch, const std::vector<const void*>& inputs, double* results);
+  void divisors(int64_t batch, const std::vector<const void*>& inputs, double* results,
+                size_t which = 0);
   [[nodiscard]] size_t divisor_count() const { return options_.divisors.size(); }
   [[nodiscard]] size_t scale_count() const { return options_.scales; }
 
@@ -128,7 +140,7 @@ class Trainer {
   void load(const float* from, const Progress& progress);
 
   /// What the last step of `batch` rows took; infinite before the first.
-  [[nodiscard]] double expected_step_ms(int64_t batch) const noexcept;
+  [[nodiscard]] double expected_step_ms(int64_t batch, size_t which = 0) const noexcept;
   [[nodiscard]] uint64_t step() const { return progress_.step; }
   [[nodiscard]] Profile profile() const;
 
@@ -137,15 +149,23 @@ class Trainer {
   struct PlanKey {
     Work work;
     int64_t batch;
+    size_t which;
     bool operator<(const PlanKey& other) const noexcept {
-      return std::tie(work, batch) < std::tie(other.work, other.batch);
+      return std::tie(work, batch, which) < std::tie(other.work, other.batch, other.which);
     }
   };
-  void check_scales() const;
+  struct OwnGraph {
+    GraphDescription description;
+    int64_t fixed_results = 0;  ///< elements of all outputs whatever the batch
+    int64_t row_results = 0;    ///< and those that come with each row
+    int64_t row_inputs = 0;     ///< elements of all inputs in a row
+  };
+  [[nodiscard]] std::unique_ptr<OwnGraph> check_graph(GraphDescription graph) const;
+  [[nodiscard]] std::vector<StateRange> check_updates(const GraphDescription& graph) const;
   Compiled& compiled(PlanKey key);
   std::unique_ptr<Compiled> compile(PlanKey key);
   [[nodiscard]] Plan make_inference_plan(PlanKey key) const;
-  [[nodiscard]] Plan make_training_plan(int64_t batch) const;
+  [[nodiscard]] Plan make_training_plan(PlanKey key) const;
   [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan,
                                                          const Memory& parameters) const;
   void compile_update();
@@ -153,7 +173,7 @@ class Trainer {
   void begin_part(double learning_rate, const MicroBatch& micro_batch);
   void reduce_and_update();
   [[nodiscard]] bool may_skip() const;
-  [[noreturn]] void refuse_step(int64_t batch, const std::vector<const void*>& inputs, double loss);
+  [[noreturn]] void refuse_step(PlanKey key, const std::vector<const void*>& inputs, double loss);
   void back_off() noexcept;
   void recover() noexcept;
   void reserve_arena(int64_t bytes);
@@ -162,10 +182,8 @@ class Trainer {
   void visit_state(const Visit& visit, float* state) const;
 
   std::shared_ptr<ParameterStore> parameters_;
-  GraphDescription graph_;
   TrainerOptions options_;
-  int64_t fixed_results_ = 0;  ///< elements of all outputs whatever the batch
-  int64_t row_results_ = 0;    ///< and those that come with each row
+  std::vector<std::unique_ptr<OwnGraph>> graphs_;
   const Backend& backend_;
   UpdateOptions update_options_;
   OptimizerLayout optimizer_layout_;

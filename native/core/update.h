@@ -41,6 +41,7 @@ OptimizerLayout optimizer_layout(const std::vector<ParameterDescription>& parame
 /// each slot with `count` floats.
 struct StateRange {
   int64_t first, count;
+  bool operator==(const StateRange& other) const = default;
 };
 /// Those of a graph with updates. Which they are depends on the optimizer and on what is fused, so
 /// state that outlives a Trainer is kept by slot and parameter instead.

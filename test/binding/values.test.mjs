@@ -98,6 +98,34 @@ test('steps see the rows they ask for', async (t) => {
   t.is(trainer.step, 2);
 });
 
+test('a trainer runs further graphs of its parameters', async (t) => {
+  const { store, trainer } = makeTrainer();
+  // Two positions in a row.
+  const graph = regression(3, 2);
+  graph.inputs[0].shape = [-1, 2, 3];
+  graph.inputs[1].shape = [-1, 2, 2];
+  const other = makeTrainer();
+  const [inputs, rows, sizes, rates] = work(3, 4);
+  const halves = [Uint32Array.of(0, 1, 0, 1, 0, 1), Uint32Array.of(2, 2, 2)];
+  const further = trainer.addGraph(graph, []);
+  t.is(further, 1);
+  const results = await trainer.train(inputs, ...halves, rates, ...Array(3), further);
+  close(t, results, [...(await other.trainer.train(inputs, rows, sizes, rates))]);
+  close(t, new Float32Array(store.buffer), new Float32Array(other.store.buffer));
+  const expected = await other.trainer.evaluate(inputs, rows, sizes);
+  close(t, await trainer.evaluate(inputs, ...halves, false, further), expected);
+  const staged = new addon.StagedRows(trainer, ...halves, further);
+  t.true(staged.copy(inputs, 2 ** 20));
+  close(t, await staged.evaluate(), expected);
+  const refused = { code: 'ERR_ARGUMENT' };
+  t.throws(() => trainer.evaluate(inputs, ...halves, false, 2), { ...refused, message: /`graph`/ });
+  t.throws(() => trainer.addGraph(regression(4, 2), []), refused);
+  t.throws(() => trainer.addGraph(linear(3, 2), []), { ...refused, message: /2 inputs/ });
+  await t.throwsAsync(trainer.evaluate(inputs, rows, sizes, true), refused);
+  trainer.close();
+  t.throws(() => trainer.addGraph(graph, []), { code: 'ERR_CLOSED' });
+});
+
 test('training changes what the buffer shows', async (t) => {
   const { store, trainer } = makeTrainer();
   const view = new Float32Array(store.buffer);

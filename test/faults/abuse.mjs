@@ -212,12 +212,13 @@ const good = {
   loadPredictorFile: () => [weights, [0, 24], 'x', graph(), predictorOptions()],
   Predictor: () => [],
   Binding: () => [],
-  StagedRows: () => [makeTrainer(), ...steps().slice(1)],
+  StagedRows: () => [makeTrainer(), ...steps().slice(1), 0],
   'StagedRows.copy': () => [steps()[0], 2 ** 19],
   'StagedRows.train': () => [Float64Array.of(0.1, 0.1)],
-  'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1)],
-  'Trainer.evaluate': steps,
-  'Trainer.divisors': steps,
+  'Trainer.train': () => [...steps(), Float64Array.of(0.1, 0.1), ...Array(3), 0],
+  'Trainer.evaluate': () => [...steps(), false, 0],
+  'Trainer.divisors': () => [...steps(), 0],
+  'Trainer.addGraph': () => [lossGraph(), []],
   'Trainer.loadState': () => {
     const { parameters, trainable, slots } = makeTrainer().savedLayout;
     const state = new Float32Array(parameters + trainable * (slots + 1));

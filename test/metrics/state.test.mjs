@@ -84,13 +84,13 @@ test('a metric without a state reports NaN where it missed a part of an epoch', 
     return { add, result: () => sum, state: () => [sum] };
   };
   const tracked = [
-    { name: 'kept', parts: [part], start },
-    { name: 'lost', parts: [part], start: () => ({ ...start(), state: undefined }) },
+    { name: 'kept', parts: [[part]], start },
+    { name: 'lost', parts: [[part]], start: () => ({ ...start(), state: undefined }) },
   ];
   const first = new Tally(tracked);
-  first.add(Float64Array.of(3), 0, 1);
+  first.add({ values: Float64Array.of(3), offset: 0, rows: 1, graph: 0 });
   const second = new Tally(tracked, copy(first.state));
-  second.add(Float64Array.of(4), 0, 1);
+  second.add({ values: Float64Array.of(4), offset: 0, rows: 1, graph: 0 });
   t.deepEqual((await second.results()).numbers, { kept: 7, lost: Number.NaN });
   const third = new Tally(tracked, copy(second.state));
   t.deepEqual((await third.results()).numbers, { kept: 7, lost: Number.NaN });

@@ -1,4 +1,5 @@
 // What surrounds a training step: micro-batches, ranks, state that is kept, steps that are skipped.
+#include <array>
 #include <cmath>
 #include <condition_variable>
 #include <cstring>
@@ -271,6 +272,51 @@ TEST(training_evaluates_a_copy_of_the_averages) {
   CHECK(loss[0] != loss[1]);
   Run plain(adam_options());
   CHECK_THROWS(plain.trainer->copy_averages());
+}
+
+TEST(training_runs_graphs_of_several_lengths_over_one_state) {
+  const auto at_length = [](int64_t length) {
+    GraphDescription d = regression("tanh");
+    d.inputs[0].shape = {-1, length, 6};
+    d.inputs[1].shape = {-1, length, 3};
+    return d;
+  };
+  for (const bool accumulates : {false, true}) {
+    TrainerOptions options = adam_options();
+    options.accumulates = accumulates;
+    Run several(options, at_length(4));
+    Run one(options, at_length(4));
+    const size_t shorter = several.trainer->add_graph(at_length(2));
+    const size_t single = several.trainer->add_graph(at_length(1));
+    CHECK(shorter == 1 && single == 2 && several.trainer->graph_count() == 3);
+    const std::vector<const void*> inputs{one.x.data(), one.t.data()};
+    // sixteen positions, cut into rows of 4, 2 and 1
+    for (int i = 0; i < 6; ++i) {
+      const auto which = static_cast<size_t>(i % 3);
+      const int64_t rows = std::array<int64_t, 3>{4, 8, 16}[which];
+      several.trainer->train(rows, inputs, 1e-2, several.results, {}, which);
+      one.trainer->train(4, inputs, 1e-2, one.results);
+      CHECK_NEAR(several.results[0], one.results[0], 1e-6);
+      CHECK_NEAR(several.results[1], one.results[1], 1e-5);
+      several.trainer->evaluate(rows, inputs, several.results, which);
+      one.trainer->evaluate(4, inputs, one.results);
+      CHECK_NEAR(several.results[0], one.results[0], 1e-6);
+    }
+    CHECK(several.trainer->step() == 6);
+    CHECK_NEAR(difference(several.now(), one.now()), 0.0, 1e-5);
+    CHECK(several.trainer->profile().memory.activations ==
+          one.trainer->profile().memory.activations);
+    GraphDescription more = at_length(2);
+    more.outputs.push_back(more.outputs[0]);
+    CHECK_THROWS(several.trainer->add_graph(more));
+    GraphDescription other = at_length(2);
+    other.parameters[0].shape = {9, 7};
+    CHECK_THROWS(several.trainer->add_graph(other));
+    CHECK(several.trainer->graph_count() == 3);
+    while (several.trainer->graph_count() < Trainer::kMaxGraphs)
+      several.trainer->add_graph(at_length(3));
+    CHECK_THROWS(several.trainer->add_graph(at_length(3)));
+  }
 }
 
 TEST(training_skips_steps_and_backs_off) {

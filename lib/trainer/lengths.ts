@@ -1,0 +1,69 @@
+// The lengths of sequences that a Trainer's data have: a graph for each, over the same parameters.
+import type { Dataset } from '../data/dataset.js';
+import { TandemError } from '../errors.js';
+import * as is from '../is.js';
+import type { Feeds } from './data.js';
+
+/** A graph of the trainer, by its number, and what it takes. */
+export interface GraphFeeds {
+  readonly graph: number;
+  readonly feeds: Feeds;
+}
+
+export class Lengths {
+  readonly #found = new Map<number, GraphFeeds>();
+
+  constructor(
+    /** That of the model's inputs, where they have one. */
+    readonly own: number | undefined,
+    readonly make: (length: number) => GraphFeeds,
+  ) {}
+
+  /** Throws ERR_ARGUMENT for a length that the model has no graph at. */
+  at(length: number): GraphFeeds {
+    const known = this.#found.get(length);
+    if (known !== undefined) return known;
+    if (this.own !== undefined && length > this.own) {
+      const what = `lengths up to the ${this.own} of the model's inputs`;
+      throw is.mismatch('ERR_ARGUMENT', what, 'lengths', String(length));
+    }
+    const made = this.make(length);
+    this.#found.set(length, made);
+    return made;
+  }
+}
+
+/** Makes the graphs for a dataset of several lengths. Throws as Lengths.at. */
+export function planLengths({ lengths = [], isMapped }: Dataset, feeds: Feeds): void {
+  // Who changes batches may change their lengths, too.
+  if (lengths.length < 2 || isMapped) return;
+  for (const length of lengths) if (length !== feeds.lengths.own) feeds.lengths.at(length);
+}
+
+/** The graph for rows whose first input is `x`: one of `lengths`, or of any where these are not given. */
+export function graphFor(
+  x: unknown,
+  rows: number,
+  feeds: Feeds,
+  lengths?: readonly number[],
+): GraphFeeds {
+  const own = { graph: 0, feeds };
+  const [first] = feeds.x;
+  const positions = feeds.lengths.own;
+  if (first === undefined || positions === undefined) return own;
+  const named = is.isRecord(x) && !is.isTypedArray(x) ? x[first.name] : x;
+  const array: unknown = Array.isArray(named) ? named[0] : named;
+  if (!is.isTypedArray(array)) return own;
+  const elements = array.length / rows;
+  const length = elements / (first.elements / positions);
+  if (elements === first.elements || !Number.isInteger(length) || length < 1) return own;
+  if (lengths?.includes(length)) return feeds.lengths.at(length);
+  if (lengths !== undefined || length > positions) return own;
+  try {
+    return feeds.lengths.at(length);
+  } catch (error) {
+    // Rows of another width than the model's, as the check of their arrays will say.
+    if (!(error instanceof TandemError) || error.code !== 'ERR_ARGUMENT') throw error;
+    return own;
+  }
+}
