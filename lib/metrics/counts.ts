@@ -2,7 +2,8 @@
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { expectsClasses, fitsClasses } from './fits.js';
-import { type Accumulator, type BuiltIn, builtIn, type Matrix } from './metric.js';
+import { matrixOf, packCounts } from './matrices.js';
+import { type Accumulator, type BuiltIn, builtIn } from './metric.js';
 import { type Predictions, predictions } from './predictions.js';
 import { readSums } from './state.js';
 
@@ -190,7 +191,7 @@ function matrix(made: Predictions, state: unknown): Accumulator {
   const counts = readSums(state, classes * classes);
   const { yes } = decisions(made);
   return {
-    state: () => Array.from(counts),
+    state: () => packCounts(counts),
     add([predicted = none, target = none]) {
       for (let i = 0; i < target.length; i++) {
         const actual = yes(target[i] ?? -1);
@@ -200,9 +201,6 @@ function matrix(made: Predictions, state: unknown): Accumulator {
         }
       }
     },
-    result: (): Matrix =>
-      Array.from({ length: classes }, (_, row) =>
-        Array.from(counts.subarray(row * classes, (row + 1) * classes)),
-      ),
+    result: () => matrixOf(counts, classes),
   };
 }

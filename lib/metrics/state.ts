@@ -5,6 +5,7 @@ import * as is from '../is.js';
 /** `length` sums: zeros, or what a state says. Throws ERR_FILE_FORMAT. */
 export function readSums(state: unknown, length: number): Float64Array {
   if (state === undefined) return new Float64Array(length);
+  if (state instanceof Float32Array && state.length === length) return new Float64Array(state);
   const fits = Array.isArray(state) && state.length === length;
   if (!fits || !state.every((item: unknown) => typeof item === 'number')) {
     throw bad(`${length} numbers as a state in the file`, is.show(state));

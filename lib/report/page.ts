@@ -81,9 +81,43 @@ function numbers({ epochs, charts, verdict }: Page): string {
 ${rows.join('')}</table>`;
 }
 
+/** Classes of a matrix that is shown as a whole, and the pairs that are shown of a larger one. */
+const mostClasses = 64;
+const mostPairs = 50;
+
+/** Which classes were most often taken for which. */
+function confusions(name: string, matrix: Matrix, label: (i: number) => string): string {
+  const pairs: { count: number; actual: number; predicted: number }[] = [];
+  let least = 0;
+  for (const [actual, row] of matrix.entries()) {
+    // A million numbers: for ... of takes ten times as long.
+    for (let predicted = 0; predicted < row.length; predicted++) {
+      const count = row[predicted] ?? 0;
+      if (count <= least || predicted === actual) continue;
+      pairs.push({ count, actual, predicted });
+      if (pairs.length < 2 * mostPairs) continue;
+      pairs.sort((a, b) => b.count - a.count).length = mostPairs;
+      least = pairs.at(-1)?.count ?? 0;
+    }
+  }
+  pairs.sort((a, b) => b.count - a.count);
+  const rows = pairs.slice(0, mostPairs).map(({ count, actual, predicted }) => {
+    const total = (matrix[actual] ?? []).reduce((sum, item) => sum + item, 0);
+    const share = `${((100 * count) / total).toFixed(1)} %`;
+    return `<tr><td>${label(actual)}</td><td>${label(predicted)}</td><td>${count}</td><td>${share}</td></tr>\n`;
+  });
+  return `<h2>${escapeHtml(words(name))}</h2>
+<p>The most frequent of what was taken for another of ${matrix.length} classes.</p>
+<table class="confusions" id="${escapeHtml(name)}">
+<tr><th scope="col">is</th><th scope="col">predicted</th><th scope="col">rows</th><th scope="col">of the class</th></tr>
+${rows.join('')}</table>
+`;
+}
+
 /** A confusion matrix: darker where more of a row lies. */
 function table(name: string, matrix: Matrix, labels: readonly string[] | undefined): string {
   const label = (i: number) => escapeHtml(labels?.[i] ?? String(i));
+  if (matrix.length > mostClasses) return confusions(name, matrix, label);
   const head = matrix.map((_, i) => `<th scope="col">${label(i)}</th>`).join('');
   const rows = matrix.map((row, i) => {
     const total = row.reduce((sum, count) => sum + count, 0);

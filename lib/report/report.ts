@@ -3,8 +3,10 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { TandemError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
-import { readLists, readSums } from '../metrics/state.js';
+import { packMatrices, unpackMatrix } from '../metrics/matrices.js';
+import { readLists } from '../metrics/state.js';
 import type { Callback } from '../trainer/callbacks.js';
 import {
   type EpochNumbers,
@@ -41,7 +43,7 @@ export async function writeReport(
   history: History,
   options?: ReportOptions,
 ): Promise<void> {
-  const target = checkPath(path);
+  const target = pathOf(path, 'path');
   const { title, labels } = checkOptions(is.options(options, 'options of writeReport', known));
   if (!isHistory(history)) throw is.invalid('a history of fit', 'history', history);
   await write(target, history, title, labels, undefined);
@@ -56,7 +58,7 @@ export function htmlReport(options: HtmlReportOptions): Callback {
     'path',
     ...known,
   ]);
-  const path = checkPath(set.path);
+  const path = pathOf(set.path, 'path');
   const { title, labels } = checkOptions(set);
   let history = makeHistory();
   return {
@@ -69,7 +71,7 @@ export function htmlReport(options: HtmlReportOptions): Callback {
     onEpochEnd(epoch, logs, _trainer, matrices) {
       record(history, epoch, logs, matrices);
     },
-    saveState: () => ({ numbers: { ...history }, matrices: history.matrices }),
+    saveState: () => ({ numbers: { ...history }, matrices: packMatrices(history.matrices) }),
     loadState(state) {
       const { numbers, matrices } = is.isRecord(state) ? state : {};
       history = makeHistory();
@@ -78,8 +80,7 @@ export function htmlReport(options: HtmlReportOptions): Callback {
       for (const [name, list] of Object.entries(lists)) history[name] = [...list];
       for (const [name, matrix] of Object.entries(is.isRecord(matrices) ? matrices : {})) {
         if (!isName(name)) continue;
-        const rows = Array.isArray(matrix) ? (matrix as unknown[]) : [];
-        history.matrices[name] = rows.map((row) => [...readSums(row, rows.length)]);
+        history.matrices[name] = unpackMatrix(matrix, name);
       }
     },
     async onTrainEnd(trainer) {
@@ -142,10 +143,6 @@ const isHistory = (value: unknown): value is History =>
   value !== null &&
   Array.isArray(Reflect.get(value, 'epochs')) &&
   typeof Reflect.get(value, 'overfitting') === 'function';
-
-function checkPath(path: unknown): string | URL {
-  return path instanceof URL ? path : is.string(path, 'path');
-}
 
 function checkOptions(set: ReportOptions) {
   const title = is.string(set.title ?? 'Training', 'title');

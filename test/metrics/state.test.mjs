@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { detectOverfitting, htmlReport, input, metrics } from 'tandem-ml';
+import { packMatrix, unpackMatrix } from '../../dist/metrics/matrices.js';
 import { Tally } from '../../dist/trainer/tally.js';
 
 /** Nothing is shared with what a checkpoint kept. */
@@ -33,6 +34,11 @@ const cases = {
     metrics.confusionMatrix(),
     classOutput,
     (next) => [whole(next, 5, 4), whole(next, 5, 4)],
+  ],
+  largeMatrix: [
+    metrics.confusionMatrix(),
+    { ...classOutput, output: input([70]) },
+    (next) => [whole(next, 500, 70), whole(next, 500, 70)],
   ],
   topK: [
     metrics.topKAccuracy({ k: 2 }),
@@ -73,6 +79,33 @@ for (const [name, [metric, pair, batch]] of Object.entries(cases)) {
     }
   });
 }
+
+test('large matrices go through checkpoints as arrays', (t) => {
+  const matrix = (size, most) =>
+    Array.from({ length: size }, (_, i) =>
+      Array.from({ length: size }, (_, k) => (i + k === 0 ? most : (i * 31 + k * 7) % 9)),
+    );
+  for (const [size, most, array] of [
+    [64, 9, false],
+    [65, 9, true],
+    [65, 2 ** 25, false],
+  ]) {
+    const made = packMatrix(matrix(size, most));
+    t.is(made.counts instanceof Float32Array, array);
+    t.deepEqual(unpackMatrix(copy(made), 'm'), matrix(size, most));
+  }
+  for (const bad of [
+    3,
+    [1],
+    [['a']],
+    { columns: 0, counts: new Float32Array(9) },
+    { columns: 2 },
+  ]) {
+    t.throws(() => unpackMatrix(bad, 'm'), { code: 'ERR_FILE_FORMAT' }, JSON.stringify(bad));
+  }
+  const odd = { columns: 2, counts: new Float32Array(9) };
+  t.throws(() => unpackMatrix(odd, 'm'), { code: 'ERR_FILE_FORMAT' });
+});
 
 test('a metric without a state reports NaN where it missed a part of an epoch', async (t) => {
   const part = { begin: { fixed: 0, perRow: 0 }, size: { fixed: 1, perRow: 0 } };

@@ -20,7 +20,8 @@ const browser = [
 
 async function makeFolder(t) {
   const dir = await mkdtemp(join(tmpdir(), 'tandem-report-'));
-  t.teardown(() => rm(dir, { recursive: true, maxRetries: 5 }));
+  // Processes of a browser may write to its profile for a while after its end.
+  t.teardown(() => rm(dir, { recursive: true, maxRetries: 20 }));
   return dir;
 }
 
@@ -151,6 +152,33 @@ test('a history is written as a report, numbers that are none left out', async (
   t.false(html.includes('</script><b>'));
   const [, data] = /<script type="application\/json" id="data">(.*?)<\/script>/.exec(html);
   t.is(JSON.parse(data).charts[0].series[0].values[3], null);
+});
+
+test('of many classes the most frequent confusions are shown', async (t) => {
+  const dir = await makeFolder(t);
+  const path = join(dir, 'report.html');
+  const history = await fitDigits(t, []);
+  const matrix = Array.from({ length: 100 }, (_, i) =>
+    Array.from({ length: 100 }, (_, k) => (i === k ? 10 : (i * 7 + k) % 97 === 0 ? 1 : 0)),
+  );
+  matrix[50][2] = 9;
+  matrix[3][7] = 5;
+  history.matrices.confusionMatrix = matrix;
+  const labels = Array.from({ length: 100 }, (_, i) => `c${i}`);
+  await writeReport(path, history, { labels });
+  const html = await readFile(path, 'utf8');
+  const [, shown] =
+    /<table class="confusions" id="confusionMatrix">(.*?)<\/table>/s.exec(html) ?? [];
+  const rows = [...(shown ?? '').matchAll(/<tr><td>(.*?)<\/td><td>(.*?)<\/td><td>(\d+)<\/td>/g)];
+  t.is(rows.length, 50);
+  t.deepEqual(
+    rows.slice(0, 3).map(([, actual, predicted, count]) => [actual, predicted, count]),
+    [
+      ['c50', 'c2', '9'],
+      ['c3', 'c7', '5'],
+      ['c0', 'c97', '1'],
+    ],
+  );
 });
 
 test('a fit that fails leaves a report of its epochs, one without epochs none', async (t) => {

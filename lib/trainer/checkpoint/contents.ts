@@ -2,6 +2,7 @@
 import type { TrainerProgress } from '../../../bindings.js';
 import { bad, flag, integer, list, record, text } from '../../files/format.js';
 import * as is from '../../is.js';
+import { packMatrices, unpackMatrix } from '../../metrics/matrices.js';
 import type { Matrix } from '../../metrics/metric.js';
 import type { EpochNumbers, MeansState } from '../history.js';
 import type { TallyState } from '../tally.js';
@@ -68,7 +69,10 @@ export interface Contents {
 
 /** The contents as JSON; arrays that callbacks and metrics keep are put into `arrays`. */
 export function encode(contents: Contents, arrays: Float32Array[]): string {
-  return JSON.stringify(pack(contents, 'checkpoint', arrays));
+  const { position } = contents;
+  const fit = position.fit && { ...position.fit, matrices: packMatrices(position.fit.matrices) };
+  const all = { ...contents, position: { ...position, fit } };
+  return JSON.stringify(pack(all, 'checkpoint', arrays));
 }
 
 /** Throws ERR_FILE_FORMAT. */
@@ -120,8 +124,7 @@ function readFit(value: unknown): FitPosition {
   const fit = record(value, 'fit');
   const matrices: Record<string, Matrix> = {};
   for (const [name, item] of Object.entries(record(fit.matrices, 'fit.matrices'))) {
-    const lines = list(item, `fit.matrices.${name}`);
-    matrices[name] = lines.map((line, i) => numbers(line, `fit.matrices.${name}[${i}]`));
+    matrices[name] = unpackMatrix(item, `fit.matrices.${name}`);
   }
   const history: EpochNumbers = { epochs: [], loss: [], learningRate: [] };
   for (const [name, item] of Object.entries(record(fit.history, 'fit.history'))) {
