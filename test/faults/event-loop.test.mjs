@@ -21,15 +21,26 @@ function computed() {
   return Number.parseInt(readFileSync('/proc/thread-self/schedstat', 'latin1'), 10) / 1e6;
 }
 
-/** Turns that may be longer, but not by much, for a collection of garbage. */
+/** Turns of a run that may be longer, but not by much, for a collection of garbage. */
 const spared = 3;
 const most = 50;
+const leastTurns = 300;
 
-/** No turn of the loop but those computes for as long as `limit`. */
+/**
+ * No turn of the loop but those computes for as long as `limit`. Where other load leaves few turns,
+ * `start` runs again.
+ */
 async function staysFree(t, start) {
   const turns = [];
   let over = false;
-  const done = start().finally(() => {
+  let runs = 0;
+  const run = async () => {
+    do {
+      await start();
+      runs++;
+    } while (turns.length <= leastTurns);
+  };
+  const done = run().finally(() => {
     over = true;
   });
   for (let last = computed(); !over; ) {
@@ -42,8 +53,7 @@ async function staysFree(t, start) {
   turns.sort((a, b) => a - b);
   const at = (share) => turns[Math.floor((turns.length - 1) * share)];
   t.log(`${turns.length} turns, p99 ${at(0.99).toFixed(2)} ms, longest ${at(1).toFixed(2)} ms`);
-  t.true(turns.length > 300);
-  const longest = turns[turns.length - 1 - spared];
+  const longest = turns[turns.length - 1 - spared * runs];
   t.true(longest < limit, `${longest} ms`);
   t.true(at(1) < most, `${at(1)} ms`);
 }
