@@ -6,6 +6,7 @@ import type {
   ProfileDescription,
   TypedArray,
 } from '../bindings.js';
+import { pathOf } from './files/paths.js';
 import { type GenerationEngine, openEngine } from './generation/engine.js';
 import { type GenerationPlan, generationVariants, planGeneration } from './generation/graph.js';
 import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
@@ -126,7 +127,7 @@ export class Predictor {
     const queue = queueSettings(set.batching, set.maxQueue, maxBatch);
     const warmup = checkWarmup(set.warmup);
     const known = source instanceof Model || source instanceof QuantizedModel;
-    if (!(known || source instanceof URL)) is.string(source, 'source');
+    if (!known) pathOf(source, 'source');
     checkLengths(set);
     const plain = { maxBatch, threads, device };
     let predictor: Predictor | undefined;

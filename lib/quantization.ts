@@ -92,7 +92,6 @@ export class QuantizedModel {
 
   /** Reads what `save` wrote. Rejects with ERR_FILE_FORMAT, or with an error of the file system. */
   static async load(path: string | URL): Promise<QuantizedModel> {
-    if (!(path instanceof URL)) is.string(path, 'path');
     const quantized = await readQuantized(path);
     if (quantized !== undefined) return construct(quantized);
     throw new TandemError(

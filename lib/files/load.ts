@@ -6,6 +6,7 @@ import * as is from '../is.js';
 import { stateOf } from '../model/state.js';
 import type { Model, ModelOptions } from '../model.js';
 import { bad, parseJson } from './format.js';
+import { pathOf } from './paths.js';
 import { type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
 
@@ -28,8 +29,7 @@ export async function openModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
 ): Promise<OpenModel | undefined> {
-  if (!(path instanceof URL)) is.string(path, 'path');
-  const file = await open(path, 'r');
+  const file = await open(pathOf(path, 'path'), 'r');
   try {
     const header = await readHeader(file);
     if (header.metadata.has('quantization')) {

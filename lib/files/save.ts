@@ -4,13 +4,14 @@ import * as is from '../is.js';
 import { assertIdle, stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
 import { writeAtomically } from './atomic.js';
+import { pathOf } from './paths.js';
 import { encodeHeader } from './safetensors.js';
 
 /** Counts changes of the graph's JSON that older readers would misread. */
 export const formatVersion = 1;
 
 export async function writeModel(model: Model, path: string | URL): Promise<void> {
-  if (!(path instanceof URL)) is.string(path, 'path');
+  const target = pathOf(path, 'path');
   const state = stateOf(model);
   assertIdle(state, 'save');
   for (const trainer of state.devices) await trainer.sync();
@@ -35,7 +36,7 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
     graph: JSON.stringify(serialize(model.name, state)),
     ...(state.encoder && { encoder: JSON.stringify(state.encoder) }),
   };
-  await writeAtomically(path, [
+  await writeAtomically(target, [
     encodeHeader(metadata, tensors),
     ...tensors.map(({ data }) => data),
   ]);

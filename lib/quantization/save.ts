@@ -1,10 +1,10 @@
 // Quantized models to safetensors files: weights as I8 with their scales beside them, and in the
 // metadata how each node is computed and what calibration found.
 import { writeAtomically } from '../files/atomic.js';
+import { pathOf } from '../files/paths.js';
 import { encodeHeader } from '../files/safetensors.js';
 import { formatVersion } from '../files/save.js';
 import { serialize } from '../graph/serialize.js';
-import * as is from '../is.js';
 import { byteWeights, viewsOf } from './bytes.js';
 import type { Quantized } from './quantize.js';
 
@@ -13,7 +13,7 @@ export const scaleName = (weight: string): string => `${weight}.scale`;
 
 /** Of a model that compact() made. */
 export async function writeQuantized(quantized: Quantized, path: string | URL): Promise<void> {
-  if (!(path instanceof URL)) is.string(path, 'path');
+  const target = pathOf(path, 'path');
   const { frozen, graph, parameters, report } = quantized;
   const bytes = byteWeights(frozen, graph);
   const views = viewsOf(graph, parameters);
@@ -42,7 +42,7 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
     quantization: JSON.stringify({ nodes, report }),
     ...(frozen.state.encoder && { encoder: JSON.stringify(frozen.state.encoder) }),
   };
-  await writeAtomically(path, [
+  await writeAtomically(target, [
     encodeHeader(metadata, tensors),
     ...tensors.map(({ data }) => data),
   ]);

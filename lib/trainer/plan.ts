@@ -1,5 +1,6 @@
 // Options of fit, checked once before anything runs.
 import type { Dataset } from '../data/dataset.js';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback } from './callbacks.js';
 import { checkWhole, type Data, type Feeds, type Rows, readBatchSize, readData } from './data.js';
@@ -45,7 +46,7 @@ export interface FitOptions {
    * of the call of fit that saved it, and the history has its reports, too. Data and options have to be
    * the same; the order of rows, dropout, schedules and optimizer go on as if nothing had been.
    */
-  resumeFrom?: string;
+  resumeFrom?: string | URL;
   /**
    * On SIGTERM, end the step, save a checkpoint and exit the process with code 0; needs `checkpoint`.
    * Worker threads get no signals. False by default: the signal ends the process at once.
@@ -58,7 +59,7 @@ export interface FitOptions {
 /** When and where fit saves checkpoints, off the event loop and each whole or not at all. */
 export interface CheckpointOptions {
   /** The folder, which is made where it is not there; files are `step-<steps>.safetensors`. */
-  dir: string;
+  dir: string | URL;
   /** Steps between two checkpoints; by default there is one at the end of each epoch. The end of fit has one too. */
   everySteps?: number;
   /** How many of them stay, the newest ones; 3 by default. */
@@ -139,7 +140,7 @@ export function planFit(
     throw is.mismatch('ERR_ARGUMENT', '`checkpoint`', 'exitOnSigterm', 'true without it');
   }
   const resumeFrom =
-    set.resumeFrom === undefined ? undefined : is.string(set.resumeFrom, 'resumeFrom');
+    set.resumeFrom === undefined ? undefined : pathOf(set.resumeFrom, 'resumeFrom');
   if (resumeFrom === 'latest' && checkpoint === undefined) {
     throw is.mismatch('ERR_ARGUMENT', '`checkpoint.dir`', 'resumeFrom', '"latest" without it');
   }
@@ -187,7 +188,7 @@ function readCheckpointOptions(given: unknown): CheckpointPlan | undefined {
   const set = is.options(given as CheckpointOptions, 'checkpoint', names);
   const { everySteps, keepBest } = set;
   return {
-    dir: is.string(set.dir, 'checkpoint.dir'),
+    dir: pathOf(set.dir, 'checkpoint.dir'),
     everySteps:
       everySteps === undefined ? undefined : is.integer(everySteps, 'checkpoint.everySteps', 1),
     keep: is.integer(set.keep ?? 3, 'checkpoint.keep', 1),

@@ -1,4 +1,5 @@
 import type { Dataset } from '../data/dataset.js';
+import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Matrix } from '../metrics/metric.js';
 import type { Data } from '../trainer/data.js';
@@ -189,8 +190,8 @@ export function checkCommon<B, D>(set: {
     throw is.invalid('a function that makes a Trainer', 'build', build);
   }
   if (data === undefined) throw is.invalid('{ x, y }', 'data', data);
-  if (file !== undefined && !(file instanceof URL)) is.string(file, 'file');
-  return { build, data, file, signal: checkSignal(set.signal) };
+  const path = file === undefined ? undefined : pathOf(file, 'file');
+  return { build, data, file: path, signal: checkSignal(set.signal) };
 }
 
 const own = ['epochs', 'verbose', 'signal'];

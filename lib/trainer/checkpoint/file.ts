@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
 import { writeAtomically } from '../../files/atomic.js';
 import { bad, integer, parseJson, record } from '../../files/format.js';
+import { pathOf } from '../../files/paths.js';
 import { encodeHeader, type Header, readFully, readHeader } from '../../files/safetensors.js';
 import { elements } from '../../graph/value.js';
 import * as is from '../../is.js';
@@ -96,8 +97,7 @@ export async function writeCheckpoint(
  * error of the file system.
  */
 export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Restored> {
-  if (!(path instanceof URL)) is.string(path, 'path');
-  const file = await open(path, 'r');
+  const file = await open(pathOf(path, 'path'), 'r');
   try {
     const header = await readHeader(file);
     const json = readState(header);
