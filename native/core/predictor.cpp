@@ -8,6 +8,7 @@
 #include "core/chains.h"
 #include "core/fold.h"
 #include "core/fuse.h"
+#include "core/fuse_pools.h"
 #include "core/precision.h"
 #include "core/row_flow.h"
 #include "core/simplify.h"
@@ -30,6 +31,7 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
   share_equal_nodes(graph);
   fuse(graph);
   quantize(graph, backend.supports(Op::addBytes) && backend.supports(Op::averagePoolBytes));
+  if (backend.supports(Op::pooledConv)) fuse_pools(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);
   if (precision == Precision::kBf16Mixed) use_bf16(graph);
   return graph;

@@ -7,6 +7,7 @@
 #include "core/ops/chain.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
+#include "core/ops/pooled_conv.h"
 #include "core/ops/product_update.h"
 #include "core/ops/quantized.h"
 
@@ -56,6 +57,15 @@ double attention_flops(const Graph& graph, const Node& node) {
 
 /// Of the definition: what kernels save, as for kernels of 3 x 3, counts too.
 double convolution_flops(const Graph& graph, const Node& node) {
+  if (node.op == Op::pooledConv) {
+    const Tensor& w = graph.tensor(node.inputs[1]);
+    const auto& attributes = node.attrs<ops::PooledConv::Attributes>();
+    const IntPair plane = ops::PooledConv::plane(shape_of(graph.tensor(node.inputs[0])),
+                                                 shape_of(w), attributes.conv);
+    const double pixels = static_cast<double>(graph.tensor(node.outputs[0]).dims[0]) *
+                          static_cast<double>(plane.height) * static_cast<double>(plane.width);
+    return 2.0 * pixels * static_cast<double>(w.numel);
+  }
   const bool fused = node.op == Op::fusedConv;
   const bool transposed = fused && node.attrs<ops::FusedConv::Attributes>().transposed;
   const bool forward = node.op == Op::conv1d || node.op == Op::conv2d ||

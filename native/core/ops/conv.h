@@ -75,6 +75,11 @@ struct ConvBase : Base {
   }
 
   static void infer_conv(InferContext& context, size_t rank) {
+    context.output(check_conv(context, rank));
+  }
+
+  /// The shape of y.
+  static Shape check_conv(InferContext& context, size_t rank) {
     auto& attributes = context.attributes<Attributes>();
     const Shape x = context.shape(0);
     const Shape w = context.shape(1);
@@ -94,7 +99,7 @@ struct ConvBase : Base {
       context.bad_shape("x that the kernel fits in, padding included,");
     check_plane(context, y);
     check_bias(context, w[0]);
-    context.output(with_plane(x, w[0], y));
+    return with_plane(x, w[0], y);
   }
 
   static void infer_transposed(InferContext& context, size_t rank) {

@@ -72,7 +72,12 @@ namespace {
 void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
   const ConvShape shape =
       conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
-  GatheredProduct product = product_with_epilogue(attributes, node);
+  emit_convolution(product_with_epilogue(attributes, node), shape, emit);
+}
+
+}  // namespace
+
+void emit_convolution(GatheredProduct product, const ConvShape& shape, Emitter& emit) {
   product.grid = forward_grid(shape);
   product.batch = shape.batch;
   product.groups = shape.groups;
@@ -92,8 +97,6 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     emit_gathered(product, emit);
   }
 }
-
-}  // namespace
 
 void launch_conv1d(const NodeView& node, Emitter& emit) {
   Attributes attributes = {};

@@ -61,7 +61,8 @@ struct GatheredProduct {
   int32_t a, planes, bias, y, pre, residual;
   RowFn activation;
   bool relu;
-  bool bf16;  // of rounded operands; emit_gathered then takes A from emit_words
+  bool maxima;  // of 2 x 2 pixels are what is written, of the kernels that can
+  bool bf16;    // of rounded operands; emit_gathered then takes A from emit_words
   float params[2];
 };
 
@@ -72,6 +73,11 @@ GatheredProduct product_with_epilogue(const ops::FusedConv::Attributes& attribut
 void launch_backward(const NodeView& node, const ops::FusedConv::Attributes& attributes,
                      Emitter& emit);
 void emit_gathered(const GatheredProduct& product, Emitter& emit);
+/// conv1d or conv2d by the kernels that suit the shape, for a product without its grid.
+void emit_convolution(GatheredProduct product, const ConvShape& shape, Emitter& emit);
+/// Whether there are few channels of x and enough columns to write the maxima of 2 x 2 pixels.
+bool is_shallow(const ConvShape& shape);
+void emit_shallow_maxima(const GatheredProduct& product, const ConvShape& shape, Emitter& emit);
 /// Emits a step that rounds weights to the words of a gathered product, [groups * rows][pairs of
 /// channels][taps], filled up to gathered_words; returns their operand. `backward`: rows are
 /// channels of x, the channels those of y.

@@ -36,6 +36,13 @@ TANDEM_INLINE Pooling pooling_of(const ops::PoolAttributes& attributes, const Te
           taps(kernel.width, stride.width, padding.width)};
 }
 
+/// The maxima of windows of 2 x 2 side by side, of planes in operand `from`.
+struct PairMaxima {
+  int64_t planes, rows, columns;
+  int32_t from, to;
+};
+void emit_pair_maxima(const PairMaxima& pairs, Emitter& emit);
+
 TANDEM_INLINE double tap_count(const Pooling& p) {
   return static_cast<double>(p.row_taps.count) * static_cast<double>(p.column_taps.count);
 }

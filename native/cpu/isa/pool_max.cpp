@@ -82,17 +82,23 @@ TANDEM_INLINE Vec larger_of_pairs(Vec low, Vec high) {
 #endif
 }
 
-// Windows of 2 x 2 side by side, which most networks have: no places, no padding. Operands: x, y.
+struct PairParams {
+  PairMaxima pairs;
+  int64_t per_tile, out_rows, out_columns;
+};
+
+// Windows of 2 x 2 side by side, which most networks have: no places, no padding.
 void pairs_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
-  const auto& p = params_of<MaxParams>(params);
-  const Range range = piece(tile, p.per_tile, p.planes);
-  const auto* x = static_cast<const float*>(operands[0]) + range.begin * p.rows * p.columns;
-  auto* y = static_cast<float*>(operands[1]) + range.begin * p.out_rows * p.out_columns;
+  const auto& whole = params_of<PairParams>(params);
+  const PairMaxima& p = whole.pairs;
+  const Range range = piece(tile, whole.per_tile, p.planes);
+  const auto* x = static_cast<const float*>(operands[p.from]) + range.begin * p.rows * p.columns;
+  auto* y = static_cast<float*>(operands[p.to]) + range.begin * whole.out_rows * whole.out_columns;
   for (int64_t plane = range.begin; plane < range.end; ++plane, x += p.rows * p.columns) {
     const float* top = x;
-    for (int64_t r = 0; r < p.out_rows; ++r, top += 2 * p.columns, y += p.out_columns) {
-      for (int64_t q = 0; q < p.out_columns; q += kWidth) {
-        const int64_t count = least(kWidth, p.out_columns - q);
+    for (int64_t r = 0; r < whole.out_rows; ++r, top += 2 * p.columns, y += whole.out_columns) {
+      for (int64_t q = 0; q < whole.out_columns; q += kWidth) {
+        const int64_t count = least(kWidth, whole.out_columns - q);
         const int64_t low = least(kWidth, 2 * count), high = most(0, 2 * count - kWidth);
         const auto largest = [&](int64_t at, int64_t n) {
           return max_(load_partial(top + at, n), load_partial(top + p.columns + at, n));
@@ -130,16 +136,24 @@ void grad_tile(const void* params, void* const* operands, int64_t tile, const Ti
 
 }  // namespace
 
+void emit_pair_maxima(const PairMaxima& pairs, Emitter& emit) {
+  PairParams p = {pairs, 0, pairs.rows / 2, pairs.columns / 2};
+  p.per_tile = planes_per_tile(pairs.rows * pairs.columns, p.out_rows * p.out_columns);
+  const double vectors = static_cast<double>(pairs.planes * p.out_rows) *
+                         static_cast<double>(ceil_div(p.out_columns, kWidth));
+  emit_step(emit, pairs_tile, p, ceil_div(pairs.planes, p.per_tile), vectors * 4.0);
+}
+
 void launch_maxPool2d(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::PoolAttributes>(node);
   const MaxParams p{pooling_of(attributes, *node.inputs[0], *node.outputs[0]),
                     attributes.save_indices};
-  const double vectors = static_cast<double>(p.planes * p.out_rows) *
-                         static_cast<double>(ceil_div(p.out_columns, kWidth));
   if (is_pairs(p)) {
-    emit_step(emit, pairs_tile, p, ceil_div(p.planes, p.per_tile), vectors * 4.0);
+    emit_pair_maxima({p.planes, p.rows, p.columns, 0, node.input_count}, emit);
     return;
   }
+  const double vectors = static_cast<double>(p.planes * p.out_rows) *
+                         static_cast<double>(ceil_div(p.out_columns, kWidth));
   const bool padded = p.row_taps.first < 0 || p.column_taps.first < 0;
   emit_step(emit, padded ? max_tile<true> : max_tile<false>, p, ceil_div(p.planes, p.per_tile),
             vectors * (4.0 + 2.0 * tap_count(p)));

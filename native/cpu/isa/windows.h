@@ -107,6 +107,13 @@ TANDEM_INLINE uint32_t lane_range(int64_t first, int64_t last) {
 }
 inline constexpr uint32_t kAllLanes = (uint32_t{1} << kLanes) - 1;
 
+/// The lanes whose pixel `first` + 2 * lane is in [0, size).
+TANDEM_INLINE uint32_t lanes_of_pairs(int64_t first, int64_t size, int64_t count) {
+  const int64_t begin = first < 0 ? least((1 - first) / 2, count) : 0;
+  const int64_t end = first >= size ? 0 : least((size - first + 1) / 2, count);
+  return begin < end ? lane_range(begin, end) : 0;
+}
+
 /// The lanes of a vector of pixels from `q` on that exist and whose tap `i` reads within a plane.
 TANDEM_INLINE uint32_t lanes_within(const WindowTaps& taps, int64_t i, int64_t size, int64_t pixels,
                                     int64_t q) {

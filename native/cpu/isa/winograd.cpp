@@ -83,6 +83,12 @@ void winograd_tile(const void* params, void* const* operands, int64_t tile,
                  tiles + i * position_step(p.blocks, product.channels),
                  result + i * position_step(p.blocks, product.rows), {}, 0, scratch + p.scratch_at);
   }
+  if (product.maxima) {
+    restore_maxima(p.grid, p.blocks, tile, result, product.rows, product.relu,
+                   product.bias >= 0 ? static_cast<const float*>(operands[product.bias]) : nullptr,
+                   static_cast<float*>(operands[product.y]), pixels);
+    return;
+  }
   PixelTarget target = {};
   target.y = static_cast<float*>(operands[product.y]);
   target.sums = product.pre >= 0 ? static_cast<float*>(operands[product.pre]) : target.y;

@@ -72,6 +72,11 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
                     const float* matrices, int64_t channels, const GemmEpilogue& epilogue,
                     const PixelTarget& target, float* pixels);
 
+/// The maxima of the pixels of each tile, planes of tiles, from such matrices.
+void restore_maxima(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                    const float* matrices, int64_t channels, bool relu, const float* bias, float* y,
+                    float* pixels);
+
 /// 3 x 3 weights as 16 numbers that lie `step` floats apart; backwards if `turned`.
 void transform_weight(const float* w, bool turned, int64_t step, float* out);
 /// The gradient of 3 x 3 weights from that of their 16 numbers.
@@ -80,6 +85,10 @@ void restore_weight(const float* numbers, int64_t step, float* dw);
 /// As emit_gathered, for weights [out, in] of the operand or, for the gradient of x, [in, out].
 void emit_winograd(const GatheredProduct& product, const TileGrid& grid, bool backward,
                    Emitter& emit);
+/// Whether the maxima of so few tiles are better computed with channels in lanes.
+bool has_few_tiles(const ConvShape& shape, const TileGrid& grid);
+/// That, where product.maxima.
+void emit_few_tiles(const GatheredProduct& product, const TileGrid& grid, Emitter& emit);
 /// (x, dy) -> dw
 void emit_winograd_weight(const ConvShape& shape, Emitter& emit);
 

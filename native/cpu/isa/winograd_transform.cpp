@@ -1,6 +1,7 @@
 // Tiles of pixels to the positions of winograd.h and back, a vector of neighbouring tiles at a
 // time.
 #include "cpu/isa/winograd.h"
+#include "cpu/isa/winograd_lanes.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -14,14 +15,12 @@ TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
   low.v = _mm512_permutex2var_ps(even.v, first, odd.v);
   high.v = _mm512_permutex2var_ps(even.v, second, odd.v);
 }
-TANDEM_INLINE Lanes minus(Lanes a, Lanes b) { return a - b; }
 #elif defined(TANDEM_ISA_AVX2)
 TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
   const __m256 a = _mm256_unpacklo_ps(even.v, odd.v), b = _mm256_unpackhi_ps(even.v, odd.v);
   low.v = _mm256_permute2f128_ps(a, b, 0x20);
   high.v = _mm256_permute2f128_ps(a, b, 0x31);
 }
-TANDEM_INLINE Lanes minus(Lanes a, Lanes b) { return a - b; }
 #else
 TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
   for (int i = 0; i < kLanes; ++i) {
@@ -30,26 +29,7 @@ TANDEM_INLINE void interleave(Lanes even, Lanes odd, Lanes& low, Lanes& high) {
     to.lane[2 * i % kLanes + 1] = odd.lane[i];
   }
 }
-TANDEM_INLINE Lanes minus(Lanes a, Lanes b) {
-  for (int i = 0; i < kLanes; ++i) a.lane[i] -= b.lane[i];
-  return a;
-}
 #endif
-
-/// B^T d of four numbers.
-TANDEM_INLINE void spread_pixels(Lanes& d0, Lanes& d1, Lanes& d2, Lanes& d3) {
-  const Lanes a = minus(d0, d2), b = d1 + d2, c = minus(d2, d1);
-  d3 = minus(d1, d3);
-  d0 = a;
-  d1 = b;
-  d2 = c;
-}
-
-/// A^T m of four numbers.
-TANDEM_INLINE void sum_pixels(Lanes m0, Lanes m1, Lanes m2, Lanes m3, Lanes& y0, Lanes& y1) {
-  y0 = m0 + m1 + m2;
-  y1 = minus(minus(m1, m2), m3);
-}
 
 /// A dy of two numbers.
 TANDEM_INLINE void spread_gradients(Lanes y0, Lanes y1, Lanes (&out)[4]) {
@@ -75,13 +55,6 @@ TANDEM_INLINE void each_row(const TileGrid& grid, const TileBlocks& blocks, int6
   }
 }
 
-/// The lanes whose pixel `first` + 2 * lane is in [0, size).
-TANDEM_INLINE uint32_t lanes_inside(int64_t first, int64_t size, int64_t count) {
-  const int64_t begin = first < 0 ? least((1 - first) / 2, count) : 0;
-  const int64_t end = first >= size ? 0 : least((size - first + 1) / 2, count);
-  return begin < end ? lane_range(begin, end) : 0;
-}
-
 TANDEM_INLINE Lanes load_pixels(const float* row, uint32_t lanes) {
   return load_strided(row, lanes, 2);
 }
@@ -97,7 +70,7 @@ void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bl
       const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
       const int64_t left = 2 * q - grid.padding_columns;
       uint32_t lanes[4];
-      for (int64_t j = 0; j < 4; ++j) lanes[j] = lanes_inside(left + j, grid.columns, count);
+      for (int64_t j = 0; j < 4; ++j) lanes[j] = lanes_of_pairs(left + j, grid.columns, count);
       each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
         const int64_t top = 2 * row - grid.padding_rows;
         const float* x = planes + (image * channels + c) * plane + top * grid.columns + left;
@@ -137,8 +110,8 @@ void transform_gradients(const TileGrid& grid, const TileBlocks& blocks, int64_t
   for (int64_t c = 0; c < channels; ++c, out += blocks.row) {
     for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
       const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
-      const uint32_t even = lanes_inside(2 * q, grid.out_columns, count);
-      const uint32_t odd = lanes_inside(2 * q + 1, grid.out_columns, count);
+      const uint32_t even = lanes_of_pairs(2 * q, grid.out_columns, count);
+      const uint32_t odd = lanes_of_pairs(2 * q + 1, grid.out_columns, count);
       each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
         const float* dy =
             planes + (image * channels + c) * plane + 2 * row * grid.out_columns + 2 * q;
@@ -194,16 +167,8 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
   for (int64_t c = 0; c < channels; ++c) {
     const Lanes bias = spread(target.bias != nullptr ? target.bias[c] : 0.0F);
     for (int64_t t = 0; t < tiles; t += kLanes) {
-      const float* from = matrices + c * blocks.row + t;
-      Lanes top[4], bottom[4], y[4];
-#pragma GCC unroll 4
-      for (int64_t j = 0; j < 4; ++j) {
-        sum_pixels(load_lanes(from + j * step), load_lanes(from + (4 + j) * step),
-                   load_lanes(from + (8 + j) * step), load_lanes(from + (12 + j) * step), top[j],
-                   bottom[j]);
-      }
-      sum_pixels(top[0], top[1], top[2], top[3], y[0], y[1]);
-      sum_pixels(bottom[0], bottom[1], bottom[2], bottom[3], y[2], y[3]);
+      Lanes y[4];
+      pixels_of(matrices + c * blocks.row + t, step, y);
 #pragma GCC unroll 4
       for (int64_t i = 0; i < 4; ++i)
         store(pixels + i * blocks.row + t, greater_of(floor, y[i] + bias));
@@ -225,6 +190,29 @@ void restore_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
         add_and_activate(epilogue, target.residual + at, target.y + at, rows * grid.out_columns);
       } else if (after) {
         activate_row(epilogue, sums, target.y + at, rows * grid.out_columns);
+      }
+    });
+  }
+}
+
+void restore_maxima(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
+                    const float* matrices, int64_t channels, bool relu, const float* bias, float* y,
+                    float* pixels) {
+  const int64_t plane = grid.tile_rows * grid.tile_columns, step = position_step(blocks, channels);
+  const int64_t tiles = tiles_of_block(grid, blocks, block);
+  const Lanes floor = spread(relu ? 0.0F : -__builtin_inff());
+  for (int64_t c = 0; c < channels; ++c) {
+    const Lanes start = spread(bias != nullptr ? bias[c] : 0.0F);
+    for (int64_t t = 0; t < tiles; t += kLanes) {
+      Lanes four[4];
+      pixels_of(matrices + c * blocks.row + t, step, four);
+      store(pixels + t, greater_of(floor, largest_of(four) + start));
+    }
+    each_row(grid, blocks, block, [&](int64_t image, int64_t row, int64_t t) {
+      float* to = y + (image * channels + c) * plane + row * grid.tile_columns;
+      for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
+        const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
+        store_lanes(to + q, load_lanes(pixels + t + q, count), count);
       }
     });
   }

@@ -1,0 +1,66 @@
+// pooledConv: where the kernels below have the pixels of a window at hand, their maxima alone are
+// written; elsewhere one step follows the other.
+#include "core/ops/pooled_conv.h"
+
+#include "cpu/isa/pool.h"
+#include "cpu/isa/winograd.h"
+
+namespace tandem::cpu::TANDEM_ISA_NS {
+
+namespace {
+
+/// The tiles of whole windows.
+TileGrid window_tiles(const ConvShape& s) {
+  TileGrid grid = forward_tiles(s);
+  grid.tile_rows = s.y_rows / 2;
+  grid.tile_columns = s.y_columns / 2;
+  grid.out_rows = 2 * grid.tile_rows;
+  grid.out_columns = 2 * grid.tile_columns;
+  return grid;
+}
+
+/// Pixels of y along an axis.
+int64_t pixels_along(int64_t size, int64_t taps, int64_t stride, int64_t padding,
+                     int64_t dilation) {
+  return (size + 2 * padding - dilation * (taps - 1) - 1) / stride + 1;
+}
+
+}  // namespace
+
+void launch_pooledConv(const NodeView& node, Emitter& emit) {
+  const auto& attributes = attributes_of<ops::PooledConv::Attributes>(node);
+  ConvShape s = conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
+  s.y_rows = pixels_along(s.x_rows, s.tap_rows, s.stride_rows, s.padding_rows, s.dilation_rows);
+  s.y_columns = pixels_along(s.x_columns, s.tap_columns, s.stride_columns, s.padding_columns,
+                             s.dilation_columns);
+  GatheredProduct product = {};
+  product.planes = 0;
+  product.a = 1;
+  product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  product.pre = product.residual = -1;
+  product.y = node.input_count;
+  product.relu = attributes.relu;
+  product.batch = s.batch;
+  product.groups = s.groups;
+  product.channels = s.in;
+  product.rows = s.out;
+  if (is_shallow(s)) {
+    emit_shallow_maxima(product, s, emit);
+  } else if (is_winograd(s)) {
+    const TileGrid grid = window_tiles(s);
+    product.maxima = true;
+    product.bf16 = s.bf16;
+    if (has_few_tiles(s, grid)) {
+      emit_few_tiles(product, grid, emit);
+    } else {
+      emit_winograd(product, grid, false, emit);
+    }
+  } else {
+    const int64_t planes = s.batch * s.groups * s.out;
+    product.y = emit.workspace(planes * s.y_rows * s.y_columns * 4);
+    emit_convolution(product, s, emit);
+    emit_pair_maxima({planes, s.y_rows, s.y_columns, product.y, node.input_count}, emit);
+  }
+}
+
+}  // namespace tandem::cpu::TANDEM_ISA_NS
