@@ -318,8 +318,7 @@ export class Predictor {
       if (Number.isInteger(rows) && rows > 0 && rows * this.#rowOut < 2 ** 31) {
         try {
           if (this.#queues && this.#key !== undefined) {
-            const call = { rows, arrays: [x], outputs: undefined, signal: undefined, priority: 0 };
-            return this.#queue.push(call) as Promise<Float32Array>;
+            return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
           }
           return this.#native.predict(rows, null, x) as Promise<Float32Array>;
         } catch (error) {

@@ -4,7 +4,7 @@ import type { TandemError } from '../errors.js';
 import { rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { type Layout, makeArray, type PredictOutput, result } from './arrays.js';
-import { Blocks, type Copy, elementsOf } from './blocks.js';
+import { Blocks, type Copy, elementsOf, emptyCopy } from './blocks.js';
 
 type Arrays = readonly (Float32Array | Int32Array)[];
 
@@ -33,6 +33,7 @@ export function bucketRows(rows: number, most: number): number {
 export class Batcher {
   readonly #layout: Layout;
   readonly #rowIn: readonly (number | null)[];
+  readonly #rowOut: readonly (number | null)[];
   readonly #blocks: readonly Blocks[];
   /** What join() fills, by input. */
   readonly #memory: (Float32Array | Int32Array)[] = [];
@@ -41,6 +42,7 @@ export class Batcher {
     this.#layout = layout;
     this.#blocks = layout.inputs.map((input) => new Blocks(input));
     this.#rowIn = layout.inputs.map(({ value }) => rowElements(value));
+    this.#rowOut = layout.outputs.map(({ value }) => rowElements(value));
   }
 
   /** Whether the rows of calls may stand side by side in runs of `predictor`. */
@@ -49,15 +51,23 @@ export class Batcher {
     return all.every(({ value }) => rowElements(value) !== null) && predictor.relatesRows === null;
   }
 
-  /** Copies of a call's inputs; each needs its release. */
-  copy(arrays: Arrays): readonly Copy[] {
-    return arrays.map((array, i) => (this.#blocks[i] as Blocks).copy(array));
+  /** Room for the copies of a call's inputs. */
+  room(): readonly Copy[] {
+    return this.#layout.inputs.map(emptyCopy);
+  }
+
+  /** Copies a call's inputs; `copies` need their release. Throws RangeError without memory. */
+  copy(arrays: Arrays, copies: readonly Copy[]): void {
+    for (let i = 0; i < copies.length; i++) this.copyInput(i, arrays[i] as Arrays[number], copies);
+  }
+
+  /** copy() of the input `i` alone. */
+  copyInput(i: number, array: Arrays[number], copies: readonly Copy[]): void {
+    (this.#blocks[i] as Blocks).copy(array, copies[i] as Copy);
   }
 
   release(copies: readonly Copy[]): void {
-    copies.forEach((copy, i) => {
-      this.#blocks[i]?.release(copy);
-    });
+    for (let i = 0; i < copies.length; i++) this.#blocks[i]?.release(copies[i] as Copy);
   }
 
   /**
@@ -75,11 +85,17 @@ export class Batcher {
       const memory = last && last.length >= length ? last : makeRows(input, length);
       this.#memory[i] = memory;
       let at = 0;
-      for (const { copies } of calls) {
-        const copy = copies[i];
-        if (copy === undefined) continue;
-        memory.set(elementsOf(copy), at);
-        at += copy.length;
+      for (let call = 0; call < calls.length; ) {
+        const { memory: from, start } = (calls[call] as Share).copies[i] as Copy;
+        let end = start;
+        // Calls that came one after the other lie side by side, and are copied together.
+        for (; call < calls.length; call++) {
+          const next = (calls[call] as Share).copies[i] as Copy;
+          if (next.memory !== from || next.start !== end) break;
+          end += next.length;
+        }
+        memory.set(from.subarray(start, end), at);
+        at += end - start;
       }
       return memory.subarray(0, length).fill(0, at);
     });
@@ -92,20 +108,23 @@ export class Batcher {
   }
 
   /** The rows of a call from `start` on. Throws ERR_ARGUMENT where its arrays are no longer there. */
-  cut(batch: Batch, start: number, { rows, outputs }: Share): PredictOutput {
-    const parts = this.#layout.outputs.map(({ value, name }, i) => {
-      const whole = batch[i] as Float32Array | Int32Array;
-      const length = (rowElements(value) ?? whole.length / rows) * rows;
-      const from = start === 0 ? 0 : (length / rows) * start;
-      const out = outputs?.[i];
-      if (out === undefined) {
-        return length === whole.length ? whole : whole.slice(from, from + length);
-      }
-      if (out.length !== length) throw gone(name, out);
-      out.set(length === whole.length ? whole : whole.subarray(from, from + length));
-      return out;
-    });
+  cut(batch: Batch, start: number, share: Share): PredictOutput {
+    if (batch.length === 1) return this.#cutOutput(batch, 0, start, share);
+    const parts = batch.map((_, i) => this.#cutOutput(batch, i, start, share));
     return result(this.#layout, parts);
+  }
+
+  #cutOutput(batch: Batch, i: number, start: number, { rows, outputs }: Share): Arrays[number] {
+    const whole = batch[i] as Arrays[number];
+    const length = (this.#rowOut[i] ?? whole.length / rows) * rows;
+    const from = start === 0 ? 0 : (length / rows) * start;
+    const out = outputs?.[i];
+    if (out === undefined) {
+      return length === whole.length ? whole : whole.slice(from, from + length);
+    }
+    if (out.length !== length) throw gone(this.#layout.outputs[i]?.name ?? 'y', out);
+    out.set(length === whole.length ? whole : whole.subarray(from, from + length));
+    return out;
   }
 }
 

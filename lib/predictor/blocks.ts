@@ -16,14 +16,19 @@ export interface Block {
   copies: number;
 }
 
-/** Where a copy lies. */
+/** Where a copy lies; one object serves one call after the other. */
 export interface Copy {
-  readonly memory: Floats;
-  readonly start: number;
-  readonly length: number;
+  memory: Floats;
+  start: number;
+  length: number;
   /** Undefined for one that has memory of its own. */
-  readonly block: Block | undefined;
+  block: Block | undefined;
 }
+
+const nothing = new Float32Array(0);
+
+/** A copy of nothing. */
+export const emptyCopy = (): Copy => ({ memory: nothing, start: 0, length: 0, block: undefined });
 
 /** The elements of a copy, for as long as it is not released. */
 export const elementsOf = ({ memory, start, length }: Copy): Floats =>
@@ -40,10 +45,13 @@ export class Blocks {
       dtype === 'float32' ? new Float32Array(blockLength) : new Int32Array(blockLength);
   }
 
-  copy(array: Floats): Copy {
+  /** Copies an array; `to` needs its release before it is used again. */
+  copy(array: Floats, to: Copy): void {
     const { length } = array;
     if (length > blockLength / 8) {
-      return { memory: array.slice(), start: 0, length, block: undefined };
+      to.memory = array.slice();
+      to.length = length;
+      return;
     }
     let block = this.#current;
     if (block === undefined || block.used + length > blockLength) {
@@ -51,15 +59,22 @@ export class Blocks {
       this.#retire();
       this.#current = block;
     }
-    const { memory, used: start } = block;
-    memory.set(array, start);
+    const { memory, used } = block;
+    memory.set(array, used);
     block.used += length;
     block.copies++;
-    return { memory, start, length, block };
+    to.memory = memory;
+    to.start = used;
+    to.length = length;
+    to.block = block;
   }
 
-  /** Nobody reads the copy any more. */
-  release({ block }: Copy): void {
+  /** Nobody reads the copy any more, which is one of nothing from here on. */
+  release(copy: Copy): void {
+    const { block } = copy;
+    copy.memory = nothing;
+    copy.start = copy.length = 0;
+    copy.block = undefined;
     if (block === undefined || --block.copies > 0) return;
     if (block === this.#current) block.used = 0;
     else this.#keep(block);

@@ -24,6 +24,7 @@ export class Deadline {
   }
 
   clear(): void {
+    if (this.#due === undefined) return;
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
     this.#due = undefined;

@@ -22,7 +22,8 @@ import {
 } from './arrays.js';
 import { Batcher } from './batch.js';
 import type { Variants } from './load.js';
-import { CallQueue, type Places, type QueueSettings } from './queue.js';
+import type { Places } from './places.js';
+import { CallQueue, type QueueSettings } from './queue.js';
 
 type Floats = Float32Array | Int32Array;
 

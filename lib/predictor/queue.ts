@@ -7,10 +7,11 @@ import { native } from '../native.js';
 import { aborted } from '../trainer/signal.js';
 import { offAbort, onAbort } from './aborts.js';
 import type { PredictOutput } from './arrays.js';
-import { type Batch, type Batcher, bucketRows, type Share } from './batch.js';
-import type { Copy } from './blocks.js';
+import { type Batch, type Batcher, bucketRows } from './batch.js';
 import { Deadline } from './deadline.js';
-import { type Linked, WaitingList } from './waiting.js';
+import { Entry } from './entry.js';
+import { Places } from './places.js';
+import { WaitingList } from './waiting.js';
 
 type Arrays = readonly (Float32Array | Int32Array)[];
 
@@ -45,35 +46,8 @@ export interface QueuedCall {
   readonly priority: number;
 }
 
-/** A call as it stands in the queue: one object, as there may be ten thousand. */
-class Entry implements Linked<Entry>, Share {
-  readonly rows: number;
-  readonly outputs: Arrays | undefined;
-  readonly priority: number;
-  readonly signal: AbortSignal | undefined;
-  previous: Entry | undefined;
-  next: Entry | undefined;
-  older: Entry | undefined;
-  newer: Entry | undefined;
-  state: 'waiting' | 'running' | 'settled' = 'waiting';
-  /** Of the memory of `outputs`. */
-  lease: object | undefined;
-  abort: (() => void) | undefined;
-
-  constructor(
-    call: QueuedCall,
-    readonly copies: readonly Copy[],
-    readonly due: number,
-    readonly resolve: (outputs: PredictOutput) => void,
-    readonly reject: (error: unknown) => void,
-  ) {
-    this.rows = call.rows;
-    this.outputs = call.outputs;
-    this.priority = call.priority;
-    this.signal = call.signal;
-  }
-}
-
+/** Entries that are kept for later calls. */
+const maxSpare = 16384;
 /** Runs in the engine at one time: one computes while the next is ready to. */
 const maxRuns = 2;
 /** The same where every call is a run: as many as are settled in one turn of the event loop. */
@@ -95,51 +69,6 @@ export function queueSettings(
   };
 }
 
-/** The places of `maxQueue`, which queues may share. */
-export class Places {
-  readonly #most: number;
-  #taken = 0;
-  /** Who waits for one, in order. */
-  readonly #hopeful = new Set<() => void>();
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  get taken(): number {
-    return this.#taken;
-  }
-
-  get full(): boolean {
-    return this.#taken >= this.#most;
-  }
-
-  take(): void {
-    this.#taken++;
-  }
-
-  free(): void {
-    this.#taken--;
-    this.invite();
-  }
-
-  /** Resolves once there is a place; the caller has to look again. */
-  room(): Promise<void> {
-    if (!this.full) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#hopeful.add(resolve);
-    });
-  }
-
-  /** Wakes the first of those who wait, if there is a place. */
-  invite(): void {
-    const [hopeful] = this.#hopeful;
-    if (hopeful === undefined || this.full) return;
-    this.#hopeful.delete(hopeful);
-    hopeful();
-  }
-}
-
 /** Of one Predictor, or of one length of its sequences; see the head of this file. */
 export class CallQueue {
   readonly settings: QueueSettings;
@@ -147,6 +76,7 @@ export class CallQueue {
   readonly #batcher: Batcher;
   readonly #predictor: Pick<NativePredictor, 'predict'>;
   readonly #waiting = new WaitingList<Entry>();
+  readonly #spare: Entry[] = [];
   #waitingRows = 0;
   #pending = 0;
   #runs = 0;
@@ -169,28 +99,73 @@ export class CallQueue {
 
   /** Rejects with ERR_BUSY, ERR_ABORTED, and as a prediction does. */
   push(call: QueuedCall): Promise<PredictOutput> {
-    if (this.places.full) {
-      const received = `one more than the ${this.places.taken} that are pending`;
-      return Promise.reject(
-        is.mismatch('ERR_BUSY', `calls within \`maxQueue\``, 'predict', received),
-      );
+    if (this.places.full) return this.#refuse();
+    const entry = this.#open(call.rows);
+    try {
+      entry.lease = call.outputs && native.lease(...call.outputs);
+      this.#batcher.copy(call.arrays, entry.copies);
+    } catch (error) {
+      this.#batcher.release(entry.copies);
+      if (entry.lease) native.endLease(entry.lease);
+      this.#keep(entry);
+      return Promise.reject(error);
     }
-    return new Promise((resolve, reject) => {
-      const lease = call.outputs && native.lease(...call.outputs);
-      const due = this.settings.delayMs === 0 ? 0 : performance.now() + this.settings.delayMs;
-      const entry = new Entry(call, this.#batcher.copy(call.arrays), due, resolve, reject);
-      entry.lease = lease;
-      if (call.signal) {
-        entry.abort = () => this.#abort(entry);
-        onAbort(call.signal, entry.abort);
-      }
-      this.#pending++;
-      this.places.take();
-      this.#waitingRows += call.rows;
-      this.#waiting.push(entry);
-      // Others of this turn of the event loop are still to come.
-      this.#dispatch(false);
-    });
+    entry.outputs = call.outputs;
+    entry.priority = call.priority;
+    if (call.signal) {
+      const abort = () => {
+        if (entry.abort === abort) this.#abort(entry);
+      };
+      entry.signal = call.signal;
+      entry.abort = abort;
+      onAbort(call.signal, abort);
+    }
+    return this.#enter(entry);
+  }
+
+  /** The same for rows of the only input, with nothing else to say. */
+  pushRows(rows: number, x: Arrays[number]): Promise<PredictOutput> {
+    if (this.places.full) return this.#refuse();
+    const entry = this.#open(rows);
+    try {
+      this.#batcher.copyInput(0, x, entry.copies);
+    } catch (error) {
+      this.#keep(entry);
+      return Promise.reject(error);
+    }
+    return this.#enter(entry);
+  }
+
+  #refuse(): Promise<never> {
+    const received = `one more than the ${this.places.taken} that are pending`;
+    return Promise.reject(is.mismatch('ERR_BUSY', 'calls within `maxQueue`', 'predict', received));
+  }
+
+  #open(rows: number): Entry {
+    const entry = this.#spare.pop() ?? new Entry(this.#batcher.room());
+    entry.rows = rows;
+    entry.priority = 0;
+    return entry;
+  }
+
+  /** An entry that nobody refers to any more. */
+  #keep(entry: Entry): void {
+    entry.clear();
+    if (this.#spare.length < maxSpare) this.#spare.push(entry);
+  }
+
+  #enter(entry: Entry): Promise<PredictOutput> {
+    const promise = new Promise<PredictOutput>(entry.keep);
+    const { delayMs } = this.settings;
+    entry.due = delayMs === 0 ? 0 : performance.now() + delayMs;
+    entry.state = 'waiting';
+    this.#pending++;
+    this.places.take();
+    this.#waitingRows += entry.rows;
+    this.#waiting.push(entry);
+    // Others of this turn of the event loop are still to come.
+    this.#dispatch(false);
+    return promise;
   }
 
   /** Resolves once every call is settled; waiting ones run at once from here on. */
@@ -254,7 +229,10 @@ export class CallQueue {
       .then(
         (batch) => this.#share(calls, batch),
         (error: unknown) => {
-          for (const call of calls) if (this.#settles(call)) call.reject(error);
+          for (const call of calls) {
+            if (this.#settles(call)) call.reject(error);
+            this.#keep(call);
+          }
         },
       )
       .finally(() => {
@@ -279,21 +257,28 @@ export class CallQueue {
     for (const call of calls) {
       const start = row;
       row += call.rows;
-      if (!this.#settles(call)) continue;
-      try {
-        call.resolve(this.#batcher.cut(batch, start, call));
-      } catch (error) {
-        call.reject(error);
-      }
+      if (this.#settles(call)) this.#answer(call, batch, start);
+      this.#keep(call);
+    }
+  }
+
+  #answer(call: Entry, batch: Batch, start: number): void {
+    try {
+      call.resolve(this.#batcher.cut(batch, start, call));
+    } catch (error) {
+      call.reject(error);
     }
   }
 
   #abort(entry: Entry): void {
-    if (entry.state === 'waiting') {
+    const waits = entry.state === 'waiting';
+    if (waits) {
       this.#leave(entry);
       this.#batcher.release(entry.copies);
     }
     if (this.#settles(entry)) entry.reject(aborted(entry.signal as AbortSignal));
+    // That of a run is kept when the run is over.
+    if (waits) this.#keep(entry);
     this.#dispatch();
     if (this.idle) this.#whenIdle?.();
   }
