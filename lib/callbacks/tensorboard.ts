@@ -1,5 +1,4 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
@@ -83,6 +82,7 @@ let files = 0;
 
 class EventFile {
   static async create(dir: string): Promise<EventFile> {
+    const { hostname } = await import('node:os');
     await mkdir(dir, { recursive: true });
     const seconds = Date.now() / 1000;
     // TensorBoard looks for "tfevents" and reads files in the order of their names.

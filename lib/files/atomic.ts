@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pathOf } from './paths.js';
@@ -11,6 +10,8 @@ export async function writeAtomically(
   path: string | URL,
   chunks: readonly Uint8Array[],
 ): Promise<void> {
+  // Not with the library, of which every thread that only reads models has a copy.
+  const { randomUUID } = await import('node:crypto');
   const target = await place(path);
   const temporary = `${target}.${randomUUID()}.tmp`;
   try {
