@@ -192,3 +192,17 @@ test('values before an activation that others read, too', async (t) => {
   const found = int8.predictSync(rows);
   for (const name of ['y', 'hidden']) t.true(distance(found[name], exact[name]) < 0.02, name);
 });
+
+test('NaN goes on through relu, with 8-bit weights', async (t) => {
+  const model = sequential([dense(20, { activation: 'relu' }), dense(3)], { input: [40], seed: 1 });
+  for (const precision of ['float32', 'int8-weights']) {
+    const predictor = await load(t, model, { precision });
+    for (const rows of [1, 9, 40]) {
+      const x = noise(rows * 40);
+      x[3] = Number.NaN;
+      const y = predictor.predictSync(x);
+      t.true(y.subarray(0, 3).every(Number.isNaN), `${precision}, ${rows} rows`);
+      t.true(y.subarray(3).every(Number.isFinite), `${precision}, ${rows} rows`);
+    }
+  }
+});

@@ -3,16 +3,29 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const { values: flags } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    markdown: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    filter: { type: 'string', default: '' },
-    rounds: { type: 'string', default: '' },
-    eager: { type: 'boolean', default: false },
-  },
-});
+const flags = readFlags();
+
+function readFlags() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        markdown: { type: 'boolean', default: false },
+        save: { type: 'boolean', default: false },
+        filter: { type: 'string', default: '' },
+        rounds: { type: 'string', default: '' },
+        eager: { type: 'boolean', default: false },
+      },
+    });
+    if (!/^([1-9]\d{0,3})?$/.test(values.rounds)) {
+      throw new Error(`expected a number for --rounds, received ${values.rounds}`);
+    }
+    return values;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(2);
+  }
+}
 
 /** Short runs: enough to see that everything works, not to quote. */
 export const quick = flags.quick;

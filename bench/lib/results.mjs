@@ -35,7 +35,8 @@ export const describeMachine = () => ({
 
 /**
  * Results of a run with `--filter` take the places of the same cases of the last run on this machine,
- * and say of themselves in `from` how they came about.
+ * and say of themselves in `from` how they came about. Throws where the last run was on another machine,
+ * or with other versions: what has been measured there stays.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
@@ -45,11 +46,17 @@ export function saveResults(suite, command, results, more = {}) {
   const date = new Date().toISOString().slice(0, 10);
   const machine = { ...describeMachine(), ...more };
   const last = command.includes('--filter') ? readResults(suite) : undefined;
-  if (last && JSON.stringify(last.machine) === JSON.stringify(machine)) {
-    write({ ...last, results: merged(last.results, results, { date, command }) });
-  } else {
+  if (last === undefined) {
     write({ suite, date, command, machine, results });
+    return;
   }
+  const [was, is] = [last.machine, machine].map((one) => JSON.stringify(one));
+  if (was !== is) {
+    throw new Error(
+      `expected the machine of the saved results, ${was}, for --filter, received ${is}`,
+    );
+  }
+  write({ ...last, results: merged(last.results, results, { date, command }) });
 }
 
 /** @param {any[]} old  @param {any[]} found  @param {{ date: string, command: string }} from */

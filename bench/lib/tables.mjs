@@ -1,5 +1,7 @@
 // The results of each suite as Markdown, for --markdown and for docs/performance.md.
 
+import { targetRows } from './targets.mjs';
+
 /** @typedef {import('./results.mjs').Results} Results */
 
 const ort = 'onnxruntime-node';
@@ -178,12 +180,13 @@ const nativeColumns = {
 
 /** A table for each group: a row for each case and type, and for each number of threads its columns. */
 function native(results) {
+  const level = results.suite === 'native' ? '###' : '####';
   const groups = new Set(results.results.map(({ group }) => group));
   return paragraphs(
     origin(results),
     ...Array.from(groups, (group) => {
       const cases = results.results.filter((one) => one.group === group);
-      return paragraphs(`### ${group}`, nativeGroup(cases));
+      return paragraphs(`${level} ${group}`, nativeGroup(cases));
     }),
   );
 }
@@ -211,6 +214,10 @@ function nativeGroup(cases) {
   );
 }
 
+/** @param {(suite: string) => Results | undefined} resultsOf */
+export const targetTable = (resultsOf) =>
+  table(['work', 'measured', 'wanted', 'found', 'cases that reach it'], targetRows(resultsOf));
+
 /** @type {Record<string, (results: Results) => string>} */
 export const tables = {
   train: paired('PyTorch', 'model, batch, call', 'ms a step'),
@@ -221,6 +228,7 @@ export const tables = {
   eventloop: eventLoop,
   memory,
   native,
+  'native-avx2': native,
   serving: plain('what'),
   generate: plain('tokens of'),
   'data-csv': plain('what'),

@@ -120,7 +120,7 @@ void activate(const QuantizedResult& result, float* y, int64_t n) {
   if (result.relu) {
     for (int64_t i = 0; i < n; i += kLanes) {
       const int here = static_cast<int>(least(kLanes, n - i));
-      store_lanes(y + i, greater_of(load_lanes(y + i, here), spread(0.0F)), here);
+      store_lanes(y + i, greater_of(spread(0.0F), load_lanes(y + i, here)), here);
     }
   } else if (result.activation != nullptr) {
     result.activation(y, nullptr, y, n, result.params);

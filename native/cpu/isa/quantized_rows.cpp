@@ -99,7 +99,7 @@ void finish(const FewRows& p, const float* sums, const float* scale, const float
     const int here = static_cast<int>(least(kLanes, columns - j));
     const Lanes start = bias == nullptr ? spread(0.0F) : load_lanes(bias + j, here);
     Lanes value = fma(load_lanes(sums + j), load_lanes(scale + j, here), start);
-    if (p.result.relu) value = greater_of(value, spread(0.0F));
+    if (p.result.relu) value = greater_of(spread(0.0F), value);
     store_lanes(y + j, value, here);
   }
   if (!p.result.relu && p.result.activation != nullptr)

@@ -1,0 +1,139 @@
+// What the suites are to show, beside what their saved results say: the table at the head of
+// docs/performance.md.
+
+/** @typedef {import('./results.mjs').Results} Results */
+
+/**
+ * @typedef {object} Target
+ * @property {string} work
+ * @property {string} measure
+ * @property {number} wanted
+ * @property {string} suite
+ * @property {(one: any) => boolean} is which cases it means
+ * @property {(one: any) => number | undefined} read
+ */
+
+/** The side of a cube of a product, or 0. */
+const cube = ({ group, name }) =>
+  group === 'product' ? Number(/^(\d+)x\1x\1 /.exec(name)?.[1] ?? 0) : 0;
+const named = (/** @type {string} */ start) => (/** @type {any} */ one) =>
+  one.name.startsWith(start);
+const roof = (/** @type {any} */ { roofShare }) => roofShare;
+const by =
+  (/** @type {string} */ peer) =>
+  (/** @type {any} */ { peers }) =>
+    peers?.[peer]?.ratio;
+const byBest = ({ peers = {} }) =>
+  Math.min(...Object.values(peers).map(({ ratio }) => ratio ?? Number.POSITIVE_INFINITY));
+const small = ({ group, name, threads }) =>
+  group === 'product' && threads === 1 && /^(64x64x64|64x32x64) /.test(name);
+const oneRow = (/** @type {string} */ type) => (/** @type {any} */ one) =>
+  named('784-512-256-10 x1')(one) &&
+  !/x1\d/.test(one.name) &&
+  one.type === type &&
+  one.threads === 2;
+
+/** @type {(work: string, suite: string, is: Target['is'], wanted: [string, number, Target['read']][]) => Target[]} */
+const targets = (work, suite, is, wanted) =>
+  wanted.map(([measure, least, read]) => ({ work, measure, wanted: least, suite, is, read }));
+
+/** @type {Target[]} */
+const all = [
+  ...['f32', 'bf16'].flatMap((type) =>
+    targets(
+      `products of 256³ and more, ${type}`,
+      'native',
+      (one) => cube(one) >= 256 && one.type === type,
+      [
+        ['of the roof', 0.96, roof],
+        ['by oneDNN', 0.97, by('onednn')],
+        .../** @type {[string, number, Target['read']][]} */ (
+          type === 'f32' ? [['by OpenBLAS', 1.08, by('openblas')]] : []
+        ),
+      ],
+    ),
+  ),
+  ...targets(
+    'products of 512³ and more, int8, requantized',
+    'native',
+    (one) => cube(one) >= 512 && one.type === 's8',
+    [
+      ['of the roof', 0.95, roof],
+      ['by oneDNN', 0.97, by('onednn')],
+    ],
+  ),
+  ...targets(
+    '64³ and 64x32x64, one thread, f32',
+    'native',
+    (one) => small(one) && one.type === 'f32',
+    [['by the best peer', 1, byBest]],
+  ),
+  ...targets(
+    '64³ and 64x32x64, one thread, int8',
+    'native',
+    (one) => small(one) && one.type === 's8',
+    [['by oneDNN', 1.3, by('onednn')]],
+  ),
+  ...targets('one row through 784-512-256-10, two threads, f32', 'native', oneRow('f32'), [
+    ['by oneDNN', 1.25, by('onednn')],
+  ]),
+  ...targets('one row through 784-512-256-10, two threads, int8', 'native', oneRow('s8'), [
+    ['by oneDNN', 1.5, by('onednn')],
+  ]),
+  ...targets(
+    'products of 256³ and more, f32, AVX2',
+    'native-avx2',
+    (one) => cube(one) >= 256 && one.type === 'f32',
+    [['of the roof', 0.9, roof]],
+  ),
+  ...Object.entries({ 128: 1.5, 1024: 1.15, 8: 3 }).map(([batch, wanted]) => ({
+    work: `training 784-512-256-10, batch ${batch}`,
+    measure: 'by PyTorch',
+    wanted,
+    suite: 'train',
+    is: (one) => named(`MLP 784-512-256-10 b${batch},`)(one) && one.call !== 'mixed',
+    read: by('PyTorch'),
+  })),
+  ...targets(
+    'training 30-64-32-2, batch 32',
+    'train',
+    (one) => named('MLP 30-64-32-2 b32,')(one) && one.call !== 'mixed',
+    [['by PyTorch', 12, by('PyTorch')]],
+  ),
+  ...Object.entries({
+    'MLP 30-64-32-2 x1,': 6,
+    'MLP 784-512-256-10 x1,': 2,
+    'MLP 784-512-256-10 x256,': 1.05,
+  }).map(([start, wanted]) => ({
+    work: `predicting ${start.slice(4, -1)} from JavaScript`,
+    measure: 'by onnxruntime-node',
+    wanted,
+    suite: 'predict',
+    is: named(start),
+    read: by('onnxruntime-node'),
+  })),
+  ...['L1', 'L2', 'memory'].flatMap((place) =>
+    targets(`AdamW, ${place}`, 'native', named(`adamw, ${place}`), [['of the roof', 0.9, roof]]),
+  ),
+];
+
+const round = (/** @type {number} */ value) => Number(value.toPrecision(3));
+
+/**
+ * A row for each target: what is wanted, from the lowest to the highest of what was measured, and how
+ * many of its cases reach it.
+ * @param {(suite: string) => Results | undefined} resultsOf
+ * @returns {string[][]}
+ */
+export function targetRows(resultsOf) {
+  return all.map(({ work, measure, wanted, suite, is, read }) => {
+    const found = (resultsOf(suite)?.results ?? [])
+      .filter(is)
+      .map((one) => read(one) ?? Number.NaN)
+      .filter(Number.isFinite);
+    if (found.length === 0) return [work, measure, String(wanted), '-', '-'];
+    const reached = found.filter((value) => value >= wanted).length;
+    const range = [...new Set([Math.min(...found), Math.max(...found)].map(round))];
+    return [work, measure, String(wanted), range.join(' to '), `${reached} of ${found.length}`];
+  });
+}
