@@ -116,16 +116,44 @@ async function readScales(
   header: Header,
   parameters: ReadonlyMap<string, readonly number[]>,
 ): Promise<Map<string, Float32Array>> {
-  const names = [...parameters.keys()].filter((name) => header.tensors.get(name)?.dtype === 'I8');
-  // Side by side: each read is a way to another thread and back.
-  const read = async (name: string): Promise<[string, Float32Array]> => {
+  const places = [...parameters.keys()].flatMap((name) => {
     const place = header.tensors.get(scaleName(name));
-    const scales = new Float32Array((place?.bytes ?? 0) / 4);
-    await readFully(file, new Uint8Array(scales.buffer), place?.start ?? 0);
-    if (!scales.every(isScale)) throw bad(`scales above 0 for tensor \`${name}\``, 'others');
-    return [name, scales];
-  };
-  return new Map(await Promise.all(names.map(read)));
+    return header.tensors.get(name)?.dtype === 'I8' && place ? [{ name, ...place }] : [];
+  });
+  const all = new Map<string, Float32Array>();
+  for (const group of groups(places)) {
+    const first = group[0]?.start ?? 0;
+    const memory = new Uint8Array(endOf(group) - first);
+    await readFully(file, memory, first);
+    for (const { name, start, bytes } of group) {
+      const scales = new Float32Array(memory.buffer.slice(start - first, start - first + bytes));
+      if (!scales.every(isScale)) throw bad(`scales above 0 for tensor \`${name}\``, 'others');
+      all.set(name, scales);
+    }
+  }
+  return all;
+}
+
+interface Place {
+  readonly start: number;
+  readonly bytes: number;
+}
+
+const endOf = (group: readonly Place[]): number => {
+  const last = group.at(-1);
+  return last === undefined ? 0 : last.start + last.bytes;
+};
+
+/** Places that are close to each other, to be read at once: a read is a way to another thread and back. */
+function groups<T extends Place>(places: readonly T[]): T[][] {
+  const close = 65536;
+  const made: T[][] = [];
+  for (const place of [...places].sort((a, b) => a.start - b.start)) {
+    const last = made.at(-1);
+    if (last !== undefined && place.start - endOf(last) <= close) last.push(place);
+    else made.push([place]);
+  }
+  return made;
 }
 
 const isScale = (scale: number): boolean => scale > 0 && Number.isFinite(scale);

@@ -17,7 +17,7 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
   const { frozen, graph, parameters, report } = quantized;
   const bytes = byteWeights(frozen, graph);
   const views = viewsOf(graph, parameters);
-  const tensors = graph.parameters.flatMap(({ name, shape }) => {
+  const made = graph.parameters.flatMap(({ name, shape }) => {
     // A copy: the model may be closed while the file is being written.
     const data = views.get(name)?.slice() ?? new Float32Array(0);
     const scales = bytes.get(name);
@@ -27,6 +27,9 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
       tensor(scaleName(name), 'F32', [scales.length], scales),
     ];
   });
+  // Floats come first: they lie at multiples of their size then, and all scales are read at once.
+  const isByte = ({ dtype }: { dtype: string }) => dtype === 'I8';
+  const tensors = [...made.filter((one) => !isByte(one)), ...made.filter(isByte)];
   const nodes = graph.nodes.flatMap(({ quantization }, index) => {
     if (quantization === undefined) return [];
     const { mode, scale, zero, weightScales } = quantization;
