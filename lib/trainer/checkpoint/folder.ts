@@ -81,7 +81,6 @@ export async function readFrom(path: string, owner: Owner): Promise<Restored | u
 export class CheckpointFolder {
   readonly #folder: string;
   #writing: Promise<void> = Promise.resolve();
-  #last = -1;
 
   constructor(
     dir: string,
@@ -111,11 +110,6 @@ export class CheckpointFolder {
     return resolve(path) === this.#folder;
   }
 
-  /** The step of the last checkpoint that was begun; -1 before. */
-  get lastStep(): number {
-    return this.#last;
-  }
-
   /**
    * Begins to write, once what was begun before is written; rejects with what that failed with, or
    * with what `take` does.
@@ -124,7 +118,6 @@ export class CheckpointFolder {
     await this.settled();
     const snapshot = await take();
     const { step } = snapshot;
-    this.#last = step;
     this.#begin(async () => {
       await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);
       if (best) await writeCheckpoint(join(this.#folder, bestName), this.owner, snapshot);
