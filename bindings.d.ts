@@ -133,6 +133,8 @@ export function heldMemory(): { blocks: number; scratch: number };
 /** The CPU, then each GPU of NVIDIA's driver, or one entry 'cuda' that says why there is none. */
 export function devices(): { name: string; description: string; reason?: string }[];
 export function ops(): OpDescription[];
+/** Whether graphs may have an op of this name: one that is not internal. */
+export function hasOp(name: string): boolean;
 /** Output tensors of one op. Throws ERR_SHAPE, ERR_DTYPE or ERR_ARGUMENT. */
 export function infer(
   op: string,

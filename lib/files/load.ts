@@ -1,4 +1,3 @@
-import { type FileHandle, open } from 'node:fs/promises';
 import { checkState, type EncoderState } from '../data/encoders/state.js';
 import { TandemError } from '../errors.js';
 import { type Rebuilt, rebuild } from '../graph/rebuild.js';
@@ -6,6 +5,7 @@ import * as is from '../is.js';
 import { stateOf } from '../model/state.js';
 import type { Model, ModelOptions } from '../model.js';
 import { bad, parseJson } from './format.js';
+import { ModelFile } from './model-file.js';
 import { pathOf } from './paths.js';
 import { type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
@@ -14,7 +14,7 @@ import { formatVersion } from './save.js';
 export interface OpenModel {
   readonly model: Model;
   /** To be closed by whoever opened it. */
-  readonly file: FileHandle;
+  readonly file: ModelFile;
   /** Of each parameter in the file. */
   readonly positions: readonly number[];
   /** Reads the parameters into the model. */
@@ -29,11 +29,11 @@ export async function openModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
 ): Promise<OpenModel | undefined> {
-  const file = await open(pathOf(path, 'path'), 'r');
+  const file = new ModelFile(pathOf(path, 'path'));
   try {
     const header = await readHeader(file);
     if (header.metadata.has('quantization')) {
-      await file.close();
+      file.close();
       return undefined;
     }
     const encoder = readEncoder(header);
@@ -50,7 +50,7 @@ export async function openModel(
     };
     return { model, file, positions: places.map(({ start }) => start), read };
   } catch (error) {
-    await file.close();
+    file.close();
     throw error;
   }
 }
@@ -69,7 +69,7 @@ export async function readModel(
     await read();
     return model;
   } finally {
-    await file.close();
+    file.close();
   }
 }
 

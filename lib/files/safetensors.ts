@@ -1,8 +1,8 @@
 // The safetensors format (https://github.com/huggingface/safetensors): the length of a JSON header as
 // 8 little-endian bytes, the header, then the tensors' bytes without gaps.
 import { isUtf8 } from 'node:buffer';
-import type { FileHandle } from 'node:fs/promises';
 import { bad, count, integer, integers, list, parseJson, record, text } from './format.js';
+import type { Readable } from './model-file.js';
 
 /** What other readers of the format allow. */
 const maxHeader = 100_000_000;
@@ -60,7 +60,7 @@ export function encodeHeader(
 }
 
 /** Reads and checks a header. Takes memory only for what the file really holds. */
-export async function readHeader(file: FileHandle): Promise<Header> {
+export async function readHeader(file: Readable): Promise<Header> {
   // Most headers are in the first piece: each request is a way to another thread and back.
   const piece = new Uint8Array(usualHeader);
   const [{ size }, { bytesRead }] = await Promise.all([
@@ -147,7 +147,7 @@ function checkRanges(
 
 /** Fills `target` from `position`. ERR_FILE_FORMAT when the file ends before that. */
 export async function readFully(
-  file: FileHandle,
+  file: Readable,
   target: Uint8Array,
   position: number,
 ): Promise<void> {

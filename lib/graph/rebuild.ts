@@ -50,7 +50,7 @@ export function rebuild(json: unknown): Rebuilt {
 
   each('nodes', (item, at) => {
     const op = text(item.op, `${at}.op`);
-    if (!knownOps().has(op)) throw bad(`a known op for \`${at}\` in the file`, is.show(op));
+    if (!native.hasOp(op)) throw bad(`a known op for \`${at}\` in the file`, is.show(op));
     // A node reads values before its own: what is not there yet would be a cycle.
     const operands = integers(item.inputs, `${at}.inputs`, -1).map((number): Value | null => {
       const value = values[number];
@@ -82,14 +82,6 @@ export function rebuild(json: unknown): Rebuilt {
     outputs: form === 'record' || first === undefined ? outputs : form === 'array' ? listed : first,
     parameters,
   };
-}
-
-let known: ReadonlySet<string> | undefined;
-
-/** Names of the ops that files may have. */
-function knownOps(): ReadonlySet<string> {
-  known ??= new Set(native.ops().flatMap(({ name, internal }) => (internal ? [] : [name])));
-  return known;
 }
 
 function readForm(value: unknown, outputs: number): Form {

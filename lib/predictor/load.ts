@@ -53,12 +53,12 @@ export async function loadPredictor(
     }
     // It has a descriptor of its own as soon as it is called.
     const loading = native.loadPredictorFile(file.fd, positions, variants.key, graph, all);
-    const [predictor] = await Promise.all([loading, file.close()]);
-    return { model, predictor, layout };
+    file.close();
+    return { model, predictor: await loading, layout };
   } finally {
     // Nobody else has seen this model, and the predictor has its parameters.
     stateOf(model).native.release();
-    if (file.fd !== -1) await file.close();
+    file.close();
   }
 }
 

@@ -41,6 +41,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<cpu>("cpu", addon),
       function<devices>("devices", addon),
       function<ops>("ops", addon),
+      function<has_op>("hasOp", addon),
       function<infer>("infer", addon),
       function<lease>("lease", addon),
       function<end_lease>("endLease", addon),

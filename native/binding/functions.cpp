@@ -89,6 +89,12 @@ napi_value ops(const Call& call) {
   return list;
 }
 
+napi_value has_op(const Call& call) {
+  const std::optional<Op> op = find_op(read_string({call.env(), call[0]}, "name"));
+  const bool offered = op && (info(*op).flags & kInternal) == 0;
+  return Napi::Boolean::New(call.env(), offered);
+}
+
 napi_value infer(const Call& call) {
   const napi_env env = call.env();
   const std::string name = read_string({env, call[0]}, "op");

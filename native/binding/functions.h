@@ -10,6 +10,7 @@ napi_value set_error_class(const Call& call);
 napi_value cpu(const Call& call);
 napi_value held_memory(const Call& call);
 napi_value ops(const Call& call);
+napi_value has_op(const Call& call);
 napi_value infer(const Call& call);
 // graph_functions.cpp
 napi_value evaluate(const Call& call);
