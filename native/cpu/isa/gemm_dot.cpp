@@ -102,6 +102,7 @@ using DotKernel = void (*)(const DotArgs&);
 
 #define ROW(M) {dot<M, 1>, dot<M, 2>, dot<M, 3>, dot<M, 4>}
 const DotKernel kDotKernels[4][4] = {ROW(1), ROW(2), ROW(3), ROW(4)};
+#undef ROW
 
 }  // namespace
 

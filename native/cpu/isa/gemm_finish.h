@@ -94,7 +94,7 @@ TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], co
   if constexpr (N % 2 == 0) {
     const int low = static_cast<int>(t.c_low) + t.c_zero;
     BytePacking packing = byte_packing(t.c_zero, low, t.c_type == GEMM_TO_S8);
-    // Code of its own for what follows a relu as a rule.
+    // Code of its own for what follows a relu as a rule: the compiler knows the constant there.
     if (packing.plain) {
       packing.plain = true;
       pack_sums(t, acc, scale, bias, packing);
