@@ -238,8 +238,11 @@ export interface TrainerDescription {
   skip: { backoff: number; recoverySteps: number; maxSkips: number } | null;
   /** Leave the model alone and throw ERR_NUMERIC when the loss or a gradient is not finite. */
   checkNumerics: boolean;
-  /** 'bf16-mixed': matrix products of operands rounded to bfloat16, all else in float32. */
-  precision: 'float32' | 'bf16-mixed';
+  /**
+   * 'bf16-mixed': matrix products of operands rounded to bfloat16, all else in float32. 'fp16-mixed':
+   * the same of float16, with losses scaled, and steps skipped whose gradients are not finite.
+   */
+  precision: 'float32' | 'bf16-mixed' | 'fp16-mixed';
   seed: number;
   /** 0: as many as the pool has. */
   threads: number;
@@ -255,8 +258,13 @@ export interface TrainerProgress {
   backoff: number;
   /** Steps since then that were not. */
   goodSteps: number;
-  /** Steps in a row that were skipped, up to now. */
+  /** Steps in a row that were skipped by the policy, up to now. */
   skips: number;
+  /** Steps that were skipped in all, which the optimizer does not count. */
+  skipped: number;
+  /** In fp16-mixed: the factor on losses, a power of two, and the steps since it last changed. */
+  lossScale: number;
+  scaleSteps: number;
 }
 
 /**

@@ -132,7 +132,7 @@ export class Predictor {
     const plain = { maxBatch, threads, device };
     let predictor: Predictor | undefined;
     if (!(source instanceof QuantizedModel || quantizes(set))) {
-      const precision = checkPrecision(set.precision, ['float32', 'bfloat16'], []);
+      const precision = checkPrecision(set.precision, ['float32', 'bfloat16']);
       predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
     }
     if (predictor === undefined) {

@@ -45,11 +45,10 @@ test('options are checked', (t) => {
   refuses({ metrics: ['acuracy'] }, 'ERR_ARGUMENT', /did you mean `accuracy`\?/);
   refuses({ metrics: { loss: mse } }, 'ERR_DTYPE');
   refuses({ loss: 'mse', metrics: { loss: mse } }, 'ERR_ARGUMENT', /`loss`/);
-  refuses({ precision: 'fp16-mixed' }, 'ERR_ARGUMENT', /not available for now/);
   refuses(
-    { precision: 'float16' },
+    { precision: 'half' },
     'ERR_ARGUMENT',
-    /^expected "float32" or "bf16-mixed" for `precision`, received "float16"$/,
+    /^expected "float32" or "bf16-mixed" or "fp16-mixed" for `precision`, received "half"$/,
   );
   refuses({ device: 'cuda:99' }, 'ERR_DEVICE');
   refuses({ device: 'gpu' }, 'ERR_ARGUMENT', /`device`/);

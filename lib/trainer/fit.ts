@@ -107,7 +107,7 @@ export class Fit {
       Object.assign(this.#history.matrices, resumed.matrices);
     }
     run.locate = () => this.#position();
-    if (this.engine.settings.native.checkNumerics && !this.#skips) {
+    if (this.#throwsOnBadRows) {
       const open = () => this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
       await checkArrays(plan, this.engine, this.graph.feeds, open);
     }
@@ -262,13 +262,18 @@ export class Fit {
   }
 
   get #skips(): boolean {
-    return this.engine.settings.native.skip !== null;
+    return this.engine.settings.skips;
+  }
+
+  get #throwsOnBadRows(): boolean {
+    const { checkNumerics, skip } = this.engine.settings.native;
+    return checkNumerics && skip === null;
   }
 
   /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
   #openSource(supply: Supply, epoch: number, start: number): Promise<StepSource> {
     const { plan, engine } = this;
-    const { seed, checkNumerics } = engine.settings.native;
+    const { seed } = engine.settings.native;
     const training = supply === plan.training;
     return supply.epoch({
       epoch,
@@ -276,7 +281,7 @@ export class Fit {
       start,
       seed: training && plan.shuffle ? seed : undefined,
       signal: (training ? this.#ending : this.#cutting).signal,
-      checkFrom: checkNumerics && !this.#skips ? engine.native.step : undefined,
+      checkFrom: this.#throwsOnBadRows ? engine.native.step : undefined,
     });
   }
 

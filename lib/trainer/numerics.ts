@@ -42,7 +42,7 @@ export async function checkArrays(
   if (row !== undefined) throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
 }
 
-/** With a policy of skipping: whether it left this step out. */
+/** Where steps may be left out: whether this one was. */
 export function isSkipped({ gradNorm, parts }: Step): boolean {
   if (!Number.isFinite(gradNorm)) return true;
   return parts.some(({ values, offset }) => !Number.isFinite(values[offset]));

@@ -33,8 +33,13 @@ export interface TrainerOptions<T extends Targets = Value> {
    * norms, softmax and losses stay float32. That is faster
    * on processors with instructions for it (AVX512-BF16, AMX) and slower on others; the model's
    * parameters are float32 either way.
+   *
+   * 'fp16-mixed' rounds to float16, with dynamic scaling of the loss as torch.amp.GradScaler: the scale
+   * begins with 65536, doubles after 2000 steps and is halved by a step whose gradients are not finite,
+   * which is left out and counted in `history.skippedSteps`. ERR_NUMERIC where no scale helps. For GPUs
+   * without bfloat16; a CPU gives the results, but no speed.
    */
-  precision?: 'float32' | 'bf16-mixed';
+  precision?: 'float32' | 'bf16-mixed' | 'fp16-mixed';
   /**
    * 'auto' by default: the first GPU, or the CPU where there is none, it lacks an op of the model or its
    * memory does not suffice; `profile()` and `devices()` say why.
@@ -94,7 +99,8 @@ export interface TrainerOptions<T extends Targets = Value> {
    * Throw ERR_NUMERIC, with the step and the first op that gave a NaN or an infinity, instead of
    * taking a step whose input, loss or gradient is not finite. With options, leave such steps out for
    * a while. False by default: fit then ends with ERR_NUMERIC once a loss is not finite, after the step
-   * and with no op named. It makes steps a little slower.
+   * and with no op named. It makes steps a little slower. In fp16-mixed it is about inputs and losses:
+   * what is wrong with gradients alone is left to the scale of the loss.
    */
   checkNumerics?: boolean | SkipOptions;
   /** Results on a CPU are deterministic either way; false by default. */
@@ -115,7 +121,10 @@ export interface EmaOptions {
 
 /** What checkNumerics does about a step that is not finite, instead of throwing. */
 export interface SkipOptions {
-  /** Leave it out: parameters and optimizer state stay, the step counts. */
+  /**
+   * Leave it out: parameters and optimizer state stay, and the optimizer does not count the step, which
+   * schedules, callbacks and checkpoints do.
+   */
   skip: true;
   /** Factor on the learning rate after such a step; 0.5 by default, 1 for none. */
   backoff?: number;
@@ -140,8 +149,12 @@ export interface Settings {
   readonly validatesAverages: boolean;
   /** Alpha; undefined where batches stay as they are. */
   readonly mixup: number | undefined;
+  /** Whether steps may be left out. */
+  readonly skips: boolean;
   readonly native: Omit<TrainerDescription, 'divisors' | 'scales'>;
 }
+
+const precisions = ['float32', 'bf16-mixed', 'fp16-mixed'] as const;
 
 const known = [
   'loss',
@@ -170,7 +183,7 @@ export function readOptions<T extends Targets>(
   inputs: readonly NamedValue[],
 ) {
   const set = is.options(options, 'options of Trainer', known);
-  const precision = checkPrecision(set.precision, ['float32', 'bf16-mixed'], ['fp16-mixed']);
+  const precision = checkPrecision(set.precision, precisions);
   const device = checkDevice(set.device);
   if (set.deterministic !== undefined) is.boolean(set.deterministic, 'deterministic');
   const optimizer = checkOptimizer(set.optimizer ?? adam());
@@ -181,6 +194,7 @@ export function readOptions<T extends Targets>(
   const steps = set.gradientAccumulationSteps ?? 1;
   const microBatches = is.integer(steps, 'gradientAccumulationSteps', 1, 2 ** 20);
   const ema = readAverages(set.ema);
+  const skip = readSkip(set.checkNumerics);
   const settings: Settings = {
     optimizer,
     schedule: lrScheduler ?? (() => 1),
@@ -188,6 +202,7 @@ export function readOptions<T extends Targets>(
     loss: describeLoss(set.loss),
     validatesAverages: ema.validate,
     mixup: readMixup(set.mixup, inputs),
+    skips: skip !== null || precision === 'fp16-mixed',
     native: {
       optimizer: describeOptimizer(optimizer, set.parameterGroups, parameters),
       maxGradNorm: set.maxGradNorm === undefined ? 0 : is.positive(set.maxGradNorm, 'maxGradNorm'),
@@ -197,7 +212,7 @@ export function readOptions<T extends Targets>(
       accumulates: microBatches > 1,
       segments: readSegments(set.gradientCheckpointing),
       checkNumerics: set.checkNumerics !== undefined && set.checkNumerics !== false,
-      skip: readSkip(set.checkNumerics),
+      skip,
       seed: is.integer(set.seed ?? 0, 'seed', 0),
       threads: checkThreads(set.threads),
       precision,
@@ -254,22 +269,12 @@ export function checkThreads(value: unknown): number {
   return value === undefined ? 0 : is.integer(value, 'threads', 1, 1024);
 }
 
-/**
- * One of `available`, its first by default. What else the contract names gets an error that says that
- * it will come `later`.
- */
+/** One of `available`, its first by default. */
 export function checkPrecision<const P extends string>(
   value: unknown,
   available: readonly [P, ...P[]],
-  later: readonly string[],
 ): P {
-  if (value === undefined) return available[0];
-  const found = available.find((name) => name === value);
-  if (found !== undefined) return found;
-  const received = is.show(value);
-  const why = later.some((name) => name === value) ? ', which is not available for now' : '';
-  const expected = available.map((name) => is.show(name)).join(' or ');
-  throw is.mismatch('ERR_ARGUMENT', expected, 'precision', `${received}${why}`);
+  return value === undefined ? available[0] : is.oneOf(value, 'precision', available);
 }
 
 /** Whether a device can be had is for native code to find out. */

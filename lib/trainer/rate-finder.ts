@@ -73,7 +73,8 @@ export async function findRate(
   const { progress } = native;
   const growth = (plan.max / plan.min) ** (1 / (plan.steps - 1));
   const curve = new Curve(plan);
-  engine.ownSchedule = (step) => plan.min * growth ** (step - progress.step);
+  const rateOf = (step: number) => plan.min * growth ** (step - progress.step);
+  engine.ownSchedule = rateOf;
   try {
     for (let epoch = 0; !curve.ended && !halted(); epoch++) {
       const source = await open(epoch);
@@ -82,7 +83,8 @@ export async function findRate(
         await engine.train(source, true, halted, (steps) => {
           for (const step of steps) {
             const { values, offset } = step.parts[0] ?? { values: new Float64Array(), offset: 0 };
-            curve.add(step.learningRate, values[offset] ?? Number.NaN);
+            // One that was left out says 0.
+            curve.add(step.learningRate || rateOf(step.step), values[offset] ?? Number.NaN);
           }
           return !curve.ended;
         });

@@ -162,7 +162,9 @@ Precision read_precision(Napi::Value value, const std::string& name) {
   const std::string precision = read_string(value, name);
   if (precision == "float32") return Precision::kFloat32;
   if (precision == "bf16-mixed") return Precision::kBf16Mixed;
-  fail_expected(ErrorCode::kArgument, "'float32' or 'bf16-mixed'", name, "'" + precision + "'");
+  if (precision == "fp16-mixed") return Precision::kFp16Mixed;
+  fail_expected(ErrorCode::kArgument, "'float32', 'bf16-mixed' or 'fp16-mixed'", name,
+                "'" + precision + "'");
 }
 
 }  // namespace

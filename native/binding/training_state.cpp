@@ -12,6 +12,15 @@ int64_t saved_bytes(const Training& training) {
   return checked_mul(training.trainer.saved_layout().floats(), int64_t{sizeof(float)});
 }
 
+/// A power of two: what doubling and halving makes of the first scale.
+float read_scale(Napi::Value value, const std::string& name) {
+  const double scale = read_finite(value, name);
+  int exponent = 0;
+  const auto narrow = static_cast<float>(scale);
+  if (scale > 0 && std::isfinite(narrow) && std::frexp(narrow, &exponent) == 0.5F) return narrow;
+  fail_expected(ErrorCode::kArgument, "a power of two", name, describe_value(value));
+}
+
 }  // namespace
 
 SaveStateJob::SaveStateJob(Addon& addon, std::shared_ptr<Training> training)
@@ -52,6 +61,9 @@ napi_value make_progress(napi_env env, const Trainer::Progress& progress) {
   object.Set("backoff", progress.backoff);
   object.Set("goodSteps", progress.good_steps);
   object.Set("skips", progress.skips);
+  object.Set("skipped", static_cast<double>(progress.skipped));
+  object.Set("lossScale", static_cast<double>(progress.loss_scaler.scale));
+  object.Set("scaleSteps", progress.loss_scaler.good_steps);
   return object;
 }
 
@@ -70,6 +82,10 @@ Trainer::Progress read_progress(Napi::Value value, const std::string& name) {
   }
   progress.good_steps = static_cast<int>(count("goodSteps", kMostSteps));
   progress.skips = static_cast<int>(count("skips", kMostSteps));
+  progress.skipped = static_cast<uint64_t>(count("skipped", static_cast<double>(progress.step)));
+  progress.loss_scaler.scale = read_scale(object.Get("lossScale"), name + ".lossScale");
+  progress.loss_scaler.good_steps =
+      static_cast<int>(count("scaleSteps", LossScaler::kGrowthInterval - 1));
   return progress;
 }
 

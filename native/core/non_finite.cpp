@@ -70,10 +70,12 @@ std::string find_non_finite(const NonFiniteSearch& search, int64_t batch,
   Graph graph = instantiate(search.description, batch, true);
   std::string leaf = check_leaves(search, graph, inputs);
   if (!leaf.empty()) return leaf;
-  const size_t forward = graph.nodes.size();
-  add_parameter_gradients(graph, search.description, search.group_of);
+  const ValueId last = graph.nodes.empty() ? kNoValue : graph.nodes.back().outputs[0];
+  add_parameter_gradients(graph, search.description, search.group_of,
+                          search.precision == Precision::kFp16Mixed);
+  use_precision(graph, search.precision, search.backend);
   const std::vector<size_t> producers = show_everything(graph);
-  if (search.precision == Precision::kBf16Mixed) use_bf16(graph);
+  const size_t forward = last == kNoValue ? 0 : static_cast<size_t>(graph.value(last).index) + 1;
   const Plan plan = make_plan(std::move(graph), search.layout, {}, search.backend);
   const auto executable = search.backend.compile(
       {plan, {search.parameters, nullptr, nullptr}, search.threads, nullptr});

@@ -239,6 +239,16 @@ bool& bf16_of(AttributeStorage& storage) {
 }
 
 template <typename T>
+bool& fp16_of(AttributeStorage& storage) {
+  auto& attributes = *reinterpret_cast<typename T::Attributes*>(storage.bytes.data());
+  if constexpr (requires { attributes.fp16; }) {
+    return attributes.fp16;
+  } else {
+    return attributes.conv.fp16;
+  }
+}
+
+template <typename T>
 constexpr OpInfo op_info(const char* name) {
   OpInfo op{name,         T::kMinInputs, T::kMaxInputs,  T::kFlags,       T::kInPlace,
             T::kAnyDType, T::kFields,    T::kFieldCount, &defaults_of<T>, &T::infer,
@@ -247,6 +257,11 @@ constexpr OpInfo op_info(const char* name) {
       requires(typename T::Attributes attributes) { attributes.bf16; } ||
       requires(typename T::Attributes attributes) { attributes.conv.bf16; }) {
     op.bf16 = &bf16_of<T>;
+  }
+  if constexpr (
+      requires(typename T::Attributes attributes) { attributes.fp16; } ||
+      requires(typename T::Attributes attributes) { attributes.conv.fp16; }) {
+    op.fp16 = &fp16_of<T>;
   }
   return op;
 }

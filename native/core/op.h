@@ -79,6 +79,8 @@ struct OpInfo {
   void (*in_training)(AttributeStorage&) = nullptr;
   /// Where the attributes say that products are of bfloat16; null: the op has none that could be.
   bool& (*bf16)(AttributeStorage&) = nullptr;
+  /// The same of factors rounded to float16, for devices whose kernels round them.
+  bool& (*fp16)(AttributeStorage&) = nullptr;
 };
 
 const OpInfo& info(Op op) noexcept;

@@ -33,7 +33,7 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
   quantize(graph, backend.supports(Op::addBytes) && backend.supports(Op::averagePoolBytes));
   if (backend.supports(Op::pooledConv)) fuse_pools(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);
-  if (precision == Precision::kBf16Mixed) use_bf16(graph);
+  use_precision(graph, precision, backend);
   return graph;
 }
 

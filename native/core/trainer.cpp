@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "core/fuse.h"
-#include "core/non_finite.h"
 #include "core/recompute.h"
 #include "core/training_graph.h"
 
@@ -21,9 +20,6 @@ struct Trainer::Compiled {
 };
 
 namespace {
-
-/// The sign of a NaN depends on the processor.
-std::string to_text(double value) { return std::isnan(value) ? "NaN" : std::to_string(value); }
 
 struct ResultSize {
   int64_t fixed = 0;
@@ -86,6 +82,7 @@ UpdateOptions update_options(const TrainerOptions& options, const GraphDescripti
   update.max_gradient_value = options.max_gradient_value;
   update.average_decay = options.average_decay;
   update.check_numerics = options.check_numerics;
+  update.scales_loss = options.precision == Precision::kFp16Mixed;
   update.on_the_way = backend.updates_on_the_way();
   update.apart = options.accumulates || options.reducer->ranks() > 1;
   return update;
@@ -193,7 +190,7 @@ Plan Trainer::make_training_plan(PlanKey key) const {
     Graph graph = training_graph(this->graph(key.which), key.batch, layout, update_options_,
                                  segments, backend_.supports(Op::chain), pins);
     if (forward != nullptr) *forward = count_forward_nodes(graph);
-    if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
+    use_precision(graph, options_.precision, backend_);
     return make_plan(std::move(graph), layout, std::move(pins), backend_);
   };
   if (options_.segments != TrainerOptions::kChooseSegments)
@@ -217,7 +214,7 @@ Plan Trainer::make_inference_plan(PlanKey key) const {
     graph.remove_dead_nodes();
   }
   fuse(graph);
-  if (options_.precision == Precision::kBf16Mixed) use_bf16(graph);
+  use_precision(graph, options_.precision, backend_);
   return make_plan(std::move(graph), parameters_->layout(), {}, backend_);
 }
 
@@ -297,18 +294,20 @@ void Trainer::begin_part(double learning_rate, const MicroBatch& micro_batch) {
     fail(ErrorCode::kArgument, "expected a trainer that accumulates, received one that does not");
   if (micro_batch.first) {
     state_.part = 0;
-    is_bad_ = false;
+    is_bad_ = is_bad_loss_ = false;
   }
-  state_.step = progress_.step + 1;
+  state_.step = progress_.step + 1 - progress_.skipped;
   state_.learning_rate = learning_rate * progress_.backoff;
-  // each micro-batch draws random numbers of its own
+  // each micro-batch, and the step behind one that was skipped, draws random numbers of its own
   constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;
-  state_.seed = options_.seed + kGolden * state_.part;
+  constexpr uint64_t kSilver = 0x6A09E667F3BCC909;
+  state_.seed = options_.seed + kGolden * state_.part + kSilver * progress_.skipped;
   state_.weight = static_cast<float>(micro_batch.weight);
   for (size_t i = 0; i < scales_.size(); ++i)
     scales_[i] = micro_batch.scales == nullptr ? 1.0F : static_cast<float>(micro_batch.scales[i]);
   state_.clip = 1.0F;
   state_.skip = 0;
+  if (scales_loss()) state_.loss_scale = progress_.loss_scaler.scale;
 }
 
 void Trainer::reduce_and_update() {
@@ -319,6 +318,8 @@ void Trainer::reduce_and_update() {
     options_.reducer->reduce(sums + bucket.first, bucket.count);
   if (is_bad_ && options_.reducer->ranks() == 1) {
     state_.skip = 1;
+    // of a scaled loss, nobody has looked at the gradients
+    if (scales_loss()) state_.gradient_norm = std::numeric_limits<float>::quiet_NaN();
     return;
   }
   update_->executable->run(state_);
@@ -334,8 +335,12 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   double* const own = results + plan.results.size();
   own[0] = own[1] = std::numeric_limits<double>::quiet_NaN();
   // where nothing counts, a loss may be a NaN that no gradient has
+  const bool is_bad_loss = !std::isfinite(results[0]) && state_.weight != 0.0F;
+  is_bad_loss_ = is_bad_loss_ || is_bad_loss;
   if (state_.weight == 0.0F) state_.skip = 0;
-  if (state_.skip != 0 && !may_skip()) refuse_step(key, inputs, results[0]);
+  // several ranks go by what all of them know, which is the mean of their gradients
+  if (scales_loss() && is_bad_loss && options_.reducer->ranks() == 1) state_.skip = 1;
+  if (must_refuse()) refuse_step(key, inputs, results[0]);
   is_bad_ = is_bad_ || state_.skip != 0;
   if (!micro_batch.last) {
     ++state_.part;
@@ -343,56 +348,22 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   }
   if (update_options_.apart) {
     reduce_and_update();
-    if (state_.skip != 0 && !may_skip()) refuse_step(key, inputs, results[0]);
+    if (must_refuse()) refuse_step(key, inputs, results[0]);
   }
   state_.part = 0;
   ++progress_.step;
   own[0] = static_cast<double>(state_.gradient_norm);
   own[1] = state_.skip != 0 ? 0.0 : state_.learning_rate;
-  if (state_.skip != 0) {
-    back_off();
+  const bool skipped = state_.skip != 0;
+  if (skipped) {
+    ++progress_.skipped;
+    if (is_of_policy()) back_off();
   } else {
     recover();
   }
+  if (scales_loss()) progress_.loss_scaler.update(skipped);
   plan.last_step_ms = stopwatch.milliseconds();
   latencies_.add(plan.last_step_ms);
-}
-
-bool Trainer::may_skip() const {
-  return options_.skip.skips && progress_.skips < options_.skip.max_skips;
-}
-
-void Trainer::refuse_step(PlanKey key, const std::vector<const void*>& inputs, double loss) {
-  const StepState state = state_;
-  std::vector<const void*> all = inputs;
-  if (!scales_.empty()) all.push_back(scales_.data());
-  state_.part = 0;
-  const NonFiniteSearch search{graph(key.which),
-                               parameters_->layout(),
-                               backend_,
-                               device_parameters_.data.get(),
-                               options_.precision,
-                               options_.threads,
-                               update_options_.group_of};
-  const std::string first = find_non_finite(search, key.batch, all, state);
-  fail(ErrorCode::kNumeric,
-       "expected a finite loss and finite gradients at step " + std::to_string(state.step) +
-           ", received loss " + to_text(loss) + " and gradient norm " +
-           to_text(static_cast<double>(state.gradient_norm)) +
-           (first.empty() ? "" : ", first in " + first) + "; parameters are as before that step");
-}
-
-void Trainer::back_off() noexcept {
-  progress_.backoff *= options_.skip.backoff;
-  progress_.good_steps = 0;
-  ++progress_.skips;
-}
-
-void Trainer::recover() noexcept {
-  progress_.skips = 0;
-  if (progress_.backoff >= 1 || ++progress_.good_steps < options_.skip.recovery_steps) return;
-  progress_.good_steps = 0;
-  progress_.backoff = std::min(1.0, progress_.backoff / options_.skip.backoff);
 }
 
 void Trainer::sync() {

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/loss_scaler.h"
 #include "core/model.h"
 #include "core/precision.h"
 #include "core/profile.h"
@@ -14,7 +15,9 @@
 
 namespace tandem {
 
-/// What to do, with numeric checks, about a step that is not finite.
+/// What to do, with numeric checks, about a step that is not finite. In fp16-mixed that is about a
+/// loss; steps of which only gradients are not finite are left out, and the next losses scaled by
+/// less.
 struct SkipPolicy {
   bool skips = false;        ///< leave the step out and go on; otherwise throw ERR_NUMERIC
   double backoff = 0.5;      ///< factor on the learning rate after such a step
@@ -90,7 +93,8 @@ class Trainer {
   /// One optimizer step on `batch` rows, or one micro-batch of it. `inputs`: one pointer a graph
   /// input, of its dtype. Throws ERR_NUMERIC with the step's number and what the first NaN or
   /// infinity came from, the parameters unchanged; running statistics may have seen micro-batches
-  /// before.
+  /// before. In fp16-mixed a step whose gradients are not finite is skipped instead, until the
+  /// scale of losses is as small as it can be.
   void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
              double* results, MicroBatch micro_batch = {}, size_t which = 0);
   /// Whether a step has begun that waits for its further micro-batches.
@@ -120,9 +124,11 @@ class Trainer {
   /// All that changes from step to step beside the numbers of save().
   struct Progress {
     uint64_t step = 0;
-    double backoff = 1;  ///< factor on learning rates
-    int good_steps = 0;  ///< since the last one that was skipped or that raised the factor
-    int skips = 0;       ///< the last so many steps were skipped
+    double backoff = 1;      ///< factor on learning rates
+    int good_steps = 0;      ///< since the last one that was skipped or that raised the factor
+    int skips = 0;           ///< the last so many steps were skipped by the policy
+    uint64_t skipped = 0;    ///< of all steps, for whatever reason
+    LossScaler loss_scaler;  ///< of fp16-mixed
   };
   [[nodiscard]] Progress progress() const { return progress_; }
   /// Of what save() writes and load() reads, in floats: the parameters as their arena lies, then
@@ -172,7 +178,9 @@ class Trainer {
   void run(Compiled& plan, const std::vector<const void*>& inputs, double* results);
   void begin_part(double learning_rate, const MicroBatch& micro_batch);
   void reduce_and_update();
-  [[nodiscard]] bool may_skip() const;
+  [[nodiscard]] bool scales_loss() const { return options_.precision == Precision::kFp16Mixed; }
+  [[nodiscard]] bool must_refuse() const;
+  [[nodiscard]] bool is_of_policy() const;
   [[noreturn]] void refuse_step(PlanKey key, const std::vector<const void*>& inputs, double loss);
   void back_off() noexcept;
   void recover() noexcept;
@@ -196,6 +204,7 @@ class Trainer {
   StepState state_{};
   Progress progress_;
   bool is_bad_ = false;        ///< a micro-batch of this step was not finite
+  bool is_bad_loss_ = false;   ///< the same of its loss
   std::vector<float> scales_;  ///< bound to the graph's last input
   std::map<PlanKey, std::unique_ptr<Compiled>> plans_;
   std::unique_ptr<Compiled> update_;  ///< of update_options_.apart

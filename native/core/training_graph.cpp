@@ -8,7 +8,8 @@
 namespace tandem {
 
 std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescription& description,
-                                             const std::vector<int32_t>& group_of) {
+                                             const std::vector<int32_t>& group_of,
+                                             bool scales_loss) {
   const auto changes = [&](size_t i) {
     return description.parameters[i].trainable && group_of[i] != UpdateOptions::kFrozen;
   };
@@ -18,6 +19,7 @@ std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescriptio
   }
   const ValueId loss = graph.outputs[0];
   ValueId one = graph.scalar(1.0F);
+  if (scales_loss) one = graph.apply(Op::lossScale, {one});
   if (graph.tensor(loss).rank != 0)
     one = broadcast_to({graph, one}, shape_of(graph.tensor(loss))).id();
   const std::vector<ValueId> gradients = add_gradients(graph, {{loss, one}}, wrt);
@@ -35,7 +37,7 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   Graph graph = instantiate(description, batch, true);
   const ValueId loss = graph.outputs[0];
   const std::vector<ValueId> gradients =
-      add_parameter_gradients(graph, description, options.group_of);
+      add_parameter_gradients(graph, description, options.group_of, options.scales_loss);
   for (size_t i = 0; i < gradients.size(); ++i) {
     if (gradients[i] == kNoValue) continue;
     pins.push_back({gradients[i], {Space::kGradients, static_cast<int32_t>(i), layout.offsets[i]}});

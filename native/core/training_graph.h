@@ -7,10 +7,12 @@
 
 namespace tandem {
 
-/// Appends the gradients of output 0 with respect to the parameters that a group has; one value a
-/// parameter, kNoValue for the others and where nothing depends on it.
+/// Appends the gradients of output 0, or of it by StepState::loss_scale, with respect to the
+/// parameters that a group has; one value a parameter, kNoValue for the others and where nothing
+/// depends on it.
 std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescription& description,
-                                             const std::vector<int32_t>& group_of);
+                                             const std::vector<int32_t>& group_of,
+                                             bool scales_loss);
 
 /// The graph of a training step of `batch` rows; `pins` says which values are gradients that are
 /// stored. With `options.apart` it ends by taking them into a mean. `segments` of 2 and more: see

@@ -40,6 +40,9 @@ void add_statistics(Graph& graph) {
   }
 }
 
+/// Whether a step may turn out to be one that is skipped.
+bool checks(const UpdateOptions& options) { return options.check_numerics || options.scales_loss; }
+
 /// The value whose memory `id` is, behind reshapes.
 ValueId root_of(const Graph& graph, ValueId id) {
   for (const Node* node = graph.producer(id);
@@ -74,6 +77,7 @@ class Updates {
   void add_sweep(ValueId loss) {
     const ValueId all =
         graph_.add_arena(ArenaKind::kGradients, gradients_at_, trainable_floats(layout_));
+    if (options_.scales_loss) graph_.apply(Op::unscaleGradients, {all});
     if (options_.max_gradient_value > 0) {
       graph_.apply(Op::clipGradients, {all},
                    make_attributes(Op::clipGradients, {{"maxValue", options_.max_gradient_value}}));
@@ -148,7 +152,7 @@ class Updates {
   void add_norm(ValueId gradients, ValueId loss, bool squared) {
     graph_.apply(Op::gradientNorm, {gradients, loss},
                  make_attributes(Op::gradientNorm, {{"maxNorm", options_.max_gradient_norm},
-                                                    {"check", options_.check_numerics},
+                                                    {"check", checks(options_)},
                                                     {"squared", squared}}));
   }
 
@@ -339,7 +343,7 @@ void add_updates(Graph& graph, std::vector<Pin>& pins, ValueId loss,
                  const UpdateOptions& options) {
   // with numeric checks the norm says whether the step counts, so it comes before the statistics
   Updates updates(graph, pins, parameters, layout, options);
-  if (options.max_gradient_norm > 0 || options.max_gradient_value > 0 || options.check_numerics) {
+  if (options.max_gradient_norm > 0 || options.max_gradient_value > 0 || checks(options)) {
     updates.add_sweep(loss);
     add_statistics(graph);
   } else {
@@ -358,7 +362,8 @@ void add_accumulation(Graph& graph, ValueId loss, const ParameterLayout& layout,
   const int64_t count = trainable_floats(layout);
   const ValueId sums = graph.add_arena(ArenaKind::kGradients, count, count);
   graph.apply(Op::accumulateGradients, {sums, graph.add_arena(ArenaKind::kGradients, 0, count)});
-  if (options.check_numerics) {
+  // of a scaled loss, the sums of all micro-batches are looked at when they are unscaled
+  if (options.check_numerics && !options.scales_loss) {
     graph.apply(Op::gradientNorm, {sums, loss},
                 make_attributes(Op::gradientNorm, {{"check", true}}));
   }

@@ -16,7 +16,8 @@ struct UpdateOptions {
   double max_gradient_value;             ///< 0: no clipping
   double average_decay;                  ///< of the moving averages of parameters; 0: none are kept
   bool check_numerics;
-  bool on_the_way;  ///< see Backend::updates_on_the_way
+  bool scales_loss;  ///< gradients are those of a scaled loss: see core/loss_scaler.h
+  bool on_the_way;   ///< see Backend::updates_on_the_way
   /// Gradients are averaged by one plan and applied by another one: see add_accumulation.
   bool apart;
 

@@ -1,5 +1,5 @@
-// Training under bf16-mixed on a GPU against the CPU's: convolutions and attention, whose products
-// round their factors on both, and that they do round.
+// Training under bf16-mixed and fp16-mixed on a GPU against the CPU's: convolutions and attention,
+// whose products round their factors on both, and that they do round; and the scale of the loss.
 #include <vector>
 
 #include "core/trainer.h"
@@ -67,4 +67,49 @@ TEST(gpu_trains_in_bfloat16) {
   CHECK(far(exact, trained(cpu_backend(), Precision::kFloat32)) < 1e-5);
   CHECK(far(mixed, want) < 1e-2 * moved);
   CHECK(far(mixed, exact) > 0);
+}
+
+TEST(gpu_trains_in_float16) {
+  const std::vector<float> exact = trained(gpu(), Precision::kFloat32);
+  const std::vector<float> mixed = trained(gpu(), Precision::kFp16Mixed);
+  const std::vector<float> want = trained(cpu_backend(), Precision::kFp16Mixed);
+  CHECK(far(mixed, want) < 1e-3);
+  CHECK(far(mixed, exact) > 0);
+}
+
+TEST(gpu_scales_losses_and_skips_what_overflows) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 4, 5, 6}, DType::kFloat32}, {"t", {-1, 3, 5, 6}, DType::kFloat32}};
+  d.parameters = {{"w", {3, 4, 1, 1}, true, {InitializerKind::kUniform, -0.3, 0.3}}};
+  d.nodes = {{"conv2d", {0, 2}, {}}, {"mse", {3, 1}, {}}};
+  d.outputs = {4};
+  for (const bool accumulates : {false, true}) {
+    TrainerOptions options;
+    options.optimizer = Op::adam;
+    options.optimizer_attributes = make_attributes(Op::adam, {});
+    options.precision = Precision::kFp16Mixed;
+    options.max_gradient_norm = 1e3;
+    options.accumulates = accumulates;
+    std::vector<float> x(2 * 4 * 30, 0.5F);
+    std::vector<float> t(2 * 3 * 30, 1e3F);
+    const auto run = [&](const Backend& backend, std::vector<double>& results) {
+      auto store = std::make_shared<ParameterStore>(d.parameters, 5);
+      Trainer trainer(store, d, options, backend);
+      for (int i = 0; i < 6; ++i) {
+        trainer.train(2, {x.data(), t.data()}, 0.1, results.data() + i * 3L);
+      }
+      trainer.sync();
+      const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
+      const Trainer::Progress progress = trainer.progress();
+      results.push_back(static_cast<double>(progress.skipped));
+      results.push_back(static_cast<double>(progress.loss_scaler.scale));
+      return std::vector<float>(p, p + store->memory().bytes / 4);
+    };
+    std::vector<double> got(18);
+    std::vector<double> want(18);
+    const std::vector<float> moved = run(gpu(), got);
+    CHECK(far(moved, run(cpu_backend(), want)) < 1e-4);
+    CHECK(got[18] == want[18] && got[19] == want[19] && want[18] > 0 && want[18] < 6);
+    for (size_t i = 0; i < 6; ++i) CHECK(got[i * 3 + 2] == want[i * 3 + 2]);
+  }
 }

@@ -222,7 +222,8 @@ const good = {
   'Trainer.loadState': () => {
     const { parameters, trainable, slots } = makeTrainer().savedLayout;
     const state = new Float32Array(parameters + trainable * (slots + 1));
-    return [state, { step: 3, backoff: 1, goodSteps: 0, skips: 0 }];
+    const scaling = { skipped: 1, lossScale: 1024, scaleSteps: 7 };
+    return [state, { step: 3, backoff: 1, goodSteps: 0, skips: 0, ...scaling }];
   },
   'Predictor.shapes': () => [2],
   predictSync: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],

@@ -237,3 +237,17 @@ TEST(device_without_a_kernel_is_refused_by_name) {
   CHECK_THROWS(Predictor(*store, forward, 1, 8, device));
   CHECK_THROWS(evaluate(forward, 2, {kX.data()}, {false, 3, 1}, device));
 }
+
+TEST(device_that_rounds_factors_itself_is_told_to) {
+  OtherDevice device;
+  Graph graph = instantiate(regression(true), 2, true);
+  const size_t nodes = graph.nodes.size();
+  device.missing = Op::roundToFloat16;
+  use_precision(graph, Precision::kFp16Mixed, device);
+  CHECK(graph.nodes.size() == nodes);
+  for (Node& node : graph.nodes) {
+    const OpInfo& op = info(node.op);
+    CHECK((op.fp16 != nullptr) == (node.op == Op::linear));
+    if (op.fp16 != nullptr) CHECK(op.fp16(node.attributes));
+  }
+}

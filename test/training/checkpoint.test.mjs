@@ -122,10 +122,18 @@ test('damaged state is refused', async (t) => {
   };
   await write(() => {});
   await trainer.loadCheckpoint(path);
+  // As before there was fp16-mixed.
+  await write(({ progress }) => {
+    for (const name of ['skipped', 'lossScale', 'scaleSteps']) delete progress[name];
+  });
+  await trainer.loadCheckpoint(path);
   for (const change of [
     (state) => delete state.progress,
     (state) => (state.progress.step = -1),
     (state) => (state.progress.backoff = 'x'),
+    (state) => (state.progress.skipped = 1),
+    (state) => (state.progress.lossScale = 3),
+    (state) => (state.progress.scaleSteps = 2000),
     (state) => (state.position.epoch = 0.5),
     (state) => (state.position.means = { rows: 1 }),
     (state) => (state.position.learningRate = { $number: 'many' }),

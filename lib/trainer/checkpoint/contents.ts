@@ -81,6 +81,7 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
   const setup = record(all.setup, 'setup');
   const progress = record(all.progress, 'progress');
   const position = record(all.position, 'position');
+  const steps = integer(progress.step, 'progress.step', 0);
   return {
     setup: {
       optimizer: text(setup.optimizer, 'setup.optimizer'),
@@ -93,10 +94,14 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
       loss: setup.loss === undefined ? undefined : text(setup.loss, 'setup.loss'),
     },
     progress: {
-      step: integer(progress.step, 'progress.step', 0),
+      step: steps,
       backoff: number(progress.backoff, 'progress.backoff'),
       goodSteps: integer(progress.goodSteps, 'progress.goodSteps', 0, 2 ** 31 - 1),
       skips: integer(progress.skips, 'progress.skips', 0, 2 ** 31 - 1),
+      // Checkpoints of before there was fp16-mixed have none of these.
+      skipped: integer(progress.skipped ?? 0, 'progress.skipped', 0, steps),
+      lossScale: power(progress.lossScale ?? 2 ** 16, 'progress.lossScale'),
+      scaleSteps: integer(progress.scaleSteps ?? 0, 'progress.scaleSteps', 0, 1999),
     },
     position: {
       epoch: integer(position.epoch, 'position.epoch', 0),
@@ -150,6 +155,12 @@ function readFit(value: unknown): FitPosition {
 function number(value: unknown, name: string): number {
   if (typeof value === 'number') return value;
   throw bad(`a number for \`${name}\` in the file`, is.show(value));
+}
+
+function power(value: unknown, name: string): number {
+  const exponent = Math.log2(number(value, name));
+  if (Number.isInteger(exponent) && Math.abs(exponent) < 128) return 2 ** exponent;
+  throw bad(`a power of two for \`${name}\` in the file`, is.show(value));
 }
 
 const numbers = (value: unknown, name: string): number[] =>

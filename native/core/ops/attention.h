@@ -26,6 +26,7 @@ struct AttentionAttributes {
   bool causal = false;
   bool mask_gradient = false;  ///< of attentionGrad: output the gradient of the mask, too
   bool bf16 = false;           ///< see core/precision.h
+  bool fp16 = false;           ///< the same
 };
 
 /// Sizes of an attention, from the shapes of its operands.

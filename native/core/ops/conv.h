@@ -16,6 +16,7 @@ struct ConvAttributes {
   IntPair output_padding{0, 0};  ///< of the transposed form: rows and columns without a counterpart
   int64_t groups = 1;
   bool bf16 = false;  ///< see core/precision.h
+  bool fp16 = false;  ///< the same
 };
 
 struct ConvBase : Base {
@@ -109,7 +110,7 @@ struct ConvBase : Base {
     check_attributes(attributes, rank);
     if (x.size() != rank || !weight_fits(w, rank, x[1], 0, attributes.groups))
       context.bad_shape("x [n, in, h, w] and w [in, out / groups, kh, kw]");
-    const auto& [stride, padding, dilation, extra, groups, bf16] = attributes;
+    const auto& [stride, padding, dilation, extra, groups, bf16, fp16] = attributes;
     if (extra.height < 0 || extra.height >= stride.height || extra.width < 0 ||
         extra.width >= stride.width) {
       fail(ErrorCode::kArgument, "expected less than the stride for `outputPadding`, received " +
@@ -218,7 +219,7 @@ inline Expr ConvBase::data_gradient(const Expr& dy, const Expr& w, const Expr& x
                                     Attributes attributes) {
   const IntPair plane = plane_of(shape_of(x.tensor()));
   const IntPair reached = reach(shape_of(w.tensor()), attributes);
-  const auto& [stride, padding, dilation, extra, groups, bf16] = attributes;
+  const auto& [stride, padding, dilation, extra, groups, bf16, fp16] = attributes;
   attributes.output_padding = {(plane.height + 2 * padding.height - reached.height) % stride.height,
                                (plane.width + 2 * padding.width - reached.width) % stride.width};
   AttributeStorage storage = make_attributes(Op::convDataGrad, {});

@@ -21,6 +21,7 @@ struct FusedMatMul : Base {
     bool linear = false;  ///< a is [..., k], flattened to rows, and b is one [n, k] matrix
     bool save_pre = false;
     bool bf16 = false;  ///< see core/precision.h
+    bool fp16 = false;  ///< the same
   };
 
   static void infer(InferContext& context) {

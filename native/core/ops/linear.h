@@ -8,6 +8,7 @@ namespace tandem::ops {
 struct Linear : Base {
   struct Attributes {
     bool bf16 = false;  ///< see core/precision.h
+    bool fp16 = false;  ///< the same
   };
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 3;

@@ -10,6 +10,7 @@ struct MatMul : Base {
     bool trans_a = false;
     bool trans_b = false;
     bool bf16 = false;  ///< see core/precision.h
+    bool fp16 = false;  ///< the same
   };
   static constexpr AttributeField kFieldTable[] = {
       {"transA", AttributeType::kBoolean, offsetof(Attributes, trans_a), false},

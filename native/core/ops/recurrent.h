@@ -19,10 +19,12 @@ namespace tandem::ops {
 struct RecurrentAttributes {
   bool keep = false;  ///< whether what the gradient reads is written, as further outputs
   bool bf16 = false;  ///< of the products of states with weights; see core/precision.h
+  bool fp16 = false;  ///< the same
 };
 
 struct RecurrentGradAttributes {
   bool bf16 = false;  ///< the same of the gates' gradients
+  bool fp16 = false;
 };
 
 struct Recurrent : Base {

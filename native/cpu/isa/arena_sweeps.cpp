@@ -1,4 +1,5 @@
-// accumulateGradients, clipGradients, averageParameters: elementwise sweeps over arenas, in place.
+// accumulateGradients, clipGradients, unscaleGradients, averageParameters: elementwise sweeps over
+// arenas, in place.
 #include "core/ops/arena_sweeps.h"
 
 #include "cpu/isa/kernels.h"
@@ -45,6 +46,14 @@ void clip_tile(const void* params, void* const* operands, int64_t tile, const Ti
                [&](Vec g, Vec) { return max_(min_(g, high), low); });
 }
 
+void unscale_tile(const void* params, void* const* operands, int64_t tile,
+                  const TileContext& context) {
+  const double scale = static_cast<double>(context.state->loss_scale);
+  const Vec inverse = set1(static_cast<float>(1.0 / scale));
+  sweep<false>(operands, piece(tile, kMoveTile, params_of<ArenaParams>(params).n),
+               [inverse](Vec g, Vec) { return g * inverse; });
+}
+
 void average_tile(const void* params, void* const* operands, int64_t tile,
                   const TileContext& context) {
   const auto& p = params_of<ArenaParams>(params);
@@ -71,6 +80,10 @@ void launch_accumulateGradients(const NodeView& node, Emitter& emit) {
 
 void launch_clipGradients(const NodeView& node, Emitter& emit) {
   launch(clip_tile, node, emit, attributes_of<ops::ClipGradients::Attributes>(node).max_value);
+}
+
+void launch_unscaleGradients(const NodeView& node, Emitter& emit) {
+  launch(unscale_tile, node, emit, 0.0);
 }
 
 void launch_averageParameters(const NodeView& node, Emitter& emit) {

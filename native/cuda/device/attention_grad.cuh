@@ -72,8 +72,9 @@ void launch_mask_gradient(Launch& launch, const AttentionGradient& g, Arithmetic
                           const Tensor& mask, float* dmask);
 
 /// How an attention multiplies.
-inline Arithmetic attention_arithmetic(Launch& launch, bool bf16) {
+inline Arithmetic attention_arithmetic(Launch& launch, bool bf16, bool fp16) {
   if (bf16) return Arithmetic::kBfloat16;
+  if (fp16) return Arithmetic::kFloat16;
   return launch.products().type() == ProductType::kTf32 ? Arithmetic::kTf32 : Arithmetic::kFloat32;
 }
 

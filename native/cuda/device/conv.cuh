@@ -21,8 +21,9 @@ inline constexpr int kConvAcross = kConvTile + 8;
 using ConvSums = Accumulators<kConvTile / kTileColumns>;
 
 /// How a convolution multiplies.
-inline Arithmetic conv_arithmetic(Launch& launch, bool bf16) {
+inline Arithmetic conv_arithmetic(Launch& launch, bool bf16, bool fp16) {
   if (bf16) return Arithmetic::kBfloat16;
+  if (fp16) return Arithmetic::kFloat16;
   return launch.products().type() == ProductType::kTf32 ? Arithmetic::kTf32 : Arithmetic::kFloat32;
 }
 

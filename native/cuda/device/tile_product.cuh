@@ -1,5 +1,5 @@
 // The product of two matrices of floats in shared memory, by a warp for 16 rows of the result, in
-// registers. Three kinds of arithmetic share one layout, that of the tensor cores' instructions, so
+// registers. Four kinds of arithmetic share one layout, that of the tensor cores' instructions, so
 // that what surrounds a product is written once. Sums run over k in rising order.
 #pragma once
 
@@ -8,7 +8,25 @@
 namespace tandem::cuda {
 
 /// How factors are rounded. All add up in 32 bits.
-enum class Arithmetic { kFloat32, kTf32, kBfloat16 };
+enum class Arithmetic { kFloat32, kTf32, kBfloat16, kFloat16 };
+
+/// Two factors in a word, and the product of such words.
+template <Arithmetic kind>
+TANDEM_DEVICE uint32_t to_pair(float low, float high) {
+  if constexpr (kind == Arithmetic::kFloat16) {
+    return to_f16x2(low, high);
+  } else {
+    return to_bf16x2(low, high);
+  }
+}
+template <Arithmetic kind>
+TANDEM_DEVICE void mma_pairs(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kind == Arithmetic::kFloat16) {
+    mma_f16(d, a, b);
+  } else {
+    mma_bf16(d, a, b);
+  }
+}
 
 /// Rows of the result that a warp has, and columns of a tile.
 inline constexpr int kTileRows = 16;
@@ -82,15 +100,16 @@ TANDEM_DEVICE void add_product(Accumulators<tiles>& sums, const float* a, const 
 #pragma unroll 1
     for (int i = 0; i < k; i += 16) {
       const float* const at = a + i * a_k;
-      const uint32_t rows[4] = {to_bf16x2(at[0], at[a_k]), to_bf16x2(at[kBelow], at[kBelow + a_k]),
-                                to_bf16x2(at[8 * a_k], at[9 * a_k]),
-                                to_bf16x2(at[kBelow + 8 * a_k], at[kBelow + 9 * a_k])};
+      const uint32_t rows[4] = {to_pair<kUsed>(at[0], at[a_k]),
+                                to_pair<kUsed>(at[kBelow], at[kBelow + a_k]),
+                                to_pair<kUsed>(at[8 * a_k], at[9 * a_k]),
+                                to_pair<kUsed>(at[kBelow + 8 * a_k], at[kBelow + 9 * a_k])};
 #pragma unroll
       for (int tile = 0; tile < tiles; ++tile) {
         const float* const from = b + i * b_k + tile * kTileColumns * b_column;
-        const uint32_t columns[2] = {to_bf16x2(from[0], from[b_k]),
-                                     to_bf16x2(from[8 * b_k], from[9 * b_k])};
-        mma_bf16(sums.at[tile], rows, columns);
+        const uint32_t columns[2] = {to_pair<kUsed>(from[0], from[b_k]),
+                                     to_pair<kUsed>(from[8 * b_k], from[9 * b_k])};
+        mma_pairs<kUsed>(sums.at[tile], rows, columns);
       }
     }
   }

@@ -23,6 +23,7 @@ inline constexpr Status kNotSupported = 15;
 enum ComputeType : int32_t {
   kCompute32F = 68,
   kCompute32I = 72,
+  kCompute32FFast16F = 74,
   kCompute32FFast16BF = 75,
   kCompute32FFastTf32 = 77
 };

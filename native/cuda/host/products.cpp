@@ -24,6 +24,8 @@ Types types_of(ProductType type) {
       return {lt::kCompute32FFastTf32, lt::kR32F, lt::kR32F, lt::kR32F};
     case ProductType::kRoundedToBfloat16:
       return {lt::kCompute32FFast16BF, lt::kR32F, lt::kR32F, lt::kR32F};
+    case ProductType::kRoundedToFloat16:
+      return {lt::kCompute32FFast16F, lt::kR32F, lt::kR32F, lt::kR32F};
     case ProductType::kBfloat16:
       return {lt::kCompute32F, lt::kR32F, lt::kR16BF, lt::kR32F};
     case ProductType::kInt8:

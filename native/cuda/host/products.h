@@ -19,6 +19,7 @@ enum class ProductType : uint8_t {
   kFloat32,            ///< every bit of float32
   kTf32,               ///< float32 whose products have 10 bits of mantissa
   kRoundedToBfloat16,  ///< float32 whose factors are rounded to bfloat16: `bf16-mixed`
+  kRoundedToFloat16,   ///< the same of float16: `fp16-mixed`
   kBfloat16,           ///< bfloat16 in, float32 out
   kInt8,               ///< int8 in, int32 out; only a in rows and b in columns (`trans_b`)
 };

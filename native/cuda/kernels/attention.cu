@@ -176,13 +176,16 @@ Attention attention_of(Launch& launch) {
 void launch_attention(Launch& launch) {
   if (launch.output().numel == 0) return;
   const Attention a = attention_of(launch);
-  switch (attention_arithmetic(launch, launch.attributes<ops::AttentionAttributes>().bf16)) {
+  const auto& attributes = launch.attributes<ops::AttentionAttributes>();
+  switch (attention_arithmetic(launch, attributes.bf16, attributes.fp16)) {
     case Arithmetic::kFloat32:
       return launch_kind<Arithmetic::kFloat32>(launch, a);
     case Arithmetic::kTf32:
       return launch_kind<Arithmetic::kTf32>(launch, a);
     case Arithmetic::kBfloat16:
       return launch_kind<Arithmetic::kBfloat16>(launch, a);
+    case Arithmetic::kFloat16:
+      return launch_kind<Arithmetic::kFloat16>(launch, a);
   }
 }
 

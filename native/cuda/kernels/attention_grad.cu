@@ -145,7 +145,7 @@ void launch_attentionGrad(Launch& launch) {
   g.dq = launch.out(next++);
   g.dk = p.k_apart ? launch.out(next++) : g.dq;
   g.dv = p.v_apart ? launch.out(next++) : g.dk;
-  const Arithmetic kind = attention_arithmetic(launch, attributes.bf16);
+  const Arithmetic kind = attention_arithmetic(launch, attributes.bf16, attributes.fp16);
   switch (kind) {
     case Arithmetic::kFloat32:
       launch_kind<Arithmetic::kFloat32>(launch, g);
@@ -155,6 +155,9 @@ void launch_attentionGrad(Launch& launch) {
       break;
     case Arithmetic::kBfloat16:
       launch_kind<Arithmetic::kBfloat16>(launch, g);
+      break;
+    case Arithmetic::kFloat16:
+      launch_kind<Arithmetic::kFloat16>(launch, g);
       break;
   }
   if (attributes.mask_gradient)

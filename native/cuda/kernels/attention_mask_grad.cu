@@ -101,9 +101,10 @@ void launch_mask_gradient(Launch& launch, const AttentionGradient& g, Arithmetic
   const MaskGrid grid{p.mask_strides[0] == 0 ? 1 : p.batch, p.mask_strides[1] == 0 ? 1 : p.heads,
                       p.mask_strides[2] == 0 ? 1 : ceil_div(p.time, kAttentionRows),
                       p.mask_strides[3] == 0 ? 1 : ceil_div(p.keys, kAttentionRows)};
-  const auto kernel = kind == Arithmetic::kFloat32 ? mask_kernel<Arithmetic::kFloat32>
-                      : kind == Arithmetic::kTf32  ? mask_kernel<Arithmetic::kTf32>
-                                                   : mask_kernel<Arithmetic::kBfloat16>;
+  const auto kernel = kind == Arithmetic::kFloat32   ? mask_kernel<Arithmetic::kFloat32>
+                      : kind == Arithmetic::kTf32    ? mask_kernel<Arithmetic::kTf32>
+                      : kind == Arithmetic::kFloat16 ? mask_kernel<Arithmetic::kFloat16>
+                                                     : mask_kernel<Arithmetic::kBfloat16>;
   launch.kernel_with_shared(kernel, grid.batch * grid.heads * grid.query_blocks * grid.key_blocks,
                             kAttentionThreads, attention_grad_shared_bytes(), g, grid, dmask);
 }

@@ -121,16 +121,18 @@ __global__ void __launch_bounds__(kConvThreads) conv_kernel(Convolution c, int64
 }
 
 template <bool backward>
-void launch_product(Launch& launch, const Convolution& c, bool bf16) {
+void launch_product(Launch& launch, const Convolution& c, bool bf16, bool fp16) {
   const ConvShape& s = c.s;
   const int64_t row_tiles = ceil_div(backward ? s.in : s.out, kConvTile);
   const int64_t column_tiles =
       ceil_div(s.batch * (backward ? x_pixels(s) : y_pixels(s)), kConvTile);
   // what has one channel stays float32, as on the CPU
-  const Arithmetic kind = conv_arithmetic(launch, bf16 && (backward ? s.out : s.in) > 1);
-  const auto kernel = kind == Arithmetic::kFloat32 ? conv_kernel<Arithmetic::kFloat32, backward>
-                      : kind == Arithmetic::kTf32  ? conv_kernel<Arithmetic::kTf32, backward>
-                                                   : conv_kernel<Arithmetic::kBfloat16, backward>;
+  const bool rounds = (backward ? s.out : s.in) > 1;
+  const Arithmetic kind = conv_arithmetic(launch, bf16 && rounds, fp16 && rounds);
+  const auto kernel = kind == Arithmetic::kFloat32   ? conv_kernel<Arithmetic::kFloat32, backward>
+                      : kind == Arithmetic::kTf32    ? conv_kernel<Arithmetic::kTf32, backward>
+                      : kind == Arithmetic::kFloat16 ? conv_kernel<Arithmetic::kFloat16, backward>
+                                                     : conv_kernel<Arithmetic::kBfloat16, backward>;
   launch.kernel(kernel, row_tiles * column_tiles * s.groups, kConvThreads, c, row_tiles);
 }
 
@@ -167,7 +169,7 @@ void launch_forward(Launch& launch, const ops::FusedConv::Attributes& attributes
   if (is_depthwise(c.s)) {
     launch_depthwise(launch, c.s, c.planes, c.w, c.bias, c.out);
   } else {
-    launch_product<false>(launch, c, attributes.conv.bf16);
+    launch_product<false>(launch, c, attributes.conv.bf16, attributes.conv.fp16);
   }
   finish(launch, attributes);
 }
@@ -180,7 +182,7 @@ void launch_backward(Launch& launch, const ops::ConvAttributes& attributes) {
   if (is_depthwise(c.s)) {
     launch_depthwise_data(launch, c.s, c.planes, c.w, c.bias, c.out);
   } else {
-    launch_product<true>(launch, c, attributes.bf16);
+    launch_product<true>(launch, c, attributes.bf16, attributes.fp16);
   }
 }
 

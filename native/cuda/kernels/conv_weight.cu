@@ -112,10 +112,11 @@ void launch_convWeightGrad(Launch& launch) {
   g.cut = weight_pieces(g.s.batch * y_pixels(g.s), blocks, dw.numel);
   const bool cut = g.cut.pieces > 1;
   g.out = cut ? launch.workspace<float>(g.cut.pieces * dw.numel) : launch.out();
-  const Arithmetic kind = conv_arithmetic(launch, attributes.conv.bf16);
-  const auto kernel = kind == Arithmetic::kFloat32 ? weight_kernel<Arithmetic::kFloat32>
-                      : kind == Arithmetic::kTf32  ? weight_kernel<Arithmetic::kTf32>
-                                                   : weight_kernel<Arithmetic::kBfloat16>;
+  const Arithmetic kind = conv_arithmetic(launch, attributes.conv.bf16, attributes.conv.fp16);
+  const auto kernel = kind == Arithmetic::kFloat32   ? weight_kernel<Arithmetic::kFloat32>
+                      : kind == Arithmetic::kTf32    ? weight_kernel<Arithmetic::kTf32>
+                      : kind == Arithmetic::kFloat16 ? weight_kernel<Arithmetic::kFloat16>
+                                                     : weight_kernel<Arithmetic::kBfloat16>;
   launch.kernel(kernel, blocks * g.cut.pieces, kConvThreads, g, row_tiles, column_tiles);
   if (cut) {
     launch.kernel(merge_kernel, ceil_div(dw.numel, kMergeThreads), kMergeThreads, g.out,

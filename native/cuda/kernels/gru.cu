@@ -89,9 +89,10 @@ void launch_gru(Launch& launch) {
   const bool kept = launch.output_count() > 1;
   p.gates = kept ? launch.out(1) : nullptr;
   p.s_n = kept ? launch.out(2) : nullptr;
-  const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
-                          ? forward_kernel<Arithmetic::kBfloat16>
-                          : forward_kernel<Arithmetic::kFloat32>;
+  const auto& attributes = launch.attributes<ops::RecurrentAttributes>();
+  const auto kernel = attributes.bf16   ? forward_kernel<Arithmetic::kBfloat16>
+                      : attributes.fp16 ? forward_kernel<Arithmetic::kFloat16>
+                                        : forward_kernel<Arithmetic::kFloat32>;
   launch_forward(launch, kernel, p, p.y, launch.in(1));
 }
 
@@ -106,9 +107,10 @@ void launch_gruGrad(Launch& launch) {
   p.carry = launch.workspace<float>(p.r.batch * p.r.units);
   p.dx = launch.out(0);
   p.ds = launch.out(1);
-  const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
-                          ? backward_kernel<Arithmetic::kBfloat16>
-                          : backward_kernel<Arithmetic::kFloat32>;
+  const auto& attributes = launch.attributes<ops::RecurrentGradAttributes>();
+  const auto kernel = attributes.bf16   ? backward_kernel<Arithmetic::kBfloat16>
+                      : attributes.fp16 ? backward_kernel<Arithmetic::kFloat16>
+                                        : backward_kernel<Arithmetic::kFloat32>;
   launch_backward(launch, kernel, p, p.ds, launch.in(3));
 }
 

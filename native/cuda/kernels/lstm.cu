@@ -95,9 +95,10 @@ void launch_lstm(Launch& launch) {
     p.cells = launch.workspace<float>(p.r.batch * p.r.units);
     p.cell_row = p.r.units;
   }
-  const auto kernel = launch.attributes<ops::RecurrentAttributes>().bf16
-                          ? forward_kernel<Arithmetic::kBfloat16>
-                          : forward_kernel<Arithmetic::kFloat32>;
+  const auto& attributes = launch.attributes<ops::RecurrentAttributes>();
+  const auto kernel = attributes.bf16   ? forward_kernel<Arithmetic::kBfloat16>
+                      : attributes.fp16 ? forward_kernel<Arithmetic::kFloat16>
+                                        : forward_kernel<Arithmetic::kFloat32>;
   launch_forward(launch, kernel, p, p.y, launch.in(1));
 }
 
@@ -110,9 +111,10 @@ void launch_lstmGrad(Launch& launch) {
   p.dy = launch.in(3);
   p.d_cell = launch.workspace<float>(p.r.batch * p.r.units);
   p.d_gates = launch.out();
-  const auto kernel = launch.attributes<ops::RecurrentGradAttributes>().bf16
-                          ? backward_kernel<Arithmetic::kBfloat16>
-                          : backward_kernel<Arithmetic::kFloat32>;
+  const auto& attributes = launch.attributes<ops::RecurrentGradAttributes>();
+  const auto kernel = attributes.bf16   ? backward_kernel<Arithmetic::kBfloat16>
+                      : attributes.fp16 ? backward_kernel<Arithmetic::kFloat16>
+                                        : backward_kernel<Arithmetic::kFloat32>;
   launch_backward(launch, kernel, p, p.d_gates, launch.in(2));
 }
 

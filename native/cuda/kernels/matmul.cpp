@@ -130,7 +130,9 @@ void launch_product(Launch& launch, const Attributes& attributes) {
   if (launch.output().numel == 0) return;
   Batches batches;
   Product plain = describe(launch, attributes, batches);
-  plain.type = attributes.bf16 ? ProductType::kRoundedToBfloat16 : launch.products().type();
+  plain.type = attributes.bf16   ? ProductType::kRoundedToBfloat16
+               : attributes.fp16 ? ProductType::kRoundedToFloat16
+                                 : launch.products().type();
   const bool bias = launch.has_input(2);
   float* const y = launch.out();
   float* const pre = attributes.save_pre ? launch.out(1) : nullptr;
@@ -165,7 +167,9 @@ void launch_linear(Launch& launch) {
   Attributes attributes{};
   attributes.linear = true;
   attributes.trans_b = true;
-  attributes.bf16 = launch.attributes<ops::Linear::Attributes>().bf16;
+  const auto& plain = launch.attributes<ops::Linear::Attributes>();
+  attributes.bf16 = plain.bf16;
+  attributes.fp16 = plain.fp16;
   launch_product(launch, attributes);
 }
 
@@ -175,6 +179,7 @@ void launch_matmul(Launch& launch) {
   attributes.trans_a = plain.trans_a;
   attributes.trans_b = plain.trans_b;
   attributes.bf16 = plain.bf16;
+  attributes.fp16 = plain.fp16;
   launch_product(launch, attributes);
 }
 

@@ -123,7 +123,7 @@ void launch_wide(Launch& launch, const ops::QuantizedProduct& product, int64_t m
   const ByteResult result = p.result;
   const bool plain = result.bias == nullptr && result.activation < 0;
   if (product.to_bytes) p.result.y = launch.workspace<float>(p.m * p.n);
-  if (conv_arithmetic(launch, false) == Arithmetic::kTf32) {
+  if (conv_arithmetic(launch, false, false) == Arithmetic::kTf32) {
     launch_wide_kind<Arithmetic::kTf32>(launch, p);
   } else {
     launch_wide_kind<Arithmetic::kFloat32>(launch, p);

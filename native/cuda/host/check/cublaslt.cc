@@ -24,6 +24,7 @@ static_assert(same(CUBLAS_STATUS_NOT_SUPPORTED, lt::kNotSupported));
 static_assert(same(CUBLAS_COMPUTE_32F, lt::kCompute32F));
 static_assert(same(CUBLAS_COMPUTE_32I, lt::kCompute32I));
 static_assert(same(CUBLAS_COMPUTE_32F_FAST_TF32, lt::kCompute32FFastTf32));
+static_assert(same(CUBLAS_COMPUTE_32F_FAST_16F, lt::kCompute32FFast16F));
 static_assert(same(CUBLAS_COMPUTE_32F_FAST_16BF, lt::kCompute32FFast16BF));
 static_assert(same(CUDA_R_32F, lt::kR32F) && same(CUDA_R_16F, lt::kR16F));
 static_assert(same(CUDA_R_8I, lt::kR8I) && same(CUDA_R_32I, lt::kR32I));
