@@ -248,6 +248,8 @@ export interface TrainerDescription {
   threads: number;
   /** 'auto' (the default), 'cpu', 'cuda' or 'cuda:N'. */
   device?: string;
+  /** Bytes that it may hold on its device; 0, the default, for no limit. */
+  memoryLimit?: number;
   /** What each graph input may hold: rows are checked as they are copied, or ERR_ARGUMENT. */
   ranges?: readonly (IntegerRange | null)[];
 }
@@ -377,6 +379,7 @@ export interface PredictorDescription {
   precision: 'float32' | 'bfloat16';
   /** As of TrainerDescription. */
   device?: string;
+  memoryLimit?: number;
   /** Graphs with the same parameters, for bind() and variant(): they share the model's weights. */
   variants?: readonly GraphDescription[];
 }

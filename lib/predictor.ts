@@ -58,7 +58,7 @@ import {
   quantizedOptions,
   quantizes,
 } from './quantization.js';
-import { checkDevice, checkPrecision, checkThreads } from './trainer/options.js';
+import { checkDevice, checkMemoryLimit, checkPrecision, checkThreads } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
 export type { PredictOptions, PredictorOptions } from './predictor/options.js';
@@ -114,7 +114,7 @@ export class Predictor {
     options?: PredictorOptions,
   ): Promise<Predictor> {
     const set = is.options(options, 'options of Predictor.load', [
-      ...(['precision', 'device', 'threads', 'maxBatch'] as const),
+      ...(['precision', 'device', 'memoryLimit', 'threads', 'maxBatch'] as const),
       ...(['batching', 'maxQueue', 'warmup', 'generation', 'lengths'] as const),
       ...quantizedOptions,
     ]);
@@ -122,6 +122,7 @@ export class Predictor {
     if (signal?.aborted) throw aborted(signal);
     is.oneOf(set.precision ?? 'float32', 'precision', precisions);
     const device = checkDevice(set.device);
+    const memoryLimit = checkMemoryLimit(set.memoryLimit);
     const threads = checkThreads(set.threads);
     const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
     const queue = queueSettings(set.batching, set.maxQueue, maxBatch);
@@ -129,7 +130,7 @@ export class Predictor {
     const known = source instanceof Model || source instanceof QuantizedModel;
     if (!known) pathOf(source, 'source');
     checkLengths(set);
-    const plain = { maxBatch, threads, device };
+    const plain = { maxBatch, threads, device, memoryLimit };
     let predictor: Predictor | undefined;
     if (!(source instanceof QuantizedModel || quantizes(set))) {
       const precision = checkPrecision(set.precision, ['float32', 'bfloat16']);

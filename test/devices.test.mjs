@@ -80,6 +80,34 @@ test('cpu has no reason, and sync() and upload() have nothing to do', async (t) 
   await t.throwsAsync(trainer.upload(), { code: 'ERR_CLOSED' });
 });
 
+test('memoryLimit refuses steps and predictions that take more, and smaller ones go on', async (t) => {
+  const out = { code: 'ERR_OUT_OF_MEMORY', message: /on cpu, which has \d+ of `memoryLimit`/ };
+  const options = { loss: /** @type {const} */ ('crossEntropy'), optimizer: adam() };
+  const free = new Trainer(model(), { ...options, device: 'cpu' });
+  const { loss } = await free.step(data);
+  const memoryLimit = free.profile().memory.total;
+  await free.close();
+  const trainer = new Trainer(model(), { ...options, device: 'cpu', memoryLimit });
+  const many = { x: new Float32Array(30000), y: new Int32Array(10000) };
+  await t.throwsAsync(trainer.step(many), out);
+  t.is((await trainer.step(data)).loss, loss);
+  t.is(trainer.profile().memory.total, memoryLimit);
+  await trainer.close();
+  t.throws(() => new Trainer(model(), { ...options, device: 'cpu', memoryLimit: 64 }), out);
+
+  const limits = { device: /** @type {const} */ ('cpu'), maxBatch: 20000, memoryLimit: 100000 };
+  const predictor = await Predictor.load(model(), limits);
+  await t.throwsAsync(predictor.predict(many.x), out);
+  t.throws(() => predictor.predictSync(many.x), out);
+  t.is((await predictor.predict(data.x)).length, 4);
+  await predictor.close();
+  await t.throwsAsync(Predictor.load(model(), { ...limits, memoryLimit: 16 }), out);
+  for (const wrong of [0, 2.5, '1 GB']) {
+    const load = Predictor.load(model(), { memoryLimit: /** @type {number} */ (wrong) });
+    await t.throwsAsync(load, { code: 'ERR_ARGUMENT', message: /`memoryLimit`/ });
+  }
+});
+
 test('names of devices are checked', (t) => {
   for (const device of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'cuda:99999', 'CPU', 1]) {
     const options = { loss: 'crossEntropy', device };

@@ -50,6 +50,9 @@ test('options are checked', (t) => {
     'ERR_ARGUMENT',
     /^expected "float32" or "bf16-mixed" or "fp16-mixed" for `precision`, received "half"$/,
   );
+  for (const memoryLimit of [0, -1, 1.5, Number.NaN, '1 GB']) {
+    refuses({ memoryLimit }, 'ERR_ARGUMENT', /`memoryLimit`/);
+  }
   refuses({ device: 'cuda:99' }, 'ERR_DEVICE');
   refuses({ device: 'gpu' }, 'ERR_ARGUMENT', /`device`/);
   refuses({ maxGradNorm: 0 }, 'ERR_ARGUMENT', /`maxGradNorm`/);

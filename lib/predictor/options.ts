@@ -16,6 +16,12 @@ export interface PredictorOptions extends QuantizedOptions {
   precision?: 'float32' | 'bfloat16' | 'int8' | 'int8-weights';
   /** 'auto' by default, as of a Trainer. */
   device?: Device;
+  /**
+   * Bytes that the Predictor may hold on its device, a CPU or a GPU: weights, activations and workspace, as
+   * `profile().memory` counts them. What would take more rejects with ERR_OUT_OF_MEMORY: `load`, or the first
+   * prediction of so many rows, and those of fewer go on. As much as there is by default.
+   */
+  memoryLimit?: number;
   /** Threads to compute with; as many as there are processors by default. Results are the same. */
   threads?: number;
   /** Rows of the largest run; longer calls are cut. 256 by default. */

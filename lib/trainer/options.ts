@@ -46,6 +46,12 @@ export interface TrainerOptions<T extends Targets = Value> {
    */
   device?: Device;
   /**
+   * Bytes that the Trainer may hold on its device, a CPU or a GPU: all that `profile().memory` counts.
+   * What would take more is refused with ERR_OUT_OF_MEMORY before it is allocated, by the constructor or by
+   * the first step of so many rows, and smaller steps go on. As much as there is by default.
+   */
+  memoryLimit?: number;
+  /**
    * Gradients are scaled down to this norm (L2, over all of them) when theirs is larger; none by
    * default.
    */
@@ -163,6 +169,7 @@ const known = [
   'metrics',
   'precision',
   'device',
+  'memoryLimit',
   'maxGradNorm',
   'maxGradValue',
   'gradientAccumulationSteps',
@@ -217,6 +224,7 @@ export function readOptions<T extends Targets>(
       threads: checkThreads(set.threads),
       precision,
       device,
+      memoryLimit: checkMemoryLimit(set.memoryLimit),
     },
   };
   return { set, settings };
@@ -275,6 +283,11 @@ export function checkPrecision<const P extends string>(
   available: readonly [P, ...P[]],
 ): P {
   return value === undefined ? available[0] : is.oneOf(value, 'precision', available);
+}
+
+/** Bytes; 0 for no limit. */
+export function checkMemoryLimit(value: unknown): number {
+  return value === undefined ? 0 : is.integer(value, 'memoryLimit', 1);
 }
 
 /** Whether a device can be had is for native code to find out. */

@@ -271,6 +271,7 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name) 
   options.check_numerics = read_boolean(object.Get("checkNumerics"), name + ".checkNumerics");
   options.seed = static_cast<uint64_t>(read_integer(object.Get("seed"), name + ".seed", 0));
   options.threads = read_threads(object.Get("threads"), name + ".threads");
+  options.memory_limit = read_memory_limit(object.Get("memoryLimit"), name + ".memoryLimit");
   options.precision = read_precision(object.Get("precision"), name + ".precision");
   return options;
 }
@@ -305,6 +306,10 @@ Precision read_prediction_precision(Napi::Value value, const std::string& name) 
   if (precision == "float32") return Precision::kFloat32;
   if (precision == "bfloat16") return Precision::kBf16Mixed;
   fail_expected(ErrorCode::kArgument, "'float32' or 'bfloat16'", name, "'" + precision + "'");
+}
+
+int64_t read_memory_limit(Napi::Value value, const std::string& name) {
+  return value.IsUndefined() ? 0 : read_integer(value, name, 0);
 }
 
 int read_threads(Napi::Value value, const std::string& name) {

@@ -18,6 +18,8 @@ TrainerOptions read_trainer_options(Napi::Value value, const std::string& name);
 /// Empty when left out.
 std::vector<std::optional<IntegerRange>> read_ranges(Napi::Value value, const std::string& name);
 EvaluateOptions read_evaluate_options(Napi::Value value, const std::string& name);
+/// Bytes; 0 when undefined, which is no limit. Throws ERR_ARGUMENT.
+int64_t read_memory_limit(Napi::Value value, const std::string& name);
 /// 'float32' or 'bfloat16', which is that of products.
 Precision read_prediction_precision(Napi::Value value, const std::string& name);
 int read_threads(Napi::Value value, const std::string& name);

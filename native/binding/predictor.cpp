@@ -48,6 +48,7 @@ struct LoadOptions {
   DeviceOption device;
   std::string device_name;  ///< as it was given
   Precision precision;
+  int64_t memory_limit;
 
   LoadOptions(const Call& call, size_t first) {
     const Napi::Object options = read_object({call.env(), call[first + 1]}, "options");
@@ -62,6 +63,7 @@ struct LoadOptions {
     const Napi::Value name = options.Get("device");
     device = read_device(name, "options.device");
     precision = read_prediction_precision(options.Get("precision"), "options.precision");
+    memory_limit = read_memory_limit(options.Get("memoryLimit"), "options.memoryLimit");
     if (name.IsString()) device_name = read_string(name, "options.device");
     for (const GraphDescription& graph : graphs) check_same_parameters(graph);
   }
@@ -69,8 +71,8 @@ struct LoadOptions {
   [[nodiscard]] LoadedPredictor load(const HostParameters& parameters) const {
     LoadedPredictor loaded;
     loaded.predictor = on_device(device, loaded.device_reason, [&](const Backend& backend) {
-      return std::make_shared<Predictor>(parameters, graphs, threads, max_batch, backend,
-                                         precision);
+      return std::make_shared<Predictor>(parameters, graphs, threads, max_batch, backend, precision,
+                                         memory_limit);
     });
     return loaded;
   }
@@ -132,7 +134,8 @@ class LoadFileJob : public LoadJob {
         key_(read_string({call.env(), call[2]}, "variant")) {
     key_ += '|' + file_.identity() + std::to_string(options_.max_batch) + '|' +
             std::to_string(options_.threads) + '|' +
-            std::to_string(static_cast<int>(options_.precision)) + '|' + options_.device_name;
+            std::to_string(static_cast<int>(options_.precision)) + '|' +
+            std::to_string(options_.memory_limit) + '|' + options_.device_name;
   }
   void run(const std::atomic<bool>& /*halt*/) override {
     loaded_ = share_predictor(key_, [this] {

@@ -9,6 +9,7 @@
 #include "core/fold.h"
 #include "core/fuse.h"
 #include "core/fuse_pools.h"
+#include "core/memory_limit.h"
 #include "core/precision.h"
 #include "core/row_flow.h"
 #include "core/simplify.h"
@@ -89,17 +90,21 @@ void check_rows(const Graph& graph, int64_t batch, std::optional<Op> relating) {
 }  // namespace
 
 Predictor::Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
-                     int64_t max_batch, const Backend& backend, Precision precision)
+                     int64_t max_batch, const Backend& backend, Precision precision,
+                     int64_t memory_limit)
     : Predictor({parameters.memory(), parameters.layout(), nullptr},
-                matching(parameters, std::move(graph)), threads, max_batch, backend, precision) {}
+                matching(parameters, std::move(graph)), threads, max_batch, backend, precision,
+                memory_limit) {}
 
 Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> graphs, int threads,
-                     int64_t max_batch, const Backend& backend, Precision precision)
+                     int64_t max_batch, const Backend& backend, Precision precision,
+                     int64_t memory_limit)
     : graphs_(std::move(graphs)),
       backend_(backend),
       precision_(precision),
       threads_(threads),
       max_batch_(max_batch),
+      memory_limit_(memory_limit),
       frozen_(backend.make_frozen_weights()) {
   if (max_batch < 1)
     fail(ErrorCode::kArgument,
@@ -110,11 +115,13 @@ Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> gr
   if (backend.shares_host_memory()) {
     parameters_ = parameters.memory;
   } else {
+    check_memory(layout_.bytes);
     parameters_ = backend.allocate(layout_.bytes);
     backend.copy(parameters_.data.get(), parameters.memory.data.get(), layout_.bytes,
                  CopyKind::kToDevice);
   }
   keep_parameters(pack_parameters(), parameters);
+  check_memory(0);
   if (parameters.file != nullptr) parameters.file->check();
 }
 
@@ -179,21 +186,40 @@ Predictor::Shapes Predictor::shapes(int64_t rows, size_t which) const {
   return shapes;
 }
 
+MemoryUse Predictor::memory_use(const Executable* more) const {
+  MemoryUse use;
+  use.parameters = parameters_.bytes + frozen_->bytes();
+  int64_t scratch = 0;
+  const auto add = [&](const Executable& executable) {
+    use.workspace += executable.private_bytes();
+    scratch = std::max(scratch, executable.scratch_bytes());
+  };
+  for (const Session* session : sessions_) {
+    use.activations += session->arena_.bytes;
+    for (const auto& [batch, plan] : session->plans_) add(*plan->executable);
+  }
+  if (more != nullptr) add(*more);
+  use.workspace += scratch;
+  return use;
+}
+
+void Predictor::check_memory(int64_t bytes, const Executable* executable) const {
+  if (memory_limit_ == 0) return;
+  check_memory_limit(memory_limit_, memory_use().total(),
+                     checked_add(memory_use(executable).total(), bytes), backend_);
+}
+
 Profile Predictor::profile() const {
   const std::lock_guard lock(mutex_);
   Profile profile;
   profile.device = backend_.name();
   profile.batch = 1;
-  profile.memory.parameters = parameters_.bytes + frozen_->bytes();
-  int64_t scratch = 0;
+  profile.memory = memory_use();
   size_t which = graphs_.size();  // the kernels are of: the first graph that has run
   std::vector<float> samples;
   for (const Session* session : sessions_) {
     session->latencies_.collect(samples);
-    profile.memory.activations += session->arena_.bytes;
     for (const auto& [batch, plan] : session->plans_) {
-      profile.memory.workspace += plan->executable->private_bytes();
-      scratch = std::max(scratch, plan->executable->scratch_bytes());
       const bool before = session->which_ < which;
       if (before || (batch >= profile.batch && session->which_ == which)) {
         which = session->which_;
@@ -202,7 +228,6 @@ Profile Predictor::profile() const {
       }
     }
   }
-  profile.memory.workspace += scratch;
   if (which == graphs_.size()) which = 0;
   profile.flops = count_flops(inference_graph(graphs_[which], profile.batch, precision_, backend_));
   profile.p50_ms = percentile(samples, 0.50);
@@ -231,6 +256,8 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   compiled->plan =
       make_plan(inference_graph(this->graph(), batch, owner_.precision_, owner_.backend_),
                 owner_.layout_, {}, owner_.backend_, true);
+  const int64_t growth = std::max<int64_t>(compiled->plan.arena_bytes - arena_.bytes, 0);
+  owner_.check_memory(growth);
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
                                                   owner_.threads_,
@@ -245,13 +272,24 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   for (const ValueId id : graph.outputs) {
     compiled->output_row_bytes.push_back(byte_size(graph.tensor(id)) / batch);
   }
-  if (compiled->plan.arena_bytes > arena_.bytes) {
-    arena_ = {};
-    arena_ = owner_.backend_.allocate(compiled->plan.arena_bytes);
-    for (auto& [size, plan] : plans_) plan->executable->bind_arena(arena_.data.get());
-  }
+  owner_.check_memory(growth, compiled->executable.get());
+  if (growth > 0) grow_arena(compiled->plan.arena_bytes);
   compiled->executable->bind_arena(arena_.data.get());
   return use(batch, *(plans_[batch] = std::move(compiled)));
+}
+
+void Predictor::Session::grow_arena(int64_t bytes) {
+  arena_ = {};
+  try {
+    arena_ = owner_.backend_.allocate(bytes);
+  } catch (...) {
+    // what there was is gone: the next run makes its plan anew
+    plans_.clear();
+    latest_ = nullptr;
+    latest_batch_ = -1;
+    throw;
+  }
+  for (auto& [size, plan] : plans_) plan->executable->bind_arena(arena_.data.get());
 }
 
 /// Callers whose every call has another number of rows must not collect plans.

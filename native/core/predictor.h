@@ -41,11 +41,15 @@ struct HostParameters {
 class Predictor {
  public:
   /// `graphs` have the same parameters and share their memory; most functions mean the first.
-  /// `parameters` is not referred to afterwards, unless it is a file's.
+  /// `parameters` is not referred to afterwards, unless it is a file's. `memory_limit`: bytes on
+  /// the device, as profile() counts them, beyond which this and all sessions throw
+  /// ERR_OUT_OF_MEMORY; 0: none.
   Predictor(HostParameters parameters, std::vector<GraphDescription> graphs, int threads,
-            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32);
+            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32,
+            int64_t memory_limit = 0);
   Predictor(const ParameterStore& parameters, GraphDescription graph, int threads,
-            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32);
+            int64_t max_batch, const Backend& backend, Precision precision = Precision::kFloat32,
+            int64_t memory_limit = 0);
   ~Predictor();
 
   [[nodiscard]] const GraphDescription& graph(size_t which = 0) const { return graphs_[which]; }
@@ -87,6 +91,7 @@ class Predictor {
                   const std::vector<void*>& outputs, const std::atomic<bool>* halt);
     Compiled& compiled(int64_t batch);
     Compiled& use(int64_t batch, Compiled& plan);
+    void grow_arena(int64_t bytes);
     void forget_oldest_plan();
 
     [[nodiscard]] const GraphDescription& graph() const { return owner_.graphs_[which_]; }
@@ -109,6 +114,10 @@ class Predictor {
 
  private:
   [[nodiscard]] std::vector<bool> pack_parameters();
+  /// What is held, and with `more` what that would add; behind the mutex.
+  [[nodiscard]] MemoryUse memory_use(const Executable* more = nullptr) const;
+  /// Throws ERR_OUT_OF_MEMORY where there is no room for so many bytes, and for `executable`.
+  void check_memory(int64_t bytes, const Executable* executable = nullptr) const;
   void keep_parameters(const std::vector<bool>& read, const HostParameters& host);
   /// After every run: results of weights that are no longer those of the file are none.
   void check_file() const {
@@ -122,6 +131,7 @@ class Predictor {
   Precision precision_;
   int threads_;
   int64_t max_batch_;
+  int64_t memory_limit_;
   mutable std::mutex mutex_;  ///< guards compiling, weights and the profile
   Memory parameters_;
   std::unique_ptr<FrozenWeights> frozen_;

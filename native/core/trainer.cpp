@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/fuse.h"
+#include "core/memory_limit.h"
 #include "core/recompute.h"
 #include "core/training_graph.h"
 
@@ -102,12 +103,14 @@ Trainer::Trainer(std::shared_ptr<ParameterStore> parameters, GraphDescription gr
   const ParameterLayout& layout = parameters_->layout();
   optimizer_layout_ = optimizer_layout(own.parameters, layout, update_options_);
   state_ranges_ = check_updates(own);
-  device_parameters_ = parameters_->resident(backend_);
   // the sums of micro-batches lie behind the gradients
-  gradients_ =
-      backend_.allocate(checked_mul(layout.trainable_bytes, update_options_.apart ? 2 : 1));
-  optimizer_state_ =
-      backend_.allocate(checked_mul(optimizer_layout_.floats, int64_t{sizeof(float)}));
+  const int64_t gradient_bytes = checked_mul(layout.trainable_bytes, update_options_.apart ? 2 : 1);
+  const int64_t state_bytes = checked_mul(optimizer_layout_.floats, int64_t{sizeof(float)});
+  check_memory_limit(options_.memory_limit, 0,
+                     checked_add(checked_add(layout.bytes, gradient_bytes), state_bytes), backend_);
+  device_parameters_ = parameters_->resident(backend_);
+  gradients_ = backend_.allocate(gradient_bytes);
+  optimizer_state_ = backend_.allocate(state_bytes);
   state_.seed = options_.seed;
   scales_.assign(options_.scales, 1.0F);
   if (update_options_.apart) compile_update();
@@ -176,7 +179,9 @@ void Trainer::compile_update() {
   check_supported(graph, backend_);
   state_ranges_ = state_ranges(graph);
   compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
+  check_memory(*compiled);
   compiled->executable = compile_plan(compiled->plan, device_parameters_);
+  check_memory(*compiled);
   update_ = std::move(compiled);
   reserve_arena(update_->plan.arena_bytes);
   update_->executable->bind_arena(arena_.data.get());
@@ -221,8 +226,10 @@ Plan Trainer::make_inference_plan(PlanKey key) const {
 std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
   auto compiled = std::make_unique<Compiled>();
   compiled->plan = key.work == Work::kTrain ? make_training_plan(key) : make_inference_plan(key);
+  check_memory(*compiled);
   const bool averages = key.work == Work::kEvaluateAverages;
   compiled->executable = compile_plan(compiled->plan, averages ? averages_ : device_parameters_);
+  check_memory(*compiled);
   const bool whole = key.work != Work::kDivisors;
   compiled->results.resize(whole ? results_of(key.batch, key.which) : options_.divisors.size());
   const Graph& built = compiled->plan.graph;
@@ -264,9 +271,16 @@ Trainer::Compiled& Trainer::compiled(PlanKey key) {
 }
 
 void Trainer::reserve_arena(int64_t bytes) {
+  if (update_ != nullptr) bytes = std::max(bytes, update_->plan.arena_bytes);
   if (bytes <= arena_.bytes) return;
   arena_ = {};
-  arena_ = backend_.allocate(bytes);
+  try {
+    arena_ = backend_.allocate(bytes);
+  } catch (...) {
+    // what there was is gone: the next step makes its plan anew
+    plans_.clear();
+    throw;
+  }
   for (auto& [key, plan] : plans_) {
     if (plan != nullptr) plan->executable->bind_arena(arena_.data.get());
   }
@@ -403,22 +417,39 @@ void Trainer::divisors(int64_t batch, const std::vector<const void*>& inputs, do
   run(compiled({Work::kDivisors, batch, which}), inputs, results);
 }
 
+MemoryUse Trainer::memory_use(const Compiled* more) const {
+  MemoryUse use;
+  use.parameters = device_parameters_.bytes + averages_.bytes;
+  use.gradients = gradients_.bytes;
+  use.optimizer = optimizer_state_.bytes;
+  use.activations = arena_.bytes;
+  int64_t scratch = 0;
+  const auto add = [&](const Compiled* plan) {
+    // the one that is being made is in its place already, and has no executable yet
+    if (plan == nullptr || plan->executable == nullptr) return;
+    use.workspace += plan->executable->private_bytes();
+    scratch = std::max(scratch, plan->executable->scratch_bytes());
+  };
+  add(update_.get());
+  for (const auto& [key, plan] : plans_) add(plan.get());
+  add(more);
+  if (more != nullptr) use.activations = std::max(use.activations, more->plan.arena_bytes);
+  use.workspace += scratch;
+  return use;
+}
+
+void Trainer::check_memory(const Compiled& more) const {
+  if (options_.memory_limit == 0) return;
+  check_memory_limit(options_.memory_limit, memory_use().total(), memory_use(&more).total(),
+                     backend_);
+}
+
 Profile Trainer::profile() const {
   Profile profile;
   profile.device = backend_.name();
-  profile.memory.parameters = device_parameters_.bytes + averages_.bytes;
-  profile.memory.gradients = gradients_.bytes;
-  profile.memory.optimizer = optimizer_state_.bytes;
-  profile.memory.activations = arena_.bytes;
-  int64_t scratch = 0;
+  profile.memory = memory_use();
   int64_t longest = 0;
-  if (update_ != nullptr) {
-    profile.memory.workspace += update_->executable->private_bytes();
-    scratch = update_->executable->scratch_bytes();
-  }
   for (const auto& [key, plan] : plans_) {
-    profile.memory.workspace += plan->executable->private_bytes();
-    scratch = std::max(scratch, plan->executable->scratch_bytes());
     // the full batch speaks for training, not the smaller one that ends an epoch; of several graphs
     // the one with most in a row
     const int64_t length = graphs_[key.which]->row_inputs;
@@ -433,7 +464,6 @@ Profile Trainer::profile() const {
     const std::vector<std::string> kernels = update_->executable->kernels();
     profile.kernels.insert(profile.kernels.end(), kernels.begin(), kernels.end());
   }
-  profile.memory.workspace += scratch;
   std::vector<float> samples;
   latencies_.collect(samples);
   profile.p50_ms = percentile(samples, 0.50);

@@ -49,6 +49,7 @@ struct TrainerOptions {
   std::shared_ptr<GradientReducer> reducer;  ///< null: local_reducer()
   uint64_t seed = 0;
   int threads = 0;
+  int64_t memory_limit = 0;  ///< bytes on the device, as profile() counts them; 0: no limit
   Precision precision = Precision::kFloat32;
 };
 
@@ -185,6 +186,9 @@ class Trainer {
   void back_off() noexcept;
   void recover() noexcept;
   void reserve_arena(int64_t bytes);
+  /// What is held, and `more` with the arena that it needs as if it were compiled already.
+  [[nodiscard]] MemoryUse memory_use(const Compiled* more = nullptr) const;
+  void check_memory(const Compiled& more) const;
   /// Calls visit(place in what save() writes, own, count) for each piece of optimizer state.
   template <typename Visit>
   void visit_state(const Visit& visit, float* state) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/memory_limit.h"
 #include "core/trainer.h"
 
 namespace tandem {
@@ -84,7 +85,12 @@ void Trainer::copy_averages() {
   if (options_.average_decay == 0)
     fail(ErrorCode::kArgument, "expected a trainer that keeps averages, received one without");
   const ParameterLayout& layout = parameters_->layout();
-  if (averages_.data == nullptr) averages_ = backend_.allocate(std::max(layout.bytes, kAlignment));
+  if (averages_.data == nullptr) {
+    const int64_t bytes = std::max(layout.bytes, kAlignment);
+    const int64_t held = memory_use().total();
+    check_memory_limit(options_.memory_limit, held, checked_add(held, bytes), backend_);
+    averages_ = backend_.allocate(bytes);
+  }
   const auto copy = [this](int64_t to, const std::byte* from, int64_t bytes) {
     if (bytes > 0) backend_.copy(averages_.data.get() + to, from, bytes, CopyKind::kWithinDevice);
   };

@@ -23,8 +23,13 @@ class OtherDevice final : public CpuDevice {
     ++copies[static_cast<size_t>(kind)];
     CpuDevice::copy(to, from, bytes, kind);
   }
+  [[nodiscard]] Memory allocate(int64_t bytes) const override {
+    if (bytes > most) fail(ErrorCode::kOutOfMemory, "expected less, received more");
+    return CpuDevice::allocate(bytes);
+  }
 
   Op missing = Op::kCount;
+  mutable int64_t most = int64_t{1} << 40;  ///< bytes of an allocation
   mutable int copies[3] = {};
 };
 
@@ -249,5 +254,105 @@ TEST(device_that_rounds_factors_itself_is_told_to) {
     const OpInfo& op = info(node.op);
     CHECK((op.fp16 != nullptr) == (node.op == Op::linear));
     if (op.fp16 != nullptr) CHECK(op.fp16(node.attributes));
+  }
+}
+
+TEST(device_without_memory_for_a_batch_goes_on_with_smaller_ones) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  const std::vector<float> x(5000, 0.5F);
+  const std::vector<float> t(3000, 0.25F);
+  for (const bool accumulates : {false, true}) {
+    TrainerOptions options = adam();
+    options.accumulates = accumulates;
+    Trainer trainer(std::make_shared<ParameterStore>(d.parameters, 3), d, options, device);
+    Trainer whole(std::make_shared<ParameterStore>(d.parameters, 3), d, options, device);
+    double results[3];
+    double expected[3];
+    trainer.train(2, {x.data(), t.data()}, 1e-2, results);
+    whole.train(2, {x.data(), t.data()}, 1e-2, expected);
+    device.most = 4096;
+    CHECK_THROWS(trainer.train(1000, {x.data(), t.data()}, 1e-2, results));
+    for (const int64_t rows : {2, 1}) {
+      trainer.train(rows, {x.data(), t.data()}, 1e-2, results);
+      whole.train(rows, {x.data(), t.data()}, 1e-2, expected);
+      CHECK(results[0] == expected[0] && results[1] == expected[1]);
+    }
+    device.most = int64_t{1} << 40;
+  }
+  const ParameterStore store(regression(false).parameters, 3);
+  Predictor predictor(store, regression(false), 1, 2000, device);
+  Predictor::Session session(predictor);
+  std::vector<float> first(6);
+  std::vector<float> again(6000);
+  session.run(2, {x.data()}, {first.data()});
+  device.most = 4096;
+  CHECK_THROWS(session.run(1000, {x.data()}, {again.data()}));
+  session.run(2, {x.data()}, {again.data()});
+  CHECK(std::equal(first.begin(), first.end(), again.begin()));
+}
+
+TEST(memory_limit_of_a_trainer_refuses_what_does_not_fit) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  const std::vector<float> x(5000, 0.5F);
+  const std::vector<float> t(3000, 0.25F);
+  for (const Backend* backend : {static_cast<const Backend*>(&device), &cpu_backend()}) {
+    for (const bool accumulates : {false, true}) {
+      const auto store = [&] { return std::make_shared<ParameterStore>(d.parameters, 3); };
+      TrainerOptions options = adam();
+      options.threads = 1;
+      options.accumulates = accumulates;
+      Trainer free(store(), d, options, *backend);
+      double expected[3];
+      free.train(8, {x.data(), t.data()}, 1e-2, expected);
+      const int64_t needed = free.profile().memory.total();
+      options.memory_limit = needed;
+      Trainer limited(store(), d, options, *backend);
+      double results[3];
+      std::string message;
+      try {
+        limited.train(1000, {x.data(), t.data()}, 1e-2, results);
+      } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::kOutOfMemory);
+        message = error.message();
+      }
+      CHECK(message.find(backend->name()) != std::string::npos);
+      CHECK(message.find("`memoryLimit` " + std::to_string(needed) + " free") != std::string::npos);
+      // the process goes on, and what just fits does
+      limited.train(8, {x.data(), t.data()}, 1e-2, results);
+      CHECK(results[0] == expected[0]);
+      CHECK(limited.profile().memory.total() == needed);
+      options.memory_limit = needed - 1;
+      Trainer tight(store(), d, options, *backend);
+      CHECK_THROWS(tight.train(8, {x.data(), t.data()}, 1e-2, results));
+      options.memory_limit = 100;
+      CHECK_THROWS(Trainer(store(), d, options, *backend));
+    }
+  }
+}
+
+TEST(memory_limit_of_a_predictor_refuses_what_does_not_fit) {
+  const OtherDevice device;
+  const GraphDescription d = regression(false);
+  const ParameterStore store(d.parameters, 3);
+  const std::vector<float> x(5000, 0.5F);
+  std::vector<float> y(3000);
+  for (const Backend* backend : {static_cast<const Backend*>(&device), &cpu_backend()}) {
+    int64_t needed = 0;
+    {
+      Predictor free(store, d, 1, 1000, *backend);
+      Predictor::Session session(free);
+      session.run(8, {x.data()}, {y.data()});
+      needed = free.profile().memory.total();
+    }
+    Predictor limited(store, d, 1, 1000, *backend, Precision::kFloat32, needed);
+    Predictor::Session session(limited);
+    CHECK_THROWS(session.run(1000, {x.data()}, {y.data()}));
+    session.run(8, {x.data()}, {y.data()});
+    CHECK(limited.profile().memory.total() == needed);
+    Predictor::Session other(limited);
+    CHECK_THROWS(other.run(8, {x.data()}, {y.data()}));
+    CHECK_THROWS(Predictor(store, d, 1, 1000, *backend, Precision::kFloat32, 100));
   }
 }
