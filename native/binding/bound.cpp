@@ -87,7 +87,8 @@ napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> pre
   for (size_t i = 0; i < described.size(); ++i) {
     if (which > 0 && is_state(described[i])) {
       plan->state.push_back(like != nullptr ? like->state[plan->state.size()]
-                                            : cpu_backend().allocate(byte_size(shapes.inputs[i])));
+                                            : plan->prediction->predictor.allocate_state(
+                                                  byte_size(shapes.inputs[i])));
       input_data.push_back(plan->state.back().data.get());
     } else {
       inputs.push_back(make_buffer(env, addon, shapes.inputs[i], plan->inputs));

@@ -149,6 +149,40 @@ static std::vector<size_t> result_offsets(const StagedRows& staged, Work work) {
   return offsets;
 }
 
+void StagedRows::find_inputs(size_t first_row, std::vector<const void*>& inputs) const {
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    const InputRows& input = plan().inputs[k];
+    const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
+    inputs[k] = gathered_.input(k) + skipped;
+  }
+}
+
+void TrainingQueue::push(const void* call, const StagedRows* rows) {
+  const std::lock_guard lock(mutex_);
+  waiting_.push_back({call, rows});
+}
+
+void TrainingQueue::remove(const void* call) noexcept {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(waiting_, [call](const Waiting& waiting) { return waiting.call == call; });
+}
+
+bool TrainingQueue::begin(const void* call) noexcept {
+  remove(call);
+  return std::exchange(announced_, nullptr) == call;
+}
+
+bool TrainingQueue::announce_first(uint32_t rows, size_t which, std::vector<const void*>& inputs) {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.empty()) return false;
+  const auto& [call, staged] = waiting_.front();
+  if (staged->sizes().empty() || staged->sizes()[0] != rows || staged->which() != which)
+    return false;
+  staged->find_inputs(0, inputs);
+  announced_ = call;
+  return true;
+}
+
 TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work work)
     : addon_(addon),
       rows_(std::move(rows)),
@@ -162,10 +196,12 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work 
   if (trains()) lease_parameters();
   training_.parameters->begin_use();
   ++training_.pending[static_cast<size_t>(work_)];
+  if (trains()) training_.queue.push(this, &rows_);
 }
 
 TrainingJob::~TrainingJob() {
   ParameterArena& arena = *training_.parameters;
+  training_.queue.remove(this);
   if (trains() && --arena.writers == 0) addon_.leases().remove(arena.buffer.bytes());
   arena.end_use();
   --training_.pending[static_cast<size_t>(work_)];
@@ -191,25 +227,34 @@ double TrainingJob::expected_ms() const noexcept {
 }
 
 void TrainingJob::run(const std::atomic<bool>& halt) {
-  std::vector<const void*> inputs(rows_.gathered().inputs());
   const std::vector<uint32_t>& sizes = rows_.sizes();
+  std::vector<const void*> inputs(rows_.inputs());
+  std::vector<const void*> next(inputs.size());
   size_t first_row = 0;
+  if (trains() && !training_.queue.begin(this)) training_.trainer.forget_next();
   for (size_t i = 0; i < sizes.size(); ++i) {
     // A step that has begun is finished, unless the environment ends.
     if (halt || (rows_.stopped() && !(trains() && training_.trainer.is_within_step()))) return;
-    for (size_t k = 0; k < inputs.size(); ++k) {
-      const InputRows& input = rows_.plan().inputs[k];
-      const size_t skipped = input.whole ? 0 : first_row * static_cast<size_t>(input.elements) * 4;
-      inputs[k] = rows_.gathered().input(k) + skipped;
-    }
-    run_step(i, inputs);
+    rows_.find_inputs(first_row, inputs);
     first_row += sizes[i];
+    run_step(i, inputs, find_next(i, first_row, next) ? &next : nullptr);
   }
   // Here and not in finish(), which would wait for the step that the next job has begun.
   if (may_grow_) memory_ = training_.trainer.profile().memory;
 }
 
-void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
+/// The inputs of the step behind step `i`, where it is known and has as many rows: one of this
+/// call, or the first one of the next.
+bool TrainingJob::find_next(size_t i, size_t first_row, std::vector<const void*>& next) {
+  if (!trains()) return false;
+  const std::vector<uint32_t>& sizes = rows_.sizes();
+  if (i + 1 == sizes.size()) return training_.queue.announce_first(sizes[i], rows_.which(), next);
+  if (sizes[i + 1] == sizes[i]) rows_.find_inputs(first_row, next);
+  return sizes[i + 1] == sizes[i];
+}
+
+void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs,
+                           const std::vector<const void*>* next) {
   training_.parameters->gate.begin_step();
   struct End {
     Training& training;
@@ -222,7 +267,7 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs) {
   switch (work_) {
     case Work::kTrain:
       training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
-                              micro_batch(i), rows_.which());
+                              micro_batch(i), rows_.which(), next);
       break;
     case Work::kEvaluate:
       training_.trainer.evaluate(rows_.sizes()[i], inputs, results, rows_.which());

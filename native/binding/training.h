@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <optional>
 
 #include "binding/device.h"
@@ -14,6 +15,29 @@
 
 namespace tandem::binding {
 
+class StagedRows;
+
+/// Calls of train() that have not begun, so that the last step of the one before can announce the
+/// first of theirs. They end on the thread that makes them, and not while another one runs.
+class TrainingQueue {
+ public:
+  void push(const void* call, const StagedRows* rows);
+  void remove(const void* call) noexcept;
+  /// On the lane: a call begins. Whether its first step has been announced.
+  bool begin(const void* call) noexcept;
+  /// On the lane: the inputs of the next call's first step, if that has so many rows of that graph.
+  bool announce_first(uint32_t rows, size_t which, std::vector<const void*>& inputs);
+
+ private:
+  struct Waiting {
+    const void* call;
+    const StagedRows* rows;
+  };
+  std::mutex mutex_;
+  std::vector<Waiting> waiting_;     ///< oldest first
+  const void* announced_ = nullptr;  ///< of the lane
+};
+
 struct Training {
   Training(napi_env env, std::shared_ptr<ParameterArena> parameters, const GraphDescription& graph,
            const TrainerOptions& options, const DeviceOption& device,
@@ -23,6 +47,7 @@ struct Training {
   std::string device_reason;  ///< why 'auto' is the CPU
   Trainer trainer;            ///< used behind the arena's gate
 
+  TrainingQueue queue;
   std::atomic<uint64_t> step{0};        ///< written by the lane
   std::atomic<uint32_t> stop_count{0};  ///< written by stop(): jobs made before it end
 
@@ -87,6 +112,9 @@ class StagedRows {
   /// How its inputs are cut into steps.
   [[nodiscard]] const RowPlan& plan() const { return *plan_; }
   [[nodiscard]] GatheredRows& gathered() { return gathered_; }
+  [[nodiscard]] size_t inputs() const { return gathered_.inputs(); }
+  /// Where each input of a step that begins with this row lies.
+  void find_inputs(size_t first_row, std::vector<const void*>& inputs) const;
   [[nodiscard]] const std::vector<uint32_t>& sizes() const { return sizes_; }
   /// Whether Training::stop() has been called since these were made.
   [[nodiscard]] bool stopped() const { return training_->stop_count != stop_count_; }
@@ -129,7 +157,9 @@ class TrainingJob : public Job {
  private:
   [[nodiscard]] bool trains() const { return work_ == Work::kTrain; }
   void lease_parameters();
-  void run_step(size_t i, const std::vector<const void*>& inputs);
+  bool find_next(size_t i, size_t first_row, std::vector<const void*>& next);
+  void run_step(size_t i, const std::vector<const void*>& inputs,
+                const std::vector<const void*>* next);
   [[nodiscard]] MicroBatch micro_batch(size_t i) const;
 
   Addon& addon_;  // outlives every job: its cleanup hook drops them

@@ -43,6 +43,8 @@ struct CompileRequest {
   Arenas arenas;
   int threads = 0;                  ///< 0: as many as the pool has
   FrozenWeights* frozen = nullptr;  ///< not null: parameters never change; kernels may repack them
+  bool announces = false;           ///< Executable::announce() will be called
+  bool keeps_state = false;         ///< inputs that nodes change are bound by bind_state()
 };
 
 /// A plan ready to run on a device. One thread at a time may use it.
@@ -58,6 +60,13 @@ class Executable {
   /// Inputs and outputs are memory of the host, whatever the device.
   virtual void bind_input(size_t index, const void* data) = 0;
   virtual void bind_output(size_t index, void* data) = 0;
+  /// Memory of the device for an input that nodes change, where the request says so: it is there
+  /// that its contents stay from run to run.
+  virtual void bind_state(size_t index, std::byte* data) { bind_input(index, data); }
+  /// Says what the run behind the next one will be bound to, so that it may be copied to the device
+  /// while that one computes. It has to stay as it is until then, or until forget() takes it back.
+  virtual void announce(const std::vector<const void*>& /*inputs*/) {}
+  virtual void forget() {}
   virtual void run(StepState& state) = 0;
   /// Parameters that some kernel reads in the plain layout (all of them without `frozen`).
   [[nodiscard]] virtual std::vector<bool> plain_parameters() const = 0;

@@ -100,6 +100,18 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   }
 }
 
+std::vector<bool> Graph::changed_inputs() const {
+  std::vector<bool> changed(inputs.size(), false);
+  for (const Node& node : nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if ((info(node.op).writes >> i & 1U) == 0 || node.inputs[i] == kNoValue) continue;
+      const Value& value = this->value(node.inputs[i]);
+      if (value.kind == ValueKind::kInput) changed[static_cast<size_t>(value.index)] = true;
+    }
+  }
+  return changed;
+}
+
 void Graph::reorder(const std::vector<size_t>& order) {
   std::vector<Node> kept;
   kept.reserve(order.size());

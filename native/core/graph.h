@@ -89,6 +89,8 @@ class Graph {
   [[nodiscard]] const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
   /// The node that computes `id`, or null for a leaf.
   [[nodiscard]] const Node* producer(ValueId id) const;
+  /// By input: whether a node changes it.
+  [[nodiscard]] std::vector<bool> changed_inputs() const;
   /// Number of node inputs and graph outputs that read each value.
   [[nodiscard]] std::vector<int> count_uses() const;
   /// Drops nodes that neither reach an output nor have an effect.

@@ -21,7 +21,8 @@ struct Predictor::Session::Compiled {
   std::unique_ptr<Executable> executable;
   std::vector<int64_t> input_row_bytes;  ///< what a row advances by; 0 for inputs of a fixed shape
   std::vector<int64_t> output_row_bytes;
-  int64_t used = 0;  ///< at which change of plan of the session
+  std::vector<bool> state;  ///< by input: memory of the device, which nodes change
+  int64_t used = 0;         ///< at which change of plan of the session
 };
 
 namespace {
@@ -137,7 +138,7 @@ std::vector<bool> Predictor::pack_parameters() {
       const Plan plan = make_plan(inference_graph(graph, batch, precision_, backend_), layout_, {},
                                   backend_, true);
       const auto probe = backend_.compile(
-          {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get()});
+          {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get(), false, true});
       const std::vector<bool> plain = probe->plain_parameters();
       for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
       if (largest == 1) break;
@@ -261,8 +262,11 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
                                                   owner_.threads_,
-                                                  owner_.frozen_.get()});
+                                                  owner_.frozen_.get(),
+                                                  false,
+                                                  true});
   const Graph& graph = compiled->plan.graph;
+  compiled->state = graph.changed_inputs();
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const Shape& shape = this->graph().inputs[i].shape;
     const bool advances = !shape.empty() && shape[0] == -1;
@@ -313,6 +317,12 @@ Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& p
   return plan;
 }
 
+void Predictor::Session::bind_input(Compiled& plan, size_t index, const void* data) {
+  if (!plan.state[index]) return plan.executable->bind_input(index, data);
+  // whoever hands over state owns it and expects that it changes
+  plan.executable->bind_state(index, static_cast<std::byte*>(const_cast<void*>(data)));
+}
+
 void Predictor::Session::run(int64_t rows, const std::vector<const void*>& inputs,
                              const std::vector<void*>& outputs, const std::atomic<bool>* halt) {
   if (rows != latest_rows_) {
@@ -339,7 +349,7 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
     }
     for (size_t i = 0; i < inputs.size(); ++i) {
       const int64_t offset = plan.input_row_bytes[i] * done;
-      plan.executable->bind_input(i, static_cast<const std::byte*>(inputs[i]) + offset);
+      bind_input(plan, i, static_cast<const std::byte*>(inputs[i]) + offset);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       const int64_t offset = plan.output_row_bytes[i] * done;
@@ -354,7 +364,7 @@ void Predictor::Session::run_rows(int64_t rows, const std::vector<const void*>& 
 void Predictor::Session::bind(int64_t rows, const std::vector<const void*>& inputs,
                               const std::vector<void*>& outputs) {
   Compiled& plan = compiled(fixed_batch_ ? 1 : rows);
-  for (size_t i = 0; i < inputs.size(); ++i) plan.executable->bind_input(i, inputs[i]);
+  for (size_t i = 0; i < inputs.size(); ++i) bind_input(plan, i, inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) plan.executable->bind_output(i, outputs[i]);
   bound_ = &plan;
 }

@@ -61,6 +61,8 @@ class Predictor {
   [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
   /// See op_relating_rows(): a graph that has one runs all rows of a call at a time.
   [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
+  /// Zeros where the device keeps state: for inputs that nodes change, which sessions expect there.
+  [[nodiscard]] Memory allocate_state(int64_t bytes) const { return backend_.allocate(bytes); }
   [[nodiscard]] Profile profile() const;
 
   /// Plans and scratch of one caller at a time.
@@ -91,6 +93,7 @@ class Predictor {
                   const std::vector<void*>& outputs, const std::atomic<bool>* halt);
     Compiled& compiled(int64_t batch);
     Compiled& use(int64_t batch, Compiled& plan);
+    static void bind_input(Compiled& plan, size_t index, const void* data);
     void grow_arena(int64_t bytes);
     void forget_oldest_plan();
 

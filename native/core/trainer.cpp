@@ -167,10 +167,10 @@ size_t Trainer::add_graph(GraphDescription graph) {
   return graphs_.size() - 1;
 }
 
-std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan,
-                                                  const Memory& parameters) const {
+std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan, const Memory& parameters,
+                                                  bool announces) const {
   const Arenas arenas{parameters.data.get(), gradients_.data.get(), optimizer_state_.data.get()};
-  return backend_.compile({plan, arenas, options_.threads, nullptr});
+  return backend_.compile({plan, arenas, options_.threads, nullptr, announces});
 }
 
 void Trainer::compile_update() {
@@ -180,7 +180,7 @@ void Trainer::compile_update() {
   state_ranges_ = state_ranges(graph);
   compiled->plan = make_plan(std::move(graph), parameters_->layout(), {}, backend_);
   check_memory(*compiled);
-  compiled->executable = compile_plan(compiled->plan, device_parameters_);
+  compiled->executable = compile_plan(compiled->plan, device_parameters_, false);
   check_memory(*compiled);
   update_ = std::move(compiled);
   reserve_arena(update_->plan.arena_bytes);
@@ -228,7 +228,10 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
   compiled->plan = key.work == Work::kTrain ? make_training_plan(key) : make_inference_plan(key);
   check_memory(*compiled);
   const bool averages = key.work == Work::kEvaluateAverages;
-  compiled->executable = compile_plan(compiled->plan, averages ? averages_ : device_parameters_);
+  // the scales of the loss's terms are known when a step begins
+  const bool announces = key.work == Work::kTrain && scales_.empty();
+  compiled->executable =
+      compile_plan(compiled->plan, averages ? averages_ : device_parameters_, announces);
   check_memory(*compiled);
   const bool whole = key.work != Work::kDivisors;
   compiled->results.resize(whole ? results_of(key.batch, key.which) : options_.divisors.size());
@@ -340,10 +343,12 @@ void Trainer::reduce_and_update() {
 }
 
 void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-                    double* results, MicroBatch micro_batch, size_t which) {
+                    double* results, MicroBatch micro_batch, size_t which,
+                    const std::vector<const void*>* next) {
   const PlanKey key{Work::kTrain, batch, which};
   Compiled& plan = compiled(key);
   const Stopwatch stopwatch;
+  if (next != nullptr && scales_.empty()) plan.executable->announce(*next);
   begin_part(learning_rate, micro_batch);
   run(plan, inputs, results);
   double* const own = results + plan.results.size();
@@ -378,6 +383,10 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   if (scales_loss()) progress_.loss_scaler.update(skipped);
   plan.last_step_ms = stopwatch.milliseconds();
   latencies_.add(plan.last_step_ms);
+}
+
+void Trainer::forget_next() {
+  for (auto& [key, plan] : plans_) plan->executable->forget();
 }
 
 void Trainer::sync() {

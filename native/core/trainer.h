@@ -96,8 +96,14 @@ class Trainer {
   /// infinity came from, the parameters unchanged; running statistics may have seen micro-batches
   /// before. In fp16-mixed a step whose gradients are not finite is skipped instead, until the
   /// scale of losses is as small as it can be.
+  ///
+  /// `next`: inputs of the call after this one, of as many rows, which may be copied to the device
+  /// while this step computes; they have to stay as they are until then, or until forget_next().
   void train(int64_t batch, const std::vector<const void*>& inputs, double learning_rate,
-             double* results, MicroBatch micro_batch = {}, size_t which = 0);
+             double* results, MicroBatch micro_batch = {}, size_t which = 0,
+             const std::vector<const void*>* next = nullptr);
+  /// What has been said of a next call does not hold.
+  void forget_next();
   /// Whether a step has begun that waits for its further micro-batches.
   [[nodiscard]] bool is_within_step() const { return state_.part != 0; }
   /// The graph's outputs on `batch` rows in inference mode.
@@ -173,8 +179,8 @@ class Trainer {
   std::unique_ptr<Compiled> compile(PlanKey key);
   [[nodiscard]] Plan make_inference_plan(PlanKey key) const;
   [[nodiscard]] Plan make_training_plan(PlanKey key) const;
-  [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan,
-                                                         const Memory& parameters) const;
+  [[nodiscard]] std::unique_ptr<Executable> compile_plan(const Plan& plan, const Memory& parameters,
+                                                         bool announces) const;
   void compile_update();
   void run(Compiled& plan, const std::vector<const void*>& inputs, double* results);
   void begin_part(double learning_rate, const MicroBatch& micro_batch);

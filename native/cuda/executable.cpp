@@ -35,7 +35,8 @@ CudaExecutable::CudaExecutable(Device& device, const CompileRequest& request)
       own_frozen_([&device](int64_t bytes) { return device.allocate(bytes); }),
       frozen_(request.frozen == nullptr ? &own_frozen_
                                         : static_cast<FrozenMemory*>(request.frozen)) {
-  lay_out_block();
+  lay_out_block(request.keeps_state);
+  if (request.announces && state_offset_ > 0) second_.emplace(device_, state_offset_);
   copy_constants();
   freeze();
   for (const Node& node : plan_.graph.nodes) {
@@ -43,25 +44,24 @@ CudaExecutable::CudaExecutable(Device& device, const CompileRequest& request)
   }
 }
 
-void CudaExecutable::lay_out_block() {
+void CudaExecutable::lay_out_block(bool keeps_state) {
   const Graph& graph = plan_.graph;
   int64_t end = 0;
-  const auto add = [&](std::vector<Slot>& slots, ValueId id) {
-    const int64_t bytes = byte_size(graph.tensor(id));
+  const auto add = [&](std::vector<Slot>& slots, int64_t bytes) {
     slots.push_back({end, bytes});
     end = checked_add(end, align_part(bytes));
   };
-  for (const ValueId id : graph.inputs) add(inputs_, id);
+  const std::vector<bool> changed = graph.changed_inputs();
+  for (size_t i = 0; i < changed.size(); ++i) {
+    const bool is_state = keeps_state && changed[i];
+    add(inputs_, is_state ? 0 : byte_size(graph.tensor(graph.inputs[i])));
+    inputs_[i].is_state = is_state;
+    inputs_[i].changes = changed[i] && !is_state;
+  }
+  bound_.resize(inputs_.size());
   state_offset_ = end;
   end += align_part(sizeof(StepState));
-  for (const ValueId id : graph.outputs) add(outputs_, id);
-  for (const Node& node : graph.nodes) {
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if ((info(node.op).writes >> i & 1U) == 0 || node.inputs[i] == kNoValue) continue;
-      const Value& value = graph.value(node.inputs[i]);
-      if (value.kind == ValueKind::kInput) inputs_[static_cast<size_t>(value.index)].changes = true;
-    }
-  }
+  for (const ValueId id : graph.outputs) add(outputs_, byte_size(graph.tensor(id)));
   block_ = device_.allocate(end);
   pinned_ = PinnedMemory(end);
 }
@@ -83,12 +83,18 @@ void CudaExecutable::copy_constants() {
 }
 
 void CudaExecutable::bind_arena(std::byte* arena) {
-  if (arena == arena_ && graph_) return;
+  if (arena == arena_) return;
   arena_ = arena;
-  graph_ = {};
+  for (GraphExec& graph : graphs_) graph = {};
 }
 
-void CudaExecutable::bind_input(size_t index, const void* data) { inputs_[index].from = data; }
+void CudaExecutable::bind_input(size_t index, const void* data) { bound_[index] = data; }
+
+void CudaExecutable::bind_state(size_t index, std::byte* data) {
+  if (inputs_[index].state == data) return;
+  inputs_[index].state = data;
+  for (GraphExec& graph : graphs_) graph = {};
+}
 
 void CudaExecutable::bind_output(size_t index, void* data) { outputs_[index].to = data; }
 
@@ -110,7 +116,8 @@ void* CudaExecutable::address(ValueId id) const {
     case Space::kConstants:
       return constants_.data.get() + constant_offsets_[index];
     case Space::kInput:
-      return block_.data.get() + inputs_[index].offset;
+      return inputs_[index].is_state ? inputs_[index].state
+                                     : inputs_on_device(slot_) + inputs_[index].offset;
     case Space::kOutput:
       return block_.data.get() + outputs_[index].offset;
   }
@@ -162,7 +169,24 @@ void CudaExecutable::record_nodes() {
   }
 }
 
-void CudaExecutable::record() {
+std::byte* CudaExecutable::inputs_on_device(int slot) const {
+  return slot == 0 ? block_.data.get() : second_->block.data.get();
+}
+
+std::byte* CudaExecutable::inputs_on_host(int slot) const {
+  return slot == 0 ? pinned_.data() : second_->pinned.data();
+}
+
+cudaGraphExec_t CudaExecutable::graph_of(InputSlots::Use use) {
+  GraphExec& graph = graphs_[use.staged ? 1 + use.slot : 0];
+  if (!graph) {
+    slot_ = use.slot;
+    graph = record(!use.staged);
+  }
+  return graph.get();
+}
+
+GraphExec CudaExecutable::record(bool copies_inputs) {
   const auto copy = [&](int64_t begin, int64_t end, cudaMemcpyKind kind) {
     std::byte* const device = block_.data.get() + begin;
     std::byte* const host = pinned_.data() + begin;
@@ -175,7 +199,8 @@ void CudaExecutable::record() {
   check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "a recording");
   cudaGraph_t raw = nullptr;
   try {
-    copy(0, state_offset_ + static_cast<int64_t>(sizeof(StepState)), cudaMemcpyHostToDevice);
+    copy(copies_inputs ? 0 : state_offset_, state_offset_ + static_cast<int64_t>(sizeof(StepState)),
+         cudaMemcpyHostToDevice);
     record_nodes();
     copy(state_offset_, block_.bytes, cudaMemcpyDeviceToHost);
     for (const Slot& input : inputs_) {
@@ -191,25 +216,55 @@ void CudaExecutable::record() {
   const RecordedGraph graph(raw);
   cudaGraphExec_t executable = nullptr;
   check(cudaGraphInstantiate(&executable, graph.get(), 0), "a graph");
-  graph_ = GraphExec(executable);
-  check(cudaGraphUpload(graph_.get(), stream_.get()), "a graph");
+  GraphExec recorded(executable);
+  check(cudaGraphUpload(recorded.get(), stream_.get()), "a graph");
+  return recorded;
+}
+
+struct CudaExecutable::Run {
+  CudaExecutable& self;
+
+  void fill(int slot, const InputSlots::Inputs& from) {
+    // an event that was never recorded is not waited for
+    if (self.second_) check(cudaEventSynchronize(self.second_->sent[slot].get()), "a copy");
+    std::byte* const to = self.inputs_on_host(slot);
+    for (size_t i = 0; i < from.size(); ++i) {
+      const Slot& input = self.inputs_[i];
+      if (input.bytes > 0)
+        std::memcpy(to + input.offset, from[i], static_cast<size_t>(input.bytes));
+    }
+  }
+  void send(int slot) {
+    check(cudaMemcpyAsync(self.inputs_on_device(slot), self.inputs_on_host(slot),
+                          static_cast<size_t>(self.state_offset_), cudaMemcpyHostToDevice,
+                          self.second_->copies.get()),
+          "a copy");
+    check(cudaEventRecord(self.second_->sent[slot].get(), self.second_->copies.get()), "a copy");
+  }
+  void await(int slot) {
+    check(cudaStreamWaitEvent(self.stream_.get(), self.second_->sent[slot].get(), 0), "a copy");
+  }
+  void start(InputSlots::Use use) {
+    check(cudaGraphLaunch(self.graph_of(use), self.stream_.get()), "the start of a graph");
+  }
+  void finish() { check(cudaStreamSynchronize(self.stream_.get()), "a run"); }
+};
+
+void CudaExecutable::announce(const std::vector<const void*>& inputs) {
+  if (second_) slots_.announce(inputs);
 }
 
 void CudaExecutable::run(StepState& state) {
   device_.use();
-  if (!graph_) record();
-  for (const Slot& input : inputs_) {
-    if (input.bytes > 0)
-      std::memcpy(pinned_.data() + input.offset, input.from, static_cast<size_t>(input.bytes));
-  }
   std::memcpy(pinned_.data() + state_offset_, &state, sizeof state);
-  check(cudaGraphLaunch(graph_.get(), stream_.get()), "the start of a graph");
-  check(cudaStreamSynchronize(stream_.get()), "a run");
+  Run device{*this};
+  run_with(device, slots_, bound_);
   std::memcpy(&state, pinned_.data() + state_offset_, sizeof state);
-  for (const Slot& input : inputs_) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Slot& input = inputs_[i];
     if (!input.changes) continue;
     // whoever binds an input that a node changes owns it and expects that
-    std::memcpy(const_cast<void*>(input.from), pinned_.data() + input.offset,
+    std::memcpy(const_cast<void*>(bound_[i]), pinned_.data() + input.offset,
                 static_cast<size_t>(input.bytes));
   }
   for (const Slot& output : outputs_) {
@@ -220,6 +275,8 @@ void CudaExecutable::run(StepState& state) {
 
 std::vector<bool> CudaExecutable::plain_parameters() const { return plain_; }
 
-int64_t CudaExecutable::private_bytes() const { return constants_.bytes + block_.bytes; }
+int64_t CudaExecutable::private_bytes() const {
+  return constants_.bytes + block_.bytes + (second_ ? second_->block.bytes : 0);
+}
 
 }  // namespace tandem::cuda

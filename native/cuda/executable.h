@@ -8,15 +8,22 @@
 //
 // The host's part of a run is to copy the caller's memory into the block, one launch, waiting, and
 // to copy outputs out. Recording again is only needed when the arena moves. Inputs that a node
-// changes, such as the caches of generation, are copied back, too.
+// changes, such as the caches of generation, are not in the block: they stay on the device. Where a
+// request does not say that they do, they are, and are copied back, too.
+//
+// A plan whose next inputs are announced has a second block for inputs. While a run reads the one,
+// what comes next is copied into the other on a second stream, for which the next run only waits:
+// see host/input_slots.h. Its graphs read either block, and copy inputs themselves or do not.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/backend.h"
 #include "cuda/device.h"
 #include "cuda/handles.h"
+#include "cuda/host/input_slots.h"
 #include "cuda/launch.h"
 
 namespace tandem::cuda {
@@ -29,6 +36,9 @@ class CudaExecutable final : public Executable {
   void bind_arena(std::byte* arena) override;
   void bind_input(size_t index, const void* data) override;
   void bind_output(size_t index, void* data) override;
+  void bind_state(size_t index, std::byte* data) override;
+  void announce(const std::vector<const void*>& inputs) override;
+  void forget() override { slots_.forget(); }
   void run(StepState& state) override;
   [[nodiscard]] std::vector<bool> plain_parameters() const override;
   [[nodiscard]] std::vector<std::string> kernels() const override { return kernels_; }
@@ -39,14 +49,30 @@ class CudaExecutable final : public Executable {
   /// A part of the block, and the caller's memory that belongs to it.
   struct Slot {
     int64_t offset, bytes;
-    const void* from = nullptr;
-    void* to = nullptr;
-    bool changes = false;  ///< an input that a node writes
+    void* to = nullptr;          ///< of an output
+    bool changes = false;        ///< an input that a node writes, and that is copied back
+    bool is_state = false;       ///< the same, but that it is the device's
+    std::byte* state = nullptr;  ///< where it is
   };
-  void lay_out_block();
+  /// The calls of run_with().
+  struct Run;
+  /// What a plan with announced inputs has beyond the first block.
+  struct Second {
+    Second(Device& device, int64_t bytes)
+        : block(device.allocate(bytes)), pinned(bytes), copies(StreamPriority::kNormal) {}
+    Memory block;
+    PinnedMemory pinned;
+    Stream copies;
+    Event sent[2];  ///< by slot
+  };
+  void lay_out_block(bool keeps_state);
   void copy_constants();
-  void record();
+  /// The graph of a run, recorded when it is first needed.
+  cudaGraphExec_t graph_of(InputSlots::Use use);
+  GraphExec record(bool copies_inputs);
   void record_nodes();
+  [[nodiscard]] std::byte* inputs_on_device(int slot) const;
+  [[nodiscard]] std::byte* inputs_on_host(int slot) const;
   /// Makes what launchers freeze.
   void freeze();
   [[nodiscard]] Operands operands_of(size_t node) const;
@@ -67,7 +93,13 @@ class CudaExecutable final : public Executable {
   FrozenMemory own_frozen_;  ///< where the request has none
   FrozenMemory* frozen_;
   std::vector<bool> plain_;
-  GraphExec graph_;  ///< none until the first run with this arena
+  /// None until the first run with this arena: one that copies inputs itself, of the first block,
+  /// and one for each block that has them.
+  GraphExec graphs_[3];
+  int slot_ = 0;  ///< the block that is being recorded
+  std::optional<Second> second_;
+  InputSlots slots_;
+  InputSlots::Inputs bound_;
   std::vector<std::string> kernels_;
 };
 

@@ -42,6 +42,10 @@ std::vector<float> generated(const Sizes& s, const Backend& backend) {
   Predictor::Session session(predictor);
   const int64_t width = s.heads * s.depth;
   std::vector<float> cache = random_numbers(s.slots * s.length * 2 * width, 2);
+  const auto bytes = static_cast<int64_t>(cache.size() * sizeof(float));
+  const Memory state = predictor.allocate_state(bytes);
+  auto* const host = reinterpret_cast<std::byte*>(cache.data());
+  backend.copy(state.data.get(), host, bytes, CopyKind::kToDevice);
   std::vector<float> results;
   for (int32_t step = 0; step < s.length + 1; ++step) {
     const std::vector<float> qkv =
@@ -53,9 +57,10 @@ std::vector<float> generated(const Sizes& s, const Backend& backend) {
       position.push_back(step + r % 2 - (step == 0 ? r % 2 * 2 : 0));
     }
     std::vector<float> y(static_cast<size_t>(s.rows * width));
-    session.run(s.rows, {qkv.data(), cache.data(), slot.data(), position.data()}, {y.data()});
+    session.run(s.rows, {qkv.data(), state.data.get(), slot.data(), position.data()}, {y.data()});
     results.insert(results.end(), y.begin(), y.end());
   }
+  backend.copy(host, state.data.get(), bytes, CopyKind::kToHost);
   results.insert(results.end(), cache.begin(), cache.end());
   return results;
 }

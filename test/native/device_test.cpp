@@ -1,5 +1,6 @@
 // What core does for a device with memory of its own, shown on one that the tests make: it computes
 // on the CPU, but in memory that is not the host's copy of the parameters.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -355,4 +356,93 @@ TEST(memory_limit_of_a_predictor_refuses_what_does_not_fit) {
     CHECK_THROWS(other.run(8, {x.data()}, {y.data()}));
     CHECK_THROWS(Predictor(store, d, 1, 1000, *backend, Precision::kFloat32, 100));
   }
+}
+
+namespace {
+
+/// Says which inputs it was given as memory of the device.
+class StatefulDevice final : public Backend {
+ public:
+  class Watching final : public Executable {
+   public:
+    Watching(std::unique_ptr<Executable> executable, std::vector<char>& bound)
+        : executable_(std::move(executable)), bound_(bound) {}
+    void bind_arena(std::byte* arena) override { executable_->bind_arena(arena); }
+    void bind_input(size_t index, const void* data) override { bind(index, 'i', data); }
+    void bind_state(size_t index, std::byte* data) override { bind(index, 's', data); }
+    void bind_output(size_t index, void* data) override { executable_->bind_output(index, data); }
+    void run(StepState& state) override { executable_->run(state); }
+    [[nodiscard]] std::vector<bool> plain_parameters() const override {
+      return executable_->plain_parameters();
+    }
+    [[nodiscard]] std::vector<std::string> kernels() const override { return {}; }
+    [[nodiscard]] int64_t private_bytes() const override { return 0; }
+    [[nodiscard]] int64_t scratch_bytes() const override { return 0; }
+
+   private:
+    void bind(size_t index, char how, const void* data) {
+      bound_.resize(std::max(bound_.size(), index + 1));
+      bound_[index] = how;
+      executable_->bind_input(index, data);
+    }
+    std::unique_ptr<Executable> executable_;
+    std::vector<char>& bound_;
+  };
+
+  [[nodiscard]] const char* name() const override { return "stateful:0"; }
+  [[nodiscard]] bool supports(Op /*op*/) const override { return true; }
+  [[nodiscard]] bool shares_host_memory() const override { return false; }
+  [[nodiscard]] bool updates_on_the_way() const override { return false; }
+  void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
+    cpu_backend().copy(to, from, bytes, kind);
+  }
+  [[nodiscard]] Memory allocate(int64_t bytes) const override {
+    allocated.push_back(bytes);
+    return cpu_backend().allocate(bytes);
+  }
+  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
+                                        bool frozen) const override {
+    return cpu_backend().workspace_bytes(graph, node, frozen);
+  }
+  [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
+    return cpu_backend().make_frozen_weights();
+  }
+  [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
+    CHECK(request.keeps_state);
+    return std::make_unique<Watching>(cpu_backend().compile(request), bound);
+  }
+
+  mutable std::vector<int64_t> allocated;
+  mutable std::vector<char> bound;
+};
+
+}  // namespace
+
+TEST(device_keeps_what_a_graph_changes_from_run_to_run) {
+  GraphDescription d;
+  d.inputs = {{"qkv", {1, 1, 12}, DType::kFloat32},
+              {"cache", {2, 5, 8}, DType::kFloat32},
+              {"slot", {1, 1}, DType::kInt32},
+              {"position", {1, 1}, DType::kInt32}};
+  d.nodes = {{"cachedAttention", {0, 1, 2, 3}, {{"heads", 2.0}}}};
+  d.outputs = {4};
+  const StatefulDevice device;
+  const ParameterStore store(d.parameters, 1);
+  Predictor predictor(store, d, 1, 1, device);
+  constexpr int64_t kBytes = 2 * 5 * 8 * 4;
+  const Memory cache = predictor.allocate_state(kBytes);
+  CHECK(device.allocated.back() == kBytes);
+  const std::vector<float> qkv(12, 0.5F);
+  const int32_t slot = 1;
+  const int32_t position = 0;
+  std::vector<float> y(4);
+  Predictor::Session session(predictor);
+  session.run(1, {qkv.data(), cache.data.get(), &slot, &position}, {y.data()});
+  CHECK((device.bound == std::vector<char>{'i', 's', 'i', 'i'}));
+  CHECK_NEAR(y[0], 0.5F, 1e-6);
+  CHECK(floats(cache)[40] == 0.5F && floats(cache)[0] == 0.0F);
+  device.bound.clear();
+  Predictor::Session other(predictor);
+  other.bind(1, {qkv.data(), cache.data.get(), &slot, &position}, {y.data()});
+  CHECK((device.bound == std::vector<char>{'i', 's', 'i', 'i'}));
 }

@@ -1,0 +1,121 @@
+// Inputs that are copied to a device while it computes: which block a run reads, and that no copy
+// meets a run or another copy, on a device that does everything as late as it may.
+#include <cstdint>
+#include <optional>
+#include <random>
+
+#include "check.h"
+#include "cuda/host/input_slots.h"
+
+using namespace tandem;
+using namespace tandem::cuda;
+
+namespace {
+
+/// A device of one number per input. Copies happen when somebody waits for them, runs when they are
+/// waited for.
+class LateDevice {
+ public:
+  void fill(int slot, const InputSlots::Inputs& from) {
+    finish_copy(slot);
+    CHECK(!runs_ || runs_->slot != slot);
+    pinned_[slot] = *static_cast<const int*>(from[0]);
+  }
+  void send(int slot) {
+    CHECK(!sending_[slot]);
+    sending_[slot] = true;
+    ++sends;
+  }
+  void await(int slot) {
+    finish_copy(slot);
+    awaited_[slot] = true;
+  }
+  void start(InputSlots::Use use) {
+    CHECK(!use.staged || awaited_[use.slot]);
+    CHECK(!sending_[use.slot]);
+    awaited_[use.slot] = false;
+    runs_ = use;
+  }
+  void finish() {
+    if (!runs_->staged) memory_[runs_->slot] = pinned_[runs_->slot];
+    seen = memory_[runs_->slot];
+    runs_.reset();
+  }
+
+  int seen = 0;
+  int sends = 0;
+
+ private:
+  void finish_copy(int slot) {
+    if (!sending_[slot]) return;
+    // not while a run reads the block
+    CHECK(!runs_ || runs_->slot != slot);
+    memory_[slot] = pinned_[slot];
+    sending_[slot] = false;
+  }
+
+  int pinned_[2] = {};
+  int memory_[2] = {};
+  bool sending_[2] = {};
+  bool awaited_[2] = {};
+  std::optional<InputSlots::Use> runs_;
+};
+
+}  // namespace
+
+TEST(cuda_inputs_that_were_announced_are_there) {
+  LateDevice device;
+  InputSlots slots;
+  const int numbers[] = {3, 1, 4, 1, 5, 9, 2, 6};
+  for (size_t i = 0; i < 8; ++i) {
+    if (i < 7) slots.announce({&numbers[i + 1]});
+    run_with(device, slots, {&numbers[i]});
+    CHECK(device.seen == numbers[i]);
+  }
+  CHECK(device.sends == 7);
+}
+
+TEST(cuda_inputs_are_staged_for_the_run_that_was_announced_alone) {
+  LateDevice device;
+  InputSlots slots;
+  int numbers[] = {10, 20, 30};
+  slots.announce({&numbers[1]});
+  run_with(device, slots, {&numbers[0]});
+  run_with(device, slots, {&numbers[2]});  // another comes
+  CHECK(device.seen == 30);
+  numbers[1] = 21;
+  run_with(device, slots, {&numbers[1]});
+  CHECK(device.seen == 21);
+  slots.announce({&numbers[1]});
+  run_with(device, slots, {&numbers[0]});
+  numbers[1] = 22;  // taken back before it changes
+  slots.forget();
+  run_with(device, slots, {&numbers[1]});
+  CHECK(device.seen == 22 && device.sends == 2);
+}
+
+TEST(cuda_inputs_survive_any_order_of_announcements) {
+  std::mt19937 engine(5);
+  LateDevice device;
+  InputSlots slots;
+  int numbers[4] = {};
+  size_t next = 0;
+  bool promised = false;
+  for (int i = 0; i < 20000; ++i) {
+    const size_t now = promised ? next : engine() % 4;
+    if (!promised) numbers[now] = i;
+    const bool announces = engine() % 3 != 0;
+    if (announces) {
+      next = engine() % 4;
+      if (next != now) numbers[next] = -i;
+      slots.announce({&numbers[next]});
+    }
+    run_with(device, slots, {&numbers[now]});
+    CHECK(device.seen == numbers[now]);
+    promised = announces;
+    if (promised && engine() % 5 == 0) {
+      slots.forget();
+      promised = false;
+    }
+  }
+}
