@@ -55,8 +55,29 @@ struct Net {
   }
 };
 
+/// The same network with the weights of quantized nodes as bytes in memory.
+Net with_bytes(Net net) {
+  for (NodeDescription& node : net.d.nodes) {
+    if (node.quantization == nullptr || node.inputs.size() < 2) continue;
+    auto quantization = std::make_shared<Quantization>(*node.quantization);
+    quantization->weight_is_bytes = true;
+    node.quantization = quantization;
+    ParameterDescription& weight =
+        net.d.parameters[static_cast<size_t>(node.inputs[1]) - net.d.inputs.size()];
+    weight.is_bytes = true;
+    weight.trainable = false;
+  }
+  return net;
+}
+
 std::vector<float> predicted(const Net& net, int64_t rows, const void* x, const Backend& backend) {
   const ParameterStore store(net.d.parameters, 5);
+  for (size_t i = 0; i < net.d.parameters.size(); ++i) {
+    if (!net.d.parameters[i].is_bytes) continue;
+    auto* const bytes = store.memory().data.get() + store.layout().offsets[i];
+    for (int64_t k = 0; k < stored_tensor(net.d.parameters[i]).numel; ++k)
+      bytes[k] = static_cast<std::byte>(k * 37 % 255 - 127);
+  }
   Predictor predictor(store, net.d, 0, rows, backend);
   Predictor::Session session(predictor);
   std::vector<float> y(static_cast<size_t>(predictor.shapes(rows).outputs[0].numel));
@@ -98,6 +119,7 @@ void compare_linear(QuantizationMode mode, const Sizes& s, bool bias, const char
   net.d.outputs = {y};
   const std::vector<float> feed = random_numbers(s.m * s.k, 3);
   compare_nets(activation == nullptr ? "quantized linear" : activation, net, s.m, feed.data());
+  compare_nets("linear of bytes", with_bytes(net), s.m, feed.data());
 }
 
 }  // namespace
@@ -166,6 +188,21 @@ TEST(gpu_quantized_convolution) {
     net.d.outputs = {net.node("relu", {y})};
     const std::vector<float> feed = random_numbers(c.x[0] * c.x[1] * c.x[2] * c.x[3], 5);
     compare_nets("quantized conv2d", net, c.x[0], feed.data());
+    compare_nets("conv2d of bytes", with_bytes(net), c.x[0], feed.data());
+  }
+}
+
+TEST(gpu_weights_alone_may_be_bytes) {
+  for (const Convolved& c : kConvolved) {
+    Net net;
+    const int64_t x = net.input({-1, c.x[1], c.x[2], c.x[3]});
+    const int64_t w = net.parameter(
+        {c.out, c.x[1], static_cast<int64_t>(c.kernel[0]), static_cast<int64_t>(c.kernel[1])});
+    net.d.outputs = {
+        net.node("conv2d", {x, w}, attributes_of(c), net.by(QuantizationMode::kWeights, c.out))};
+    const std::vector<float> feed = random_numbers(c.x[0] * c.x[1] * c.x[2] * c.x[3], 5);
+    compare_nets("weights of conv2d", net, c.x[0], feed.data());
+    compare_nets("weights of conv2d in bytes", with_bytes(net), c.x[0], feed.data());
   }
 }
 
@@ -196,6 +233,27 @@ TEST(gpu_quantized_images_stay_bytes) {
   }
 }
 
+TEST(gpu_quantized_recurrences) {
+  struct Steps {
+    int64_t batch, time, units;
+  };
+  for (const Steps& s : {Steps{1, 1, 1}, Steps{3, 4, 7}, Steps{65, 3, 33}, Steps{2, 5, 130}}) {
+    for (const bool gru : {false, true}) {
+      const int64_t gates = (gru ? 3 : 4) * s.units;
+      Net net;
+      const int64_t x = net.input({-1, s.time, gates});
+      std::vector<int64_t> operands = {x, net.parameter({gates, s.units})};
+      if (gru) operands.push_back(net.parameter({gates}));
+      net.d.outputs = {
+          net.node(gru ? "gru" : "lstm", operands, {}, net.by(QuantizationMode::kDynamic, gates))};
+      const std::vector<float> feed = random_numbers(s.batch * s.time * gates, 9);
+      // a state whose last bit differs may be another byte
+      compare_nets(gru ? "quantized gru" : "quantized lstm", net, s.batch, feed.data(), 2e-3);
+      compare_nets("recurrence of bytes", with_bytes(net), s.batch, feed.data(), 2e-3);
+    }
+  }
+}
+
 TEST(gpu_quantized_embedding) {
   Net net;
   const int64_t x = net.input({-1, 5}, DType::kInt32);
@@ -206,6 +264,7 @@ TEST(gpu_quantized_embedding) {
   feed[3] = -1;
   feed[9] = 37;
   compare_nets("quantized embedding", net, 7, feed.data());
+  compare_nets("embedding of bytes", with_bytes(net), 7, feed.data());
 }
 
 namespace {

@@ -1,7 +1,7 @@
 // What lstm, gru and their gradients share: one kernel for each step of time, in which a block
 // multiplies the states of 64 rows of the batch with some columns of the weights, 16 rows to a
-// warp, and hands the sums, in registers, to what the step does with them. Always in float32: an
-// error in a state goes through all steps to come.
+// warp, and hands the sums, in registers, to what the step does with them. Sums and states are
+// float32: an error in a state goes through all steps to come.
 #pragma once
 
 #include "cuda/device/tile_product.cuh"

@@ -1,8 +1,9 @@
-// Weights of quantized products as bytes, made once of a frozen parameter, and what a product's
-// attributes say of its result.
+// Weights of quantized products as bytes, made once of a frozen parameter of floats or of bytes,
+// and what a product's attributes say of its result.
 #include "core/error.h"
 #include "cuda/device/byte_product.cuh"
 #include "cuda/device/fold.cuh"
+#include "cuda/device/weight_source.cuh"
 
 namespace tandem::cuda {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 constexpr unsigned kThreads = 128;
 
 struct Packing {
-  const float* weight;  ///< [out, channels, taps]
+  WeightSource weight;  ///< [out, channels, taps]
   int64_t channels, taps, k;
   float x_scale;
   int8_t* bytes;
@@ -28,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(Packing p) {
     if (k < p.taps * p.channels) {
       const int64_t tap = k / p.channels;
       const int64_t channel = k - tap * p.channels;
-      byte = to_weight_byte(p.weight[(row * p.channels + channel) * p.taps + tap], scale);
+      byte = p.weight.byte((row * p.channels + channel) * p.taps + tap, scale);
     }
     p.bytes[row * p.k + k] = byte;
     sum += byte;
@@ -49,7 +50,7 @@ ByteWeight byte_weight(Launch& launch, const ops::QuantizedProduct& product, int
   const int64_t bytes = checked_mul(out, k);
   const auto place = [&](std::byte* memory) {
     Packing p{};
-    p.weight = launch.in(1);
+    p.weight = weight_source(launch, 1);
     p.channels = channels;
     p.taps = taps;
     p.k = k;

@@ -3,10 +3,11 @@
 // for the inputs' parts of the sums and s for the states':
 //   r = sigmoid(x + s)  z = sigmoid(x + s)  n = tanh(x + r s)    y = (1 - z) n + z y'
 // The gradient walks back: the gradients of s in one step, times the weights, are a part of the
-// states' gradient in the step before. The gradient of x may lie on the gates.
+// states' gradient in the step before. The gradient of x may lie on the gates. quantizedGru: the
+// same of bytes, see device/byte_states.cuh.
 #include "core/ops/recurrent.h"
 
-#include "cuda/device/recurrent.cuh"
+#include "cuda/device/byte_states.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -16,6 +17,7 @@ struct Forward {
   Recurrence r;
   const float *x, *bias;
   float *y, *gates, *s_n;  // gates and s_n: null where they are not kept
+  SumScales scales;
 };
 
 template <Arithmetic kind>
@@ -26,9 +28,13 @@ __global__ void __launch_bounds__(kStepThreads)
     const int64_t at = row * r.time + t;
     const float* const x = p.x + at * r.gates + unit;
     const float* const bias = p.bias + unit;
-    const float reset = sigmoid_(x[0] + (sums[0] + bias[0]));
-    const float update = sigmoid_(x[r.units] + (sums[1] + bias[r.units]));
-    const float recurrent = sums[2] + bias[2 * r.units];
+    const auto sum = [&](int gate) {
+      const int64_t column = gate * r.units;
+      return p.scales.apply(sums[gate], row, column + unit) + bias[column];
+    };
+    const float reset = sigmoid_(x[0] + sum(0));
+    const float update = sigmoid_(x[r.units] + sum(1));
+    const float recurrent = sum(2);
     const float candidate = tanhf(fmaf(reset, recurrent, x[2 * r.units]));
     float* const y = p.y + at * r.units + unit;
     const float before = t == 0 ? 0.0F : y[-r.units];
@@ -94,6 +100,16 @@ void launch_gru(Launch& launch) {
                       : attributes.fp16 ? forward_kernel<Arithmetic::kFloat16>
                                         : forward_kernel<Arithmetic::kFloat32>;
   launch_forward(launch, kernel, p, p.y, launch.in(1));
+}
+
+void launch_quantizedGru(Launch& launch) {
+  if (launch.output().numel == 0) return;
+  Forward p{};
+  p.r = recurrence_of(launch.input(0), launch.input(1));
+  p.x = launch.in(0);
+  p.bias = launch.in(2);
+  p.y = launch.out(0);
+  launch_byte_forward(launch, forward_kernel<Arithmetic::kBfloat16>, p);
 }
 
 void launch_gruGrad(Launch& launch) {

@@ -2,10 +2,11 @@
 // and applies the gates' functions to the sums while these are in registers:
 //   i = sigmoid(.)  f = sigmoid(.)  g = tanh(.)  o = sigmoid(.)    c = f c' + i g    y = o tanh(c)
 // The gradient walks back: the gates' gradients of one step, times the weights, are a part of the
-// states' gradient in the step before. The gates' gradients may lie on the gates.
+// states' gradient in the step before. The gates' gradients may lie on the gates. quantizedLstm:
+// the same of bytes, see device/byte_states.cuh.
 #include "core/ops/recurrent.h"
 
-#include "cuda/device/recurrent.cuh"
+#include "cuda/device/byte_states.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -16,6 +17,7 @@ struct Forward {
   const float* x;
   float *y, *gates, *cells;     // gates: null where they are not kept
   int64_t cell_row, cell_time;  // floats between rows and steps of the cells; 0: one for all steps
+  SumScales scales;
 };
 
 template <Arithmetic kind>
@@ -25,10 +27,14 @@ __global__ void __launch_bounds__(kStepThreads)
   step_units<kind, 4>(r, product, [&](int64_t row, int64_t unit, const float (&sums)[4]) {
     const int64_t at = row * r.time + t;
     const float* const x = p.x + at * r.gates + unit;
-    const float i = sigmoid_(x[0] + sums[0]);
-    const float f = sigmoid_(x[r.units] + sums[1]);
-    const float g = tanhf(x[2 * r.units] + sums[2]);
-    const float o = sigmoid_(x[3 * r.units] + sums[3]);
+    const auto sum = [&](int gate) {
+      const int64_t column = gate * r.units;
+      return x[column] + p.scales.apply(sums[gate], row, column + unit);
+    };
+    const float i = sigmoid_(sum(0));
+    const float f = sigmoid_(sum(1));
+    const float g = tanhf(sum(2));
+    const float o = sigmoid_(sum(3));
     float* const cell = p.cells + row * p.cell_row + t * p.cell_time + unit;
     const float before = t == 0 ? 0.0F : cell[-p.cell_time];
     const float state = fmaf(f, before, i * g);
@@ -100,6 +106,17 @@ void launch_lstm(Launch& launch) {
                       : attributes.fp16 ? forward_kernel<Arithmetic::kFloat16>
                                         : forward_kernel<Arithmetic::kFloat32>;
   launch_forward(launch, kernel, p, p.y, launch.in(1));
+}
+
+void launch_quantizedLstm(Launch& launch) {
+  if (launch.output().numel == 0) return;
+  Forward p{};
+  p.r = recurrence_of(launch.input(0), launch.input(1));
+  p.x = launch.in(0);
+  p.y = launch.out(0);
+  p.cells = launch.workspace<float>(p.r.batch * p.r.units);
+  p.cell_row = p.r.units;
+  launch_byte_forward(launch, forward_kernel<Arithmetic::kBfloat16>, p);
 }
 
 void launch_lstmGrad(Launch& launch) {
