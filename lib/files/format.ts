@@ -62,9 +62,19 @@ export function parseJson(source: string, name: string): unknown {
     const reason = error instanceof Error ? error.message : 'an error';
     throw new TandemError('ERR_FILE_FORMAT', `expected JSON in ${name}, received ${reason}`);
   }
+  if (isOurs(value, source)) return value;
   const twice = duplicateKey(source);
   if (twice !== undefined) throw bad(`different keys in ${name}`, `${is.show(twice)} twice`);
   return value;
+}
+
+/** Whether JSON is written as we write it, and so has each key once. */
+function isOurs(value: unknown, source: string): boolean {
+  try {
+    return JSON.stringify(value) === source.trimEnd();
+  } catch {
+    return false; // nested too deep for that
+  }
 }
 
 /** The first key that an object of this JSON, which parses, has twice. */

@@ -1,19 +1,22 @@
-import { closeSync, constants, fstatSync, openSync, read } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs';
 
 /** What the functions of safetensors.ts read from; a FileHandle is one, too. */
 export interface Readable {
   stat(): { readonly size: number } | Promise<{ readonly size: number }>;
-  read(
-    target: Uint8Array,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ bytesRead: number }>;
+  read(target: Uint8Array, offset: number, length: number, position: number): Read | Promise<Read>;
 }
 
+interface Read {
+  readonly bytesRead: number;
+}
+
+/** Bytes that one access to a disk brings. */
+const brief = 65536;
+
 /**
- * A file of a model. It is opened and closed where that is asked for, in some microseconds: the way to
- * another thread and back takes longer. Only reading may have to wait for a disk.
+ * A file of a model. It is opened and closed, and a few bytes of it are read, where that is asked for:
+ * that takes some microseconds, and the way to another thread and back a good part of what loading a
+ * small model takes.
  */
 export class ModelFile implements Readable {
   #fd: number;
@@ -33,8 +36,9 @@ export class ModelFile implements Readable {
     return fstatSync(this.#fd);
   }
 
-  read(target: Uint8Array, offset: number, length: number, position: number) {
-    return new Promise<{ bytesRead: number }>((resolve, reject) => {
+  read(target: Uint8Array, offset: number, length: number, position: number): Read | Promise<Read> {
+    if (length <= brief) return { bytesRead: readSync(this.#fd, target, offset, length, position) };
+    return new Promise((resolve, reject) => {
       read(this.#fd, target, offset, length, position, (error, bytesRead) => {
         if (error) reject(error);
         else resolve({ bytesRead });
