@@ -99,6 +99,28 @@ TEST(device_trains_a_copy_of_the_parameters_until_they_are_synced) {
   for (size_t i = 0; i < after.size(); ++i) CHECK_NEAR(after[i], want[i], 1e-5);
 }
 
+TEST(device_evaluates_averages_within_its_memory) {
+  const OtherDevice device;
+  const GraphDescription d = regression(true);
+  TrainerOptions options = adam();
+  options.average_decay = 0.5;
+  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+  auto host = std::make_shared<ParameterStore>(d.parameters, 3);
+  Trainer trainer(store, d, options, device);
+  Trainer reference(host, d, options, cpu_backend());
+  train(trainer, 3);
+  train(reference, 3);
+  trainer.copy_averages();
+  reference.copy_averages();
+  CHECK(device.copies[static_cast<size_t>(CopyKind::kWithinDevice)] > 0);
+  double results[2];
+  trainer.evaluate_averages(2, {kX.data(), kTarget.data()}, results);
+  reference.evaluate_averages(2, {kX.data(), kTarget.data()}, results + 1);
+  CHECK_NEAR(results[0], results[1], 1e-6);
+  trainer.evaluate(2, {kX.data(), kTarget.data()}, results + 1);
+  CHECK(results[0] != results[1]);
+}
+
 TEST(device_gets_parameters_that_the_host_changed) {
   const OtherDevice device;
   const GraphDescription d = regression(true);
