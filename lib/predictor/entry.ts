@@ -5,6 +5,8 @@ import type { Linked } from './waiting.js';
 
 type Arrays = readonly (Float32Array | Int32Array)[];
 
+type Resolve = (outputs: PredictOutput | Promise<never>) => void;
+
 const ignore = (): void => undefined;
 
 /**
@@ -26,19 +28,22 @@ export class Entry implements Linked<Entry>, Share {
   /** Of the memory of `outputs`. */
   lease: object | undefined;
   abort: (() => void) | undefined;
-  resolve: (outputs: PredictOutput) => void = ignore;
-  reject: (error: unknown) => void = ignore;
-  /** For a new promise: its functions are those of this entry from there on. */
-  readonly keep = (resolve: (outputs: PredictOutput) => void, reject: (e: unknown) => void) => {
+  resolve: Resolve = ignore;
+  /** For a new promise: its function is that of this entry from there on. */
+  readonly keep = (resolve: Resolve): void => {
     this.resolve = resolve;
-    this.reject = reject;
   };
 
   constructor(readonly copies: readonly Copy[]) {}
 
+  /** By a promise that is: the call's own function for it would be one more to move. */
+  reject(error: unknown): void {
+    this.resolve(Promise.reject(error));
+  }
+
   /** Lets everything of the last call go. */
   clear(): void {
     this.outputs = this.signal = this.lease = this.abort = undefined;
-    this.resolve = this.reject = ignore;
+    this.resolve = ignore;
   }
 }
