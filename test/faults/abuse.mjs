@@ -199,6 +199,7 @@ const run = () => ({ training: true, seed: 1, threads: 1 });
 const good = {
   cpu: () => [],
   ops: () => [],
+  hasOp: () => ['relu'],
   infer: () => ['relu', {}, [{ shape: [2, 3], dtype: 'float32' }]],
   lease: () => [new Float32Array(2), new Float32Array(2)],
   endLease: () => [addon.lease(new Float32Array(2))],
