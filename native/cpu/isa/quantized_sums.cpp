@@ -184,8 +184,9 @@ void launch_averagePoolBytes(const NodeView& node, Emitter& emit) {
   static constexpr TileFn kTiles[] = {average_tile<false, false>, average_tile<false, true>,
                                       average_tile<true, false>, average_tile<true, true>};
   const double each = 1.0 + static_cast<double>(p.channels) * 1.2 / kWidth;
+  const int64_t pixels = y.numel / p.channels;
   emit_step(emit, kTiles[(bytes ? 2 : 0) + (attributes.to_bytes ? 1 : 0)], p,
-            x.dims[0] * p.out_rows, static_cast<double>(y.numel / p.channels) * taps * each);
+            x.dims[0] * p.out_rows, static_cast<double>(pixels) * taps * each);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
