@@ -40,7 +40,7 @@ import {
   type RateFinderOptions,
   type RateFinderResult,
 } from './trainer/rate-finder.js';
-import { countFromZero, stepLogs } from './trainer/reports.js';
+import { countFromZero, lossOf, stepLogs } from './trainer/reports.js';
 import { makeRun, type RunState } from './trainer/run.js';
 import {
   arraySupply,
@@ -214,6 +214,7 @@ export class Trainer<T extends Targets = Value> {
         plan,
         (epoch) => supply.epoch({ epoch, batchSize, start: 0, seed, signal: this.#run.ended }),
         () => this.#run.closed,
+        (step) => lossOf(this.#graph, step),
       ),
     );
   }

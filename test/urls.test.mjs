@@ -30,6 +30,8 @@ const make = (t) => {
 test('URLs that name no file', async (t) => {
   const url = new URL('https://example.org/m.safetensors');
   const refusal = { code: 'ERR_ARGUMENT', message: /a path or a file: URL.*example\.org/ };
+  const host = new URL('file://example.org/model.safetensors');
+  await t.throwsAsync(Predictor.load(host), refusal);
   const trainer = make(t);
   const quantized = await quantize(build(), { precision: 'int8-weights' });
   t.teardown(() => quantized.close());

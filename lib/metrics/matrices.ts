@@ -7,8 +7,6 @@ import type { Matrix } from './metric.js';
 
 /** Numbers that are written as JSON at most. */
 const mostAsJson = 4096;
-/** float32 holds all whole numbers up to it. */
-const mostExact = 2 ** 24;
 
 /** Rows of up to a thousand numbers, which take well under a millisecond. */
 const rowsPerTurn = 64;
@@ -25,7 +23,10 @@ export function packCounts(counts: Float64Array): Float32Array | number[] {
 
 function areExact(counts: Float64Array): boolean {
   // for ... of takes ten times as long.
-  for (let i = 0; i < counts.length; i++) if ((counts[i] ?? 0) > mostExact) return false;
+  for (let i = 0; i < counts.length; i++) {
+    const count = counts[i] ?? 0;
+    if (Math.fround(count) !== count) return false;
+  }
   return true;
 }
 
@@ -35,6 +36,7 @@ export function packMatrix(matrix: Matrix): unknown {
   if (matrix.length * columns <= mostAsJson) return matrix;
   const known = packed.get(matrix);
   if (known !== undefined) return known;
+  if (matrix.some((row) => row.length !== columns)) return matrix;
   const all = new Float64Array(matrix.length * columns);
   for (const [i, row] of matrix.entries()) {
     for (let k = 0; k < columns; k++) all[i * columns + k] = row[k] ?? 0;

@@ -14,7 +14,7 @@ import { limited } from './micro-batches.js';
 import { checkArrays } from './numerics.js';
 import type { FitPlan } from './plan.js';
 import { makeProgress, type Progress } from './progress.js';
-import { countFromZero, stepLogs } from './reports.js';
+import { countFromZero, lossOf, stepLogs } from './reports.js';
 import { checkCallbacks, checkData, restoreCallbacks, typeOf } from './resume.js';
 import type { RunState } from './run.js';
 import { Saver } from './saver.js';
@@ -92,6 +92,7 @@ export class Fit {
   /** Up to the first epoch, where a checkpoint or the start of this call has it. */
   async #begin(): Promise<void> {
     const { run, plan, trainer } = this;
+    for (const supply of [plan.training, plan.validation]) await supply?.prepare?.();
     const reports = this.#reports();
     const { monitor } = this.engine.settings.schedule;
     if (monitor !== undefined) checkMonitor(monitor, reports);
@@ -239,8 +240,8 @@ export class Fit {
     progress: Progress,
   ): Promise<boolean> {
     open.add(steps);
-    const last = steps.at(-1)?.parts.at(-1);
-    progress.step(steps.length, last?.values[last.offset] ?? Number.NaN);
+    const last = steps.at(-1);
+    progress.step(steps.length, last ? lossOf(this.graph, last) : Number.NaN);
     if (!singly) return true;
     for (const step of steps) {
       const logs = await stepLogs(this.graph, step);

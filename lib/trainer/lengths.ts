@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { Feeds } from './data.js';
+import { nextTurn } from './turns.js';
 
 /** A graph of the trainer, by its number, and what it takes. */
 export interface GraphFeeds {
@@ -19,6 +20,10 @@ export class Lengths {
     readonly make: (length: number) => GraphFeeds,
   ) {}
 
+  has(length: number): boolean {
+    return this.#found.has(length);
+  }
+
   /** Throws ERR_ARGUMENT for a length that the model has no graph at. */
   at(length: number): GraphFeeds {
     const known = this.#found.get(length);
@@ -33,11 +38,21 @@ export class Lengths {
   }
 }
 
-/** Makes the graphs for a dataset of several lengths. Throws as Lengths.at. */
-export function planLengths({ lengths = [], isMapped }: Dataset, feeds: Feeds): void {
+/**
+ * Makes the graphs for a dataset of several lengths, one in each turn of the event loop. Rejects as
+ * Lengths.at throws.
+ */
+export async function planLengths(
+  { lengths = [], isMapped }: Dataset,
+  { lengths: graphs }: Feeds,
+): Promise<void> {
   // Who changes batches may change their lengths, too.
   if (lengths.length < 2 || isMapped) return;
-  for (const length of lengths) if (length !== feeds.lengths.own) feeds.lengths.at(length);
+  for (const length of lengths) {
+    if (length === graphs.own || graphs.has(length)) continue;
+    graphs.at(length);
+    await nextTurn();
+  }
 }
 
 /** The graph for rows whose first input is `x`: one of `lengths`, or of any where these are not given. */

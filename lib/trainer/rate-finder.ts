@@ -1,6 +1,6 @@
 // The learning rate range test.
 import * as is from '../is.js';
-import type { Engine } from './engine.js';
+import type { Engine, Step } from './engine.js';
 import type { StepSource } from './supply.js';
 
 /** How findLearningRate goes through learning rates. */
@@ -67,6 +67,7 @@ export async function findRate(
   plan: RateFinderPlan,
   open: (epoch: number) => Promise<StepSource>,
   halted: () => boolean,
+  lossOf: (step: Step) => number,
 ): Promise<RateFinderResult> {
   const { native } = engine;
   const before = new Float32Array(await native.saveState());
@@ -82,9 +83,8 @@ export async function findRate(
       try {
         await engine.train(source, true, halted, (steps) => {
           for (const step of steps) {
-            const { values, offset } = step.parts[0] ?? { values: new Float64Array(), offset: 0 };
             // One that was left out says 0.
-            curve.add(step.learningRate || rateOf(step.step), values[offset] ?? Number.NaN);
+            curve.add(step.learningRate || rateOf(step.step), lossOf(step));
           }
           return !curve.ended;
         });

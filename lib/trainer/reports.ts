@@ -44,6 +44,12 @@ export async function stepLogs(
   return { ...meansOf(results, parts), ...numbers, learningRate, gradNorm };
 }
 
+/** The loss of a step, of all its batches. */
+export function lossOf({ results }: TrainingGraph, { parts }: Step): number {
+  const [loss] = results;
+  return loss ? (meansOf([loss], parts)[loss.name] ?? Number.NaN) : Number.NaN;
+}
+
 function meansOf(results: readonly Result[], parts: readonly Part[]): Record<string, number> {
   const [first, ...others] = parts;
   if (first && others.length === 0) {

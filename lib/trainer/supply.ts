@@ -48,6 +48,8 @@ export interface EpochPlan {
 
 /** Rows to go through any number of times. */
 export interface Supply {
+  /** Makes what epochs need, which they do otherwise. Rejects where there can be none. */
+  prepare?(): Promise<void>;
   epoch(plan: EpochPlan): Promise<StepSource>;
 }
 
@@ -91,9 +93,11 @@ export function arraySupply(rows: Rows, span: Span): Supply {
 
 /** A dataset's rows, checked against the feeds block by block. */
 export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
-  planLengths(dataset, feeds);
+  const prepare = () => planLengths(dataset, feeds);
   return {
-    epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
+    prepare,
+    async epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
+      await prepare();
       const chunks = dataset.chunks({
         epoch,
         batchSize,
@@ -106,9 +110,7 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
       const whole = count !== undefined && (dataset.lengths?.length ?? 1) === 1;
       const steps = whole ? Math.ceil(count / batchSize) : undefined;
       const read = (block: TensorBatch) => readBlock(block, feeds, name, dataset);
-      return Promise.resolve(
-        new ChunkSource(chunks, feeds, read, name, batchSize, steps, checkFrom),
-      );
+      return new ChunkSource(chunks, feeds, read, name, batchSize, steps, checkFrom);
     },
   };
 }

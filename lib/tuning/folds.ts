@@ -1,6 +1,7 @@
 // Rows into folds.
 import type { TypedArray } from '../../bindings.js';
 import type { TensorBatch } from '../data/batch.js';
+import { isSequences } from '../data/buckets.js';
 import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Arrays, Data } from '../trainer/data.js';
@@ -214,7 +215,7 @@ export function foldDataset(
 
 /** Of a block that is no rows of a model, which fit refuses, there are none. */
 const labelsIn = (block: TensorBatch, stratified: unknown): TypedArray | undefined =>
-  'y' in block ? labelsOf(block, block.rows, stratified) : undefined;
+  'y' in block && !isSequences(block.y) ? labelsOf(block, block.rows, stratified) : undefined;
 
 interface Counter {
   rows: number;

@@ -127,6 +127,8 @@ class Trainer {
   /// Copies the averages as they are now, with the statistics beside them, for
   /// evaluate_averages(). Throws ERR_ARGUMENT where none are kept, ERR_OUT_OF_MEMORY.
   void copy_averages();
+  /// Whether a step has been taken that was not skipped: before, averages are the parameters.
+  [[nodiscard]] bool averages_begun() const { return progress_.step > progress_.skipped; }
 
   /// All that changes from step to step beside the numbers of save().
   struct Progress {

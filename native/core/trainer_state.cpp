@@ -67,6 +67,8 @@ void Trainer::save(float* to) {
   visit_state(
       [to](int64_t at, const float* own, int64_t count) { std::copy_n(own, count, to + at); },
       state.data());
+  if (saved.averages && !averages_begun())
+    std::copy_n(to, saved.trainable, to + saved.parameters + saved.slots * saved.trainable);
 }
 
 void Trainer::load(const float* from, const Progress& progress) {
@@ -94,8 +96,9 @@ void Trainer::copy_averages() {
   const auto copy = [this](int64_t to, const std::byte* from, int64_t bytes) {
     if (bytes > 0) backend_.copy(averages_.data.get() + to, from, bytes, CopyKind::kWithinDevice);
   };
-  copy(0, optimizer_state_.data.get() + optimizer_layout_.averages * kFloatBytes,
-       layout.trainable_bytes);
+  const std::byte* const kept =
+      optimizer_state_.data.get() + optimizer_layout_.averages * kFloatBytes;
+  copy(0, averages_begun() ? kept : device_parameters_.data.get(), layout.trainable_bytes);
   copy(layout.trainable_bytes, device_parameters_.data.get() + layout.trainable_bytes,
        layout.bytes - layout.trainable_bytes);
 }

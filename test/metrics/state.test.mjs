@@ -88,12 +88,16 @@ test('large matrices go through checkpoints as arrays', (t) => {
   for (const [size, most, array] of [
     [64, 9, false],
     [65, 9, true],
-    [65, 2 ** 25, false],
+    [65, 2 ** 25, true],
+    [65, 2 ** 25 + 1, false],
+    [65, -0.1, false],
   ]) {
     const made = packMatrix(matrix(size, most));
     t.is(made.counts instanceof Float32Array, array);
     t.deepEqual(unpackMatrix(copy(made), 'm'), matrix(size, most));
   }
+  const ragged = [...matrix(65, 9), [1]];
+  t.deepEqual(unpackMatrix(copy(packMatrix(ragged)), 'm'), ragged);
   for (const bad of [
     3,
     [1],

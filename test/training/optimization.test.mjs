@@ -291,6 +291,25 @@ test('averages follow the parameters', async (t) => {
   });
 });
 
+test('averages are the parameters until a step counts', async (t) => {
+  const model = perceptron();
+  const options = { ema: { validate: true }, checkNumerics: { skip: true } };
+  await withTrainer(t, model, options, async (trainer) => {
+    const begin = bits(model);
+    const { loss } = await trainer.evaluate(regression);
+    t.deepEqual(bits(await trainer.averagedModel()), begin);
+    t.is((await trainer.evaluate(regression, { ema: true })).loss, loss);
+    const bad = fromBatches(() => [{ ...regression, rows, x: x.map(() => Number.NaN) }]);
+    const { valLoss, skippedSteps } = await trainer.fit(bad, {
+      ...quiet,
+      batchSize: rows,
+      validationData: regression,
+    });
+    t.deepEqual([valLoss, skippedSteps], [[loss], [1]]);
+    t.deepEqual(bits(await trainer.averagedModel()), begin);
+  });
+});
+
 test('a model of averages has the statistics, the names and the graph', async (t) => {
   const x = input([3], { name: 'left' });
   const model = new Model({

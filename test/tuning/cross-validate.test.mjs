@@ -288,6 +288,21 @@ test('sequences in buckets, too', async (t) => {
   );
 });
 
+test('targets that are sequences, too', async (t) => {
+  const x = Array.from({ length: 20 }, (_, i) => [i % 6, (i + 1) % 6, 0].slice(0, 2 + (i % 2)));
+  const data = fromSequences({ x, y: x }).bucketByLength({ lengths: [2, 3] });
+  const build = () =>
+    new Trainer(
+      sequential([embedding(6, 4), dense(6)], { input: input([3], { dtype: 'int32' }), seed: 1 }),
+      { loss: 'crossEntropy' },
+    );
+  const { folds } = await crossValidate({ build, data, folds: 2 });
+  t.deepEqual(
+    folds.map(({ rows }) => rows),
+    [10, 10],
+  );
+});
+
 test('datasets that do not fit are refused', async (t) => {
   const build = () => new Trainer(sequential([dense(1)], { input: [2] }), { loss: 'mse' });
   const few = fromArrays({ x: new Float32Array(6), y: new Float32Array(3) });
