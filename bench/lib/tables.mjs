@@ -73,7 +73,7 @@ const paired = (peer, first, unit) => (/** @type {Results} */ results) => {
  * @param {Results} results
  */
 function boundary({ results }) {
-  const rows = results.filter(({ kernels }) => kernels < 50);
+  const rows = results.filter(({ kernels }) => kernels < 10);
   return table(
     ['model, rows, call', 'whole call, µs', 'kernels, µs', 'boundary, µs'],
     rows.map(({ name, value, kernels }) => [name, value, kernels, value - kernels]),

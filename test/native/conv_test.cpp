@@ -355,6 +355,17 @@ TEST(conv_in_groups) {
   check_conv({1, 2, 1, 1, {9, 9}, {3, 3}, {1, 1}, {600, 600}, {600, 600}});
 }
 
+// Vectors of a row are taken by fours, twos and ones: every number of columns that may be left.
+TEST(conv_at_every_width) {
+  for (int64_t width = 1; width <= 132; ++width) {
+    check_conv({1, 2, 1, 1, {6, width}, {3, 3}, {1, 1}, {1, 1}});
+    check_conv({1, 2, 1, 1, {5, width}, {5, 5}, {1, 1}, {2, 2}});
+    check_conv({1, 2, 1, 1, {3, width}, {2, 3}, {1, 1}, {0, 1}});
+    check_conv({1, 2, 1, 1, {3, width}, {3, 3}, {2, 2}, {1, 1}});
+    check_conv({1, 1, 2, 3, {3, width}, {3, 3}, {1, 1}, {1, 1}});
+  }
+}
+
 TEST(conv_of_more_than_a_tile) {
   check_conv({40, 1, 3, 5, {6, 6}, {3, 3}, {1, 1}, {1, 1}});
   check_conv({1, 1, 130, 30, {10, 10}, {3, 3}, {1, 1}, {1, 1}});

@@ -110,7 +110,7 @@ constexpr int kWide = kWidth == 16 ? 4 : 2;
 template <int height, int width, int R>
 void correlate_rows(const Correlation& c, const float* x, float* out) {
   int64_t q = 0;
-  for (; c.out_row - q > kWide / 2 * kLanes; q += kWide * kLanes)
+  for (; c.out_row - q > (kWide - 1) * kLanes; q += kWide * kLanes)
     correlate<height, width, R, kWide>(c, x + q, out + q, c.out_row - q);
   for (; c.out_row - q > kLanes; q += 2 * kLanes)
     correlate<height, width, R, 2>(c, x + q, out + q, c.out_row - q);
