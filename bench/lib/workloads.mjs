@@ -19,6 +19,9 @@ import {
 } from 'tandem-ml';
 import { perceptronToOnnx } from '../peers/onnx.mjs';
 
+/** The characters that language models here know. */
+export const characters = 65;
+
 /**
  * @typedef {object} Workload
  * @property {string} name
@@ -108,9 +111,6 @@ function feedForward(width, blocks, cases) {
     ...cases,
   };
 }
-
-/** The characters that language models here know. */
-export const characters = 65;
 
 /**
  * A causal model of them: the one of examples/shakespeare-gpt.mjs in other sizes.
