@@ -14,6 +14,12 @@ const rowsPerTurn = 64;
 /** What became of a matrix, which nobody changes: it stands in several places and checkpoints. */
 const packed = new WeakMap<Matrix, unknown>();
 
+/** Whether a metric's result is rows of numbers. */
+export const isMatrix = (value: unknown): value is Matrix =>
+  Array.isArray(value) &&
+  (packed.has(value) ||
+    value.every((row) => Array.isArray(row) && row.every((number) => typeof number === 'number')));
+
 /** Counts as plain data of a checkpoint. */
 export function packCounts(counts: Float64Array): Float32Array | number[] {
   return counts.length > mostAsJson && areExact(counts)

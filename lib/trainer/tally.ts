@@ -2,6 +2,7 @@
 
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
+import { isMatrix } from '../metrics/matrices.js';
 import type { Accumulator, Matrix } from '../metrics/metric.js';
 import type { Part as StepPart, Width } from './engine.js';
 
@@ -73,9 +74,9 @@ export class Tally {
       const value = partial ? Number.NaN : await sum.result();
       const name = rename(tracked.name);
       if (typeof value === 'number') tallied.numbers[name] = value;
-      else if (Array.isArray(value)) tallied.matrices[name] = value;
+      else if (isMatrix(value)) tallied.matrices[name] = value;
       else {
-        const what = `expected a number or a matrix from \`metrics.${tracked.name}\``;
+        const what = `expected a number or a matrix of numbers from \`metrics.${tracked.name}\``;
         throw new TandemError('ERR_ARGUMENT', `${what}, received ${is.show(value)}`);
       }
     }

@@ -255,11 +255,14 @@ test('refuses options that are wrong', (t) => {
   t.throws(() => metrics.perplexity({ ignoreIndex: 0.5 }), { code: 'ERR_ARGUMENT' });
 });
 
-test('an accumulator that gives nothing rejects', async (t) => {
-  const own = { values: (output) => [sum(output)], accumulate: () => ({ add() {}, result() {} }) };
-  const trainer = make(t, 1, { loss: 'mse', metrics: { own } });
-  await t.throwsAsync(trainer.evaluate({ x, y }), {
-    code: 'ERR_ARGUMENT',
-    message: /metrics\.own/,
+for (const result of [undefined, [['a']], [[null]], [1], 'x']) {
+  test(`an accumulator that gives ${JSON.stringify(result)} rejects`, async (t) => {
+    const accumulate = () => ({ add() {}, result: () => result });
+    const own = { values: (output) => [sum(output)], accumulate };
+    const trainer = make(t, 1, { loss: 'mse', metrics: { own } });
+    await t.throwsAsync(trainer.evaluate({ x, y }), {
+      code: 'ERR_ARGUMENT',
+      message: /metrics\.own/,
+    });
   });
-});
+}

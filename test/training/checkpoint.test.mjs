@@ -93,6 +93,7 @@ test('other models, trainers and files are refused, and change nothing', async (
   await refuses(make(t, 'mlp', { seed: 12 }), 'ERR_ARGUMENT', /seed/);
   await refuses(make(t, 'mlp', { optimizer: sgd() }), 'ERR_FILE_FORMAT', /optimizer/);
   await refuses(make(t, 'mlp', { gradientAccumulationSteps: 2 }), 'ERR_ARGUMENT', /Accumulation/);
+  await refuses(make(t, 'mlp', { precision: 'bf16-mixed' }), 'ERR_ARGUMENT', /precision/);
   await refuses(make(t, 'mlp', { ema: {} }), 'ERR_FILE_FORMAT', /averages/);
   const same = make(t, 'mlp', { optimizer });
   await same.trainer.loadCheckpoint(path);

@@ -296,3 +296,18 @@ test('what a checkpoint was not saved with is refused, and changes nothing', asy
     await trainer.close();
   }
 });
+
+test('what callbacks keep comes back as it was, whatever its keys', async (t) => {
+  const dir = await folder(t);
+  const state = { $array: 0, $number: 'x', $$a: [Number.NaN, -0], list: Float32Array.of(0.1) };
+  const loaded = [];
+  const own = {
+    onEpochEnd() {},
+    saveState: () => state,
+    loadState: (kept) => loaded.push(kept),
+  };
+  const checkpoint = { dir };
+  await finish('mlp', 5, { checkpoint, callbacks: [own], epochs: 1 });
+  await finish('mlp', 5, { checkpoint, callbacks: [own], epochs: 1, resumeFrom: 'latest' });
+  t.deepEqual(loaded, [state]);
+});

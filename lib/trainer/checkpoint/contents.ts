@@ -57,6 +57,8 @@ export interface Setup {
   readonly mixup: number;
   /** Names of losses; undefined in checkpoints of before they were kept. */
   readonly loss: string | undefined;
+  /** Undefined in checkpoints of before it was kept. */
+  readonly precision: string | undefined;
 }
 
 export interface Contents {
@@ -92,6 +94,8 @@ export function decode(json: unknown, arrays: readonly Float32Array[]): Contents
       // Checkpoints of before there was mixup are of training without it.
       mixup: number(setup.mixup ?? 0, 'setup.mixup'),
       loss: setup.loss === undefined ? undefined : text(setup.loss, 'setup.loss'),
+      precision:
+        setup.precision === undefined ? undefined : text(setup.precision, 'setup.precision'),
     },
     progress: {
       step: steps,

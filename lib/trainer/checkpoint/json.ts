@@ -25,11 +25,15 @@ export function pack(value: unknown, name: string, arrays: Float32Array[]): unkn
   if (is.isRecord(value) && (prototype === Object.prototype || prototype === null)) {
     const entries = Object.entries(value).filter(([, item]) => item !== undefined);
     return Object.fromEntries(
-      entries.map(([key, item]) => [key, pack(item, `${name}.${key}`, arrays)]),
+      entries.map(([key, item]) => [escaped(key), pack(item, `${name}.${key}`, arrays)]),
     );
   }
   throw is.invalid('plain data', name, value);
 }
+
+/** Keys of records, told apart from `$number` and `$array`. */
+const escaped = (key: string): string => (key.startsWith('$') ? `$${key}` : key);
+const unescaped = (key: string): string => (key.startsWith('$$') ? key.slice(1) : key);
 
 /** What pack was given. Throws ERR_FILE_FORMAT. */
 export function unpack(value: unknown, arrays: readonly Float32Array[]): unknown {
@@ -46,6 +50,6 @@ export function unpack(value: unknown, arrays: readonly Float32Array[]): unknown
     return array;
   }
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, unpack(item, arrays)]),
+    Object.entries(value).map(([key, item]) => [unescaped(key), unpack(item, arrays)]),
   );
 }

@@ -52,6 +52,7 @@ function setupOf({ native, settings }: Engine): Setup {
     microBatches: settings.microBatches,
     mixup: settings.mixup ?? 0,
     loss: settings.loss,
+    precision: settings.native.precision,
   };
 }
 
@@ -64,6 +65,7 @@ function checkSetup(saved: Setup, own: Setup): void {
     microBatches: 'gradientAccumulationSteps',
     mixup: 'mixup.alpha',
     loss: 'loss',
+    precision: 'precision',
   };
   for (const key of Object.keys(names) as (keyof Setup)[]) {
     if (saved[key] === own[key] || saved[key] === undefined) continue;
