@@ -1,64 +1,21 @@
-// Accumulation, clipping, groups, freezing, averages, recomputation, lion and lamb.
+// Accumulation, clipping, groups, freezing, recomputation, lion and lamb.
 import test from 'ava';
 import {
   adamw,
   batchNorm,
   crossEntropy,
   dense,
-  earlyStopping,
-  input,
   lamb,
   lion,
-  Model,
-  mse,
   noDecay,
-  Predictor,
   rmsprop,
   sequential,
   sgd,
   Trainer,
 } from 'tandem-ml';
-import { fromBatches } from 'tandem-ml/data';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
-import { bits, folder, kinds, quiet, start } from './support.mjs';
-
-const values = ({ parameters }) =>
-  new Map([...parameters].map(([name, { data }]) => [name, data.slice()]));
-
-const perceptron = (seed = 1) =>
-  sequential([dense(8, { activation: 'tanh', name: 'a' }), dense(2, { name: 'b' })], {
-    input: [3],
-    seed,
-  });
-
-const random = generator(4);
-const rows = 24;
-const x = uniform(rows * 3, random);
-const y = Float32Array.from({ length: rows * 2 }, (_, i) => {
-  const [a, b, c] = x.subarray(3 * (i >> 1));
-  return i % 2 === 0 ? a - b : b * c + 0.5;
-});
-const regression = { x, y };
-
-const withTrainer = async (t, model, options, body) => {
-  const trainer = new Trainer(model, { loss: 'mse', ...options });
-  t.teardown(() => trainer.close());
-  return await body(trainer);
-};
-
-const train = async (t, options, fit = {}, model = perceptron(), data = regression) => {
-  await withTrainer(t, model, options, (trainer) =>
-    trainer.fit(data, { ...quiet, shuffle: false, ...fit }),
-  );
-  return values(model);
-};
-
-const near = (t, actual, expected, limit) => {
-  for (const [name, data] of expected) {
-    const error = relativeError(actual.get(name), data);
-    t.true(error <= limit, `${name}: ${error}`);
-  }
-};
+import { near, perceptron, regression, rows, train, values, withTrainer } from './regression.mjs';
+import { bits, kinds, quiet, start } from './support.mjs';
 
 test('micro-batches add up to one big batch', async (t) => {
   for (const optimizer of [adamw(), sgd({ learningRate: 0.1, momentum: 0.9 }), lamb()]) {
@@ -264,84 +221,6 @@ test('wrong groups are refused', (t) => {
   t.throws(make('a'), bad);
 });
 
-test('averages follow the parameters', async (t) => {
-  const model = perceptron();
-  const options = { ema: { decay: 0.8 }, optimizer: sgd({ learningRate: 0.2 }) };
-  await withTrainer(t, model, options, async (trainer) => {
-    let expected = new Map();
-    for (let i = 0; i < 5; i++) {
-      await trainer.step(regression);
-      const now = values(model);
-      expected = new Map(
-        [...now].map(([name, data]) => {
-          const old = expected.get(name);
-          return [name, old ? old.map((value, k) => value + 0.2 * (data[k] - value)) : data];
-        }),
-      );
-    }
-    const after = bits(model);
-    const averaged = await trainer.averagedModel();
-    near(t, values(averaged), expected, 1e-6);
-    const byModel = new Trainer(averaged, { loss: 'mse' });
-    const { loss } = await byModel.evaluate(regression);
-    t.is((await trainer.evaluate(regression, { ema: true })).loss, loss);
-    t.not((await trainer.evaluate(regression)).loss, loss);
-    t.deepEqual(bits(model), after);
-    await byModel.close();
-  });
-});
-
-test('averages are the parameters until a step counts', async (t) => {
-  const model = perceptron();
-  const options = { ema: { validate: true }, checkNumerics: { skip: true } };
-  await withTrainer(t, model, options, async (trainer) => {
-    const begin = bits(model);
-    const { loss } = await trainer.evaluate(regression);
-    t.deepEqual(bits(await trainer.averagedModel()), begin);
-    t.is((await trainer.evaluate(regression, { ema: true })).loss, loss);
-    const bad = fromBatches(() => [{ ...regression, rows, x: x.map(() => Number.NaN) }]);
-    const { valLoss, skippedSteps } = await trainer.fit(bad, {
-      ...quiet,
-      batchSize: rows,
-      validationData: regression,
-    });
-    t.deepEqual([valLoss, skippedSteps], [[loss], [1]]);
-    t.deepEqual(bits(await trainer.averagedModel()), begin);
-  });
-});
-
-test('a model of averages has the statistics, the names and the graph', async (t) => {
-  const x = input([3], { name: 'left' });
-  const model = new Model({
-    inputs: { left: x },
-    outputs: { out: batchNorm()(dense(2)(x)) },
-    name: 'm',
-  });
-  await withTrainer(t, model, { ema: {} }, async (trainer) => {
-    await trainer.fit(regression, { ...quiet, epochs: 2 });
-    const averaged = await trainer.averagedModel();
-    t.deepEqual(
-      [averaged.name, averaged.inputs, averaged.outputs],
-      ['m', model.inputs, model.outputs],
-    );
-    const statistics = ['batchNorm.runningMean', 'batchNorm.runningVar'];
-    for (const name of statistics) {
-      t.deepEqual(averaged.parameters.get(name)?.data, model.parameters.get(name)?.data);
-    }
-    t.notDeepEqual(bits(averaged), bits(model));
-  });
-});
-
-test('averages are for trainers that keep them', async (t) => {
-  await withTrainer(t, perceptron(), {}, async (trainer) => {
-    await t.throwsAsync(trainer.averagedModel(), { code: 'ERR_ARGUMENT', message: /ema/ });
-    await t.throwsAsync(trainer.evaluate(regression, { ema: true }), { code: 'ERR_ARGUMENT' });
-  });
-  t.throws(() => new Trainer(perceptron(), { loss: 'mse', ema: { decay: 1 } }), {
-    code: 'ERR_ARGUMENT',
-  });
-});
-
 test('recomputed activations give the same bits in less memory', async (t) => {
   const deep = () =>
     sequential(
@@ -434,110 +313,4 @@ test('options of optimisation are checked', (t) => {
     const make = () => new Trainer(perceptron(), { loss: crossEntropy, ...options });
     t.throws(make, { code: 'ERR_ARGUMENT' }, JSON.stringify(options));
   }
-});
-
-test('while averages are evaluated the model has its own parameters', async (t) => {
-  const dir = await folder(t);
-  let onBatch = () => {};
-  const evaluated = {
-    values: (output, target) => [mse(output, target)],
-    accumulate: () => ({ add: () => onBatch(), result: () => 0 }),
-  };
-  const model = perceptron();
-  const trainer = new Trainer(model, {
-    ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.1 }), ema: { decay: 0.9 } },
-    metrics: { evaluated },
-  });
-  t.teardown(() => trainer.close());
-  await trainer.fit(regression, { ...quiet, epochs: 3 });
-  const before = bits(model);
-  const averages = bits(await trainer.averagedModel());
-  const { loss } = await trainer.evaluate(regression, { ema: true });
-  let go = () => {};
-  const held = new Promise((resolve) => {
-    go = () => resolve(undefined);
-  });
-  const half = { x: x.subarray(0, 36), y: y.subarray(0, 24), rows: 12 };
-  const rest = { x: x.subarray(36), y: y.subarray(24), rows: 12 };
-  const data = fromBatches(async function* () {
-    yield half;
-    yield half;
-    await held;
-    yield rest;
-    yield rest;
-  });
-  const within = new Promise((resolve) => {
-    onBatch = () => resolve(undefined);
-  });
-  const evaluating = trainer.evaluate(data, { ema: true, batchSize: 4 });
-  const saving = trainer.saveCheckpoint(`${dir}/meanwhile.safetensors`);
-  const averaging = trainer.averagedModel();
-  await within;
-  t.deepEqual(bits(model), before);
-  const predictor = await Predictor.load(model);
-  t.teardown(() => predictor.close());
-  const predicted = predictor.predictSync(x);
-  await model.save(`${dir}/model.safetensors`);
-  t.deepEqual(bits(await Model.load(`${dir}/model.safetensors`)), before);
-  go();
-  t.true(Math.abs((await evaluating).loss - loss) < 1e-6 * loss);
-  t.deepEqual(bits(await averaging), averages);
-  await saving;
-  const later = await Predictor.load(model);
-  t.teardown(() => later.close());
-  t.deepEqual(predicted, later.predictSync(x));
-  await trainer.loadCheckpoint(`${dir}/meanwhile.safetensors`);
-  t.deepEqual(bits(model), before);
-});
-
-test('validation is of the averages where that is asked for', async (t) => {
-  const held = { x: x.subarray(0, 30), y: y.subarray(0, 20) };
-  const once = async (ema, more = {}) => {
-    const model = perceptron();
-    const trainer = new Trainer(model, {
-      ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.3 }), ema },
-    });
-    t.teardown(() => trainer.close());
-    const raw = [];
-    const averaged = [];
-    const copies = [];
-    const watch = {
-      async onEpochEnd() {
-        raw.push((await trainer.evaluate(held)).loss);
-        averaged.push((await trainer.evaluate(held, { ema: true })).loss);
-        copies.push(bits(await trainer.averagedModel()));
-      },
-    };
-    const { callbacks = [], ...fit } = more;
-    const history = await trainer.fit(regression, {
-      ...{ ...quiet, epochs: 6, validationData: held, ...fit },
-      callbacks: [watch, ...callbacks],
-    });
-    return { model, history, raw, averaged, copies };
-  };
-  const plain = await once({ decay: 0.7 });
-  t.deepEqual(plain.history.valLoss, plain.raw);
-  const made = await once({ decay: 0.7, validate: true });
-  t.deepEqual(made.history.valLoss, made.averaged);
-  t.notDeepEqual(made.raw, made.averaged);
-  // The steps are the same.
-  t.deepEqual(bits(made.model), bits(plain.model));
-  t.deepEqual(made.history.loss, plain.history.loss);
-  // What earlyStopping puts back are the averages that were judged, and keepBest follows them.
-  const dir = await folder(t);
-  const stopper = earlyStopping({ restoreBestWeights: true, mode: 'max', patience: 9 });
-  const kept = await once(
-    { decay: 0.7, validate: true },
-    { callbacks: [stopper], checkpoint: { dir, keepBest: 'valLoss' } },
-  );
-  const worst = made.averaged.indexOf(Math.max(...made.averaged));
-  t.is(stopper.bestEpoch, worst);
-  t.deepEqual(bits(kept.model), made.copies[worst]);
-  const best = new Trainer(perceptron(3), {
-    ...{ loss: 'mse', optimizer: sgd({ learningRate: 0.3 }), ema: { decay: 0.7 } },
-  });
-  t.teardown(() => best.close());
-  await best.loadCheckpoint(`${dir}/best.safetensors`);
-  const least = made.averaged.indexOf(Math.min(...made.averaged));
-  t.deepEqual(bits(await best.averagedModel()), made.copies[least]);
 });
