@@ -32,8 +32,8 @@ class CudaBackend final : public Backend {
                                : kind == CopyKind::kToHost ? cudaMemcpyDeviceToHost
                                                            : cudaMemcpyDeviceToDevice;
     check(cudaMemcpy(to, from, static_cast<size_t>(bytes), way), "a copy");
-    // a copy within the device returns before it has happened
-    if (way == cudaMemcpyDeviceToDevice) check(cudaStreamSynchronize(nullptr), "a copy");
+    // copies to and within the device may return before they have happened
+    if (way != cudaMemcpyDeviceToHost) check(cudaStreamSynchronize(nullptr), "a copy");
   }
   [[nodiscard]] Memory allocate(int64_t bytes) const override { return device_->allocate(bytes); }
 

@@ -76,6 +76,8 @@ Memory Device::allocate(int64_t bytes) {
   cudaError_t status = cudaMalloc(&data, static_cast<size_t>(bytes));
   if (status == cudaSuccess) {
     status = cudaMemset(data, 0, static_cast<size_t>(bytes));
+    // it returns before it has happened, and streams that do not block would not wait for it
+    if (status == cudaSuccess) status = cudaStreamSynchronize(nullptr);
     if (status != cudaSuccess) static_cast<void>(cudaFree(data));
   }
   if (status != cudaSuccess) used_ -= bytes;

@@ -80,6 +80,7 @@ void CudaExecutable::copy_constants() {
                      cudaMemcpyHostToDevice),
           "a copy of constants");
   }
+  check(cudaStreamSynchronize(nullptr), "a copy of constants");
 }
 
 void CudaExecutable::bind_arena(std::byte* arena) {

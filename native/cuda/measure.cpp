@@ -29,7 +29,7 @@ class Scratch {
     // would take less power, and so less time
     const cudaError_t status = cudaMemset(data, 0x3c, static_cast<size_t>(bytes_));
     bytes_ = 0;
-    return status == cudaSuccess;
+    return status == cudaSuccess && cudaStreamSynchronize(nullptr) == cudaSuccess;
   }
   Scratch() = default;
   Scratch(const Scratch&) = delete;

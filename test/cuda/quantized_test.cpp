@@ -2,6 +2,8 @@
 // Sums are exact on both, and so are bytes but for activations whose last bit differs, so that a
 // few bytes in thousands may be a step apart.
 #include <functional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/predictor.h"
@@ -32,7 +34,9 @@ struct Net {
   }
   int64_t parameter(const Shape& shape) {
     const Initializer uniform{InitializerKind::kUniform, -0.5, 0.5};
-    d.parameters.push_back({"p" + std::to_string(d.parameters.size()), shape, true, uniform});
+    std::string name(1, 'p');  // GCC 12 warns of "p" + ... by mistake
+    name += std::to_string(d.parameters.size());
+    d.parameters.push_back({std::move(name), shape, true, uniform});
     return static_cast<int64_t>(d.parameters.size());
   }
   /// To be called once all parameters are there.
