@@ -1,5 +1,6 @@
 // Trains a classifier of handwritten digits, tests it on images it has never seen, saves it, and
 // serves it. `npm start` runs this.
+//   node examples/digits.mjs [--device cpu]
 import { mkdir, writeFile } from 'node:fs/promises';
 import {
   adamw,
@@ -13,6 +14,7 @@ import {
 } from 'tandem-ml';
 import { classes, drawDigit, loadDigits, pixels } from './lib/digits.mjs';
 import { compare, timeRuns } from './lib/measure.mjs';
+import { device } from './lib/options.mjs';
 import { svgCharts } from './lib/svg-chart.mjs';
 import { beside, chart } from './lib/terminal.mjs';
 
@@ -41,6 +43,7 @@ const trainer = new Trainer(model, {
   loss: 'crossEntropy', // of logits and class numbers
   optimizer: adamw({ learningRate: 3e-3 }),
   metrics: ['accuracy', 'confusionMatrix'],
+  device,
   seed: 1,
 });
 const stopping = earlyStopping({ patience: 12, restoreBestWeights: true });
@@ -75,7 +78,7 @@ console.log(`On ${test.y.length} held-out images: accuracy ${percent(scores.accu
 // The trained model in a file, and the file served.
 const file = new URL('digits.safetensors', out);
 await model.save(file);
-const predictor = await Predictor.load(file);
+const predictor = await Predictor.load(file, { device });
 
 const cards = [];
 for (let i = 0; i < 5; i++) {

