@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything about the CUDA backend that needs a GPU, in one command, on a machine that has one with nvcc,
-# CMake and Ninja; no Node. Usage: check.sh [OUT] [all | test | sanitize | bench]
-# Builds in build-gpu/, writes OUT/gpu.json (out/ by default) with what passed and what was measured, and
+# CMake and Ninja; no Node. Usage: check.sh [OUT] [all | test | js | sanitize | bench]
+# Builds in build-gpu/, or takes what pack.mjs has put there and beside it; writes OUT/gpu.json (out/ by default) with what passed and what was measured, and
 # the logs beside it. Every part runs whatever the ones before it found.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -19,14 +19,18 @@ record() {
   if ((${2} != 0)); then failed=1; fi
 }
 
-echo "=== build"
-cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTANDEM_BUILD_ADDON=OFF \
-  -DTANDEM_BUILD_CUDA=ON -DTANDEM_BUILD_CUDA_TESTS=ON \
-  ${TANDEM_CUDA_ARCHITECTURES:+-DTANDEM_CUDA_ARCHITECTURES="$TANDEM_CUDA_ARCHITECTURES"} \
-  >"$out/build.log" 2>&1 &&
-  cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel "$(nproc)" >>"$out/build.log" 2>&1
-record build $?
-tail -n 3 "$out/build.log"
+if [[ -x bin/node ]]; then
+  export TANDEM_CUDA_LIBRARY=$PWD/build/Release/libtandem_cuda.so PATH=$PWD/bin:$PATH
+else
+  echo "=== build"
+  cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTANDEM_BUILD_ADDON=OFF \
+    -DTANDEM_BUILD_CUDA=ON -DTANDEM_BUILD_CUDA_TESTS=ON \
+    ${TANDEM_CUDA_ARCHITECTURES:+-DTANDEM_CUDA_ARCHITECTURES="$TANDEM_CUDA_ARCHITECTURES"} \
+    >"$out/build.log" 2>&1 &&
+    cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel "$(nproc)" >>"$out/build.log" 2>&1
+  record build $?
+  tail -n 3 "$out/build.log"
+fi
 
 tests=$(find $build -name tandem_cuda_tests -type f | head -n 1)
 bench=$(find $build -name tandem_cuda_bench -type f | head -n 1)
@@ -35,6 +39,13 @@ if wanted test && [[ -n $tests ]]; then
   echo "=== tests"
   timeout 300 "$tests" 2>&1 | tee "$out/tests.log" | tail -n 40
   record tests "${PIPESTATUS[0]}"
+fi
+
+# `npm run build` and `npm run build:cuda` make what these need, where Node is
+if wanted js && command -v node >/dev/null && [[ -d dist ]]; then
+  echo "=== checks from JavaScript"
+  timeout 300 node test/gpu/run.mjs 2>&1 | tee "$out/js.log"
+  record js "${PIPESTATUS[0]}"
 fi
 
 if wanted sanitize && [[ -n $tests ]]; then
