@@ -33,7 +33,7 @@ const kept = [
 /** Not needed there: C++, and what only builds. */
 const left = ['test/native', 'test/cuda', 'bench/native', 'bench/cuda', 'bench/results'];
 /** Packages that dist/, examples/ and bench/ import, with what these need. */
-const packages = ['node-gyp-build', 'cli-progress', 'asciichart', 'csv-parse'];
+const packages = ['node-gyp-build', 'cli-progress', 'asciichart', 'csv-parse', 'uplot'];
 
 /** Puts a file of the repository, or from elsewhere, into the bundle. */
 function put(from, to) {
