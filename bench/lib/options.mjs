@@ -3,6 +3,12 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 
+/** Options that bench/gpu.mjs has beyond those. */
+const gpuOptions = /** @type {const} */ ({
+  device: { type: 'string', default: 'cuda' },
+  budget: { type: 'string', default: '240' },
+  out: { type: 'string', default: '' },
+});
 const flags = readFlags();
 
 function readFlags() {
@@ -15,12 +21,21 @@ function readFlags() {
         filter: { type: 'string', default: '' },
         rounds: { type: 'string', default: '' },
         eager: { type: 'boolean', default: false },
+        ...(basename(process.argv[1] ?? '') === 'gpu.mjs' && gpuOptions),
       },
     });
     if (!/^([1-9]\d{0,3})?$/.test(values.rounds)) {
       throw new Error(`expected a number for --rounds, received ${values.rounds}`);
     }
-    return values;
+    const {
+      budget = '',
+      device = '',
+      out = '',
+    } = /** @type {{ budget?: string, device?: string, out?: string }} */ (values);
+    if (!/^([1-9]\d{0,4})?$/.test(budget)) {
+      throw new Error(`expected seconds for --budget, received ${budget}`);
+    }
+    return { ...values, budget, device, out };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exit(2);
@@ -40,6 +55,9 @@ export const wanted = (/** @type {string} */ name) => name.includes(flags.filter
 export const roundsOr = (/** @type {number} */ wanted) => Number(flags.rounds) || wanted;
 /** Whether PyTorch runs without compiling, which takes half a minute a case. */
 export const eager = flags.eager || quick;
+
+/** Of bench/gpu.mjs: where ours runs, for how many seconds, and the file that results go to. */
+export const gpu = { device: flags.device, budget: Number(flags.budget), out: flags.out };
 
 /** How to get the same results again. */
 export const command = [

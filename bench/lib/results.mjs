@@ -1,5 +1,5 @@
 // bench/results/<suite>.json: the results of a suite with the machine they come from.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
 const folder = new URL('../results/', import.meta.url);
@@ -12,6 +12,7 @@ const folder = new URL('../results/', import.meta.url);
  * @property {string} platform
  * @property {string} node
  * @property {string} [isa]
+ * @property {string} [gpu]
  * @property {Record<string, string>} [peers] versions by name
  */
 
@@ -40,7 +41,7 @@ export const describeMachine = () => ({
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
- * @param {{ isa?: string, peers?: Record<string, string> }} [more] about the machine
+ * @param {{ isa?: string, gpu?: string, peers?: Record<string, string> }} [more] about the machine
  */
 export function saveResults(suite, command, results, more = {}) {
   const date = new Date().toISOString().slice(0, 10);
@@ -68,13 +69,30 @@ function merged(old, found, from) {
   return [...places.values()];
 }
 
+/**
+ * Writes results to a file of any place, at once or not at all.
+ * @param {string} file
+ * @param {{ suite: string, command: string, results: any[] } & Record<string, unknown>} saved
+ */
+export function writeResults(file, { results, ...head }) {
+  const date = new Date().toISOString().slice(0, 10);
+  const all = { date, machine: describeMachine(), ...head };
+  writeFileSync(`${file}.part`, textOf(all, results));
+  renameSync(`${file}.part`, file);
+}
+
 /** @param {Results} saved */
 function write({ results, ...head }) {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(fileOf(head.suite), textOf(head, results));
+}
+
+/** @param {object} head  @param {any[]} results */
+function textOf(head, results) {
   // A line a case, so that a change shows as the cases that changed.
   const lines = results.map((result) => `    ${JSON.stringify(result)}`).join(',\n');
-  mkdirSync(folder, { recursive: true });
   const start = JSON.stringify(head, null, 2).slice(0, -2);
-  writeFileSync(fileOf(head.suite), `${start},\n  "results": [\n${lines}\n  ]\n}\n`);
+  return `${start},\n  "results": [\n${lines}\n  ]\n}\n`;
 }
 
 /**

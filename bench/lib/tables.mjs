@@ -234,4 +234,5 @@ export const tables = {
   'data-csv': plain('what'),
   'data-parquet': plain('what'),
   pipeline,
+  gpu: paired('PyTorch', 'case', 'µs'),
 };

@@ -1,0 +1,163 @@
+// PyTorch beside the cases of bench/gpu.mjs: one process for what runs at once, and one for each group of
+// cases that is compiled, all groups at one time.
+import { fileURLToPath } from 'node:url';
+import { startAsked } from '../lib/asked.mjs';
+
+/**
+ * @typedef {import('../lib/gpu-cases.mjs').GpuCase} GpuCase
+ * @typedef {import('../lib/gpu-cases.mjs').Peer} Peer
+ * @typedef {import('../lib/asked.mjs').Asked} Asked
+ * @typedef {{ p50: number, p99: number, flow: number, cpu: number }} PeerTime
+ * @typedef {{ peer: Peer, measure: (seconds: number) => Promise<PeerTime> }} PeerSide
+ */
+
+const script = fileURLToPath(new URL('torch_device.py', import.meta.url));
+const isCompiled = ({ mode }) => mode === 'compile' || mode === 'reduce-overhead';
+const keyOf = (/** @type {GpuCase} */ { name }, /** @type {Peer} */ { precision, mode }) =>
+  `${name}: ${precision} ${mode}`;
+
+/** @param {GpuCase} work  @param {Peer} peer */
+const requestOf = (work, peer) => ({
+  ...{ op: 'prepare', key: keyOf(work, peer), task: work.task, model: work.torch },
+  ...{ batch: work.batch, ...peer },
+});
+
+/**
+ * @param {object} options
+ * @param {'cuda' | 'cpu'} options.device
+ * @param {string} options.python
+ * @param {(note: string) => void} options.note
+ */
+export async function openTorch({ device, python, note }) {
+  const start = () => startAsked(python, [script, device], 90_000);
+  let plain = await start();
+  if (typeof plain === 'string') {
+    note(`no PyTorch: ${plain}`);
+    return undefined;
+  }
+  const { version, device: described } = plain.hello;
+
+  /** What compiled, by key; the process that holds it. @type {Map<string, Asked>} */
+  const ready = new Map();
+  /** @type {Map<string, Asked>} */
+  const groups = new Map();
+
+  /** @param {string} name  @param {GpuCase[]} cases */
+  async function compileGroup(name, cases) {
+    const process = await start();
+    if (typeof process === 'string') {
+      note(`PyTorch, ${name}: ${process}`);
+      return;
+    }
+    groups.set(name, process);
+    for (const work of cases) {
+      for (const peer of work.peers.filter(isCompiled)) {
+        const { error } = await process.ask(requestOf(work, peer), 600_000);
+        if (!groups.has(name)) return;
+        if (error) note(`PyTorch, ${keyOf(work, peer)}: ${error}`);
+        else ready.set(keyOf(work, peer), process);
+      }
+    }
+  }
+
+  /** @param {GpuCase} work  @param {Peer} peer  @param {Asked} process */
+  const sideOf = (work, peer, process) => ({
+    peer,
+    measure: async (/** @type {number} */ seconds) => {
+      const request = { op: 'measure', key: keyOf(work, peer), seconds };
+      const found = await process.ask(request, 30_000 + 20_000 * seconds);
+      if (found.error) throw new Error(found.error);
+      return found;
+    },
+  });
+
+  return {
+    /** @type {string} */
+    version,
+    /** @type {string} */
+    device: described,
+
+    /**
+     * Compiles what is to be compiled of these, for so long. A process that is not done then ends, so that
+     * nothing disturbs what is measured; what others compiled stays.
+     * @param {GpuCase[]} cases
+     * @param {number} milliseconds
+     */
+    async compile(cases, milliseconds) {
+      const compiling = new Map();
+      for (const name of new Set(cases.map(({ group }) => group))) {
+        const of = cases.filter(({ group, peers }) => group === name && peers.some(isCompiled));
+        if (of.length === 0) continue;
+        const done = compileGroup(name, of).then(() => compiling.delete(name));
+        compiling.set(name, done);
+      }
+      /** @type {NodeJS.Timeout | undefined} */
+      let timer;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, milliseconds);
+      });
+      await Promise.race([Promise.all(compiling.values()), late]);
+      clearTimeout(timer);
+      for (const name of compiling.keys()) {
+        note(`PyTorch, ${name}: did not compile within ${Math.round(milliseconds / 1000)} s`);
+        const process = groups.get(name);
+        groups.delete(name);
+        await process?.end();
+        for (const [key, of] of ready) if (of === process) ready.delete(key);
+      }
+    },
+
+    /**
+     * The sides of a case by name, the plain ones prepared now.
+     * @param {GpuCase} work
+     */
+    async sides(work) {
+      /** @type {Record<string, PeerSide>} */
+      const sides = {};
+      for (const peer of work.peers) {
+        const key = keyOf(work, peer);
+        const name = `PyTorch ${peer.precision} ${peer.mode}`;
+        if (isCompiled(peer)) {
+          const process = ready.get(key);
+          if (process) sides[name] = sideOf(work, peer, process);
+          continue;
+        }
+        if (device === 'cpu' && peer.mode === 'graph') continue;
+        if (typeof plain === 'string' || plain.ended) plain = await start();
+        if (typeof plain === 'string') {
+          note(`PyTorch: ${plain}`);
+          continue;
+        }
+        const { error } = await plain.ask(requestOf(work, peer), 90_000);
+        if (error) note(`PyTorch, ${key}: ${error}`);
+        else sides[name] = sideOf(work, peer, plain);
+      }
+      return sides;
+    },
+
+    /**
+     * Frees the memory of a case, and the process of its group where none of `rest` needs it.
+     * @param {GpuCase} work
+     * @param {GpuCase[]} rest
+     */
+    async drop(work, rest) {
+      if (!rest.some(({ group }) => group === work.group)) {
+        await groups.get(work.group)?.end();
+        groups.delete(work.group);
+      }
+      for (const peer of work.peers) {
+        const key = keyOf(work, peer);
+        const process = isCompiled(peer) ? ready.get(key) : plain;
+        ready.delete(key);
+        if (process && typeof process !== 'string' && !process.ended) {
+          await process.ask({ op: 'drop', key }, 20_000);
+        }
+      }
+    },
+
+    async close() {
+      for (const process of groups.values()) await process.end();
+      if (typeof plain !== 'string') await plain.end();
+    },
+  };
+}
