@@ -27,6 +27,8 @@ const tiny = device === 'cpu';
 const python = process.env.TANDEM_BENCH_PYTHON ?? (tiny ? '/usr/bin/python3' : 'python3');
 const end = performance.now() + 1000 * budget;
 const left = () => (end - performance.now()) / 1000;
+/** Milliseconds to wait for an answer, not for long beyond the budget. */
+const limit = (/** @type {number} */ seconds) => 1000 * Math.min(seconds, Math.max(left(), 0) + 15);
 /** What of the budget torch.compile may take before anything is measured. */
 const compileShare = 0.45;
 const side = fileURLToPath(new URL('lib/gpu-side.mjs', import.meta.url));
@@ -55,13 +57,14 @@ print({ suite: 'gpu', quick, budget, machine: { ...describeMachine(), ...more() 
 if (torch && !eager) await torch.compile(cases, 1000 * compileShare * budget);
 print({ note: `${Math.round(left())} of ${budget} s are left to measure` });
 
-for (const [i, work] of cases.entries()) {
+keep();
+for (const work of cases) {
   if (left() <= 0) note(`${work.name}: no time was left`);
   else {
     await measureCase(work);
     keep();
   }
-  await torch?.drop(work, cases.slice(i + 1));
+  await torch?.drop(work);
 }
 await torch?.close();
 keep();
@@ -75,7 +78,7 @@ process.exit(results.length > 0 ? 0 : 1);
 /** Writes what there is. */
 function keep() {
   const slug = (torch?.device ?? described).toLowerCase().replace(/[^a-z0-9]+/g, '-');
-  if (save && !tiny) saveResults(`gpu-${slug}`, command, results, more());
+  if (save && !tiny && results.length > 0) saveResults(`gpu-${slug}`, command, results, more());
   if (out) writeResults(out, { suite: 'gpu', command, notes, results, ...more() });
 }
 
@@ -102,7 +105,7 @@ async function measureCase(/** @type {GpuCase} */ work) {
 /** @param {GpuCase} work  @param {import('./lib/asked.mjs').Asked} ours */
 async function ourSides(work, ours) {
   described = ours.hello.devices.find(({ name }) => name.startsWith(device))?.description ?? device;
-  const prepared = await ours.ask({ op: 'prepare', device, tiny, name: work.name }, 120_000);
+  const prepared = await ours.ask({ op: 'prepare', device, tiny, name: work.name }, limit(120));
   for (const failure of prepared.failures ?? []) note(`${work.name}, ${failure}`);
   if (prepared.error) note(`${work.name}: ${prepared.error}`);
   /** @type {Record<string, (seconds: number) => Promise<Measured>>} */
@@ -110,7 +113,7 @@ async function ourSides(work, ours) {
   for (const name of prepared.sides ?? []) {
     sides[name] = async (seconds) => {
       const request = { op: 'measure', side: name, seconds };
-      const found = await ours.ask(request, 30_000 + 20_000 * seconds);
+      const found = await ours.ask(request, limit(30 + 20 * seconds));
       if (found.error) throw new Error(found.error);
       return found;
     };

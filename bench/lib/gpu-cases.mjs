@@ -28,7 +28,6 @@ import { workload } from './workloads.mjs';
  * @property {Record<string, unknown>} torch a function of torch_models.py or torch_forward.py and its
  *   arguments
  * @property {Peer[]} peers
- * @property {string} group cases whose models one process of PyTorch compiles, one after the other
  * @property {(rows: number) => Float32Array | Int32Array} input
  * @property {boolean} [quick] whether quick runs have it
  * @property {boolean} [large] a step takes long: few rounds
@@ -59,7 +58,7 @@ function training(name, batch, precision, more) {
   const { model, torch, input: x, target, optimizer, rows } = workload(name);
   return {
     ...{ name: `${name} b${batch}, ${precision}`, task: 'train', model, batch, torch },
-    ...{ precisions: [precision], peers: each([precision], allModes), group: name },
+    ...{ precisions: [precision], peers: each([precision], allModes) },
     ...{ input: x, target, optimizer, rows: Math.max(8 * batch, Math.min(rows, 256 * batch)) },
     ...more,
   };
@@ -106,7 +105,7 @@ function gpt2Training(tiny, batch, more = {}, padded) {
   const name = `${title}${padded ? `, vocabulary ${padded},` : ''} b${batch}, ${precision}`;
   return {
     ...{ name, task: 'train', model: () => model(false), batch, torch, large: true },
-    ...{ precisions: [precision], peers: each([precision], ['eager', 'compile']), group: name },
+    ...{ precisions: [precision], peers: each([precision], ['eager', 'compile']) },
     ...{ input: tokens, target: tokens, optimizer: () => adamw({ learningRate: 1e-3 }) },
     ...{ rows: 8 * batch, tokens: batch * time, ...more },
   };
@@ -117,7 +116,7 @@ function gpt2Forward(tiny) {
   const { model, tokens, torch, time, title } = gpt2(tiny);
   return {
     ...{ name: `${title}, next token of ${time}`, task: 'predict', model: () => model(true) },
-    ...{ batch: 1, torch, precisions: ['bfloat16'], group: 'GPT-2, next token', input: tokens },
+    ...{ batch: 1, torch, precisions: ['bfloat16'], input: tokens },
     peers: each(['bfloat16'], allModes),
   };
 }
@@ -135,7 +134,7 @@ function serving(name, batch, torch, more) {
   const { shape } = model().inputs[0];
   const row = shape.slice(1).reduce((/** @type {number} */ product, n) => product * Number(n), 1);
   return {
-    ...{ name: `${name} x${batch}`, task: 'predict', model, batch, torch, group: name },
+    ...{ name: `${name} x${batch}`, task: 'predict', model, batch, torch },
     precisions: ['float32', 'bfloat16', 'int8'],
     peers: [
       ...each(['float32', 'bfloat16', 'float16'], ['eager', 'graph']),

@@ -1,5 +1,5 @@
-// PyTorch beside the cases of bench/gpu.mjs: one process for what runs at once, and one for each group of
-// cases that is compiled, all groups at one time.
+// PyTorch beside the cases of bench/gpu.mjs: one process for what runs at once, and one for each case that
+// has something to compile, all of these at one time.
 import { fileURLToPath } from 'node:url';
 import { startAsked } from '../lib/asked.mjs';
 
@@ -29,7 +29,7 @@ const requestOf = (work, peer) => ({
  * @param {(note: string) => void} options.note
  */
 export async function openTorch({ device, python, note }) {
-  const start = () => startAsked(python, [script, device], 90_000);
+  const start = (threads = 1) => startAsked(python, [script, device, `${threads}`], 90_000);
   let plain = await start();
   if (typeof plain === 'string') {
     note(`no PyTorch: ${plain}`);
@@ -39,24 +39,28 @@ export async function openTorch({ device, python, note }) {
 
   /** What compiled, by key; the process that holds it. @type {Map<string, Asked>} */
   const ready = new Map();
-  /** @type {Map<string, Asked>} */
-  const groups = new Map();
+  /** By the name of the case. @type {Map<string, Asked>} */
+  const compilers = new Map();
+  /** Whether the time to compile is over. */
+  let isOver = false;
 
-  /** @param {string} name  @param {GpuCase[]} cases */
-  async function compileGroup(name, cases) {
-    const process = await start();
+  async function compileCase(/** @type {GpuCase} */ work) {
+    const { name, large } = work;
+    const process = await start(large ? 4 : 1);
     if (typeof process === 'string') {
       note(`PyTorch, ${name}: ${process}`);
       return;
     }
-    groups.set(name, process);
-    for (const work of cases) {
-      for (const peer of work.peers.filter(isCompiled)) {
-        const { error } = await process.ask(requestOf(work, peer), 600_000);
-        if (!groups.has(name)) return;
-        if (error) note(`PyTorch, ${keyOf(work, peer)}: ${error}`);
-        else ready.set(keyOf(work, peer), process);
-      }
+    if (isOver) {
+      await process.end();
+      return;
+    }
+    compilers.set(name, process);
+    for (const peer of work.peers.filter(isCompiled)) {
+      const { error } = await process.ask(requestOf(work, peer), 600_000);
+      if (!compilers.has(name)) return;
+      if (error) note(`PyTorch, ${keyOf(work, peer)}: ${error}`);
+      else ready.set(keyOf(work, peer), process);
     }
   }
 
@@ -85,11 +89,9 @@ export async function openTorch({ device, python, note }) {
      */
     async compile(cases, milliseconds) {
       const compiling = new Map();
-      for (const name of new Set(cases.map(({ group }) => group))) {
-        const of = cases.filter(({ group, peers }) => group === name && peers.some(isCompiled));
-        if (of.length === 0) continue;
-        const done = compileGroup(name, of).then(() => compiling.delete(name));
-        compiling.set(name, done);
+      for (const work of cases.filter(({ peers }) => peers.some(isCompiled))) {
+        const done = compileCase(work).then(() => compiling.delete(work.name));
+        compiling.set(work.name, done);
       }
       /** @type {NodeJS.Timeout | undefined} */
       let timer;
@@ -98,10 +100,11 @@ export async function openTorch({ device, python, note }) {
       });
       await Promise.race([Promise.all(compiling.values()), late]);
       clearTimeout(timer);
+      isOver = true;
       for (const name of compiling.keys()) {
         note(`PyTorch, ${name}: did not compile within ${Math.round(milliseconds / 1000)} s`);
-        const process = groups.get(name);
-        groups.delete(name);
+        const process = compilers.get(name);
+        compilers.delete(name);
         await process?.end();
         for (const [key, of] of ready) if (of === process) ready.delete(key);
       }
@@ -135,28 +138,21 @@ export async function openTorch({ device, python, note }) {
       return sides;
     },
 
-    /**
-     * Frees the memory of a case, and the process of its group where none of `rest` needs it.
-     * @param {GpuCase} work
-     * @param {GpuCase[]} rest
-     */
-    async drop(work, rest) {
-      if (!rest.some(({ group }) => group === work.group)) {
-        await groups.get(work.group)?.end();
-        groups.delete(work.group);
-      }
+    /** Frees the memory of a case. @param {GpuCase} work */
+    async drop(work) {
+      await compilers.get(work.name)?.end();
+      compilers.delete(work.name);
       for (const peer of work.peers) {
         const key = keyOf(work, peer);
-        const process = isCompiled(peer) ? ready.get(key) : plain;
         ready.delete(key);
-        if (process && typeof process !== 'string' && !process.ended) {
-          await process.ask({ op: 'drop', key }, 20_000);
+        if (!isCompiled(peer) && typeof plain !== 'string' && !plain.ended) {
+          await plain.ask({ op: 'drop', key }, 20_000);
         }
       }
     },
 
     async close() {
-      for (const process of groups.values()) await process.end();
+      for (const process of compilers.values()) await process.end();
       if (typeof plain !== 'string') await plain.end();
     },
   };

@@ -1,5 +1,6 @@
 """Times PyTorch's training steps and predictions on a device: reads requests as JSON lines, writes
-answers. See torch-device.mjs. Usage: torch_device.py cuda|cpu
+answers. See torch-device.mjs. Usage: torch_device.py cuda|cpu [THREADS]
+THREADS, 1 by default, are those that a compiler may use: several processes compile at one time.
 
 Modes: 'eager'; 'graph', a whole step or prediction captured as one CUDA graph; 'compile'; and
 'reduce-overhead', torch.compile with CUDA graphs of its own.
@@ -11,8 +12,7 @@ import os
 import sys
 import time
 
-# Requests are compiled by several processes at one time.
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", (sys.argv + ["1"])[2])
 
 from torch_models import KINDS, torch  # noqa: E402
 from torch_forward import FORWARDS  # noqa: E402
