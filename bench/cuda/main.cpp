@@ -1,5 +1,6 @@
-// tandem_cuda_bench: what the CUDA backend reaches on this GPU, as one JSON document. Every number
-// is the best of several measurements, of kernels that ran before.
+// Usage: tandem_cuda_bench [memory | attention | bytes | products | steps]
+// What the CUDA backend reaches on this GPU, as one JSON document. Every number is the best of
+// several measurements, of kernels that ran before, on random data.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -8,10 +9,12 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "core/device_library.h"
+#include "core/ops/attention.h"
 #include "core/ops/optimizer.h"
 #include "core/trainer.h"
 #include "cuda/device.h"
@@ -62,6 +65,23 @@ double best_ms(const std::function<void(cudaStream_t)>& work) {
   return best;
 }
 
+/// Fills memory with random floats in [-1, 1).
+void fill(const Memory& memory) {
+  static const std::vector<float> numbers = [] {
+    std::mt19937 engine(1);
+    std::vector<float> all(size_t{1} << 22);
+    for (float& number : all) number = static_cast<float>(engine() >> 8) * 0x1p-23F - 1.0F;
+    return all;
+  }();
+  const auto piece = static_cast<int64_t>(numbers.size() * sizeof(float));
+  for (int64_t at = 0; at < memory.bytes; at += piece) {
+    const auto bytes = static_cast<size_t>(std::min(piece, memory.bytes - at));
+    check(cudaMemcpy(memory.data.get() + at, numbers.data(), bytes, cudaMemcpyHostToDevice),
+          "a copy");
+  }
+  check(cudaStreamSynchronize(nullptr), "a copy");
+}
+
 /// Operations a second of the best algorithm, in units of 10^12.
 double product_rate(const LtLibrary& lt, lt::Handle handle, ProductType type, int64_t size) {
   Product p;
@@ -89,10 +109,13 @@ double product_rate(const LtLibrary& lt, lt::Handle handle, ProductType type, in
 void bench_products(Report& report, const LtLibrary& lt) {
   lt::Handle handle = nullptr;
   if (lt.functions.Create(&handle) != lt::kSuccess) return;
-  const std::pair<const char*, ProductType> types[] = {{"float32", ProductType::kFloat32},
-                                                       {"tf32", ProductType::kTf32},
-                                                       {"bfloat16", ProductType::kBfloat16},
-                                                       {"int8", ProductType::kInt8}};
+  const std::pair<const char*, ProductType> types[] = {
+      {"float32", ProductType::kFloat32},
+      {"tf32", ProductType::kTf32},
+      {"float32 rounded to bfloat16", ProductType::kRoundedToBfloat16},
+      {"float32 rounded to float16", ProductType::kRoundedToFloat16},
+      {"bfloat16", ProductType::kBfloat16},
+      {"int8", ProductType::kInt8}};
   for (const auto& [name, type] : types) {
     for (const int64_t size : {1024, 4096, 8192}) {
       report.add(std::string("product ") + name + " " + std::to_string(size) + ", T/s",
@@ -125,18 +148,20 @@ class NodeBench {
           "a copy");
     operands_.state = reinterpret_cast<StepState*>(memory_.back().data.get());
   }
-  /// Gigabytes a second when a run moves so many bytes.
-  double rate(double bytes) {
-    const double ms = best_ms([this](cudaStream_t stream) {
+  /// Milliseconds of a run.
+  double time() {
+    return best_ms([this](cudaStream_t stream) {
       Launch launch(view_, device_.products(), operands_, stream);
       launcher(view_.op)(launch);
     });
-    return bytes / ms * 1e-6;
   }
+  /// Gigabytes a second when a run moves so many bytes.
+  double rate(double bytes) { return bytes / time() * 1e-6; }
 
  private:
   const Tensor* add(const Tensor& tensor, std::vector<void*>& to) {
     memory_.push_back(device_.allocate(byte_size(tensor)));
+    fill(memory_.back());
     to.push_back(memory_.back().data.get());
     return &tensor;
   }
@@ -188,6 +213,24 @@ void bench_memory(Report& report, Device& device) {
                   {}, 28 * n, {{"weightDecay", 0.01}, {"decoupled", true}}));
 }
 
+/// Operations a second of causal attention, half of the matrix counted, as in FlashAttention.
+void bench_attention(Report& report, Device& device) {
+  constexpr int64_t kHeads = 16;
+  constexpr int64_t kDepth = 64;
+  for (const auto& [batch, time] : {std::pair<int64_t, int64_t>{8, 1024}, {2, 4096}}) {
+    const double work = 2.0 * static_cast<double>(batch * kHeads * kDepth * time * time);
+    for (const bool bf16 : {false, true}) {
+      NodeBench node(device, Op::attention, {floats({batch, time, 3 * kHeads * kDepth})},
+                     {floats({batch, time, kHeads * kDepth}), floats({batch, kHeads, time, 2})},
+                     {{"heads", static_cast<double>(kHeads)}, {"causal", true}, {"bf16", bf16}});
+      report.add(std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") +
+                     std::to_string(batch) + "x" + std::to_string(kHeads) + "x" +
+                     std::to_string(time) + "x" + std::to_string(kDepth) + " causal, forward, T/s",
+                 work / node.time() * 1e-9);
+    }
+  }
+}
+
 /// Products of bytes with floats out: our kernels, and cuBLASLt with the pass over its sums that it
 /// needs, in operations a second; rows and columns of GPT-2's layers.
 void bench_bytes(Report& report, Device& device) {
@@ -214,8 +257,8 @@ void bench_bytes(Report& report, Device& device) {
   }
 }
 
-/// Microseconds of the host's clock for a training step of 784-512-256-10 at 128 rows.
-double perceptron_step(const Backend& backend) {
+/// Microseconds of the host's clock for a training step of 784-512-256-10.
+double perceptron_step(const Backend& backend, Precision precision, int64_t rows) {
   GraphDescription d;
   d.inputs = {{"x", {-1, 784}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
   const Initializer uniform{InitializerKind::kUniform, -0.05, 0.05};
@@ -236,21 +279,38 @@ double perceptron_step(const Backend& backend) {
   TrainerOptions options;
   options.optimizer = Op::adam;
   options.optimizer_attributes = make_attributes(Op::adam, {});
+  options.precision = precision;
   Trainer trainer(std::make_shared<ParameterStore>(d.parameters, 1), d, options, backend);
-  const std::vector<float> x(128 * 784, 0.1F);
-  const std::vector<int32_t> t(128, 3);
+  std::mt19937 engine(2);
+  std::vector<float> x(static_cast<size_t>(rows * 784));
+  for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-24F;
+  const std::vector<int32_t> t(static_cast<size_t>(rows), 3);
   double results[2];
   double best = 1e30;
   for (int i = 0; i < 2000; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    trainer.train(128, {x.data(), t.data()}, 1e-4, results);
+    trainer.train(rows, {x.data(), t.data()}, 1e-4, results);
     const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
     if (i > 100) best = std::min(best, took.count());
   }
   return best;
 }
 
-int run() {
+void bench_steps(Report& report) {
+  const Backend& gpu = tandem_device_library()->open(0);
+  for (const int64_t rows : {128, 1024}) {
+    const std::string name = "step of a perceptron, " + std::to_string(rows) + " rows, ";
+    report.add(name + "us", perceptron_step(gpu, Precision::kFloat32, rows));
+    report.add(name + "bf16-mixed, us", perceptron_step(gpu, Precision::kBf16Mixed, rows));
+  }
+  report.add("step of a perceptron, 128 rows, on the CPU, us",
+             perceptron_step(cpu_backend(), Precision::kFloat32, 128));
+}
+
+int run(const char* part) {
+  const auto wanted = [&](const char* name) {
+    return part == nullptr || std::strcmp(part, name) == 0;
+  };
   Report report;
   LtLibrary lt = open_lt(lt_candidates(python_paths()));
   Device device(0, lt, {});
@@ -258,11 +318,11 @@ int run() {
   check(cudaGetDeviceProperties(&properties, 0), "a question to a device");
   int driver = 0;
   check(cudaDriverGetVersion(&driver), "a question to the driver");
-  bench_memory(report, device);
-  bench_bytes(report, device);
-  bench_products(report, lt);
-  report.add("step of a perceptron, us", perceptron_step(tandem_device_library()->open(0)));
-  report.add("step of a perceptron on the CPU, us", perceptron_step(cpu_backend()));
+  if (wanted("memory")) bench_memory(report, device);
+  if (wanted("attention")) bench_attention(report, device);
+  if (wanted("bytes")) bench_bytes(report, device);
+  if (wanted("products")) bench_products(report, lt);
+  if (wanted("steps")) bench_steps(report);
   report.print(properties.name, driver, lt.version);
   return 0;
 }
@@ -270,9 +330,9 @@ int run() {
 }  // namespace
 }  // namespace tandem::cuda
 
-int main() {
+int main(int argc, char** argv) {
   try {
-    return tandem::cuda::run();
+    return tandem::cuda::run(argc > 1 ? argv[1] : nullptr);
   } catch (const tandem::Error& error) {
     std::fprintf(stderr, "nothing measured: %s\n", error.what());
     constexpr int kSkipped = 77;

@@ -29,39 +29,6 @@ std::byte* base_of(const Arenas& arenas, Space space) {
   }
 }
 
-/// The memory of a value. The caller's memory counts as one piece for inputs and one piece for each
-/// output: nothing is known of where they lie.
-Access access_of(const Graph& graph, const Plan& plan, ValueId id, bool writes) {
-  const Place& place = plan.places[static_cast<size_t>(id)];
-  if (place.space == Space::kInput || place.space == Space::kOutput) {
-    constexpr int64_t kAnywhere = int64_t{1} << 32;
-    if (!writes) return {Space::kOutput, 0, kAnywhere, false};
-    return {Space::kOutput, place.index, place.index + 1, true};
-  }
-  const int64_t bytes = byte_size(graph.tensor(id));
-  return {place.space, place.offset, place.offset + bytes, writes};
-}
-
-/// All that a node touches. StepState is the one byte of Space::kNone.
-std::vector<Access> accesses_of(const Plan& plan, size_t index, int64_t workspace_bytes) {
-  const Node& node = plan.graph.nodes[index];
-  const OpInfo& op = info(node.op);
-  std::vector<Access> all;
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    if (node.inputs[i] == kNoValue) continue;
-    all.push_back(
-        access_of(plan.graph, plan, node.inputs[i], i < 32 && (op.writes >> i & 1U) != 0));
-  }
-  for (const ValueId id : node.outputs) all.push_back(access_of(plan.graph, plan, id, true));
-  if (workspace_bytes > 0) {
-    const int64_t offset = plan.workspaces[index];
-    all.push_back({Space::kArena, offset, offset + workspace_bytes, true});
-  }
-  if ((op.flags & (kReadsState | kWritesState)) != 0)
-    all.push_back({Space::kNone, 0, 1, (op.flags & kWritesState) != 0});
-  return all;
-}
-
 }  // namespace
 
 /// What of a plan is known to the schedule, while it is compiled.

@@ -5,19 +5,6 @@
 namespace tandem::cpu {
 namespace {
 
-bool overlap(const Access& a, const Access& b) {
-  if (!a.writes && !b.writes) return false;
-  return a.space == b.space && a.begin < b.end && b.begin < a.end;
-}
-
-/// Adds `index` and all that it waits for to `set`.
-void include(std::vector<bool>& set, size_t index, const std::vector<bool>& before) {
-  set[index] = true;
-  for (size_t i = 0; i < before.size(); ++i) {
-    if (before[i]) set[i] = true;
-  }
-}
-
 /// Fills `after` of each unit: the units of the steps that its steps wait for, the latest first,
 /// without those that others of them wait for.
 void connect(std::vector<Unit>& units, const std::vector<StepShape>& steps) {
@@ -35,33 +22,13 @@ void connect(std::vector<Unit>& units, const std::vector<StepShape>& steps) {
     before[u].assign(u, false);
     for (const size_t e : earlier) {
       if (before[u][e]) continue;
-      include(before[u], e, before[e]);
+      include_with_earlier(before[u], e, before[e]);
       units[u].after.push_back(static_cast<uint32_t>(e));
     }
   }
 }
 
 }  // namespace
-
-bool Hazards::conflict(const std::vector<Access>& accesses, size_t node) const {
-  return std::any_of(accesses.begin(), accesses.end(), [&](const Access& mine) {
-    return std::any_of(nodes_[node].begin(), nodes_[node].end(),
-                       [&](const Access& other) { return overlap(mine, other); });
-  });
-}
-
-std::vector<size_t> Hazards::add(std::vector<Access> accesses) {
-  std::vector<size_t> direct;
-  std::vector<bool> before(nodes_.size(), false);
-  for (size_t node = nodes_.size(); node-- > 0;) {
-    if (before[node] || !conflict(accesses, node)) continue;
-    direct.push_back(node);
-    include(before, node, before_[node]);
-  }
-  nodes_.push_back(std::move(accesses));
-  before_.push_back(std::move(before));
-  return direct;
-}
 
 std::vector<Unit> make_units(const std::vector<StepShape>& steps) {
   std::vector<Unit> units;

@@ -10,31 +10,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/plan.h"
+#include "core/hazards.h"
 #include "cpu/spin.h"
 
 namespace tandem::cpu {
-
-/// Bytes [begin, end) of a space that a node reads, or also writes.
-struct Access {
-  Space space;
-  int64_t begin, end;
-  bool writes;
-};
-
-/// Finds for each node, in order, which nodes before it must end before it starts.
-class Hazards {
- public:
-  /// Nodes (counted from 0 in order of the calls) that the next one waits for, without those that
-  /// they wait for themselves.
-  std::vector<size_t> add(std::vector<Access> accesses);
-
- private:
-  [[nodiscard]] bool conflict(const std::vector<Access>& accesses, size_t node) const;
-
-  std::vector<std::vector<Access>> nodes_;
-  std::vector<std::vector<bool>> before_;  ///< by node: all that end before it starts
-};
 
 /// A step as the schedule sees it.
 struct StepShape {

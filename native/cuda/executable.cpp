@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/hazards.h"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -39,9 +40,7 @@ CudaExecutable::CudaExecutable(Device& device, const CompileRequest& request)
   if (request.announces && state_offset_ > 0) second_.emplace(device_, state_offset_);
   copy_constants();
   freeze();
-  for (const Node& node : plan_.graph.nodes) {
-    if ((info(node.op).flags & kAlias) == 0) kernels_.emplace_back(tandem::name(node.op));
-  }
+  order_nodes();
 }
 
 void CudaExecutable::lay_out_block(bool keeps_state) {
@@ -159,15 +158,48 @@ void CudaExecutable::freeze() {
   }
 }
 
-void CudaExecutable::record_nodes() {
+void CudaExecutable::order_nodes() {
   const Graph& graph = plan_.graph;
+  Hazards hazards;
+  std::vector<size_t> counted;  // the nodes that `hazards` counts
+  after_.resize(graph.nodes.size());
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     if ((info(node.op).flags & kAlias) != 0) continue;
     const NodeView view = view_of(graph, node);
+    Launch measure(view, device_.products());
+    launcher(node.op)(measure);
+    for (const size_t earlier : hazards.add(accesses_of(plan_, i, measure.workspace_bytes())))
+      after_[i].push_back(counted[earlier]);
+    counted.push_back(i);
+    kernels_.emplace_back(tandem::name(node.op));
+  }
+}
+
+Recording::Ends CudaExecutable::record_nodes(Recording& recording, const Recording::Ends& inputs) {
+  const Graph& graph = plan_.graph;
+  std::vector<Recording::Ends> ends(graph.nodes.size());
+  std::vector<bool> last(graph.nodes.size(), false);  // nobody waits for it
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if ((info(node.op).flags & kAlias) != 0) continue;
+    Recording::Ends before = after_[i].empty() ? inputs : Recording::Ends();
+    for (const size_t earlier : after_[i]) {
+      before.insert(before.end(), ends[earlier].begin(), ends[earlier].end());
+      last[earlier] = false;
+    }
+    recording.follow(before);
+    const NodeView view = view_of(graph, node);
     Launch launch(view, device_.products(), operands_of(i), stream_.get(), *frozen_);
     launcher(node.op)(launch);
+    ends[i] = recording.ends();
+    last[i] = true;
   }
+  Recording::Ends all = inputs;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    if (last[i]) all.insert(all.end(), ends[i].begin(), ends[i].end());
+  }
+  return all;
 }
 
 std::byte* CudaExecutable::inputs_on_device(int slot) const {
@@ -196,30 +228,15 @@ GraphExec CudaExecutable::record(bool copies_inputs) {
                           kind, stream_.get()),
           "a copy");
   };
-  // threads of other plans may use the device meanwhile
-  check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "a recording");
-  cudaGraph_t raw = nullptr;
-  try {
-    copy(copies_inputs ? 0 : state_offset_, state_offset_ + static_cast<int64_t>(sizeof(StepState)),
-         cudaMemcpyHostToDevice);
-    record_nodes();
-    copy(state_offset_, block_.bytes, cudaMemcpyDeviceToHost);
-    for (const Slot& input : inputs_) {
-      if (input.changes) copy(input.offset, input.offset + input.bytes, cudaMemcpyDeviceToHost);
-    }
-  } catch (...) {
-    static_cast<void>(cudaStreamEndCapture(stream_.get(), &raw));
-    const RecordedGraph dropped(raw);
-    static_cast<void>(cudaGetLastError());
-    throw;
+  Recording recording(stream_.get());
+  copy(copies_inputs ? 0 : state_offset_, state_offset_ + static_cast<int64_t>(sizeof(StepState)),
+       cudaMemcpyHostToDevice);
+  recording.follow(record_nodes(recording, recording.ends()));
+  copy(state_offset_, block_.bytes, cudaMemcpyDeviceToHost);
+  for (const Slot& input : inputs_) {
+    if (input.changes) copy(input.offset, input.offset + input.bytes, cudaMemcpyDeviceToHost);
   }
-  check(cudaStreamEndCapture(stream_.get(), &raw), "a recording");
-  const RecordedGraph graph(raw);
-  cudaGraphExec_t executable = nullptr;
-  check(cudaGraphInstantiate(&executable, graph.get(), 0), "a graph");
-  GraphExec recorded(executable);
-  check(cudaGraphUpload(recorded.get(), stream_.get()), "a graph");
-  return recorded;
+  return recording.finish();
 }
 
 struct CudaExecutable::Run {

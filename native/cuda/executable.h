@@ -6,10 +6,12 @@
 //   |------------- copied in -------------|
 //                             |------------- copied back -------------|
 //
-// The host's part of a run is to copy the caller's memory into the block, one launch, waiting, and
-// to copy outputs out. Recording again is only needed when the arena moves. Inputs that a node
-// changes, such as the caches of generation, are not in the block: they stay on the device. Where a
-// request does not say that they do, they are, and are copied back, too.
+// Kernels wait for those that write what they touch, or read what they write, and for no others, so
+// that small ones run at the same time. The host's part of a run is to copy the caller's memory
+// into the block, one launch, waiting, and to copy outputs out. Recording again is only needed when
+// the arena moves. Inputs that a node changes, such as the caches of generation, are not in the
+// block: they stay on the device. Where a request does not say that they do, they are, and are
+// copied back, too.
 //
 // A plan whose next inputs are announced has a second block for inputs. While a run reads the one,
 // what comes next is copied into the other on a second stream, for which the next run only waits:
@@ -25,6 +27,7 @@
 #include "cuda/handles.h"
 #include "cuda/host/input_slots.h"
 #include "cuda/launch.h"
+#include "cuda/recording.h"
 
 namespace tandem::cuda {
 
@@ -70,7 +73,11 @@ class CudaExecutable final : public Executable {
   /// The graph of a run, recorded when it is first needed.
   cudaGraphExec_t graph_of(InputSlots::Use use);
   GraphExec record(bool copies_inputs);
-  void record_nodes();
+  /// Records all nodes, each behind `inputs` and those of order_nodes(); returns what is to be
+  /// waited for to wait for all.
+  Recording::Ends record_nodes(Recording& recording, const Recording::Ends& inputs);
+  /// Finds what each node waits for.
+  void order_nodes();
   [[nodiscard]] std::byte* inputs_on_device(int slot) const;
   [[nodiscard]] std::byte* inputs_on_host(int slot) const;
   /// Makes what launchers freeze.
@@ -100,6 +107,7 @@ class CudaExecutable final : public Executable {
   std::optional<Second> second_;
   InputSlots slots_;
   InputSlots::Inputs bound_;
+  std::vector<std::vector<size_t>> after_;  ///< by node: earlier ones that end before it starts
   std::vector<std::string> kernels_;
 };
 
