@@ -109,13 +109,11 @@ double product_rate(const LtLibrary& lt, lt::Handle handle, ProductType type, in
 void bench_products(Report& report, const LtLibrary& lt) {
   lt::Handle handle = nullptr;
   if (lt.functions.Create(&handle) != lt::kSuccess) return;
-  const std::pair<const char*, ProductType> types[] = {
-      {"float32", ProductType::kFloat32},
-      {"tf32", ProductType::kTf32},
-      {"float32 rounded to bfloat16", ProductType::kRoundedToBfloat16},
-      {"float32 rounded to float16", ProductType::kRoundedToFloat16},
-      {"bfloat16", ProductType::kBfloat16},
-      {"int8", ProductType::kInt8}};
+  const std::pair<const char*, ProductType> types[] = {{"float32", ProductType::kFloat32},
+                                                       {"tf32", ProductType::kTf32},
+                                                       {"float16", ProductType::kFloat16},
+                                                       {"bfloat16", ProductType::kBfloat16},
+                                                       {"int8", ProductType::kInt8}};
   for (const auto& [name, type] : types) {
     for (const int64_t size : {1024, 4096, 8192}) {
       report.add(std::string("product ") + name + " " + std::to_string(size) + ", T/s",
@@ -129,11 +127,11 @@ void bench_products(Report& report, const LtLibrary& lt) {
 class NodeBench {
  public:
   NodeBench(Device& device, Op op, std::vector<Tensor> inputs, std::vector<Tensor> outputs,
-            const AttributeList& attributes)
+            const AttributeStorage& attributes)
       : device_(device),
         inputs_(std::move(inputs)),
         outputs_(std::move(outputs)),
-        attributes_(make_attributes(op, attributes)) {
+        attributes_(attributes) {
     view_.op = op;
     view_.attributes = attributes_.bytes.data();
     for (const Tensor& tensor : inputs_) view_.inputs.push_back(add(tensor, operands_.inputs));
@@ -183,7 +181,8 @@ void bench_memory(Report& report, Device& device) {
   const Tensor many = floats({kMany});
   const auto rate = [&](Op op, std::vector<Tensor> in, std::vector<Tensor> out, double bytes,
                         const AttributeList& attributes = {}) {
-    return NodeBench(device, op, std::move(in), std::move(out), attributes).rate(bytes);
+    return NodeBench(device, op, std::move(in), std::move(out), make_attributes(op, attributes))
+        .rate(bytes);
   };
   const Memory from = device.allocate(kMany * 4);
   const Memory to = device.allocate(kMany * 4);
@@ -220,9 +219,12 @@ void bench_attention(Report& report, Device& device) {
   for (const auto& [batch, time] : {std::pair<int64_t, int64_t>{8, 1024}, {2, 4096}}) {
     const double work = 2.0 * static_cast<double>(batch * kHeads * kDepth * time * time);
     for (const bool bf16 : {false, true}) {
+      AttributeStorage storage = make_attributes(
+          Op::attention, {{"heads", static_cast<double>(kHeads)}, {"causal", true}});
+      reinterpret_cast<ops::AttentionAttributes*>(storage.bytes.data())->bf16 = bf16;
       NodeBench node(device, Op::attention, {floats({batch, time, 3 * kHeads * kDepth})},
                      {floats({batch, time, kHeads * kDepth}), floats({batch, kHeads, time, 2})},
-                     {{"heads", static_cast<double>(kHeads)}, {"causal", true}, {"bf16", bf16}});
+                     storage);
       report.add(std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") +
                      std::to_string(batch) + "x" + std::to_string(kHeads) + "x" +
                      std::to_string(time) + "x" + std::to_string(kDepth) + " causal, forward, T/s",
@@ -285,7 +287,7 @@ double perceptron_step(const Backend& backend, Precision precision, int64_t rows
   std::vector<float> x(static_cast<size_t>(rows * 784));
   for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-24F;
   const std::vector<int32_t> t(static_cast<size_t>(rows), 3);
-  double results[2];
+  double results[1 + Trainer::kStepResults];
   double best = 1e30;
   for (int i = 0; i < 2000; ++i) {
     const auto begin = std::chrono::steady_clock::now();

@@ -59,6 +59,7 @@ def captured(run, before=lambda: None):
         graph.replay()
         return value
 
+    replay.run = run  # the graph works on memory of what `run` holds
     return replay
 
 

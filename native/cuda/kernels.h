@@ -35,6 +35,10 @@ struct Epilogue {
 };
 void launch_epilogue(Launch& launch, const Epilogue& epilogue);
 
+/// y[i] = x[i], rounded to nearest even, to bfloat16 or to float16, whose numbers beyond 65504 are
+/// infinities.
+void launch_round(Launch& launch, const float* x, void* y, int64_t n, bool bfloat16);
+
 /// The optimizer's sweep over parts of the arenas; `squares` null where the norm is known before.
 struct SweepOperands {
   float* parameters;

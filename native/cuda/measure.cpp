@@ -46,9 +46,7 @@ class Scratch {
 int64_t span(int64_t matrix, int64_t batch, int64_t step) { return matrix + (batch - 1) * step; }
 
 ProductOperands place(Scratch& scratch, const Product& p, int64_t workspace) {
-  const int64_t in_bytes = p.type == ProductType::kInt8       ? 1
-                           : p.type == ProductType::kBfloat16 ? 2
-                                                              : 4;
+  const int64_t in_bytes = factor_bytes(p.type);
   ProductOperands o;
   o.a = scratch.take(span(p.m * p.k, p.batch, p.a_step) * in_bytes);
   o.b = scratch.take(span(p.k * p.n, p.batch, p.b_step) * in_bytes);

@@ -115,6 +115,17 @@ TEST(gpu_optimizers) {
   compare_training("clipped by value, averaged", averaged);
 }
 
+TEST(gpu_rounds_factors_as_the_cpu) {
+  for (const Precision precision : {Precision::kBf16Mixed, Precision::kFp16Mixed}) {
+    TrainerOptions mixed = options_of(Op::sgd, {});
+    mixed.precision = precision;
+    compare_training("16 bits", mixed);
+    const Trained rounded = train(gpu(), mixed, 3);
+    const Trained exact = train(gpu(), options_of(Op::sgd, {}), 3);
+    CHECK(rounded.parameters != exact.parameters);
+  }
+}
+
 TEST(gpu_adds_up_micro_batches) {
   TrainerOptions options = options_of(Op::sgd, {});
   options.accumulates = true;

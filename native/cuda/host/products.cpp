@@ -22,12 +22,10 @@ Types types_of(ProductType type) {
   switch (type) {
     case ProductType::kTf32:
       return {lt::kCompute32FFastTf32, lt::kR32F, lt::kR32F, lt::kR32F};
-    case ProductType::kRoundedToBfloat16:
-      return {lt::kCompute32FFast16BF, lt::kR32F, lt::kR32F, lt::kR32F};
-    case ProductType::kRoundedToFloat16:
-      return {lt::kCompute32FFast16F, lt::kR32F, lt::kR32F, lt::kR32F};
     case ProductType::kBfloat16:
       return {lt::kCompute32F, lt::kR32F, lt::kR16BF, lt::kR32F};
+    case ProductType::kFloat16:
+      return {lt::kCompute32F, lt::kR32F, lt::kR16F, lt::kR32F};
     case ProductType::kInt8:
       return {lt::kCompute32I, lt::kR32I, lt::kR8I, lt::kR32I};
     case ProductType::kFloat32:
@@ -133,7 +131,8 @@ std::vector<lt::HeuristicResult> ProductDescription::candidates(lt::Handle handl
                                               sizeof ordered);
   }
   // every operand begins at 16 bytes; a batch's steps may say less
-  const uint32_t alignment = product_.batch == 1 ? 16 : 4;
+  const auto alignment =
+      product_.batch == 1 ? 16U : static_cast<uint32_t>(factor_bytes(product_.type));
   for (uint32_t i = 0; i < 4 && status == lt::kSuccess; ++i) {
     status = lt_.MatmulPreferenceSetAttribute(
         preference, static_cast<lt::PreferenceAttribute>(lt::kMinAlignmentA + i), &alignment,

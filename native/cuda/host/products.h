@@ -16,13 +16,18 @@ namespace tandem::cuda {
 
 /// How the numbers of a product are held and multiplied. All add up in 32 bits.
 enum class ProductType : uint8_t {
-  kFloat32,            ///< every bit of float32
-  kTf32,               ///< float32 whose products have 10 bits of mantissa
-  kRoundedToBfloat16,  ///< float32 whose factors are rounded to bfloat16: `bf16-mixed`
-  kRoundedToFloat16,   ///< the same of float16: `fp16-mixed`
-  kBfloat16,           ///< bfloat16 in, float32 out
-  kInt8,               ///< int8 in, int32 out; only a in rows and b in columns (`trans_b`)
+  kFloat32,   ///< every bit of float32
+  kTf32,      ///< float32 whose products have 10 bits of mantissa
+  kBfloat16,  ///< bfloat16 in, float32 out: `bf16-mixed`
+  kFloat16,   ///< float16 in, float32 out: `fp16-mixed`
+  kInt8,      ///< int8 in, int32 out; only a in rows and b in columns (`trans_b`)
 };
+
+/// Bytes of a number of the factors.
+constexpr int64_t factor_bytes(ProductType type) {
+  if (type == ProductType::kInt8) return 1;
+  return type == ProductType::kBfloat16 || type == ProductType::kFloat16 ? 2 : 4;
+}
 
 enum class ProductEpilogue : uint8_t { kNone, kRelu, kGelu, kGeluSaving, kGeluGradient };
 

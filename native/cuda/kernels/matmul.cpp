@@ -1,6 +1,6 @@
 // Matrix products: linear, matmul and the fused form, by cuBLASLt. Its epilogues take over bias,
 // ReLU and the GELU of tanh; what they do not know, one pass of launch_epilogue() over the product
-// does.
+// does. Products of 16 bits round their factors first.
 #include "core/ops/fused_matmul.h"
 #include "core/ops/linear.h"
 
@@ -104,8 +104,9 @@ void run_batches(Launch& launch, const Product& product, const Batches& batches,
   if (launch.measuring()) return;
   int64_t outer = 1;
   for (int32_t i = 1; i < batches.count; ++i) outer *= batches.size[i];
-  const auto* const a = static_cast<const float*>(operands.a);
-  const auto* const b = static_cast<const float*>(operands.b);
+  const auto* const a = static_cast<const std::byte*>(operands.a);
+  const auto* const b = static_cast<const std::byte*>(operands.b);
+  const int64_t bytes = factor_bytes(product.type);
   auto* const y = static_cast<float*>(operands.y);
   for (int64_t o = 0; o < outer; ++o) {
     int64_t rest = o;
@@ -119,19 +120,29 @@ void run_batches(Launch& launch, const Product& product, const Batches& batches,
       b_at += at * batches.b[i];
       y_at += at * batches.y[i];
     }
-    operands.a = a + a_at;
-    operands.b = b + b_at;
+    operands.a = a + a_at * bytes;
+    operands.b = b + b_at * bytes;
     operands.y = y + y_at;
     launch.products().run(product, operands, choice, launch.stream());
   }
+}
+
+/// Factor `i` of the product: floats as they are, or rounded in memory of their own. cuBLASLt could
+/// round floats itself, which on GPUs of 2022 only takes them for TF32.
+const void* factor(Launch& launch, int i, ProductType type) {
+  if (factor_bytes(type) == 4) return launch.in(i);
+  const int64_t n = launch.input(i).numel;
+  auto* const rounded = launch.workspace<uint16_t>(n);
+  launch_round(launch, launch.in(i), rounded, n, type == ProductType::kBfloat16);
+  return rounded;
 }
 
 void launch_product(Launch& launch, const Attributes& attributes) {
   if (launch.output().numel == 0) return;
   Batches batches;
   Product plain = describe(launch, attributes, batches);
-  plain.type = attributes.bf16   ? ProductType::kRoundedToBfloat16
-               : attributes.fp16 ? ProductType::kRoundedToFloat16
+  plain.type = attributes.bf16   ? ProductType::kBfloat16
+               : attributes.fp16 ? ProductType::kFloat16
                                  : launch.products().type();
   const bool bias = launch.has_input(2);
   float* const y = launch.out();
@@ -153,7 +164,9 @@ void launch_product(Launch& launch, const Attributes& attributes) {
     }
     float* const saved = wanted.epilogue == ProductEpilogue::kGeluGradient ? launch.in(3) : pre;
     run_batches(launch, complete ? wanted : plain, batches,
-                {launch.in(0), launch.in(1), y, launch.in(2), saved, nullptr}, choice);
+                {factor(launch, 0, plain.type), factor(launch, 1, plain.type), y, launch.in(2),
+                 saved, nullptr},
+                choice);
   }
   if (complete || (attributes.activation < 0 && !bias)) return;
   launch_epilogue(launch, {y, launch.output().numel / plain.n, plain.n, launch.in(2), launch.in(3),
