@@ -37,7 +37,18 @@ void launch_epilogue(Launch& launch, const Epilogue& epilogue);
 
 /// y[i] = x[i], rounded to nearest even, to bfloat16 or to float16, whose numbers beyond 65504 are
 /// infinities.
-void launch_round(Launch& launch, const float* x, void* y, int64_t n, bool bfloat16);
+/// x: rows of `columns`; y: rows of `along`, not less, whose ends are zeros.
+struct Rounding {
+  const float* x;
+  void* y;
+  int64_t rows, columns, along;
+  bool bfloat16;
+};
+void launch_round(Launch& launch, const Rounding& rounding);
+
+/// Rows of `columns` floats, `along` apart in `from`, side by side in `to`.
+void launch_pack_rows(Launch& launch, const float* from, float* to, int64_t rows, int64_t columns,
+                      int64_t along);
 
 /// The optimizer's sweep over parts of the arenas; `squares` null where the norm is known before.
 struct SweepOperands {

@@ -48,9 +48,14 @@ int64_t span(int64_t matrix, int64_t batch, int64_t step) { return matrix + (bat
 ProductOperands place(Scratch& scratch, const Product& p, int64_t workspace) {
   const int64_t in_bytes = factor_bytes(p.type);
   ProductOperands o;
-  o.a = scratch.take(span(p.m * p.k, p.batch, p.a_step) * in_bytes);
-  o.b = scratch.take(span(p.k * p.n, p.batch, p.b_step) * in_bytes);
-  o.y = scratch.take(span(p.m * p.n, p.batch, p.y_step) * 4);
+  const auto matrix = [](int64_t rows, int64_t columns, int64_t along) {
+    return rows * std::max(columns, along);
+  };
+  const int64_t a = p.trans_a ? matrix(p.k, p.m, p.a_row) : matrix(p.m, p.k, p.a_row);
+  const int64_t b = p.trans_b ? matrix(p.n, p.k, p.b_row) : matrix(p.k, p.n, p.b_row);
+  o.a = scratch.take(span(a, p.batch, p.a_step) * in_bytes);
+  o.b = scratch.take(span(b, p.batch, p.b_step) * in_bytes);
+  o.y = scratch.take(span(matrix(p.m, p.n, p.y_row), p.batch, p.y_step) * 4);
   o.bias = static_cast<const float*>(scratch.take(p.n * 4));
   o.saved = static_cast<float*>(scratch.take(p.m * p.n * 4));
   o.workspace = scratch.take(workspace);

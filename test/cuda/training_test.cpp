@@ -126,6 +126,42 @@ TEST(gpu_rounds_factors_as_the_cpu) {
   }
 }
 
+TEST(gpu_rounds_factors_whose_rows_end_anywhere) {
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 23}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
+  d.parameters = {{"weight", {1003, 23}, true, Initializer{InitializerKind::kUniform, -0.5, 0.5}}};
+  d.nodes = {
+      {"linear", {0, 2}, {}}, {"countTargets", {1}, {}}, {"crossEntropy", {3, 1, -1, -1, 4}, {}}};
+  d.outputs = {5};
+  TrainerOptions options = options_of(Op::sgd, {});
+  options.precision = Precision::kBf16Mixed;
+  std::mt19937 engine(6);
+  for (const int64_t rows : {50, 4200, 33600}) {  // logits of some rows, of one piece, of two
+    std::vector<float> x(static_cast<size_t>(rows * 23));
+    std::vector<int32_t> t(static_cast<size_t>(rows));
+    for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-23F - 1.0F;
+    for (int32_t& target : t) target = static_cast<int32_t>(engine() % 1003);
+    const auto trained = [&](const Backend& backend, double rate) {
+      auto store = std::make_shared<ParameterStore>(d.parameters, 11);
+      Trainer trainer(store, d, options, backend);
+      double results[1 + Trainer::kStepResults];
+      for (int i = 0; i < 2; ++i) trainer.train(rows, {x.data(), t.data()}, rate, results);
+      trainer.sync();
+      const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
+      return std::vector<float>(p, p + store->memory().bytes / 4);
+    };
+    const std::vector<float> start = trained(cpu_backend(), 0.0);
+    const std::vector<float> want = trained(cpu_backend(), 10.0);
+    const std::vector<float> got = trained(gpu(), 10.0);
+    const auto n = static_cast<int64_t>(want.size());
+    const double moved = distance(want.data(), start.data(), n);
+    const double far = distance(got.data(), want.data(), n);
+    if (!(far < 1e-2 * moved))
+      std::printf("  %d rows: %g, moved %g\n", static_cast<int>(rows), far, moved);
+    CHECK(far < 1e-2 * moved);
+  }
+}
+
 TEST(gpu_adds_up_micro_batches) {
   TrainerOptions options = options_of(Op::sgd, {});
   options.accumulates = true;

@@ -82,11 +82,11 @@ void ProductDescription::make() {
   const uint32_t epilogue = epilogue_of(p);
   set(lt::kEpilogue, &epilogue, sizeof epilogue);
   if (has_aux(p.epilogue)) set(lt::kEpilogueAuxLd, &p.n, sizeof p.n);
-  a_ = p.trans_b ? make_layout(types.in, p.k, p.n, p.b_step)
-                 : make_layout(types.in, p.n, p.k, p.b_step);
-  b_ = p.trans_a ? make_layout(types.in, p.m, p.k, p.a_step)
-                 : make_layout(types.in, p.k, p.m, p.a_step);
-  y_ = make_layout(types.out, p.n, p.m, p.y_step);
+  a_ = p.trans_b ? make_layout(types.in, p.k, p.n, p.b_step, p.b_row)
+                 : make_layout(types.in, p.n, p.k, p.b_step, p.b_row);
+  b_ = p.trans_a ? make_layout(types.in, p.m, p.k, p.a_step, p.a_row)
+                 : make_layout(types.in, p.k, p.m, p.a_step, p.a_row);
+  y_ = make_layout(types.out, p.n, p.m, p.y_step, p.y_row);
 }
 
 void ProductDescription::destroy() noexcept {
@@ -101,10 +101,10 @@ void ProductDescription::set(lt::DescAttribute attribute, const void* value, siz
 }
 
 lt::Layout ProductDescription::make_layout(lt::DataType type, int64_t rows, int64_t columns,
-                                           int64_t step) {
+                                           int64_t step, int64_t along) {
   lt::Layout layout = nullptr;
   check(lt_.MatrixLayoutCreate(&layout, type, static_cast<uint64_t>(rows),
-                               static_cast<uint64_t>(columns), rows),
+                               static_cast<uint64_t>(columns), along > 0 ? along : rows),
         "a matrix");
   if (product_.batch == 1) return layout;
   const auto batch = static_cast<int32_t>(product_.batch);

@@ -41,6 +41,8 @@ struct Product {
   bool bias = false;     ///< n floats
   int64_t m = 0, n = 0, k = 0;
   int64_t batch = 1, a_step = 0, b_step = 0, y_step = 0;
+  int64_t a_row = 0, b_row = 0,
+          y_row = 0;  ///< elements from row to row where that is more than a row has
 
   // NOLINTNEXTLINE(modernize-use-nullptr): the check takes the comparison's own zero for a pointer
   auto operator<=>(const Product&) const = default;
@@ -84,7 +86,9 @@ class ProductDescription {
   void make();
   void destroy() noexcept;
   void set(lt::DescAttribute attribute, const void* value, size_t bytes);
-  lt::Layout make_layout(lt::DataType type, int64_t rows, int64_t columns, int64_t step);
+  /// `along`: elements from column to column, 0 where that is `rows`.
+  lt::Layout make_layout(lt::DataType type, int64_t rows, int64_t columns, int64_t step,
+                         int64_t along);
 
   const lt::Functions& lt_;
   Product product_;

@@ -4,6 +4,8 @@
 #include "core/ops/fused_matmul.h"
 #include "core/ops/linear.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "cuda/kernels.h"
 #include "cuda/product_runner.h"
@@ -129,12 +131,71 @@ void run_batches(Launch& launch, const Product& product, const Batches& batches,
 
 /// Factor `i` of the product: floats as they are, or rounded in memory of their own. cuBLASLt could
 /// round floats itself, which on GPUs of 2022 only takes them for TF32.
-const void* factor(Launch& launch, int i, ProductType type) {
+const void* factor(Launch& launch, int i, ProductType type, int64_t along) {
   if (factor_bytes(type) == 4) return launch.in(i);
-  const int64_t n = launch.input(i).numel;
-  auto* const rounded = launch.workspace<uint16_t>(n);
-  launch_round(launch, launch.in(i), rounded, n, type == ProductType::kBfloat16);
-  return rounded;
+  const Tensor& x = launch.input(i);
+  const int64_t columns = x.dims[x.rank - 1];
+  Rounding rounding{launch.in(i),
+                    nullptr,
+                    x.numel / columns,
+                    columns,
+                    std::max(columns, along),
+                    type == ProductType::kBfloat16};
+  rounding.y = launch.workspace<uint16_t>(rounding.rows * rounding.along);
+  launch_round(launch, rounding);
+  return rounding.y;
+}
+
+/// Rows of factors of 16 bits lie at multiples of 16 bytes, without which the fastest kernels
+/// cannot read them.
+void align_rows(Launch& launch, Product& p) {
+  constexpr int64_t kEight = 8;
+  if (factor_bytes(p.type) != 2 || p.batch != 1) return;
+  const auto along = [&](int i) {
+    const Tensor& x = launch.input(i);
+    const int64_t columns = x.dims[x.rank - 1];
+    return columns % kEight == 0 ? 0 : ceil_div(columns, kEight) * kEight;
+  };
+  p.a_row = along(0);
+  p.b_row = along(1);
+}
+
+/// Into how many pieces of equal numbers of rows a product falls whose own rows would not lie at
+/// multiples of 16 bytes, so that they get memory where they do first; 0 where that is not worth
+/// it.
+int64_t pieces_of(const Product& p) {
+  constexpr int64_t kLeast = int64_t{1} << 22;  // elements of y
+  constexpr int64_t kPiece = int64_t{1} << 25;  // elements of a piece at most
+  constexpr int64_t kMost = 64;
+  if (factor_bytes(p.type) != 2 || p.batch != 1 || p.trans_a || p.n % 4 == 0) return 0;
+  if (p.m * p.n < kLeast) return 0;
+  int64_t pieces = ceil_div(p.m * p.n, kPiece);
+  while (pieces <= kMost && p.m % pieces != 0) ++pieces;
+  return pieces <= kMost ? pieces : 0;
+}
+
+/// y = a b, in such pieces. False where cuBLASLt cannot.
+bool launch_in_pieces(Launch& launch, const Product& whole, int64_t pieces) {
+  constexpr int64_t kEight = 8;
+  Product p = whole;
+  p.m /= pieces;
+  p.y_row = ceil_div(p.n, kEight) * kEight;
+  const ProductChoice choice = launch.products().choose(p);
+  if (!choice.found) return false;
+  ProductOperands operands;
+  const auto* const a = static_cast<const std::byte*>(factor(launch, 0, p.type, p.a_row));
+  operands.b = factor(launch, 1, p.type, p.b_row);
+  auto* const piece = launch.workspace<float>(p.m * p.y_row);
+  operands.y = piece;
+  operands.workspace = launch.workspace<std::byte>(choice.workspace_bytes);
+  if (launch.measuring()) return true;
+  const int64_t a_bytes = p.m * std::max(p.k, p.a_row) * factor_bytes(p.type);
+  for (int64_t i = 0; i < pieces; ++i) {
+    operands.a = a + i * a_bytes;
+    launch.products().run(p, operands, choice, launch.stream());
+    launch_pack_rows(launch, piece, launch.out() + i * p.m * p.n, p.m, p.n, p.y_row);
+  }
+  return true;
 }
 
 void launch_product(Launch& launch, const Attributes& attributes) {
@@ -144,7 +205,11 @@ void launch_product(Launch& launch, const Attributes& attributes) {
   plain.type = attributes.bf16   ? ProductType::kBfloat16
                : attributes.fp16 ? ProductType::kFloat16
                                  : launch.products().type();
+  align_rows(launch, plain);
   const bool bias = launch.has_input(2);
+  const bool bare = !bias && attributes.activation < 0;
+  const int64_t pieces = bare && plain.k > 0 ? pieces_of(plain) : 0;
+  if (pieces > 0 && launch_in_pieces(launch, plain, pieces)) return;
   float* const y = launch.out();
   float* const pre = attributes.save_pre ? launch.out(1) : nullptr;
   const Product wanted = fused(plain, attributes, bias);
@@ -164,11 +229,11 @@ void launch_product(Launch& launch, const Attributes& attributes) {
     }
     float* const saved = wanted.epilogue == ProductEpilogue::kGeluGradient ? launch.in(3) : pre;
     run_batches(launch, complete ? wanted : plain, batches,
-                {factor(launch, 0, plain.type), factor(launch, 1, plain.type), y, launch.in(2),
-                 saved, nullptr},
+                {factor(launch, 0, plain.type, plain.a_row),
+                 factor(launch, 1, plain.type, plain.b_row), y, launch.in(2), saved, nullptr},
                 choice);
   }
-  if (complete || (attributes.activation < 0 && !bias)) return;
+  if (complete || bare) return;
   launch_epilogue(launch, {y, launch.output().numel / plain.n, plain.n, launch.in(2), launch.in(3),
                            pre, attributes.activation, attributes.gradient,
                            attributes.activation_attributes.a, attributes.activation_attributes.b});

@@ -2,8 +2,9 @@
 // and lion, as one sweep over parameters, gradients and optimizer state. A rule is a struct made by
 // each thread from the attributes and the step's state, whose factors are computed in double by one
 // thread a block; update() takes one parameter, its gradient and its state. A skipped step changes
-// nothing. A block has one tile of ops::kSweepTile elements, so that the sums of squares are those
-// that core has room for.
+// nothing. Core has room for a sum of squares for each tile of ops::kSweepTile elements; where
+// there are too few tiles to fill a GPU, several blocks share one, and a pass adds up what they
+// found.
 #include "core/ops/optimizer.h"
 
 #include "cuda/device/fold.cuh"
@@ -13,6 +14,10 @@ namespace tandem::cuda {
 namespace {
 
 constexpr unsigned kThreads = 512;
+constexpr unsigned kJoinThreads = 32;
+// Blocks of a tile where there are fewer than so many tiles: GPUs run one or two hundred at a time.
+constexpr int64_t kFewTiles = 128;
+constexpr int kPiecesOfFew = 16;
 
 template <bool momentum>
 struct SgdRule {
@@ -173,9 +178,12 @@ TANDEM_DEVICE float update_pack(const Rule& rule, const SweepOperands& o, float 
   return squares;
 }
 
-template <typename Rule, int width>
+/// A block has a piece of a tile; `sums`: by piece, null where that is the whole tile.
+template <typename Rule, int width, int pieces>
 __global__ void __launch_bounds__(kThreads)
-    sweep_kernel(typename Rule::Attributes attributes, SweepOperands o, const StepState* state) {
+    sweep_kernel(typename Rule::Attributes attributes, SweepOperands o, double* sums,
+                 const StepState* state) {
+  constexpr int64_t kPiece = ops::kSweepTile / pieces;
   const bool measures = o.squares != nullptr;
   // with `squares` the norm is not known before, and nothing is clipped or skipped
   if (!measures && state->skip != 0) return;
@@ -188,27 +196,56 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   const Rule rule = *reinterpret_cast<const Rule*>(shared);
   const float clip = measures ? 1.0F : state->clip;
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * ops::kSweepTile;
-  const int64_t end = begin + ops::kSweepTile < o.n ? begin + ops::kSweepTile : o.n;
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kPiece;
+  const int64_t end = begin + kPiece < o.n ? begin + kPiece : o.n;
   float squares = 0.0F;
 #pragma unroll 2
   for (int64_t i = begin + threadIdx.x * width; i < end; i += kThreads * width)
     squares += update_pack<Rule, width>(rule, o, clip, i);
   if (!measures) return;
   const double sum = fold_threads<kThreads>(static_cast<double>(squares), Add{}, 0.0);
-  if (threadIdx.x == 0) o.squares[blockIdx.x] = static_cast<float>(sum);
+  if (threadIdx.x > 0) return;
+  if (pieces == 1) {
+    o.squares[blockIdx.x] = static_cast<float>(sum);
+  } else {
+    sums[blockIdx.x] = sum;
+  }
+}
+
+/// A thread adds the sums of a tile's pieces.
+__global__ void __launch_bounds__(kJoinThreads)
+    join_kernel(const double* sums, int64_t count, float* squares, int64_t tiles) {
+  const int64_t tile = static_cast<int64_t>(blockIdx.x) * kJoinThreads + threadIdx.x;
+  if (tile >= tiles) return;
+  double sum = 0.0;
+  for (int64_t i = tile * kPiecesOfFew; i < (tile + 1) * kPiecesOfFew && i < count; ++i)
+    sum += sums[i];
+  squares[tile] = static_cast<float>(sum);
+}
+
+template <typename Rule, int pieces>
+void launch_pieces(Launch& launch, const typename Rule::Attributes& attributes,
+                   const SweepOperands& o, double* sums, int64_t blocks) {
+  // slots of a length that four divides are as aligned as the arena's part
+  const auto start = [&](auto* kernel) {
+    launch.kernel(kernel, blocks, kThreads, attributes, o, sums, launch.state());
+  };
+  if (o.n % 4 == 0) return start(sweep_kernel<Rule, 4, pieces>);
+  if (o.n % 2 == 0) return start(sweep_kernel<Rule, 2, pieces>);
+  start(sweep_kernel<Rule, 1, pieces>);
 }
 
 template <typename Rule>
 void launch_rule(Launch& launch, const void* attributes, const SweepOperands& o) {
   const auto& values = *static_cast<const typename Rule::Attributes*>(attributes);
-  const int64_t blocks = ops::sweep_tiles(o.n);
-  // slots of a length that four divides are as aligned as the arena's part
-  if (o.n % 4 == 0) {
-    launch.kernel(sweep_kernel<Rule, 4>, blocks, kThreads, values, o, launch.state());
-  } else {
-    launch.kernel(sweep_kernel<Rule, 1>, blocks, kThreads, values, o, launch.state());
-  }
+  const int64_t tiles = ops::sweep_tiles(o.n);
+  if (tiles >= kFewTiles) return launch_pieces<Rule, 1>(launch, values, o, nullptr, tiles);
+  const int64_t blocks = ceil_div(o.n, ops::kSweepTile / kPiecesOfFew);
+  auto* const sums = launch.workspace<double>(blocks);
+  launch_pieces<Rule, kPiecesOfFew>(launch, values, o, sums, blocks);
+  if (o.squares == nullptr) return;
+  launch.kernel(join_kernel, ceil_div(tiles, kJoinThreads), kJoinThreads,
+                static_cast<const double*>(sums), blocks, o.squares, tiles);
 }
 
 template <bool momentum>

@@ -1,4 +1,5 @@
-// Floats rounded to 16 bits, eight neighbours a thread, for products that take such factors.
+// What products of 16 bits need around them: factors rounded, eight neighbours a thread, and
+// results whose rows are moved together.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -38,16 +39,57 @@ __global__ void __launch_bounds__(kThreads) round_kernel(const float* x, uint16_
   }
 }
 
+/// Rows that end between two eights, and so begin anywhere.
+template <typename Round>
+__global__ void __launch_bounds__(kThreads)
+    round_rows_kernel(const float* x, uint16_t* y, int64_t rows, int64_t columns, int64_t along) {
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kEach;
+  if (i >= rows * along) return;
+  const int64_t row = i / along;
+  const int64_t column = i - row * along;
+  const float* const from = x + row * columns;
+  uint32_t pairs[kEach / 2];
+#pragma unroll
+  for (int k = 0; k < kEach / 2; ++k) {
+    const int64_t c = column + 2 * k;
+    pairs[k] = two<Round>(c < columns ? from[c] : 0.0F, c + 1 < columns ? from[c + 1] : 0.0F);
+  }
+  *reinterpret_cast<uint4*>(y + i) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    pack_rows_kernel(const float* from, float* to, int64_t n, int64_t columns, int64_t along) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads * kEach + threadIdx.x;
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) {
+    const int64_t i = first + static_cast<int64_t>(k) * kThreads;
+    if (i < n) to[i] = from[i / columns * along + i % columns];
+  }
+}
+
+template <typename Round>
+void launch_as(Launch& launch, const Rounding& r) {
+  auto* const y = static_cast<uint16_t*>(r.y);
+  const int64_t blocks = ceil_div(r.rows * r.along, int64_t{kThreads} * kEach);
+  if (r.along == r.columns) {
+    launch.kernel(round_kernel<Round>, blocks, kThreads, r.x, y, r.rows * r.columns);
+  } else {
+    launch.kernel(round_rows_kernel<Round>, blocks, kThreads, r.x, y, r.rows, r.columns, r.along);
+  }
+}
+
 }  // namespace
 
-void launch_round(Launch& launch, const float* x, void* y, int64_t n, bool bfloat16) {
-  auto* const to = static_cast<uint16_t*>(y);
-  const int64_t blocks = ceil_div(n, int64_t{kThreads} * kEach);
-  if (bfloat16) {
-    launch.kernel(round_kernel<ToBfloat16>, blocks, kThreads, x, to, n);
-  } else {
-    launch.kernel(round_kernel<ToFloat16>, blocks, kThreads, x, to, n);
-  }
+void launch_round(Launch& launch, const Rounding& rounding) {
+  if (rounding.bfloat16) return launch_as<ToBfloat16>(launch, rounding);
+  launch_as<ToFloat16>(launch, rounding);
+}
+
+void launch_pack_rows(Launch& launch, const float* from, float* to, int64_t rows, int64_t columns,
+                      int64_t along) {
+  const int64_t n = rows * columns;
+  launch.kernel(pack_rows_kernel, ceil_div(n, int64_t{kThreads} * kEach), kThreads, from, to, n,
+                columns, along);
 }
 
 }  // namespace tandem::cuda
