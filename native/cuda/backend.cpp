@@ -38,9 +38,9 @@ class CudaBackend final : public Backend {
   [[nodiscard]] Memory allocate(int64_t bytes) const override { return device_->allocate(bytes); }
 
   [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
-                                        bool /*frozen*/) const override {
+                                        bool frozen) const override {
     const NodeView view = view_of(graph, node);
-    Launch launch(view, device_->products());
+    Launch launch(view, device_->products(), frozen);
     launcher(node.op)(launch);
     return launch.workspace_bytes();
   }

@@ -136,14 +136,14 @@ Operands CudaExecutable::operands_of(size_t node) const {
 void CudaExecutable::freeze() {
   const Graph& graph = plan_.graph;
   // without a request for it, parameters change, and nothing may be made of them once and for all
-  plain_.assign(graph.parameters.size(), frozen_ == &own_frozen_);
+  plain_.assign(graph.parameters.size(), !freezes());
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     const NodeView view = view_of(graph, node);
     std::vector<bool> repacked(view.inputs.size(), false);
     if ((info(node.op).flags & kAlias) == 0) {
-      Launch launch =
-          Launch::freezing(view, device_.products(), operands_of(i), stream_.get(), *frozen_);
+      Launch launch = Launch::freezing(view, device_.products(), operands_of(i), stream_.get(),
+                                       *frozen_, freezes());
       launcher(node.op)(launch);
       for (const int input : launch.frozen_inputs()) repacked[static_cast<size_t>(input)] = true;
     }
@@ -167,7 +167,7 @@ void CudaExecutable::order_nodes() {
     const Node& node = graph.nodes[i];
     if ((info(node.op).flags & kAlias) != 0) continue;
     const NodeView view = view_of(graph, node);
-    Launch measure(view, device_.products());
+    Launch measure(view, device_.products(), freezes());
     launcher(node.op)(measure);
     for (const size_t earlier : hazards.add(accesses_of(plan_, i, measure.workspace_bytes())))
       after_[i].push_back(counted[earlier]);
@@ -190,7 +190,7 @@ Recording::Ends CudaExecutable::record_nodes(Recording& recording, const Recordi
     }
     recording.follow(before);
     const NodeView view = view_of(graph, node);
-    Launch launch(view, device_.products(), operands_of(i), stream_.get(), *frozen_);
+    Launch launch(view, device_.products(), operands_of(i), stream_.get(), *frozen_, freezes());
     launcher(node.op)(launch);
     ends[i] = recording.ends();
     last[i] = true;

@@ -80,6 +80,8 @@ class CudaExecutable final : public Executable {
   void order_nodes();
   [[nodiscard]] std::byte* inputs_on_device(int slot) const;
   [[nodiscard]] std::byte* inputs_on_host(int slot) const;
+  /// Whether parameters never change.
+  [[nodiscard]] bool freezes() const { return frozen_ != &own_frozen_; }
   /// Makes what launchers freeze.
   void freeze();
   [[nodiscard]] Operands operands_of(size_t node) const;

@@ -45,8 +45,9 @@ struct Operands {
 
 class Launch {
  public:
-  /// Measures: nothing runs, and all pointers are null.
-  Launch(const NodeView& node, ProductRunner& products) : node_(node), products_(products) {}
+  /// Measures: nothing runs, and all pointers are null. `freezes`: parameters never change.
+  Launch(const NodeView& node, ProductRunner& products, bool freezes = false)
+      : node_(node), products_(products), freezes_(freezes) {}
   /// Runs on `stream`, which may be recording.
   Launch(const NodeView& node, ProductRunner& products, Operands operands, cudaStream_t stream)
       : node_(node),
@@ -56,14 +57,15 @@ class Launch {
         phase_(Phase::kRun) {}
   /// The same, with what `frozen` holds.
   Launch(const NodeView& node, ProductRunner& products, Operands operands, cudaStream_t stream,
-         FrozenMemory& frozen)
+         FrozenMemory& frozen, bool freezes)
       : Launch(node, products, std::move(operands), stream) {
     frozen_ = &frozen;
+    freezes_ = freezes;
   }
   /// Freezes: only what frozen() is to make runs.
   static Launch freezing(const NodeView& node, ProductRunner& products, Operands operands,
-                         cudaStream_t stream, FrozenMemory& frozen) {
-    Launch launch(node, products, std::move(operands), stream, frozen);
+                         cudaStream_t stream, FrozenMemory& frozen, bool freezes) {
+    Launch launch(node, products, std::move(operands), stream, frozen, freezes);
     launch.phase_ = Phase::kFreeze;
     return launch;
   }
@@ -139,6 +141,11 @@ class Launch {
       check(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), stream_), "a memset");
   }
 
+  /// Whether input `input` is a parameter that never changes, so that frozen() may be called for
+  /// it.
+  [[nodiscard]] bool freezes(int input) const {
+    return freezes_ && node_.parameters[static_cast<size_t>(input)] >= 0;
+  }
   /// `bytes` of memory that are made once of input `input`, a parameter that never changes, and
   /// that all plans of its weights share; `index` tells apart what is made of the same parameter.
   /// `fill(memory)` may start kernels and copy to the device. Null while measuring.
@@ -190,6 +197,7 @@ class Launch {
   std::vector<int> frozen_inputs_;
   int64_t workspace_bytes_ = 0;
   Phase phase_ = Phase::kMeasure;
+  bool freezes_ = false;
 };
 
 using LaunchFn = void (*)(Launch&);

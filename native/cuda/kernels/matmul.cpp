@@ -129,8 +129,9 @@ void run_batches(Launch& launch, const Product& product, const Batches& batches,
   }
 }
 
-/// Factor `i` of the product: floats as they are, or rounded in memory of their own. cuBLASLt could
-/// round floats itself, which on GPUs of 2022 only takes them for TF32.
+/// Factor `i` of the product: floats as they are, or rounded in memory of their own, once and for
+/// all where it is a weight that never changes. cuBLASLt could round floats itself, which on GPUs
+/// of 2022 only takes them for TF32.
 const void* factor(Launch& launch, int i, ProductType type, int64_t along) {
   if (factor_bytes(type) == 4) return launch.in(i);
   const Tensor& x = launch.input(i);
@@ -141,7 +142,17 @@ const void* factor(Launch& launch, int i, ProductType type, int64_t along) {
                     columns,
                     std::max(columns, along),
                     type == ProductType::kBfloat16};
-  rounding.y = launch.workspace<uint16_t>(rounding.rows * rounding.along);
+  const int64_t count = rounding.rows * rounding.along;
+  if (launch.freezes(i)) {
+    // no node's number, which other forms of weights go by
+    const int32_t form = -1 - 2 * static_cast<int32_t>(type) - (rounding.along > columns ? 1 : 0);
+    return launch.frozen(i, form, count * factor_bytes(type), [&](std::byte* fresh) {
+      rounding.x = launch.in(i);
+      rounding.y = fresh;
+      launch_round(launch, rounding);
+    });
+  }
+  rounding.y = launch.workspace<uint16_t>(count);
   launch_round(launch, rounding);
   return rounding.y;
 }
