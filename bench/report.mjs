@@ -2,7 +2,7 @@
 // comments with the name of its suite; `targets` looks at several. Everything else in the file is
 // written by hand.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { readResults } from './lib/results.mjs';
+import { readResults, savedDevices } from './lib/results.mjs';
 import { tables, targetTable } from './lib/tables.mjs';
 
 const file = new URL('../docs/performance.md', import.meta.url);
@@ -17,8 +17,8 @@ function put(suite, written) {
 }
 
 for (const [suite, table] of Object.entries(tables)) {
-  const results = readResults(suite);
-  if (results !== undefined) put(suite, table(results));
+  const all = [suite, ...savedDevices(suite)].map(readResults).filter((one) => one !== undefined);
+  if (all.length > 0) put(suite, all.map(table).join('\n\n'));
 }
 put('targets', targetTable(readResults));
 writeFileSync(file, text);

@@ -17,7 +17,16 @@ for (const work of workloads.filter(({ name }) => !name.includes('6x384'))) {
 }
 
 test('suites say what is wrong with their options', async (t) => {
-  for (const suite of ['train', 'predict', 'load', 'serving', 'quantized', 'generate', 'gpu']) {
+  for (const suite of [
+    'train',
+    'predict',
+    'load',
+    'serving',
+    'quantized',
+    'generate',
+    'gpu',
+    'cuda',
+  ]) {
     const path = fileURLToPath(new URL(`../bench/${suite}.mjs`, import.meta.url));
     const run = promisify(execFile)(process.execPath, [path, '--rounds', 'many']);
     const { code, stderr } = await t.throwsAsync(run);

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 
-/** Options that bench/gpu.mjs has beyond those. */
+/** Options that bench/gpu.mjs and bench/cuda.mjs have beyond those. */
 const gpuOptions = /** @type {const} */ ({
   device: { type: 'string', default: 'cuda' },
   budget: { type: 'string', default: '240' },
@@ -21,7 +21,7 @@ function readFlags() {
         filter: { type: 'string', default: '' },
         rounds: { type: 'string', default: '' },
         eager: { type: 'boolean', default: false },
-        ...(basename(process.argv[1] ?? '') === 'gpu.mjs' && gpuOptions),
+        ...(/^(gpu|cuda)\.mjs$/.test(basename(process.argv[1] ?? '')) && gpuOptions),
       },
     });
     if (!/^([1-9]\d{0,3})?$/.test(values.rounds)) {

@@ -1,5 +1,5 @@
 // bench/results/<suite>.json: the results of a suite with the machine they come from.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
 const folder = new URL('../results/', import.meta.url);
@@ -94,6 +94,14 @@ function textOf(head, results) {
   const start = JSON.stringify(head, null, 2).slice(0, -2);
   return `${start},\n  "results": [\n${lines}\n  ]\n}\n`;
 }
+
+/** The suites of results that are saved for each GPU, such as gpu-<device> of gpu. @param {string} suite */
+export const savedDevices = (suite) =>
+  suite === 'gpu' || suite === 'cuda'
+    ? readdirSync(folder)
+        .filter((file) => file.startsWith(`${suite}-`))
+        .map((file) => file.replace(/\.json$/, ''))
+    : [];
 
 /**
  * What was saved last, or undefined.

@@ -22,8 +22,8 @@ function table(columns, rows) {
 
 /** @param {Results} results */
 function origin({ machine, date, command, results }) {
-  const { cpu, cores, isa, node, peers = {} } = machine;
-  const of = [cpu, `${cores} ${cores === 1 ? 'core' : 'cores'}`, isa, `Node ${node.slice(1)}`];
+  const { cpu, cores, isa, node, gpu, peers = {} } = machine;
+  const of = [gpu, cpu, `${cores} ${cores === 1 ? 'core' : 'cores'}`, isa, `Node ${node.slice(1)}`];
   const versions = Object.entries(peers).map(([peer, version]) => `${peer} ${version}`);
   const parts = results.flatMap(({ from }) => (from ? [from] : []));
   const runs = [{ date, command }, ...parts].map((run) => `${run.date}, \`${run.command}\``);
@@ -40,6 +40,19 @@ const plain = (/** @type {string} */ first) => (/** @type {Results} */ results) 
     table(
       [first, 'value', 'unit'],
       results.results.map(({ name, value, unit }) => [name, value, unit]),
+    ),
+  );
+
+/** Rates on a GPU, larger ones better, beside PyTorch's. */
+const cuda = (/** @type {Results} */ results) =>
+  paragraphs(
+    origin(results),
+    table(
+      ['what', 'tandem-ml', 'unit', 'PyTorch', 'its mode', 'ratio'],
+      results.results.map(({ name, value, unit, peers }) => {
+        const peer = peers.PyTorch ?? {};
+        return [name, value, unit, peer.value, peer.mode ?? '', peer.ratio];
+      }),
     ),
   );
 
@@ -235,4 +248,5 @@ export const tables = {
   'data-parquet': plain('what'),
   pipeline,
   gpu: paired('PyTorch', 'case', 'µs'),
+  cuda,
 };

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything about the CUDA backend that needs a GPU, in one command, on a machine that has one with nvcc,
 # CMake and Ninja; no Node. Usage: check.sh [OUT] [all | test | js | sanitize | bench]
-# Builds in build-gpu/, or takes what pack.mjs has put there and beside it; writes OUT/gpu.json (out/ by default) with what passed and what was measured, and
-# the logs beside it. Every part runs whatever the ones before it found.
+# Builds in build-gpu/, or takes what pack.mjs has put there and beside it; writes OUT/gpu.json (out/ by default) with
+# what passed and what was measured, and the logs beside it. Every part runs whatever the ones before it found.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=$(mkdir -p "${1:-out}" && cd "${1:-out}" && pwd) || exit 1
