@@ -236,10 +236,13 @@ void bench_attention(Report& report, Device& device) {
 /// Products of bytes with floats out: our kernels, and cuBLASLt with the pass over its sums that it
 /// needs, in operations a second; rows and columns of GPT-2's layers.
 void bench_bytes(Report& report, Device& device) {
-  const std::pair<const char*, ByteWay> ways[] = {{"tiles of 16 x 64", ByteWay::kTile16x64},
-                                                  {"tiles of 64 x 64", ByteWay::kTile64x64},
-                                                  {"tiles of 128 x 128", ByteWay::kTile128x128},
-                                                  {"cuBLASLt and a pass", ByteWay::kLibrary}};
+  const std::pair<const char*, ByteWay> ways[] = {
+      {"tiles of 16 x 64", ByteWay::kTile16x64},
+      {"tiles of 64 x 64", ByteWay::kTile64x64},
+      {"tiles of 128 x 128", ByteWay::kTile128x128},
+      {"warpgroups of 128 x 128", ByteWay::kWarpgroups128x128},
+      {"warpgroups of 128 x 256", ByteWay::kWarpgroups128x256},
+      {"cuBLASLt and a pass", ByteWay::kLibrary}};
   const ByteShape shapes[] = {
       {1, 3072, 768}, {128, 3072, 768}, {4096, 3072, 768}, {4096, 4096, 4096}};
   for (const ByteShape& shape : shapes) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/byte_product.h"
 #include "cuda/check.h"
 #include "cuda/measure.h"
 
@@ -45,7 +46,7 @@ Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
                  return measure_product(handle_, description, product, candidate);
                }),
       shared_bytes_(most_shared_bytes(ordinal)),
-      byte_choices_(shared_bytes_,
+      byte_choices_({shared_bytes_, has_warpgroups(ordinal)},
                     [this](const ByteShape& shape, ByteWay way) {
                       use();
                       return measure_bytes(products_, shape, way);

@@ -126,16 +126,20 @@ double measure_bytes(ProductRunner& products, const ByteShape& shape, ByteWay wa
     launch_byte_way(measured, product, way);
     workspace = measured.workspace_bytes();
   } catch (const Error&) {
-    return -1;  // cuBLASLt does not have it
+    return -1;  // cuBLASLt or the device does not have it
   }
   Scratch scratch;
   static_cast<void>(place(scratch, product, shape, workspace));
   if (!scratch.allocate()) return 0;
   const Operands operands{{}, {}, place(scratch, product, shape, workspace), nullptr};
   return time_of([&](cudaStream_t stream) {
-    Launch launch(node, products, operands, stream);
-    launch_byte_way(launch, product, way);
-    return true;
+    try {
+      Launch launch(node, products, operands, stream);
+      launch_byte_way(launch, product, way);
+      return true;
+    } catch (const Error&) {
+      return false;  // other ways remain
+    }
   });
 }
 

@@ -1,6 +1,8 @@
 // What a launcher needs to put a matrix product on a stream.
 #pragma once
 
+#include <vector>
+
 #include "cuda/host/byte_choices.h"
 #include "cuda/host/products.h"
 
@@ -17,6 +19,10 @@ class ProductRunner {
   ProductChoice choose(const Product& product) { return choices_.choose(product); }
   /// How a product of bytes is computed.
   ByteWay choose_bytes(const ByteShape& shape) { return byte_choices_.choose(shape); }
+  /// Those that it may be computed in.
+  [[nodiscard]] std::vector<ByteWay> byte_ways(const ByteShape& shape) const {
+    return byte_choices_.ways(shape);
+  }
   /// Throws ERR_DEVICE.
   void run(const Product& product, const ProductOperands& operands, const ProductChoice& choice,
            lt::Stream stream);

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "core/error.h"
 #include "cuda/host/byte_choices.h"
+#include "cuda/host/byte_tiles.h"
 #include "cuda/host/frozen_memory.h"
 #include "cuda/host/shared_needed.h"
 
@@ -14,7 +15,9 @@ using namespace tandem::cuda;
 
 namespace {
 
-constexpr int64_t kHopper = int64_t{227} * 1024, kTuring = int64_t{64} * 1024;
+constexpr int64_t kLarge = int64_t{227} * 1024, kTuring = int64_t{64} * 1024;
+constexpr ByteDevice kHopper{kLarge, true};
+constexpr ByteDevice kPlain{kLarge, false};  // as much memory, and no products by groups of warps
 
 bool has(const std::vector<ByteWay>& ways, ByteWay way) {
   return std::find(ways.begin(), ways.end(), way) != ways.end();
@@ -23,7 +26,7 @@ bool has(const std::vector<ByteWay>& ways, ByteWay way) {
 }  // namespace
 
 TEST(byte_products_have_ways_by_shape) {
-  const ByteChoices choices(kHopper, nullptr);
+  const ByteChoices choices(kPlain, nullptr);
   CHECK(choices.ways({1, 4096, 4096}) == std::vector{ByteWay::kTile16x64});
   CHECK(choices.ways({8192, 4096, 4096}).front() == ByteWay::kTile128x128);
   CHECK(choices.ways({128, 128, 64}).front() == ByteWay::kTile64x64);
@@ -38,13 +41,54 @@ TEST(byte_products_have_ways_by_shape) {
 }
 
 TEST(byte_products_fit_the_shared_memory) {
-  CHECK(byte_shared(128, 128) <= kHopper && byte_shared(128, 128) > kTuring);
+  CHECK(byte_shared(128, 128) <= kLarge && byte_shared(128, 128) > kTuring);
+  CHECK(warpgroup_shared(256) + 1024 <= kLarge && warpgroup_shared(128) < warpgroup_shared(256));
   CHECK(byte_shared(64, 64) <= 48 * 1024 && byte_shared(16, 64) <= 48 * 1024);
-  const ByteChoices choices(kTuring, nullptr);
+  const ByteChoices choices({kTuring, true}, nullptr);
   for (const int64_t m : {1, 70, 8192}) {
     CHECK(!has(choices.ways({m, 4096, 64}), ByteWay::kTile128x128));
+    CHECK(!has(choices.ways({m, 4096, 64}), ByteWay::kWarpgroups128x128));
     CHECK(!choices.ways({m, 4096, 64}).empty());
   }
+}
+
+TEST(byte_products_by_groups_of_warps) {
+  const ByteChoices choices(kHopper, nullptr);
+  const auto offered = [&](const ByteShape& shape) {
+    const std::vector<ByteWay> ways = choices.ways(shape);
+    const bool wide = has(ways, ByteWay::kWarpgroups128x256);
+    CHECK(has(ways, ByteWay::kWarpgroups128x128) == wide);
+    return wide;
+  };
+  CHECK(choices.ways({4096, 4096, 4096}).front() == ByteWay::kWarpgroups128x256);
+  CHECK(choices.ways({1024, 1024, 1024}).front() == ByteWay::kWarpgroups128x128);
+  CHECK(offered({65, 1, 16}) && !offered({64, 4096, 4096}));
+  // windows of images are no matrix that the copy engine could read
+  CHECK(!offered({4096, 4096, 4096, false}));
+  constexpr int64_t kHuge = int64_t{1} << 30;
+  CHECK(offered({kHuge, 128, 16}) && !offered({kHuge + 1, 128, 16}) &&
+        !offered({kHuge, kHuge, 16}));
+  CHECK(!has(ByteChoices(kPlain, nullptr).ways({4096, 4096, 4096}), ByteWay::kWarpgroups128x256));
+}
+
+TEST(byte_tiles_are_all_taken_once) {
+  constexpr std::pair<int32_t, int32_t> kGrids[] = {{1, 1},  {1, 40}, {40, 1}, {16, 3},
+                                                    {17, 5}, {33, 7}, {32, 16}};
+  for (const auto& [rows, columns] : kGrids) {
+    std::vector<int> taken(static_cast<size_t>(rows) * static_cast<size_t>(columns));
+    for (int32_t i = 0; i < rows * columns; ++i) {
+      const TilePlace at = tile_place(i, rows, columns);
+      const bool inside = at.row >= 0 && at.row < rows && at.column >= 0 && at.column < columns;
+      CHECK(inside);
+      if (!inside) continue;
+      ++taken[static_cast<size_t>(at.row) * static_cast<size_t>(columns) +
+              static_cast<size_t>(at.column)];
+    }
+    CHECK(std::all_of(taken.begin(), taken.end(), [](int count) { return count == 1; }));
+  }
+  // a band first, whose columns follow each other
+  CHECK(tile_place(16, 40, 8).row == 0 && tile_place(16, 40, 8).column == 1);
+  CHECK(tile_place(128, 40, 8).row == 16 && tile_place(128, 40, 8).column == 0);
 }
 
 TEST(byte_products_take_the_fastest_way_and_remember) {
@@ -59,7 +103,7 @@ TEST(byte_products_take_the_fastest_way_and_remember) {
   CHECK(choices.choose({8192, 4096, 4096, true, true}) == ByteWay::kLibrary && measured > once);
   CHECK(choices.size() == 2);
   ByteChoices failing(kHopper, [](const ByteShape&, ByteWay) { return -1.0; });
-  CHECK(failing.choose({8192, 4096, 4096}) == ByteWay::kTile128x128);
+  CHECK(failing.choose({8192, 4096, 4096}) == ByteWay::kWarpgroups128x256);
 }
 
 TEST(frozen_memory_is_made_once) {

@@ -10,9 +10,17 @@
 
 namespace tandem::cuda {
 
-/// Ways to compute a product of bytes: kernels that give a block so many rows and columns, or
-/// cuBLASLt with a pass of its own for what follows the sums.
-enum class ByteWay : uint8_t { kTile16x64, kTile64x64, kTile128x128, kLibrary };
+/// Ways to compute a product of bytes: kernels that give a block so many rows and columns, some of
+/// them by groups of warps as only compute capability 9.0 has them, or cuBLASLt with a pass of its
+/// own for what follows the sums.
+enum class ByteWay : uint8_t {
+  kTile16x64,
+  kTile64x64,
+  kTile128x128,
+  kWarpgroups128x128,
+  kWarpgroups128x256,
+  kLibrary
+};
 
 /// What a way may depend on: sums [m, n] over k bytes, k a multiple of kByteUnit.
 struct ByteShape {
@@ -35,14 +43,31 @@ constexpr int64_t byte_shared(int64_t rows, int64_t columns) {
   return kByteStages * (rows + columns) * kByteAlong;
 }
 
+/// The same of kernels that multiply by groups of warps: rows of a stage have 128 bytes, sums leave
+/// through memory of their own, and stages begin at multiples of 1024.
+inline constexpr int64_t kWarpgroupRows = 128;
+inline constexpr int64_t kWarpgroupDepth = 128;
+inline constexpr int64_t kWarpgroupStages = 4;
+inline constexpr int64_t kWarpgroupStaged = int64_t{32} * 1024;
+inline constexpr int64_t kStageAlignment = 1024;
+constexpr int64_t warpgroup_shared(int64_t columns) {
+  return kWarpgroupStages * (kWarpgroupRows + columns) * kWarpgroupDepth + kWarpgroupStaged +
+         kStageAlignment;
+}
+
+/// What the ways ask of a device.
+struct ByteDevice {
+  int64_t shared = 0;       ///< bytes of shared memory that a block may ask for
+  bool warpgroups = false;  ///< it and its kernels multiply by groups of warps
+};
+
 /// Milliseconds that a way takes, or a negative number where it fails.
 using MeasureBytes = std::function<double(const ByteShape&, ByteWay)>;
 
 class ByteChoices {
  public:
-  /// `shared`: bytes of shared memory that a block may ask for.
-  ByteChoices(int64_t shared, MeasureBytes measure)
-      : shared_(shared), measure_(std::move(measure)) {}
+  ByteChoices(ByteDevice device, MeasureBytes measure)
+      : device_(device), measure_(std::move(measure)) {}
 
   /// The fastest way; the first of ways() where none could be measured. Any thread may ask.
   ByteWay choose(const ByteShape& shape);
@@ -52,7 +77,7 @@ class ByteChoices {
   [[nodiscard]] size_t size() const;
 
  private:
-  int64_t shared_;
+  ByteDevice device_;
   MeasureBytes measure_;
   mutable std::mutex mutex_;
   std::map<ByteShape, ByteWay> choices_;

@@ -321,6 +321,10 @@ void launch_byte_way(Launch& launch, const ByteProduct& p, ByteWay way) {
       return launch_tile<Tile<64, 64, 2>>(launch, p);
     case ByteWay::kTile128x128:
       return launch_tile<Tile<128, 128, 2>>(launch, p);
+    case ByteWay::kWarpgroups128x128:
+      return launch_byte_warpgroups(launch, p, 128);
+    case ByteWay::kWarpgroups128x256:
+      return launch_byte_warpgroups(launch, p, 256);
     case ByteWay::kLibrary:
       return launch_library(launch, p);
   }

@@ -1,0 +1,334 @@
+// Products of bytes for compute capability 9.0 alone. One warp of a block has the copy engine bring
+// tiles of x and w to shared memory some stages ahead; two groups of four warps multiply them, 64
+// rows each, straight from there. Blocks stay and take one tile after another, so that stages fill
+// while the sums of the tile before leave. Those pass through shared memory of their own, for
+// stores of whole lines (Thakkar et al., CUTLASS, has the scheme as "warp-specialized persistent").
+#include "core/error.h"
+#include "cuda/device/byte_result.cuh"
+#include "cuda/device/mbarrier.cuh"
+#include "cuda/device/shared.cuh"
+#include "cuda/device/wgmma.cuh"
+#include "cuda/host/byte_tiles.h"
+#include "cuda/tensor_map.h"
+
+namespace tandem::cuda {
+namespace {
+
+constexpr int kRows = static_cast<int>(kWarpgroupRows);
+constexpr int kWarpRows = 16;
+constexpr int kWarps = kRows / kWarpRows;    // that multiply
+constexpr int kThreads = (kWarps + 4) * 32;  // with the group whose first thread copies
+constexpr int kPieceColumns = 64;            // that pass through shared memory at a time
+constexpr int kPiece = kWarpRows * kPieceColumns;
+// A block's registers come in equal parts, 168 to a thread; who copies leaves most to the others.
+constexpr int kFewRegisters = 40;
+constexpr int kManyRegisters = 232;
+static_assert(4 * kFewRegisters + kWarps * kManyRegisters <= (kWarps + 4) * 168);
+static_assert(kWarps * kPiece * 4 == kWarpgroupStaged);
+
+/// A product with what tells the copy engine where its factors lie.
+struct MappedProduct {
+  CUtensorMap x, w;
+  ByteProduct product;
+  int32_t row_tiles, column_tiles;
+};
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+constexpr int kDepth = static_cast<int>(kWarpgroupDepth);
+constexpr int kStages = static_cast<int>(kWarpgroupStages);
+constexpr int kGroupRows = 64;  // of a group of warps
+
+template <int columns>
+struct Stage {
+  static constexpr int kXBytes = kRows * kDepth;
+  static constexpr int kBytes = kXBytes + columns * kDepth;
+};
+
+/// Which stage is next, and how often it came before, modulo 2.
+struct StageCounter {
+  int stage = 0;
+  uint32_t parity = 0;
+  TANDEM_DEVICE void advance() {
+    if (++stage < kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+struct Barriers {
+  uint64_t full[kStages], empty[kStages];
+};
+
+/// Calls `use(row, column)` for the tiles of this block.
+template <typename Use>
+TANDEM_DEVICE void for_own_tiles(const MappedProduct& p, const Use& use) {
+  const int32_t tiles = p.row_tiles * p.column_tiles;
+  for (auto i = static_cast<int32_t>(blockIdx.x); i < tiles; i += static_cast<int32_t>(gridDim.x))
+    use(tile_place(i, p.row_tiles, p.column_tiles));
+}
+
+/// By one thread: fills stages as they become empty, and stays until they all are.
+template <int columns>
+TANDEM_DEVICE void copy_tiles(const MappedProduct& p, uint32_t stages, const Barriers& barriers,
+                              int count) {
+  StageCounter next;
+  for_own_tiles(p, [&](const TilePlace& tile) {
+    const int32_t row = tile.row * kRows;
+    const int32_t column = tile.column * columns;
+    for (int i = 0; i < count; ++i) {
+      const uint32_t full = shared_address(&barriers.full[next.stage]);
+      const uint32_t to = stages + static_cast<uint32_t>(next.stage * Stage<columns>::kBytes);
+      watch_phase(shared_address(&barriers.empty[next.stage]), next.parity ^ 1);
+      arrive_expecting(full, Stage<columns>::kBytes);
+      copy_box(to, &p.x, row, i * kDepth, full);
+      copy_box(to + Stage<columns>::kXBytes, &p.w, column, i * kDepth, full);
+      next.advance();
+    }
+  });
+  for (int i = 0; i < kStages; ++i) {
+    watch_phase(shared_address(&barriers.empty[next.stage]), next.parity ^ 1);
+    next.advance();
+  }
+}
+
+/// By a group of warps: the sums of its rows of a tile.
+template <int columns>
+TANDEM_DEVICE void sum_tile(int32_t (&sums)[columns / 2], uint32_t stages, const Barriers& barriers,
+                            int group, int count, StageCounter& next) {
+  const bool tells = threadIdx.x % 32 == 0;  // for its warp that a stage is read
+  int last = 0;
+  for (int i = 0; i < count; ++i) {
+    const uint32_t from = stages + static_cast<uint32_t>(next.stage * Stage<columns>::kBytes);
+    const uint64_t x = swizzled_rows(from + static_cast<uint32_t>(group * kGroupRows * kDepth));
+    const uint64_t w = swizzled_rows(from + Stage<columns>::kXBytes);
+    wait_phase(shared_address(&barriers.full[next.stage]), next.parity);
+    begin_products();
+#pragma unroll
+    for (int j = 0; j < kDepth / 32; ++j) {
+      const auto on = static_cast<uint64_t>(j) * kNextDepth;
+      multiply_async(sums, x + on, w + on, i > 0 || j > 0);
+    }
+    commit_products();
+    wait_products<1>();
+    if (tells && i > 0) arrive(shared_address(&barriers.empty[last]));
+    last = next.stage;
+    next.advance();
+  }
+  wait_products<0>();
+  settle(sums);
+  if (tells) arrive(shared_address(&barriers.empty[last]));
+}
+
+/// Where a pair of sums lies in a piece, `column` even: rows meet different banks.
+TANDEM_DEVICE int piece_place(int row, int column) {
+  return row * kPieceColumns + ((column / 8) ^ (row % 4)) * 8 + column % 8;
+}
+
+/// A warp's piece of the sums of its rows, to its shared memory.
+template <int columns>
+TANDEM_DEVICE void stage_piece(const int32_t (&sums)[columns / 2], int32_t* staged, int piece) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int of = 0; of < columns / kPieceColumns; ++of) {
+    if (of != piece) continue;
+#pragma unroll
+    for (int j = 0; j < kPieceColumns / 8; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int at = of * kPieceColumns / 2 + 4 * j + 2 * half;
+        int32_t* const to = staged + piece_place(lane / 4 + 8 * half, 8 * j + lane % 4 * 2);
+        *reinterpret_cast<int2*>(to) = make_int2(sums[at], sums[at + 1]);
+      }
+    }
+  }
+}
+
+/// Two results beside each other; the second may lie outside.
+template <typename T, typename Pair>
+TANDEM_DEVICE void store_pair(void* y, int64_t at, T first, T second, bool paired, bool both) {
+  T* const to = static_cast<T*>(y) + at;
+  if (paired) {
+    *reinterpret_cast<Pair*>(to) = Pair{first, second};
+    return;
+  }
+  to[0] = first;
+  if (both) to[1] = second;
+}
+
+/// A lane's two columns of a piece.
+struct PieceColumns {
+  ByteColumn first, second;
+  int64_t at;
+  bool there, both, paired;
+};
+
+TANDEM_DEVICE PieceColumns piece_columns(const ByteProduct& p, int64_t column) {
+  PieceColumns c{};
+  c.at = column;
+  c.there = column < p.n;
+  c.both = column + 1 < p.n;
+  c.paired = c.both && p.result.columns % 2 == 0;
+  if (c.there) c.first = byte_column(p.result, column);
+  if (c.both) c.second = byte_column(p.result, column + 1);
+  return c;
+}
+
+TANDEM_DEVICE void finish_pair(const ByteResult& r, const PieceColumns& c, int64_t row, float first,
+                               float second) {
+  const int64_t at = row * r.columns + c.at;
+  if (r.to_bytes) {
+    store_pair<uint8_t, uchar2>(r.y, at, result_byte(r, first), result_byte(r, second), c.paired,
+                                c.both);
+  } else {
+    store_pair<float, float2>(r.y, at, first, second, c.paired, c.both);
+  }
+}
+
+/// Finishes a piece; `row` is the warp's first, and a lane knows of row `lane` of it.
+TANDEM_DEVICE void finish_piece(const ByteProduct& p, const int32_t* staged, int64_t row,
+                                const ByteRow& own, int64_t column) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const PieceColumns c = piece_columns(p, column + 2 * lane);
+  const int rows = row >= p.m ? 0 : static_cast<int>(p.m - row < kWarpRows ? p.m - row : kWarpRows);
+  const ByteResult& r = p.result;
+  const auto scaled = [&](int i, float& first, float& second) {
+    const ByteRow of_row{__shfl_sync(0xFFFFFFFFU, own.zero, i),
+                         __shfl_sync(0xFFFFFFFFU, own.scale, i)};
+    const int2 sums = *reinterpret_cast<const int2*>(staged + piece_place(i, 2 * lane));
+    first = scaled_sum(c.first, of_row, sums.x);
+    second = scaled_sum(c.second, of_row, sums.y);
+  };
+  if (r.activation < 0 || r.activation == static_cast<int32_t>(Op::relu)) {
+    const bool bounded = r.activation >= 0;
+#pragma unroll 4
+    for (int i = 0; i < rows; ++i) {
+      float first = 0;
+      float second = 0;
+      scaled(i, first, second);
+      if (bounded) first = fmaxf(first, 0.0F);
+      if (bounded) second = fmaxf(second, 0.0F);
+      if (c.there) finish_pair(r, c, row + i, first, second);
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < rows; i += 2) {
+    float v[4];  // rows beyond the last have sums, too: zeros
+    scaled(i, v[0], v[1]);
+    scaled(i + 1, v[2], v[3]);
+    activate_here(r.activation, v, r.a, r.b);
+    if (!c.there) continue;
+    finish_pair(r, c, row + i, v[0], v[1]);
+    if (i + 1 < rows) finish_pair(r, c, row + i + 1, v[2], v[3]);
+  }
+}
+
+/// By a group of warps: tiles one after another.
+template <int columns>
+TANDEM_DEVICE void multiply_tiles(const MappedProduct& p, uint32_t stages, int32_t* staged,
+                                  const Barriers& barriers, int count, int warp) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  staged += warp * kPiece;
+  StageCounter next;
+  int32_t sums[columns / 2];
+  for_own_tiles(p, [&](const TilePlace& tile) {
+    sum_tile<columns>(sums, stages, barriers, warp / 4, count, next);
+    const int64_t row = int64_t{tile.row} * kRows + warp * kWarpRows;
+    ByteRow own{};
+    if (lane < kWarpRows && row + lane < p.product.m) own = byte_row(p.product.result, row + lane);
+#pragma unroll 1
+    for (int piece = 0; piece < columns / kPieceColumns; ++piece) {
+      stage_piece<columns>(sums, staged, piece);
+      __syncwarp();
+      finish_piece(p.product, staged, row, own,
+                   int64_t{tile.column} * columns + piece * kPieceColumns);
+      __syncwarp();
+    }
+  });
+}
+
+template <int columns>
+TANDEM_DEVICE void multiply_mapped(const MappedProduct& p) {
+  __shared__ Barriers barriers;
+  auto* memory = reinterpret_cast<uint8_t*>(dynamic_shared());
+  memory += (kStageAlignment - shared_address(memory) % kStageAlignment) % kStageAlignment;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; ++i) {
+      make_barrier(shared_address(&barriers.full[i]), 1);
+      make_barrier(shared_address(&barriers.empty[i]), kWarps);
+    }
+    barriers_made();
+  }
+  __syncthreads();
+  const auto count = static_cast<int>((p.product.k + kDepth - 1) / kDepth);
+  const uint32_t stages = shared_address(memory);
+  // a warp's number as its lanes agree on it, so that the compiler knows that they do
+  const int warp = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / 32, 0);
+  if (warp < kWarps) {
+    take_registers<kManyRegisters>();
+    auto* const staged = reinterpret_cast<int32_t*>(memory + kStages * Stage<columns>::kBytes);
+    multiply_tiles<columns>(p, stages, staged, barriers, count, warp);
+  } else {
+    give_registers<kFewRegisters>();
+    if (threadIdx.x == kWarps * 32) copy_tiles<columns>(p, stages, barriers, count);
+  }
+}
+
+#else
+
+/// Never started there.
+template <int columns>
+TANDEM_DEVICE void multiply_mapped(const MappedProduct& /*p*/) {
+  __trap();
+}
+
+#endif
+
+template <int columns>
+__global__ void __launch_bounds__(kThreads, 1)
+    warpgroup_kernel(const __grid_constant__ MappedProduct p) {
+  multiply_mapped<columns>(p);
+}
+
+int attribute(int device, cudaDeviceAttr which) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "a question to a device");
+  return value;
+}
+
+template <int columns>
+void launch_columns(Launch& launch, const ByteProduct& product, int device) {
+  MappedProduct p{map_byte_rows(product.x, product.m, product.k, kRows),
+                  map_byte_rows(product.w, product.n, product.k, columns), product,
+                  static_cast<int32_t>(ceil_div(product.m, kRows)),
+                  static_cast<int32_t>(ceil_div(product.n, columns))};
+  const int64_t tiles = int64_t{p.row_tiles} * p.column_tiles;
+  const int64_t most = attribute(device, cudaDevAttrMultiProcessorCount);
+  launch.kernel_with_shared(warpgroup_kernel<columns>, tiles < most ? tiles : most, kThreads,
+                            warpgroup_shared(columns), p);
+}
+
+}  // namespace
+
+bool has_warpgroups(int device) {
+#if defined(TANDEM_CUDA_HAS_90A)
+  return attribute(device, cudaDevAttrComputeCapabilityMajor) == 9 &&
+         attribute(device, cudaDevAttrComputeCapabilityMinor) == 0;
+#else
+  static_cast<void>(device);
+  return false;
+#endif
+}
+
+void launch_byte_warpgroups(Launch& launch, const ByteProduct& product, int64_t columns) {
+  int device = 0;
+  check(cudaGetDevice(&device), "a question for the device");
+  if (!has_warpgroups(device))
+    fail(ErrorCode::kDevice, "expected compute capability 9.0 for groups of warps");
+  if (launch.measuring()) return;
+  if (columns == 256) return launch_columns<256>(launch, product, device);
+  return launch_columns<128>(launch, product, device);
+}
+
+}  // namespace tandem::cuda
