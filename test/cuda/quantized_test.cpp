@@ -140,6 +140,14 @@ TEST(gpu_quantized_linear) {
   }
 }
 
+TEST(gpu_quantized_linear_of_many_rows) {
+  constexpr Sizes kLarge[] = {{130, 530, 1040}, {300, 272, 4100}, {1024, 1024, 1024}};
+  for (const Sizes& s : kLarge) {
+    for (const QuantizationMode mode : {QuantizationMode::kStatic, QuantizationMode::kDynamic})
+      compare_linear(mode, s, true, "relu");
+  }
+}
+
 TEST(gpu_bytes_go_from_product_to_product) {
   for (const char* activation : {"relu", "gelu"}) {
     for (const int64_t rows : {1, 5, 70}) {
