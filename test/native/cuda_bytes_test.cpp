@@ -62,7 +62,7 @@ TEST(byte_products_by_groups_of_warps) {
   };
   CHECK(choices.ways({4096, 4096, 4096}).front() == ByteWay::kWarpgroups128x256);
   CHECK(choices.ways({1024, 1024, 1024}).front() == ByteWay::kWarpgroups128x128);
-  CHECK(offered({65, 1, 16}) && !offered({64, 4096, 4096}));
+  CHECK(offered({65, 1, 16}) && !offered({64, 4096, 4096}) && !offered({65, 1, 0}));
   // windows of images are no matrix that the copy engine could read
   CHECK(!offered({4096, 4096, 4096, false}));
   constexpr int64_t kHuge = int64_t{1} << 30;

@@ -17,7 +17,7 @@ int64_t blocks(const ByteShape& shape, int64_t rows, int64_t columns) {
 bool fits_warpgroups(const ByteShape& shape, const ByteDevice& device) {
   constexpr int64_t kMost = int64_t{1} << 30;
   return device.warpgroups && device.shared >= warpgroup_shared(256) && shape.rows &&
-         shape.m > 64 && shape.m <= kMost && shape.n <= kMost && shape.k <= kMost &&
+         shape.m > 64 && shape.m <= kMost && shape.n <= kMost && shape.k > 0 && shape.k <= kMost &&
          blocks(shape, kWarpgroupRows, 128) <= kMostTiles;
 }
 

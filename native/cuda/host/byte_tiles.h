@@ -15,7 +15,7 @@ struct TilePlace {
 };
 
 inline constexpr int32_t kBandTiles = 16;  ///< rows of tiles of a band
-/// Numbers of tiles, and of those a grid further, have 32 bits, as have those of a band's.
+/// A tile's number has 32 bits, even one that a whole grid lies beyond, or a band.
 inline constexpr int64_t kMostTiles = int64_t{1} << 26;
 
 /// Place of tile `i` of `rows` x `columns` tiles, of which kMostTiles are allowed.
