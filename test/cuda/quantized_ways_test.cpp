@@ -203,13 +203,22 @@ void compare_ways(const ByteShape& shape, const std::vector<Finish>& finishes) {
 
 TEST(gpu_every_way_multiplies_bytes) {
   constexpr auto kRelu = static_cast<int32_t>(Op::relu);
-  constexpr auto kGelu = static_cast<int32_t>(Op::gelu);
-  const std::vector<Finish> all = {{false, false, -1}, {false, true, kRelu}, {true, false, kRelu},
-                                   {true, true, -1},   {false, true, kGelu}, {true, false, kGelu}};
+  const std::vector<Finish> all = {
+      {false, false, -1}, {false, true, kRelu}, {true, false, kRelu}, {true, true, -1}};
   for (const ByteShape& shape :
-       {ByteShape{65, 1, 16}, ByteShape{70, 257, 144}, ByteShape{129, 255, 528},
-        ByteShape{130, 1040, 544}, ByteShape{300, 4100, 272}})
+       {ByteShape{33, 100, 80}, ByteShape{65, 1, 16}, ByteShape{70, 257, 144},
+        ByteShape{129, 255, 528}, ByteShape{130, 1040, 544}, ByteShape{300, 4100, 272}})
     compare_ways(shape, all);
+}
+
+TEST(gpu_every_way_has_all_activations) {
+  std::vector<Finish> all;
+  for (const Op op : {Op::gelu, Op::geluTanh, Op::silu, Op::hardSwish, Op::tanh, Op::sin}) {
+    all.push_back({false, true, static_cast<int32_t>(op)});
+    all.push_back({true, false, static_cast<int32_t>(op)});
+  }
+  compare_ways({129, 130, 144}, all);
+  compare_ways({77, 255, 272}, all);
 }
 
 TEST(gpu_every_way_multiplies_many_bytes) {
