@@ -10,6 +10,7 @@ Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore&
                const std::vector<const void*>& feeds, const EvaluateOptions& options,
                const Backend& backend) {
   fuse(graph);
+  use_precision(graph, options.precision, backend);
   const Plan plan = make_plan(std::move(graph), layout, {}, backend);
   const Memory resident = parameters.resident(backend);
   const auto executable =

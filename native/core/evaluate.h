@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/model.h"
+#include "core/precision.h"
 
 namespace tandem {
 
@@ -9,6 +10,7 @@ struct EvaluateOptions {
   bool training = false;
   uint64_t seed = 0;
   int threads = 0;
+  Precision precision = Precision::kFloat32;
 };
 
 /// `feeds`: one pointer a graph input. Each output is in memory of the host, made by the call.

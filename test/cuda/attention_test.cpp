@@ -1,6 +1,6 @@
-// Attention on a GPU against the CPU's: heads apart and side by side, blocks that are not full,
-// heads wider than a block, keys of another length, masks broadcast along every axis, rows that see
-// nothing, and products of bfloat16.
+// Attention on a GPU against the CPU's, of float32 and with factors rounded to bfloat16 and
+// float16: heads apart and side by side, blocks that are not full, heads wider than a block, keys
+// of another length, masks broadcast along every axis, and rows that see nothing.
 #include <string>
 #include <vector>
 
@@ -29,17 +29,40 @@ std::string text(const Sizes& s) {
   return to_string(Shape{s.batch, s.heads, s.time, s.keys, s.depth, s.value_depth});
 }
 
-constexpr Sizes kSizes[] = {{1, 1, 1, 1, 1, 1},       {2, 3, 5, 7, 4, 6},
-                            {1, 2, 64, 64, 64, 64},   {2, 1, 65, 130, 33, 9},
-                            {1, 2, 200, 100, 20, 70}, {1, 1, 70, 129, 130, 132},
-                            {1, 1, 3, 66, 65, 200}};
+/// How products round, and how far both may be apart then: each rounds exponentials of its own.
+struct Kind {
+  const char* name;
+  Precision precision;
+  double tolerance;
+};
+constexpr Kind kKinds[] = {{"", Precision::kFloat32, kTolerance},
+                           {" in bfloat16", Precision::kBf16Mixed, 1e-2},
+                           {" in float16", Precision::kFp16Mixed, 1e-2}};
+
+/// Compares in all of them.
+void compare_kinds(const Case& c) {
+  for (const Kind& kind : kKinds) {
+    Case rounded = c;
+    rounded.name += kind.name;
+    rounded.precision = kind.precision;
+    rounded.tolerance = kind.tolerance;
+    compare(rounded);
+  }
+}
+
+constexpr Sizes kSizes[] = {
+    {1, 1, 1, 1, 1, 1},        {2, 3, 5, 7, 4, 6},       {1, 2, 64, 64, 64, 64},
+    {2, 1, 65, 130, 33, 9},    {1, 2, 200, 100, 20, 70}, {1, 1, 70, 129, 130, 132},
+    {1, 1, 3, 66, 65, 200},    {1, 2, 130, 300, 64, 64}, {1, 1, 257, 257, 32, 48},
+    {1, 1, 140, 190, 64, 128}, {1, 1, 66, 80, 128, 32}};
 
 }  // namespace
 
 TEST(gpu_attention) {
   for (const Sizes& s : kSizes) {
     for (const bool causal : {false, true})
-      compare({"attention " + text(s), apart(s), {attention({0, 1, 2}, {{"causal", causal}})}});
+      compare_kinds(
+          {"attention " + text(s), apart(s), {attention({0, 1, 2}, {{"causal", causal}})}});
   }
 }
 
@@ -58,10 +81,10 @@ TEST(gpu_attention_with_masks) {
     for (const bool causal : {false, true}) {
       std::vector<Feed> feeds = apart(s);
       feeds.push_back({mask, -2, 2});
-      compare({"attention with a mask " + to_string(mask),
-               feeds,
-               {attention({0, 1, 2, 3}, {{"causal", causal}})},
-               mask.back() != 1});  // what all keys share has no gradient but rounding
+      compare_kinds({"attention with a mask " + to_string(mask),
+                     feeds,
+                     {attention({0, 1, 2, 3}, {{"causal", causal}})},
+                     mask.back() != 1});  // what all keys share has no gradient but rounding
     }
   }
 }
@@ -72,10 +95,10 @@ TEST(gpu_attention_of_queries_that_see_nothing) {
   feeds.push_back({{66, 1}, 0, 2, DType::kInt32});
   feeds.push_back({{1}, 0, 1});
   feeds.push_back({{1}, -1e39, -1e39});  // -infinity as a float
-  compare({"attention with hidden rows",
-           feeds,
-           {{"where", {3, 4, 5}, {}}, attention({0, 1, 2, 6}, {})},
-           false});
+  compare_kinds({"attention with hidden rows",
+                 feeds,
+                 {{"where", {3, 4, 5}, {}}, attention({0, 1, 2, 6}, {})},
+                 false});
 }
 
 TEST(gpu_attention_of_joined_heads) {
@@ -85,13 +108,14 @@ TEST(gpu_attention_of_joined_heads) {
       const std::string name = "attention of joined heads " + to_string(Shape{width, depth});
       for (const bool causal : {false, true}) {
         const AttributeList attributes = {{"heads", heads}, {"causal", causal}};
-        compare({name, {{{2, 67, 3 * width}, -2, 2}}, {attention({0}, attributes)}});
-        compare({name + ", keys and values",
-                 {{{2, 67, width}, -2, 2}, {{2, 20, 2 * width}, -2, 2}},
-                 {attention({0, 1}, attributes)}});
-        compare({name + ", all apart",
-                 {{{2, 30, width}, -2, 2}, {{2, 70, width}, -2, 2}, {{2, 70, 2 * width}, -2, 2}},
-                 {attention({0, 1, 2}, attributes)}});
+        compare_kinds({name, {{{2, 67, 3 * width}, -2, 2}}, {attention({0}, attributes)}});
+        compare_kinds({name + ", keys and values",
+                       {{{2, 67, width}, -2, 2}, {{2, 20, 2 * width}, -2, 2}},
+                       {attention({0, 1}, attributes)}});
+        compare_kinds(
+            {name + ", all apart",
+             {{{2, 30, width}, -2, 2}, {{2, 70, width}, -2, 2}, {{2, 70, 2 * width}, -2, 2}},
+             {attention({0, 1, 2}, attributes)}});
       }
     }
   }

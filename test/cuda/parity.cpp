@@ -90,7 +90,7 @@ void compare(const Case& c) {
   for (size_t i = 0; i < c.feeds.size(); ++i)
     memory.push_back(fill(c.feeds[i], static_cast<uint32_t>(i) + 17));
   for (const Words& words : memory) feeds.push_back(words.data());
-  const EvaluateOptions options{true, 7, 0};
+  const EvaluateOptions options{true, 7, 0, c.precision};
   try {
     if (!c.gradients) {
       check_same(c, "output", evaluate(d, 1, feeds, options, gpu()),

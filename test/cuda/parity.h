@@ -30,6 +30,7 @@ struct Case {
   std::vector<NodeDescription> nodes;
   bool gradients = true;
   double tolerance = kTolerance;
+  Precision precision = Precision::kFloat32;
 };
 
 /// Runs the case on both devices and checks outputs and, by cotangents of random numbers, the

@@ -129,6 +129,9 @@ TEST(cuda_kernels_fit_shared_memory) {
   CHECK(kAlongStride % 4 == 0 && kAcrossStride % 4 == 0);
   // and lie four, or eight, banks of 32 apart, so that the lanes of a product meet none twice
   CHECK(kAlongStride % 32 == 4 && kAcrossStride % 32 == 8);
+  // rows of 16-bit numbers, too, of which eight at once are read by 16 bytes
+  CHECK(kHalfStride % 8 == 0 && kHalfStride / 8 % 2 == 1);
+  CHECK(half_attention_shared_bytes(64) <= attention_shared_bytes(64));
   CHECK(attention_shared_bytes(64) <= kMostSharedBytes);
   CHECK(attention_shared_bytes(128) <= kMostSharedBytes);
   CHECK(attention_grad_shared_bytes() <= kMostSharedBytes);

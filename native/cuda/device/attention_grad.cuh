@@ -71,6 +71,11 @@ TANDEM_DEVICE int64_t blocks_of(int64_t rows) {
 void launch_mask_gradient(Launch& launch, const AttentionGradient& g, Arithmetic kind,
                           const Tensor& mask, float* dmask);
 
+/// Attention and the gradients of q, k and v in bfloat16 or float16: see kernels/attention_half.cu
+/// and kernels/attention_half_grad.cu. The row sums of the gradients have to be there.
+void launch_half_attention(Launch& launch, const Attention& a, bool float16);
+void launch_half_gradients(Launch& launch, const AttentionGradient& g, bool float16);
+
 /// How an attention multiplies.
 inline Arithmetic attention_arithmetic(Launch& launch, bool bf16, bool fp16) {
   if (bf16) return Arithmetic::kBfloat16;

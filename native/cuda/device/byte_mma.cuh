@@ -10,19 +10,9 @@
 
 #include <cstdint>
 
-#include "cuda/device/scalar.cuh"
+#include "cuda/device/pieces.cuh"
 
 namespace tandem::cuda {
-
-/// Four 8 x 16 pieces of bytes from shared memory: lane i says where row i % 8 of piece i / 8
-/// begins, a multiple of 16. A lane gets the bytes (g, 4t) and on of each.
-TANDEM_DEVICE void load_pieces(uint32_t (&d)[4], const void* row) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(address)
-               : "memory");
-}
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 

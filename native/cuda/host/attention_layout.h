@@ -39,11 +39,31 @@ constexpr int64_t attention_shared_bytes(int columns) {
 constexpr int64_t attention_grad_shared_bytes() {
   return int64_t{4} * kAttentionRows * (4 * kAlongStride + kAcrossStride);
 }
+/// Tiles of 16-bit numbers, 64 in a row: of them between rows, 36 words, so that the 8 rows that a
+/// fragment is read from at once share no bank.
+inline constexpr int kHalfStride = kAttentionDepth + 8;
+
+/// Queries that a block of the forward kernel has in 16 bits: 32 a warp, 16 where it has 128
+/// numbers of a value, which take twice the registers.
+constexpr int half_attention_rows(int columns) { return columns > 64 ? 64 : 128; }
+/// Bytes of shared memory of that kernel: queries, keys, and `columns` of values.
+constexpr int64_t half_attention_shared_bytes(int columns) {
+  return int64_t{2} * (half_attention_rows(columns) + kAttentionRows) * kHalfStride +
+         int64_t{2} * kAttentionRows * (columns + 8);
+}
+/// Of the gradients' kernels in 16 bits: two operands of the block's rows, twice two of those it
+/// goes through, and twice what it knows of 64 queries: three floats each.
+constexpr int64_t half_attention_grad_shared_bytes() {
+  return int64_t{2} * 6 * kAttentionRows * kHalfStride + int64_t{4} * 2 * 3 * kAttentionRows;
+}
+
 /// What a block may have at most on compute capability 9.0, and on 8.6, the least of those that
 /// have tensor cores of float32; 7.5 has 64 KiB.
 inline constexpr int64_t kMostSharedBytes = int64_t{99} * 1024;
 static_assert(attention_shared_bytes(128) <= kMostSharedBytes);
 static_assert(attention_grad_shared_bytes() <= kMostSharedBytes);
+static_assert(half_attention_shared_bytes(128) <= attention_shared_bytes(128));
+static_assert(half_attention_grad_shared_bytes() <= attention_grad_shared_bytes());
 
 /// `heads`: the attribute of the op; `k`, `v` and `mask` may be null.
 inline AttentionLayout attention_layout(int64_t heads, const Tensor& q, const Tensor* k,

@@ -183,9 +183,9 @@ void launch_attention(Launch& launch) {
     case Arithmetic::kTf32:
       return launch_kind<Arithmetic::kTf32>(launch, a);
     case Arithmetic::kBfloat16:
-      return launch_kind<Arithmetic::kBfloat16>(launch, a);
+      return launch_half_attention(launch, a, false);
     case Arithmetic::kFloat16:
-      return launch_kind<Arithmetic::kFloat16>(launch, a);
+      return launch_half_attention(launch, a, true);
   }
 }
 

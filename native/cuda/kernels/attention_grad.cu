@@ -6,8 +6,10 @@
 // Three passes, so that nothing is added by two blocks: the row sums; dq by blocks of queries,
 // which go through the keys; dk and dv by blocks of keys, which go through the queries. A block has
 // 64 numbers of each gradient; wider heads take several, each of which computes the scores again.
-#include "core/ops/attention.h"
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
+#include "core/ops/attention.h"
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/fold.cuh"
 #include "cuda/device/shared.cuh"
@@ -19,7 +21,21 @@ namespace {
 constexpr int kColumns = kAttentionDepth;  // of a gradient, in a block
 constexpr int kTile = kAttentionRows * kAlongStride;
 
-/// The sums of dy y by query: a warp each.
+/// A factor as the products have it.
+template <Arithmetic kind>
+TANDEM_DEVICE float rounded(float x) {
+  if constexpr (kind == Arithmetic::kBfloat16) {
+    return __bfloat162float(__float2bfloat16_rn(x));
+  } else if constexpr (kind == Arithmetic::kFloat16) {
+    return __half2float(__float2half_rn(x));
+  } else {
+    return x;
+  }
+}
+
+/// The sums of dy y by query: a warp each. Of dy rounded to 16 bits where products round it: the
+/// gradients of a query's scores have a sum of zero then, but for the rounding of sums.
+template <Arithmetic kind>
 __global__ void __launch_bounds__(kAttentionThreads) delta_kernel(AttentionGradient g) {
   const AttentionLayout& p = g.forward.layout;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kAttentionThreads / 32) + threadIdx.x / 32;
@@ -30,7 +46,7 @@ __global__ void __launch_bounds__(kAttentionThreads) delta_kernel(AttentionGradi
   const int64_t at = i % p.time * y.stride;
   float sum = 0.0F;
   for (int64_t column = threadIdx.x % 32; column < p.value_depth; column += 32)
-    sum = fmaf(y.data[at + column], dy.data[at + column], sum);
+    sum = fmaf(y.data[at + column], rounded<kind>(dy.data[at + column]), sum);
   sum = fold_warp(sum, Add{});
   if (threadIdx.x % 32 == 0) g.delta[i] = sum;
 }
@@ -115,12 +131,18 @@ __global__ void __launch_bounds__(kAttentionThreads)
 }
 
 template <Arithmetic kind>
+void launch_delta(Launch& launch, const AttentionGradient& g) {
+  const AttentionLayout& p = g.forward.layout;
+  launch.kernel(delta_kernel<kind>, ceil_div(p.batch * p.heads * p.time, kAttentionThreads / 32),
+                kAttentionThreads, g);
+}
+
+template <Arithmetic kind>
 void launch_kind(Launch& launch, const AttentionGradient& g) {
   const AttentionLayout& p = g.forward.layout;
   const int64_t matrices = p.batch * p.heads;
   const int64_t wider = p.depth > p.value_depth ? p.depth : p.value_depth;
-  launch.kernel(delta_kernel, ceil_div(matrices * p.time, kAttentionThreads / 32),
-                kAttentionThreads, g);
+  launch_delta<kind>(launch, g);
   launch.kernel_with_shared(
       queries_kernel<kind>,
       matrices * ceil_div(p.time, kAttentionRows) * ceil_div(p.depth, kColumns), kAttentionThreads,
@@ -154,10 +176,12 @@ void launch_attentionGrad(Launch& launch) {
       launch_kind<Arithmetic::kTf32>(launch, g);
       break;
     case Arithmetic::kBfloat16:
-      launch_kind<Arithmetic::kBfloat16>(launch, g);
+      launch_delta<Arithmetic::kBfloat16>(launch, g);
+      launch_half_gradients(launch, g, false);
       break;
     case Arithmetic::kFloat16:
-      launch_kind<Arithmetic::kFloat16>(launch, g);
+      launch_delta<Arithmetic::kFloat16>(launch, g);
+      launch_half_gradients(launch, g, true);
       break;
   }
   if (attributes.mask_gradient)

@@ -1,0 +1,218 @@
+// Attention's products of numbers of 16 bits, bfloat16 or float16: tiles are rounded once, on their
+// way to shared memory, and scores go from the registers that hold their sums into the next
+// product. The fragments of device/mma.cuh come of pieces of 8 x 8 numbers. With i a lane's number,
+// it says where a row begins:
+//   a of 16 x 16 numbers: row i % 16, column 8 (i / 16): the four words of a
+//   b of 16 x 16, from a tile whose rows are b's columns: row i % 8 + 8 (i / 16), column 8 for odd
+//     i / 8: the two words of b's left 8 columns, then those of its right
+//   b of 16 x 16, from a tile whose rows are b's, transposed: row i % 16, column 8 (i / 16): the
+//   same
+// And a lane's sums d of two neighbouring 16 x 8 tiles are, in pairs, the words of a with these 16
+// columns: (g, 2t) and (g + 8, 2t) of the left tile, then of the right.
+#pragma once
+
+#include "cuda/device/attention.cuh"
+#include "cuda/device/pieces.cuh"
+
+namespace tandem::cuda {
+
+/// Columns of a tile of scores, in tiles of the instructions; steps of a product over 64 numbers.
+inline constexpr int kScoreTiles = kAttentionRows / kTileColumns;
+inline constexpr int kSteps = kAttentionDepth / 16;
+
+/// A part of a tile of `rows` x `columns` floats on its way to shared memory, in registers.
+template <int rows, int columns>
+struct HeldTile {
+  static constexpr int kInRow = columns / 4;
+  static constexpr int kCount = rows * kInRow / kAttentionThreads;
+  static constexpr int kRowsApart = kAttentionThreads / kInRow;
+  static_assert(kAttentionThreads % kInRow == 0 && rows % kRowsApart == 0);
+  float4 quads[kCount];
+
+  /// Reads rows from `row` and columns from `column` on; zeros where there are none.
+  TANDEM_DEVICE void fetch(const HeadRows& from, int64_t row, int64_t column, bool whole_quads) {
+    const int64_t first = row + threadIdx.x / kInRow;
+    const int64_t at = column + threadIdx.x % kInRow * 4;
+    const float* data = from.data + first * from.stride + at;
+    const int64_t apart = kRowsApart * from.stride;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i, data += apart) {
+      const bool there = first + i * kRowsApart < from.rows;
+      quads[i] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+      if (whole_quads) {
+        if (there && at < from.columns) quads[i] = *reinterpret_cast<const float4*>(data);
+      } else if (there) {
+        if (at < from.columns) quads[i].x = data[0];
+        if (at + 1 < from.columns) quads[i].y = data[1];
+        if (at + 2 < from.columns) quads[i].z = data[2];
+        if (at + 3 < from.columns) quads[i].w = data[3];
+      }
+    }
+  }
+
+  /// Rounds what was read and writes it, with `columns` + 8 numbers between rows.
+  template <Arithmetic kind>
+  TANDEM_DEVICE void put(uint16_t* to) const {
+    to += threadIdx.x / kInRow * (columns + 8) + threadIdx.x % kInRow * 4;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const float4& quad = quads[i];
+      *reinterpret_cast<uint2*>(to + i * kRowsApart * (columns + 8)) =
+          make_uint2(to_pair<kind>(quad.x, quad.y), to_pair<kind>(quad.z, quad.w));
+    }
+  }
+};
+
+/// Both at once.
+template <Arithmetic kind, int rows, int columns>
+TANDEM_DEVICE void copy_tile(uint16_t* to, const HeadRows& from, int64_t row, int64_t column,
+                             bool whole_quads) {
+  HeldTile<rows, columns> tile;
+  tile.fetch(from, row, column, whole_quads);
+  tile.template put<kind>(to);
+}
+
+/// The columns of two neighbouring 16 x 8 tiles.
+template <Arithmetic kind, int row_tiles, int tiles>
+TANDEM_DEVICE void add_two_tiles(Accumulators<tiles> (&sums)[row_tiles], int left,
+                                 const uint32_t (&a)[row_tiles][4], const uint32_t (&b)[4]) {
+  const uint32_t columns[2][2] = {{b[0], b[1]}, {b[2], b[3]}};
+#pragma unroll
+  for (int r = 0; r < row_tiles; ++r) {
+    mma_pairs<kind>(sums[r].at[left], a[r], columns[0]);
+    mma_pairs<kind>(sums[r].at[left + 1], a[r], columns[1]);
+  }
+}
+
+/// sums += a b^T over 64 numbers: `a` points to the warp's rows of a tile, `b` to a tile whose rows
+/// are the columns of the result.
+template <Arithmetic kind, int row_tiles>
+TANDEM_DEVICE void add_along(Accumulators<kScoreTiles> (&sums)[row_tiles], const uint16_t* a,
+                             const uint16_t* b) {
+  const unsigned lane = threadIdx.x % 32;
+  a += lane % 16 * kHalfStride + lane / 16 * 8;
+  b += (lane % 8 + lane / 16 * 8) * kHalfStride + lane / 8 % 2 * 8;
+#pragma unroll
+  for (int step = 0; step < kSteps; ++step) {
+    uint32_t rows[row_tiles][4];
+#pragma unroll
+    for (int r = 0; r < row_tiles; ++r)
+      load_pieces(rows[r], a + r * kTileRows * kHalfStride + step * 16);
+#pragma unroll
+    for (int tile = 0; tile < kScoreTiles; tile += 2) {
+      uint32_t columns[4];
+      load_pieces(columns, b + tile * kTileColumns * kHalfStride + step * 16);
+      add_two_tiles<kind>(sums, tile, rows, columns);
+    }
+  }
+}
+
+/// sums += scores b: a warp's scores, rounded, and a tile `b` with a row for each of their columns.
+template <Arithmetic kind, int row_tiles, int tiles>
+TANDEM_DEVICE void add_across(Accumulators<tiles> (&sums)[row_tiles],
+                              const Accumulators<kScoreTiles> (&scores)[row_tiles],
+                              const uint16_t* b) {
+  constexpr int kStride = tiles * kTileColumns + 8;
+  const unsigned lane = threadIdx.x % 32;
+  b += lane % 16 * kStride + lane / 16 * 8;
+#pragma unroll
+  for (int step = 0; step < kScoreTiles / 2; ++step) {
+    uint32_t rows[row_tiles][4];
+#pragma unroll
+    for (int r = 0; r < row_tiles; ++r) {
+      const float (&left)[4] = scores[r].at[2 * step];
+      const float (&right)[4] = scores[r].at[2 * step + 1];
+      rows[r][0] = to_pair<kind>(left[0], left[1]);
+      rows[r][1] = to_pair<kind>(left[2], left[3]);
+      rows[r][2] = to_pair<kind>(right[0], right[1]);
+      rows[r][3] = to_pair<kind>(right[2], right[3]);
+    }
+#pragma unroll
+    for (int tile = 0; tile < tiles; tile += 2) {
+      uint32_t columns[4];
+      load_transposed(columns, b + step * 16 * kStride + tile * kTileColumns);
+      add_two_tiles<kind>(sums, tile, rows, columns);
+    }
+  }
+}
+
+/// e^x of 22 bits, 0 below 2^-126: what becomes a factor of 16 bits needs no more. Exactly 1 of 0.
+TANDEM_DEVICE float half_exp(float x) {
+  constexpr float kLog2OfE = 1.4426950408889634F;
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * kLog2OfE));
+  return power;
+}
+
+/// a - b within what an int holds, for rows of a tile to compare with.
+TANDEM_DEVICE int apart(int64_t a, int64_t b) {
+  constexpr int64_t kFar = 1 << 20;
+  return static_cast<int>(a - b > kFar ? kFar : a - b < -kFar ? -kFar : a - b);
+}
+
+/// Turns products into scores, as seen_score() has them: those of 16 rows, queries from `query` on,
+/// with 64 columns, keys from `key` on; or the other way round when `transposed`.
+template <bool transposed>
+TANDEM_DEVICE void see(const Attention& a, const float* mask, Scores& scores, int64_t query,
+                       int64_t key) {
+  constexpr int kQueries = transposed ? kAttentionRows : kTileRows;
+  constexpr int kKeys = transposed ? kTileRows : kAttentionRows;
+  const AttentionLayout& p = a.layout;
+  const int queries = apart(p.time, query);
+  const int keys = apart(p.keys, key);
+  const int ahead = a.causal ? apart(query, key) : kQueries + kKeys;  // the first query's last key
+  if (mask == nullptr && queries >= kQueries && keys >= kKeys && ahead >= kKeys - 1) {
+#pragma unroll
+    for (int i = 0; i < kScoreTiles; ++i) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) scores.at[i][e] = __fmul_rn(scores.at[i][e], a.scale);
+    }
+    return;
+  }
+  const float* const from =
+      mask == nullptr ? nullptr : mask + query * p.mask_strides[2] + key * p.mask_strides[3];
+#pragma unroll
+  for (int i = 0; i < kScoreTiles; ++i) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int row = row_of_element(e);
+      const int column = column_of_element(i, e);
+      const int q = transposed ? column : row;
+      const int k = transposed ? row : column;
+      float& score = scores.at[i][e];
+      if (q >= queries || k >= keys || k > q + ahead) {
+        score = -INFINITY;
+      } else if (mask == nullptr) {
+        score = __fmul_rn(score, a.scale);
+      } else {
+        score = fmaf(score, a.scale, from[q * p.mask_strides[2] + k * p.mask_strides[3]]);
+      }
+    }
+  }
+}
+
+/// Writes 16 rows of a warp, times `factor`, to rows from `row` and columns from `column` on.
+template <int tiles>
+TANDEM_DEVICE void write_rows(const Accumulators<tiles>& sums, float factor, const HeadRows& to,
+                              int64_t row, int64_t column, bool whole_quads) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int64_t r = row + row_of_element(2 * half);
+    if (r >= to.rows) continue;
+    float* const data = const_cast<float*>(to.data) + r * to.stride;
+#pragma unroll
+    for (int i = 0; i < tiles; ++i) {
+      const int64_t c = column + column_of_element(i, 0);
+      const float left = sums.at[i][2 * half] * factor;
+      const float right = sums.at[i][2 * half + 1] * factor;
+      if (whole_quads) {
+        if (c < to.columns) *reinterpret_cast<float2*>(data + c) = make_float2(left, right);
+      } else {
+        if (c < to.columns) data[c] = left;
+        if (c + 1 < to.columns) data[c + 1] = right;
+      }
+    }
+  }
+}
+
+}  // namespace tandem::cuda
