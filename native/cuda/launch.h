@@ -186,7 +186,7 @@ class Launch {
     return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   }
   static std::byte* align(std::byte* at) {
-    return reinterpret_cast<std::byte*>(align(reinterpret_cast<int64_t>(at)));
+    return at + (align(reinterpret_cast<int64_t>(at)) - reinterpret_cast<int64_t>(at));
   }
 
   const NodeView& node_;

@@ -239,6 +239,7 @@ TEST(gpu_trains_and_predicts_on_many_threads_at_once) {
   const Trained alone = train(gpu(), options, 6);
   std::vector<Trained> results(4);
   std::vector<std::thread> threads;
+  threads.reserve(results.size());
   for (Trained& result : results)
     threads.emplace_back([&result, &options] { result = train(gpu(), options, 6); });
   for (std::thread& thread : threads) thread.join();
