@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TandemError } from './errors.js';
+import { packageRoot } from './root.js';
 
 type Addon = typeof import('../bindings.js');
 
@@ -44,7 +45,7 @@ function prebuilt(root: string, rules: NodeGypBuild): string | undefined {
 }
 
 function load(): Addon {
-  const root = fileURLToPath(new URL('..', import.meta.url));
+  const root = fileURLToPath(packageRoot);
   try {
     const nodeGypBuild: NodeGypBuild = require('node-gyp-build');
     const file = prebuilt(root, nodeGypBuild);

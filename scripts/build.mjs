@@ -3,6 +3,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bundle } from './tools/bundle.mjs';
 import { available, bin, CommandError, jobs, root, run, script } from './tools/run.mjs';
 
 const buildDir = join(root, 'build');
@@ -72,7 +73,8 @@ function buildCuda() {
 
 function buildTypeScript(clean) {
   if (clean) rmSync(join(root, 'dist'), { recursive: true, force: true });
-  run(process.execPath, [bin('typescript', 'tsc'), '-p', root]);
+  run(process.execPath, [bin('typescript', 'tsc'), '-p', root, '--emitDeclarationOnly']);
+  bundle();
 }
 
 /** @param {string[]} parts  @param {boolean} [clean] */

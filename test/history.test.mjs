@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { dense, sequential, Trainer } from 'tandem-ml';
-import { toCSV } from '../dist/history/csv.js';
+import { toCSV } from '../dist/internals.js';
 
 const data = { x: Float32Array.from({ length: 40 }, (_, i) => i / 40), y: new Float32Array(40) };
 

@@ -1,8 +1,7 @@
 // Overfitting on curves with known answers, and its rate of false alarms.
 import test from 'ava';
 import { dense, detectOverfitting, sequential, Trainer } from 'tandem-ml';
-import { overfitting } from '../dist/history/overfitting.js';
-import { trendOf } from '../dist/history/trend.js';
+import { overfitting, trendOf } from '../dist/internals.js';
 import { loadDigits } from '../examples/lib/digits.mjs';
 
 /** Normal numbers from a seed (Box and Muller, over a linear congruential generator). */

@@ -34,7 +34,7 @@ import {
   transpose,
   where,
 } from 'tandem-ml';
-import { constant } from '../dist/graph/leaves.js';
+import { constant } from '../dist/internals.js';
 import { generator, relativeError, uniform } from './helpers/numbers.mjs';
 
 const rows = 7;

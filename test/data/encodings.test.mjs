@@ -11,7 +11,7 @@ import {
   RowEncoder,
   text,
 } from 'tandem-ml/data';
-import { checkState } from '../../dist/data/encoders/state.js';
+import { checkState } from '../../dist/internals.js';
 import { file } from '../helpers/folder.mjs';
 
 const encode = async (encoder, columns) => {

@@ -3,7 +3,7 @@ import test from 'ava';
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { DataError, parquet } from 'tandem-ml/data';
-import { findPages, readPart, rowsOfPart } from '../../dist/data/parquet/pages.js';
+import { findPages, readPart, rowsOfPart } from '../../dist/internals.js';
 import { file } from '../helpers/folder.mjs';
 
 const rows = 1000;

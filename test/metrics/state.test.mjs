@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { detectOverfitting, htmlReport, input, metrics } from 'tandem-ml';
-import { packMatrix, unpackMatrix } from '../../dist/metrics/matrices.js';
-import { Tally } from '../../dist/trainer/tally.js';
+import { packMatrix, Tally, unpackMatrix } from '../../dist/internals.js';
 
 /** Nothing is shared with what a checkpoint kept. */
 const copy = structuredClone;

@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import test from 'ava';
 import * as tandem from 'tandem-ml';
+import { ops } from '../../dist/internals.js';
 import { check, count, distinct, numbers } from '../helpers/differences.mjs';
 
 const exported = { ...tandem };
@@ -391,14 +392,10 @@ test('a network of several ops, each value used more than once', (t) => {
 });
 
 const here = new URL('.', import.meta.url);
-const modules = new URL('../../dist/ops/', import.meta.url);
+const sources = new URL('../../lib/ops/', import.meta.url);
 
 /** What the modules of ops export, by name: what else the package exports is no op. */
-async function opsByName() {
-  const files = (await readdir(modules)).filter((file) => file.endsWith('.js'));
-  const all = await Promise.all(files.map((file) => import(new URL(file, modules).href)));
-  return new Map(all.flatMap((module) => Object.entries(module)));
-}
+const opsByName = new Map(Object.values(ops).flatMap((module) => Object.entries(module)));
 
 /** The files beside this one that compare gradients with differences. */
 async function filesBeside() {
@@ -408,15 +405,21 @@ async function filesBeside() {
 }
 
 test('every op that the package exports is here, or in a file of its own', async (t) => {
-  const [known, beside] = await Promise.all([opsByName(), filesBeside()]);
+  t.deepEqual(
+    (await readdir(sources)).sort(),
+    Object.keys(ops)
+      .map((name) => `${name}.ts`)
+      .sort(),
+  );
+  const beside = await filesBeside();
   const named = (name) => beside.some((text) => new RegExp(`\\b${name}\\b`).test(text));
   for (const [space, forms] of [
     ['', exported],
     ['functional.', tandem.functional],
   ]) {
-    const ops = Object.keys(forms).filter((name) => known.get(name) === forms[name]);
-    t.true(ops.length >= 10);
-    const lacking = ops.filter((name) => !covered.has(`${space}${name}`) && !named(name));
+    const names = Object.keys(forms).filter((name) => opsByName.get(name) === forms[name]);
+    t.true(names.length >= 10);
+    const lacking = names.filter((name) => !covered.has(`${space}${name}`) && !named(name));
     t.deepEqual(lacking, [], `${space}ops without a test`);
   }
 });

@@ -4,12 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { adam, dense, earlyStopping, sequential, sgd, Trainer } from 'tandem-ml';
-import {
-  copyArrays,
-  copyWeights,
-  restoreWeights,
-  weightsRestored,
-} from '../../dist/trainer/weights.js';
+import { copyArrays, copyWeights, restoreWeights, weightsRestored } from '../../dist/internals.js';
 import { relativeError } from '../helpers/numbers.mjs';
 import { bits, folder, hex, quiet, start } from './support.mjs';
 

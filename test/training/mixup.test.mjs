@@ -14,8 +14,7 @@ import {
   Trainer,
 } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
-import { beta, mixtureOf } from '../../dist/trainer/mixup.js';
-import { generator as xoshiro } from '../../dist/trainer/random.js';
+import { beta, mixtureOf, generator as xoshiro } from '../../dist/internals.js';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 import { bits, folder, quiet } from './support.mjs';
 

@@ -25,7 +25,7 @@ import {
   fromSequences,
   standard,
 } from 'tandem-ml/data';
-import { dealFolds } from '../../dist/tuning/folds.js';
+import { dealFolds } from '../../dist/internals.js';
 import { loadDigits } from '../../examples/lib/digits.mjs';
 
 test('folds have as many rows, and of each label', async (t) => {

@@ -8,8 +8,7 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { adam, dense, search, sequential, sgd, space, Trainer } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
-import { halvingRungs } from '../../dist/tuning/rungs.js';
-import { sample } from '../../dist/tuning/space.js';
+import { halvingRungs, sample } from '../../dist/internals.js';
 import { make } from './child.mjs';
 
 async function makeFolder(t) {

@@ -1,5 +1,6 @@
 // Reads files in a thread of their own, so that the event loop only passes blocks on.
 import { Worker } from 'node:worker_threads';
+import { packageRoot } from '../../root.js';
 import type { Batch } from '../batch.js';
 import { type DataError, fromPlain } from '../errors.js';
 import type { Message, Start } from './messages.js';
@@ -16,7 +17,7 @@ export async function* readInThread<B extends Batch>(
 ): AsyncGenerator<B> {
   const credit = new Int32Array(new SharedArrayBuffer(4));
   credit[0] = blocksAhead;
-  const thread = new Worker(new URL('./reader.js', import.meta.url), {
+  const thread = new Worker(new URL('dist/data/worker/reader.js', packageRoot), {
     workerData: { ...start, credit } satisfies Start,
     // Options of the main thread, such as --input-type, may not be meant for it.
     execArgv: [],

@@ -1,0 +1,49 @@
+// What tests look into besides the package's own exports. No path of the package leads here: it is built
+// in one piece with the rest, so that what a test gets is the very code that users run.
+import * as attention from './ops/attention.js';
+import * as conv from './ops/conv.js';
+import * as elementwise from './ops/elementwise.js';
+import * as functional from './ops/functional.js';
+import * as indexing from './ops/indexing.js';
+import * as losses from './ops/losses.js';
+import * as make from './ops/make.js';
+import * as norms from './ops/norms.js';
+import * as pooling from './ops/pooling.js';
+import * as products from './ops/products.js';
+import * as recurrent from './ops/recurrent.js';
+import * as rotary from './ops/rotary.js';
+import * as shapes from './ops/shapes.js';
+import * as windows from './ops/windows.js';
+
+export { checkState } from './data/encoders/state.js';
+export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
+export { constant } from './graph/leaves.js';
+export { toCSV } from './history/csv.js';
+export { overfitting } from './history/overfitting.js';
+export { trendOf } from './history/trend.js';
+export { packMatrix, unpackMatrix } from './metrics/matrices.js';
+export { beta, mixtureOf } from './trainer/mixup.js';
+export { generator } from './trainer/random.js';
+export { Tally } from './trainer/tally.js';
+export { copyArrays, copyWeights, restoreWeights, weightsRestored } from './trainer/weights.js';
+export { dealFolds } from './tuning/folds.js';
+export { halvingRungs } from './tuning/rungs.js';
+export { sample } from './tuning/space.js';
+
+/** The modules of `lib/ops`, by their names. */
+export const ops: Readonly<Record<string, object>> = {
+  attention,
+  conv,
+  elementwise,
+  functional,
+  indexing,
+  losses,
+  make,
+  norms,
+  pooling,
+  products,
+  recurrent,
+  rotary,
+  shapes,
+  windows,
+};
