@@ -110,6 +110,25 @@ test('memoryLimit refuses steps and predictions that take more, and smaller ones
   }
 });
 
+test('memoryLimit counts the buffers of bindings while they are open', async (t) => {
+  const wide = sequential([dense(2)], { input: [3000] });
+  const free = await Predictor.load(wide, { device: 'cpu' });
+  const memoryLimit = free.profile().memory.total + 70000;
+  await free.close();
+  const predictor = await Predictor.load(wide, { device: 'cpu', memoryLimit });
+  const out = { code: 'ERR_OUT_OF_MEMORY', message: /`batch`/ };
+  const before = predictor.profile().memory.total;
+  t.throws(() => predictor.bind(10), out);
+  t.is(predictor.profile().memory.total, before);
+  const binding = predictor.bind(4);
+  t.true(predictor.profile().memory.total >= before + 4 * 3002 * 4);
+  t.throws(() => predictor.bind(4), out);
+  binding.close();
+  t.is(predictor.profile().memory.total, before);
+  predictor.bind(4).runSync();
+  await predictor.close();
+});
+
 test('names of devices are checked', (t) => {
   for (const device of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'cuda:99999', 'CPU', 1]) {
     const options = { loss: 'crossEntropy', device };

@@ -144,6 +144,19 @@ test('load takes the cache, says so in profile, and refuses what has no room', a
   });
 });
 
+test('memoryLimit counts the cache', async (t) => {
+  const limits = { device: /** @type {const} */ ('cpu'), memoryLimit: 2e6 };
+  const generation = { sequences: 1024, length: 32 }; // 4 MB
+  await t.throwsAsync(Predictor.load(gpt(), { ...limits, generation }), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /`generation`.*4194304 bytes/,
+  });
+  const few = { sequences: 3, length: 32 };
+  const predictor = await Predictor.load(gpt(), { ...limits, generation: few });
+  t.is(typeof (await predictor.generate([1]).next()).value, 'number');
+  await predictor.close();
+});
+
 test('profile lists the kernels of steps where nothing else has run', async (t) => {
   const predictor = await load(t, {});
   await predictor.generate([1]).next();

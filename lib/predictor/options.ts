@@ -17,9 +17,10 @@ export interface PredictorOptions extends QuantizedOptions {
   /** 'auto' by default, as of a Trainer. */
   device?: Device;
   /**
-   * Bytes that the Predictor may hold on its device, a CPU or a GPU: weights, activations and workspace, as
-   * `profile().memory` counts them. What would take more rejects with ERR_OUT_OF_MEMORY: `load`, or the first
-   * prediction of so many rows, and those of fewer go on. As much as there is by default.
+   * Bytes that the Predictor may hold on its device, a CPU or a GPU: weights, activations, workspace,
+   * the cache of `generation` and, on a CPU, buffers of `bind`, as `profile().memory` counts them. What would
+   * take more is refused with ERR_OUT_OF_MEMORY: `load`, `bind`, or the first prediction of so many rows, and
+   * those of fewer go on. As much as there is by default.
    */
   memoryLimit?: number;
   /** Threads to compute with; as many as there are processors by default. Results are the same. */

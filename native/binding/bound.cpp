@@ -50,6 +50,21 @@ Napi::Array frozen_list(napi_env env, const std::vector<napi_value>& values) {
 
 bool is_state(const InputDescription& input) { return input.shape.empty() || input.shape[0] != -1; }
 
+/// Counts what `plan` is about to take, before any of it is taken. Throws ERR_OUT_OF_MEMORY.
+void hold_memory(BoundPlan& plan, const Predictor::Shapes& shapes, const BoundPlan* like) {
+  Predictor& predictor = plan.prediction->predictor;
+  const std::vector<InputDescription>& described = predictor.graph(plan.which).inputs;
+  int64_t buffers = 0;
+  int64_t state = 0;
+  for (size_t i = 0; i < described.size(); ++i) {
+    int64_t& sum = plan.which > 0 && is_state(described[i]) ? state : buffers;
+    sum = checked_add(sum, byte_size(shapes.inputs[i]));
+  }
+  for (const Tensor& tensor : shapes.outputs) buffers = checked_add(buffers, byte_size(tensor));
+  plan.held_buffers = predictor.hold(buffers, 0);
+  plan.held_state = like != nullptr ? like->held_state : predictor.hold(0, state);
+}
+
 }  // namespace
 
 BindingObject::BindingObject(Addon& addon, std::shared_ptr<BoundPlan> plan, Reference inputs,
@@ -80,6 +95,7 @@ napi_value BindingObject::bind(const Call& call, std::shared_ptr<Prediction> pre
   const std::vector<InputDescription>& described = prediction->predictor.graph(which).inputs;
   const std::shared_ptr<BoundPlan> like = shared_state(call, *prediction, which);
   auto plan = std::make_shared<BoundPlan>(std::move(prediction), which);
+  hold_memory(*plan, shapes, like.get());
   std::vector<napi_value> inputs;
   std::vector<napi_value> outputs;
   std::vector<const void*> input_data;

@@ -18,7 +18,10 @@ struct BoundPlan {
   std::vector<SharedBuffer> inputs;
   std::vector<SharedBuffer> outputs;
   std::vector<Memory> state;  ///< inputs that keep their contents from run to run
-  bool running = false;       ///< run() is pending; of the JavaScript thread
+  /// What the above takes of the predictor's memory limit; those that share state share its part.
+  std::shared_ptr<const void> held_buffers;
+  std::shared_ptr<const void> held_state;
+  bool running = false;  ///< run() is pending; of the JavaScript thread
 
   BoundPlan(std::shared_ptr<Prediction> owner, size_t graph)
       : prediction(std::move(owner)), which(graph), session(prediction->predictor, graph) {}

@@ -201,13 +201,39 @@ MemoryUse Predictor::memory_use(const Executable* more) const {
   }
   if (more != nullptr) add(*more);
   use.workspace += scratch;
+  use.activations += held_buffers_;
   return use;
 }
 
 void Predictor::check_memory(int64_t bytes, const Executable* executable) const {
   if (memory_limit_ == 0) return;
-  check_memory_limit(memory_limit_, memory_use().total(),
-                     checked_add(memory_use(executable).total(), bytes), backend_);
+  check_memory_limit(memory_limit_, checked_add(memory_use().total(), held_state_),
+                     checked_add(checked_add(memory_use(executable).total(), held_state_), bytes),
+                     backend_);
+}
+
+struct Predictor::Held {
+  Predictor& owner;
+  int64_t buffers = 0;
+  int64_t state = 0;
+  explicit Held(Predictor& predictor) : owner(predictor) {}
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() {
+    const std::lock_guard lock(owner.mutex_);
+    owner.held_buffers_ -= buffers;
+    owner.held_state_ -= state;
+  }
+};
+
+std::shared_ptr<const void> Predictor::hold(int64_t buffers, int64_t state) {
+  if (!backend_.shares_host_memory()) buffers = 0;
+  const auto held = std::make_shared<Held>(*this);  // before the lock, which its end takes
+  const std::lock_guard lock(mutex_);
+  check_memory(checked_add(buffers, state));
+  held_buffers_ += held->buffers = buffers;
+  held_state_ += held->state = state;
+  return held;
 }
 
 Profile Predictor::profile() const {

@@ -63,6 +63,10 @@ class Predictor {
   [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
   /// Zeros where the device keeps state: for inputs that nodes change, which sessions expect there.
   [[nodiscard]] Memory allocate_state(int64_t bytes) const { return backend_.allocate(bytes); }
+  /// Counts memory that a caller is about to take, `buffers` bytes of inputs and outputs on the
+  /// host and `state` bytes on the device, against the limit until the result is gone, which must
+  /// be before this is. Throws ERR_OUT_OF_MEMORY.
+  [[nodiscard]] std::shared_ptr<const void> hold(int64_t buffers, int64_t state);
   [[nodiscard]] Profile profile() const;
 
   /// Plans and scratch of one caller at a time.
@@ -116,10 +120,12 @@ class Predictor {
   };
 
  private:
+  struct Held;
   [[nodiscard]] std::vector<bool> pack_parameters();
   /// What is held, and with `more` what that would add; behind the mutex.
   [[nodiscard]] MemoryUse memory_use(const Executable* more = nullptr) const;
-  /// Throws ERR_OUT_OF_MEMORY where there is no room for so many bytes, and for `executable`.
+  /// Throws ERR_OUT_OF_MEMORY where there is no room for so many bytes, and for `executable`,
+  /// beside what is held and the state of callers.
   void check_memory(int64_t bytes, const Executable* executable = nullptr) const;
   void keep_parameters(const std::vector<bool>& read, const HostParameters& host);
   /// After every run: results of weights that are no longer those of the file are none.
@@ -139,6 +145,8 @@ class Predictor {
   Memory parameters_;
   std::unique_ptr<FrozenWeights> frozen_;
   std::vector<Session*> sessions_;
+  int64_t held_buffers_ = 0;  ///< see hold(); of a device with memory of its own none
+  int64_t held_state_ = 0;
 };
 
 }  // namespace tandem
