@@ -387,16 +387,19 @@ export class Predictor {
       ...(signal !== undefined && { signal }),
       ...(priority !== undefined && { priority }),
     };
-    return streamed(source, (x) => this.#predictInTurn(x, call), set);
+    return streamed(source, (x, left) => this.#predictInTurn(x, call, left), set);
   }
 
-  /** predict() of a stream: where `maxQueue` calls are pending, it waits for a place. */
-  async #predictInTurn(x: PredictInput, options: PredictOptions): Promise<PredictOutput> {
-    const { places } = this.#queue;
-    while (this.#key !== undefined && places.full) await places.room();
-    const made = this.#predict(x, options);
-    places.invite(); // it may have failed and left its place to the next
-    return await made;
+  /**
+   * predict() of a stream: where `maxQueue` calls are pending, it waits for a place, in turn with other
+   * streams. Nothing is predicted once the stream is `left`.
+   */
+  #predictInTurn(
+    x: PredictInput,
+    options: PredictOptions,
+    left: AbortSignal,
+  ): Promise<PredictOutput> {
+    return this.#queue.places.inTurn(left, () => this.#predict(x, options));
   }
 
   /**

@@ -161,3 +161,46 @@ test('return ends a stream that waits for its source', async (t) => {
   t.deepEqual(await stream.return(), { value: undefined, done: true });
   t.deepEqual(await next, { value: undefined, done: true });
 });
+
+/** Until so many rows were read. */
+const whenRead = async (log, count) => {
+  while (log.read < count) await sleep(1);
+};
+
+test('what was read and not begun before return is not predicted any more', async (t) => {
+  const predictor = await load(t, { maxQueue: 1, batching: { maxBatch: 8, maxDelayUs: 200_000 } });
+  const pending = predictor.predict(rowOf(0));
+  const { log, items } = source(10);
+  const stream = predictor.stream(items, { concurrency: 4 });
+  const next = stream.next();
+  await whenRead(log, 4);
+  await stream.return();
+  t.true((await next).done);
+  await pending;
+  await sleep(1);
+  t.is((await predictor.predict(rowOf(1))).length, 3); // the only place is free
+});
+
+test('streams get places in the order in which they came', async (t) => {
+  const predictor = await load(t, { maxQueue: 1, batching: { maxBatch: 8, maxDelayUs: 200_000 } });
+  const controller = new AbortController();
+  const pending = predictor.predict(rowOf(0), { signal: controller.signal });
+  const order = [];
+  const reads = [];
+  for (const name of ['a', 'b', 'c']) {
+    const { log, items } = source(1);
+    reads.push(
+      predictor
+        .stream(items)
+        .next()
+        .then(() => order.push(name)),
+    );
+    await whenRead(log, 1);
+  }
+  controller.abort();
+  // In the same turn, when the first of those who wait has yet to notice that there is a place.
+  const hasty = predictor.predict(rowOf(1)).catch(() => undefined);
+  await t.throwsAsync(pending, { code: 'ERR_ABORTED' });
+  await Promise.all([...reads, hasty]);
+  t.deepEqual(order, ['a', 'b', 'c']);
+});

@@ -1,8 +1,13 @@
+import { aborted } from '../trainer/signal.js';
+import { offAbort, onAbort } from './aborts.js';
+
 /** The places of `maxQueue`, which queues may share. */
 export class Places {
   readonly #most: number;
   #taken = 0;
-  /** Who waits for one, in order. */
+  /** Free, but kept for somebody who has waited and whose turn it is. */
+  #kept = 0;
+  /** Who waits for one, in order; as long as there are any, no place is free. */
   readonly #hopeful = new Set<() => void>();
 
   constructor(most: number) {
@@ -14,7 +19,7 @@ export class Places {
   }
 
   get full(): boolean {
-    return this.#taken >= this.#most;
+    return this.#taken + this.#kept >= this.#most;
   }
 
   take(): void {
@@ -23,23 +28,48 @@ export class Places {
 
   free(): void {
     this.#taken--;
-    this.invite();
+    this.#invite();
   }
 
-  /** Resolves once there is a place; the caller has to look again. */
-  room(): Promise<void> {
-    if (!this.full) return Promise.resolve();
+  /**
+   * What `call` gives, which takes a place or fails before it returns; called once there is a place,
+   * first come, first served. Rejects with ERR_ABORTED, and does not call, once `left` aborts.
+   */
+  async inTurn<T>(left: AbortSignal, call: () => Promise<T>): Promise<T> {
+    if (!left.aborted && this.full && (await this.#wait(left))) this.#kept--;
+    let made: Promise<T>;
+    try {
+      if (left.aborted) throw aborted(left);
+      made = call();
+    } finally {
+      this.#invite();
+    }
+    return await made;
+  }
+
+  /** Whether a place is kept for the caller: not when `left` came first. */
+  #wait(left: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#hopeful.add(resolve);
+      const come = () => {
+        offAbort(left, leave);
+        resolve(true);
+      };
+      const leave = () => {
+        offAbort(left, leave);
+        this.#hopeful.delete(come);
+        resolve(false);
+      };
+      this.#hopeful.add(come);
+      onAbort(left, leave);
     });
   }
 
-  /** Wakes the first of those who wait, if there is a place. */
-  invite(): void {
-    if (this.#hopeful.size === 0 || this.full) return;
+  /** Keeps a place for the first of those who wait, if there is one. */
+  #invite(): void {
     const [hopeful] = this.#hopeful;
-    if (hopeful === undefined) return;
+    if (hopeful === undefined || this.full) return;
     this.#hopeful.delete(hopeful);
+    this.#kept++;
     hopeful();
   }
 }

@@ -23,7 +23,8 @@ export interface StreamOptions {
 /** Where a stream comes from: what predict takes, one after the other. */
 export type StreamSource = AsyncIterable<PredictInput> | Iterable<PredictInput>;
 
-type Predict = (x: PredictInput) => Promise<PredictOutput>;
+/** What still waits to begin when the stream is `left` never does. */
+type Predict = (x: PredictInput, left: AbortSignal) => Promise<PredictOutput>;
 type Pull = Promise<IteratorResult<PredictInput>>;
 
 /** Checks what stream() was given. Throws ERR_ARGUMENT. */
@@ -51,18 +52,19 @@ export function streamed(
   set: ReturnType<typeof checkStream>,
 ): AsyncGenerator<PredictOutput, void, undefined> {
   const left = new AbortController();
-  return endable(results(source, predict, set, left.signal), () => left.abort());
+  return endable(results(source, predict, set, left), () => left.abort());
 }
 
-/** Ends without an error once `left` aborts: nobody reads on. */
+/** Ends without an error once `leaving` aborts, as nobody reads on, and aborts it at any end. */
 async function* results(
   source: StreamSource,
   predict: Predict,
   { concurrency, signal }: ReturnType<typeof checkStream>,
-  left: AbortSignal,
+  leaving: AbortController,
 ): AsyncGenerator<PredictOutput, void, undefined> {
   const iterator: AsyncIterator<PredictInput> | Iterator<PredictInput> =
     Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  const left = leaving.signal;
   const pending: Promise<PredictOutput>[] = [];
   const ending = new Ending();
   const end = () => ending.end();
@@ -90,7 +92,7 @@ async function* results(
       if ('item' in first) {
         pull = undefined;
         if (first.item.done) ended = true;
-        else pending.push(handled(predict(first.item.value)));
+        else pending.push(handled(predict(first.item.value, left)));
       } else {
         pending.shift();
         yield await (head as Promise<PredictOutput>);
@@ -100,6 +102,7 @@ async function* results(
     if (!left.aborted) throw error;
   } finally {
     for (const each of signals) offAbort(each, end);
+    leaving.abort();
     pull?.catch(() => undefined);
     // Not awaited: a source that waits would hold up the end, as it would hold up an abort.
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
