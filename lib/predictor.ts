@@ -132,12 +132,15 @@ export class Predictor {
     checkLengths(set);
     const plain = { maxBatch, threads, device, memoryLimit };
     let predictor: Predictor | undefined;
-    if (!(source instanceof QuantizedModel || quantizes(set))) {
-      const precision = checkPrecision(set.precision, ['float32', 'bfloat16']);
-      predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
-    }
-    if (predictor === undefined) {
+    // Again where a file was replaced by one of the other kind between the two looks at it.
+    while (predictor === undefined) {
+      if (!(source instanceof QuantizedModel || quantizes(set))) {
+        const precision = checkPrecision(set.precision, ['float32', 'bfloat16']);
+        predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
+        if (predictor !== undefined) break;
+      }
       const quantized = await findQuantized(source, set, threads);
+      if (quantized === undefined) continue;
       const rest = { ...plain, precision: 'float32' } as const;
       predictor = await Predictor.#serve(quantized, rest, queue, set);
     }

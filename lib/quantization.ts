@@ -1,6 +1,7 @@
 // Models of 8-bit integers, for Predictor.load.
 import type { Dataset } from './data/dataset.js';
 import { TandemError } from './errors.js';
+import { readFloatModel } from './files/load.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
 import { Model } from './model.js';
@@ -203,7 +204,7 @@ export async function findQuantized(
   source: Model | QuantizedModel | string | URL,
   set: QuantizedOptions & { precision?: string },
   threads: number,
-): Promise<Served> {
+): Promise<Served | undefined> {
   if (source instanceof QuantizedModel) {
     const quantized = quantizedOf(source);
     checkOptions(set, quantized.report.precision);
@@ -220,12 +221,15 @@ export async function findQuantized(
     return fromFile(opened);
   }
   const { precision } = set;
+  if (!quantizes(set)) return undefined;
   if (!isQuantized(precision)) {
     throw is.invalid(`"int8" with \`${givenOption(set)}\``, 'precision', precision);
   }
   const request = requestOf(set, precision, threads);
   if (source instanceof Model) return fromMemory(await run(source, request), true);
-  const model = await Model.load(source);
+  const model = await readFloatModel(source, (options) => new Model(options));
+  // Between the two looks at it, the file was replaced by a quantized one.
+  if (model === undefined) return await findQuantized(source, set, threads);
   try {
     return fromMemory(await run(model, request), true);
   } finally {

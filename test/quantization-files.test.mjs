@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import {
   dense,
@@ -183,5 +184,40 @@ test('models of 8-bit integers generate what recomputing gives, and share their 
     // The steps pack no weight of their own.
     t.is(memory(served), memory(plain));
     t.true(distance(plain.predictSync(x), (await load(t, model)).predictSync(x)) < 0.2);
+  }
+});
+
+/** Puts one file, then the other, in the place of a third, again and again. */
+const replacing = `
+  const { copyFileSync, renameSync } = require('node:fs');
+  const { parentPort, workerData: { files, path, done } } = require('node:worker_threads');
+  for (let i = 0; Atomics.load(done, 0) === 0; i++) {
+    copyFileSync(files[i % 2], path + '.new');
+    renameSync(path + '.new', path);
+    if (i === 1) parentPort.postMessage('begun');
+  }
+`;
+
+test('a file that is replaced by one of the other kind while it is loaded', async (t) => {
+  const model = perceptron();
+  const files = ['float', 'bytes'].map((name) => join(folder, `replaced-${name}`));
+  await model.save(files[0]);
+  await (await quantize(model)).save(files[1]);
+  const path = join(folder, 'replaced');
+  const done = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(replacing, { eval: true, workerData: { files, path, done } });
+  const ended = new Promise((resolve) => worker.once('exit', resolve));
+  await new Promise((resolve) => worker.once('message', resolve));
+  try {
+    const x = noise(20);
+    const exact = (await load(t, model)).predictSync(x);
+    for (let i = 0; i < 60; i++) {
+      const predictor = await Predictor.load(path, i % 2 === 0 ? {} : { precision: 'int8' });
+      t.true(distance(predictor.predictSync(x), exact) < 0.2);
+      await predictor.close();
+    }
+  } finally {
+    Atomics.store(done, 0, 1);
+    await ended;
   }
 });

@@ -55,15 +55,23 @@ export async function openModel(
   }
 }
 
-/** The model in a file, with its parameters. */
+/** The model in a file, with its parameters. Rejects with ERR_FILE_FORMAT for a quantized one. */
 export async function readModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
 ): Promise<Model> {
+  const model = await readFloatModel(path, create);
+  if (model !== undefined) return model;
+  throw bad('a model in float32', 'a quantized one, which Predictor.load reads');
+}
+
+/** The same; undefined where the file holds a quantized one. */
+export async function readFloatModel(
+  path: string | URL,
+  create: (options: ModelOptions) => Model,
+): Promise<Model | undefined> {
   const opened = await openModel(path, create);
-  if (opened === undefined) {
-    throw bad('a model in float32', 'a quantized one, which Predictor.load reads');
-  }
+  if (opened === undefined) return undefined;
   const { model, file, read } = opened;
   try {
     await read();
