@@ -30,6 +30,16 @@ for (const [name, { shape, options, rows }] of Object.entries({
     options: { filters: 5, bias: false, activation: 'relu' },
     rows: 3,
   },
+  depthwise: {
+    shape: [6, 10, 12],
+    options: { filters: 6, groups: 6, activation: 'relu' },
+    rows: 3,
+  },
+  'depthwise, two filters a channel': {
+    shape: [20, 9, 9],
+    options: { filters: 40, groups: 20, activation: 'relu' },
+    rows: 2,
+  },
   groups: { shape: [4, 10, 10], options: { filters: 6, groups: 2, activation: 'relu' }, rows: 2 },
 })) {
   test(`the maxima are part of the convolution: ${name}`, async (t) => {
