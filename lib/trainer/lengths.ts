@@ -11,6 +11,9 @@ export interface GraphFeeds {
   readonly feeds: Feeds;
 }
 
+/** A Trainer's graphs, `kMaxGraphs` of native/core/trainer.h, but for the model's own. */
+const most = 63;
+
 export class Lengths {
   readonly #found = new Map<number, GraphFeeds>();
 
@@ -24,7 +27,12 @@ export class Lengths {
     return this.#found.has(length);
   }
 
-  /** Throws ERR_ARGUMENT for a length that the model has no graph at. */
+  /** Whether there is no room for another length. */
+  get full(): boolean {
+    return this.#found.size >= most;
+  }
+
+  /** Throws ERR_ARGUMENT for a length that the model has no graph at, and for one too many. */
   at(length: number): GraphFeeds {
     const known = this.#found.get(length);
     if (known !== undefined) return known;
@@ -77,8 +85,9 @@ export function graphFor(
   try {
     return feeds.lengths.at(length);
   } catch (error) {
-    // Rows of another width than the model's, as the check of their arrays will say.
     if (!(error instanceof TandemError) || error.code !== 'ERR_ARGUMENT') throw error;
+    if (feeds.lengths.full) throw error;
+    // Rows of another width than the model's, as the check of their arrays will say.
     return own;
   }
 }

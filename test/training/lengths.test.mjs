@@ -231,6 +231,24 @@ test('batches that map changes, and single steps, have lengths of their own', as
   await t.throwsAsync(singly.step(wrong), { code: 'ERR_SHAPE', message: /multiple of 16/ });
 });
 
+test('single steps of more lengths than there is room for say so', async (t) => {
+  const model = sequential([dense(1)], { input: [70, 2], seed: 1 });
+  const trainer = open(t, model, { loss: 'mse', optimizer: sgd({ learningRate: 0.1 }) });
+  const batch = (length) => ({
+    x: new Float32Array(2 * length),
+    y: new Float32Array(length),
+    rows: 1,
+  });
+  for (let length = 1; length <= 63; length++) await trainer.step(batch(length));
+  await t.throwsAsync(trainer.step(batch(64)), {
+    code: 'ERR_ARGUMENT',
+    message: /at most 64 lengths/,
+  });
+  for (const length of [63, 70]) t.true(Number.isFinite((await trainer.step(batch(length))).loss));
+  const wide = { ...batch(64), x: new Float32Array(2 * 71) };
+  await t.throwsAsync(trainer.step(wide), { code: 'ERR_SHAPE' });
+});
+
 test('the learning rate is looked for on all lengths, and NaN is found in them', async (t) => {
   const { model, loss } = recurrent();
   const random = generator(3);
