@@ -112,6 +112,9 @@ export class Fit {
       const open = () => this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
       await checkArrays(plan, this.engine, this.graph.feeds, open);
     }
+    // Their memory is taken now, so that where there is none no epoch is in vain.
+    if (plan.validation !== undefined && this.engine.settings.validatesAverages)
+      await run.alone(() => this.engine.native.copyAverages());
     await this.#call((callback) => {
       this.#begun.add(callback);
       return callback.onTrainBegin?.(trainer, reports);

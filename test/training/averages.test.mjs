@@ -61,6 +61,25 @@ test('averages are the parameters until a step counts', async (t) => {
   });
 });
 
+test('averages that memoryLimit has no room for are missed before a step is taken', async (t) => {
+  const options = { device: /** @type {const} */ ('cpu'), ema: { validate: true } };
+  const fit = { ...quiet, batchSize: rows };
+  let memoryLimit = 0;
+  await withTrainer(t, perceptron(), options, async (trainer) => {
+    await trainer.fit(regression, fit); // validates nothing
+    memoryLimit = trainer.profile().memory.total;
+  });
+  const model = perceptron();
+  const begin = bits(model);
+  await withTrainer(t, model, { ...options, memoryLimit }, async (trainer) => {
+    await t.throwsAsync(trainer.fit(regression, { ...fit, validationData: regression }), {
+      code: 'ERR_OUT_OF_MEMORY',
+      message: /`memoryLimit`/,
+    });
+    t.deepEqual(bits(model), begin);
+  });
+});
+
 test('a model of averages has the statistics, the names and the graph', async (t) => {
   const x = input([3], { name: 'left' });
   const model = new Model({
