@@ -39,7 +39,8 @@ export class OpenEpoch {
     this.#means = new Means(graph.results, place.means);
     this.#tally = new Tally(graph.tracked, place.tally);
     this.#batch = place.batch;
-    this.#learningRate = place.learningRate;
+    // A number also where every step is left out: the rate of those is 0.
+    this.#learningRate = place.learningRate || 0;
     this.#skippedSteps = place.skippedSteps;
   }
 

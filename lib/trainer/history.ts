@@ -12,7 +12,7 @@ export interface EpochNumbers {
   /** The epochs' numbers, from 0 on, over all calls of fit. */
   epochs: number[];
   loss: number[];
-  /** The learning rate of each epoch's last step. */
+  /** The learning rate of each epoch's last step that was not left out; 0 where all were. */
   learningRate: number[];
   /**
    * Metrics by their names, and with validation data `valLoss` and so on (`accuracy` becomes

@@ -215,4 +215,5 @@ test('an epoch of skipped steps has a place in every list of the history', async
     t.deepEqual(history[name].map(Number.isFinite), [true, false, true], name);
   }
   t.deepEqual(history.skippedSteps, [0, 5, 0]);
+  t.deepEqual(history.learningRate.map(Math.sign), [1, 0, 1]);
 });
