@@ -35,18 +35,25 @@ struct HeldTile {
     const int64_t at = column + threadIdx.x % kInRow * 4;
     const float* data = from.data + first * from.stride + at;
     const int64_t apart = kRowsApart * from.stride;
+    // this lane's rows that are there, and the numbers of each
+    const int64_t rows_there = at < from.columns ? from.rows - first : 0;
+    const int64_t there = from.columns - at;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) quads[i] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+    if (whole_quads) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i, data += apart) {
+        if (i * kRowsApart < rows_there) quads[i] = *reinterpret_cast<const float4*>(data);
+      }
+      return;
+    }
 #pragma unroll
     for (int i = 0; i < kCount; ++i, data += apart) {
-      const bool there = first + i * kRowsApart < from.rows;
-      quads[i] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
-      if (whole_quads) {
-        if (there && at < from.columns) quads[i] = *reinterpret_cast<const float4*>(data);
-      } else if (there) {
-        if (at < from.columns) quads[i].x = data[0];
-        if (at + 1 < from.columns) quads[i].y = data[1];
-        if (at + 2 < from.columns) quads[i].z = data[2];
-        if (at + 3 < from.columns) quads[i].w = data[3];
-      }
+      if (i * kRowsApart >= rows_there) continue;
+      quads[i].x = data[0];
+      if (there > 1) quads[i].y = data[1];
+      if (there > 2) quads[i].z = data[2];
+      if (there > 3) quads[i].w = data[3];
     }
   }
 
@@ -63,7 +70,23 @@ struct HeldTile {
   }
 };
 
-/// Both at once.
+/// Half of a tile's rows, which a lane holds in half the registers.
+template <int columns>
+struct HeldHalf : HeldTile<kAttentionRows / 2, columns> {
+  static constexpr int kRows = kAttentionRows / 2;
+  using Tile = HeldTile<kRows, columns>;
+
+  /// Of the tile of rows from `row` on, 16 bytes at a time; `half`: 0 or 1.
+  TANDEM_DEVICE void fetch_half(const HeadRows& from, int64_t row, int half, int64_t column) {
+    Tile::fetch(from, row + half * kRows, column, true);
+  }
+  template <Arithmetic kind>
+  TANDEM_DEVICE void put_half(uint16_t* tile, int half) const {
+    Tile::template put<kind>(tile + half * kRows * (columns + 8));
+  }
+};
+
+/// Copies a whole tile at once.
 template <Arithmetic kind, int rows, int columns>
 TANDEM_DEVICE void copy_tile(uint16_t* to, const HeadRows& from, int64_t row, int64_t column,
                              bool whole_quads) {
@@ -84,16 +107,16 @@ TANDEM_DEVICE void add_two_tiles(Accumulators<tiles> (&sums)[row_tiles], int lef
   }
 }
 
-/// sums += a b^T over 64 numbers: `a` points to the warp's rows of a tile, `b` to a tile whose rows
-/// are the columns of the result.
-template <Arithmetic kind, int row_tiles>
+/// sums += a b^T over 64 numbers, or 16 of them a step from `begin` to `end`: `a` points to the
+/// warp's rows of a tile, `b` to a tile whose rows are the columns of the result.
+template <Arithmetic kind, int begin = 0, int end = kSteps, int row_tiles>
 TANDEM_DEVICE void add_along(Accumulators<kScoreTiles> (&sums)[row_tiles], const uint16_t* a,
                              const uint16_t* b) {
   const unsigned lane = threadIdx.x % 32;
   a += lane % 16 * kHalfStride + lane / 16 * 8;
   b += (lane % 8 + lane / 16 * 8) * kHalfStride + lane / 8 % 2 * 8;
-#pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
+#pragma unroll 2
+  for (int step = begin; step < end; ++step) {
     uint32_t rows[row_tiles][4];
 #pragma unroll
     for (int r = 0; r < row_tiles; ++r)
@@ -136,58 +159,86 @@ TANDEM_DEVICE void add_across(Accumulators<tiles> (&sums)[row_tiles],
   }
 }
 
-/// e^x of 22 bits, 0 below 2^-126: what becomes a factor of 16 bits needs no more. Exactly 1 of 0.
-TANDEM_DEVICE float half_exp(float x) {
-  constexpr float kLog2OfE = 1.4426950408889634F;
+inline constexpr float kLog2OfE = 1.4426950408889634F;
+
+/// 2^x to 22 bits, 0 below 2^-126: what becomes a factor of 16 bits needs no more. Exactly 1 of 0.
+TANDEM_DEVICE float power_of_two(float x) {
   float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * kLog2OfE));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
 }
 
-/// a - b within what an int holds, for rows of a tile to compare with.
-TANDEM_DEVICE int apart(int64_t a, int64_t b) {
-  constexpr int64_t kFar = 1 << 20;
-  return static_cast<int>(a - b > kFar ? kFar : a - b < -kFar ? -kFar : a - b);
-}
-
-/// Turns products into scores, as seen_score() has them: those of 16 rows, queries from `query` on,
-/// with 64 columns, keys from `key` on; or the other way round when `transposed`.
+/// What of the scores of 16 rows with 64 columns there is: queries from `query` on and keys from
+/// `key` on, or the other way round when `transposed`.
 template <bool transposed>
-TANDEM_DEVICE void see(const Attention& a, const float* mask, Scores& scores, int64_t query,
-                       int64_t key) {
-  constexpr int kQueries = transposed ? kAttentionRows : kTileRows;
-  constexpr int kKeys = transposed ? kTileRows : kAttentionRows;
-  const AttentionLayout& p = a.layout;
-  const int queries = apart(p.time, query);
-  const int keys = apart(p.keys, key);
-  const int ahead = a.causal ? apart(query, key) : kQueries + kKeys;  // the first query's last key
-  if (mask == nullptr && queries >= kQueries && keys >= kKeys && ahead >= kKeys - 1) {
-#pragma unroll
-    for (int i = 0; i < kScoreTiles; ++i) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) scores.at[i][e] = __fmul_rn(scores.at[i][e], a.scale);
+struct Sight {
+  static constexpr int kQueries = transposed ? kAttentionRows : kTileRows;
+  static constexpr int kKeys = transposed ? kTileRows : kAttentionRows;
+  int queries, keys;  // there are, up to some more than a tile has
+  int ahead;          // how far the last key that the first query sees is from the first key
+  const float* mask;  // of this lane's first element
+
+  TANDEM_DEVICE Sight(const Attention& a, const float* whole_mask, int64_t query, int64_t key) {
+    const AttentionLayout& p = a.layout;
+    queries = near(p.time - query);
+    keys = near(p.keys - key);
+    ahead = a.causal ? near(query - key) : kQueries + kKeys;
+    mask = whole_mask;
+    if (mask != nullptr) {
+      mask +=
+          (query + (transposed ? column_of_element(0, 0) : row_of_element(0))) * p.mask_strides[2] +
+          (key + (transposed ? row_of_element(0) : column_of_element(0, 0))) * p.mask_strides[3];
     }
-    return;
   }
-  const float* const from =
-      mask == nullptr ? nullptr : mask + query * p.mask_strides[2] + key * p.mask_strides[3];
+  /// Whether scores are products times the scale, all of them.
+  [[nodiscard]] TANDEM_DEVICE bool is_plain() const {
+    return mask == nullptr && queries >= kQueries && keys >= kKeys && ahead >= kKeys - 1;
+  }
+  /// As seen_score(), of element `e` of a tile; the next tile's is asked for after next_tile().
+  TANDEM_DEVICE float score(const Attention& a, float product, int tile, int e) const {
+    const int row = row_of_element(e);
+    const int column = column_of_element(tile, e);
+    const int q = transposed ? column : row;
+    const int k = transposed ? row : column;
+    if (q >= queries || k >= keys || k > q + ahead) return -INFINITY;
+    if (mask == nullptr) return __fmul_rn(product, a.scale);
+    return fmaf(product, a.scale, mask[e / 2 * 8 * along_rows(a) + e % 2 * along_columns(a)]);
+  }
+  TANDEM_DEVICE void next_tile(const Attention& a) {
+    if (mask != nullptr) mask += kTileColumns * along_columns(a);
+  }
+
+ private:
+  /// Within what rows of a tile are compared with.
+  TANDEM_DEVICE static int near(int64_t n) {
+    constexpr int64_t kFar = 1 << 20;
+    return static_cast<int>(n > kFar ? kFar : n < -kFar ? -kFar : n);
+  }
+  /// Between the mask's numbers of neighbouring rows, and columns.
+  TANDEM_DEVICE static int64_t along_rows(const Attention& a) {
+    return a.layout.mask_strides[transposed ? 3 : 2];
+  }
+  TANDEM_DEVICE static int64_t along_columns(const Attention& a) {
+    return a.layout.mask_strides[transposed ? 2 : 3];
+  }
+};
+
+/// Turns products into scores.
+template <bool transposed>
+TANDEM_DEVICE void see(const Attention& a, Sight<transposed> sight, Scores& scores) {
 #pragma unroll
   for (int i = 0; i < kScoreTiles; ++i) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int row = row_of_element(e);
-      const int column = column_of_element(i, e);
-      const int q = transposed ? column : row;
-      const int k = transposed ? row : column;
-      float& score = scores.at[i][e];
-      if (q >= queries || k >= keys || k > q + ahead) {
-        score = -INFINITY;
-      } else if (mask == nullptr) {
-        score = __fmul_rn(score, a.scale);
-      } else {
-        score = fmaf(score, a.scale, from[q * p.mask_strides[2] + k * p.mask_strides[3]]);
-      }
-    }
+    for (int e = 0; e < 4; ++e) scores.at[i][e] = sight.score(a, scores.at[i][e], i, e);
+    sight.next_tile(a);
+  }
+}
+/// The same where they are plain.
+TANDEM_DEVICE void scale_all(const Attention& a, Scores& scores) {
+#pragma unroll
+  for (int i = 0; i < kScoreTiles; ++i) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) scores.at[i][e] = __fmul_rn(scores.at[i][e], a.scale);
   }
 }
 

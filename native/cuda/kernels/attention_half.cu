@@ -20,16 +20,15 @@ struct RowState {
   float sum = 0.0F;
 };
 
-template <typename Fold>
-TANDEM_DEVICE float fold_row(float value, Fold fold) {
-  value = fold(value, __shfl_xor_sync(kAllLanes, value, 1));
-  return fold(value, __shfl_xor_sync(kAllLanes, value, 2));
+TANDEM_DEVICE float row_sum(float value) {
+  value += __shfl_xor_sync(kAllLanes, value, 1);
+  return value + __shfl_xor_sync(kAllLanes, value, 2);
 }
-
-struct LargestScore {
-  /// Not NaN where the other is not.
-  TANDEM_DEVICE float operator()(float a, float b) const { return fmaxf(a, b); }
-};
+/// A NaN only where all are.
+TANDEM_DEVICE float row_largest(float value) {
+  value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, 1));
+  return fmaxf(value, __shfl_xor_sync(kAllLanes, value, 2));
+}
 
 /// Turns scores into exponentials, and shrinks the sums so far to what these are relative to.
 template <int tiles>
@@ -41,23 +40,23 @@ TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], Accumulators<tile
 #pragma unroll
     for (int i = 0; i < kScoreTiles; ++i)
       found = fmaxf(found, fmaxf(scores.at[i][2 * half], scores.at[i][2 * half + 1]));
-    found = fold_row(found, LargestScore{});
+    found = row_largest(found);
     const float before = row.largest;
     row.largest = fmaxf(before, found);
     // where all are -infinity, any finite shift makes them zeros
     const float shift = row.largest == -INFINITY ? 0.0F : row.largest;
-    const float factor = before == -INFINITY ? 0.0F : half_exp(before - shift);
+    const float factor = before == -INFINITY ? 0.0F : power_of_two((before - shift) * kLog2OfE);
     float more = 0.0F;
 #pragma unroll
     for (int i = 0; i < kScoreTiles; ++i) {
 #pragma unroll
       for (int e = 2 * half; e < 2 * half + 2; ++e) {
-        const float power = half_exp(scores.at[i][e] - shift);
+        const float power = power_of_two((scores.at[i][e] - shift) * kLog2OfE);
         scores.at[i][e] = power;
         more += power;
       }
     }
-    row.sum = row.sum * factor + fold_row(more, Add{});
+    row.sum = row.sum * factor + row_sum(more);
 #pragma unroll
     for (int i = 0; i < tiles; ++i) {
       sums.at[i][2 * half] *= factor;
@@ -93,7 +92,7 @@ TANDEM_DEVICE void finish(Accumulators<tiles>& sums, const RowState (&rows)[2], 
   }
 }
 
-/// `narrow`: heads of 64 numbers or fewer.
+/// `narrow`: heads of 64 numbers or fewer, that can be read 16 bytes at a time.
 template <Arithmetic kind, int columns, bool narrow>
 TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
   constexpr int kRows = half_attention_rows(columns);
@@ -120,11 +119,11 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
 #pragma unroll
   for (int r = 0; r < kRowTiles; ++r) sums[r].clear();
   const int64_t end = a.causal && query + kRows < p.keys ? query + kRows : p.keys;
-  HeldTile<kAttentionRows, kAttentionDepth> next_keys;
-  HeldTile<kAttentionRows, columns> next_values;
+  HeldHalf<kAttentionDepth> next_keys;
+  HeldHalf<columns> next_values;
   if constexpr (narrow) {
-    copy_tile<kind, kRows, kAttentionDepth>(queries, q, query, 0, a.whole_quads);
-    copy_tile<kind, kAttentionRows, kAttentionDepth>(keys, k, 0, 0, a.whole_quads);
+    copy_tile<kind, kRows, kAttentionDepth>(queries, q, query, 0, true);
+    copy_tile<kind, kAttentionRows, kAttentionDepth>(keys, k, 0, 0, true);
     __syncthreads();
   }
   for (int64_t key = 0; key < end; key += kAttentionRows) {
@@ -134,8 +133,12 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
 #pragma unroll
     for (int r = 0; r < kRowTiles; ++r) scores[r].clear();
     if constexpr (narrow) {
-      next_values.fetch(v, key, chunk * columns, a.whole_quads);
-      if (sees) add_along<kind>(scores, own_queries, keys);
+      next_values.fetch_half(v, key, 0, chunk * columns);
+      if (sees) add_along<kind, 0, kSteps / 2>(scores, own_queries, keys);
+      next_values.template put_half<kind>(values, 0);
+      next_values.fetch_half(v, key, 1, chunk * columns);
+      if (sees) add_along<kind, kSteps / 2, kSteps>(scores, own_queries, keys);
+      next_values.template put_half<kind>(values, 1);
     } else {
       for (int64_t column = 0; column < p.depth; column += kAttentionDepth) {
         __syncthreads();
@@ -144,21 +147,30 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
         __syncthreads();
         if (sees) add_along<kind>(scores, own_queries, keys);
       }
-      next_values.fetch(v, key, chunk * columns, a.whole_quads);
+      copy_tile<kind, kAttentionRows, columns>(values, v, key, chunk * columns, a.whole_quads);
     }
-    next_values.template put<kind>(values);
     __syncthreads();
-    const bool more = narrow && key + kAttentionRows < end;
-    if (more) next_keys.fetch(k, key + kAttentionRows, 0, a.whole_quads);
+    const int64_t next = key + kAttentionRows;
+    const bool more = narrow && next < end;
+    if (more) next_keys.fetch_half(k, next, 0, 0);
     if (sees) {
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r) {
-        see<false>(a, mask, scores[r], own + r * kTileRows, key);
+        const Sight<false> sight(a, mask, own + r * kTileRows, key);
+        if (sight.is_plain()) {
+          scale_all(a, scores[r]);
+        } else {
+          see(a, sight, scores[r]);
+        }
         update(scores[r], rows[r], sums[r]);
       }
-      add_across<kind>(sums, scores, values);
     }
-    if (more) next_keys.template put<kind>(keys);
+    if (more) {
+      next_keys.template put_half<kind>(keys, 0);
+      next_keys.fetch_half(k, next, 1, 0);
+    }
+    if (sees) add_across<kind>(sums, scores, values);
+    if (more) next_keys.template put_half<kind>(keys, 1);
     __syncthreads();
   }
   float2* const log_sums = chunk == 0 ? out.log_sums + matrix * p.time : nullptr;
@@ -167,14 +179,14 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
   for (int r = 0; r < kRowTiles; ++r) {
     const int64_t first = own + r * kTileRows;
     finish(sums[r], rows[r], log_sums, first, p.time);
-    write_rows(sums[r], 1.0F, y, first, chunk * columns, a.whole_quads);
+    write_rows(sums[r], 1.0F, y, first, chunk * columns, narrow || a.whole_quads);
   }
 }
 
 template <Arithmetic kind, int columns, bool narrow>
 __global__ void __launch_bounds__(kAttentionThreads)
     half_attention_kernel(Attention a, Output out) {
-  if constexpr (kHasTileInstructions) attend<kind, columns, narrow>(a, out);
+  if (kHasTileInstructions) attend<kind, columns, narrow>(a, out);
 }
 
 template <Arithmetic kind, int columns>
@@ -183,8 +195,9 @@ void launch_columns(Launch& launch, const Attention& a) {
   const Output out{launch.out(0), reinterpret_cast<float2*>(launch.out(1)),
                    ceil_div(p.time, half_attention_rows(columns)),
                    ceil_div(p.value_depth, columns)};
-  const auto kernel = p.depth <= kAttentionDepth ? half_attention_kernel<kind, columns, true>
-                                                 : half_attention_kernel<kind, columns, false>;
+  const bool narrow = p.depth <= kAttentionDepth && a.whole_quads;
+  const auto kernel = narrow ? half_attention_kernel<kind, columns, true>
+                             : half_attention_kernel<kind, columns, false>;
   launch.kernel_with_shared(kernel, p.batch * p.heads * out.row_blocks * out.chunks,
                             kAttentionThreads, half_attention_shared_bytes(columns), a, out);
 }

@@ -18,12 +18,12 @@ namespace {
 
 constexpr int kTile = kAttentionRows * kHalfStride;
 constexpr int kTiles = kAttentionDepth / kTileColumns;
-using Held = HeldTile<kAttentionRows, kAttentionDepth>;
 
-/// What forward left of a query.
+/// What forward left of a query, and the row sum: probabilities are
+/// 2^((score - largest) log2(e) - log_sum).
 struct QueryState {
   float largest = 0.0F;
-  float log_sum = INFINITY;  // of no query: probabilities are zero
+  float log_sum = INFINITY;  // to base 2; of no query: probabilities are zero
   float delta = 0.0F;
 
   TANDEM_DEVICE void fetch(const GradientHead& h, int64_t query) {
@@ -31,7 +31,7 @@ struct QueryState {
     if (query >= h.q.rows) return;
     const float2 saved = h.log_sums[query];
     largest = saved.x;
-    log_sum = saved.y;
+    log_sum = saved.y * kLog2OfE;
     delta = h.delta[query];
   }
 };
@@ -49,25 +49,27 @@ struct QueryStates {
   TANDEM_DEVICE QueryState at(int i) const { return {largest[i], log_sum[i], delta[i]}; }
 };
 
-/// Turns a score into a probability, and the gradient of that into the score's.
-TANDEM_DEVICE void grade_one(const QueryState& query, float& score, float& gradient) {
-  const bool seen = score != -INFINITY;
-  const float power = (score - query.largest) - query.log_sum;
-  score = seen ? half_exp(power > 0.0F ? 0.0F : power) : 0.0F;
-  gradient = seen ? score * (gradient - query.delta) : 0.0F;
-}
-
-/// The same of a warp's scores: rows are the queries `own`, above and below, or columns are `all`.
-template <bool transposed>
-TANDEM_DEVICE void grade_all(Scores& scores, Scores& gradients, const QueryState (&own)[2],
+/// Turns products of queries and keys into probabilities, and those of dy and values into the
+/// gradients of scores. Rows are the queries `own`, above and below, or columns are `all`. `plain`:
+/// all are seen.
+template <bool plain, bool transposed>
+TANDEM_DEVICE void grade_all(const Attention& a, Sight<transposed> sight, Scores& scores,
+                             Scores& gradients, const QueryState (&own)[2],
                              const QueryStates& all) {
 #pragma unroll
   for (int i = 0; i < kScoreTiles; ++i) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const QueryState query = transposed ? all.at(column_of_element(i, e)) : own[e / 2];
-      grade_one(query, scores.at[i][e], gradients.at[i][e]);
+      float& product = scores.at[i][e];
+      float& gradient = gradients.at[i][e];
+      const float score = plain ? __fmul_rn(product, a.scale) : sight.score(a, product, i, e);
+      const float power = fmaf(score - query.largest, kLog2OfE, -query.log_sum);
+      const bool seen = plain || score != -INFINITY;
+      product = seen ? power_of_two(power > 0.0F ? 0.0F : power) : 0.0F;
+      gradient = seen ? product * (gradient - query.delta) : 0.0F;
     }
+    if (!plain) sight.next_tile(a);
   }
 }
 
@@ -149,7 +151,7 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     }
   };
   const auto copy = [&](uint16_t* to, const HeadRows& from, int64_t at) {
-    copy_tile<kind, kAttentionRows, kAttentionDepth>(to, from, at, 0, a.whole_quads);
+    copy_tile<kind, kAttentionRows, kAttentionDepth>(to, from, at, 0, true);
   };
   if (narrow && begin < end) {
     fetch_state(begin);
@@ -168,23 +170,27 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     gradients[0].clear();
     uint16_t* const first = met + buffer * 2 * kTile;
     uint16_t* const second = first + kTile;
+    const int64_t next = at + kAttentionRows;
+    const bool more = narrow && next < end;
+    uint16_t* const next_first = met + (1 - buffer) * 2 * kTile;
+    uint16_t* const next_second = next_first + kTile;
+    HeldHalf<kAttentionDepth> held;
+    const auto fetch = [&](const HeadRows& from, int half) {
+      if (more) held.fetch_half(from, next, half, 0);
+    };
+    const auto put = [&](uint16_t* tile, int half) {
+      if (more) held.template put_half<kind>(tile, half);
+    };
     if constexpr (narrow) {
-      const int other = 1 - buffer;
-      const int64_t next = at + kAttentionRows;
-      const bool more = next < end;
-      Held held;
-      if (more) {
-        fetch_state(next);
-        held.fetch(sides.met_first, next, 0, a.whole_quads);
-      }
+      if (more) fetch_state(next);
+      fetch(sides.met_first, 0);
       add_along<kind>(scores, own_first + warp_row * kHalfStride, first);
-      if (more) {
-        held.template put<kind>(met + other * 2 * kTile);
-        if constexpr (transposed) states[other].put(next_state);
-        held.fetch(sides.met_second, next, 0, a.whole_quads);
-      }
+      put(next_first, 0);
+      if (transposed && more) states[1 - buffer].put(next_state);
+      fetch(sides.met_first, 1);
       add_along<kind>(gradients, own_second + warp_row * kHalfStride, second);
-      if (more) held.template put<kind>(met + other * 2 * kTile + kTile);
+      put(next_first, 1);
+      fetch(sides.met_second, 0);
     } else {
       fetch_state(at);
       __syncthreads();  // the states before are still being read
@@ -194,12 +200,19 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
       multiply_wide<kind>(gradients, own_second, second, sides.own_second, row, sides.met_second,
                           at, warp_row, a.whole_quads);
     }
-    see<transposed>(a, h.mask, scores[0], transposed ? at : row + warp_row,
-                    transposed ? row + warp_row : at);
-    grade_all<transposed>(scores[0], gradients[0], own_states, states[buffer]);
+    const Sight<transposed> sight(a, h.mask, transposed ? at : row + warp_row,
+                                  transposed ? row + warp_row : at);
+    if (sight.is_plain()) {
+      grade_all<true>(a, sight, scores[0], gradients[0], own_states, states[buffer]);
+    } else {
+      grade_all<false>(a, sight, scores[0], gradients[0], own_states, states[buffer]);
+    }
     if constexpr (narrow) {
+      put(next_second, 0);
+      fetch(sides.met_second, 1);
       if constexpr (transposed) add_across<kind>(d_second, scores, second);
       add_across<kind>(d_first, gradients, first);
+      put(next_second, 1);
       __syncthreads();
       buffer = 1 - buffer;
     } else {
@@ -209,27 +222,29 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     }
   }
   const int64_t own_row = row + warp_row;
+  const bool whole = narrow || a.whole_quads;
   if constexpr (transposed) {
     const HeadRows dk = head_rows(g.dk, p.k, matrix, p.heads, p.keys, p.depth);
     const HeadRows dv = head_rows(g.dv, p.v, matrix, p.heads, p.keys, p.value_depth);
-    write_rows(d_first[0], a.scale, dk, own_row, column, a.whole_quads);
-    write_rows(d_second[0], 1.0F, dv, own_row, column, a.whole_quads);
+    write_rows(d_first[0], a.scale, dk, own_row, column, whole);
+    write_rows(d_second[0], 1.0F, dv, own_row, column, whole);
   } else {
     const HeadRows dq = head_rows(g.dq, p.q, matrix, p.heads, p.time, p.depth);
-    write_rows(d_first[0], a.scale, dq, own_row, column, a.whole_quads);
+    write_rows(d_first[0], a.scale, dq, own_row, column, whole);
   }
 }
 
 template <Arithmetic kind, bool transposed, bool narrow>
 __global__ void __launch_bounds__(kAttentionThreads)
     half_gradient_kernel(AttentionGradient g, int64_t chunks) {
-  if constexpr (kHasTileInstructions) differentiate<kind, transposed, narrow>(g, chunks);
+  if (kHasTileInstructions) differentiate<kind, transposed, narrow>(g, chunks);
 }
 
 template <Arithmetic kind, bool transposed>
 void launch_rows(Launch& launch, const AttentionGradient& g, int64_t rows, int64_t columns) {
   const AttentionLayout& p = g.forward.layout;
-  const bool narrow = p.depth <= kAttentionDepth && p.value_depth <= kAttentionDepth;
+  const bool narrow =
+      p.depth <= kAttentionDepth && p.value_depth <= kAttentionDepth && g.forward.whole_quads;
   const int64_t chunks = ceil_div(columns, kAttentionDepth);
   const auto kernel = narrow ? half_gradient_kernel<kind, transposed, true>
                              : half_gradient_kernel<kind, transposed, false>;
