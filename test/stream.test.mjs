@@ -162,45 +162,56 @@ test('return ends a stream that waits for its source', async (t) => {
   t.deepEqual(await next, { value: undefined, done: true });
 });
 
-/** Until so many rows were read. */
-const whenRead = async (log, count) => {
-  while (log.read < count) await sleep(1);
-};
+/** A Predictor with one place, and what frees it: a call that waits for another row, until aborted. */
+async function occupied(t) {
+  const batching = { maxBatch: 2, maxDelayUs: 60e6 };
+  const predictor = await load(t, { maxQueue: 1, batching });
+  const controller = new AbortController();
+  const pending = predictor.predict(rowOf(0), { signal: controller.signal });
+  const aborted = t.throwsAsync(pending, { code: 'ERR_ABORTED' });
+  return { predictor, aborted, free: () => controller.abort() };
+}
+
+/** Two rows, a full batch. */
+const full = Float32Array.of(1, 2, 3, 4);
+
+/** Until so many items were read, and whatever follows from that at once has happened. */
+async function whenRead(log, count) {
+  do await sleep(1);
+  while (log.read < count);
+}
 
 test('what was read and not begun before return is not predicted any more', async (t) => {
-  const predictor = await load(t, { maxQueue: 1, batching: { maxBatch: 8, maxDelayUs: 200_000 } });
-  const pending = predictor.predict(rowOf(0));
+  const { predictor, aborted, free } = await occupied(t);
   const { log, items } = source(10);
   const stream = predictor.stream(items, { concurrency: 4 });
   const next = stream.next();
   await whenRead(log, 4);
   await stream.return();
   t.true((await next).done);
-  await pending;
+  free();
+  await aborted;
   await sleep(1);
-  t.is((await predictor.predict(rowOf(1))).length, 3); // the only place is free
+  t.is((await predictor.predict(full)).length, 6); // the only place is free
 });
 
 test('streams get places in the order in which they came', async (t) => {
-  const predictor = await load(t, { maxQueue: 1, batching: { maxBatch: 8, maxDelayUs: 200_000 } });
-  const controller = new AbortController();
-  const pending = predictor.predict(rowOf(0), { signal: controller.signal });
+  const { predictor, aborted, free } = await occupied(t);
   const order = [];
-  const reads = [];
+  const streams = [];
   for (const name of ['a', 'b', 'c']) {
-    const { log, items } = source(1);
-    reads.push(
-      predictor
-        .stream(items)
-        .next()
-        .then(() => order.push(name)),
-    );
+    const log = { read: 0 };
+    const items = (function* () {
+      log.read++;
+      yield full;
+    })();
+    const read = predictor.stream(items).next();
+    streams.push(read.then(() => order.push(name)));
     await whenRead(log, 1);
   }
-  controller.abort();
+  free();
   // In the same turn, when the first of those who wait has yet to notice that there is a place.
-  const hasty = predictor.predict(rowOf(1)).catch(() => undefined);
-  await t.throwsAsync(pending, { code: 'ERR_ABORTED' });
-  await Promise.all([...reads, hasty]);
+  const hasty = predictor.predict(full).catch(() => undefined);
+  await Promise.all([aborted, ...streams, hasty]);
   t.deepEqual(order, ['a', 'b', 'c']);
 });
