@@ -77,7 +77,10 @@ const ours = measureOurs();
 const torch = measureTorch();
 const results = resultsOf(ours, torch);
 const versions = torch?.version ? { PyTorch: torch.version } : {};
-const more = { gpu: ours.device, peers: { ...versions, cuBLASLt: String(ours.cublasLt) } };
+/** 130100 is 13.1.0. */
+const lt = ours.cublasLt ?? 0;
+const cuBLASLt = [Math.floor(lt / 10000), Math.floor(lt / 100) % 100, lt % 100].join('.');
+const more = { gpu: ours.device, peers: { ...versions, cuBLASLt } };
 for (const result of results)
   if (!markdown) console.log(JSON.stringify({ suite: 'cuda', ...result }));
 const slug = ours.device.toLowerCase().replace(/[^a-z0-9]+/g, '-');

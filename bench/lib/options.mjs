@@ -32,7 +32,7 @@ function readFlags() {
       device = '',
       out = '',
     } = /** @type {{ budget?: string, device?: string, out?: string }} */ (values);
-    if (!/^([1-9]\d{0,4})?$/.test(budget)) {
+    if (budget === '' ? 'budget' in values : !/^[1-9]\d{0,4}$/.test(budget)) {
       throw new Error(`expected seconds for --budget, received ${budget}`);
     }
     return { ...values, budget, device, out };

@@ -36,7 +36,7 @@ CUBES = [1024, 4096, 8192] if ON_GPU else [64, 128]
 TIMES = [(8, 1024), (2, 4096)] if ON_GPU else [(2, 64)]
 MANY = 2**26 if ON_GPU else 2**18
 END = time.monotonic() + args.budget
-report = {"device": "", "torch": torch.__version__, "results": {}, "best": {}, "notes": []}
+report = {"device": "", "version": torch.__version__, "results": {}, "best": {}, "notes": []}
 
 
 def milliseconds(run):

@@ -18,8 +18,13 @@ export class Places {
     return this.#taken;
   }
 
+  /** Taken, or kept for somebody. */
+  get used(): number {
+    return this.#taken + this.#kept;
+  }
+
   get full(): boolean {
-    return this.#taken + this.#kept >= this.#most;
+    return this.used >= this.#most;
   }
 
   take(): void {

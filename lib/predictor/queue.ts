@@ -137,7 +137,7 @@ export class CallQueue {
   }
 
   #refuse(): Promise<never> {
-    const received = `one more than the ${this.places.taken} that are pending`;
+    const received = `one more than the ${this.places.used} that are pending`;
     return Promise.reject(is.mismatch('ERR_BUSY', 'calls within `maxQueue`', 'predict', received));
   }
 

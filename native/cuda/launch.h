@@ -1,12 +1,11 @@
 // The contract between a CUDA kernel file and the executable. A kernel file (kernels/*.cu) has
 // three parts: what it computes; the kernels; and the launchers
 //   void launch_<op>(Launch&)
-// in namespace tandem::cuda. A launcher is called three times for a node: to measure, when the plan
-// is made; to freeze what it makes of weights that never change; and while the stream records the
-// plan as a CUDA graph. What changes from step to
-// step therefore has to come from device memory: the StepState, and the operands. The grid follows
-// from the shapes alone, and sums run in a fixed order without atomics, so that results are the
-// same bits in every run.
+// in namespace tandem::cuda. A launcher is called several times for a node: to measure, when the
+// plan is made and compiled; to freeze what it makes of weights that never change; and while the
+// stream records the plan as a CUDA graph. What changes from step to step therefore has to come
+// from device memory: the StepState, and the operands. The grid follows from the shapes alone, and
+// sums run in a fixed order without atomics, so that results are the same bits in every run.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -154,7 +153,7 @@ class Launch {
     frozen_inputs_.push_back(input);
     if (phase_ == Phase::kMeasure) return nullptr;
     if (frozen_ == nullptr || node_.parameters[static_cast<size_t>(input)] < 0)
-      fail(ErrorCode::kArgument, "expected a frozen weight for quantization, received another");
+      fail(ErrorCode::kArgument, "expected a weight that never changes, received another");
     const FrozenKey key{node_.parameters[static_cast<size_t>(input)], index};
     if (phase_ == Phase::kRun) return frozen_->find(key);
     return frozen_->find_or_make(key, bytes, [&](std::byte* memory) {

@@ -105,7 +105,7 @@ double measure_product(lt::Handle handle, ProductDescription& description, const
   const auto workspace = static_cast<int64_t>(candidate.workspace_bytes);
   Scratch scratch;
   static_cast<void>(place(scratch, product, workspace));
-  if (!scratch.allocate()) return 0;
+  if (!scratch.allocate()) return -1;
   const ProductOperands operands = place(scratch, product, workspace);
   return time_of([&](cudaStream_t stream) {
     return description.run(handle, operands, candidate.algorithm, workspace, stream) ==
@@ -130,7 +130,7 @@ double measure_bytes(ProductRunner& products, const ByteShape& shape, ByteWay wa
   }
   Scratch scratch;
   static_cast<void>(place(scratch, product, shape, workspace));
-  if (!scratch.allocate()) return 0;
+  if (!scratch.allocate()) return -1;
   const Operands operands{{}, {}, place(scratch, product, shape, workspace), nullptr};
   return time_of([&](cudaStream_t stream) {
     try {

@@ -5,31 +5,6 @@
 #include "cuda/check.h"
 
 namespace tandem::cuda {
-namespace {
-
-// The edges of a graph can carry data since CUDA 12.3; CUDA 13 has no calls without it.
-#if CUDART_VERSION >= 13000
-cudaError_t captured(cudaStream_t stream, cudaStreamCaptureStatus* status,
-                     const cudaGraphNode_t** nodes, size_t* count) {
-  const cudaGraphEdgeData* edges = nullptr;
-  return cudaStreamGetCaptureInfo(stream, status, nullptr, nullptr, nodes, &edges, count);
-}
-cudaError_t set_dependencies(cudaStream_t stream, cudaGraphNode_t* nodes, size_t count) {
-  return cudaStreamUpdateCaptureDependencies(stream, nodes, nullptr, count,
-                                             cudaStreamSetCaptureDependencies);
-}
-#else
-cudaError_t captured(cudaStream_t stream, cudaStreamCaptureStatus* status,
-                     const cudaGraphNode_t** nodes, size_t* count) {
-  return cudaStreamGetCaptureInfo_v2(stream, status, nullptr, nullptr, nodes, count);
-}
-cudaError_t set_dependencies(cudaStream_t stream, cudaGraphNode_t* nodes, size_t count) {
-  return cudaStreamUpdateCaptureDependencies(stream, nodes, count,
-                                             cudaStreamSetCaptureDependencies);
-}
-#endif
-
-}  // namespace
 
 Recording::Recording(cudaStream_t stream) : stream_(stream) {
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a recording");
@@ -47,14 +22,18 @@ void Recording::follow(const Ends& nodes) {
   Ends each = nodes;  // once: an edge may not be there twice
   std::sort(each.begin(), each.end());
   each.erase(std::unique(each.begin(), each.end()), each.end());
-  check(set_dependencies(stream_, each.data(), each.size()), "a recording");
+  check(cudaStreamUpdateCaptureDependencies(stream_, each.data(), nullptr, each.size(),
+                                            cudaStreamSetCaptureDependencies),
+        "a recording");
 }
 
 Recording::Ends Recording::ends() const {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   const cudaGraphNode_t* nodes = nullptr;
+  const cudaGraphEdgeData* edges = nullptr;
   size_t count = 0;
-  check(captured(stream_, &status, &nodes, &count), "a recording");
+  check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &nodes, &edges, &count),
+        "a recording");
   return {nodes, nodes + count};
 }
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Everything about the CUDA backend that needs a GPU, in one command, on a machine that has one with nvcc,
-# CMake and Ninja; no Node. Usage: check.sh [OUT] [all | test | js | sanitize | bench]
+# CMake and Ninja; Node for part js alone. Usage: check.sh [OUT] [PART...]
+# Parts: test js sanitize bench; all of them by default.
 # Builds in build-gpu/, or takes what pack.mjs has put there and beside it; writes OUT/gpu.json (out/ by default) with
 # what passed and what was measured, and the logs beside it. Every part runs whatever the ones before it found.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=$(mkdir -p "${1:-out}" && cd "${1:-out}" && pwd) || exit 1
-part=${2:-all}
+asked=" ${*:2} "
 build=build-gpu
 failed=0
 
-wanted() { [[ $part == all || $part == "$1" ]]; }
+# wanted PART, or PART by name
+named() { [[ $asked == *" $1 "* ]]; }
+wanted() { named "$1" || named all || [[ -z ${asked// /} ]]; }
 
 # record NAME STATUS: one line of the parts that gpu.json will hold
 parts=()
@@ -30,6 +33,7 @@ else
     cmake --build $build --target tandem_cuda_tests tandem_cuda_bench --parallel "$(nproc)" >>"$out/build.log" 2>&1
   record build $?
   tail -n 3 "$out/build.log"
+  export TANDEM_CUDA_LIBRARY=$PWD/$build/Release/libtandem_cuda.so
 fi
 
 tests=$(find $build -name tandem_cuda_tests -type f | head -n 1)
@@ -46,6 +50,9 @@ if wanted js && command -v node >/dev/null && [[ -d dist ]]; then
   echo "=== checks from JavaScript"
   timeout 300 node test/gpu/run.mjs 2>&1 | tee "$out/js.log"
   record js "${PIPESTATUS[0]}"
+elif named js; then
+  echo "=== checks from JavaScript: Node or dist/ is missing"
+  record js 127
 fi
 
 if wanted sanitize && [[ -n $tests ]]; then
@@ -59,7 +66,8 @@ if wanted sanitize && [[ -n $tests ]]; then
     # races of shared memory are in the kernels of single ops; whole training runs add nothing to that
     filters=("")
     if [[ $tool == racecheck ]]; then
-      filters=(gpu_reductions gpu_row_norms gpu_batch_norm gpu_attention gpu_convolutions gpu_recurrent)
+      filters=(gpu_reductions gpu_row_norms gpu_batch_norm gpu_attention gpu_convolutions gpu_recurrent
+        gpu_quantized gpu_every_way)
     fi
     status=0
     for filter in "${filters[@]}"; do

@@ -26,6 +26,8 @@ export function bundle() {
     platform: 'node',
     target: 'node20.19',
     packages: 'external',
+    // Names of classes are in messages, and in what console.log shows.
+    keepNames: true,
     // The sources they point to are in the package.
     sourcemap: 'linked',
     sourcesContent: false,

@@ -24,7 +24,7 @@ std::byte* FrozenMemory::find(const FrozenKey& key) const {
   const std::lock_guard lock(mutex_);
   const auto found = made_.find(key);
   if (found == made_.end())
-    fail(ErrorCode::kArgument, "expected a frozen weight for quantization, received none");
+    fail(ErrorCode::kArgument, "expected what was made of a frozen weight, received none");
   return found->second.data.get();
 }
 

@@ -178,7 +178,8 @@ TANDEM_DEVICE float update_pack(const Rule& rule, const SweepOperands& o, float 
   return squares;
 }
 
-/// A block has a piece of a tile; `sums`: by piece, null where that is the whole tile.
+/// A block has a piece of a tile; `sums`: by piece, null where that is the whole tile, or where no
+/// norm is wanted.
 template <typename Rule, int width, int pieces>
 __global__ void __launch_bounds__(kThreads)
     sweep_kernel(typename Rule::Attributes attributes, SweepOperands o, double* sums,
@@ -241,7 +242,7 @@ void launch_rule(Launch& launch, const void* attributes, const SweepOperands& o)
   const int64_t tiles = ops::sweep_tiles(o.n);
   if (tiles >= kFewTiles) return launch_pieces<Rule, 1>(launch, values, o, nullptr, tiles);
   const int64_t blocks = ceil_div(o.n, ops::kSweepTile / kPiecesOfFew);
-  auto* const sums = launch.workspace<double>(blocks);
+  auto* const sums = launch.has_input(3) ? launch.workspace<double>(blocks) : nullptr;
   launch_pieces<Rule, kPiecesOfFew>(launch, values, o, sums, blocks);
   if (o.squares == nullptr) return;
   launch.kernel(join_kernel, ceil_div(tiles, kJoinThreads), kJoinThreads,
