@@ -11,15 +11,8 @@ def mlp(rows, sizes):
     return nn.Sequential(*layers[:-1]), torch.randn(rows, sizes[0])
 
 
-class EncoderLayer(nn.Module):
+class EncoderLayer(Block):
     """A layer of a transformer's encoder with norms behind the sums, as in BERT."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x):
         rows, time, width = x.shape
