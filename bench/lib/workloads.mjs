@@ -45,8 +45,8 @@ export const workloads = [
   convolutional({ trained: [64], served: [], rows: 2 ** 12 }),
   feedForward(128, 4, { trained: [768], served: [], rows: 2 ** 14 }),
   feedForward(384, 6, { trained: [2048], served: [], rows: 2 ** 14 }),
-  gpt({ layers: 4, width: 128, heads: 4, time: 64, batch: 12 }),
-  gpt({ layers: 6, width: 384, heads: 6, time: 256, batch: 8 }),
+  gpt({ layers: 4, width: 128, heads: 4, time: 64, batch: 12, steps: 16 }),
+  gpt({ layers: 6, width: 384, heads: 6, time: 256, batch: 8, steps: 4 }),
   recurrent('lstm', { time: 50, inputs: 64, units: 128 }),
   recurrent('gru', { time: 50, inputs: 64, units: 128 }),
 ];
@@ -128,11 +128,12 @@ export const gptModel = ({ layers, width, heads, time }) =>
   );
 
 /**
- * A model of characters, trained by AdamW.
- * @param {{ layers: number, width: number, heads: number, time: number, batch: number }} sizes
+ * A model of characters, trained by AdamW; `steps` make an epoch of fit.
+ * @param {{ layers: number, width: number, heads: number, time: number, batch: number,
+ *   steps: number }} sizes
  * @returns {Workload}
  */
-function gpt({ layers, width, heads, time, batch }) {
+function gpt({ layers, width, heads, time, batch, steps }) {
   return {
     name: `GPT ${layers}x${width}`,
     model: () => gptModel({ layers, width, heads, time }),
@@ -143,7 +144,7 @@ function gpt({ layers, width, heads, time, batch }) {
     torch: { kind: 'gpt', layers, width, heads, time, characters },
     trained: [batch],
     served: [],
-    rows: 16 * batch,
+    rows: steps * batch,
   };
 }
 
