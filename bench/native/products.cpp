@@ -79,13 +79,22 @@ std::vector<Entry> table() {
 std::vector<Entry> training_table() {
   std::vector<Entry> all;
   for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{768, 128}, {2048, 384}}) {
-    for (const auto& [in, out] : {std::pair{width, 4 * width}, {4 * width, width}}) {
+    for (const auto& [in, out] :
+         {std::pair{width, 4 * width}, {4 * width, width}, {width, 3 * width}, {width, width}}) {
       const bool quick = width == 128;
       all.push_back({{rows, out, in, false, true}, quick});
       all.push_back({{rows, in, out}, quick});
       all.push_back({{out, in, rows, true, false}, quick});
     }
   }
+  return all;
+}
+
+std::vector<Entry> table_of(const std::string& type) {
+  if (type == "mixed") return training_table();
+  std::vector<Entry> all = table();
+  if (type != "f32") return all;
+  for (const Entry& entry : training_table()) all.push_back(entry);
   return all;
 }
 
@@ -111,7 +120,7 @@ bool fits(const Suite& suite, const Entry& entry, const std::string& type) {
 
 void run_products(const Suite& suite) {
   for (const std::string type : {"f32", "bf16", "mixed", "s8"}) {
-    for (const Entry& entry : type == "mixed" ? training_table() : table()) {
+    for (const Entry& entry : table_of(type)) {
       if (!fits(suite, entry, type)) continue;
       for (const int threads : suite.options().threads) {
         const Case c{"product", entry.product.name(), type, threads, unit_of(type)};

@@ -12,7 +12,9 @@ struct MicroArgs {
   int64_t a_row, a_k;
   const char* b;  // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
   int64_t b_pair, b_k;
-  int64_t k;  // words
+  int64_t k;         // words
+  const char* next;  // lines that come into the L2 meanwhile, one with every word of k
+  int64_t next_k;
   char* c;
   int64_t c_row;
   GemmElement c_type;

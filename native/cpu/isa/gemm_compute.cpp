@@ -100,8 +100,8 @@ int choose_width(const GemmKernels& kernels, int64_t rows, int64_t left, bool pa
 // Without k there is one word of zeros, for kernels that multiply at least once.
 void place_nothing(MicroArgs& args) {
   alignas(64) static constexpr char kZeros[kPanelColumns * 4] = {};
-  args.a = args.b = kZeros;
-  args.a_row = args.a_k = args.b_pair = args.b_k = 0;
+  args.a = args.b = args.next = kZeros;
+  args.a_row = args.a_k = args.b_pair = args.b_k = args.next_k = 0;
   args.k = 1;
 }
 
@@ -150,6 +150,16 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     round_a_panel(plan, reinterpret_cast<const float*>(a), rows, k, args.k, packed);
   else
     pack_a_words(plan, a, rows, k, args.k, packed);
+}
+
+// Lets the next panel of columns of A come into the L2 while the last piece of this one is
+// multiplied: they lie too far apart for the processor to see what comes next. The line of its last
+// row is the only one that this panel has not brought.
+void place_next(const GemmPlan& plan, const Block& t, int64_t panel, MicroArgs& args) {
+  if (plan.pack_a || plan.desc.a_row != 1 || panel + 1 >= t.i1) return;
+  const int64_t ahead = part_start(plan.row_panels, panel + 2) - 1;
+  args.next = args.a + (ahead - part_start(plan.row_panels, panel)) * args.a_row;
+  args.next_k = args.a_k;
 }
 
 // Sums of row i start at bias[i]: as if that were in C already.
@@ -213,6 +223,9 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         args.bias = last && e.bias ? e.bias + j : nullptr;
         args.scale = e.scale ? e.scale + j : nullptr;
         args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+        args.next = args.a;
+        args.next_k = 0;
+        if (j + args.columns >= t.j1) place_next(plan, t, panel, args);
         if (plan.k_words == 0) place_nothing(args);
         kernels.micro[width * kernels.panel_rows + rows - 1](args);
         j += args.columns;

@@ -72,6 +72,9 @@ TANDEM_INLINE void next_word(const MicroArgs& t, const char* (&a)[groups], const
 // Sums in flight that hide the latency of an accumulation.
 inline constexpr int kLatency = 8;
 
+// Accumulations beside which one more load a word of k costs nothing.
+inline constexpr int kHidesPrefetch = 10;
+
 // Few sums would wait for their own results: words of k go to several of each in turn. Returns how
 // many words are left.
 template <typename Family, int M, int N, int groups>
@@ -136,7 +139,12 @@ static void micro(const MicroArgs& t) {
     }
   }
   if constexpr (2 * M * N <= kLatency) left = add_chains<Family, M, N>(t, a, b, left, acc);
+  const char* next = t.next;
   for (; left > 0; --left) {
+    if constexpr (M * N >= kHidesPrefetch) {
+      __builtin_prefetch(next, 0, 2);
+      next += t.next_k;
+    }
     step<Family, M, N, false>(t, a, b, acc);
     next_word(t, a, b);
   }

@@ -12,6 +12,9 @@ namespace {
 using Attributes = ops::ProductUpdate::Attributes;
 
 constexpr int64_t kTile = 8192;  // elements, at least: less would be handed out too often
+// Floats of b that a share of the L2 does not hold: tiles of fewer panels than these would spend
+// their time reading it.
+constexpr int64_t kManyFloats = 512 * 1024, kManyPanels = 7;
 
 struct ProductParams {
   GemmPlan plans[2];  // of the tiles with fewest rows, and of those with one more
@@ -99,7 +102,9 @@ GemmDesc describe(const NodeView& node, const Attributes& attributes) {
 GemmParts choose_tiles(const GemmPlan& whole) {
   const GemmDesc& d = whole.desc;
   const int64_t panel = ceil_div(d.m, whole.row_panels.count);
-  return cut(d.m, ceil_div(d.m, panel * ceil_div(kTile, panel * d.n)));
+  const bool streams = d.type == GEMM_F32 && d.k * d.n > kManyFloats;
+  const int64_t fewest = streams ? kManyPanels : 1;
+  return cut(d.m, ceil_div(d.m, panel * most(fewest, ceil_div(kTile, panel * d.n))));
 }
 
 double cost_of(const GemmPlan& plan, int64_t rows) {

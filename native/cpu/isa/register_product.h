@@ -36,7 +36,7 @@ TANDEM_INLINE const GemmKernels* panel_kernels() {
 
 TANDEM_INLINE MicroArgs panel_args(const PanelProduct& p) {
   MicroArgs args = {};
-  args.a = reinterpret_cast<const char*>(p.a);
+  args.a = args.next = reinterpret_cast<const char*>(p.a);
   args.a_row = p.a_row * 4;
   args.a_k = p.a_k * 4;
   args.k = p.k;
