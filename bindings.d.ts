@@ -411,8 +411,8 @@ export function loadPredictor(
 /** A frozen copy of the parameters behind a graph, for inference. */
 export class Predictor {
   private constructor();
-  /** Shapes of inputs and outputs at this many rows. */
-  shapes(rows: number): { inputs: number[][]; outputs: number[][] };
+  /** Inputs and outputs at this many rows. */
+  shapes(rows: number): { inputs: TensorSpec[]; outputs: TensorSpec[] };
   /** The op through which rows of a batch depend on each other; null: none. Such rows are run together. */
   readonly relatesRows: string | null;
   /** For predictSync(). */

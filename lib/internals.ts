@@ -18,6 +18,7 @@ import * as windows from './ops/windows.js';
 export { checkState } from './data/encoders/state.js';
 export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
 export { constant } from './graph/leaves.js';
+export { definition } from './graph/value.js';
 export { toCSV } from './history/csv.js';
 export { overfitting } from './history/overfitting.js';
 export { trendOf } from './history/trend.js';

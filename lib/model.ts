@@ -189,7 +189,8 @@ function makeParameter(name: string, { trainable: able, ...fixed }: Parameter): 
   });
 }
 
-const port = ({ name, value }: NamedValue): Port =>
+/** A named value as users see it. */
+export const port = ({ name, value }: NamedValue): Port =>
   Object.freeze({ name, shape: value.shape, dtype: value.dtype });
 
 /** What goes into the first layer, and how parameters start. */

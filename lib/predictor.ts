@@ -12,8 +12,8 @@ import { type GenerationPlan, generationVariants, planGeneration } from './gener
 import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
 import { checkRange } from './graph/ranges.js';
 import * as is from './is.js';
-import { stateOf } from './model/state.js';
-import { Model, type Port } from './model.js';
+import type { ModelState } from './model/state.js';
+import { Model, type Port, port } from './model.js';
 import { native } from './native.js';
 import {
   checkArrays,
@@ -34,7 +34,8 @@ import { Batcher } from './predictor/batch.js';
 import { PredictorBinding } from './predictor/binding.js';
 import { closed, closedError, closedPredictor } from './predictor/closed.js';
 import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
-import { type Loaded, loadPredictor } from './predictor/load.js';
+import { loadPredictor } from './predictor/load.js';
+import type { Loaded } from './predictor/loaded.js';
 import {
   checkLengths,
   checkWarmup,
@@ -93,7 +94,7 @@ export class Predictor {
   /** For single rows without a promise; made by the first of them. */
   #single: SingleRow | undefined;
   /** Of a model that was trained on encoded rows. */
-  #rows: RowCoder | undefined;
+  readonly #rows: RowCoder | undefined;
   readonly #layout: Layout;
   /** Elements of a row of the only input and the only output, both float32; 0 otherwise. */
   readonly #rowIn: number;
@@ -159,11 +160,8 @@ export class Predictor {
     queue: QueueSettings,
     set: PredictorOptions,
   ): Promise<Predictor> {
-    const { encoder } = quantized.frozen.state;
     const { loaded, ...parts } = await loadQuantized(quantized, { ...queue, ...options }, set);
-    const made = new Predictor(loaded, queue, parts);
-    if (encoder !== undefined) made.#rows = new RowCoder(encoder);
-    return made;
+    return new Predictor(loaded, queue, parts);
   }
 
   /** Undefined for a file of a quantized model. */
@@ -175,30 +173,30 @@ export class Predictor {
   ): Promise<Predictor | undefined> {
     let plan: GenerationPlan | undefined;
     let buckets: Bucket[] | undefined;
-    const loaded = await loadPredictor(source, options, (state) => {
+    const variantsOf = (state: ModelState) => {
       if (lengths !== undefined) {
         buckets = planLengths(state, lengths);
         return lengthVariants(buckets);
       }
       plan = generation && planGeneration(state, generation);
       return generationVariants(plan);
-    });
+    };
+    const isPlain = lengths === undefined && generation === undefined;
+    const loaded = await loadPredictor(source, options, isPlain ? undefined : variantsOf);
     if (loaded === undefined) return undefined;
     const engine = plan && openEngine(loaded.predictor, plan, { ...queue, ...options });
-    const made = new Predictor(loaded, queue, { engine, buckets });
-    const { encoder } = stateOf(loaded.model);
-    if (encoder !== undefined) made.#rows = new RowCoder(encoder);
-    return made;
+    return new Predictor(loaded, queue, { engine, buckets });
   }
 
   private constructor(loaded: Loaded | undefined, queue: QueueSettings, parts: Parts) {
     if (loaded === undefined || !(loaded.predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
-    const { model, predictor, layout } = loaded;
+    const { inputs, outputs, encoder, predictor, layout } = loaded;
     const { engine, report, buckets } = parts;
-    this.inputs = model.inputs;
-    this.outputs = model.outputs;
+    this.inputs = inputs.map(port);
+    this.outputs = outputs.map(port);
+    this.#rows = encoder && new RowCoder(encoder);
     this.quantization = report;
     this.#layout = layout;
     this.#native = predictor;

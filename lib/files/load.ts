@@ -10,49 +10,54 @@ import { pathOf } from './paths.js';
 import { type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
 
-/** A model whose parameters are still in its file. */
-export interface OpenModel {
-  readonly model: Model;
+/** A file of a model in float32. */
+export interface OpenFile {
   /** To be closed by whoever opened it. */
   readonly file: ModelFile;
+  readonly header: Header;
+}
+
+/** A model whose parameters are still in its file. */
+export interface FileModel {
+  readonly model: Model;
   /** Of each parameter in the file. */
   readonly positions: readonly number[];
   /** Reads the parameters into the model. */
   read(): Promise<void>;
 }
 
-/**
- * Reads and checks graph and header of a file; `create` makes the model. Undefined where the file
- * holds a quantized one.
- */
-export async function openModel(
-  path: string | URL,
-  create: (options: ModelOptions) => Model,
-): Promise<OpenModel | undefined> {
+/** Opens a file and checks its header. Undefined where the file holds a quantized model. */
+export async function openFile(path: string | URL): Promise<OpenFile | undefined> {
   const file = new ModelFile(pathOf(path, 'path'));
   try {
     const header = await readHeader(file);
-    if (header.metadata.has('quantization')) {
-      file.close();
-      return undefined;
-    }
-    const encoder = readEncoder(header);
-    const model = create(readGraph(header));
-    stateOf(model).encoder = encoder;
-    const places = [...model.parameters].map(([name, { data }]) => {
-      return { data, start: header.tensors.get(name)?.start ?? 0 };
-    });
-    const read = async () => {
-      for (const { data, start } of places) {
-        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-        await readFully(file, bytes, start);
-      }
-    };
-    return { model, file, positions: places.map(({ start }) => start), read };
+    if (!header.metadata.has('quantization')) return { file, header };
+    file.close();
+    return undefined;
   } catch (error) {
     file.close();
     throw error;
   }
+}
+
+/** Checks the graph of a file; `create` makes the model. Throws ERR_FILE_FORMAT. */
+export function buildModel(
+  { file, header }: OpenFile,
+  create: (options: ModelOptions) => Model,
+): FileModel {
+  const encoder = readEncoder(header);
+  const model = create(readGraph(header));
+  stateOf(model).encoder = encoder;
+  const places = [...model.parameters].map(([name, { data }]) => {
+    return { data, start: header.tensors.get(name)?.start ?? 0 };
+  });
+  const read = async () => {
+    for (const { data, start } of places) {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      await readFully(file, bytes, start);
+    }
+  };
+  return { model, positions: places.map(({ start }) => start), read };
 }
 
 /** The model in a file, with its parameters. Rejects with ERR_FILE_FORMAT for a quantized one. */
@@ -70,19 +75,24 @@ export async function readFloatModel(
   path: string | URL,
   create: (options: ModelOptions) => Model,
 ): Promise<Model | undefined> {
-  const opened = await openModel(path, create);
+  const opened = await openFile(path);
   if (opened === undefined) return undefined;
-  const { model, file, read } = opened;
   try {
+    const { model, read } = buildModel(opened, create);
     await read();
     return model;
   } finally {
-    file.close();
+    opened.file.close();
   }
 }
 
 /** The graph of a file, whose tensors are not looked at. Throws ERR_FILE_FORMAT. */
-export function readDescription({ metadata }: Header): Rebuilt {
+export function readDescription(header: Header): Rebuilt {
+  return guarded(() => rebuild(readGraphJson(header)));
+}
+
+/** The same as it is in the file. Throws ERR_FILE_FORMAT. */
+export function readGraphJson({ metadata }: Header): unknown {
   const graph = metadata.get('graph');
   if (metadata.get('format') !== 'tandem-ml' || graph === undefined) {
     throw bad('a model saved by tandem-ml', 'a safetensors file without its graph');
@@ -95,12 +105,20 @@ export function readDescription({ metadata }: Header): Rebuilt {
       `version ${version}; a newer tandem-ml reads it`,
     );
   }
-  return guarded(() => rebuild(parseJson(graph, 'the graph')));
+  return parseJson(graph, 'the graph');
 }
 
 function readGraph(header: Header): ModelOptions {
-  const { tensors } = header;
   const { parameters, ...options } = readDescription(header);
+  checkTensors(header, parameters);
+  return options;
+}
+
+/** Throws ERR_FILE_FORMAT unless the file's tensors are these parameters, in float32. */
+export function checkTensors(
+  { tensors }: Header,
+  parameters: ReadonlyMap<string, readonly number[]>,
+): void {
   for (const [name, shape] of parameters) {
     const tensor = tensors.get(name);
     if (tensor === undefined) throw bad(`a tensor \`${name}\` in the file`, 'none');
@@ -114,7 +132,6 @@ function readGraph(header: Header): ModelOptions {
   for (const name of tensors.keys()) {
     if (!parameters.has(name)) throw bad('only tensors of the graph', `\`${name}\` too`);
   }
-  return options;
 }
 
 export function readEncoder({ metadata }: Header): EncoderState | undefined {

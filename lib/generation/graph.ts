@@ -9,7 +9,7 @@ import { fixedInput, freeInput } from '../graph/leaves.js';
 import { elements, type Node, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
-import type { Variants } from '../predictor/load.js';
+import { plainKey, type Variants } from '../predictor/loaded.js';
 import type { Quantized } from '../quantization/quantize.js';
 import { quantizeVariant } from '../quantization/variant.js';
 
@@ -77,7 +77,7 @@ export function planGeneration(
 /** What a Predictor is loaded with beside the model's own graph. */
 export const generationVariants = (plan: GenerationPlan | undefined): Variants =>
   plan === undefined
-    ? { graphs: [], key: 'plain' }
+    ? { graphs: [], key: plainKey }
     : { graphs: [plan.graph], key: `generates ${plan.sequences}x${plan.length}` };
 
 function ends({ inputs, outputs }: ModelState) {

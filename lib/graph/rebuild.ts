@@ -1,5 +1,5 @@
 // JSON of a graph, not trusted -> values, by applying its ops again.
-import type { Attributes, AttributeValue, DType } from '../../bindings.js';
+import type { Attributes, AttributeValue, ConstantDescription, DType } from '../../bindings.js';
 import { bad, count, flag, integer, integers, list, record, text } from '../files/format.js';
 import * as is from '../is.js';
 import type { Form } from '../model/state.js';
@@ -46,7 +46,10 @@ export function rebuild(json: unknown): Rebuilt {
     const initializer = { kind: 'constant', a: 0, b: 0 } as const;
     values.push(parameterValue({ layer, suffix, shape, initializer, trainable, data: undefined }));
   });
-  each('constants', (item, at) => values.push(readConstant(item, at)));
+  each('constants', (item, at) => {
+    const { shape, data } = readConstant(item, at);
+    values.push(constant(data, shape));
+  });
 
   each('nodes', (item, at) => {
     const op = text(item.op, `${at}.op`);
@@ -72,6 +75,9 @@ export function rebuild(json: unknown): Rebuilt {
     if (outputs.has(name)) throw bad('different names of outputs', `${is.show(name)} twice`);
     outputs.set(name, value);
   });
+  if (inputs.size === 0 || outputs.size === 0) {
+    throw bad('an input and an output of the graph', 'none');
+  }
   const form = readForm(graph.form, outputs.size);
   const listed = [...outputs.values()];
   const [first] = listed;
@@ -91,7 +97,8 @@ function readForm(value: unknown, outputs: number): Form {
   return form;
 }
 
-function readShape(value: unknown, name: string, min: number): number[] {
+/** A shape of dimensions of `min` or more. Throws ERR_FILE_FORMAT. */
+export function readShape(value: unknown, name: string, min: number): number[] {
   const shape = integers(value, name, min);
   if (shape.length > 8) throw bad(`at most 8 dimensions for \`${name}\``, `${shape.length}`);
   count(shape, name);
@@ -104,14 +111,16 @@ function readDType(value: unknown, name: string): DType {
   throw bad(`float32 or int32 for \`${name}\` in the file`, is.show(dtype));
 }
 
-function readInput(item: Record<string, unknown>, name: string, at: string): Value {
+/** An input of this name. Throws ERR_FILE_FORMAT. */
+export function readInput(item: Record<string, unknown>, name: string, at: string): Value {
   const dtype = readDType(item.dtype, `${at}.dtype`);
   const [batch = -1, ...row] = readShape(item.shape, `${at}.shape`, -1);
   if (row.includes(-1)) throw bad(`only axis 0 free for \`${at}\``, is.show(item.shape));
   return batch === -1 ? freeInput(row, dtype, name) : fixedInput([batch, ...row], dtype, name);
 }
 
-function readConstant(item: Record<string, unknown>, at: string): Value {
+/** A constant's numbers. Throws ERR_FILE_FORMAT. */
+export function readConstant(item: Record<string, unknown>, at: string): ConstantDescription {
   const dtype = readDType(item.dtype, `${at}.dtype`);
   const shape = readShape(item.shape, `${at}.shape`, 0);
   const data = list(item.data, `${at}.data`).map((value) => {
@@ -123,7 +132,7 @@ function readConstant(item: Record<string, unknown>, at: string): Value {
   if (data.length !== count(shape, at)) {
     throw bad(`${count(shape, at)} numbers for \`${at}\``, String(data.length));
   }
-  return constant(dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data), shape);
+  return { shape, data: dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data) };
 }
 
 function readAttributes(value: unknown, at: string): Attributes {

@@ -21,7 +21,7 @@ import {
   result,
 } from './arrays.js';
 import { Batcher } from './batch.js';
-import type { Variants } from './load.js';
+import type { Variants } from './loaded.js';
 import type { Places } from './places.js';
 import { CallQueue, type QueueSettings } from './queue.js';
 

@@ -1,70 +1,70 @@
 // Files and models -> native predictors.
-import type {
-  GraphDescription,
-  Predictor as NativePredictor,
-  PredictorDescription,
-} from '../../bindings.js';
-import { openModel } from '../files/load.js';
+import { buildModel, type OpenFile, openFile } from '../files/load.js';
 import { describe } from '../graph/describe.js';
 import { type ModelState, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
 import { native } from '../native.js';
-import { type Layout, layoutOf } from './arrays.js';
-
-/** A model ready to be served. */
-export interface Loaded {
-  readonly model: Model;
-  readonly predictor: NativePredictor;
-  readonly layout: Layout;
-}
-
-/** Further graphs of a model, and what tells them from others of the same file. */
-export interface Variants {
-  readonly graphs: readonly GraphDescription[];
-  readonly key: string;
-}
+import { layoutOf } from './arrays.js';
+import { loadDirectly } from './direct.js';
+import { type Loaded, type LoadOptions, plainKey, type Variants } from './loaded.js';
 
 type VariantsOf = (state: ModelState) => Variants;
 
-/** As Predictor.load rejects. Undefined for a file of a quantized model. */
+/**
+ * As Predictor.load rejects. Undefined for a file of a quantized model. `variantsOf` is left out where
+ * there are none.
+ */
 export async function loadPredictor(
   source: string | URL | Model,
-  options: PredictorDescription,
-  variantsOf: VariantsOf,
+  options: LoadOptions,
+  variantsOf?: VariantsOf,
 ): Promise<Loaded | undefined> {
   if (source instanceof Model) {
-    const { graph, layout, variants } = prepare(source, variantsOf);
+    const { graph, rest, variants } = prepare(source, variantsOf);
     const state = stateOf(source);
     for (const trainer of state.devices) await trainer.sync();
-    const all = { ...options, variants: variants.graphs };
-    const predictor = await native.loadPredictor(state.native, graph, all);
-    return { model: source, predictor, layout };
+    const all = { ...options, variants };
+    return { ...rest, predictor: await native.loadPredictor(state.native, graph, all) };
   }
-  const opened = await openModel(source, (set) => new Model(set));
+  const opened = await openFile(source);
   if (opened === undefined) return undefined;
-  const { model, file, positions, read } = opened;
   try {
-    const { graph, layout, variants } = prepare(model, variantsOf);
-    const all = { ...options, variants: variants.graphs };
-    if (process.platform === 'win32') {
-      await read();
-      const predictor = await native.loadPredictor(stateOf(model).native, graph, all);
-      return { model, predictor, layout };
-    }
-    // It has a descriptor of its own as soon as it is called.
-    const loading = native.loadPredictorFile(file.fd, positions, variants.key, graph, all);
-    file.close();
-    return { model, predictor: await loading, layout };
+    const loaded = variantsOf === undefined ? await loadDirectly(opened, options) : undefined;
+    return loaded ?? (await loadByValues(opened, options, variantsOf));
   } finally {
-    // Nobody else has seen this model, and the predictor has its parameters.
-    stateOf(model).native.release();
-    file.close();
+    opened.file.close();
   }
 }
 
-function prepare(model: Model, variantsOf: VariantsOf) {
+async function loadByValues(
+  opened: OpenFile,
+  options: LoadOptions,
+  variantsOf: VariantsOf | undefined,
+): Promise<Loaded> {
+  const { model, positions, read } = buildModel(opened, (set) => new Model(set));
+  const { native: parameters } = stateOf(model);
+  try {
+    const { graph, rest, variants, key } = prepare(model, variantsOf);
+    const all = { ...options, variants };
+    if (process.platform === 'win32') {
+      await read();
+      return { ...rest, predictor: await native.loadPredictor(parameters, graph, all) };
+    }
+    const { fd } = opened.file;
+    const predictor = await native.loadPredictorFile(fd, positions, key, graph, all);
+    return { ...rest, predictor };
+  } finally {
+    // Nobody else has seen this model, and the predictor has its parameters.
+    parameters.release();
+  }
+}
+
+function prepare(model: Model, variantsOf: VariantsOf | undefined) {
   const state = stateOf(model);
-  const outputs = state.outputs.map(({ value }) => value);
-  const { graph, parts } = describe(state.inputs, outputs, state.parameters);
-  return { graph, layout: layoutOf(state, parts.results), variants: variantsOf(state) };
+  const { inputs, outputs, encoder } = state;
+  const values = outputs.map(({ value }) => value);
+  const { graph, parts } = describe(inputs, values, state.parameters);
+  const { graphs, key } = variantsOf?.(state) ?? { graphs: [], key: plainKey };
+  const layout = layoutOf(state, parts.results);
+  return { graph, rest: { inputs, outputs, encoder, layout }, variants: graphs, key };
 }

@@ -5,7 +5,7 @@ import { generationVariants, planGeneration } from '../generation/graph.js';
 import { native } from '../native.js';
 import { layoutOf } from '../predictor/arrays.js';
 import { type Bucket, lengthVariants, planLengths } from '../predictor/lengths.js';
-import type { Loaded, Variants } from '../predictor/load.js';
+import type { Loaded, Variants } from '../predictor/loaded.js';
 import type { PredictorOptions } from '../predictor/options.js';
 import type { OpenQuantized } from './file.js';
 import type { Quantized } from './quantize.js';
@@ -72,8 +72,10 @@ export async function loadQuantized(
     const variants = buckets ? lengthVariants(buckets) : generationVariants(plan);
     const predictor = await quantized.load(variants, options);
     const engine = plan && openEngine(predictor, plan, { maxQueue, maxBatch: options.maxBatch });
+    const { inputs, outputs, encoder } = frozen.state;
     const layout = layoutOf(frozen.state, frozen.results);
-    return { loaded: { model: frozen.model, predictor, layout }, engine, report, buckets };
+    const loaded = { inputs, outputs, encoder, predictor, layout };
+    return { loaded, engine, report, buckets };
   } finally {
     await quantized.release();
   }

@@ -105,15 +105,7 @@ napi_value infer(const Call& call) {
   for (napi_value element : list_elements(env, call[2], "inputs")) {
     inputs.push_back(read_spec({env, element}, "inputs[" + std::to_string(inputs.size()) + "]"));
   }
-  const std::vector<Tensor> outputs = tandem::infer(*op, inputs, attributes);
-  Napi::Array list = Napi::Array::New(env, outputs.size());
-  for (uint32_t i = 0; i < outputs.size(); ++i) {
-    Napi::Object spec = Napi::Object::New(env);
-    spec.Set("shape", make_list(env, outputs[i]));
-    spec.Set("dtype", tandem::name(outputs[i].dtype));
-    list.Set(i, spec);
-  }
-  return list;
+  return make_specs(env, tandem::infer(*op, inputs, attributes));
 }
 
 }  // namespace tandem::binding

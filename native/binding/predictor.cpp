@@ -188,14 +188,9 @@ napi_value PredictorObject::shapes(const Call& call) {
   const napi_env env = call.env();
   const Predictor::Shapes shapes =
       open().predictor.shapes(read_rows(env, call[0], "rows"), prediction_->which);
-  const auto list = [env](const std::vector<Tensor>& tensors) {
-    Napi::Array lists = Napi::Array::New(env, tensors.size());
-    for (uint32_t i = 0; i < tensors.size(); ++i) lists.Set(i, make_list(env, tensors[i]));
-    return lists;
-  };
   Napi::Object object = Napi::Object::New(env);
-  object.Set("inputs", list(shapes.inputs));
-  object.Set("outputs", list(shapes.outputs));
+  object.Set("inputs", make_specs(env, shapes.inputs));
+  object.Set("outputs", make_specs(env, shapes.outputs));
   return object;
 }
 

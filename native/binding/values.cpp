@@ -112,4 +112,15 @@ Napi::Array make_list(napi_env env, const Tensor& shape) {
   return list;
 }
 
+Napi::Array make_specs(napi_env env, const std::vector<Tensor>& tensors) {
+  Napi::Array list = Napi::Array::New(env, tensors.size());
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    Napi::Object spec = Napi::Object::New(env);
+    spec.Set("shape", make_list(env, tensors[i]));
+    spec.Set("dtype", tandem::name(tensors[i].dtype));
+    list.Set(i, spec);
+  }
+  return list;
+}
+
 }  // namespace tandem::binding

@@ -29,4 +29,7 @@ DType read_dtype(Napi::Value value, const std::string& name);
 
 Napi::Array make_list(napi_env env, const Tensor& shape);
 
+/// A list of TensorSpec.
+Napi::Array make_specs(napi_env env, const std::vector<Tensor>& tensors);
+
 }  // namespace tandem::binding
