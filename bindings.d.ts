@@ -132,6 +132,11 @@ export function cpu(): { isa: string; available: string[]; threads: number };
 export function heldMemory(): { blocks: number; scratch: number };
 /** The CPU, then each GPU of NVIDIA's driver, or one entry 'cuda' that says why there is none. */
 export function devices(): { name: string; description: string; reason?: string }[];
+/**
+ * Starts the thread of predictions and looks for the device there ('auto' where it is undefined), so that
+ * what is loaded next finds both ready. Resolves whether there is one or not.
+ */
+export function findDevice(device?: string): Promise<void>;
 export function ops(): OpDescription[];
 /** Whether graphs may have an op of this name: one that is not internal. */
 export function hasOp(name: string): boolean;

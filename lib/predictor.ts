@@ -34,7 +34,7 @@ import { Batcher } from './predictor/batch.js';
 import { PredictorBinding } from './predictor/binding.js';
 import { closed, closedError, closedPredictor } from './predictor/closed.js';
 import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
-import { loadPredictor } from './predictor/load.js';
+import { loadPredictor, seekDevice } from './predictor/load.js';
 import type { Loaded } from './predictor/loaded.js';
 import {
   checkLengths,
@@ -132,6 +132,7 @@ export class Predictor {
     if (!known) pathOf(source, 'source');
     checkLengths(set);
     const plain = { maxBatch, threads, device, memoryLimit };
+    seekDevice(device);
     let predictor: Predictor | undefined;
     // Again where a file was replaced by one of the other kind between the two looks at it.
     while (predictor === undefined) {

@@ -2,12 +2,17 @@
 import { statSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
-import { Predictor } from 'tandem-ml';
+
+const begin = performance.now();
+const { Predictor } = await import('tandem-ml');
+const imported = performance.now() - begin;
 
 const [task, file] = process.argv.slice(2);
 const rss = () => process.memoryUsage.rss() / 1e6;
 
 const tasks = {
+  import: () => ({ imported }),
+
   async start() {
     const begin = performance.now();
     const predictor = await Predictor.load(file);

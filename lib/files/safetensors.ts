@@ -6,8 +6,8 @@ import type { Readable } from './model-file.js';
 
 /** What other readers of the format allow. */
 const maxHeader = 100_000_000;
-/** Bytes that are read at once. */
-const usualHeader = 65536;
+/** Bytes that are read at once: most headers are shorter. */
+const usualHeader = 16384;
 
 const sizes = new Map([
   ['BOOL', 1],
@@ -68,7 +68,7 @@ export async function readHeader(file: Readable): Promise<Header> {
     file.read(piece, 0, piece.length, 0),
   ]);
   if (size < 8 || bytesRead < 8) throw bad('a safetensors file', `a file of ${size} bytes`);
-  const claimed = Buffer.from(piece.buffer).readBigUInt64LE(0);
+  const claimed = new DataView(piece.buffer).getBigUint64(0, true);
   if (claimed > BigInt(Math.min(maxHeader, size - 8))) {
     throw bad(
       'a safetensors header within the file',

@@ -10,6 +10,15 @@ import { type Loaded, type LoadOptions, plainKey, type Variants } from './loaded
 
 type VariantsOf = (state: ModelState) => Variants;
 
+let isDeviceSought = false;
+
+/** Looks for the device on another thread, while files are read on this one. */
+export function seekDevice(device: string | undefined): void {
+  if (isDeviceSought) return;
+  isDeviceSought = true;
+  void native.findDevice(device);
+}
+
 /**
  * As Predictor.load rejects. Undefined for a file of a quantized model. `variantsOf` is left out where
  * there are none.

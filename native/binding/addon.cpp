@@ -40,6 +40,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<binding::set_error_class>("setErrorClass", addon),
       function<cpu>("cpu", addon),
       function<devices>("devices", addon),
+      function<find_device>("findDevice", addon),
       function<ops>("ops", addon),
       function<has_op>("hasOp", addon),
       function<infer>("infer", addon),

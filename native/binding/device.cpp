@@ -1,9 +1,30 @@
 #include "binding/device.h"
 
+#include "binding/addon.h"
 #include "binding/functions.h"
 #include "binding/values.h"
 
 namespace tandem::binding {
+namespace {
+
+/// Whatever is wrong with the device is said by what is to run on it.
+class FindDeviceJob : public Job {
+ public:
+  explicit FindDeviceJob(const DeviceOption& device) : device_(device) {}
+  void run(const std::atomic<bool>& /*halt*/) override {
+    try {
+      std::string reason;
+      on_device(device_, reason, [](const Backend& /*backend*/) { return cpu_info().threads; });
+    } catch (const Error& /*error*/) {
+    }
+  }
+  napi_value finish(napi_env env) override { return Napi::Env(env).Undefined(); }
+
+ private:
+  DeviceOption device_;
+};
+
+}  // namespace
 
 DeviceOption read_device(Napi::Value value, const std::string& name) {
   using Kind = DeviceOption::Kind;
@@ -51,6 +72,12 @@ napi_value devices(const Call& call) {
     add("cuda", "none").Set("reason", error.message());
   }
   return list;
+}
+
+napi_value find_device(const Call& call) {
+  Addon& addon = call.addon();
+  auto job = std::make_unique<FindDeviceJob>(read_device({call.env(), call[0]}, "device"));
+  return addon.completions().submit(addon.prediction(), std::move(job));
 }
 
 }  // namespace tandem::binding

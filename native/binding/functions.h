@@ -17,6 +17,7 @@ napi_value evaluate(const Call& call);
 napi_value vjp(const Call& call);
 // device.cpp
 napi_value devices(const Call& call);
+napi_value find_device(const Call& call);
 // lease.cpp
 napi_value lease(const Call& call);
 napi_value end_lease(const Call& call);

@@ -203,6 +203,7 @@ const good = {
   infer: () => ['relu', {}, [{ shape: [2, 3], dtype: 'float32' }]],
   lease: () => [new Float32Array(2), new Float32Array(2)],
   endLease: () => [addon.lease(new Float32Array(2))],
+  findDevice: () => ['cpu'],
   findOutside: () => [Int32Array.of(1, 2, 3), 0, 3, -1],
   findNonFinite: () => [f(5)],
   evaluate: () => [{ ...graph(), parameters: [], inputs: inputs() }, 2, [f(6), f(6), f(2)], run()],
