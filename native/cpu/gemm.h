@@ -87,6 +87,7 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
+  bool pack_last_a;      // of the last panel only: the words of other rows end within the next row
   int64_t col_panels;    // of kPanelColumns columns
   GemmParts row_panels;  // of at most panel_rows rows; row_blocks of a dot product are of rows
   GemmParts row_blocks;  // of row panels, or of the rows of a dot product

@@ -131,7 +131,8 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
   args.a = a;
   args.a_row = d.a_row * bytes;
   args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
-  if (!plan.pack_a) return;
+  const bool is_last = panel + 1 == plan.row_panels.count;
+  if (!plan.pack_a && !(plan.pack_last_a && is_last)) return;
   args.a = packed;
   if (plan.a_stride > 0) {
     args.a_row = plan.a_stride;
@@ -291,8 +292,9 @@ int64_t packed_index(const GemmDesc& d, int64_t outer, int64_t inner) {
   return (d.b_batch[0] != 0 ? outer * inners : 0) + (d.b_batch[1] != 0 ? inner : 0);
 }
 
-// Packs the columns of a block in scratch; returns what is left of it.
-char* pack_local(const GemmPlan& plan, Block& t, char* scratch) {
+// Packs the columns of a block in scratch; returns what is left of it. `corrects`: sums of the
+// columns are wanted.
+char* pack_local(const GemmPlan& plan, Block& t, bool corrects, char* scratch) {
   const GemmDesc& d = plan.desc;
   const int64_t n = t.j1 - t.j0, panels = ceil_div(n, kPanelColumns);
   const int64_t columns = ceil_div(n, kLanes) * kLanes;
@@ -306,7 +308,7 @@ char* pack_local(const GemmPlan& plan, Block& t, char* scratch) {
     round_b_panels(plan, reinterpret_cast<const float*>(from), n, 0, panels, 0, plan.k_words,
                    scratch);
   else
-    pack_b_words(plan, from, n, 0, panels, scratch, sums);
+    pack_b_words(plan, from, n, 0, panels, scratch, corrects ? sums : nullptr);
   t.b = scratch;
   t.sums = sums;
   t.packed_j0 = t.j0;
@@ -348,7 +350,10 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
     compute_dots(plan, t, e);
     return;
   }
-  if (plan.source == GEMM_B_LOCAL) free_scratch = pack_local(plan, t, free_scratch);
+  if (plan.source == GEMM_B_LOCAL) {
+    const bool corrects = d.type == GEMM_S8 && (d.a_signed || e.a_zero != 0 || e.row_zero);
+    free_scratch = pack_local(plan, t, corrects, free_scratch);
+  }
   compute_block(plan, t, e, free_scratch);
 }
 

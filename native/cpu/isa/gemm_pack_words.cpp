@@ -16,23 +16,66 @@ TANDEM_INLINE uint32_t gather_word(const char* column, int64_t stride, int bytes
   return word;
 }
 
-// `rows` <= group rows of elements interleaved to words: out[j] = elements j of each row.
-void interleave(const char* src, int64_t src_row, int bytes, int rows, int64_t columns, char* out) {
-  for (int64_t j = 0; j < columns; j += kLanes) {
-    const int count = static_cast<int>(least(columns - j, kLanes));
-    const char* p = src + j * bytes;
-    Words words;
-    if (bytes == 2) {
-      words = load_u16(p, count);
-      if (rows > 1) words = words | shl<16>(load_u16(p + src_row, count));
-    } else {
-      words = load_u8(p, count);
-      if (rows > 1) words = words | shl<8>(load_u8(p + src_row, count));
-      if (rows > 2) words = words | shl<16>(load_u8(p + 2 * src_row, count));
-      if (rows > 3) words = words | shl<24>(load_u8(p + 3 * src_row, count));
-    }
-    store_words(out + j * 4, words);
+// Sums of the four bytes of each word, and of the two of each pair of bytes.
+#if defined(TANDEM_ISA_AVX512)
+TANDEM_INLINE Words sum_fours(Words x) {
+  return {_mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_set1_epi8(1), x.v), _mm512_set1_epi16(1))};
+}
+TANDEM_INLINE Words sum_pairs(const char* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_madd_epi16(_mm512_cvtepi8_epi16(pairs), _mm512_set1_epi16(1))};
+}
+#elif defined(TANDEM_ISA_AVX2)
+TANDEM_INLINE Words sum_fours(Words x) {
+  return {_mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x.v), _mm256_set1_epi16(1))};
+}
+TANDEM_INLINE Words sum_pairs(const char* p) {
+  const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm256_madd_epi16(_mm256_cvtepi8_epi16(pairs), _mm256_set1_epi16(1))};
+}
+#else
+TANDEM_INLINE Words sum_bytes(const char* p, int group) {
+  Words out;
+  for (int i = 0; i < kLanes; ++i) {
+    out.lane[i] = 0;
+    for (int j = 0; j < group; ++j) out.lane[i] += static_cast<int8_t>(p[i * group + j]);
   }
+  return out;
+}
+TANDEM_INLINE Words sum_fours(Words x) {
+  char bytes[4 * kLanes];
+  store_words(bytes, x);
+  return sum_bytes(bytes, 4);
+}
+TANDEM_INLINE Words sum_pairs(const char* p) { return sum_bytes(p, 2); }
+#endif
+
+// Words j of `columns` <= 2 * kLanes columns from elements j of `rows` <= 4 / bytes rows.
+template <int bytes>
+TANDEM_INLINE void interleave(const char* src, int64_t src_row, int rows, int columns,
+                              Words (&out)[2]) {
+  const auto row = [&](int i) {
+    if (i >= rows) return spread_word(0);
+    return bytes == 2 ? load_halves(src + i * src_row, columns)
+                      : load_wide_u8(src + i * src_row, columns);
+  };
+  if constexpr (bytes == 2) {
+    interleave_halves(row(0), row(1), out);
+  } else {
+    interleave_halves(row(0) | shl<8>(row(1)), row(2) | shl<8>(row(3)), out);
+  }
+}
+
+// The last `left` < 4 of `all` bytes that end at src + left, zeros behind them.
+TANDEM_INLINE uint32_t first_bytes(const char* src, int64_t left, int64_t all) {
+  uint32_t word = 0;
+  if (all >= 4) {
+    if (left == 0) return 0;
+    std::memcpy(&word, src + left - 4, 4);
+    return word >> (8 * (4 - left));
+  }
+  std::memcpy(&word, src, static_cast<size_t>(left));
+  return word;
 }
 
 // A row of A as words, each byte flipped by those of `flip`; zeros up to `words`.
@@ -47,11 +90,7 @@ void copy_row(const char* src, int64_t bytes, uint32_t flip, int64_t words, char
     store_words(out + w * 4, load_words(src + w * 4, count) ^ flips, count);
   }
   for (w = whole; w < words; ++w) {
-    uint32_t word = 0;
-    if (w == whole) {
-      std::memcpy(&word, src + w * 4, static_cast<size_t>(bytes % 4));
-      word ^= flip;
-    }
+    const uint32_t word = w == whole ? first_bytes(src + w * 4, bytes - w * 4, bytes) ^ flip : 0;
     std::memcpy(out + w * 4, &word, 4);
   }
 }
@@ -93,64 +132,52 @@ void pack_columns(const GemmPlan& plan, const char* b, int columns, int width, c
   for (; w < plan.k_words; ++w) {
     const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
     for (int j = 0; j < width; ++j) {
-      const uint32_t x =
-          j < columns ? gather_word(b + j * b_col + w * group * bytes, bytes, bytes, count) : 0;
+      const char* from = b + j * b_col + w * group * bytes;
+      uint32_t x = 0;
+      if (j < columns)
+        x = word == 4 ? first_bytes(from, count * bytes, d.k * bytes)
+                      : gather_word(from, bytes, bytes, count);
       std::memcpy(out + (w * width + j) * word, &x, static_cast<size_t>(word));
     }
   }
 }
 
-// The words of whole pairs of rows of a whole panel; returns how many those are.
-int64_t pack_pairs_of_rows(const GemmDesc& d, const char* b, char* out) {
-  const int64_t b_row = d.b_row * 2, pairs = d.k / 2;
-  for (int64_t w = 0; w < pairs; ++w, b += 2 * b_row, out += kPanelColumns * 4) {
-    Words words[2];
-    interleave_u16(b, b + b_row, words);
-    store_words(out, words[0]);
-    store_words(out + kLanes * 4, words[1]);
-  }
-  return pairs;
-}
-
 // One panel of B from rows.
+template <int bytes>
 void pack_rows(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
-  const GemmDesc& d = plan.desc;
-  const int bytes = static_cast<int>(element_bytes(d.type));
-  const int group = d.kernels->group, word = d.kernels->b_word;
-  const int64_t b_row = d.b_row * bytes;
-  const int64_t row = int64_t{width} * word;
-  int64_t w = 0;
-  if (bytes == 2 && columns == kPanelColumns) w = pack_pairs_of_rows(d, b, out);
-  for (out += w * row; w < plan.k_words; ++w, out += row) {
-    const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
-    std::memset(out, 0, static_cast<size_t>(row));
-    if (count == 0) continue;
-    const char* rows = b + w * group * b_row;
-    if (word == 4) {
-      interleave(rows, b_row, bytes, count, columns, out);
-      continue;
-    }
-    for (int j = 0; j < columns; ++j) {
-      const uint32_t x = gather_word(rows + j, b_row, 1, count);
-      std::memcpy(out + j * 2, &x, 2);
-    }
+  constexpr int kGroup = 4 / bytes;
+  const int64_t b_row = plan.desc.b_row * bytes, whole = plan.desc.k / kGroup;
+  const auto put = [&](int rows) {
+    Words words[2];
+    interleave<bytes>(b, b_row, rows, columns, words);
+    store_words(out, words[0]);
+    if (width > kLanes) store_words(out + kLanes * 4, words[1]);
+    b += kGroup * b_row;
+    out += width * 4;
+  };
+  for (int64_t w = 0; w < whole; ++w) put(kGroup);
+  if (whole < plan.k_words) put(static_cast<int>(plan.desc.k % kGroup));
+  for (int64_t w = whole + 1; w < plan.k_words; ++w) put(0);
+}
+
+// The same as pairs of bytes.
+void pack_pairs(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
+  const int64_t k = plan.desc.k, b_row = plan.desc.b_row;
+  for (int64_t w = 0; w < plan.k_words; ++w, b += 2 * b_row, out += width * 2) {
+    Words pairs = load_wide_u8(b, columns);
+    if (2 * w + 1 < k) pairs = pairs | shl<8>(load_wide_u8(b + b_row, columns));
+    store_words(out, pairs, width / 2);
   }
 }
 
-void sum_columns(const GemmDesc& d, const char* b, int columns, int width, int32_t* sums) {
-  for (int j = 0; j < width; ++j) sums[j] = 0;
-  if (d.b_row == 1) {
-    for (int j = 0; j < columns; ++j) {
-      const auto* column = reinterpret_cast<const int8_t*>(b) + j * d.b_col;
-      int32_t sum = 0;
-      for (int64_t i = 0; i < d.k; ++i) sum += column[i];
-      sums[j] = sum;
-    }
-    return;
-  }
-  for (int64_t i = 0; i < d.k; ++i) {
-    const auto* row = reinterpret_cast<const int8_t*>(b) + i * d.b_row;
-    for (int j = 0; j < columns; ++j) sums[j] += row[j * d.b_col];
+// Sums of the columns of a packed panel, whose words hold `group` bytes.
+void sum_columns(const char* panel, int group, int64_t words, int width, int32_t* sums) {
+  for (int j = 0; j < width; j += kLanes) {
+    const char* from = panel + j * group;
+    Words sum = spread_word(0);
+    for (int64_t w = 0; w < words; ++w, from += width * group)
+      sum = sum + (group == 4 ? sum_fours(load_words(from)) : sum_pairs(from));
+    store_words(sums + j, sum);
   }
 }
 
@@ -162,9 +189,13 @@ void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, 
   const int bytes = static_cast<int>(element_bytes(d.type));
   if (plan.a_stride == 0) {  // bfloat16 with a_row == 1
     const int64_t a_col = d.a_col * 2;
-    for (int64_t w = 0; w < words; ++w)
-      interleave(a + 2 * w * a_col, a_col, 2, static_cast<int>(least(2, k - 2 * w)), rows,
-                 panel + w * kPackedRows * 4);
+    for (int64_t w = 0; w < words; ++w) {
+      Words two[2];
+      interleave<2>(a + 2 * w * a_col, a_col, static_cast<int>(least(2, k - 2 * w)),
+                    static_cast<int>(rows), two);
+      store_words(panel + w * kPackedRows * 4, two[0]);
+      if (kPackedRows > kLanes) store_words(panel + (w * kPackedRows + kLanes) * 4, two[1]);
+    }
     return;
   }
   // The kernels read unsigned bytes.
@@ -192,9 +223,14 @@ void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, in
     char* out = packed + first * plan.k_words * d.kernels->b_word;
     if (d.b_row == 1)
       pack_columns(plan, from, columns, width, out);
+    else if (d.type == GEMM_BF16)
+      pack_rows<2>(plan, from, columns, width, out);
+    else if (d.kernels->group == 4)
+      pack_rows<1>(plan, from, columns, width, out);
     else
-      pack_rows(plan, from, columns, width, out);
-    if (d.type == GEMM_S8) sum_columns(d, from, columns, width, sums + first);
+      pack_pairs(plan, from, columns, width, out);
+    if (d.type == GEMM_S8 && sums)
+      sum_columns(out, d.kernels->group, plan.k_words, width, sums + first);
   }
 }
 

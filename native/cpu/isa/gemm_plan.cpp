@@ -81,13 +81,23 @@ int64_t choose_panel_rows(const GemmPlan& p) {
   return p.k_words <= kShortSum ? least(kernels.panel_rows, kShortSumRows) : kernels.panel_rows;
 }
 
+bool has_whole_words(const GemmDesc& d) {
+  return d.k % (d.kernels->group * d.kernels->k_step) == 0;
+}
+
+// Whether the last word of each row but the last one may be read with what follows the row: any
+// bytes are nothing by the zeros that fill up B. (With bfloat16 NaN would not be.)
+bool ends_in_next_row(const GemmDesc& d) {
+  return d.type == GEMM_S8 && d.kernels->k_step == 1 && d.a_row >= d.kernels->group;
+}
+
 bool choose_pack_a(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   if (d.from_float) return true;
   const bool evict = rows_collide(p) && !few_rows_do(p);
   if (d.type == GEMM_F32) return evict && (d.a_col == 1 || p.col_panels > 4);
   // A kernel reads whole words of unsigned bytes or of bfloat16.
-  const bool whole = d.k % (d.kernels->group * d.kernels->k_step) == 0;
+  const bool whole = has_whole_words(d) || ends_in_next_row(d);
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
 }
 
@@ -97,7 +107,7 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
   if (p.k_words * kPanelColumns > kLocalFloats || p.row_panels.count > kLocalRowPanels)
     return false;
-  const bool one_tile = wanted == 1 || d.m * d.n * p.k_words <= 4 * kTileMacs;
+  const bool one_tile = wanted == 1 || d.m * d.n * p.k_words < 2 * kTileMacs;
   if (p.k_words * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
     p.row_blocks.count = p.col_blocks.count = 1;
     return true;
@@ -168,7 +178,7 @@ void measure_scratch(GemmPlan& p) {
   int64_t local = 0;
   if (p.source == GEMM_B_LOCAL)
     local = round_up(p.k_words * columns * kernels.b_word, 64) + sums_bytes(d.type, columns);
-  if (p.pack_a) {
+  if (p.pack_a || p.pack_last_a) {
     const bool rows =
         d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
     // An odd number of cache lines, so that the rows spread over the sets of L1.
@@ -211,6 +221,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
+  p.pack_last_a = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32 && !has_whole_words(d);
   // Few rows take as long as reading B takes.
   const int64_t rows = most(d.m, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
   const int64_t macs = rows * d.n * p.k_words;

@@ -213,6 +213,34 @@ TANDEM_INLINE void store_halves(void* low, void* high, Words x) {
 
 #endif
 
+#if defined(TANDEM_ISA_AVX512)
+
+TANDEM_INLINE __mmask32 first_halves(int n) { return static_cast<__mmask32>((1ULL << n) - 1U); }
+TANDEM_INLINE Words load_u16(const void* p, int n) {
+  return {_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_few(n).m, p))};
+}
+TANDEM_INLINE Words load_u8(const void* p, int n) {
+  return {_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_few(n).m, p))};
+}
+/// The low halves of the words.
+TANDEM_INLINE void store_u16(void* p, Words x, int n) {
+  _mm256_mask_storeu_epi16(p, first_few(n).m, _mm512_cvtepi32_epi16(x.v));
+}
+/// The low bytes of the words.
+TANDEM_INLINE void store_u8(void* p, Words x, int n) {
+  _mm_mask_storeu_epi8(p, first_few(n).m, _mm512_cvtepi32_epi8(x.v));
+}
+/// The first `n` <= 2 * kLanes elements of 16 bits, zeros behind them.
+TANDEM_INLINE Words load_halves(const void* p, int n) {
+  return {_mm512_maskz_loadu_epi16(first_halves(n), p)};
+}
+/// The same of bytes, as elements of 16 bits.
+TANDEM_INLINE Words load_wide_u8(const void* p, int n) {
+  return {_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(first_halves(n), p))};
+}
+
+#else
+
 // Parts of a vector, by way of a whole one on the stack.
 TANDEM_INLINE Words load_u16(const void* p, int n) {
   if (n == kLanes) return load_u16(p);
@@ -240,26 +268,51 @@ TANDEM_INLINE void store_u8(void* p, Words x, int n) {
   store_u8(whole, x);
   std::memcpy(p, whole, static_cast<size_t>(n));
 }
+/// The first `n` <= 2 * kLanes elements of 16 bits, zeros behind them.
+TANDEM_INLINE Words load_halves(const void* p, int n) {
+  if (n == 2 * kLanes) return load_words(p);
+  uint16_t whole[2 * kLanes] = {};
+  std::memcpy(whole, p, static_cast<size_t>(n) * 2);
+  return load_words(whole);
+}
+/// The same of bytes, as elements of 16 bits.
+TANDEM_INLINE Words load_wide_u8(const void* p, int n) {
+  uint8_t whole[2 * kLanes] = {};
+  if (n < 2 * kLanes) p = std::memcpy(whole, p, static_cast<size_t>(n));
+#if defined(TANDEM_ISA_AVX2)
+  return {_mm256_cvtepu8_epi16(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+#else
+  uint8_t bytes[2 * kLanes];
+  std::memcpy(bytes, p, sizeof bytes);
+  uint16_t wide[2 * kLanes];
+  for (int i = 0; i < 2 * kLanes; ++i) wide[i] = bytes[i];
+  return load_words(wide);
+#endif
+}
 
-/// Two vectors of words from as many 16-bit elements of two rows: those of `low` in the low halves.
-TANDEM_INLINE void interleave_u16(const void* low, const void* high, Words (&out)[2]) {
+#endif
+
+/// Two vectors of words from as many 16-bit elements of two: those of `low` in the low halves.
+TANDEM_INLINE void interleave_halves(Words low, Words high, Words (&out)[2]) {
 #if defined(TANDEM_ISA_AVX512)
   alignas(64) static constexpr uint16_t kTurns[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
                                                       37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
                                                       11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
-  const __m512i turns = _mm512_load_si512(kTurns), a = load_words(low).v, b = load_words(high).v;
+  const __m512i turns = _mm512_load_si512(kTurns), a = low.v, b = high.v;
   out[0].v = _mm512_permutex2var_epi16(a, turns, b);
   out[1].v = _mm512_permutex2var_epi16(a, _mm512_add_epi16(turns, _mm512_set1_epi16(16)), b);
 #elif defined(TANDEM_ISA_AVX2)
-  const __m256i a = load_words(low).v, b = load_words(high).v;
+  const __m256i a = low.v, b = high.v;
   const __m256i first = _mm256_unpacklo_epi16(a, b), second = _mm256_unpackhi_epi16(a, b);
   out[0].v = _mm256_permute2x128_si256(first, second, 0x20);
   out[1].v = _mm256_permute2x128_si256(first, second, 0x31);
 #else
   constexpr int kBytes = 2 * kLanes;
+  char rows[2][2 * kBytes];
+  store_words(rows[0], low);
+  store_words(rows[1], high);
   for (int v = 0; v < 2; ++v)
-    out[v] = load_u16(static_cast<const char*>(low) + v * kBytes) |
-             shl<16>(load_u16(static_cast<const char*>(high) + v * kBytes));
+    out[v] = load_u16(rows[0] + v * kBytes) | shl<16>(load_u16(rows[1] + v * kBytes));
 #endif
 }
 
