@@ -153,6 +153,27 @@ export function infer(
 export function findOutside(values: TypedArray, low: number, high: number, ignored: number): number;
 /** First position of a NaN or an infinity, or -1. */
 export function findNonFinite(values: Float32Array): number;
+/**
+ * Cells of lines without quotes, from `cursor` on: a Float64Array gets a column's numbers, an
+ * Int32Array where its texts begin and end, two numbers each, null nothing. Goes on up to the end of
+ * `bytes`, as many rows as `records` has places, a line for each number of `kept` (0: no row of it),
+ * or a line that is not plain: ragged, or with something else than numbers, `missing` cells and
+ * nothing where numbers are wanted. `cursor` has the place of the next line, the lines (but empty
+ * ones) and the rows so far; `records` gets the rows' lines, counted from `firstRecord`. `missing` is
+ * separated by newlines. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE.
+ */
+export function readCells(
+  bytes: Uint8Array,
+  delimiter: number,
+  missing: string,
+  columns: readonly (Float64Array | Int32Array | null)[],
+  records: Float64Array,
+  firstRecord: number,
+  kept: Uint8Array | null,
+  cursor: Uint32Array,
+): void;
+/** Gives the thread that calls the priority of the engine's, a little lower than the process's. */
+export function lowerPriority(): void;
 
 /** `feeds` for the inputs of `graph` at `batch` rows; one array an output. Runs on the caller. */
 export function evaluate(

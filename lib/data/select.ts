@@ -52,6 +52,57 @@ export class Selector {
   }
 }
 
+/** Rows that are decided on at once. */
+const choicesAhead = 8192;
+
+/** A selector whose decisions about some of the next rows can be looked at. */
+export class Choices {
+  readonly #selector: Selector;
+  readonly #all: boolean;
+  #kept = new Uint8Array();
+  /** Those of `kept` that are behind. */
+  #passed = 0;
+
+  constructor(stages: readonly Stage[]) {
+    this.#selector = new Selector(stages);
+    this.#all = stages.length === 0;
+  }
+
+  /** Whether no row that is still to come can be kept. */
+  get done(): boolean {
+    return this.#passed === this.#kept.length && this.#selector.done;
+  }
+
+  /** For each of some of the next rows 1 where it is kept and else 0; null where all are kept. */
+  get ahead(): Uint8Array | null {
+    if (this.#all) return null;
+    if (this.#passed === this.#kept.length) this.#choose();
+    return this.#kept.subarray(this.#passed);
+  }
+
+  /** Goes on behind `rows` of those ahead. */
+  pass(rows: number): void {
+    if (!this.#all) this.#passed += rows;
+  }
+
+  /** Whether the next row is kept. */
+  keeps(): boolean {
+    const [kept] = this.ahead ?? [1];
+    this.pass(1);
+    return kept === 1;
+  }
+
+  #choose(): void {
+    const kept = new Uint8Array(choicesAhead);
+    let count = 0;
+    while (count < choicesAhead && !this.#selector.done) {
+      kept[count++] = this.#selector.keeps() ? 1 : 0;
+    }
+    this.#kept = kept.subarray(0, count);
+    this.#passed = 0;
+  }
+}
+
 /** How many of `rows` rows the stages keep; undefined where only going through them tells. */
 export function countKept(rows: number | undefined, stages: readonly Stage[]): number | undefined {
   let left = rows;

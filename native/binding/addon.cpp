@@ -49,6 +49,8 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<find_outside>("findOutside", addon),
       function<held_memory>("heldMemory", addon),
       function<find_non_finite>("findNonFinite", addon),
+      function<read_cells>("readCells", addon),
+      function<lower_priority>("lowerPriority", addon),
       function<evaluate>("evaluate", addon),
       function<vjp>("vjp", addon),
       function<PredictorObject::load>("loadPredictor", addon),

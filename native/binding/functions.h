@@ -24,5 +24,8 @@ napi_value end_lease(const Call& call);
 // scan.cpp
 napi_value find_outside(const Call& call);
 napi_value find_non_finite(const Call& call);
+// cells.cpp
+napi_value read_cells(const Call& call);
+napi_value lower_priority(const Call& call);
 
 }  // namespace tandem::binding

@@ -24,11 +24,20 @@ export class Cells {
   valid = true;
   #quoted = false;
   readonly #interned = new Interned();
+  /** Whether what stands for a missing value may be a number, such as -999. */
+  readonly #numbersMiss: boolean;
 
   constructor(
     readonly delimiter: number,
     readonly missing: ReadonlySet<string>,
-  ) {}
+  ) {
+    this.#numbersMiss = [...missing].some((text) => Number.isFinite(numberOf(text, new Set())));
+  }
+
+  /** Whether native code can read the lines: they have nothing that it does not know of. */
+  get plain(): boolean {
+    return this.valid && !this.#quoted && !this.#numbersMiss;
+  }
 
   /** Goes on at the beginning of another region. */
   open(bytes: Uint8Array, quoted: boolean): void {
@@ -114,7 +123,8 @@ export class Cells {
         (end === carriageReturn && bytes[i + 1] === newline);
     // Up to 15 digits and a power of ten are exact, so that one division rounds once:
     // Clinger, "How to Read Floating Point Numbers Accurately" (1990).
-    if (!ends || digits === 0 || digits > 15) return this.#unusual();
+    const exact = digits > 0 && digits <= 15;
+    if (!ends || !exact || this.#numbersMiss) return this.#unusual();
     this.at = quoted ? i + 1 : i;
     const value = decimals === 0 ? mantissa : mantissa / (powers[decimals] ?? 1);
     return negative ? -value : value;
@@ -130,6 +140,13 @@ export class Cells {
     if (!this.valid && !isUtf8(this.bytes.subarray(begin, end))) return undefined;
     const raw = this.#interned.get(this.bytes, begin, end);
     const value = quoted ? undoubled(raw) : raw;
+    return this.missing.has(value) ? null : value;
+  }
+
+  /** The text between two places; null for a missing one. */
+  textAt(begin: number, end: number): string | null {
+    if (begin === end) return null;
+    const value = this.#interned.get(this.bytes, begin, end);
     return this.missing.has(value) ? null : value;
   }
 
@@ -183,7 +200,8 @@ class Interned {
     // Long texts are hardly ever seen twice.
     if (end - begin <= 64) {
       this.#strings[slot] = text;
-      this.#bytes[slot] = bytes.slice(begin, end);
+      // Copied: a Buffer's own slice() would keep all of the region.
+      this.#bytes[slot] = new Uint8Array(bytes.subarray(begin, end));
     }
     return text;
   }

@@ -2,9 +2,10 @@
 // csv-parse, which knows all that quotes can mean.
 import { isUtf8 } from 'node:buffer';
 import * as is from '../../is.js';
+import { native } from '../../native.js';
 import type { TableBatch } from '../batch.js';
 import { badData, type DataError, type OnError } from '../errors.js';
-import { Selector, type Stage } from '../select.js';
+import { Choices, type Stage } from '../select.js';
 import { Cells, numberOf } from './cells.js';
 import { type BadRecord, type CsvRecord, parseRecords } from './records.js';
 import { type Region, regions } from './regions.js';
@@ -57,11 +58,15 @@ export async function* readCsv(
 class CsvReader {
   readonly #cells: Cells;
   readonly #missing: ReadonlySet<string>;
-  readonly #selector: Selector;
+  readonly #choices: Choices;
+  /** What stands for a missing value, as native code takes it. */
+  readonly #missingLines: string;
   #names: readonly string[] | undefined;
   /** By position: the array that takes the column's cells, if any does. */
   #targets: (Float64Array | (string | null)[] | undefined)[] = [];
   #types: (CellType | undefined)[] = [];
+  /** By position, of columns of texts: where the cells of rows are. */
+  #spans: (Int32Array | undefined)[] = [];
   #at = new Float64Array();
   #rows = 0;
   #capacity = blockRows;
@@ -74,11 +79,12 @@ class CsvReader {
   ) {
     this.#missing = new Set(job.missing);
     this.#cells = new Cells(job.delimiter.charCodeAt(0), this.#missing);
-    this.#selector = new Selector(job.stages);
+    this.#choices = new Choices(job.stages);
+    this.#missingLines = job.missing.filter((text) => !text.includes('\n')).join('\n');
   }
 
   get done(): boolean {
-    return this.#selector.done;
+    return this.#choices.done;
   }
 
   async read(region: Region): Promise<TableBatch[]> {
@@ -112,17 +118,54 @@ class CsvReader {
         cells.nextLine();
       }
     }
-    while (cells.at < bytes.length && !this.#selector.done) {
+    while (cells.at < bytes.length && !this.#choices.done) {
+      if (cells.plain && this.#readLines(tables)) continue;
       if (cells.atEnd) {
         cells.nextLine();
         continue;
       }
       this.#record++;
-      const kept = this.#selector.keeps();
+      const kept = this.#choices.keeps();
       if (kept && this.#readLine()) this.#accept(tables);
       cells.nextLine();
     }
     return tables;
+  }
+
+  /**
+   * Rows in one go, by native code. False before a line that it leaves to us, which may be bad or have
+   * a number that is written in an unusual way.
+   */
+  #readLines(tables: TableBatch[]): boolean {
+    const cells = this.#cells;
+    const kept = this.#choices.ahead;
+    const columns = this.#targets.map((target, i) =>
+      target instanceof Float64Array ? target : (this.#spans[i] ?? null),
+    );
+    const cursor = Uint32Array.of(cells.at, 0, this.#rows);
+    native.readCells(
+      ...([cells.bytes, cells.delimiter, this.#missingLines, columns] as const),
+      ...([this.#at, this.#record + 1, kept, cursor] as const),
+    );
+    const [at = 0, lines = 0, rows = 0] = cursor;
+    this.#readTexts(rows);
+    cells.at = at;
+    this.#record += lines;
+    this.#choices.pass(lines);
+    this.#rows = rows;
+    if (rows === this.#capacity) tables.push(this.#take());
+    return lines > 0 || at === cells.bytes.length;
+  }
+
+  /** The texts of the rows up to `end`, whose places are known. */
+  #readTexts(end: number): void {
+    for (const [i, spans] of this.#spans.entries()) {
+      const target = this.#targets[i];
+      if (spans === undefined || !Array.isArray(target)) continue;
+      for (let row = this.#rows; row < end; row++) {
+        target[row] = this.#cells.textAt(spans[2 * row] ?? 0, spans[2 * row + 1] ?? 0);
+      }
+    }
   }
 
   /** Whether the line is a whole row. */
@@ -175,9 +218,9 @@ class CsvReader {
       if (this.job.header === undefined) rows = records.slice(1);
     }
     for (const row of rows) {
-      if (this.#selector.done) break;
+      if (this.#choices.done) break;
       this.#record++;
-      if (this.#selector.keeps() && this.#readRecord(row)) this.#accept(tables);
+      if (this.#choices.keeps() && this.#readRecord(row)) this.#accept(tables);
     }
     return tables;
   }
@@ -220,6 +263,9 @@ class CsvReader {
       return this.#infer(sample.map((record) => record[i] ?? ''));
     });
     this.#capacity = Math.max(1, Math.min(blockRows, Math.floor(blockCells / wanted.size)));
+    this.#spans = this.#types.map((type) =>
+      type === 'text' ? new Int32Array(2 * this.#capacity) : undefined,
+    );
     this.#makeTargets();
   }
 

@@ -1,5 +1,5 @@
 // A CSV file's bytes, cut after whole records.
-import { createReadStream } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { asArchiveError, badData } from '../errors.js';
@@ -18,11 +18,14 @@ export interface Region {
 }
 
 const readBytes = 2 ** 19;
+/** For the beginning of a record whose end is in the next block. */
+const frontBytes = 2 ** 16;
 
 /** Of one record, so that a quote that is never closed does not fill the memory. */
 const maxRecord = 2 ** 25;
 
 /**
+ * A region's bytes are there until the next one is asked for.
  * A record whose quote is never closed is its first line, which csv-parse refuses; the lines after it
  * are records again. Rejects with the file system's error, and DataError for a broken .gz file.
  */
@@ -30,7 +33,7 @@ export async function* regions(path: string, delimiter: number): AsyncGenerator<
   let rest: Buffer = Buffer.alloc(0);
   let first = true;
   for await (const chunk of chunksOf(path)) {
-    let bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let bytes = joined(rest, chunk);
     if (first && bytes.length < 3) {
       rest = bytes;
       continue;
@@ -65,14 +68,52 @@ const region = (bytes: Uint8Array, clean: boolean): Region => ({
   clean,
 });
 
-async function* chunksOf(path: string): AsyncGenerator<Buffer> {
+/** Bytes that follow those before. */
+interface Chunk {
+  readonly bytes: Buffer;
+  /** Bytes in front of them that may be written to. */
+  readonly front: number;
+}
+
+function joined(rest: Buffer, { bytes, front }: Chunk): Buffer {
+  if (rest.length > front) return Buffer.concat([rest, bytes]);
+  const begin = bytes.byteOffset - rest.length;
+  const whole = Buffer.from(bytes.buffer, begin, rest.length + bytes.length);
+  whole.set(rest);
+  return whole;
+}
+
+async function* chunksOf(path: string): AsyncGenerator<Chunk> {
+  const archive = path.endsWith('.gz');
+  if (!archive) {
+    const file = openSync(path, 'r');
+    try {
+      if (fstatSync(file).isFile()) return yield* chunksOfFile(file);
+    } finally {
+      closeSync(file);
+    }
+  }
   const file = createReadStream(path, { highWaterMark: readBytes });
-  if (!path.endsWith('.gz')) return yield* file;
+  // The file's error reaches the reader of the pipeline's end, which is destroyed with it.
+  const bytes = archive ? pipeline(file, createGunzip({ chunkSize: readBytes }), () => {}) : file;
   try {
-    // The file's error reaches the reader of the pipeline's end, which is destroyed with it.
-    yield* pipeline(file, createGunzip({ chunkSize: readBytes }), () => {});
+    for await (const part of bytes) yield { bytes: part as Buffer, front: 0 };
   } catch (cause) {
-    throw asArchiveError(cause, path);
+    throw archive ? asArchiveError(cause, path) : cause;
+  }
+}
+
+/**
+ * Read by this thread itself, which has nothing else to do: threads of libuv would compete with the
+ * event loop. Into two blocks of memory in turns, as what is left of one goes in front of the other.
+ */
+function* chunksOfFile(file: number): Generator<Chunk> {
+  const blocks = [0, 1].map(() => Buffer.allocUnsafeSlow(frontBytes + readBytes));
+  for (let i = 0; ; i = 1 - i) {
+    const block = blocks[i] ?? Buffer.alloc(0);
+    const count = readSync(file, block, frontBytes, readBytes, null);
+    if (count === 0) return;
+    yield { bytes: block.subarray(frontBytes, frontBytes + count), front: frontBytes };
   }
 }
 

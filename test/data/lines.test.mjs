@@ -1,0 +1,98 @@
+// Lines that native code reads, and those that it leaves, are the same rows.
+import test from 'ava';
+import { csv } from 'tandem-ml/data';
+import { file, readRows } from '../helpers/folder.mjs';
+import { generator } from '../helpers/numbers.mjs';
+
+const number = (text) => (text === '' || text === 'NA' ? Number.NaN : Number(text));
+const word = (text) => (text === '' || text === 'NA' ? null : text);
+
+/** Lines of a number, a text and a number, many of them written in unusual ways. */
+function makeLines(count, seed) {
+  const random = generator(seed);
+  const pick = (items) => items[Math.floor(random() * items.length)];
+  const written = () => {
+    const value = (random() - 0.5) * 10 ** Math.floor(random() * 20 - 6);
+    return pick([
+      ...[value.toFixed(3), String(value), value.toExponential(9), `${Math.round(value)}`],
+      ...['', 'NA', ` ${value} `, `+${Math.abs(value)}`, '1e-320', '12345678901234567890'],
+    ]);
+  };
+  return Array.from({ length: count }, () => [
+    written(),
+    pick(['a', 'bcd', 'ä€', '', 'NA', 'x y', `${Math.floor(random() * 1e6)}`]),
+    written(),
+  ]);
+}
+
+for (const end of ['\n', '\r\n']) {
+  test(`numbers and texts in every way that they may be written, ends ${JSON.stringify(end)}`, async (t) => {
+    const lines = makeLines(30_000, 3);
+    const contents = `p,q,r${end}${lines.map((line) => line.join() + end).join('')}`;
+    const path = await file(t, 'file.csv', contents);
+    const expected = lines.map(([p, q, r]) => ({ p: number(p), q: word(q), r: number(r) }));
+    const types = { p: 'number', q: 'text', r: 'number' };
+    t.deepEqual(await readRows(csv(path, { types })), expected);
+    const some = await readRows(csv(path, { types, columns: ['r', 'q'] }));
+    t.deepEqual(
+      some,
+      expected.map(({ q, r }) => ({ q, r })),
+    );
+  });
+}
+
+test('rows that are chosen are those of the list, however many and in whatever order', async (t) => {
+  const lines = Array.from({ length: 40_000 }, (_, i) => (i % 1000 === 999 ? ` ${i} ` : `${i}`));
+  const path = await file(t, 'file.csv', `a\n\n${lines.join('\n')}\n`);
+  const all = csv(path, { types: { a: 'number' } });
+  const read = async (dataset) => (await readRows(dataset)).map(({ a }) => a);
+  const numbers = (begin, end) => Array.from({ length: end - begin }, (_, i) => begin + i);
+  t.deepEqual(await read(all), numbers(0, 40_000));
+  t.deepEqual(await read(all.take(8192)), numbers(0, 8192));
+  t.deepEqual(await read(all.skip(20_001).take(10_000)), numbers(20_001, 30_001));
+  const [some, others] = all.split(0.3, { seed: 4 });
+  const [left, right] = [await read(some), await read(others)];
+  t.true(Math.abs(left.length - 12_000) < 500);
+  t.deepEqual(
+    [...left, ...right].sort((a, b) => a - b),
+    numbers(0, 40_000),
+  );
+  t.deepEqual(await read(some.take(9000).skip(100)), left.slice(100, 9000));
+});
+
+test('rows that are bad, between many that are not', async (t) => {
+  const lines = Array.from({ length: 20_000 }, (_, i) => (i % 777 === 5 ? `${i}` : `${i},k${i}`));
+  lines[12_000] = 'warm,k';
+  const path = await file(t, 'file.csv', `a,b\n${lines.join('\n')}\n`);
+  const errors = [];
+  const types = { a: 'number', b: 'text' };
+  const options = { types, onError: 'skip', onSkip: (error) => errors.push(error) };
+  const rows = await readRows(csv(path, options));
+  const bad = lines.flatMap((line, i) => (/^\d+,/.test(line) ? [] : [i + 2]));
+  t.deepEqual(
+    errors.map(({ row }) => row),
+    bad,
+  );
+  t.is(rows.length, lines.length - bad.length);
+  t.deepEqual(rows.at(-1), { a: 19_999, b: 'k19999' });
+  await t.throwsAsync(readRows(csv(path, { types })), {
+    message: /row 7: expected 2 cells as in the header, received 1/,
+  });
+});
+
+test('a number that stands for a missing one', async (t) => {
+  const path = await file(t, 'file.csv', 'a,b\n1,x\n-999,-999\n3,-999.0\n"-999",y\n');
+  const missing = ['-999'];
+  t.deepEqual(await readRows(csv(path, { missing, types: { a: 'number' } })), [
+    { a: 1, b: 'x' },
+    { a: Number.NaN, b: null },
+    { a: 3, b: '-999.0' },
+    { a: Number.NaN, b: 'y' },
+  ]);
+  const plain = await file(t, 'plain.csv', 'a\n1\n-999\n-999.5\n');
+  const rows = await readRows(csv(plain, { missing }));
+  t.deepEqual(
+    rows.map(({ a }) => a),
+    [1, Number.NaN, -999.5],
+  );
+});
