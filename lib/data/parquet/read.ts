@@ -1,5 +1,13 @@
 // A Parquet file -> tables, in the thread that calls, one row group after another, large ones in parts.
-import type { AsyncBuffer, ColumnData, Compressors, FileMetaData, RowGroup } from 'hyparquet';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import type {
+  AsyncBuffer,
+  ColumnData,
+  Compressors,
+  DecodedArray,
+  FileMetaData,
+  RowGroup,
+} from 'hyparquet';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
 import { badData, type DataError, type OnError, optional, type Place } from '../errors.js';
@@ -27,8 +35,12 @@ const blockCells = 2 ** 17;
 
 /** Rejects with DataError, the file system's error, and ERR_ARGUMENT where a package is missing. */
 export async function openParquet(path: string): Promise<File> {
-  const { asyncBufferFromFile, parquetMetadataAsync } = await hyparquet();
-  const buffer = await asyncBufferFromFile(path);
+  const { asyncBufferFromFile } = await hyparquet();
+  return await withMetadata(path, await asyncBufferFromFile(path));
+}
+
+async function withMetadata(path: string, buffer: AsyncBuffer): Promise<File> {
+  const { parquetMetadataAsync } = await hyparquet();
   try {
     const metadata = await parquetMetadataAsync(buffer);
     checkCounts(metadata, path);
@@ -36,6 +48,28 @@ export async function openParquet(path: string): Promise<File> {
   } catch (cause) {
     throw asDataError('a Parquet file', cause, { file: path });
   }
+}
+
+/**
+ * The bytes of an open file, read by this thread itself, which has nothing else to do: threads of libuv
+ * would compete with the event loop.
+ */
+function bytesOf(file: number, path: string): AsyncBuffer {
+  const byteLength = fstatSync(file).size;
+  return {
+    byteLength,
+    slice(start, end = byteLength) {
+      const bytes = new Uint8Array(Math.max(0, end - start));
+      for (let done = 0; done < bytes.length; ) {
+        const count = readSync(file, bytes, done, bytes.length - done, start + done);
+        if (count === 0) {
+          throw badData('a file that stays as it is', 'one cut short', { file: path });
+        }
+        done += count;
+      }
+      return bytes.buffer;
+    },
+  };
 }
 
 /** A file that lacks row groups must not pass for a smaller one. */
@@ -47,20 +81,41 @@ function checkCounts({ row_groups: groups, num_rows: rows }: FileMetaData, file:
 
 const hyparquet = () => optional(() => import('hyparquet'), 'hyparquet', 'Parquet files');
 
-/** Snappy is hyparquet's own; the package with all others is loaded for who needs it. */
+/**
+ * The package with all of them; of Snappy alone hyparquet has one of its own, which takes more than
+ * twice as long.
+ */
 async function loadCompressors({ row_groups: groups }: FileMetaData): Promise<Compressors> {
-  const codecs = groups.flatMap(({ columns }) => columns.map(({ meta_data: data }) => data?.codec));
-  if (codecs.every((codec) => codec === 'SNAPPY' || codec === 'UNCOMPRESSED')) return {};
+  const codecs = new Set(
+    groups.flatMap(({ columns }) => columns.map(({ meta_data: data }) => data?.codec)),
+  );
+  codecs.delete('UNCOMPRESSED');
+  if (codecs.size === 0) return {};
   const name = 'hyparquet-compressors';
-  return (await optional(() => import(name), name, 'compressed Parquet files')).compressors;
+  const loading = optional(() => import(name), name, 'compressed Parquet files');
+  codecs.delete('SNAPPY');
+  if (codecs.size > 0) return (await loading).compressors;
+  return (await loading.catch(() => ({ compressors: {} }))).compressors;
 }
 
-/** Rejects with DataError, or the file system's error. */
+/** Rejects with DataError, or the file system's error. Tables may be views of larger ones. */
 export async function* readParquet(
   job: ParquetJob,
   skipped: (error: DataError) => void,
 ): AsyncGenerator<TableBatch> {
-  const file = await openParquet(job.path);
+  const opened = openSync(job.path, 'r');
+  try {
+    yield* readFile(await withMetadata(job.path, bytesOf(opened, job.path)), job, skipped);
+  } finally {
+    closeSync(opened);
+  }
+}
+
+async function* readFile(
+  file: File,
+  job: ParquetJob,
+  skipped: (error: DataError) => void,
+): AsyncGenerator<TableBatch> {
   const selector = new Selector(job.stages);
   const types = columnTypes(file, job.columns);
   const skip = (error: unknown) => {
@@ -134,18 +189,9 @@ async function planParts(
 function* blocks(table: TableBatch, columns: number): Generator<TableBatch> {
   const rows = Math.max(1, Math.min(blockRows, Math.floor(blockCells / Math.max(1, columns))));
   for (let begin = 0; begin < table.rows; begin += rows) {
-    const block = sliceRows(table, begin, Math.min(table.rows, begin + rows));
-    // Its own memory, which can go to another thread.
-    yield { ...block, ...copied(block) };
+    yield sliceRows(table, begin, Math.min(table.rows, begin + rows));
   }
 }
-
-const copied = ({ columns, at }: TableBatch) => ({
-  columns: Object.fromEntries(
-    Object.entries(columns).map(([name, column]) => [name, column.slice()] as const),
-  ),
-  ...(at && { at: at.slice() }),
-});
 
 type Element = FileMetaData['schema'][number];
 
@@ -223,7 +269,8 @@ async function readRows(
       throw asDataError('pages that can be read', cause, place);
     }
   }
-  const at = Float64Array.from({ length: rows }, (_, i) => begin + i + 1);
+  const at = new Float64Array(rows);
+  for (let i = 0; i < rows; i++) at[i] = begin + i + 1;
   return { rows, columns: Object.fromEntries(columns), at };
 }
 
@@ -244,18 +291,34 @@ async function readColumn(
     onChunk({ columnData, rowStart }: ColumnData) {
       // Pages may begin before the rows and end behind them.
       const offset = rowStart - begin;
-      const end = Math.min(columnData.length, rows - offset);
-      for (let i = Math.max(0, -offset); i < end; i++) {
-        const value: unknown = columnData[i];
-        done++;
-        if (numbers === undefined) values[offset + i] = value ?? null;
-        else
-          numbers[offset + i] = value === null || value === undefined ? Number.NaN : Number(value);
-      }
+      const first = Math.max(0, -offset);
+      const end = Math.max(first, Math.min(columnData.length, rows - offset));
+      done += end - first;
+      if (numbers !== undefined) copyNumbers(columnData, first, end, numbers, offset);
+      else
+        for (let i = first; i < end; i++) values[offset + i] = (columnData[i] as unknown) ?? null;
     },
   });
   if (done < rows) throw new Error(`${done} values for ${rows} rows`);
   return numbers ?? values;
+}
+
+/** Values from `first` to before `end`, NaN for null; those of one array type each in a loop of its own. */
+function copyNumbers(
+  from: DecodedArray,
+  first: number,
+  end: number,
+  to: Float64Array,
+  offset: number,
+): void {
+  if (Array.isArray(from)) {
+    for (let i = first; i < end; i++) {
+      const value: unknown = from[i];
+      to[offset + i] = value === null || value === undefined ? Number.NaN : Number(value);
+    }
+  } else if (from instanceof BigInt64Array || from instanceof BigUint64Array) {
+    for (let i = first; i < end; i++) to[offset + i] = Number(from[i]);
+  } else to.set(from.subarray(first, end), offset + first);
 }
 
 function asDataError(what: string, cause: unknown, place: Place): unknown {

@@ -1,70 +1,42 @@
-// Reads files in a thread of their own, so that the event loop only passes blocks on.
-import { Worker } from 'node:worker_threads';
-import { packageRoot } from '../../root.js';
+// Reads files in threads of their own, so that the event loop only passes blocks on.
 import type { Batch } from '../batch.js';
-import { type DataError, fromPlain } from '../errors.js';
-import type { Message, Start } from './messages.js';
+import type { EncoderState } from '../encoders/state.js';
+import { type DataError, fromPlain, type OnError } from '../errors.js';
+import type { ArrayJob, Job } from './messages.js';
+import { ReadingThread } from './thread.js';
 
-/** Blocks on their way: what bounds the memory that reading takes. */
-const blocksAhead = 4;
+/** What to read and how. */
+export interface Reading {
+  readonly job: Job | ArrayJob;
+  /** Makes arrays of the rows where it is given. */
+  readonly encoder: EncoderState | undefined;
+  /** Of encoding. */
+  readonly onError: OnError;
+}
 
 /**
- * The blocks of a file. Rejects with what reading failed with; ending the iteration ends the thread.
+ * The blocks of a file. Rejects with what reading failed with. A thread that has read to the end stays a
+ * while for the next reading; ending the iteration before that ends the thread.
  */
 export async function* readInThread<B extends Batch>(
-  start: Omit<Start, 'credit'>,
+  reading: Reading,
   onSkip: ((error: DataError) => void) | undefined,
 ): AsyncGenerator<B> {
-  const credit = new Int32Array(new SharedArrayBuffer(4));
-  credit[0] = blocksAhead;
-  const thread = new Worker(new URL('dist/data/worker/reader.js', packageRoot), {
-    workerData: { ...start, credit } satisfies Start,
-    // Options of the main thread, such as --input-type, may not be meant for it.
-    execArgv: [],
-  });
-  const inbox = new Inbox(thread);
+  const thread = ReadingThread.take();
+  let whole = false;
   try {
+    thread.begin(reading);
     for (;;) {
-      const message = await inbox.next();
+      const message = await thread.next();
       if (message.kind === 'error') throw fromPlain(message.error);
+      whole = message.kind === 'end';
       for (const error of message.skipped) onSkip?.(fromPlain(error) as DataError);
       if (message.kind === 'end') return;
-      Atomics.add(credit, 0, 1);
-      Atomics.notify(credit, 0);
+      thread.grant();
       yield message.block as B;
     }
   } finally {
-    await thread.terminate();
-  }
-}
-
-/** Messages in the order of their coming. The process lives on for one that is waited for. */
-class Inbox {
-  readonly #messages: (Message | Error)[] = [];
-  #wake: () => void = () => {};
-
-  constructor(readonly thread: Worker) {
-    thread.unref();
-    const add = (message: Message | Error) => {
-      this.#messages.push(message);
-      this.#wake();
-    };
-    thread.on('message', add);
-    thread.on('error', add);
-    thread.on('messageerror', add);
-    thread.on('exit', (code) => add(new Error(`the reading thread ended with code ${code}`)));
-  }
-
-  async next(): Promise<Message> {
-    for (;;) {
-      const message = this.#messages.shift();
-      if (message instanceof Error) throw message;
-      if (message !== undefined) return message;
-      this.thread.ref();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.thread.unref();
-    }
+    if (whole) thread.rest();
+    else await thread.end();
   }
 }

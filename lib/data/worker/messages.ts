@@ -16,18 +16,21 @@ export type Job =
 /** Arrays, which no encoder makes anything of. */
 export type ArrayJob = { readonly kind: 'tensors' } & TensorJob;
 
-/** How a reading thread begins. */
+/** One reading from beginning to end; a thread does one at a time. */
 export interface Start {
   readonly job: Job | ArrayJob;
-  /** Makes arrays of the rows where it is given. */
-  readonly encoder: EncoderState | undefined;
+  /** Makes arrays of the rows where it is given; 'same': that of the reading before. */
+  readonly encoder: EncoderState | 'same' | undefined;
   /** Of encoding. */
   readonly onError: OnError;
   /** One number: how many more blocks may be sent. */
   readonly credit: Int32Array;
 }
 
-/** What a reading thread sends; `skipped` are the first errors of the rows left out before it. */
+/**
+ * What a reading thread sends, 'end' or 'error' as the last; `skipped` are the first errors of the rows
+ * left out before it.
+ */
 export type Message =
   | { readonly kind: 'block'; readonly block: Batch; readonly skipped: readonly PlainError[] }
   | { readonly kind: 'end'; readonly skipped: readonly PlainError[] }

@@ -1,9 +1,9 @@
-// The thread that reads a file, parses and encodes it, and sends the blocks.
-import { getPriority, setPriority } from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
+// The thread that reads files, parses and encodes them, and sends the blocks.
+import { parentPort } from 'node:worker_threads';
 import * as is from '../../is.js';
+import { native } from '../../native.js';
 import { readArrow } from '../arrow/read.js';
-import { type Batch, columnsOf, type TableBatch } from '../batch.js';
+import { type Batch, columnsOf, mapColumns, type TableBatch } from '../batch.js';
 import { readCsv } from '../csv/read.js';
 import { CompiledEncoder } from '../encoders/encoder.js';
 import { type DataError, type PlainError, toPlain } from '../errors.js';
@@ -11,65 +11,82 @@ import { readParquet } from '../parquet/read.js';
 import { readRows } from '../tensors/rows.js';
 import type { Job, Message, Start } from './messages.js';
 
-const { job, encoder: state, onError, credit } = workerData as Start;
 /** Errors of a block that are told; many more would only fill memory. */
 const maxSkipped = 100;
-let skipped: PlainError[] = [];
 
-const skip = (error: DataError) => {
-  if (skipped.length < maxSkipped) skipped.push(toPlain(error));
-};
+/** The encoder of the last reading that had one. */
+let encoder: CompiledEncoder | undefined;
 
-lowerPriority();
-try {
-  if (job.kind === 'tensors') for await (const block of readRows(job)) send(block);
-  else await sendTables(job);
-  post({ kind: 'end', skipped });
-} catch (error) {
-  post({ kind: 'error', error: toPlain(error) });
-}
+// As that of the engine's threads: with an equal one, a waking event loop would wait for the end of a
+// time slice.
+native.lowerPriority();
+parentPort?.on('message', (start: Start) => void read(start));
 
-/**
- * As that of the engine's threads: with an equal one, a waking event loop would wait for the end of a time
- * slice. Only Linux has priorities of threads under the numbers of processes; elsewhere it would be
- * the process's.
- */
-function lowerPriority(): void {
-  if (process.platform !== 'linux') return;
+async function read(start: Start): Promise<void> {
+  const reading = new Reading(start);
   try {
-    setPriority(0, Math.min(19, getPriority(process.pid) + 3));
-  } catch {
-    // A system that refuses: nothing changes.
+    if (start.job.kind === 'tensors') {
+      for await (const block of readRows(start.job)) reading.send(block);
+    } else await sendTables(start.job, start.encoder, reading);
+    reading.end();
+  } catch (error) {
+    post({ kind: 'error', error: toPlain(error) });
   }
 }
 
-async function sendTables(tables: Job): Promise<void> {
-  const encoder = state && (await CompiledEncoder.compile(state));
-  for await (const table of read(tables)) {
-    const block = encoder ? encode(table, encoder) : table;
-    if (block.rows > 0) send(block);
+async function sendTables(job: Job, state: Start['encoder'], reading: Reading): Promise<void> {
+  if (typeof state === 'object') encoder = await CompiledEncoder.compile(state);
+  const compiled = state === undefined ? undefined : encoder;
+  for await (const table of tablesOf(job, reading.skip)) {
+    const block = compiled ? reading.encode(table, compiled) : owned(table);
+    if (block.rows > 0) reading.send(block);
   }
 }
 
-function read(tables: Job): AsyncGenerator<TableBatch> {
-  if (tables.kind === 'csv') return readCsv(tables, skip);
-  return tables.kind === 'parquet' ? readParquet(tables, skip) : readArrow(tables);
+function tablesOf(job: Job, skip: (error: DataError) => void): AsyncGenerator<TableBatch> {
+  if (job.kind === 'csv') return readCsv(job, skip);
+  return job.kind === 'parquet' ? readParquet(job, skip) : readArrow(job);
 }
 
-function encode(table: TableBatch, encoder: CompiledEncoder): Batch {
-  return encoder.encode(table, {
-    onError,
-    place: (row) => ({ file: job.path, row: table.at?.[row] }),
-    skipped: skip,
-  });
-}
+/** With memory of its own, which can go to another thread: a view takes all of the larger array along. */
+const owned = (table: TableBatch): TableBatch =>
+  mapColumns(table, table.rows, (column) =>
+    is.isTypedArray(column) && column.byteLength < column.buffer.byteLength
+      ? column.slice()
+      : column,
+  );
 
-/** Waits until the other side has room: nothing but the reading happens in this thread. */
-function send(block: Batch): void {
-  while (Atomics.load(credit, 0) <= 0) Atomics.wait(credit, 0, 0);
-  Atomics.sub(credit, 0, 1);
-  post({ kind: 'block', block, skipped }, block);
-  skipped = [];
+/** One that is under way. */
+class Reading {
+  #skipped: PlainError[] = [];
+
+  constructor(readonly start: Start) {}
+
+  readonly skip = (error: DataError): void => {
+    if (this.#skipped.length < maxSkipped) this.#skipped.push(toPlain(error));
+  };
+
+  encode(table: TableBatch, compiled: CompiledEncoder): Batch {
+    const { job, onError } = this.start;
+    return compiled.encode(table, {
+      onError,
+      place: (row) => ({ file: job.path, row: table.at?.[row] }),
+      skipped: this.skip,
+    });
+  }
+
+  /** Waits until the other side has room: nothing but the reading happens in this thread. */
+  send(block: Batch): void {
+    const { credit } = this.start;
+    while (Atomics.load(credit, 0) <= 0) Atomics.wait(credit, 0, 0);
+    Atomics.sub(credit, 0, 1);
+    post({ kind: 'block', block, skipped: this.#skipped }, block);
+    this.#skipped = [];
+  }
+
+  end(): void {
+    post({ kind: 'end', skipped: this.#skipped });
+  }
 }
 
 function post(message: Message, block?: Batch): void {
