@@ -120,17 +120,34 @@ export function gatherRows<B extends Batch>(batch: B, which: Uint32Array): B {
 
 function gather(column: TypedArray, width: number, which: Uint32Array): TypedArray {
   const result = makeLike(column, which.length * width);
-  if (width === 1) {
-    for (let i = 0; i < which.length; i++) result[i] = column[which[i] ?? 0] ?? 0;
-    return result;
-  }
-  for (let i = 0; i < which.length; i++) {
-    const begin = (which[i] ?? 0) * width;
-    // subarray and set cost more than a short loop.
-    if (width > 32) result.set(column.subarray(begin, begin + width), i * width);
-    else for (let k = 0; k < width; k++) result[i * width + k] = column[begin + k] ?? 0;
+  if (width > 32) {
+    for (let i = 0; i < which.length; i++) {
+      const begin = (which[i] ?? 0) * width;
+      result.set(column.subarray(begin, begin + width), i * width);
+    }
+  } else if (column.BYTES_PER_ELEMENT === 4) {
+    copyWords(asWords(column), asWords(result), width, which);
+  } else {
+    for (let i = 0; i < which.length; i++) {
+      const begin = (which[i] ?? 0) * width;
+      for (let k = 0; k < width; k++) result[i * width + k] = column[begin + k] ?? 0;
+    }
   }
   return result;
+}
+
+/** The same bits as numbers of one type, for which loops are fastest. */
+const asWords = ({ buffer, byteOffset, length }: TypedArray): Int32Array =>
+  new Int32Array(buffer, byteOffset, length);
+
+/** subarray and set cost more than a short loop. */
+function copyWords(from: Int32Array, to: Int32Array, width: number, which: Uint32Array): void {
+  let at = 0;
+  for (let i = 0; i < which.length; i++) {
+    let source = (which[i] ?? 0) * width;
+    const end = at + width;
+    while (at < end) to[at++] = from[source++] ?? 0;
+  }
 }
 
 /** Batches with the same columns, one after another. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT. */

@@ -141,8 +141,12 @@ function stream<B extends Batch>(
   return {
     length,
     selects: true,
-    stream: ({ stages }: StreamOptions) =>
-      readInThread<B>({ job: { ...job, stages }, encoder, onError }, onSkip),
+    shuffles: true,
+    stream: ({ stages, shuffle: mixed, epoch }: StreamOptions) =>
+      readInThread<B>(
+        { job: { ...job, stages }, encoder, onError, shuffle: mixed && { ...mixed, epoch } },
+        onSkip,
+      ),
   };
 }
 

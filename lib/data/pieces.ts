@@ -1,17 +1,14 @@
 // Source -> rows in the order of an epoch: selection, repetition, shuffling, and a share for each of
 // several processes.
 import * as is from '../is.js';
-import { generator, shuffled } from '../trainer/random.js';
-import { type Batch, concatInTurns, concatRows, gatherRows, sliceRows } from './batch.js';
+import { generator, numbersOf, shuffled } from '../trainer/random.js';
+import { type Batch, concatRows, gatherRows } from './batch.js';
 import { mixed, selected } from './order.js';
 import { Selector, type Stage } from './select.js';
 import type { Source } from './source.js';
+import { type Piece, shuffledWindows } from './windows.js';
 
-/** Rows `order` of a block, in that order. */
-export interface Piece<B extends Batch> {
-  readonly block: B;
-  readonly order: Uint32Array;
-}
+export type { Piece } from './windows.js';
 
 /** Which of a block's rows to take how often. `random` gives integers below 2^32. */
 export type Resample<B extends Batch> = (
@@ -50,9 +47,8 @@ export interface Plan<B extends Batch> {
   readonly file: string | undefined;
 }
 
-/** Streams of random numbers apart from those of shuffles, which are numbered by epochs. */
+/** Random numbers apart from those of shuffles. */
 const resampleStream = 0x40000000;
-const windowStream = 0x20000000;
 
 export async function* pieces<B extends Batch>(
   plan: Plan<B>,
@@ -95,41 +91,14 @@ async function memoryOrder<B extends Batch>(
     : await mixed(order, { seed: shuffle.seed, epoch });
 }
 
-const identity = (rows: number): Uint32Array => Uint32Array.from({ length: rows }, (_, i) => i);
-
 async function* streamPieces<B extends Batch>(
   plan: Plan<B>,
   options: EpochOptions,
 ): AsyncGenerator<Piece<B>> {
   const { shuffle, epoch } = options;
   const kept = keptPieces(plan, options);
-  if (shuffle === undefined || shufflesItself(plan)) {
-    yield* kept;
-    return;
-  }
-  const random = generator(shuffle.seed, windowStream + epoch);
-  // Windows that begin elsewhere in each epoch let rows move on from one to the next.
-  let size = Math.ceil((shuffle.window * (1 + random() / 2 ** 32)) / 2);
-  let parts: B[] = [];
-  let rows = 0;
-  const mix = async (): Promise<Piece<B>> => {
-    const block = await concatInTurns(parts);
-    parts = [];
-    rows = 0;
-    size = shuffle.window;
-    return { block, order: await shuffled({ start: 0, count: block.rows }, random) };
-  };
-  for await (const { block, order } of kept) {
-    const part = order.length === block.rows ? block : gatherRows(block, order);
-    for (let begin = 0; begin < part.rows; ) {
-      const end = Math.min(part.rows, begin + size - rows);
-      parts.push(sliceRows(part, begin, end));
-      rows += end - begin;
-      begin = end;
-      if (rows >= size) yield await mix();
-    }
-  }
-  if (rows > 0) yield await mix();
+  if (shuffle === undefined || shufflesItself(plan)) yield* kept;
+  else yield* shuffledWindows(kept, { ...shuffle, epoch });
 }
 
 /** What looks at rows of a stream one after another needs them in their order. */
@@ -155,11 +124,15 @@ export async function* keptPieces<B extends Batch>(
   const order = shufflesItself(plan) ? shuffle : undefined;
   for await (const block of source.stream({ epoch, signal, stages, shuffle: order })) {
     seen += block.rows;
-    const selected = left.length === 0 ? identity(block.rows) : selector.next(block.rows);
+    const selected =
+      left.length === 0 ? numbersOf({ start: 0, count: block.rows }) : selector.next(block.rows);
     const wanted = kept === undefined ? selected : kept(block, selected);
     const order = resample === undefined ? wanted : resample(block, wanted, random);
     if (resample !== undefined)
-      yield { block: gatherRows(block, order), order: identity(order.length) };
+      yield {
+        block: gatherRows(block, order),
+        order: numbersOf({ start: 0, count: order.length }),
+      };
     else if (order.length > 0) yield { block, order };
     if (selector.done) return;
   }

@@ -11,8 +11,8 @@ export interface StreamOptions {
   readonly signal: AbortSignal | undefined;
   /** The rows that the dataset takes; sources without `selects` may take no notice. */
   readonly stages: readonly Stage[];
-  /** In the order that follows from it and the epoch, as datasets in memory are: of `shuffles`. */
-  readonly shuffle: { readonly seed: number } | undefined;
+  /** Of `shuffles`: in the order that follows from it and the epoch, `window` rows mixed at a time. */
+  readonly shuffle: { readonly seed: number; readonly window: number } | undefined;
 }
 
 /** Rows that are read in order, in blocks of any size, as often as asked. */
@@ -21,7 +21,10 @@ export interface StreamSource<B extends Batch> {
   readonly length: number | undefined;
   /** Whether only rows that the stages keep come, so that others need not be read. */
   readonly selects?: boolean;
-  /** Whether it can be read in any order. */
+  /**
+   * Whether it shuffles its rows itself, as streams are shuffled or, where it can be read in any order,
+   * as a whole.
+   */
   readonly shuffles?: boolean;
   /** The same rows with these columns alone. */
   narrowed?(columns: readonly string[]): StreamSource<B>;

@@ -149,7 +149,8 @@ async function streamed(wanted: readonly Wanted[], parse: ParseHeader): Promise<
       const shuffle = seeded && { seed: seeded.seed, epoch };
       const { path } = first;
       const job = { kind: 'tensors', path, parts, rows: length, stages, shuffle } as const;
-      return readInThread<TensorBatch>({ job, encoder: undefined, onError: 'throw' }, undefined);
+      const none = { encoder: undefined, shuffle: undefined } as const;
+      return readInThread<TensorBatch>({ job, ...none, onError: 'throw' }, undefined);
     },
   };
   return new Dataset<TensorBatch>({ kind: 'stream', ...source });

@@ -3,9 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { subscribe } from 'node:diagnostics_channel';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { dense, sequential, Trainer } from 'tandem-ml';
-import { csv, fitEncoder } from 'tandem-ml/data';
+import { csv, fitEncoder, fromRows } from 'tandem-ml/data';
 import { file, folder, readRows } from '../helpers/folder.mjs';
 
 const threads = [];
@@ -13,6 +14,11 @@ subscribe('worker_threads', ({ worker }) => threads.push(worker));
 
 const text = (rows, from = 0) =>
   `a,b\n${Array.from({ length: rows }, (_, i) => `${from + i},${i % 3}\n`).join('')}`;
+/** Lists of numbers, which arrays of either kind become. */
+const plain = (batch) =>
+  Object.entries(batch).map(([name, column]) =>
+    typeof column === 'number' ? [name, column] : [name, Array.from(column)],
+  );
 const numbers = (rows) => rows.map(({ a }) => a);
 const upTo = (end, from = 0) => Array.from({ length: end - from }, (_, i) => from + i);
 
@@ -37,6 +43,39 @@ test.serial('one thread reads one file after another, and epochs of a fit', asyn
   }
   t.deepEqual(numbers(await readRows(csv(path).take(3))), [0, 1, 2]);
   t.true(threads.length - started <= 7, `${threads.length - started} more threads`);
+});
+
+test.serial('rows are shuffled there as they would be here', async (t) => {
+  const path = await file(t, 'file.csv', text(20_000));
+  const rows = await readRows(csv(path));
+  const encoder = await fitEncoder(csv(path), {
+    x: { a: 'number', b: 'oneHot' },
+    y: { b: 'category' },
+  });
+  const here = fromRows(() => rows);
+  for (const options of [{ seed: 3, window: 700 }, { seed: 4 }, { seed: 5, window: 50_000 }]) {
+    const pairs = [
+      [csv(path), here],
+      [encoder.encode(csv(path)), encoder.encode(here)],
+      [csv(path).split(0.4, { seed: 2 })[1], here.split(0.4, { seed: 2 })[1]],
+      [csv(path).skip(11_111), here.skip(11_111)],
+    ];
+    for (const [there, same] of pairs.map((pair) => pair.map((data) => data.shuffle(options)))) {
+      for (const position of [{ epoch: 0 }, { epoch: 2, start: 3 }, { worldSize: 3, rank: 1 }]) {
+        const read = async (dataset) => {
+          const batches = [];
+          for await (const batch of dataset.batches({ batchSize: 333, ...position })) {
+            batches.push(batch.columns ?? batch);
+          }
+          return batches;
+        };
+        // AVA's own comparison takes long.
+        const [found, expected] = [await read(there), await read(same)];
+        t.true(found.length > 5);
+        t.true(isDeepStrictEqual(found.map(plain), expected.map(plain)));
+      }
+    }
+  }
 });
 
 test.serial('readings at once, the second of which fails', async (t) => {

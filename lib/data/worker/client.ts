@@ -1,18 +1,8 @@
 // Reads files in threads of their own, so that the event loop only passes blocks on.
 import type { Batch } from '../batch.js';
-import type { EncoderState } from '../encoders/state.js';
-import { type DataError, fromPlain, type OnError } from '../errors.js';
-import type { ArrayJob, Job } from './messages.js';
+import { type DataError, fromPlain } from '../errors.js';
+import type { Reading } from './messages.js';
 import { ReadingThread } from './thread.js';
-
-/** What to read and how. */
-export interface Reading {
-  readonly job: Job | ArrayJob;
-  /** Makes arrays of the rows where it is given. */
-  readonly encoder: EncoderState | undefined;
-  /** Of encoding. */
-  readonly onError: OnError;
-}
 
 /**
  * The blocks of a file. Rejects with what reading failed with. A thread that has read to the end stays a

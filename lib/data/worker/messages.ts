@@ -6,6 +6,7 @@ import type { EncoderState } from '../encoders/state.js';
 import type { OnError, PlainError } from '../errors.js';
 import type { ParquetJob } from '../parquet/read.js';
 import type { TensorJob } from '../tensors/rows.js';
+import type { WindowShuffle } from '../windows.js';
 
 /** What to read. */
 export type Job =
@@ -16,13 +17,21 @@ export type Job =
 /** Arrays, which no encoder makes anything of. */
 export type ArrayJob = { readonly kind: 'tensors' } & TensorJob;
 
-/** One reading from beginning to end; a thread does one at a time. */
-export interface Start {
+/** What to read and how. */
+export interface Reading {
   readonly job: Job | ArrayJob;
-  /** Makes arrays of the rows where it is given; 'same': that of the reading before. */
-  readonly encoder: EncoderState | 'same' | undefined;
+  /** Makes arrays of the rows where it is given. */
+  readonly encoder: EncoderState | undefined;
   /** Of encoding. */
   readonly onError: OnError;
+  /** Of tables; undefined: in order. */
+  readonly shuffle: WindowShuffle | undefined;
+}
+
+/** One reading from beginning to end; a thread does one at a time. */
+export interface Start extends Omit<Reading, 'encoder'> {
+  /** 'same': that of the reading before. */
+  readonly encoder: EncoderState | 'same' | undefined;
   /** One number: how many more blocks may be sent. */
   readonly credit: Int32Array;
 }

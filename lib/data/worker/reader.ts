@@ -2,17 +2,30 @@
 import { parentPort } from 'node:worker_threads';
 import * as is from '../../is.js';
 import { native } from '../../native.js';
+import { numbersOf } from '../../trainer/random.js';
 import { readArrow } from '../arrow/read.js';
-import { type Batch, columnsOf, mapColumns, type TableBatch } from '../batch.js';
+import {
+  type Batch,
+  bytesOf,
+  columnsOf,
+  gatherRows,
+  mapColumns,
+  type TableBatch,
+} from '../batch.js';
 import { readCsv } from '../csv/read.js';
 import { CompiledEncoder } from '../encoders/encoder.js';
 import { type DataError, type PlainError, toPlain } from '../errors.js';
 import { readParquet } from '../parquet/read.js';
 import { readRows } from '../tensors/rows.js';
+import { type Piece, shuffledWindows } from '../windows.js';
 import type { Job, Message, Start } from './messages.js';
 
 /** Errors of a block that are told; many more would only fill memory. */
 const maxSkipped = 100;
+
+/** Of shuffled rows that are sent together. */
+const blockRows = 8192;
+const blockBytes = 2 ** 20;
 
 /** The encoder of the last reading that had one. */
 let encoder: CompiledEncoder | undefined;
@@ -27,20 +40,53 @@ async function read(start: Start): Promise<void> {
   try {
     if (start.job.kind === 'tensors') {
       for await (const block of readRows(start.job)) reading.send(block);
-    } else await sendTables(start.job, start.encoder, reading);
+    } else await sendTables(start.job, start, reading);
     reading.end();
   } catch (error) {
     post({ kind: 'error', error: toPlain(error) });
   }
 }
 
-async function sendTables(job: Job, state: Start['encoder'], reading: Reading): Promise<void> {
+async function sendTables(
+  job: Job,
+  { encoder: state, shuffle }: Start,
+  reading: Reading,
+): Promise<void> {
   if (typeof state === 'object') encoder = await CompiledEncoder.compile(state);
-  const compiled = state === undefined ? undefined : encoder;
-  for await (const table of tablesOf(job, reading.skip)) {
-    const block = compiled ? reading.encode(table, compiled) : owned(table);
-    if (block.rows > 0) reading.send(block);
+  const blocks = blocksOf(job, state === undefined ? undefined : encoder, reading);
+  if (shuffle === undefined) {
+    for await (const block of blocks) reading.send(owned(block));
+    return;
   }
+  for await (const { block, order } of shuffledWindows(whole(blocks), shuffle)) {
+    const rows = rowsOfBlock(block);
+    for (let begin = 0; begin < order.length; begin += rows) {
+      reading.send(gatherRows(block, order.subarray(begin, begin + rows)));
+    }
+  }
+}
+
+async function* blocksOf(
+  job: Job,
+  compiled: CompiledEncoder | undefined,
+  reading: Reading,
+): AsyncGenerator<Batch> {
+  for await (const table of tablesOf(job, reading.skip)) {
+    const block = compiled ? reading.encode(table, compiled) : table;
+    if (block.rows > 0) yield block;
+  }
+}
+
+async function* whole(blocks: AsyncIterable<Batch>): AsyncGenerator<Piece<Batch>> {
+  for await (const block of blocks) {
+    yield { block, order: numbersOf({ start: 0, count: block.rows }) };
+  }
+}
+
+/** A block is no burden to the event loop that receives it. */
+function rowsOfBlock(block: Batch): number {
+  const rows = Math.floor((blockBytes * block.rows) / Math.max(1, bytesOf(block)));
+  return Math.max(1, Math.min(blockRows, rows));
 }
 
 function tablesOf(job: Job, skip: (error: DataError) => void): AsyncGenerator<TableBatch> {
@@ -49,8 +95,8 @@ function tablesOf(job: Job, skip: (error: DataError) => void): AsyncGenerator<Ta
 }
 
 /** With memory of its own, which can go to another thread: a view takes all of the larger array along. */
-const owned = (table: TableBatch): TableBatch =>
-  mapColumns(table, table.rows, (column) =>
+const owned = (block: Batch): Batch =>
+  mapColumns(block, block.rows, (column) =>
     is.isTypedArray(column) && column.byteLength < column.buffer.byteLength
       ? column.slice()
       : column,

@@ -3,8 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { packageRoot } from '../../root.js';
 import type { EncoderState } from '../encoders/state.js';
-import type { Reading } from './client.js';
-import type { Message, Start } from './messages.js';
+import type { Message, Reading, Start } from './messages.js';
 
 /** Blocks on their way: what bounds the memory that reading takes. */
 const blocksAhead = 4;
@@ -53,13 +52,14 @@ export class ReadingThread {
   }
 
   /** Starts reading. */
-  begin({ job, encoder, onError }: Reading): void {
+  begin(reading: Reading): void {
+    const { encoder } = reading;
     // Of its own, so that nothing of the reading before counts.
     this.#credit = new Int32Array(new SharedArrayBuffer(4));
     this.#credit[0] = blocksAhead;
     const same = encoder !== undefined && encoder === this.#encoder;
     this.#encoder = encoder ?? this.#encoder;
-    const start: Start = { job, encoder: same ? 'same' : encoder, onError, credit: this.#credit };
+    const start: Start = { ...reading, encoder: same ? 'same' : encoder, credit: this.#credit };
     this.#worker.postMessage(start);
   }
 
