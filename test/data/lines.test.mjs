@@ -1,7 +1,9 @@
 // Lines that native code reads, and those that it leaves, are the same rows.
+import { execFileSync, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import test from 'ava';
 import { csv } from 'tandem-ml/data';
-import { file, readRows } from '../helpers/folder.mjs';
+import { file, folder, readRows } from '../helpers/folder.mjs';
 import { generator } from '../helpers/numbers.mjs';
 
 const number = (text) => (text === '' || text === 'NA' ? Number.NaN : Number(text));
@@ -95,4 +97,17 @@ test('a number that stands for a missing one', async (t) => {
     rows.map(({ a }) => a),
     [1, Number.NaN, -999.5],
   );
+});
+
+const pipes = process.platform === 'win32' ? test.skip : test;
+pipes('the rows that come through a pipe', async (t) => {
+  const path = join(await folder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  // A writer whose reader has gone ends with a signal.
+  const writer = spawn('sh', ['-c', 'seq 200000 > "$0"', path]);
+  const ended = new Promise((resolve) => writer.on('exit', resolve));
+  const rows = await readRows(csv(path, { header: ['a'], types: { a: 'number' } }));
+  t.is(rows.length, 200_000);
+  t.is(rows.at(-1).a, 200_000);
+  t.is(await ended, 0);
 });

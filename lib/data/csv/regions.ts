@@ -1,5 +1,5 @@
 // A CSV file's bytes, cut after whole records.
-import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { asArchiveError, badData } from '../errors.js';
@@ -85,10 +85,11 @@ function joined(rest: Buffer, { bytes, front }: Chunk): Buffer {
 
 async function* chunksOf(path: string): AsyncGenerator<Chunk> {
   const archive = path.endsWith('.gz');
-  if (!archive) {
+  // What is no file, a pipe say, may be opened but once.
+  if (!archive && statSync(path).isFile()) {
     const file = openSync(path, 'r');
     try {
-      if (fstatSync(file).isFile()) return yield* chunksOfFile(file);
+      return yield* chunksOfFile(file);
     } finally {
       closeSync(file);
     }
