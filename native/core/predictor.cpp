@@ -69,6 +69,13 @@ int64_t bytes_of(const ParameterDescription& parameter) {
   return byte_size(stored_tensor(parameter));
 }
 
+/// Where a parameter of so many bytes lies behind others. Short ones do not get a cache line of
+/// their own: in a model of some kilobytes that would be a good part of it.
+int64_t place_behind(int64_t end, int64_t bytes) {
+  constexpr int64_t kShort = 1024, kVector = 16;
+  return bytes < kShort ? (end + kVector - 1) / kVector * kVector : align_up(end);
+}
+
 /// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere, and
 /// no row may depend on others.
 void check_rows(const Graph& graph, int64_t batch, std::optional<Op> relating) {
@@ -156,8 +163,9 @@ void Predictor::keep_parameters(const std::vector<bool>& read, const HostParamet
   kept.offsets.assign(read.size(), -1);
   for (size_t i = 0; i < read.size(); ++i) {
     if (!read[i]) continue;
-    kept.offsets[i] = kept.bytes;
-    kept.bytes += align_up(bytes_of(parameters[i]));
+    const int64_t bytes = bytes_of(parameters[i]);
+    kept.offsets[i] = place_behind(kept.bytes, bytes);
+    kept.bytes = kept.offsets[i] + bytes;
   }
   const bool is_mapped = host.file != nullptr && parameters_.data == host.memory.data;
   if (is_mapped && kept.bytes >= kWorthSharing) {

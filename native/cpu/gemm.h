@@ -64,6 +64,9 @@ struct GemmEpilogue {
   int32_t a_zero;           // the value of A that stands for zero
   float c_inverse;          // 1 / scale of C
   int32_t c_zero;           // the value of C that stands for zero
+  // Sums of the columns of a packed B, whole vectors of them, where they are not behind it.
+  const int32_t* sums;
+  const int16_t* short_sums;  // instead, where they fit
 };
 
 // How the columns of B reach the kernels.

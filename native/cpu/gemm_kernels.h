@@ -30,7 +30,8 @@ struct MicroArgs {
   const float* scale;
   const float* row_scale;
   const int32_t* row_zero;
-  const int32_t* sums;  // of the columns of B
+  const int32_t* sums;        // of the columns of B
+  const int16_t* short_sums;  // instead; or null
   int32_t a_zero;
   float c_inverse, c_low, c_high;  // bounds of value * c_inverse
   int32_t c_zero;

@@ -14,9 +14,9 @@ namespace {
 using namespace tandem;
 using namespace tandem::cpu;
 
-void linear_case(const Isa& isa, Random& random, int64_t m, int64_t n, int64_t k) {
+void linear_case(const Isa& isa, Random& random, const Weights& w, int64_t m, int64_t n,
+                 int64_t k) {
   ops::QuantizedProduct p = random_product(random);
-  const Weights w(random, n, k);
   p.weight_scales = w.scales.data();
   const auto x = random.list<uint8_t>(m * k, 0, 255);
   const bool biased = random.in(0, 1) == 1;
@@ -48,7 +48,20 @@ TEST(quantized_linear_is_exact) {
     const int64_t sizes[][3] = {{1, 1, 1},    {1, 10, 64},   {3, 33, 65}, {17, 40, 30},
                                 {64, 7, 127}, {2, 130, 258}, {40, 64, 96}};
     for (const auto& [m, n, k] : sizes) {
-      for (int i = 0; i < 4; ++i) linear_case(isa, random, m, n, k);
+      for (int i = 0; i < 4; ++i) linear_case(isa, random, Weights(random, n, k), m, n, k);
+    }
+  }
+}
+
+/// Sums of columns that 16 bits just hold, or no longer.
+TEST(quantized_linear_is_exact_with_the_largest_weights) {
+  for (const Isa& isa : isas()) {
+    Random random{std::mt19937(15)};
+    for (const int64_t k : {255, 256, 257, 258, 300}) {
+      for (int i = 0; i < 4; ++i) {
+        for (const int32_t number : {127, -127})
+          linear_case(isa, random, Weights(number, 37, k), 3, 37, k);
+      }
     }
   }
 }

@@ -38,6 +38,11 @@ struct Weights {
     for (size_t i = 0; i < numbers.size(); ++i)
       floats.push_back(static_cast<float>(numbers[i]) * scales[i / static_cast<size_t>(columns)]);
   }
+  /// All the same.
+  Weights(int32_t number, int64_t rows, int64_t columns)
+      : numbers(static_cast<size_t>(rows * columns), number),
+        scales(static_cast<size_t>(rows), 0.125F),
+        floats(numbers.size(), static_cast<float>(number) * 0.125F) {}
   /// As floats, or as the bytes that a quantized file holds.
   void freeze(KernelHarness& kernel, const KernelHarness::Dims& dims, bool as_bytes) const {
     if (as_bytes) {

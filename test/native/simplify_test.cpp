@@ -143,7 +143,7 @@ TEST(a_predictor_folds_and_computes_the_same) {
     CHECK_NEAR(y[i], rectified * (3 * w[i % 3]) + rectified, 1e-5);
     CHECK_NEAR(sum[i % 3], 3 * w[i % 3], 1e-5);
   }
-  CHECK(predictor.profile().memory.parameters == 64);
+  CHECK(predictor.profile().memory.parameters == 12);
 }
 
 TEST(results_much_larger_than_what_they_read_stay) {

@@ -224,6 +224,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         args.bias = last && e.bias ? e.bias + j : nullptr;
         args.scale = e.scale ? e.scale + j : nullptr;
         args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+        args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
         args.next = args.a;
         args.next_k = 0;
         if (j + args.columns >= t.j1) place_next(plan, t, panel, args);
@@ -339,7 +340,7 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
   t.b = static_cast<const char*>(b);
   if (plan.source == GEMM_B_PACKED) {
     t.b += packed_index(d, outer, inner) * plan.packed_bytes;
-    t.sums = reinterpret_cast<const int32_t*>(t.b + plan.sums_at);
+    t.sums = e.sums ? e.sums : reinterpret_cast<const int32_t*>(t.b + plan.sums_at);
   } else {
     t.b += (outer * d.b_batch[0] + inner * d.b_batch[1]) * bytes;
   }

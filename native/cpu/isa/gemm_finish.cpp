@@ -46,7 +46,7 @@ void finish_integer_sums(const MicroArgs& t, const char* sums, int width) {
     for (int j = 0; j < t.columns; j += kLanes) {
       const int count = static_cast<int>(least(t.columns - j, kLanes));
       Words sum = load_words(sums + (i * width + j) * 4);
-      if (t.row_zero) sum = sum - row_zero * load_words(t.sums + j);
+      if (t.row_zero) sum = sum - row_zero * column_sums(t, j);
       if (t.c_type == GEMM_TO_S32) {
         store_words(c + j * 4, sum, count);
         continue;

@@ -141,10 +141,17 @@ TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N])
                   as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale[j], bias[j]))));
 }
 
+// Sums of the columns of B from j on.
+TANDEM_INLINE Words column_sums(const MicroArgs& t, int j) {
+  if (t.short_sums == nullptr) return load_words(t.sums + j);
+  const Words sign = spread_word(0x8000);
+  return (load_u16(t.short_sums + j) ^ sign) - sign;
+}
+
 // Accumulators that start at what the zero point of A takes from every sum.
 TANDEM_INLINE Words start_integers(const MicroArgs& t, int j) {
   if (t.a_zero == 0) return spread_word(0);
-  return spread_word(0) - spread_word(t.a_zero) * load_words(t.sums + j);
+  return spread_word(0) - spread_word(t.a_zero) * column_sums(t, j);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

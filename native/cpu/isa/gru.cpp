@@ -46,6 +46,7 @@ void forward_tile(const void* params, void* const* operands, int64_t tile,
   auto* gates = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept]);
   auto* s_n = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept + 1]);
   auto* sums = reinterpret_cast<float*>(static_cast<std::byte*>(context.scratch) + p.floats_at);
+  sum_bytes(p, operands[p.weights], context.scratch);
   float* start = sums + rows * p.gates;  // the states before the first step
   std::memset(start, 0, static_cast<size_t>(p.units) * sizeof(float));
   for (int64_t r = 0; r < rows; ++r)

@@ -47,6 +47,7 @@ void forward_tile(const void* params, void* const* operands, int64_t tile,
   auto* gates = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept]);
   auto* cells = p.kept < 0 ? nullptr : static_cast<float*>(operands[p.kept + 1]);
   auto* sums = reinterpret_cast<float*>(static_cast<std::byte*>(context.scratch) + p.floats_at);
+  sum_bytes(p, operands[p.weights], context.scratch);
   float* state = sums + rows * p.gates;
   std::memset(sums, 0, static_cast<size_t>(rows * (p.gates + p.units)) * sizeof(float));
   for (int64_t t = 0; t < p.time; ++t) {

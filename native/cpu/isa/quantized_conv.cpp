@@ -13,7 +13,8 @@ namespace {
 struct ByteConv {
   GemmPlan plan, last;  // of the pixels of a tile, and of the last one
   QuantizedResult result;
-  int64_t scales_at, group_bytes;   // in the packed weight of a group; of all of it
+  ColumnsPlace place;               // in the packed weight of a group
+  int64_t group_bytes;              // of all of it
   int64_t groups, group_out;        // output channels of a group
   int64_t pixels, per_tile, pitch;  // of all images; of a tile; bytes of a gathered row
   int64_t channels, all_channels;   // of a group
@@ -99,7 +100,7 @@ void group_product(const ByteConv& p, void* const* operands, const Range& range,
   const auto* const packed = static_cast<const char*>(operands[p.packed]) + group * p.group_bytes;
   if (!p.in_place) gather(p, x, range.begin, range.end, scratch);
   GemmEpilogue epilogue = epilogue_of(p.result, operands);
-  epilogue.scale = reinterpret_cast<const float*>(packed + p.scales_at);
+  set_columns(p.place, packed, epilogue);
   epilogue.a_zero = p.x_zero;
   if (epilogue.bias != nullptr) epilogue.bias += group * p.group_out;
   const GemmPlan& plan = range.end - range.begin == p.per_tile ? p.plan : p.last;
@@ -180,7 +181,7 @@ void launch_quantizedConv(const NodeView& node, Emitter& emit) {
   p.result = quantized_result(node, product);
   const QuantizedWeight weight =
       quantized_weight(p.plan, product, p.channels, p.tap_rows * p.tap_columns, p.groups);
-  p.scales_at = weight.scales_at;
+  p.place = weight.place;
   p.group_bytes = weight.bytes;
   p.packed = freeze(weight, product.index, emit);
   emit.scratch((p.in_place ? 0 : round_up(p.per_tile * p.pitch, 64)) +

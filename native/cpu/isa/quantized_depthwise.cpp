@@ -173,7 +173,7 @@ void launch_depthwise_bytes(const NodeView& node, Emitter& emit) {
   p.y_columns = y.dims[y.rank - 2];
   p.y_rows = plane ? y.dims[1] : 1;
   const int64_t taps = p.tap_rows * p.tap_columns;
-  p.scales_at = round_up(taps * p.out, 64);
+  p.scales_at = round_up(taps * p.out, 16);
   const PackParams pack{product.weight_scales, product.x_scale, p.out, taps, p.scales_at};
   p.packed = emit.frozen(1, kFirstLayout + static_cast<uint64_t>(product.index), pack_tile, &pack,
                          sizeof pack, 1, p.scales_at + p.out * 4);

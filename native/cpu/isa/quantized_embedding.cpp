@@ -74,7 +74,7 @@ Table table_of(const NodeView& node, int32_t input, int32_t number, const float*
   p.dim = w.numel / most(p.count, 1);
   p.per_tile = most(1, kMoveTile / most(p.dim, 1));
   p.scales = scales;
-  p.scales_at = round_up(w.numel, 64);
+  p.scales_at = round_up(w.numel, 16);
   p.packed = emit.frozen(input, kFirstLayout + static_cast<uint64_t>(number), pack_tile, &p,
                          sizeof p, ceil_div(p.count, p.per_tile), p.scales_at + p.count * 4);
   return p;

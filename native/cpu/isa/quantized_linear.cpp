@@ -14,7 +14,7 @@ namespace {
 struct ByteProduct {
   GemmPlan plan;
   QuantizedResult result;
-  int64_t scales_at;
+  ColumnsPlace place;
   int32_t x_zero;
   int32_t x, packed;
   int32_t row_scale, row_zero;  // operands; -1 with kStatic
@@ -24,7 +24,7 @@ void byte_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   const auto& p = params_of<ByteProduct>(raw);
   const auto* const packed = static_cast<const char*>(operands[p.packed]);
   GemmEpilogue epilogue = epilogue_of(p.result, operands);
-  epilogue.scale = reinterpret_cast<const float*>(packed + p.scales_at);
+  set_columns(p.place, packed, epilogue);
   epilogue.a_zero = p.x_zero;
   if (p.row_scale >= 0) {
     epilogue.row_scale = static_cast<const float*>(operands[p.row_scale]);
@@ -89,7 +89,7 @@ void launch_bytes(const NodeView& node, const ops::QuantizedProduct& product, in
   p.plan = plan_gemm(desc);
   p.result = quantized_result(node, product);
   const QuantizedWeight weight = quantized_weight(p.plan, product, w.dims[1], 1);
-  p.scales_at = weight.scales_at;
+  p.place = weight.place;
   p.packed = freeze(weight, product.index, emit);
   p.row_scale = p.row_zero = -1;
   if (product.mode == QuantizationMode::kDynamic) {

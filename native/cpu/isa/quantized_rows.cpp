@@ -111,7 +111,8 @@ void panel_rows(const FewRows& p, void* const* operands, int64_t first) {
   const int64_t columns = least(d.n - first, kPanelColumns), bytes = d.kernels->b_word;
   const bool wide = columns > kLanes;
   const auto* const packed = static_cast<const char*>(operands[p.packed]);
-  const auto* const scale = reinterpret_cast<const float*>(packed + p.weight.scales_at) + first;
+  const auto* const scale =
+      reinterpret_cast<const float*>(packed + p.weight.place.scales_at) + first;
   const float* const bias =
       p.result.bias < 0 ? nullptr : static_cast<const float*>(operands[p.result.bias]) + first;
   const Panel panel = {packed + first * p.weight.plan.k_words * bytes,

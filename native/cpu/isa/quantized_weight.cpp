@@ -50,10 +50,9 @@ Words pack_piece(const int8_t* rows, int64_t stride, int columns, int64_t count,
   return sums;
 }
 
-/// Columns of B from row `row` of the weight on, `columns` <= kLanes of them, and their sums where
-/// these are wanted.
-void pack_columns(const QuantizedWeight& w, const WeightSource& source, int64_t row, int columns,
-                  int64_t width, char* panel, int32_t* sums) {
+/// Columns of B from row `row` of the weight on, `columns` <= kLanes of them; returns their sums.
+Words pack_columns(const QuantizedWeight& w, const WeightSource& source, int64_t row, int columns,
+                   int64_t width, char* panel) {
   const int64_t k = w.channels * w.taps;
   const bool in_place = source.bytes != nullptr && w.taps == 1;
   int8_t pieces[kLanes * kPiece];
@@ -66,7 +65,7 @@ void pack_columns(const QuantizedWeight& w, const WeightSource& source, int64_t 
     all = pack_piece(rows, in_place ? k : kPiece, columns, count, w.plan.desc.kernels->b_word,
                      width, panel + first * width, all);
   }
-  if (sums != nullptr) store_words(sums, all);
+  return all;
 }
 
 // Operands: the weight as floats, the packed memory, the weight as bytes.
@@ -80,15 +79,15 @@ void pack_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   const int64_t b_word = w.plan.desc.kernels->b_word;
   auto* const packed = static_cast<char*>(operands[1]) + group * w.bytes;
   char* const panel = packed + first * w.plan.k_words * b_word;
-  auto* const sums =
-      w.has_sums ? reinterpret_cast<int32_t*>(packed + w.plan.sums_at) + first : nullptr;
-  auto* const scales = reinterpret_cast<float*>(packed + w.scales_at) + first;
+  char* const sums = packed + w.place.sums_at + first * w.place.sum_bytes;
+  auto* const scales = reinterpret_cast<float*>(packed + w.place.scales_at) + first;
   const WeightSource weight = weight_source(operands);
   for (int64_t j = 0; j < columns; ++j) scales[j] = w.scales[row + j] * w.x_scale;
   for (int64_t j = 0; j < width; j += kLanes) {
     const auto here = static_cast<int>(most(0, least(columns - j, kLanes)));
-    pack_columns(w, weight, row + j, here, width, panel + j * b_word,
-                 sums == nullptr ? nullptr : sums + j);
+    const Words sum = pack_columns(w, weight, row + j, here, width, panel + j * b_word);
+    if (w.place.sum_bytes == 2) store_u16(sums + j * 2, sum);
+    if (w.place.sum_bytes == 4) store_words(sums + j * 4, sum);
   }
   // words that fill k up
   const int64_t filled = round_up(w.channels * w.taps, b_word), all = w.plan.k_words * b_word;
@@ -127,7 +126,7 @@ void widen(const QuantizedWeight& w, const char* packed, int64_t first, int64_t 
            float* out) {
   const GemmDesc& d = w.plan.desc;
   const int64_t b_word = d.kernels->b_word;
-  const auto* const scales = reinterpret_cast<const float*>(packed + w.scales_at);
+  const auto* const scales = reinterpret_cast<const float*>(packed + w.place.scales_at);
   for (int64_t p = 0; p < columns; p += kPanelColumns) {
     const int64_t at = first + p, here = least(kPanelColumns, columns - p);
     // The panel that the bytes are in may be wider than that of floats.
@@ -157,10 +156,14 @@ QuantizedWeight quantized_weight(const GemmPlan& plan, const ops::QuantizedProdu
   w.channels = channels;
   w.taps = taps;
   w.groups = groups;
-  w.has_sums = product.mode == QuantizationMode::kDynamic ||
-               (product.mode == QuantizationMode::kStatic && product.x_zero != 0);
-  w.scales_at = w.has_sums ? plan.packed_bytes : plan.sums_at;
-  w.bytes = round_up(w.scales_at + plan.desc.n * 4, 64);
+  const bool has_sums = product.mode == QuantizationMode::kDynamic ||
+                        (product.mode == QuantizationMode::kStatic && product.x_zero != 0);
+  constexpr int64_t kFitsShort = 256;  // terms of -128 each, which bytes of a file may be
+  w.place.sum_bytes = !has_sums ? 0 : channels * taps <= kFitsShort ? 2 : 4;
+  w.place.sums_at = plan.sums_at;
+  w.place.scales_at = plan.sums_at + round_up(plan.desc.n, kLanes) * w.place.sum_bytes;
+  w.bytes = w.place.scales_at + plan.desc.n * 4;
+  if (groups > 1) w.bytes = round_up(w.bytes, 64);  // kernels want each to begin so
   return w;
 }
 

@@ -8,6 +8,22 @@
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
+/// Where in the packed memory is what a product needs to know of columns.
+struct ColumnsPlace {
+  int64_t sum_bytes;  // of a sum; 0: there are none, as only a zero point other than 0 needs them
+  int64_t sums_at;    // bytes before the sums of the columns, whole vectors of them
+  int64_t scales_at;  // the same before scales * x_scale, [out]
+};
+
+/// Tells an epilogue of them.
+TANDEM_INLINE void set_columns(const ColumnsPlace& place, const char* packed,
+                               GemmEpilogue& epilogue) {
+  epilogue.scale = reinterpret_cast<const float*>(packed + place.scales_at);
+  const char* const sums = packed + place.sums_at;
+  if (place.sum_bytes == 2) epilogue.short_sums = reinterpret_cast<const int16_t*>(sums);
+  if (place.sum_bytes == 4) epilogue.sums = reinterpret_cast<const int32_t*>(sums);
+}
+
 /// A weight [out, channels, taps] of floats as a matrix of bytes [taps * channels, out], with the
 /// number of a column of bytes in front of that of its tap. taps = 1: [out, in]. In several groups
 /// each has a matrix of its own, with `plan.desc.n` of the rows of the weight.
@@ -16,9 +32,8 @@ struct QuantizedWeight {
   const float* scales;  // [out]
   float x_scale;        // what sums are multiplied with as well
   int64_t channels, taps;
-  bool has_sums;      // of the columns, which only a zero point other than 0 needs
-  int64_t scales_at;  // bytes before scales * x_scale, [out], in the packed memory
-  int64_t bytes;      // of the packed memory of a group
+  ColumnsPlace place;
+  int64_t bytes;  // of the packed memory of a group
   int64_t groups;
 };
 

@@ -3,6 +3,7 @@
 
 #include "core/ops/quantized.h"
 #include "cpu/convert.h"
+#include "cpu/isa/byte_lanes.h"
 #include "cpu/isa/quantized_weight.h"
 
 TANDEM_CONVERT_DECLARE(TANDEM_ISA_NS)
@@ -51,7 +52,7 @@ Recurrence recurrence(const Tensor& gates, const Tensor& weights) {
   p.gates = gates.dims[2];
   p.units = weights.dims[1];
   p.kept = -1;
-  p.scales_at = p.states_at = -1;
+  p.scales_at = p.sums_at = p.states_at = -1;
   return p;
 }
 
@@ -115,7 +116,7 @@ QuantizedWeight byte_weight(const Recurrence& p, const ops::ByteWeight& of) {
   desc.b_packed = true;
   desc.type = GEMM_S8;
   ops::QuantizedProduct product{};
-  product.mode = QuantizationMode::kDynamic;
+  product.mode = QuantizationMode::kWeights;  // tiles find the sums of the columns themselves
   product.weight_scales = of.weight_scales;
   return quantized_weight(plan_gemm(desc), product, p.units, 1);
 }
@@ -128,10 +129,11 @@ void plan_bytes(Recurrence& p, const QuantizedWeight& weight, int32_t packed) {
   desc.a_row = p.units;
   plan_steps(p, desc, false);
   p.weights = packed;
-  p.scales_at = weight.scales_at;
-  p.states_at = p.floats_at;
+  p.scales_at = weight.place.scales_at;
+  p.sums_at = p.floats_at;
+  p.states_at = p.sums_at + round_up(p.gates, kPanelColumns) * 4;
   const int64_t rows = p.parts.size + 1;
-  p.floats_at += round_up(rows * p.units, 64) + 2 * round_up(rows * 4, 64);
+  p.floats_at = p.states_at + round_up(rows * p.units, 64) + 2 * round_up(rows * 4, 64);
 }
 
 /// `floats`: of a row of a tile, behind the kernels' scratch memory.
@@ -157,6 +159,23 @@ void emit_forward(const NodeView& node, TileFn tile, Emitter& emit) {
   emit_steps(p, tile, p.gates + p.units, emit);
 }
 
+void sum_bytes(const Recurrence& p, const void* packed, void* scratch) {
+  if (p.sums_at < 0) return;
+  const GemmPlan& plan = p.plans[0];
+  const int64_t n = plan.desc.n, word = plan.desc.kernels->b_word;
+  auto* const sums = reinterpret_cast<int32_t*>(static_cast<char*>(scratch) + p.sums_at);
+  for (int64_t first = 0; first < n; first += kPanelColumns) {
+    const int64_t width = n - first > kLanes ? kPanelColumns : kLanes;
+    for (int64_t j = 0; j < width; j += kLanes) {
+      const char* words = static_cast<const char*>(packed) + (first * plan.k_words + j) * word;
+      Words sum = spread_word(0);
+      for (int64_t k = 0; k < plan.k_words; ++k, words += width * word)
+        sum = sum + sum_of_bytes(word == 4 ? load_byte_words<4>(words) : load_byte_words<2>(words));
+      store_words(sums + first + j, sum);
+    }
+  }
+}
+
 void multiply_bytes(const Recurrence& p, int64_t rows, const float* a, const void* packed, float* c,
                     GemmEpilogue epilogue, void* scratch) {
   const GemmPlan& plan = p.plans[rows - p.parts.size];
@@ -166,6 +185,7 @@ void multiply_bytes(const Recurrence& p, int64_t rows, const float* a, const voi
   auto* const zero = reinterpret_cast<int32_t*>(scale) + round_up(most_rows * 4, 64) / 4;
   quantize_rows_u8(a, p.time * p.units, bytes, p.units, rows, p.units, scale, zero);
   epilogue.scale = reinterpret_cast<const float*>(static_cast<const char*>(packed) + p.scales_at);
+  epilogue.sums = reinterpret_cast<const int32_t*>(static_cast<const char*>(scratch) + p.sums_at);
   epilogue.row_scale = scale;
   epilogue.row_zero = zero;
   for (int64_t i = 0; i < plan.compute_tiles; ++i)

@@ -18,9 +18,10 @@ struct Recurrence {
   int64_t floats_at;                  // bytes of scratch before those of the kernels
   int32_t weights;                    // operand: packed weights
   int32_t kept;                       // the first operand of what the gradient reads, or -1
-  // Where the weights are bytes: bytes before their scales in the packed memory, and bytes of
-  // scratch before the states of a step as bytes, with a scale and a zero for each row. Else -1.
-  int64_t scales_at, states_at;
+  // Where the weights are bytes: bytes before their scales in the packed memory; bytes of scratch
+  // before the sums of their columns, and before the states of a step as bytes, with a scale and a
+  // zero for each row. Else -1.
+  int64_t scales_at, sums_at, states_at;
 };
 
 /// Rows [begin, end) of the batch.
@@ -59,6 +60,10 @@ TANDEM_INLINE void prefetch_rows(const float* p, int64_t stride, int64_t rows, i
 /// The same where both are bytes, the rows of A by their own ranges.
 void multiply_bytes(const Recurrence& p, int64_t rows, const float* a, const void* packed, float* c,
                     GemmEpilogue epilogue, void* scratch);
+
+/// What a tile makes of weights of bytes before its first product: it takes less time than one of a
+/// row, and the sums would be a good part of small weights.
+void sum_bytes(const Recurrence& p, const void* packed, void* scratch);
 
 /// C = A * B for a tile; all of it by this thread.
 TANDEM_INLINE void multiply(const Recurrence& p, int64_t rows, const float* a, const void* packed,
