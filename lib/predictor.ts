@@ -16,8 +16,6 @@ import type { ModelState } from './model/state.js';
 import { Model, type Port, port } from './model.js';
 import { native } from './native.js';
 import {
-  checkArrays,
-  checkFixed,
   type Layout,
   makeArray,
   type NamedArrays,
@@ -31,7 +29,7 @@ import {
   zeroInputs,
 } from './predictor/arrays.js';
 import { Batcher } from './predictor/batch.js';
-import { PredictorBinding } from './predictor/binding.js';
+import { bindRows, type PredictorBinding } from './predictor/binding.js';
 import { closed, closedError, closedPredictor } from './predictor/closed.js';
 import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
 import { loadPredictor, seekDevice } from './predictor/load.js';
@@ -43,7 +41,7 @@ import {
   type PredictorOptions,
 } from './predictor/options.js';
 import { CallQueue, checkPriority, type QueueSettings, queueSettings } from './predictor/queue.js';
-import { type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
+import { predictRows, type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import {
   checkStream,
@@ -440,14 +438,7 @@ export class Predictor {
     options?: { signal?: AbortSignal },
   ): Promise<RowPrediction[]> {
     if (this.#key === undefined) closed();
-    const { signal } = is.options(options, 'options of predictRows', ['signal']);
-    if (this.#rows === undefined) {
-      const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';
-      throw is.mismatch('ERR_ARGUMENT', what, 'predictRows', 'one without an encoder');
-    }
-    const x = await this.#rows.encode(rows);
-    const outputs = await this.predict(x, signal === undefined ? undefined : { signal });
-    return this.#rows.decode(outputs, rows.length);
+    return await predictRows(this.#rows, rows, options, (x, call) => this.predict(x, call));
   }
 
   /**
@@ -460,14 +451,7 @@ export class Predictor {
     I extends NamedArrays = Readonly<Record<'x', Float32Array>>,
     O extends NamedArrays = Readonly<Record<'y', Float32Array>>,
   >(batch: number): PredictorBinding<I, O> {
-    is.integer(batch, 'batch', 1, 2 ** 31 - 1);
-    checkFixed(this.#layout, batch);
-    checkArrays(this.#layout, batch);
-    try {
-      return new PredictorBinding<I, O>(this.#native.bind(batch), this.inputs, this.outputs);
-    } catch (error) {
-      throw withoutRoom(error, 'batch', `${batch} rows`);
-    }
+    return bindRows<I, O>(this.#native, this.#layout, batch);
   }
 
   /**

@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Binding, Key } from '../../bindings.js';
-import type { Port } from '../model.js';
+import type { Binding, Key, Predictor } from '../../bindings.js';
+import * as is from '../is.js';
 import { native } from '../native.js';
-import type { NamedArrays } from './arrays.js';
+import { checkArrays, checkFixed, type Layout, type NamedArrays, withoutRoom } from './arrays.js';
 
 /**
  * Input and output buffers in native memory with the plan that runs on them. The arrays stay valid
@@ -20,7 +20,7 @@ export class PredictorBinding<
   readonly #key: Key<Binding>;
 
   /** @internal */
-  constructor(binding: Binding, inputs: readonly Port[], outputs: readonly Port[]) {
+  constructor(binding: Binding, { inputs, outputs }: Layout) {
     this.#native = binding;
     this.#key = binding.key;
     this.inputs = named(inputs, binding.inputs) as I;
@@ -47,8 +47,24 @@ export class PredictorBinding<
   }
 }
 
+/** Buffers for `batch` rows. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY. */
+export function bindRows<I extends NamedArrays, O extends NamedArrays>(
+  predictor: Pick<Predictor, 'bind'>,
+  layout: Layout,
+  batch: number,
+): PredictorBinding<I, O> {
+  is.integer(batch, 'batch', 1, 2 ** 31 - 1);
+  checkFixed(layout, batch);
+  checkArrays(layout, batch);
+  try {
+    return new PredictorBinding<I, O>(predictor.bind(batch), layout);
+  } catch (error) {
+    throw withoutRoom(error, 'batch', `${batch} rows`);
+  }
+}
+
 function named(
-  ports: readonly Port[],
+  ports: readonly { readonly name: string }[],
   arrays: readonly (Float32Array | Int32Array)[],
 ): NamedArrays {
   return Object.freeze(

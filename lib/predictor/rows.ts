@@ -24,7 +24,7 @@ export class RowCoder {
   }
 
   /** Throws ERR_ARGUMENT, and DataError for a row that cannot be encoded. */
-  async encode(rows: unknown): Promise<TypedArray | Readonly<Record<string, TypedArray>>> {
+  async encode(rows: unknown): Promise<Arrays> {
     if (!Array.isArray(rows) || rows.length === 0) {
       throw is.invalid('an array of one row or more', 'rows', rows);
     }
@@ -59,6 +59,26 @@ export class RowCoder {
     if (only === undefined || others.length > 0) return results;
     return results.map((values) => values[only] ?? Number.NaN);
   }
+}
+
+type Arrays = TypedArray | Readonly<Record<string, TypedArray>>;
+type Predict = (x: Arrays, options?: { signal: AbortSignal }) => Promise<PredictOutput>;
+
+/** predictRows() of a Predictor that has this coder. Rejects as that does. */
+export async function predictRows(
+  coder: RowCoder | undefined,
+  rows: readonly RawRow[],
+  options: { signal?: AbortSignal } | undefined,
+  predict: Predict,
+): Promise<RowPrediction[]> {
+  const { signal } = is.options(options, 'options of predictRows', ['signal']);
+  if (coder === undefined) {
+    const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';
+    throw is.mismatch('ERR_ARGUMENT', what, 'predictRows', 'one without an encoder');
+  }
+  const x = await coder.encode(rows);
+  const outputs = await predict(x, signal === undefined ? undefined : { signal });
+  return coder.decode(outputs, rows.length);
 }
 
 function outputOf(outputs: PredictOutput, name: string | null): Float32Array | Int32Array {
