@@ -179,7 +179,7 @@ function pipeline(results) {
   return paragraphs(origin(results), table(columns, rows));
 }
 
-const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS' };
+const nativePeers = { onednn: 'oneDNN', openblas: 'OpenBLAS', apart: 'one after the other' };
 /** What is said of a native case with one number of threads: only what some case of its group has. */
 const nativeColumns = {
   'of the roof': ({ roofShare }) => roofShare && percent(roofShare),

@@ -2,6 +2,8 @@
 // networks for phones.
 #include "convolution.h"
 
+#include "core/fuse.h"
+#include "core/fuse_pools.h"
 #include "core/ops/conv.h"
 #include "core/precision.h"
 #include "program.h"
@@ -37,6 +39,30 @@ const char* name_of(Direction direction) {
       return "dw";
   }
   return "";
+}
+
+/// With relu and maxPool2d of 2 x 2 behind them, as Predictors run them.
+constexpr Convolution kPooled[] = {
+    {.batch = 64, .in = 1, .out = 32, .size = 28, .kernel = 3},
+    {.batch = 64, .in = 32, .out = 64, .size = 14, .kernel = 3, .quick = true},
+    {.batch = 1, .in = 32, .out = 64, .size = 14, .kernel = 3},
+};
+
+/// The maxima of relu of a convolution with frozen weights.
+Graph pooled_convolution(const Convolution& c) {
+  Graph graph;
+  const auto tensor = [](const Shape& shape) { return make_tensor(shape, DType::kFloat32); };
+  const ValueId x = graph.add_input(tensor({c.batch, c.in, c.size, c.size}));
+  const ValueId w = graph.add_parameter(tensor({c.out, c.in, c.kernel, c.kernel}));
+  const ValueId bias = graph.add_parameter(tensor({c.out}));
+  const ValueId sums =
+      graph.apply(Op::conv2d, {x, w, bias},
+                  make_attributes(Op::conv2d, {{"padding", static_cast<double>(c.padding())}}));
+  const ValueId rectified = graph.apply(Op::relu, {sums}, make_attributes(Op::relu, {}));
+  graph.outputs = {graph.apply(Op::maxPool2d, {rectified},
+                               make_attributes(Op::maxPool2d, {{"kernel", 2.0}, {"stride", 2.0}}))};
+  fuse(graph);
+  return graph;
 }
 
 /// x, w and dy as inputs and the output or one of its gradients as a result.
@@ -104,6 +130,20 @@ void measure_bf16(const Suite& suite, const Convolution& convolution, Direction 
   suite.measure(c, sides);
 }
 
+/// Beside the convolution and its maxima one after the other.
+void measure_pooled(const Suite& suite, const Convolution& convolution, int threads) {
+  const Case c{"pooled convolution", convolution.name(), "f32", threads};
+  if (!suite.wants(c)) return;
+  const double work = convolution.operations();
+  Graph graph = pooled_convolution(convolution);
+  fuse_pools(graph);
+  std::vector<Side> sides{our_program(std::move(graph), work, threads, true)};
+  sides.push_back(our_program(pooled_convolution(convolution), work, threads, true));
+  sides.back().name = "apart";
+  if (auto side = peak("f32", threads)) sides.push_back(std::move(*side));
+  suite.measure(c, sides);
+}
+
 }  // namespace
 
 void run_convolutions(const Suite& suite) {
@@ -115,6 +155,10 @@ void run_convolutions(const Suite& suite) {
         measure_bf16(suite, convolution, direction, threads);
       }
     }
+  }
+  for (const Convolution& convolution : kPooled) {
+    if (suite.options().quick && !convolution.quick) continue;
+    for (const int threads : suite.options().threads) measure_pooled(suite, convolution, threads);
   }
 }
 
