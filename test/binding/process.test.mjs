@@ -1,8 +1,6 @@
 // How a process with the addon ends, and what it gives back on the way.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
 import test from 'ava';
+import { runModule } from '../helpers/process.mjs';
 
 /** Runs a script with the addon in a process of its own; `gc` is at hand. */
 const runScript = async (body) => {
@@ -15,13 +13,7 @@ const runScript = async (body) => {
     const makeLong = () => makeTrainer(256, 256);
     const long = (trainer) => trainer.train(...longWork);
     ${body}`;
-  const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script]);
-  const [[status, signal], stdout, stderr] = await Promise.all([
-    once(child, 'exit'),
-    text(child.stdout),
-    text(child.stderr),
-  ]);
-  return { status, signal, stdout, stderr };
+  return await runModule(script, { flags: ['--expose-gc'] });
 };
 
 const ends = async (t, body, status, output = '') => {

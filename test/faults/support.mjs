@@ -1,9 +1,7 @@
 // What the tests of faults share: small models, bits to compare, and processes of their own.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { dense, dropout, Predictor, sequential, Trainer } from 'tandem-ml';
+import { runModule } from '../helpers/process.mjs';
 
 export const quiet = { verbose: 0 };
 /** More epochs than any test waits for. */
@@ -71,15 +69,7 @@ const imports = `
 /** Runs a module in a process of its own, with everything above and the library at hand. */
 export async function runScript(body, { flags = [], bare = false } = {}) {
   const script = bare ? body : `${imports} ${body}`;
-  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', script], {
-    cwd: root,
-  });
-  const [[status, signal], stdout, stderr] = await Promise.all([
-    once(child, 'exit'),
-    text(child.stdout),
-    text(child.stderr),
-  ]);
-  return { status, signal, stdout, stderr };
+  return await runModule(script, { flags, cwd: root });
 }
 
 /** The script ends with this status, on its own and in silence. */

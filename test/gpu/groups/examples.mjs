@@ -1,8 +1,5 @@
 // The examples reach what they want on the device, which is what they reach on a CPU; and for a short run a
 // GPT and a recurrent network have the CPU's losses.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import {
   adam,
@@ -16,19 +13,13 @@ import {
 } from 'tandem-ml';
 import { loadBike, models } from '../../../examples/lib/bike.mjs';
 import { loadPlays, randomWindows } from '../../../examples/lib/text.mjs';
+import { runNode } from '../../helpers/process.mjs';
 import { check, device, end, ensure, near, onDevice, trainerOn } from '../support.mjs';
 
 /** The accuracy that an example prints in the end; it fails by itself when that is too low. */
 async function accuracyOf(name, on) {
   const path = fileURLToPath(new URL(`../../../examples/${name}.mjs`, import.meta.url));
-  const child = spawn(process.execPath, [path, '--device', on], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [[status, signal], printed, errors] = await Promise.all([
-    once(child, 'exit'),
-    text(child.stdout),
-    text(child.stderr),
-  ]);
+  const { status, signal, stdout: printed, stderr: errors } = await runNode([path, '--device', on]);
   const about = `${name} on ${on}: ${signal ?? status}\n${errors.slice(-3000)}`;
   ensure(status === 0, `${about}\n${printed.slice(-1500)}`);
   const [, percent] = /held-out images: accuracy ([\d.]+)%/.exec(printed) ?? [];
