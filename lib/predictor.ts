@@ -35,12 +35,11 @@ import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/l
 import { loadPredictor, seekDevice } from './predictor/load.js';
 import type { Loaded } from './predictor/loaded.js';
 import {
-  checkLengths,
-  checkWarmup,
   type PredictOptions,
   type PredictorOptions,
+  readLoadOptions,
 } from './predictor/options.js';
-import { CallQueue, checkPriority, type QueueSettings, queueSettings } from './predictor/queue.js';
+import { CallQueue, checkPriority, type QueueSettings } from './predictor/queue.js';
 import { predictRows, type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import {
@@ -54,15 +53,12 @@ import {
   findQuantized,
   type QuantizationReport,
   QuantizedModel,
-  quantizedOptions,
   quantizes,
 } from './quantization.js';
-import { checkDevice, checkMemoryLimit, checkPrecision, checkThreads } from './trainer/options.js';
+import { checkPrecision } from './trainer/options.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
 export type { PredictOptions, PredictorOptions } from './predictor/options.js';
-
-const precisions = ['float32', 'bfloat16', 'int8', 'int8-weights'] as const;
 
 /** Elements of a row and its result that predictSync copies rather than hands over. */
 const maxSingle = 4096;
@@ -112,25 +108,9 @@ export class Predictor {
     source: string | URL | Model | QuantizedModel,
     options?: PredictorOptions,
   ): Promise<Predictor> {
-    const set = is.options(options, 'options of Predictor.load', [
-      ...(['precision', 'device', 'memoryLimit', 'threads', 'maxBatch'] as const),
-      ...(['batching', 'maxQueue', 'warmup', 'generation', 'lengths'] as const),
-      ...quantizedOptions,
-    ]);
-    const signal = checkSignal(set.signal);
-    if (signal?.aborted) throw aborted(signal);
-    is.oneOf(set.precision ?? 'float32', 'precision', precisions);
-    const device = checkDevice(set.device);
-    const memoryLimit = checkMemoryLimit(set.memoryLimit);
-    const threads = checkThreads(set.threads);
-    const maxBatch = is.integer(set.maxBatch ?? 256, 'maxBatch', 1, 2 ** 31 - 1);
-    const queue = queueSettings(set.batching, set.maxQueue, maxBatch);
-    const warmup = checkWarmup(set.warmup);
-    const known = source instanceof Model || source instanceof QuantizedModel;
-    if (!known) pathOf(source, 'source');
-    checkLengths(set);
-    const plain = { maxBatch, threads, device, memoryLimit };
-    seekDevice(device);
+    const { set, plain, queue, warmup } = readLoadOptions(options);
+    if (!(source instanceof Model || source instanceof QuantizedModel)) pathOf(source, 'source');
+    seekDevice(plain.device);
     let predictor: Predictor | undefined;
     // Again where a file was replaced by one of the other kind between the two looks at it.
     while (predictor === undefined) {
@@ -139,7 +119,7 @@ export class Predictor {
         predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
         if (predictor !== undefined) break;
       }
-      const quantized = await findQuantized(source, set, threads);
+      const quantized = await findQuantized(source, set, plain.threads);
       if (quantized === undefined) continue;
       const rest = { ...plain, precision: 'float32' } as const;
       predictor = await Predictor.#serve(quantized, rest, queue, set);

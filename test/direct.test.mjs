@@ -19,7 +19,7 @@ import {
   reshape,
   sequential,
 } from 'tandem-ml';
-import { definition } from '../dist/internals.js';
+import { definition, readLoadOptions } from '../dist/internals.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'tandem-direct-'));
 test.after.always(() => rm(folder, { recursive: true, force: true }));
@@ -51,6 +51,10 @@ const byValues = {
   indices: () =>
     sequential([embedding(9, 4), flatten(), dense(2)], { input: input([3], { dtype: 'int32' }) }),
 };
+
+test('no options are those that have been left out', (t) => {
+  t.deepEqual(readLoadOptions(undefined), readLoadOptions({}));
+});
 
 let files = 0;
 async function saved(model) {

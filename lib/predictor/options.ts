@@ -1,10 +1,11 @@
 // What Predictor.load and predict take.
 import type { GenerationOptions } from '../generation/graph.js';
 import * as is from '../is.js';
-import type { QuantizedOptions } from '../quantization.js';
-import type { Device } from '../trainer/options.js';
+import { type QuantizedOptions, quantizedOptions } from '../quantization.js';
+import { checkDevice, checkMemoryLimit, checkThreads, type Device } from '../trainer/options.js';
+import { aborted, checkSignal } from '../trainer/signal.js';
 import type { PredictOutput } from './arrays.js';
-import type { BatchingOptions } from './queue.js';
+import { type BatchingOptions, type QueueSettings, queueSettings } from './queue.js';
 
 /** How a Predictor computes, and how many rows in one run. */
 export interface PredictorOptions extends QuantizedOptions {
@@ -61,13 +62,54 @@ export interface PredictOptions {
   length?: number;
 }
 
-/** Throws ERR_ARGUMENT. */
-export function checkWarmup(value: readonly number[] | undefined): readonly number[] {
-  return is.integers(value ?? [], 'warmup', 1);
+/** What Predictor.load was told, checked. */
+export interface LoadSettings {
+  readonly set: PredictorOptions;
+  readonly plain: {
+    readonly maxBatch: number;
+    readonly threads: number;
+    readonly device: Device;
+    readonly memoryLimit: number;
+  };
+  readonly queue: QueueSettings;
+  readonly warmup: readonly number[];
+}
+
+const usualBatch = 256;
+
+/** Where nothing was told: there is nothing to check then, which a server that starts waits for. */
+const unset: LoadSettings = {
+  set: {},
+  plain: { maxBatch: usualBatch, threads: 0, device: 'auto', memoryLimit: 0 },
+  queue: { batchRows: undefined, delayMs: 0, maxQueue: Number.MAX_SAFE_INTEGER },
+  warmup: [],
+};
+
+const precisions = ['float32', 'bfloat16', 'int8', 'int8-weights'] as const;
+
+/** Throws ERR_ARGUMENT, and ERR_ABORTED for a signal that was aborted. */
+export function readLoadOptions(options: PredictorOptions | undefined): LoadSettings {
+  if (options === undefined) return unset;
+  const set = is.options(options, 'options of Predictor.load', [
+    ...(['precision', 'device', 'memoryLimit', 'threads', 'maxBatch'] as const),
+    ...(['batching', 'maxQueue', 'warmup', 'generation', 'lengths'] as const),
+    ...quantizedOptions,
+  ]);
+  const signal = checkSignal(set.signal);
+  if (signal?.aborted) throw aborted(signal);
+  is.oneOf(set.precision ?? 'float32', 'precision', precisions);
+  const device = checkDevice(set.device);
+  const memoryLimit = checkMemoryLimit(set.memoryLimit);
+  const threads = checkThreads(set.threads);
+  const maxBatch = is.integer(set.maxBatch ?? usualBatch, 'maxBatch', 1, 2 ** 31 - 1);
+  const queue = queueSettings(set.batching, set.maxQueue, maxBatch);
+  const warmup = is.integers(set.warmup ?? [], 'warmup', 1);
+  checkLengths(set);
+  return { set, plain: { maxBatch, threads, device, memoryLimit }, queue, warmup };
 }
 
 /** Throws ERR_ARGUMENT for `lengths` beside what excludes them. */
-export function checkLengths({ generation, lengths }: PredictorOptions): void {
+function checkLengths({ generation, lengths }: PredictorOptions): void {
   if (lengths === undefined || generation === undefined) return;
   throw is.mismatch('ERR_ARGUMENT', 'no `generation` beside', 'lengths', 'both');
 }
