@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import test from 'ava';
 import { build, ends } from './support.mjs';
 
-const megabytes = 5;
+// What is lost with every call grows in each round, while an allocator or V8 may once take some more
+// in any of them.
+const [usual, most] = [3, 10];
 
 // V8's young generation otherwise doubles once, by 8 MB, in one round or another.
 const flags = ['--expose-gc', '--min-semi-space-size=1', '--max-semi-space-size=1'];
@@ -36,7 +38,8 @@ async function keepsSize(t, prepare, body) {
   const { stdout } = await ends(t, grows(prepare, body), 0, { flags });
   const rounds = stdout.trim().split(' ').map(Number);
   t.log(rounds.map((growth) => `${growth.toFixed(2)} MB`).join(', '));
-  for (const growth of rounds) t.true(growth < megabytes, `${rounds.join(', ')} MB`);
+  const [, middle, largest] = rounds.sort((a, b) => a - b);
+  t.true(middle < usual && largest < most, `${rounds.join(', ')} MB`);
 }
 
 test.before(async (t) => {
