@@ -39,8 +39,25 @@ struct F32 {
   TANDEM_INLINE Sum dot(Operand a, Operand b, Sum sum) { return fma(a, b, sum); }
   TANDEM_INLINE Sum first(Operand a, Operand b) { return a * b; }
 
+  // One vector of columns, of which some may not exist.
+  template <int M>
+  TANDEM_INLINE void finish_column(const MicroArgs& t, const Sum (&acc)[M][1]) {
+    const int n = t.columns;
+    const Lanes floor = spread(t.floor);
+    const Lanes bias = t.bias ? load_lanes(t.bias, n) : spread(0.0F);
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      Lanes v = acc[i][0];
+      if (t.add) v = v + load_lanes(floats(t.add + i * t.add_row), n);
+      store_lanes(floats(t.c + i * t.c_row), greater_of(floor, v + bias), n);
+    }
+  }
+
   template <int M, int N>
   TANDEM_INLINE void finish(const MicroArgs& t, Sum (&acc)[M][N]) {
+    if constexpr (N == 1) {
+      if (t.columns < kLanes) return finish_column(t, acc);
+    }
     if (t.columns < N * kLanes) {
       alignas(64) float sums[M * N * kLanes];
 #pragma GCC unroll 16

@@ -20,9 +20,32 @@ struct Rounding {
   }
 };
 
+// Sums in float of one vector of columns, of which some may not exist.
+template <int M>
+TANDEM_INLINE void finish_float_column(const MicroArgs& t, const Lanes (&acc)[M][1]) {
+  const int n = t.columns;
+  const Lanes floor = spread(t.floor);
+  const Lanes bias = t.bias ? load_lanes(t.bias, n) : spread(0.0F);
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+    Lanes v = acc[i][0];
+    const char* add = t.add + i * t.add_row;
+    if (t.add) v = v + (t.add_bf16 ? load_bf16(add, n) : as_lanes(load_words(add, n)));
+    v = greater_of(floor, v + bias);
+    char* c = t.c + i * t.c_row;
+    if (t.c_type == GEMM_TO_BF16)
+      store_bf16(c, v, n);
+    else
+      store_words(c, as_words(v), n);
+  }
+}
+
 // Sums in float, stored as float or bfloat16.
 template <typename Round, int M, int N>
 TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
+  if constexpr (N == 1) {
+    if (t.columns < kLanes) return finish_float_column(t, acc);
+  }
   if (t.columns < N * kLanes) {
     alignas(64) char sums[M * N * kLanes * 4];
     spill(acc, sums, N * kLanes * 4);
@@ -109,15 +132,21 @@ TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], co
 #pragma GCC unroll 8
   for (int j = 0; j < N; ++j)
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i)
-      store_u8(t.c + i * t.c_row + j * kLanes,
-               quantize(quantizer, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+    for (int i = 0; i < M; ++i) {
+      char* c = t.c + i * t.c_row + j * kLanes;
+      const Words v = quantize(quantizer, fma(to_lanes(acc[i][j]), scale[j], bias[j]));
+      if constexpr (N == 1)
+        store_u8(c, v, t.columns);
+      else
+        store_u8(c, v);
+    }
 }
 
 // Sums in int32, stored as float or bytes. What depends on the row goes through memory.
 template <int M, int N>
 TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N]) {
-  if (t.columns < N * kLanes || t.c_type == GEMM_TO_S32 || t.add || t.row_scale || t.row_zero) {
+  const bool whole = N == 1 || t.columns == N * kLanes;
+  if (!whole || t.c_type == GEMM_TO_S32 || t.add || t.row_scale || t.row_zero) {
     alignas(64) char sums[M * N * kLanes * 4];
     spill(acc, sums, N * kLanes * 4);
     finish_integer_sums(t, sums, N * kLanes);
@@ -126,19 +155,27 @@ TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N])
   const bool bytes = t.c_type != GEMM_TO_F32;
   const Lanes unit = spread(bytes ? t.c_inverse : 1.0F);
   Lanes scale[N], bias[N];
+  const auto load = [&](const float* p) {
+    return N == 1 ? load_lanes(p, t.columns) : load_lanes(p);
+  };
 #pragma GCC unroll 8
   for (int j = 0; j < N; ++j) {
-    scale[j] = t.scale ? load_lanes(t.scale + j * kLanes) * unit : unit;
-    bias[j] = t.bias ? load_lanes(t.bias + j * kLanes) * unit : spread(0.0F);
+    scale[j] = t.scale ? load(t.scale + j * kLanes) * unit : unit;
+    bias[j] = t.bias ? load(t.bias + j * kLanes) * unit : spread(0.0F);
   }
   if (bytes) return finish_bytes(t, acc, scale, bias);
   const Lanes floor = spread(t.floor);
 #pragma GCC unroll 8
   for (int j = 0; j < N; ++j)
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i)
-      store_words(t.c + i * t.c_row + j * kLanes * 4,
-                  as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale[j], bias[j]))));
+    for (int i = 0; i < M; ++i) {
+      char* c = t.c + i * t.c_row + j * kLanes * 4;
+      const Words v = as_words(greater_of(floor, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+      if constexpr (N == 1)
+        store_words(c, v, t.columns);
+      else
+        store_words(c, v);
+    }
 }
 
 // Sums of the columns of B from j on.

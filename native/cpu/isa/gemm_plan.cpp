@@ -9,7 +9,8 @@ namespace {
 // FMAs, while every step of k reads and writes C again.
 constexpr int64_t kLongestSum = 1024;
 constexpr int64_t kL2Floats = 192 * 1024;
-// Below this a tile costs about as much to hand out as to compute: some 5 us.
+// Half of this, some 2 us, is still worth handing out to a thread that is awake; more tiles than
+// this says are not.
 constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
 // Rows in the time that reading B takes, of floats and of smaller types.
 constexpr int64_t kReadRows = 4, kReadRowsSmall = 12;
@@ -105,10 +106,12 @@ bool choose_pack_a(const GemmPlan& p) {
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
-  if (p.k_words * kPanelColumns > kLocalFloats || p.row_panels.count > kLocalRowPanels)
-    return false;
-  const bool one_tile = wanted == 1 || d.m * d.n * p.k_words < 2 * kTileMacs;
-  if (p.k_words * d.n <= kLocalSmall && (one_tile || matrices >= kLocalTiles)) {
+  const bool small = p.k_words * d.n <= kLocalSmall;
+  // Packing little is nothing beside many rows, unless those are rounded for each part of B.
+  const bool few_tiles = small && !d.from_float && wanted <= kLocalTiles;
+  if (p.k_words * kPanelColumns > kLocalFloats) return false;
+  if (p.row_panels.count > kLocalRowPanels && !few_tiles) return false;
+  if (small && (wanted == 1 || matrices >= kLocalTiles)) {
     p.row_blocks.count = p.col_blocks.count = 1;
     return true;
   }
@@ -117,6 +120,17 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   p.col_blocks.count = least(p.col_panels, most(wanted, fewest));
   p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), most(1, p.row_panels.count / 4));
   return 2 * p.row_blocks.count * p.col_blocks.count >= tiles;
+}
+
+// How many tiles a matrix of the batch should become. Few rows take as long as reading B takes.
+int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
+  const GemmDesc& d = p.desc;
+  const int64_t rows = most(d.m, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
+  const int64_t macs = rows * most(d.n, kLanes) * p.k_words;
+  const int64_t worth = least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs));
+  if (matrices > 1) return most(1, worth);
+  // An odd number of few tiles would leave one of two threads without its last one.
+  return macs < kTileMacs ? 1 : worth < kLocalTiles ? round_up(worth, 2) : worth;
 }
 
 // The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
@@ -222,10 +236,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
   p.pack_last_a = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32 && !has_whole_words(d);
-  // Few rows take as long as reading B takes.
-  const int64_t rows = most(d.m, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
-  const int64_t macs = rows * d.n * p.k_words;
-  const int64_t wanted = most(1, least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs)));
+  const int64_t wanted = wanted_tiles(p, matrices);
   if (p.source == GEMM_B_DOT) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
     p.row_blocks.count = least(wanted, p.row_panels.count);
