@@ -24,7 +24,7 @@ constexpr int kShortSumRows = 8;
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
 constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20;
-constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16;
+constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
 // A batch that walks through A and C as further rows is one product with more rows.
@@ -260,7 +260,9 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     // Long pieces of the rows that B has in memory, of k or of n; sums of columns need all of k.
     const bool whole = d.type != GEMM_F32 && !d.from_float;
     p.pack_k = whole ? p.k_words : least(p.k_words, d.b_col == 1 ? 256 : 1024);
-    p.pack_panels = most(1, kPackTileFloats / (kPanelColumns * p.pack_k));
+    // Few tiles would be one thread's while others wait.
+    const int64_t fit = kPackTileFloats / (kPanelColumns * p.pack_k);
+    p.pack_panels = most(1, whole ? least(fit, ceil_div(p.col_panels, kPackTiles)) : fit);
     if (d.from_float && d.b_row != 1) {
       // Whole rows as far as they go, since pairs of them are read together.
       p.pack_panels = least(p.col_panels, kPackTileFloats / kPanelColumns / 8);
