@@ -259,7 +259,9 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
                          (t.pre && pre.bytes[static_cast<int64_t>(at)] != kMark)))
       good = false;
   good = good && a.bytes.intact() && b.bytes.intact() && c.bytes.intact() && pre.bytes.intact() &&
-         packed.intact() && packed_a.intact() && scratch.intact();
+         saved.bytes.intact() && residual.bytes.intact() && bias.intact() && scale.intact() &&
+         row_scale.intact() && row_zero.intact() && packed.intact() && packed_a.intact() &&
+         scratch.intact();
   if (!good)
     std::printf(
         "%s %s: m %d n %d k %d c %d signed %d at %d bt %d gap %d batch %d frozen %d bias %d pre %d "
@@ -339,7 +341,7 @@ TEST(gemm_low_handles_every_edge_of_a_kernel) {
   for (const GemmType type : {GEMM_BF16, GEMM_S8})
     for_each_family(type, [&](const GemmIsa& isa, const GemmKernels& kernels) {
       for (int64_t m = 1; m <= 2 * kernels.panel_rows + 2; m += m < 16 ? 1 : 7)
-        for (int64_t n = 1; n <= 70; n += n < 35 ? 1 : 9)
+        for (int64_t n = 1; n <= 137; n += n < 35 || n > 125 ? 1 : 9)
           for (int form = 0; form < (type == GEMM_BF16 ? 8 : 4); ++form) {
             Case t;
             t.type = type;

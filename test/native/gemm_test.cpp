@@ -30,6 +30,7 @@ struct Case {
   int64_t batch[2] = {1, 1};
   bool a_repeats[2] = {false, false}, b_repeats[2] = {false, false};
   bool accumulate = false, frozen = false, bias = false, pre = false, grad = false;
+  bool residual = false;
   GemmActivation activation = GEMM_ACT_NONE;
 };
 
@@ -69,6 +70,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   const int64_t c_size = lay_out(t.m, t.n, false, t.gap, t.batch, never, d.c_row, c_col, d.c_batch);
   Guarded<float> a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
   Guarded<float> saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
+  Guarded<float> residual(t.residual ? c_size : 0, nan);
   for (int64_t x = 0; x < t.batch[0]; ++x)
     for (int64_t y = 0; y < t.batch[1]; ++y) {
       fill_operand(a, x * d.a_batch[0] + y * d.a_batch[1], t.m, t.k, d.a_row, d.a_col);
@@ -76,6 +78,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
       const int64_t at = x * d.c_batch[0] + y * d.c_batch[1];
       if (t.accumulate) fill_operand(c, at, t.m, t.n, d.c_row, 1);
       if (t.grad) fill_operand(saved, at, t.m, t.n, d.c_row, 1);
+      if (t.residual) fill_operand(residual, at, t.m, t.n, d.c_row, 1);
     }
   if (t.bias)
     for (int64_t j = 0; j < t.n; ++j) bias[j] = random_value();
@@ -89,6 +92,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   e.pre = t.pre ? pre.data() : nullptr;
   e.apply_grad = t.grad ? grad_test : nullptr;
   e.saved = t.grad ? saved.data() : nullptr;
+  e.residual = t.residual ? residual.data() : nullptr;
   std::vector<float> before(c.data(), c.data() + c_size);
 
   const GemmPlan plan = isa.plan(d);
@@ -118,6 +122,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
             v += term;
             size += std::fabs(term);
           }
+          if (t.residual) v += residual[at];
           if (t.bias) v += bias[j];
           const double tolerance = size * 1e-6;
           if (t.pre && !(std::fabs(pre[at] - v) <= tolerance)) good = false;
@@ -130,13 +135,13 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
     if (!written[static_cast<size_t>(at)] && (c[at] != MARK || (t.pre && pre[at] != MARK)))
       good = false;
   good = good && a.intact() && b.intact() && c.intact() && pre.intact() && packed.intact() &&
-         scratch.intact() && saved.intact() && bias.intact();
+         scratch.intact() && saved.intact() && bias.intact() && residual.intact();
   if (!good)
     std::printf(
         "%s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre %d "
-        "grad %d act %d source %d\n",
+        "grad %d residual %d act %d source %d\n",
         isa.name, int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed, int(t.gap),
-        int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad,
+        int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad, t.residual,
         t.activation, plan.source);
   CHECK(good);
 }
@@ -152,6 +157,7 @@ Case random_case(int64_t largest) {
   t.bias = bits & 32;
   t.pre = bits & 64;
   t.grad = (bits & 384) == 0;
+  t.residual = !t.accumulate && (bits & 1536) == 0;
   t.activation = static_cast<GemmActivation>(random_in(0, 2));
   return t;
 }
@@ -172,6 +178,22 @@ TEST(gemm_handles_every_edge_of_a_kernel) {
           t.a_transposed = form & 1;
           t.b_transposed = form & 2;
           t.frozen = form & 4;
+          run_case(isa, t);
+        }
+}
+
+TEST(gemm_handles_every_edge_of_the_widest_kernels) {
+  for (const GemmIsa& isa : gemm_isas())
+    for (const int64_t m : {1, 2, 3, 6, 7, 14})
+      for (int64_t n = 36; n <= 137; ++n)
+        for (int form = 0; form < 8; ++form) {
+          Case t = {m, n, 1 + n % 13};
+          t.a_transposed = form & 1;
+          t.b_transposed = form & 2;
+          t.frozen = form & 4;
+          t.bias = form & 1;
+          t.residual = form & 2;
+          t.grad = (n + form) % 3 == 0;
           run_case(isa, t);
         }
 }
