@@ -25,7 +25,7 @@ Graph forward(const std::vector<int64_t>& sizes, int64_t rows) {
     if (i + 1 < sizes.size()) value = graph.apply(Op::relu, {value});
   }
   graph.outputs = {value};
-  fuse(graph);
+  fuse(graph, cpu_backend());
   return graph;
 }
 

@@ -97,6 +97,8 @@ class Backend {
   /// Whether each parameter is best updated as soon as its gradient is there. Otherwise one sweep
   /// over all of them ends the step.
   [[nodiscard]] virtual bool updates_on_the_way() const = 0;
+  /// Whether matrix products add residuals (ops/fused_matmul.h), as convolutions do everywhere.
+  [[nodiscard]] virtual bool adds_in_products() const { return false; }
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
   /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters

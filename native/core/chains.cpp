@@ -5,6 +5,7 @@
 #include <queue>
 
 #include "core/ops/chain.h"
+#include "core/ops/fused_matmul.h"
 
 namespace tandem {
 namespace {
@@ -271,6 +272,8 @@ class ChainFuser {
 void fuse_chains(Graph& graph) { ChainFuser(graph).run(); }
 
 std::string kernel_name(const Node& node) {
+  if (node.op == Op::fusedMatmul && node.inputs.size() > ops::FusedMatMul::kResidual)
+    return std::string(name(node.op)) + "(residual)";
   if (node.op != Op::chain) return name(node.op);
   const auto& chain = node.attrs<Chain::Attributes>();
   std::string text = "chain(";

@@ -14,7 +14,8 @@ namespace tandem {
 /// of the graph or read by a node.
 void fuse_chains(Graph& graph);
 
-/// The name under which a node appears in a profile: a chain's with the ops that it is made of.
+/// The name under which a node appears in a profile: a chain's with the ops that it is made of, and
+/// `fusedMatmul(residual)`.
 std::string kernel_name(const Node& node);
 
 }  // namespace tandem

@@ -9,7 +9,7 @@ namespace {
 Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore& parameters,
                const std::vector<const void*>& feeds, const EvaluateOptions& options,
                const Backend& backend) {
-  fuse(graph);
+  fuse(graph, backend);
   use_precision(graph, options.precision, backend);
   const Plan plan = make_plan(std::move(graph), layout, {}, backend);
   const Memory resident = parameters.resident(backend);

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/backend.h"
 #include "core/fuse_norms.h"
 #include "core/ops/fused_conv.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/pooling.h"
+#include "core/quantize.h"
 
 namespace tandem {
 namespace {
@@ -17,7 +19,8 @@ using ops::MatMul;
 
 class Fuser {
  public:
-  explicit Fuser(Graph& graph) : graph_(graph) {}
+  /// `adds_in_products`: see Backend.
+  Fuser(Graph& graph, bool adds_in_products) : graph_(graph), adds_in_products_(adds_in_products) {}
 
   void run() {
     fuse_losses();
@@ -84,8 +87,8 @@ class Fuser {
     return number == 1.0F;
   }
 
-  /// convolution + residual in one op, where nothing else reads the convolution and the residual is
-  /// there in time.
+  /// convolution + residual or product + residual in one op, where nothing else reads the first and
+  /// the residual is there in time.
   void fuse_residuals() {
     const std::vector<int> uses = graph_.count_uses();
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -96,7 +99,7 @@ class Fuser {
         const Value& value = graph_.value(z);
         if (value.kind != ValueKind::kNode || uses[static_cast<size_t>(z)] != 1) continue;
         const auto at = static_cast<size_t>(value.index);
-        if (!takes_residual(node(at)) || !is_before(residual, at) ||
+        if (!takes_residual(node(at), node(i).outputs[0]) || !is_before(residual, at) ||
             !same_shape(graph_.tensor(z), graph_.tensor(residual)))
           continue;
         fuse_residual(at, residual, i);
@@ -105,8 +108,18 @@ class Fuser {
     }
   }
 
-  static bool takes_residual(const Node& node) {
-    return (node.op == Op::conv1d || node.op == Op::conv2d) && node.quantization == nullptr;
+  /// Sums that a norm reads are left to it.
+  [[nodiscard]] bool takes_residual(const Node& node, ValueId sum) const {
+    if (node.op == Op::conv1d || node.op == Op::conv2d) return node.quantization == nullptr;
+    if (!adds_in_products_ || !is_product(node.op) || is_normalized(sum)) return false;
+    // products of bytes by fixed steps leave sums to addBytes, which gives bytes again
+    return node.quantization == nullptr || node.quantization->mode != QuantizationMode::kStatic;
+  }
+
+  [[nodiscard]] bool is_normalized(ValueId id) const {
+    return std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [id](const Node& node) {
+      return (node.op == Op::layerNorm || node.op == Op::rmsNorm) && node.inputs[0] == id;
+    });
   }
 
   [[nodiscard]] bool is_before(ValueId id, size_t at) const {
@@ -114,15 +127,20 @@ class Fuser {
     return value.kind != ValueKind::kNode || static_cast<size_t>(value.index) < at;
   }
 
-  void fuse_residual(size_t convolution, ValueId residual, size_t add) {
-    Node& to = node(convolution);
-    FusedConv::Attributes attributes{};
-    attributes.conv = to.attrs<ops::ConvAttributes>();
-    to.inputs.resize(FusedConv::kResidual, kNoValue);
+  void fuse_residual(size_t product, ValueId residual, size_t add) {
+    Node& to = node(product);
+    if (is_product(to.op)) {
+      to.inputs.resize(FusedMatMul::kResidual, kNoValue);
+      make_fused(to, Op::fusedMatmul, product_attributes(to));
+    } else {
+      FusedConv::Attributes attributes{};
+      attributes.conv = to.attrs<ops::ConvAttributes>();
+      to.inputs.resize(FusedConv::kResidual, kNoValue);
+      make_fused(to, Op::fusedConv, attributes);
+    }
     to.inputs.push_back(residual);
     to.outputs = {node(add).outputs[0]};
-    graph_.values[static_cast<size_t>(to.outputs[0])].index = static_cast<int32_t>(convolution);
-    make_fused(to, Op::fusedConv, attributes);
+    graph_.values[static_cast<size_t>(to.outputs[0])].index = static_cast<int32_t>(product);
     retire(add);
   }
 
@@ -148,9 +166,10 @@ class Fuser {
     }
   }
 
-  /// A fused convolution is one with a residual here.
+  /// A fused convolution or product is one with a residual here.
   static bool takes_activation(const Node& node) {
-    return is_product(node.op) || is_convolution(node.op) || node.op == Op::fusedConv;
+    return is_product(node.op) || is_convolution(node.op) || node.op == Op::fusedConv ||
+           node.op == Op::fusedMatmul;
   }
 
   void fuse_activation(size_t product, size_t activation, bool save_pre) {
@@ -187,7 +206,7 @@ class Fuser {
       const Value& value = graph_.value(dy);
       if (value.kind != ValueKind::kNode || uses[static_cast<size_t>(dy)] != 1) continue;
       const Node& product = node(static_cast<size_t>(value.index));
-      if (product.op != Op::matmul) continue;
+      if (product.op != Op::matmul && !is_plain_sum(product)) continue;
       auto attributes = product_attributes(product);
       attributes.activation = static_cast<int32_t>(node(j).op);
       attributes.gradient = true;
@@ -195,9 +214,17 @@ class Fuser {
       const ValueId saved = node(j).inputs.size() > 1 ? node(j).inputs[1] : kNoValue;
       Node& to = node(j);
       to.inputs = {product.inputs[0], product.inputs[1], kNoValue, saved};
+      if (product.op == Op::fusedMatmul)
+        to.inputs.push_back(product.inputs[FusedMatMul::kResidual]);
       make_fused(to, Op::fusedMatmul, attributes);
       retire(static_cast<size_t>(value.index));
     }
+  }
+
+  /// product + residual and nothing more.
+  static bool is_plain_sum(const Node& node) {
+    return node.op == Op::fusedMatmul && node.inputs.size() > FusedMatMul::kResidual &&
+           node.inputs[2] == kNoValue && node.attrs<FusedMatMul::Attributes>().activation < 0;
   }
 
   static bool is_product(Op op) { return op == Op::linear || op == Op::matmul; }
@@ -206,6 +233,7 @@ class Fuser {
   }
 
   static FusedMatMul::Attributes product_attributes(const Node& product) {
+    if (product.op == Op::fusedMatmul) return product.attrs<FusedMatMul::Attributes>();
     FusedMatMul::Attributes attributes{};
     if (product.op == Op::linear) {
       attributes.linear = true;
@@ -232,12 +260,13 @@ class Fuser {
   }
 
   Graph& graph_;
+  bool adds_in_products_;
 };
 
 }  // namespace
 
-void fuse(Graph& graph) {
-  Fuser(graph).run();
+void fuse(Graph& graph, const Backend& backend) {
+  Fuser(graph, backend.adds_in_products()).run();
   fuse_norms(graph);
 }
 

@@ -123,6 +123,15 @@ class Planner {
     return graph_.value(root).kind == ValueKind::kNode && pinned_[static_cast<size_t>(root)] == 0;
   }
 
+  /// Whether a node also reads this memory as an input that output 0 may not overwrite.
+  [[nodiscard]] bool is_read_elsewhere(const Node& node, ValueId root, uint32_t allowed) const {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const bool may = i < 32 && (allowed >> i & 1U) != 0;
+      if (!may && node.inputs[i] != kNoValue && classes_.find(node.inputs[i]) == root) return true;
+    }
+    return false;
+  }
+
   /// The input whose memory output 0 of this node may take over, or kNoValue.
   [[nodiscard]] ValueId in_place_source(const Node& node, int32_t index) const {
     const ValueId out = classes_.find(node.outputs[0]);
@@ -132,6 +141,7 @@ class Planner {
       if ((allowed >> i & 1U) == 0 || node.inputs[i] == kNoValue) continue;
       const ValueId root = classes_.find(node.inputs[i]);
       const bool dies_here = last_use_[static_cast<size_t>(root)] == index;
+      if (is_read_elsewhere(node, root, allowed)) continue;
       const bool same_size =
           graph_.tensor(node.inputs[i]).numel == graph_.tensor(node.outputs[0]).numel;
       if (in_arena(root) && dies_here && same_size &&

@@ -31,7 +31,7 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
                       const Backend& backend) {
   Graph graph = instantiate(description, batch, false);
   share_equal_nodes(graph);
-  fuse(graph);
+  fuse(graph, backend);
   quantize(graph, backend.supports(Op::addBytes) && backend.supports(Op::averagePoolBytes));
   if (backend.supports(Op::pooledConv)) fuse_pools(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);

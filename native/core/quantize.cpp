@@ -314,6 +314,7 @@ class Quantizer {
   void direct(const Node& node, QuantizedProduct& product) {
     const std::optional<Steps> steps = target(node.outputs[0]);
     if (!steps || saves_pre(node) || product.mode == QuantizationMode::kWeights) return;
+    if (residual_of(node) != kNoValue) return;
     product.to_bytes = true;
     product.y_scale = steps->scale;
     product.y_zero = steps->zero;
@@ -339,6 +340,12 @@ class Quantizer {
     place(out) = result;
   }
 
+  /// What a linear product adds, or kNoValue.
+  static ValueId residual_of(const Node& node) {
+    const bool has = node.op == Op::fusedMatmul && node.inputs.size() > FusedMatMul::kResidual;
+    return has ? node.inputs[FusedMatMul::kResidual] : kNoValue;
+  }
+
   std::vector<ValueId> operands_of(const Node& node, ValueId x) {
     std::vector<ValueId> operands = {x, node.inputs[1]};
     if (node.inputs.size() > 2 && node.inputs[2] != kNoValue)
@@ -356,7 +363,12 @@ class Quantizer {
     const bool bytes = product.mode == QuantizationMode::kStatic;
     const ValueId x = bytes ? bytes_of(node.inputs[0], {product.x_scale, product.x_zero}, false)
                             : floats_of(node.inputs[0]);
-    const ValueId y = graph_.apply(Op::quantizedLinear, operands_of(node, x),
+    std::vector<ValueId> operands = operands_of(node, x);
+    if (const ValueId residual = residual_of(node); residual != kNoValue) {
+      operands.resize(ops::QuantizedLinear::kResidual, kNoValue);
+      operands.push_back(floats_of(residual));
+    }
+    const ValueId y = graph_.apply(Op::quantizedLinear, std::move(operands),
                                    storage_of(Op::quantizedLinear, product));
     finish(node, y, product, activation, false);
   }

@@ -141,8 +141,8 @@ std::unique_ptr<Trainer::OwnGraph> Trainer::check_graph(GraphDescription graph) 
 /// A device without a kernel that training needs is refused here, not at the first step.
 std::vector<StateRange> Trainer::check_updates(const GraphDescription& graph) const {
   std::vector<Pin> pins;
-  const Graph sample = training_graph(graph, 2, parameters_->layout(), update_options_, 0,
-                                      backend_.supports(Op::chain), pins);
+  const Graph sample =
+      training_graph(graph, 2, parameters_->layout(), update_options_, 0, backend_, pins);
   check_supported(sample, backend_);
   return state_ranges(sample);
 }
@@ -193,7 +193,7 @@ Plan Trainer::make_training_plan(PlanKey key) const {
   const auto plan_with = [&](int segments, size_t* forward) {
     std::vector<Pin> pins;
     Graph graph = training_graph(this->graph(key.which), key.batch, layout, update_options_,
-                                 segments, backend_.supports(Op::chain), pins);
+                                 segments, backend_, pins);
     if (forward != nullptr) *forward = count_forward_nodes(graph);
     use_precision(graph, options_.precision, backend_);
     return make_plan(std::move(graph), layout, std::move(pins), backend_);
@@ -218,7 +218,7 @@ Plan Trainer::make_inference_plan(PlanKey key) const {
     graph.outputs = std::move(outputs);
     graph.remove_dead_nodes();
   }
-  fuse(graph);
+  fuse(graph, backend_);
   use_precision(graph, options_.precision, backend_);
   return make_plan(std::move(graph), parameters_->layout(), {}, backend_);
 }

@@ -1,6 +1,7 @@
 #include "core/training_graph.h"
 
 #include "core/autodiff.h"
+#include "core/backend.h"
 #include "core/chains.h"
 #include "core/fuse.h"
 #include "core/recompute.h"
@@ -33,7 +34,7 @@ std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescriptio
 
 Graph training_graph(const GraphDescription& description, int64_t batch,
                      const ParameterLayout& layout, const UpdateOptions& options, int segments,
-                     bool chains, std::vector<Pin>& pins) {
+                     const Backend& backend, std::vector<Pin>& pins) {
   Graph graph = instantiate(description, batch, true);
   const ValueId loss = graph.outputs[0];
   const std::vector<ValueId> gradients =
@@ -47,11 +48,11 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   std::vector<ValueId> all = outputs;
   for (const Pin& pin : pins) all.push_back(pin.value);
   graph.outputs = all;
-  fuse(graph);
+  fuse(graph, backend);
   graph.outputs = outputs;
   recompute_activations(graph, segments);
   graph.outputs = std::move(all);
-  if (chains) fuse_chains(graph);
+  if (backend.supports(Op::chain)) fuse_chains(graph);
   graph.outputs = outputs;
   separate_pins(graph, pins);
   if (options.apart) {

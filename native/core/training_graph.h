@@ -16,10 +16,10 @@ std::vector<ValueId> add_parameter_gradients(Graph& graph, const GraphDescriptio
 
 /// The graph of a training step of `batch` rows; `pins` says which values are gradients that are
 /// stored. With `options.apart` it ends by taking them into a mean. `segments` of 2 and more: see
-/// recompute_activations. `chains`: whether the device computes chains of elementwise ops as one.
+/// recompute_activations. What is fused depends on what `backend` can do.
 Graph training_graph(const GraphDescription& description, int64_t batch,
                      const ParameterLayout& layout, const UpdateOptions& options, int segments,
-                     bool chains, std::vector<Pin>& pins);
+                     const Backend& backend, std::vector<Pin>& pins);
 
 /// The numbers of segments worth trying for a graph whose forward pass has so many nodes.
 std::vector<int> segment_counts(size_t forward_nodes);

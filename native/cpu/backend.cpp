@@ -79,6 +79,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] bool supports(Op /*op*/) const override { return true; }
   [[nodiscard]] bool shares_host_memory() const override { return true; }
   [[nodiscard]] bool updates_on_the_way() const override { return true; }
+  [[nodiscard]] bool adds_in_products() const override { return true; }
 
   void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind /*kind*/) const override {
     if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));

@@ -9,6 +9,7 @@
 #include "core/plan.h"
 #include "core/profile.h"
 #include "core/random.h"
+#include "cpu_device.h"
 
 using namespace tandem;
 
@@ -151,7 +152,7 @@ TEST(core_description_is_not_trusted) {
 
 TEST(core_fusion_moves_work_into_products) {
   Graph graph = with_gradients(mlp(8, 16, 5), 4);
-  fuse(graph);
+  fuse(graph, cpu_backend());
   const auto names = op_names(graph);
   CHECK(names.count("relu") == 0 && names.count("gelu") == 0);
   CHECK(names.count("reluGrad") == 0 && names.count("geluGrad") == 0);
@@ -163,12 +164,69 @@ TEST(core_fusion_moves_work_into_products) {
   CHECK(names.count("sum") == 3);     // the biases'
 }
 
+/// The CPU, but products add nothing: what stays an op of its own there.
+struct PlainProducts final : CpuDevice {
+  [[nodiscard]] bool adds_in_products() const override { return false; }
+};
+
+TEST(core_fusion_leaves_to_a_device_what_its_products_do_not_add) {
+  const PlainProducts plain;
+  for (const bool adds : {false, true}) {
+    Graph residual;
+    const ValueId x = residual.add_input(f32({4, 6}));
+    const ValueId w = residual.add_parameter(f32({6, 6}));
+    residual.outputs = {residual.apply(Op::add, {x, residual.apply(Op::linear, {x, w})})};
+    fuse(residual, adds ? cpu_backend() : plain);
+    CHECK(op_names(residual) == (adds ? std::multiset<std::string>{"fusedMatmul"}
+                                      : std::multiset<std::string>{"add", "linear"}));
+  }
+}
+
+TEST(core_products_take_residuals_that_no_norm_adds) {
+  Graph graph;
+  const ValueId x = graph.add_input(f32({4, 6}));
+  const ValueId w = graph.add_parameter(f32({6, 6}));
+  const ValueId scale = graph.add_parameter(f32({6}));
+  const ValueId a = graph.apply(Op::add, {graph.apply(Op::linear, {x, w}), x});
+  const ValueId b = graph.apply(Op::relu, {a});
+  const ValueId c = graph.apply(Op::add, {b, graph.apply(Op::matmul, {b, w})});
+  const ValueId wide = graph.add_input(f32({6}));
+  const ValueId d = graph.apply(Op::add, {graph.apply(Op::linear, {c, w}), wide});
+  const ValueId e = graph.apply(Op::add, {d, graph.apply(Op::linear, {d, w})});
+  graph.outputs = {graph.apply(Op::rmsNorm, {e, scale})};
+  fuse(graph, cpu_backend());
+  // relu(linear + x) and matmul + b; not what is broadcast, nor what the norm adds
+  CHECK((op_names(graph) == std::multiset<std::string>{"fusedMatmul", "fusedMatmul", "linear",
+                                                       "add", "linear", "rmsNorm"}));
+}
+
+TEST(core_plan_keeps_a_factor_that_is_the_residual_too) {
+  for (const bool own : {false, true}) {
+    Graph graph;
+    const ValueId x = graph.add_input(f32({40, 40}));
+    const ValueId w = graph.add_parameter(f32({40, 40}));
+    const ValueId h = graph.apply(Op::exp, {x});
+    const ValueId r = own ? graph.apply(Op::sin, {x}) : h;
+    const ValueId sum = graph.apply(Op::add, {graph.apply(Op::linear, {h, w}), r});
+    graph.outputs = {graph.apply(Op::softmax, {sum})};
+    fuse(graph, cpu_backend());
+    ParameterLayout layout;
+    layout.offsets = {0};
+    const Plan plan = make_plan(graph, layout, {}, cpu_backend());
+    const Node& product = *plan.graph.producer(plan.graph.nodes.back().inputs[0]);
+    CHECK(product.op == Op::fusedMatmul);
+    const auto place = [&](ValueId id) { return plan.places[static_cast<size_t>(id)].offset; };
+    CHECK(place(product.outputs[0]) != place(h));
+    CHECK((place(product.outputs[0]) == place(r)) == own);
+  }
+}
+
 TEST(core_fusion_keeps_a_cotangent_that_is_not_one) {
   Graph graph = instantiate(mlp(8, 16, 5), 4, true);
   const ValueId half = graph.scalar(0.5F);
   const auto gradients = add_gradients(graph, {{graph.outputs[0], half}}, graph.parameters);
   for (const ValueId id : gradients) graph.outputs.push_back(id);
-  fuse(graph);
+  fuse(graph, cpu_backend());
   CHECK(op_names(graph).count("crossEntropyGrad") == 1);
 }
 
@@ -176,7 +234,7 @@ TEST(core_plan_never_overlaps_live_values) {
   for (const int64_t batch : {1, 3, 64}) {
     for (const bool fused : {false, true}) {
       Graph graph = with_gradients(mlp(7, 33, 10), batch);
-      if (fused) fuse(graph);
+      if (fused) fuse(graph, cpu_backend());
       const GraphDescription d = mlp(7, 33, 10);
       const Plan plan = make_plan(graph, make_layout(d.parameters), {}, cpu_backend());
       // what each byte range holds, replayed node by node with the graph alone
@@ -235,9 +293,9 @@ TEST(core_plan_copies_outputs_that_have_no_memory_of_their_own) {
 TEST(core_inference_uses_less_memory_than_training) {
   const GraphDescription d = mlp(64, 256, 10);
   Graph training = with_gradients(d, 128);
-  fuse(training);
+  fuse(training, cpu_backend());
   Graph inference = instantiate(d, 128, false);
-  fuse(inference);
+  fuse(inference, cpu_backend());
   const auto layout = make_layout(d.parameters);
   const int64_t a = make_plan(training, layout, {}, cpu_backend()).arena_bytes;
   const int64_t b = make_plan(inference, layout, {}, cpu_backend()).arena_bytes;

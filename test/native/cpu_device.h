@@ -16,6 +16,7 @@ class CpuDevice : public Backend {
   [[nodiscard]] bool updates_on_the_way() const override {
     return cpu_backend().updates_on_the_way();
   }
+  [[nodiscard]] bool adds_in_products() const override { return cpu_backend().adds_in_products(); }
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     return cpu_backend().allocate(bytes);
   }

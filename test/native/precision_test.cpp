@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "core/backend.h"
 #include "core/fuse.h"
 #include "core/ops/fused_matmul.h"
 #include "core/ops/linear.h"
@@ -159,7 +160,7 @@ TEST(use_bf16_changes_products_and_nothing_else) {
   const AttributeStorage two = make_attributes(Op::attention, {{"heads", 2.0}});
   graph.outputs = {graph.apply(Op::softmax, {z}), filtered,
                    graph.apply(Op::attention, {heads}, two)};
-  fuse(graph);
+  fuse(graph, cpu_backend());
   for (const Node& node : graph.nodes) CHECK(!uses_bf16(node));
   use_bf16(graph);
   std::vector<Op> products;

@@ -77,10 +77,10 @@ std::vector<float> whole_rows(Random& random, int64_t m, int64_t k) {
 }
 
 void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int64_t m, int64_t n,
-                      int64_t k) {
+                      int64_t k, bool adds = false) {
   ops::QuantizedProduct p = random_product(random);
   p.mode = mode;
-  if (mode == QuantizationMode::kWeights) p.to_bytes = false;
+  if (mode == QuantizationMode::kWeights || adds) p.to_bytes = false;
   const Weights w(random, n, k);
   p.weight_scales = w.scales.data();
   const std::vector<float> x = whole_rows(random, m, k);
@@ -89,6 +89,8 @@ void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int
   kernel.attributes(p).input({m, k}, x);
   w.freeze(kernel, {n, k}, random.in(0, 1) == 1);
   kernel.input({n}, bias);
+  const std::vector<float> residual = random.list<float>(adds ? m * n : 0, -20, 20);
+  if (adds) kernel.input({m, n}, residual);
   kernel.output({m, n}, type_of(p)).order(TileOrder::kShuffled).run();
   CHECK(kernel.clean());
   const std::vector<double> found = results(kernel, p.to_bytes);
@@ -98,6 +100,7 @@ void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int
       for (int64_t l = 0; l < k; ++l)
         value += static_cast<double>(x[static_cast<size_t>(i * k + l)]) *
                  static_cast<double>(w.floats[static_cast<size_t>(j * k + l)]);
+      if (adds) value += static_cast<double>(residual[static_cast<size_t>(i * n + j)]);
       CHECK(found[static_cast<size_t>(i * n + j)] == result_of(p, value));
     }
   }
@@ -112,6 +115,8 @@ TEST(quantized_linear_of_rows_with_their_own_ranges_is_exact) {
       for (int i = 0; i < 2; ++i) {
         float_input_case(isa, random, QuantizationMode::kDynamic, m, n, k);
         float_input_case(isa, random, QuantizationMode::kWeights, m, n, k);
+        float_input_case(isa, random, QuantizationMode::kDynamic, m, n, k, true);
+        float_input_case(isa, random, QuantizationMode::kWeights, m, n, k, true);
       }
     }
   }

@@ -1,6 +1,9 @@
-// fusedMatmul(a, b, bias?, saved?): a matrix product with its epilogue. The fusion pass makes it.
-//   y = act(a * b + bias), and the value before the activation as output 1 when `save_pre`;
-//   or y = act'(a * b; saved): the product times the derivative of an activation.
+// fusedMatmul(a, b, bias?, saved?, residual?): a matrix product with its epilogue. The fusion pass
+// makes it.
+//   y = act(a * b + residual + bias), and the value before the activation as output 1 when
+//   `save_pre`;
+//   or y = act'(a * b + residual; saved): the derivative of an activation at `saved`, times the
+//   sum.
 #pragma once
 
 #include "core/ops/matmul.h"
@@ -10,7 +13,9 @@ namespace tandem::ops {
 struct FusedMatMul : Base {
   static constexpr uint32_t kFlags = kInternal;
   static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 4;
+  static constexpr int kMaxInputs = 5;
+  static constexpr size_t kResidual = 4;  ///< input
+  static constexpr uint32_t kInPlace = 1U << kResidual;
 
   struct Attributes {
     ElementwiseAttributes activation_attributes{0.0F, 0.0F};
@@ -34,6 +39,8 @@ struct FusedMatMul : Base {
       shape = MatMul::product_shape(context.shape(0), context.shape(1), attributes.trans_a,
                                     attributes.trans_b);
     }
+    if (context.has_input(kResidual) && context.shape(kResidual) != shape)
+      context.bad_shape("a residual of y's shape");
     context.output(shape);
     if (attributes.save_pre) context.output(shape);
   }

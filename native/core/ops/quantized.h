@@ -53,11 +53,14 @@ inline DType result_of(const QuantizedProduct& product) {
   return product.to_bytes ? DType::kUInt8 : DType::kFloat32;
 }
 
-/// quantizedLinear(x, w, b?): act(x * w^T + b). x is bytes with kStatic and floats otherwise.
+/// quantizedLinear(x, w, b?, residual?): act(x * w^T + b + residual). x is bytes with kStatic and
+/// floats otherwise. With a residual y is floats.
 struct QuantizedLinear : QuantizedBase {
   using Attributes = QuantizedProduct;
   static constexpr int kMinInputs = 2;
-  static constexpr int kMaxInputs = 3;
+  static constexpr int kMaxInputs = 4;
+  static constexpr size_t kResidual = 3;  ///< input
+  static constexpr uint32_t kInPlace = 1U << kResidual;
 
   static void infer(InferContext& context) {
     const auto& attributes = context.attributes<Attributes>();
@@ -65,6 +68,8 @@ struct QuantizedLinear : QuantizedBase {
         0, attributes.mode == QuantizationMode::kStatic ? DType::kUInt8 : DType::kFloat32);
     Shape shape = context.shape(0);
     shape.back() = context.shape(1)[0];
+    if (context.has_input(kResidual) && (attributes.to_bytes || context.shape(kResidual) != shape))
+      context.bad_shape("a residual of y's shape, in floats");
     context.output(shape, result_of(attributes));
   }
 };

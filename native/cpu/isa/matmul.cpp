@@ -20,7 +20,7 @@ constexpr int64_t kWorthPacking = 16 * 1024;
 struct Product {
   GemmPlan plan;
   int64_t a_offset, b_offset, c_offset;  // elements, for batches beyond what a plan takes
-  int32_t a, b, bias, saved, y, pre;
+  int32_t a, b, bias, saved, residual, y, pre;
   RowFn activation;
   bool relu, gradient;
   float params[2];
@@ -54,6 +54,8 @@ void product_tile(const void* raw, void* const* operands, int64_t tile,
   if (product.bias >= 0) epilogue.bias = static_cast<const float*>(operands[product.bias]);
   if (product.pre >= 0)
     epilogue.pre = static_cast<float*>(operands[product.pre]) + product.c_offset;
+  if (product.residual >= 0)
+    epilogue.residual = static_cast<const float*>(operands[product.residual]) + product.c_offset;
   epilogue.params = product.params;
   if (product.gradient) {
     epilogue.apply_grad = product.activation;
@@ -160,6 +162,7 @@ Product make_product(const NodeView& node, const Attributes& attributes) {
   product.b = 1;
   product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
   product.saved = node.input_count > 3 && node.inputs[3] != nullptr ? 3 : -1;
+  product.residual = node.input_count > 4 && node.inputs[4] != nullptr ? 4 : -1;
   product.y = node.input_count;
   product.pre = attributes.save_pre ? node.input_count + 1 : -1;
   product.params[0] = attributes.activation_attributes.a;

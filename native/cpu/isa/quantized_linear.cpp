@@ -121,6 +121,8 @@ void wide_tile(const void* raw, void* const* operands, int64_t tile, const TileC
   widen(p.weight, static_cast<const char*>(operands[p.packed]), range.begin, columns, floats);
   GemmEpilogue epilogue = epilogue_of(p.result, operands);
   if (epilogue.bias != nullptr) epilogue.bias += range.begin;
+  if (epilogue.residual != nullptr)
+    epilogue.residual = static_cast<const float*>(epilogue.residual) + range.begin;
   gemm_compute(plan, operands[0], floats, static_cast<float*>(operands[p.result.y]) + range.begin,
                epilogue, 0, static_cast<char*>(context.scratch) + plan.packed_bytes);
 }

@@ -92,13 +92,14 @@ SumFn sums_of(int64_t rows, bool wide, int64_t bytes) {
   return wide ? sums_of<2, 2>(rows) : sums_of<1, 2>(rows);
 }
 
-/// Columns of sums as results: scaled, with bias and activation.
+/// Columns of sums as results: scaled, with bias, residual and activation.
 void finish(const FewRows& p, const float* sums, const float* scale, const float* bias,
-            int64_t columns, float* y) {
+            const float* residual, int64_t columns, float* y) {
   for (int64_t j = 0; j < columns; j += kLanes) {
     const int here = static_cast<int>(least(kLanes, columns - j));
     const Lanes start = bias == nullptr ? spread(0.0F) : load_lanes(bias + j, here);
     Lanes value = fma(load_lanes(sums + j), load_lanes(scale + j, here), start);
+    if (residual != nullptr) value = value + load_lanes(residual + j, here);
     if (p.result.relu) value = greater_of(spread(0.0F), value);
     store_lanes(y + j, value, here);
   }
@@ -115,6 +116,9 @@ void panel_rows(const FewRows& p, void* const* operands, int64_t first) {
       reinterpret_cast<const float*>(packed + p.weight.place.scales_at) + first;
   const float* const bias =
       p.result.bias < 0 ? nullptr : static_cast<const float*>(operands[p.result.bias]) + first;
+  const float* const residual =
+      p.result.residual < 0 ? nullptr
+                            : static_cast<const float*>(operands[p.result.residual]) + first;
   const Panel panel = {packed + first * p.weight.plan.k_words * bytes,
                        (wide ? kPanelColumns : kLanes) * bytes, d.k};
   const auto* const x = static_cast<const float*>(operands[0]);
@@ -126,7 +130,9 @@ void panel_rows(const FewRows& p, void* const* operands, int64_t first) {
     const int64_t rows = least(most_rows, p.rows - row);
     sums_of(rows, wide, bytes)(panel, x + row * d.k, sums);
     for (int64_t i = 0; i < rows; ++i)
-      finish(p, sums + i * width, scale, bias, columns, y + (row + i) * d.n);
+      finish(p, sums + i * width, scale, bias,
+             residual == nullptr ? nullptr : residual + (row + i) * d.n, columns,
+             y + (row + i) * d.n);
   }
 }
 

@@ -177,6 +177,7 @@ int freeze(const QuantizedWeight& weight, int32_t index, Emitter& emit) {
 QuantizedResult quantized_result(const NodeView& node, const ops::QuantizedProduct& product) {
   QuantizedResult result{};
   result.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
+  result.residual = node.input_count > 3 && node.inputs[3] != nullptr ? 3 : -1;
   result.y = node.input_count;
   result.params[0] = product.activation_attributes.a;
   result.params[1] = product.activation_attributes.b;
@@ -195,6 +196,7 @@ QuantizedResult quantized_result(const NodeView& node, const ops::QuantizedProdu
 GemmEpilogue epilogue_of(const QuantizedResult& result, void* const* operands) {
   GemmEpilogue epilogue{};
   if (result.bias >= 0) epilogue.bias = static_cast<const float*>(operands[result.bias]);
+  if (result.residual >= 0) epilogue.residual = operands[result.residual];
   epilogue.params = result.params;
   if (result.relu) {
     epilogue.activation = GEMM_ACT_RELU;

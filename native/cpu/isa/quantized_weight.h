@@ -73,15 +73,15 @@ TANDEM_INLINE WeightSource weight_source(void* const* operands) {
   return {static_cast<const float*>(operands[0]), static_cast<const int8_t*>(operands[2])};
 }
 
-/// y = act(x * w + b), in floats or bytes: what a product's epilogue needs of its attributes.
-/// Operands are named by position; -1 is none.
+/// y = act(x * w + b + residual), in floats or bytes: what a product's epilogue needs of its
+/// attributes. Operands are named by position; -1 is none.
 struct QuantizedResult {
   RowFn activation;
   bool relu;
   float params[2];
   float inverse;  // 1 / scale of y
   int32_t zero;   // of y
-  int32_t bias, y;
+  int32_t bias, residual, y;
 };
 
 QuantizedResult quantized_result(const NodeView& node, const ops::QuantizedProduct& product);
