@@ -309,6 +309,16 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
+   * Tells whether its rows have changed, where they come from files and nothing of the user's is called
+   * with them.
+   * @internal
+   */
+  get version(): (() => Promise<string>) | undefined {
+    const { source, transforms } = this.#settings;
+    return source.kind === 'stream' && transforms.length === 0 ? source.version : undefined;
+  }
+
+  /**
    * Of the sequences in its batches, where buckets make them.
    * @internal
    */

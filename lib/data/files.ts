@@ -8,6 +8,7 @@ import { type EncoderState, type GroupState, isNumeric } from './encoders/state.
 import { checkOnError, type DataError, type OnError } from './errors.js';
 import { openParquet, type ParquetJob } from './parquet/read.js';
 import type { ErrorPolicy, StreamOptions, StreamSource } from './source.js';
+import { versionOf } from './version.js';
 import { readInThread } from './worker/client.js';
 import type { Job } from './worker/messages.js';
 
@@ -142,6 +143,7 @@ function stream<B extends Batch>(
     length,
     selects: true,
     shuffles: true,
+    ...(onSkip === undefined && { version: () => versionOf([job.path]) }),
     stream: ({ stages, shuffle: mixed, epoch }: StreamOptions) =>
       readInThread<B>(
         { job: { ...job, stages }, encoder, onError, shuffle: mixed && { ...mixed, epoch } },

@@ -26,6 +26,11 @@ export interface StreamSource<B extends Batch> {
    * as a whole.
    */
   readonly shuffles?: boolean;
+  /**
+   * The same as long as the rows are, of sources that nobody notices being read. Rejects with the file
+   * system's error.
+   */
+  version?(): Promise<string>;
   /** The same rows with these columns alone. */
   narrowed?(columns: readonly string[]): StreamSource<B>;
   /** The same rows encoded where they are read, off the event loop. */

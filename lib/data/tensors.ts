@@ -10,6 +10,7 @@ import type { StreamOptions, StreamSource } from './source.js';
 import { idxHeader, npyHeader, type ParseHeader } from './tensors/header.js';
 import { openTensor, readTensor, type Tensor } from './tensors/read.js';
 import type { TensorPart } from './tensors/rows.js';
+import { versionOf } from './version.js';
 import { readInThread } from './worker/client.js';
 
 export type { Tensor } from './tensors/read.js';
@@ -145,6 +146,7 @@ async function streamed(wanted: readonly Wanted[], parse: ParseHeader): Promise<
     length,
     selects: true,
     shuffles: true,
+    version: () => versionOf(parts.map(({ path }) => path)),
     stream({ epoch, stages, shuffle: seeded }: StreamOptions) {
       const shuffle = seeded && { seed: seeded.seed, epoch };
       const { path } = first;

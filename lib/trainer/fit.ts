@@ -2,6 +2,7 @@
 import { TandemError } from '../errors.js';
 import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
+import { EpochsAhead } from './ahead.js';
 import type { Callback } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner } from './checkpoint/file.js';
@@ -19,13 +20,14 @@ import { checkCallbacks, checkData, restoreCallbacks, typeOf } from './resume.js
 import type { RunState } from './run.js';
 import { Saver } from './saver.js';
 import { aborted, isAborted } from './signal.js';
-import { noRows, type StepSource, type Supply } from './supply.js';
+import { type EpochPlan, noRows, type StepSource, type Supply } from './supply.js';
 import type { Tallied } from './tally.js';
 import { weightsRestored } from './weights.js';
 
 export class Fit {
   readonly #history: History = makeHistory();
   readonly #saver: Saver;
+  readonly #epochs: EpochsAhead;
   #firstEpoch = 0;
   #open: OpenEpoch | undefined;
   /** Whether SIGTERM has come. */
@@ -46,6 +48,7 @@ export class Fit {
     owner: Owner,
   ) {
     this.#saver = new Saver(engine, run, plan, owner);
+    this.#epochs = new EpochsAhead(plan.training);
   }
 
   async start(): Promise<History> {
@@ -85,6 +88,9 @@ export class Fit {
       plan.signal?.removeEventListener('abort', stop);
       process.off('SIGTERM', terminate);
       progress?.end();
+      // Not to wait for what nobody wants any more.
+      if (this.#epochs.pending) this.#ending.abort();
+      await this.#epochs.close();
       if (this.#terminated && !failed) process.exit(0);
     }
   }
@@ -108,6 +114,7 @@ export class Fit {
       Object.assign(this.#history.matrices, resumed.matrices);
     }
     run.locate = () => this.#position();
+    this.#readAhead(run.epoch, run.resume?.batch ?? 0);
     if (this.#throwsOnBadRows) {
       const open = () => this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
       await checkArrays(plan, this.engine, this.graph.feeds, open);
@@ -198,7 +205,8 @@ export class Fit {
     run.resume = undefined;
     const open = new OpenEpoch(this.graph, place, this.#skips);
     this.#open = open;
-    const source = await this.#openSource(plan.training, open.epoch, open.batch);
+    const opened = await this.#epochs.open(this.#epochPlan(plan.training, open.epoch, open.batch));
+    const source = this.#epochs.noticing(opened, () => this.#readAhead(open.epoch + 1));
     try {
       await this.#call((callback) => callback.onEpochBegin?.(open.epoch, trainer));
       progress.epochBegin(open.epoch, source.steps ?? 0);
@@ -274,19 +282,29 @@ export class Fit {
     return checkNumerics && skip === null;
   }
 
-  /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
+  /** Begins to read an epoch that will be trained on, if nothing ends the run before. */
+  #readAhead(epoch: number, start = 0): void {
+    if (epoch >= this.#firstEpoch + this.plan.epochs || this.#halted()) return;
+    this.#epochs.begin(this.#epochPlan(this.plan.training, epoch, start));
+  }
+
   #openSource(supply: Supply, epoch: number, start: number): Promise<StepSource> {
+    return supply.epoch(this.#epochPlan(supply, epoch, start));
+  }
+
+  /** The rows of an epoch: the same order whenever seed and epoch are; `supply` may be held back. */
+  #epochPlan(supply: Supply, epoch: number, start: number): EpochPlan {
     const { plan, engine } = this;
     const { seed } = engine.settings.native;
     const training = supply === plan.training;
-    return supply.epoch({
+    return {
       epoch,
       batchSize: plan.batchSize,
       start,
       seed: training && plan.shuffle ? seed : undefined,
       signal: (training ? this.#ending : this.#cutting).signal,
       checkFrom: this.#throwsOnBadRows ? engine.native.step : undefined,
-    });
+    };
   }
 
   /** An epoch's end shows the parameters to callbacks, and to whoever ends the fit there. */

@@ -15,6 +15,7 @@ export function retrying(
 ): Supply {
   if (attempts === 0) return supply;
   return {
+    ...supply,
     async epoch(plan) {
       const source = new RetryingSource(supply, plan, attempts, delay);
       await source.open();
@@ -53,6 +54,10 @@ class RetryingSource implements StepSource {
       ...(checkFrom !== undefined && { checkFrom: checkFrom + this.#batches }),
     });
     if (this.#batches === 0) this.#steps = this.#source.steps;
+  }
+
+  begin(): void {
+    this.#source?.begin?.();
   }
 
   async next(steps: number): Promise<Piece | undefined> {

@@ -29,6 +29,8 @@ export interface StepSource {
   readonly steps: number | undefined;
   /** Rows of most steps. */
   readonly batchSize: number;
+  /** Begins to read before the first `next`. */
+  begin?(): void;
   /** Ends reading. */
   close?(): Promise<void>;
 }
@@ -50,6 +52,11 @@ export interface EpochPlan {
 export interface Supply {
   /** Makes what epochs need, which they do otherwise. Rejects where there can be none. */
   prepare?(): Promise<void>;
+  /**
+   * The same as long as epochs have the same rows: of supplies that may be read ahead, which nobody
+   * but who reads takes notice of. Rejects where there is nothing to read.
+   */
+  version?(): Promise<string>;
   epoch(plan: EpochPlan): Promise<StepSource>;
 }
 
@@ -94,8 +101,10 @@ export function arraySupply(rows: Rows, span: Span): Supply {
 /** A dataset's rows, checked against the feeds block by block. */
 export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Supply {
   const prepare = () => planLengths(dataset, feeds);
+  const { version } = dataset;
   return {
     prepare,
+    ...(version && { version }),
     async epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
       await prepare();
       const chunks = dataset.chunks({
@@ -121,6 +130,8 @@ class ChunkSource implements StepSource {
   #batch = 0;
   #row = 0;
   #step: number;
+  /** What was asked for ahead. */
+  #first: Promise<IteratorResult<Chunk<TensorBatch>>> | undefined;
 
   constructor(
     readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
@@ -149,12 +160,20 @@ class ChunkSource implements StepSource {
     return { rows: chunk.rows, order, sizes };
   }
 
+  begin(): void {
+    this.#first ??= this.chunks.next();
+    // Whoever awaits it sees the error.
+    this.#first.catch(() => {});
+  }
+
   async close(): Promise<void> {
     await this.chunks.return(undefined);
   }
 
   async #pull(): Promise<boolean> {
-    const { value, done } = await this.chunks.next();
+    const first = this.#first;
+    this.#first = undefined;
+    const { value, done } = await (first ?? this.chunks.next());
     if (done === true || value === undefined) return false;
     const { rows, feeds } = this.read(value.block);
     const { order, sizes } = value;
