@@ -1,13 +1,15 @@
-// What preparing batches costs the step: epochs of the same steps on arrays that are ready, on a
-// dataset in memory, on batches that an async iterable makes meanwhile, and on a CSV file that is
-// read, parsed, encoded and shuffled meanwhile; in turns, in one process. Prints JSON for each:
-// milliseconds of a step, by how much it is slower than on arrays in order (percent, the median of
-// the rounds), the same `atBest` (the shortest times, which other load touches least), and `cpu`, by
-// how much more processor time the process takes for a step, of which other load touches less. `aloneCpuMs` is
-// the processor time of preparing a batch without a step beside it, of all threads and with the start
-// of the one that reads, `aloneCpuPercent` its share in the step's.
+// What preparing batches costs the step: fits of the same steps on arrays that are ready, on a dataset
+// in memory, on batches that an async iterable makes meanwhile, and on a CSV file that is read, parsed,
+// encoded and shuffled meanwhile; in turns, in one process, and for each length of epochs. Prints JSON
+// for each: milliseconds of a step, by how much it is slower than on arrays in order in epochs of that
+// length (percent, the median of the rounds), the same `atBest` (the shortest times, which other load
+// touches least), and `cpu`, by how much more processor time the process takes for a step, of which
+// other load touches less. `aloneCpuMs` is the processor time of preparing a batch without a step
+// beside it, of all threads, `aloneCpuPercent` its share in the step's. The thread that reads starts
+// anew in each fit where the turns of the other sides are longer than it waits for work.
+// --epochs is their lengths in steps, --filter leaves the sides whose names have it, beside arrays,
 // --save puts them into bench/results/, for docs/performance.md.
-// Usage: pipeline.mjs [--quick] [--save]
+// Usage: pipeline.mjs [--epochs 200,1000] [--rounds 3] [--filter csv] [--quick] [--save]
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,25 +17,28 @@ import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromArrays, fromBatches, standard } from 'tandem-ml/data';
 import { native } from '../dist/native.js';
 import { inTurns, median } from './lib/measure.mjs';
-import { command, quick, save } from './lib/options.mjs';
+import { command, epochSteps, quick, roundsOr, save, wanted } from './lib/options.mjs';
 import { saveResults } from './lib/results.mjs';
 
 const batchSize = 256;
+/** Of a fit: the same number for each length. */
 const steps = quick ? 100 : 1000;
-const rounds = 3;
-const rows = batchSize * steps;
+const lengths = quick ? [20, 100] : epochSteps;
+const rounds = roundsOr(3);
+const rows = batchSize * Math.max(...lengths);
 const width = 16;
 const x = Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i * i));
 const y = Int32Array.from({ length: rows }, (_, i) => i % 10);
 
-const batches = fromBatches(async function* () {
-  for (let row = 0; row < rows; row += batchSize) {
-    await new Promise((resolve) => setImmediate(resolve));
-    const part = x.slice(row * width, (row + batchSize) * width);
-    for (let i = 0; i < part.length; i++) part[i] = part[i] / 1.5 + 0.25;
-    yield { rows: batchSize, x: part, y: y.slice(row, row + batchSize) };
-  }
-});
+const batches = (count) =>
+  fromBatches(async function* () {
+    for (let row = 0; row < count; row += batchSize) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const part = x.slice(row * width, (row + batchSize) * width);
+      for (let i = 0; i < part.length; i++) part[i] = part[i] / 1.5 + 0.25;
+      yield { rows: batchSize, x: part, y: y.slice(row, row + batchSize) };
+    }
+  });
 
 const file = join(tmpdir(), `tandem-bench-${process.pid}.csv`);
 const fields = Array.from({ length: width }, (_, i) => `f${i}`);
@@ -49,68 +54,76 @@ const encoder = await fitEncoder(csv(file), {
 const layer = () => dense(1024, { activation: 'relu' });
 const model = sequential([layer(), layer(), dense(10)], { input: [width], seed: 1 });
 const trainer = new Trainer(model, { loss: 'crossEntropy', optimizer: adam() });
-const timed = (data, shuffle) => async () => {
+const timed = (data, shuffle, length) => async () => {
+  const epochs = Math.max(1, Math.round(steps / length));
   const start = performance.now();
   const before = process.cpuUsage();
-  await trainer.fit(data, { batchSize, shuffle, verbose: 0 });
+  await trainer.fit(data, { batchSize, shuffle, epochs, verbose: 0 });
   const { user, system } = process.cpuUsage(before);
-  return { wall: (performance.now() - start) / steps, cpu: (user + system) / 1000 / steps };
-};
-const datasets = {
-  dataset: fromArrays({ x, y }).shuffle({ seed: 1 }),
-  asyncIterable: batches.shuffle(false),
-  csv: encoder.encode(csv(file)).shuffle({ seed: 1 }),
-};
-const sides = {
-  arrays: timed({ x, y }, false),
-  ...Object.fromEntries(
-    Object.entries(datasets).map(([name, dataset]) => [name, timed(dataset, true)]),
-  ),
+  const taken = epochs * length;
+  return { wall: (performance.now() - start) / taken, cpu: (user + system) / 1000 / taken };
 };
 
+/** The sides with epochs of so many steps. */
+function sidesOf(length) {
+  const count = batchSize * length;
+  const arrays = { x: x.subarray(0, count * width), y: y.subarray(0, count) };
+  const all = {
+    dataset: fromArrays(arrays).shuffle({ seed: 1 }),
+    asyncIterable: batches(count).shuffle(false),
+    csv: encoder.encode(csv(file).take(count)).shuffle({ seed: 1 }),
+  };
+  const datasets = Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name)));
+  const runs = Object.entries(datasets).map(([name, data]) => [name, timed(data, true, length)]);
+  const sides = { arrays: timed(arrays, false, length), ...Object.fromEntries(runs) };
+  return { length, datasets, sides };
+}
+
 /** Milliseconds of processor time that preparing a batch takes by itself, all threads together. */
-async function preparing(dataset) {
+async function preparing(dataset, length) {
   const costs = [];
   for (let round = 0; round < 5; round++) {
     const before = process.cpuUsage();
     for await (const { order } of dataset.chunks({ batchSize, epoch: round })) order.at(-1);
     const { user, system } = process.cpuUsage(before);
-    costs.push((user + system) / 1000 / steps);
+    costs.push((user + system) / 1000 / length);
   }
   return Math.min(...costs);
 }
-try {
+
+const cost = (mine, theirs) => Number((100 * (mine / theirs - 1)).toFixed(2));
+const least = (list) => Math.min(...list.map(({ wall }) => wall));
+const workload = `MLP ${width}-1024-1024-10`;
+
+async function measure({ length, datasets, sides }) {
   for (const run of Object.values(sides)) await run();
   const times = await inTurns(sides, rounds);
-  const cost = (mine, theirs) => Number((100 * (mine / theirs - 1)).toFixed(2));
-  const least = (list) => Math.min(...list.map(({ wall }) => wall));
   const alone = { arrays: 0 };
-  for (const [name, dataset] of Object.entries(datasets)) alone[name] = await preparing(dataset);
-  const cpuOfStep = Math.min(...times.arrays.map(({ cpu }) => cpu));
-  const report = Object.fromEntries(
-    Object.entries(times).map(([name, list]) => [
-      name,
-      {
-        stepMs: median(list.map(({ wall }) => wall)),
-        costPercent: median(list.map(({ wall }, i) => cost(wall, times.arrays[i].wall))),
-        aloneCpuMs: Number(alone[name].toFixed(4)),
-        aloneCpuPercent: Number(((100 * alone[name]) / cpuOfStep).toFixed(2)),
-        atBest: cost(least(list), least(times.arrays)),
-        cpu: median(list.map(({ cpu }, i) => cost(cpu, times.arrays[i].cpu))),
-      },
-    ]),
-  );
-  const workload = `MLP ${width}-1024-1024-10`;
-  console.log(JSON.stringify({ workload, batchSize, steps, ...report }));
-  if (save) {
-    const results = Object.entries(report).map(([name, result]) => ({
-      name,
-      workload,
-      batchSize,
-      ...result,
-    }));
-    saveResults('pipeline', command, results, { isa: native.cpu().isa });
+  for (const [name, dataset] of Object.entries(datasets)) {
+    alone[name] = await preparing(dataset, length);
   }
+  const cpuOfStep = Math.min(...times.arrays.map(({ cpu }) => cpu));
+  return Object.entries(times).map(([name, list]) => ({
+    ...{ name: `${name}, epochs of ${length} steps`, rows: name, epochSteps: length },
+    ...{ workload, batchSize },
+    stepMs: median(list.map(({ wall }) => wall)),
+    costPercent: median(list.map(({ wall }, i) => cost(wall, times.arrays[i].wall))),
+    aloneCpuMs: Number(alone[name].toFixed(4)),
+    aloneCpuPercent: Number(((100 * alone[name]) / cpuOfStep).toFixed(2)),
+    atBest: cost(least(list), least(times.arrays)),
+    cpu: median(list.map(({ cpu }, i) => cost(cpu, times.arrays[i].cpu))),
+  }));
+}
+
+try {
+  const results = [];
+  for (const length of lengths) {
+    for (const result of await measure(sidesOf(length))) {
+      results.push(result);
+      console.log(JSON.stringify(result));
+    }
+  }
+  if (save) saveResults('pipeline', command, results, { isa: native.cpu().isa });
 } finally {
   await trainer.close();
   await rm(file);

@@ -9,6 +9,11 @@ const gpuOptions = /** @type {const} */ ({
   budget: { type: 'string', default: '240' },
   out: { type: 'string', default: '' },
 });
+/** Options that bench/pipeline.mjs has beyond those. */
+const pipelineOptions = /** @type {const} */ ({
+  epochs: { type: 'string', default: '200,1000' },
+});
+const script = basename(process.argv[1] ?? '');
 const flags = readFlags();
 
 function readFlags() {
@@ -21,11 +26,16 @@ function readFlags() {
         filter: { type: 'string', default: '' },
         rounds: { type: 'string', default: '' },
         eager: { type: 'boolean', default: false },
-        ...(/^(gpu|cuda)\.mjs$/.test(basename(process.argv[1] ?? '')) && gpuOptions),
+        ...(/^(gpu|cuda)\.mjs$/.test(script) && gpuOptions),
+        ...(script === 'pipeline.mjs' && pipelineOptions),
       },
     });
     if (!/^([1-9]\d{0,3})?$/.test(values.rounds)) {
       throw new Error(`expected a number for --rounds, received ${values.rounds}`);
+    }
+    const { epochs = '' } = /** @type {{ epochs?: string }} */ (values);
+    if ('epochs' in values && !/^[1-9]\d{0,4}(,[1-9]\d{0,4})*$/.test(epochs)) {
+      throw new Error(`expected numbers of steps for --epochs, received ${epochs}`);
     }
     const {
       budget = '',
@@ -35,7 +45,7 @@ function readFlags() {
     if (budget === '' ? 'budget' in values : !/^[1-9]\d{0,4}$/.test(budget)) {
       throw new Error(`expected seconds for --budget, received ${budget}`);
     }
-    return { ...values, budget, device, out };
+    return { ...values, epochs, budget, device, out };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exit(2);
@@ -59,11 +69,11 @@ export const eager = flags.eager || quick;
 /** Of bench/gpu.mjs: where ours runs, for how many seconds, and the file that results go to. */
 export const gpu = { device: flags.device, budget: Number(flags.budget), out: flags.out };
 
+/** Of bench/pipeline.mjs: the lengths of epochs, in steps. */
+export const epochSteps = flags.epochs.split(',').map(Number);
+
 /** How to get the same results again. */
-export const command = [
-  `node bench/${basename(process.argv[1] ?? '')}`,
-  ...process.argv.slice(2),
-].join(' ');
+export const command = [`node bench/${script}`, ...process.argv.slice(2)].join(' ');
 
 /** Threads of the machine, which are those that all sides may use. */
 export const threads = availableParallelism();

@@ -155,10 +155,11 @@ const rowsFrom = {
 function pipeline(results) {
   const signed = (value) => `${value > 0 ? '+' : ''}${short(value)} %`;
   const rows = results.results.map(
-    ({ name, stepMs, costPercent, atBest, cpu, aloneCpuMs, aloneCpuPercent }) => [
-      rowsFrom[name],
+    ({ rows: from, epochSteps, stepMs, costPercent, atBest, cpu, aloneCpuMs, aloneCpuPercent }) => [
+      rowsFrom[from],
+      epochSteps,
       stepMs,
-      ...(name === 'arrays'
+      ...(from === 'arrays'
         ? ['-', '-', '-', '-']
         : [
             signed(costPercent),
@@ -170,6 +171,7 @@ function pipeline(results) {
   );
   const columns = [
     'rows from',
+    'steps of an epoch',
     'step, ms',
     'slower by',
     'at best',
