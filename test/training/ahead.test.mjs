@@ -1,11 +1,13 @@
 // Epochs of files are read ahead, which nobody notices but by the time that it saves.
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { dense, dropout, sequential, sgd, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromRows } from 'tandem-ml/data';
-import { file, readRows } from '../helpers/folder.mjs';
+import { file, folder, readRows } from '../helpers/folder.mjs';
 
 const text = (rows, sign = 1) =>
   `a,b,y\n${Array.from({ length: rows }, (_, i) => `${(i % 7) / 7},${(i % 5) / 5},${(sign * (i % 3)) / 3}\n`).join('')}`;
@@ -100,6 +102,19 @@ test('a file that a callback writes anew is read anew', async (t) => {
     ],
   });
   t.deepEqual(steps, [5, 10, 15]);
+});
+
+linux('a pipe is read once', async (t) => {
+  const path = join(await folder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  const encoder = await fitEncoder(csv(await file(t, 'file.csv', text(300))), encoding);
+  let steps = 0;
+  const training = fitted(encoder.encode(csv(path)), {
+    callbacks: [{ onTrainBegin: () => sleep(50), onBatchEnd: () => void steps++ }],
+  });
+  await writeFile(path, text(640));
+  await training;
+  t.is(steps, 10);
 });
 
 test('a file that is gone, or no longer good, ends the fit in the epoch that needs it', async (t) => {
