@@ -33,7 +33,6 @@ import type { Targets } from './trainer/losses.js';
 import { refuseBadRows } from './trainer/numerics.js';
 import type { TrainerOptions } from './trainer/options.js';
 import { type FitOptions, planFit } from './trainer/plan.js';
-import { numbersOf } from './trainer/random.js';
 import {
   findRate,
   planRateFinder,
@@ -46,8 +45,8 @@ import {
   arraySupply,
   datasetSupply,
   isDataset,
-  orderedSource,
   type Supply,
+  WholeBatches,
 } from './trainer/supply.js';
 
 /** What one optimizer step reports; `gradNorm` is the norm of all gradients before clipping. */
@@ -71,6 +70,8 @@ export class Trainer<T extends Targets = Value> {
   /** The call that trains just now. */
   #training: Promise<unknown> | undefined;
   #fitting = false;
+  /** Of step(). */
+  readonly #batches = new WholeBatches();
   #closing: Promise<void> | undefined;
 
   constructor(model: Model, options: TrainerOptions<T>) {
@@ -127,7 +128,7 @@ export class Trainer<T extends Targets = Value> {
       }
       const steps: Step[] = [];
       const never = () => false;
-      const source = orderedSource(rows, numbersOf({ start: 0, count: rows.count }), rows.count);
+      const source = this.#batches.source(rows);
       await this.#engine.train(source, true, never, (done) => {
         steps.push(...done);
         return true;

@@ -68,6 +68,8 @@ export class Engine {
   /** Steps per millisecond, as measured; unknown before the first chunk. */
   #rate = 0;
   #chunk = 1;
+  /** See StepPlanner. */
+  readonly #single = new Float64Array(1);
 
   constructor(
     readonly native: NativeTrainer,
@@ -129,7 +131,7 @@ export class Engine {
         ? new PartSource(mixed, microBatches, terms.length, scales, divide)
         : undefined;
     const pieces = parts ?? mixed;
-    const planner = new StepPlanner(microBatches, terms, scales, this.native.step);
+    const planner = new StepPlanner(microBatches, terms, scales, this.native.step, this.#single);
     const open: Part[] = [];
     let exhausted = false;
     let failure: { readonly error: unknown } | undefined;

@@ -41,6 +41,8 @@ export class StepPlanner {
     readonly terms: readonly Term[],
     readonly scales: boolean,
     firstStep: number,
+    /** For the rate of a chunk of one batch, which native code copies before the next is planned. */
+    readonly single: Float64Array,
   ) {
     this.#totals = new Float64Array(terms.length);
     this.#step = firstStep;
@@ -50,7 +52,7 @@ export class StepPlanner {
   plan(piece: Piece | Parts, rateOf: (step: number) => number): ChunkPlan {
     const firstStep = this.#step;
     const { length } = piece.sizes;
-    const rates = new Float64Array(length);
+    const rates = length === 1 ? this.single : new Float64Array(length);
     if (!('divisors' in piece)) {
       for (let i = 0; i < length; i++) rates[i] = rateOf(this.#step++);
       const none = { weights: undefined, marks: undefined, scales: undefined };

@@ -9,7 +9,7 @@ import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { type Feeds, findBadRows, type Rows, readData } from './data.js';
 import { graphFor, planLengths } from './lengths.js';
-import { generator, inOrder, type Span, shuffled } from './random.js';
+import { generator, inOrder, numbersOf, type Span, shuffled } from './random.js';
 import { badRow } from './reports.js';
 
 /** Rows for some steps: `order` says which, `sizes` how many each step takes. */
@@ -65,6 +65,32 @@ export function batches(rows: number, batchSize: number): Uint32Array {
   const sizes = new Uint32Array(Math.ceil(rows / batchSize)).fill(batchSize);
   if (sizes.length > 0) sizes[sizes.length - 1] = rows - (sizes.length - 1) * batchSize;
   return sizes;
+}
+
+/** Steps on batches as a whole, which use the same numbers while batches are of one size. */
+export class WholeBatches {
+  #order: Uint32Array = new Uint32Array();
+  #sizes = new Uint32Array(1);
+
+  /** One step on all rows. */
+  source(rows: Rows): StepSource {
+    const { count } = rows;
+    if (count !== this.#order.length) {
+      this.#order = numbersOf({ start: 0, count });
+      this.#sizes = Uint32Array.of(count);
+    }
+    let piece: Piece | undefined;
+    if (count > 0) piece = { rows, order: this.#order, sizes: this.#sizes };
+    return {
+      steps: 1,
+      batchSize: count,
+      next() {
+        const next = piece;
+        piece = undefined;
+        return next;
+      },
+    };
+  }
 }
 
 /** Steps over rows in memory in this order. */

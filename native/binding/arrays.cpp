@@ -116,7 +116,9 @@ std::vector<napi_value> list_elements(napi_env env, napi_value list, const std::
   check(env, napi_is_array(env, list, &is_array));
   if (!is_array) fail(ErrorCode::kArgument, "expected an array for `" + name + "`");
   check(env, napi_get_array_length(env, list, &length));
-  std::vector<napi_value> elements;  // not reserved: a sparse array's length says nothing
+  constexpr uint32_t kFew = 16;  // a sparse array's length says nothing
+  std::vector<napi_value> elements;
+  elements.reserve(std::min(length, kFew));
   for (uint32_t i = 0; i < length; ++i) {
     napi_value element = nullptr;
     check(env, napi_get_element(env, list, i, &element));

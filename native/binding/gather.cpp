@@ -88,6 +88,7 @@ GatheredRows::GatheredRows(const RowPlan& plan, std::vector<uint32_t> rows, Stag
       last_row_(rows_.empty() ? 0 : *std::max_element(rows_.begin(), rows_.end())),
       staging_(std::move(staging)) {
   int64_t bytes = 0;
+  offsets_.reserve(plan.inputs.size());
   for (const InputRows& input : plan.inputs) {
     offsets_.push_back(static_cast<size_t>(bytes));
     const int64_t count = input.whole ? 1 : static_cast<int64_t>(rows_.size());

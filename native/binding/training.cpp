@@ -139,7 +139,9 @@ static uint64_t largest_of(const StagedRows& rows) {
 /// Where the results of each step begin, and their end.
 static std::vector<size_t> result_offsets(const StagedRows& staged, Work work) {
   const Trainer& trainer = staged.training()->trainer;
-  std::vector<size_t> offsets{0};
+  std::vector<size_t> offsets;
+  offsets.reserve(staged.sizes().size() + 1);
+  offsets.push_back(0);
   for (const uint32_t rows : staged.sizes()) {
     const size_t numbers = work == Work::kDivisors ? trainer.divisor_count()
                                                    : trainer.results_of(rows, staged.which());
@@ -228,8 +230,10 @@ double TrainingJob::expected_ms() const noexcept {
 
 void TrainingJob::run(const std::atomic<bool>& halt) {
   const std::vector<uint32_t>& sizes = rows_.sizes();
-  std::vector<const void*> inputs(rows_.inputs());
-  std::vector<const void*> next(inputs.size());
+  std::vector<const void*>& inputs = training_.inputs;
+  std::vector<const void*>& next = training_.next;
+  inputs.resize(rows_.inputs());
+  next.resize(rows_.inputs());
   size_t first_row = 0;
   if (trains() && !training_.queue.begin(this)) training_.trainer.forget_next();
   for (size_t i = 0; i < sizes.size(); ++i) {

@@ -51,6 +51,10 @@ struct Training {
   std::atomic<uint64_t> step{0};        ///< written by the lane
   std::atomic<uint32_t> stop_count{0};  ///< written by stop(): jobs made before it end
 
+  // Of the job that runs: where the inputs of its step lie, and those of the next.
+  std::vector<const void*> inputs;
+  std::vector<const void*> next;
+
   // Of the JavaScript thread.
   std::vector<std::unique_ptr<const RowPlan>> rows;  ///< by graph of the trainer
   StagingPool staging;
