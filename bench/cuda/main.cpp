@@ -18,6 +18,7 @@
 #include "core/ops/optimizer.h"
 #include "core/trainer.h"
 #include "cuda/device.h"
+#include "cuda/float_product.h"
 #include "cuda/handles.h"
 #include "cuda/kernels.h"
 #include "cuda/measure.h"
@@ -106,6 +107,48 @@ double product_rate(const LtLibrary& lt, lt::Handle handle, ProductType type, in
   return best;
 }
 
+/// The products of a training step of 784-512-256-10 with 128 rows: cuBLASLt's best algorithm, and
+/// every way of our own, in microseconds.
+void bench_small_products(Report& report, lt::Handle handle, const LtLibrary& lt) {
+  struct Shape {
+    int64_t m, n, k;
+    bool trans_a, trans_b;
+  };
+  constexpr Shape kShapes[] = {{128, 512, 784, false, true}, {128, 256, 512, false, true},
+                               {128, 10, 256, false, true},  {512, 784, 128, true, false},
+                               {256, 512, 128, true, false}, {10, 256, 128, true, false},
+                               {128, 256, 10, false, false}, {128, 512, 256, false, false}};
+  constexpr double kMicroseconds = 1e3;
+  for (const Shape& shape : kShapes) {
+    Product p;
+    p.m = shape.m;
+    p.n = shape.n;
+    p.k = shape.k;
+    p.trans_a = shape.trans_a;
+    p.trans_b = shape.trans_b;
+    const std::string name = "product float32 " + std::to_string(p.m) + " x " +
+                             std::to_string(p.n) + " x " + std::to_string(p.k);
+    double best = -1;
+    ProductChoices library(lt.functions, handle,
+                           [&](ProductDescription& description, const Product& product,
+                               const lt::HeuristicResult& candidate) {
+                             const double ms =
+                                 measure_product(handle, description, product, candidate);
+                             if (ms > 0 && (best < 0 || ms < best)) best = ms;
+                             return ms;
+                           });
+    if (library.choose(p).found) report.add(name + " by cuBLASLt, us", best * kMicroseconds);
+    for (const FloatWay way : float_ways(p, float_device(0))) {
+      const double ms = measure_floats(p, way);
+      if (ms < 0) continue;
+      const std::string side = std::to_string(tile_side(way.tile));
+      report.add(name + " by tiles of " + side + " x " + side + " in " +
+                     std::to_string(way.splits) + ", us",
+                 ms * kMicroseconds);
+    }
+  }
+}
+
 void bench_products(Report& report, const LtLibrary& lt) {
   lt::Handle handle = nullptr;
   if (lt.functions.Create(&handle) != lt::kSuccess) return;
@@ -120,6 +163,7 @@ void bench_products(Report& report, const LtLibrary& lt) {
                  product_rate(lt, handle, type, size));
     }
   }
+  bench_small_products(report, handle, lt);
   static_cast<void>(lt.functions.Destroy(handle));
 }
 

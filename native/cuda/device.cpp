@@ -4,6 +4,7 @@
 
 #include "cuda/byte_product.h"
 #include "cuda/check.h"
+#include "cuda/float_product.h"
 #include "cuda/measure.h"
 
 namespace tandem::cuda {
@@ -39,12 +40,18 @@ Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
       name_("cuda:" + std::to_string(ordinal)),
       lt_(std::move(lt)),
       handle_(make_handle(lt_, ordinal)),
-      choices_(lt_.functions, handle_,
-               [this](ProductDescription& description, const Product& product,
-                      const lt::HeuristicResult& candidate) {
-                 use();
-                 return measure_product(handle_, description, product, candidate);
-               }),
+      choices_(
+          lt_.functions, handle_,
+          [this](ProductDescription& description, const Product& product,
+                 const lt::HeuristicResult& candidate) {
+            use();
+            return measure_product(handle_, description, product, candidate);
+          },
+          float_device(ordinal),
+          [this](const Product& product, FloatWay way) {
+            use();
+            return measure_floats(product, way);
+          }),
       shared_bytes_(most_shared_bytes(ordinal)),
       byte_choices_({shared_bytes_, has_warpgroups(ordinal)},
                     [this](const ByteShape& shape, ByteWay way) {

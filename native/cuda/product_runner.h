@@ -17,6 +17,10 @@ class ProductRunner {
 
   [[nodiscard]] ProductType type() const { return type_; }
   ProductChoice choose(const Product& product) { return choices_.choose(product); }
+  /// Ways of our own that choose() tries.
+  [[nodiscard]] std::vector<FloatWay> ways(const Product& product) const {
+    return choices_.ways(product);
+  }
   /// How a product of bytes is computed.
   ByteWay choose_bytes(const ByteShape& shape) { return byte_choices_.choose(shape); }
   /// Those that it may be computed in.

@@ -21,6 +21,7 @@ struct Calls {
   int32_t trans_a = -1, trans_b = -1;
   uint32_t epilogue = 0;
   uint32_t reductions = 0;
+  uint32_t alignments[4] = {};  ///< of A, B, C and D
   std::vector<lt::HeuristicResult> results;
   lt::Status matmul = lt::kSuccess;
   const void *a = nullptr, *b = nullptr, *bias = nullptr;
@@ -74,6 +75,8 @@ lt::Functions fake_functions() {
   f.MatmulPreferenceSetAttribute = [](lt::Preference, lt::PreferenceAttribute attribute,
                                       const void* value, size_t bytes) {
     if (attribute == lt::kReductionSchemeMask) calls.reductions = read<uint32_t>(value, bytes);
+    if (attribute >= lt::kMinAlignmentA && attribute < lt::kMinAlignmentA + 4)
+      calls.alignments[attribute - lt::kMinAlignmentA] = read<uint32_t>(value, bytes);
     return lt::kSuccess;
   };
   f.MatmulAlgoGetHeuristic = [](lt::Handle, lt::Descriptor, lt::Layout, lt::Layout, lt::Layout,
@@ -192,4 +195,91 @@ TEST(cuda_products_take_no_candidate_that_does_not_fit) {
   calls.results = {candidate(9, 0)};
   CHECK(!choices.choose(product(10, 8, 8)).found);
   CHECK(calls.created == calls.destroyed);
+}
+
+TEST(cuda_products_claim_the_alignment_that_strides_have) {
+  calls = {};
+  calls.results = {candidate(1, 0)};
+  const lt::Functions lt = fake_functions();
+  ProductChoices choices(lt, nullptr, by_id);
+  const auto claimed = [&](const Product& p) {
+    static_cast<void>(choices.choose(p));
+    return std::vector<uint32_t>(calls.alignments, calls.alignments + 4);
+  };
+  Product p = product(6, 4, 5);
+  p.type = ProductType::kBfloat16;
+  CHECK(claimed(p) == std::vector<uint32_t>({16, 16, 16, 16}));
+  p.batch = 3;
+  p.a_step = 30;  // 60 bytes
+  p.b_step = 20;  // 40 bytes, of what the library calls A
+  p.y_step = 24;
+  CHECK(claimed(p) == std::vector<uint32_t>({8, 4, 16, 16}));
+  p.a_step = 0;  // one matrix of 60 bytes for all of this batch, and another behind it for the next
+  CHECK(claimed(p) == std::vector<uint32_t>({8, 4, 16, 16}));
+  p.m = 7;  // of 70 bytes
+  p.y_step = 28;
+  CHECK(claimed(p) == std::vector<uint32_t>({8, 2, 16, 16}));
+  p.type = ProductType::kFloat32;
+  p.y_step = 29;
+  CHECK(claimed(p) == std::vector<uint32_t>({16, 4, 4, 4}));
+}
+
+TEST(cuda_products_take_ways_of_their_own_where_they_are_faster) {
+  calls = {};
+  calls.results = {candidate(4, 100)};
+  const lt::Functions lt = fake_functions();
+  constexpr FloatDevice kDevice{132, 8};
+  double fastest = 3;  // milliseconds with 4 splits; others take 10
+  const auto measure = [&](const Product& /*product*/, FloatWay way) {
+    return way == FloatWay{FloatTile::k32x32, 4} ? fastest : 10.0;
+  };
+  ProductChoices choices(lt, nullptr, by_id, kDevice, measure);
+  ProductChoice choice = choices.choose(product(128, 512, 784));
+  CHECK(choice.found && choice.workspace_bytes == 0);
+  CHECK((choice.own == FloatWay{FloatTile::k32x32, 4}));
+  fastest = 4;  // no faster than the library
+  choice = choices.choose(product(128, 256, 512));
+  CHECK(choice.found && choice.own.splits == 0 && choice.workspace_bytes == 100);
+  fastest = -1;  // none works
+  choice = choices.choose(product(256, 256, 512));
+  CHECK(choice.found && choice.own.splits == 0);
+  calls.results = {};
+  fastest = 5;
+  choice = choices.choose(product(128, 10, 256));
+  CHECK((choice.found && choice.own == FloatWay{FloatTile::k32x32, 4}));
+  Product tf32 = product(128, 10, 256);
+  tf32.type = ProductType::kTf32;
+  CHECK(!choices.choose(tf32).found && choices.ways(tf32).empty());
+}
+
+TEST(cuda_float_ways_give_every_multiprocessor_work) {
+  constexpr FloatDevice kDevice{132, 8};
+  using Ways = std::vector<FloatWay>;
+  constexpr auto kSmall = FloatTile::k32x32;
+  constexpr auto kLarge = FloatTile::k64x64;
+  // 64 small tiles and 16 large ones
+  CHECK((float_ways(product(128, 512, 784), kDevice) == Ways{{kSmall, 1},
+                                                             {kSmall, 2},
+                                                             {kSmall, 4},
+                                                             {kSmall, 8},
+                                                             {kLarge, 1},
+                                                             {kLarge, 2},
+                                                             {kLarge, 4},
+                                                             {kLarge, 8}}));
+  // no block without summands
+  CHECK((float_ways(product(128, 10, 65), kDevice) ==
+         Ways{{kSmall, 1}, {kSmall, 2}, {kLarge, 1}, {kLarge, 2}}));
+  CHECK((float_ways(product(1, 1, 1), kDevice) == Ways{{kSmall, 1}, {kLarge, 1}}));
+  // 1024 small tiles and 256 large ones, then as many in a batch
+  CHECK((float_ways(product(1024, 1024, 512), kDevice) ==
+         Ways{{kSmall, 1}, {kLarge, 1}, {kLarge, 2}}));
+  Product batch = product(64, 64, 512);
+  batch.batch = 1000;
+  CHECK((float_ways(batch, kDevice) == Ways{{kLarge, 1}}));
+  CHECK(float_ways(product(8192, 8192, 512), kDevice).empty());
+  CHECK(float_ways(product(int64_t{1} << 40, 8, 8), kDevice).empty());
+  CHECK(float_ways(product(8, 8, 0), kDevice).empty());
+  // a device without clusters, and one without the kernel
+  CHECK((float_ways(product(128, 512, 784), {80, 1}) == Ways{{kSmall, 1}, {kLarge, 1}}));
+  CHECK(float_ways(product(128, 512, 784), {}).empty());
 }

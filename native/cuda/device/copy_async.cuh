@@ -21,6 +21,30 @@ TANDEM_DEVICE void copy_async(void* to, const void* from, bool there) {
 #endif
 }
 
+/// Copies `floats`, 0 to 4, both addresses multiples of 16 bytes, and zeros up to the fourth.
+TANDEM_DEVICE void copy_async_part(float* to, const float* from, int floats) {
+#if __CUDA_ARCH__ >= 800
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+               "r"(floats * 4)
+               : "memory");
+#else
+  for (int i = 0; i < 4; ++i) to[i] = i < floats ? from[i] : 0.0F;
+#endif
+}
+
+/// Copies a float; zero where not `there`, and then `from` is not read.
+TANDEM_DEVICE void copy_async_word(float* to, const float* from, bool there) {
+#if __CUDA_ARCH__ >= 800
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(from),
+               "r"(there ? 4 : 0)
+               : "memory");
+#else
+  *to = there ? *from : 0.0F;
+#endif
+}
+
 /// Ends a group of copies of this thread.
 TANDEM_DEVICE void commit_copies() {
 #if __CUDA_ARCH__ >= 800

@@ -1,11 +1,14 @@
 #include "cuda/host/products.h"
 
+#include <numeric>
 #include <string>
 
 #include "core/error.h"
 
 namespace tandem::cuda {
 namespace {
+
+constexpr int64_t kSumBytes = 4;
 
 void check(lt::Status status, const char* what) {
   if (status == lt::kSuccess) return;
@@ -48,6 +51,15 @@ lt::Epilogue epilogue_of(const Product& product) {
       break;
   }
   return product.bias ? lt::kBias : lt::kDefault;
+}
+
+/// Bytes of which the address of every matrix of a batch is a multiple, 16 at most. Batches begin
+/// at 16 bytes, or where another one of the same steps ends; those that read one matrix again and
+/// again have a step of 0, and the next begins after it.
+uint32_t alignment_of(int64_t batch, int64_t step, int64_t matrix, int64_t bytes) {
+  constexpr int64_t kMost = 16;
+  if (batch == 1) return kMost;
+  return static_cast<uint32_t>(std::gcd(kMost, (step == 0 ? matrix : step) * bytes));
 }
 
 bool has_aux(ProductEpilogue epilogue) {
@@ -130,13 +142,17 @@ std::vector<lt::HeuristicResult> ProductDescription::candidates(lt::Handle handl
     status = lt_.MatmulPreferenceSetAttribute(preference, lt::kReductionSchemeMask, &ordered,
                                               sizeof ordered);
   }
-  // every operand begins at 16 bytes; a batch's steps may say less
-  const auto alignment =
-      product_.batch == 1 ? 16U : static_cast<uint32_t>(factor_bytes(product_.type));
+  const Product& p = product_;
+  const int64_t in_bytes = factor_bytes(p.type);
+  const uint32_t y_alignment = alignment_of(p.batch, p.y_step, p.m * p.n, kSumBytes);
+  // the library's A is b, its C and D are y
+  const uint32_t alignments[] = {alignment_of(p.batch, p.b_step, p.k * p.n, in_bytes),
+                                 alignment_of(p.batch, p.a_step, p.m * p.k, in_bytes), y_alignment,
+                                 y_alignment};
   for (uint32_t i = 0; i < 4 && status == lt::kSuccess; ++i) {
     status = lt_.MatmulPreferenceSetAttribute(
-        preference, static_cast<lt::PreferenceAttribute>(lt::kMinAlignmentA + i), &alignment,
-        sizeof alignment);
+        preference, static_cast<lt::PreferenceAttribute>(lt::kMinAlignmentA + i), &alignments[i],
+        sizeof alignments[i]);
   }
   if (status == lt::kSuccess) {
     const lt::Status found = lt_.MatmulAlgoGetHeuristic(handle, descriptor_, a_, b_, y_, y_,
@@ -187,7 +203,13 @@ ProductChoice ProductChoices::measure(const Product& product) {
     const double ms = measure_(description, product, candidate);
     if (ms < 0 || (best.found && ms >= best_ms)) continue;
     best_ms = ms;
-    best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true};
+    best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true, {}};
+  }
+  for (const FloatWay way : ways(product)) {
+    const double ms = measure_floats_(product, way);
+    if (ms < 0 || (best.found && ms >= best_ms)) continue;
+    best_ms = ms;
+    best = {{}, 0, true, way};
   }
   return best;
 }

@@ -1,6 +1,6 @@
 // Matrix products by cuBLASLt: what a product is, its descriptors, and which of the library's
-// algorithms computes it. Knows no CUDA: streams and device memory are pointers here, and whoever
-// measures gives a function that does.
+// algorithms, or kernel of our own, computes it. Knows no CUDA: streams and device memory are
+// pointers here, and whoever measures gives functions that do.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cuda/host/cublaslt.h"
+#include "cuda/host/float_ways.h"
 
 namespace tandem::cuda {
 
@@ -58,11 +59,13 @@ struct ProductOperands {
   void* workspace = nullptr;
 };
 
-/// The algorithm that won for a product. `found` is false where cuBLASLt has none.
+/// What won for a product: a kernel of our own where `own` says how it cuts it, or an algorithm of
+/// cuBLASLt. `found` is false where there is neither.
 struct ProductChoice {
   lt::Algorithm algorithm{};
   int64_t workspace_bytes = 0;
   bool found = false;
+  FloatWay own{};
 };
 
 /// The descriptors of one product, as long as this lives. Throws ERR_DEVICE.
@@ -100,14 +103,29 @@ class ProductDescription {
 using MeasureProduct =
     std::function<double(ProductDescription&, const Product&, const lt::HeuristicResult&)>;
 
+/// The same of a way of our own.
+using MeasureFloats = std::function<double(const Product&, FloatWay)>;
+
 /// The best algorithm for each product, measured when it is first asked for. Any thread may ask.
 class ProductChoices {
  public:
   ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure)
       : lt_(lt), handle_(handle), measure_(std::move(measure)) {}
+  /// With the ways of our own that float_ways() finds for the device.
+  ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure,
+                 FloatDevice device, MeasureFloats measure_floats)
+      : lt_(lt),
+        handle_(handle),
+        measure_(std::move(measure)),
+        device_(device),
+        measure_floats_(std::move(measure_floats)) {}
 
-  /// Not found where cuBLASLt has no algorithm for it, as for some epilogues.
+  /// Not found where nothing computes it, as for some epilogues.
   ProductChoice choose(const Product& product);
+  /// The ways of our own that are tried for a product.
+  [[nodiscard]] std::vector<FloatWay> ways(const Product& product) const {
+    return float_ways(product, device_);
+  }
   /// Products measured so far.
   [[nodiscard]] size_t size() const;
 
@@ -121,6 +139,8 @@ class ProductChoices {
   const lt::Functions& lt_;
   lt::Handle handle_;
   MeasureProduct measure_;
+  FloatDevice device_{};
+  MeasureFloats measure_floats_;
   mutable std::mutex mutex_;
   std::map<Product, ProductChoice> choices_;
 };
