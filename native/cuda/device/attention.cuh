@@ -2,6 +2,7 @@
 // queries with a block of keys in registers, and what they mean.
 #pragma once
 
+#include "cuda/device/fold.cuh"
 #include "cuda/device/tile_product.cuh"
 #include "cuda/host/attention_layout.h"
 #include "cuda/launch.h"
@@ -85,6 +86,44 @@ TANDEM_DEVICE void multiply_rows(Scores& scores, float* a_tile, float* b_tile, c
     __syncthreads();
     add_product<kind, kAttentionDepth, kAlongStride, 1, 1, kAlongStride>(scores, warp_rows(a_tile),
                                                                          b_tile);
+  }
+}
+
+/// What a lane knows of its two rows, above and below; the four lanes of a row know the same.
+struct RowState {
+  float largest = -INFINITY;
+  float sum = 0.0F;
+};
+
+TANDEM_DEVICE float row_sum(float value) {
+  value += __shfl_xor_sync(kAllLanes, value, 1);
+  return value + __shfl_xor_sync(kAllLanes, value, 2);
+}
+/// A NaN only where all are.
+TANDEM_DEVICE float row_largest(float value) {
+  value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, 1));
+  return fmaxf(value, __shfl_xor_sync(kAllLanes, value, 2));
+}
+
+/// Divides the sums of a warp's 16 rows from `query` on by what their exponentials add up to, and
+/// leaves by query the largest score and the logarithm of the sum, unless `log_sums` is null.
+template <int tiles>
+TANDEM_DEVICE void end_rows(Accumulators<tiles>& sums, const RowState (&rows)[2], float2* log_sums,
+                            int64_t query, int64_t time) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const RowState& row = rows[half];
+    const bool nothing = row.sum == 0.0F;  // a row without any weight stays zero
+    const float factor = nothing ? 0.0F : 1.0F / row.sum;
+#pragma unroll
+    for (int i = 0; i < tiles; ++i) {
+      sums.at[i][2 * half] *= factor;
+      sums.at[i][2 * half + 1] *= factor;
+    }
+    const int64_t at = query + row_of_element(2 * half);
+    if (log_sums != nullptr && threadIdx.x % 4 == 0 && at < time)
+      log_sums[at] =
+          nothing ? make_float2(0.0F, INFINITY) : make_float2(row.largest, logf(row.sum));
   }
 }
 

@@ -14,23 +14,6 @@
 namespace tandem::cuda {
 namespace {
 
-/// What a lane knows of its two rows, above and below; the four lanes of a row know the same.
-struct RowState {
-  float largest = -INFINITY;
-  float sum = 0.0F;
-};
-
-template <typename Fold>
-TANDEM_DEVICE float fold_row(float value, Fold fold) {
-  value = fold(value, __shfl_xor_sync(kAllLanes, value, 1));
-  return fold(value, __shfl_xor_sync(kAllLanes, value, 2));
-}
-
-struct LargestScore {
-  /// Not NaN where the other is not.
-  TANDEM_DEVICE float operator()(float a, float b) const { return fmaxf(a, b); }
-};
-
 /// Turns scores into exponentials; `factors` is what the sums so far shrink by.
 TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], float (&factors)[2]) {
 #pragma unroll
@@ -40,7 +23,7 @@ TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], float (&factors)[
 #pragma unroll
     for (int i = 0; i < kAttentionRows / kTileColumns; ++i)
       found = fmaxf(found, fmaxf(scores.at[i][2 * half], scores.at[i][2 * half + 1]));
-    found = fold_row(found, LargestScore{});
+    found = row_largest(found);
     const float before = row.largest;
     row.largest = fmaxf(before, found);
     // where all are -infinity, any finite shift makes them zeros
@@ -56,7 +39,7 @@ TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], float (&factors)[
         more += power;
       }
     }
-    row.sum = row.sum * factors[half] + fold_row(more, Add{});
+    row.sum = row.sum * factors[half] + row_sum(more);
   }
 }
 
@@ -111,21 +94,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Attention 
     __syncwarp();
     add_rows<kind, columns>(sums, powers, values);
   }
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const RowState& row = rows[half];
-    const bool nothing = row.sum == 0.0F;  // a row without any weight stays zero
-    const float factor = nothing ? 0.0F : 1.0F / row.sum;
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      sums.at[i][2 * half] *= factor;
-      sums.at[i][2 * half + 1] *= factor;
-    }
-    const int64_t at = own + row_of_element(2 * half);
-    if (chunk == 0 && threadIdx.x % 4 == 0 && at < p.time)
-      out.log_sums[matrix * p.time + at] =
-          nothing ? make_float2(0.0F, INFINITY) : make_float2(row.largest, logf(row.sum));
-  }
+  end_rows(sums, rows, chunk == 0 ? out.log_sums + matrix * p.time : nullptr, own, p.time);
   const HeadRows y = head_rows(out.y, p.y, matrix, p.heads, p.time, p.value_depth);
   store_rows<columns>(sums, 1.0F, y, const_cast<float*>(y.data), query, chunk * columns);
 }

@@ -14,22 +14,6 @@
 namespace tandem::cuda {
 namespace {
 
-/// What a lane knows of its two rows, above and below; the four lanes of a row know the same.
-struct RowState {
-  float largest = -INFINITY;
-  float sum = 0.0F;
-};
-
-TANDEM_DEVICE float row_sum(float value) {
-  value += __shfl_xor_sync(kAllLanes, value, 1);
-  return value + __shfl_xor_sync(kAllLanes, value, 2);
-}
-/// A NaN only where all are.
-TANDEM_DEVICE float row_largest(float value) {
-  value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, 1));
-  return fmaxf(value, __shfl_xor_sync(kAllLanes, value, 2));
-}
-
 /// Turns scores into exponentials, and shrinks the sums so far to what these are relative to.
 template <int tiles>
 TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], Accumulators<tiles>& sums) {
@@ -70,27 +54,6 @@ struct Output {
   float2* log_sums;            // by query: the largest score, and the logarithm of the sum
   int64_t row_blocks, chunks;  // chunks: of a value's numbers
 };
-
-/// Ends the sums of a warp's 16 rows from `query` on.
-template <int tiles>
-TANDEM_DEVICE void finish(Accumulators<tiles>& sums, const RowState (&rows)[2], float2* log_sums,
-                          int64_t query, int64_t time) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const RowState& row = rows[half];
-    const bool nothing = row.sum == 0.0F;  // a row without any weight stays zero
-    const float factor = nothing ? 0.0F : 1.0F / row.sum;
-#pragma unroll
-    for (int i = 0; i < tiles; ++i) {
-      sums.at[i][2 * half] *= factor;
-      sums.at[i][2 * half + 1] *= factor;
-    }
-    const int64_t at = query + row_of_element(2 * half);
-    if (log_sums != nullptr && threadIdx.x % 4 == 0 && at < time)
-      log_sums[at] =
-          nothing ? make_float2(0.0F, INFINITY) : make_float2(row.largest, logf(row.sum));
-  }
-}
 
 /// `narrow`: heads of 64 numbers or fewer, that can be read 16 bytes at a time.
 template <Arithmetic kind, int columns, bool narrow>
@@ -178,7 +141,7 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
 #pragma unroll
   for (int r = 0; r < kRowTiles; ++r) {
     const int64_t first = own + r * kTileRows;
-    finish(sums[r], rows[r], log_sums, first, p.time);
+    end_rows(sums[r], rows[r], log_sums, first, p.time);
     write_rows(sums[r], 1.0F, y, first, chunk * columns, narrow || a.whole_quads);
   }
 }
