@@ -18,6 +18,13 @@ namespace tandem::cuda {
 namespace {
 
 constexpr unsigned kThreads = 128;
+/// Of attention on a multiprocessor: 128 registers a thread are enough on compute capability 9.0,
+/// and not on others, where the compiler would spill rather than do with fewer blocks.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+constexpr unsigned kLeastBlocks = 4;
+#else
+constexpr unsigned kLeastBlocks = 1;
+#endif
 constexpr int kWarps = 4;
 constexpr int kSide = 64;           // rows and columns of a tile in shared memory, in bytes
 constexpr int kAlong = kSide + 16;  // bytes between its rows
@@ -206,7 +213,8 @@ TANDEM_DEVICE void store_probabilities(uint8_t* tile, const Scores& scores,
   }
 }
 
-__global__ void __launch_bounds__(kThreads) attend_kernel(const __grid_constant__ ByteHeads h) {
+__global__ void __launch_bounds__(kThreads, kLeastBlocks)
+    attend_kernel(const __grid_constant__ ByteHeads h) {
   __shared__ float scales[kSide];
   __shared__ int32_t zeros[kSide];
   const AttentionLayout& p = h.a.layout;
