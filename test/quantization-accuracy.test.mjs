@@ -128,7 +128,21 @@ test('a GPT of the size of the example takes at most 0.30 of its memory', async 
     [embedding(characters, 128, { positions: context }), ...blocks, layerNorm(), dense(characters)],
     { input: input([context], { dtype: 'int32' }), seed: 1 },
   );
-  const x = new Int32Array(context).map((_, i) => (i * 7) % characters);
+  await staysSmall(
+    t,
+    model,
+    new Int32Array(context).map((_, i) => (i * 7) % characters),
+  );
+});
+
+test('a model of some kilobytes takes at most 0.30 of its memory', async (t) => {
+  const width = 43;
+  const x = Float32Array.from({ length: 64 * width }, (_, i) => Math.sin(i));
+  await staysSmall(t, models.mlp.build(width, 1), x);
+});
+
+/** In 8-bit integers of every kind; `x`: to calibrate with. */
+async function staysSmall(t, model, x) {
   const [all, ...sizes] = await Promise.all(
     [
       {},
@@ -143,4 +157,4 @@ test('a GPT of the size of the example takes at most 0.30 of its memory', async 
     }),
   );
   for (const bytes of sizes) t.true(bytes <= 0.3 * all, `${bytes} of ${all}`);
-});
+}
