@@ -61,7 +61,7 @@ Graph pooled_convolution(const Convolution& c) {
   const ValueId rectified = graph.apply(Op::relu, {sums}, make_attributes(Op::relu, {}));
   graph.outputs = {graph.apply(Op::maxPool2d, {rectified},
                                make_attributes(Op::maxPool2d, {{"kernel", 2.0}, {"stride", 2.0}}))};
-  fuse(graph);
+  fuse(graph, cpu_backend());
   return graph;
 }
 
