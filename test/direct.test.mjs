@@ -151,6 +151,25 @@ const damages = {
   'no inputs': (graph) => {
     graph.inputs = [];
   },
+  'parameters alone behind its outputs': (graph) => {
+    graph.inputs = [];
+    graph.nodes = [{ op: 'relu', inputs: [0], attributes: {}, layer: -1 }];
+    const value = graph.parameters.length + graph.constants.length;
+    graph.outputs = [{ name: 'y', value }];
+    graph.form = 'single';
+  },
+  'another form of outputs': (graph) => {
+    graph.form = 'spiral';
+  },
+  'a layer of no type': (graph) => {
+    delete graph.layers[0].type;
+  },
+  'a node of a layer that is not there': (graph) => {
+    graph.nodes[0].layer = 99;
+  },
+  'two layers of one name': (graph) => {
+    graph.layers[1].name = graph.layers[0].name;
+  },
   'two inputs of one name': (graph) => {
     graph.inputs[1].name = 'a';
   },

@@ -90,7 +90,8 @@ export function rebuild(json: unknown): Rebuilt {
   };
 }
 
-function readForm(value: unknown, outputs: number): Form {
+/** The form that outputs are returned in. Throws ERR_FILE_FORMAT. */
+export function readForm(value: unknown, outputs: number): Form {
   const form = text(value, 'form');
   const known = form === 'array' || form === 'record' || (form === 'single' && outputs === 1);
   if (!known) throw bad('the form of the outputs for `form` in the file', is.show(form));

@@ -7,7 +7,7 @@ import { bad, flag, integer, list, record, text } from '../files/format.js';
 import { checkTensors, type OpenFile, readEncoder, readGraphJson } from '../files/load.js';
 import type { Header } from '../files/safetensors.js';
 import type { NamedValue } from '../graph/describe.js';
-import { readConstant, readInput, readShape } from '../graph/rebuild.js';
+import { readConstant, readForm, readInput, readShape } from '../graph/rebuild.js';
 import { isFree, makeValue, sampleBatches } from '../graph/value.js';
 import { native } from '../native.js';
 import { layoutOf } from './arrays.js';
@@ -23,6 +23,9 @@ interface FileGraph {
   readonly encoder: EncoderState | undefined;
 }
 
+/** Of errors that the other way says in full. */
+const ofFiles = new Set(['ERR_FILE_FORMAT', 'ERR_ARGUMENT', 'ERR_SHAPE', 'ERR_DTYPE']);
+
 /**
  * Undefined where that does not do: for indices, whose ranges are found by way of values; on Windows,
  * which does not map files here; and for whatever is wrong, which the other way says in full.
@@ -37,11 +40,16 @@ export async function loadDirectly(
     if (read.inputs.some(({ value }) => value.dtype !== 'float32')) return undefined;
     const { graph, positions } = read;
     const predictor = await native.loadPredictorFile(file.fd, positions, plainKey, graph, options);
-    const outputs = nameOutputs(read, (rows) => predictor.shapes(rows).outputs);
-    const ends = { inputs: read.inputs, outputs };
-    return { ...ends, encoder: read.encoder, predictor, layout: layoutOf(ends, []) };
+    try {
+      const outputs = nameOutputs(read, (rows) => predictor.shapes(rows).outputs);
+      const ends = { inputs: read.inputs, outputs };
+      return { ...ends, encoder: read.encoder, predictor, layout: layoutOf(ends, []) };
+    } catch (error) {
+      predictor.close();
+      throw error;
+    }
   } catch (error) {
-    if (error instanceof TandemError) return undefined;
+    if (error instanceof TandemError && ofFiles.has(error.code)) return undefined;
     throw error;
   }
 }
@@ -54,12 +62,19 @@ function readFileGraph(header: Header): FileGraph {
     const name = text(item.name, 'name');
     return { name, value: readInput(item, name, 'inputs') };
   });
-  const layers = items('layers').map(({ name }) => text(name, 'layers'));
+  const layers = items('layers').map(({ type, name }) => {
+    text(type, 'type');
+    return text(name, 'name');
+  });
+  const layerOf = (item: Record<string, unknown>, least: number) =>
+    integer(item.layer, 'layer', least, layers.length - 1);
   const initializer = { kind: 'constant', a: 0, b: 0 } as const;
   const parameters = items('parameters').map((item) => {
-    const layer = layers[integer(item.layer, 'layer', 0, layers.length - 1)];
     return {
-      ...{ name: `${layer}.${text(item.suffix, 'suffix')}`, dtype: 'float32' as const },
+      ...{
+        name: `${layers[layerOf(item, 0)]}.${text(item.suffix, 'suffix')}`,
+        dtype: 'float32' as const,
+      },
       ...{ shape: readShape(item.shape, 'shape', 0), trainable: flag(item.trainable, 'trainable') },
       initializer,
     };
@@ -69,13 +84,18 @@ function readFileGraph(header: Header): FileGraph {
   );
   const nodes = items('nodes').map((node) => {
     const op = text(node.op, 'op');
+    layerOf(node, -1);
     // Some internal ones would write to what belongs to users.
     if (!native.hasOp(op)) throw bad('a known op in the file', op);
     return { op, inputs: node.inputs, attributes: node.attributes };
   });
   const outputs = items('outputs').map(({ name }) => text(name, 'outputs'));
   const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
-  const names = [inputs.map(({ name }) => name), outputs, parameters.map(({ name }) => name)];
+  if (inputs.length === 0 || outputs.length === 0) throw bad('inputs and outputs', 'none');
+  readForm(json.form, outputs.length);
+  text(json.name, 'name');
+  const ends = [inputs.map(({ name }) => name), outputs];
+  const names = [...ends, layers, parameters.map(({ name }) => name)];
   if (names.some((list) => new Set(list).size < list.length))
     throw bad('different names', 'one twice');
   checkTensors(header, shapes);

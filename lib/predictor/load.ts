@@ -16,7 +16,8 @@ let isDeviceSought = false;
 export function seekDevice(device: string | undefined): void {
   if (isDeviceSought) return;
   isDeviceSought = true;
-  void native.findDevice(device);
+  // Whoever needs the device looks again and fails with the reason.
+  native.findDevice(device).catch(() => {});
 }
 
 /**

@@ -10,6 +10,8 @@ interface Begun {
 /** Opens the epochs of a supply, one at most ahead of its turn. */
 export class EpochsAhead {
   #begun: Begun | undefined;
+  /** Of the file of the epoch that was opened last, where its reading had begun before. */
+  #read: string | undefined;
 
   constructor(readonly supply: Supply) {}
 
@@ -37,15 +39,24 @@ export class EpochsAhead {
 
   async open(plan: EpochPlan): Promise<StepSource> {
     const begun = this.#begun;
+    this.#read = undefined;
     if (begun?.epoch === plan.epoch && begun.start === plan.start) {
       const ready = await begun.opened.catch(() => undefined);
       // A callback may have written another file meanwhile.
       if (ready !== undefined && ready.version === (await this.#version())) {
         this.#begun = undefined;
+        this.#read = ready.version;
         return ready.source;
       }
     }
     await this.close();
+    return await this.supply.epoch(plan);
+  }
+
+  /** After callbacks: the source that `open` gave, or another one where they have written the file. */
+  async afresh(plan: EpochPlan, source: StepSource): Promise<StepSource> {
+    if (this.#read === undefined || this.#read === (await this.#version())) return source;
+    await source.close?.();
     return await this.supply.epoch(plan);
   }
 

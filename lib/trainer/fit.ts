@@ -205,12 +205,14 @@ export class Fit {
     run.resume = undefined;
     const open = new OpenEpoch(this.graph, place, this.#skips);
     this.#open = open;
-    const opened = await this.#epochs.open(this.#epochPlan(plan.training, open.epoch, open.batch));
-    const source = this.#epochs.noticing(opened, () => this.#readAhead(open.epoch + 1));
+    const next = this.#epochPlan(plan.training, open.epoch, open.batch);
+    let source = await this.#epochs.open(next);
     try {
       await this.#call((callback) => callback.onEpochBegin?.(open.epoch, trainer));
+      source = await this.#epochs.afresh(next, source);
       progress.epochBegin(open.epoch, source.steps ?? 0);
-      await this.#train(source, open, progress);
+      const noticed = this.#epochs.noticing(source, () => this.#readAhead(open.epoch + 1));
+      await this.#train(noticed, open, progress);
     } finally {
       if (this.#halted()) this.#interrupt();
       await source.close?.();

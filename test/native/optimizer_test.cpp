@@ -201,7 +201,9 @@ TEST(updates_of_products_follow_the_gradient) {
   struct Case {
     int64_t m, n, k;
   };
-  for (const Case c : {Case{1, 1, 1}, {3, 5, 2}, {33, 40, 8}, {100, 784, 8}, {70, 1024, 65}}) {
+  const Case cases[] = {{1, 1, 1},     {3, 5, 2},      {33, 40, 8},
+                        {100, 784, 8}, {70, 1024, 65}, {130, 4096, 130}};
+  for (const Case& c : cases) {
     for (const bool trans_a : {false, true}) {
       for (const bool trans_b : {false, true}) {
         const auto a = random_floats(c.m * c.k, 1);

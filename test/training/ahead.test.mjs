@@ -104,6 +104,21 @@ test('a file that a callback writes anew is read anew', async (t) => {
   t.deepEqual(steps, [5, 10, 15]);
 });
 
+test('a file that a callback writes as an epoch begins is what the epoch reads', async (t) => {
+  const path = await file(t, 'file.csv', text(300));
+  const encoder = await fitEncoder(csv(path), encoding);
+  const steps = [0, 0, 0];
+  let epoch = 0;
+  await fitted(encoder.encode(csv(path)), {
+    epochs: 3,
+    callbacks: [
+      { onEpochBegin: (number) => writeFile(path, text(300 * (number + 2))) },
+      { onBatchEnd: () => void steps[epoch]++, onEpochEnd: () => void epoch++ },
+    ],
+  });
+  t.deepEqual(steps, [10, 15, 19]);
+});
+
 linux('a pipe is read once', async (t) => {
   const path = join(await folder(t), 'pipe');
   execFileSync('mkfifo', [path]);

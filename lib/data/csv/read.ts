@@ -35,6 +35,9 @@ const blockRows = 8192;
 /** A table with few bytes, so that none is a burden to the event loop that receives it. */
 const blockCells = 2 ** 17;
 
+/** Lines. */
+const longestPause = 1023;
+
 const newline = 0x0a;
 
 // What errors expect and receive.
@@ -72,6 +75,9 @@ class CsvReader {
   #capacity = blockRows;
   /** Records that were read. */
   #record = 0;
+  /** Lines that native code is not asked about, where it has left the ones before to us: see #asks. */
+  #pause = 0;
+  #pauses = 0;
 
   constructor(
     readonly job: CsvJob,
@@ -80,7 +86,9 @@ class CsvReader {
     this.#missing = new Set(job.missing);
     this.#cells = new Cells(job.delimiter.charCodeAt(0), this.#missing);
     this.#choices = new Choices(job.stages);
-    this.#missingLines = job.missing.filter((text) => !text.includes('\n')).join('\n');
+    // A number's cell is trimmed before it is compared, which native code does not do.
+    const plain = (text: string) => !text.includes('\n') && text === text.trim();
+    this.#missingLines = job.missing.filter(plain).join('\n');
   }
 
   get done(): boolean {
@@ -119,7 +127,7 @@ class CsvReader {
       }
     }
     while (cells.at < bytes.length && !this.#choices.done) {
-      if (cells.plain && this.#readLines(tables)) continue;
+      if (cells.plain && this.#asks() && this.#readLines(tables)) continue;
       if (cells.atEnd) {
         cells.nextLine();
         continue;
@@ -130,6 +138,13 @@ class CsvReader {
       cells.nextLine();
     }
     return tables;
+  }
+
+  /** Whether native code is to go on. It may leave us every line of a file: the more, the rarer. */
+  #asks(): boolean {
+    if (this.#pause === 0) return true;
+    this.#pause--;
+    return false;
   }
 
   /**
@@ -154,7 +169,10 @@ class CsvReader {
     this.#choices.pass(lines);
     this.#rows = rows;
     if (rows === this.#capacity) tables.push(this.#take());
-    return lines > 0 || at === cells.bytes.length;
+    const reads = lines > 0 || at === cells.bytes.length;
+    this.#pauses = reads ? 0 : Math.min(2 * this.#pauses + 1, longestPause);
+    this.#pause = this.#pauses;
+    return reads;
   }
 
   /** The texts of the rows up to `end`, whose places are known. */

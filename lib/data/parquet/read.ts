@@ -54,17 +54,16 @@ async function withMetadata(path: string, buffer: AsyncBuffer): Promise<File> {
  * The bytes of an open file, read by this thread itself, which has nothing else to do: threads of libuv
  * would compete with the event loop.
  */
-function bytesOf(file: number, path: string): AsyncBuffer {
+function bytesOf(file: number): AsyncBuffer {
   const byteLength = fstatSync(file).size;
   return {
     byteLength,
     slice(start, end = byteLength) {
+      if (end > byteLength) throw new Error(`bytes up to ${end} of ${byteLength}`);
       const bytes = new Uint8Array(Math.max(0, end - start));
       for (let done = 0; done < bytes.length; ) {
         const count = readSync(file, bytes, done, bytes.length - done, start + done);
-        if (count === 0) {
-          throw badData('a file that stays as it is', 'one cut short', { file: path });
-        }
+        if (count === 0) throw new Error('a file that was cut short meanwhile');
         done += count;
       }
       return bytes.buffer;
@@ -105,7 +104,7 @@ export async function* readParquet(
 ): AsyncGenerator<TableBatch> {
   const opened = openSync(job.path, 'r');
   try {
-    yield* readFile(await withMetadata(job.path, bytesOf(opened, job.path)), job, skipped);
+    yield* readFile(await withMetadata(job.path, bytesOf(opened)), job, skipped);
   } finally {
     closeSync(opened);
   }

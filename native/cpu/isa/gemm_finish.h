@@ -29,8 +29,10 @@ TANDEM_INLINE void finish_float_column(const MicroArgs& t, const Lanes (&acc)[M]
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
     Lanes v = acc[i][0];
-    const char* add = t.add + i * t.add_row;
-    if (t.add) v = v + (t.add_bf16 ? load_bf16(add, n) : as_lanes(load_words(add, n)));
+    if (t.add) {
+      const char* add = t.add + i * t.add_row;
+      v = v + (t.add_bf16 ? load_bf16(add, n) : as_lanes(load_words(add, n)));
+    }
     v = greater_of(floor, v + bias);
     char* c = t.c + i * t.c_row;
     if (t.c_type == GEMM_TO_BF16)

@@ -75,6 +75,10 @@ void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, 
 void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
                   char* packed, int32_t* sums);
 
+// Sums of the columns of a packed panel of GEMM_S8, `width` of them, whose words hold `group`
+// bytes.
+void sum_columns(const char* panel, int group, int64_t words, int64_t width, int32_t* sums);
+
 // The same for operands that are rounded (GemmDesc::from_float); of panels of B words [w0, w1).
 void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k, int64_t words,
                    char* panel);

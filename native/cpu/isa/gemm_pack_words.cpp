@@ -1,4 +1,5 @@
 // Packing for types of more than one element a word: A made of whole words, B in panels of words.
+#include "cpu/isa/byte_lanes.h"
 #include "cpu/isa/gemm_kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -15,40 +16,6 @@ TANDEM_INLINE uint32_t gather_word(const char* column, int64_t stride, int bytes
   }
   return word;
 }
-
-// Sums of the four bytes of each word, and of the two of each pair of bytes.
-#if defined(TANDEM_ISA_AVX512)
-TANDEM_INLINE Words sum_fours(Words x) {
-  return {_mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_set1_epi8(1), x.v), _mm512_set1_epi16(1))};
-}
-TANDEM_INLINE Words sum_pairs(const char* p) {
-  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return {_mm512_madd_epi16(_mm512_cvtepi8_epi16(pairs), _mm512_set1_epi16(1))};
-}
-#elif defined(TANDEM_ISA_AVX2)
-TANDEM_INLINE Words sum_fours(Words x) {
-  return {_mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x.v), _mm256_set1_epi16(1))};
-}
-TANDEM_INLINE Words sum_pairs(const char* p) {
-  const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return {_mm256_madd_epi16(_mm256_cvtepi8_epi16(pairs), _mm256_set1_epi16(1))};
-}
-#else
-TANDEM_INLINE Words sum_bytes(const char* p, int group) {
-  Words out;
-  for (int i = 0; i < kLanes; ++i) {
-    out.lane[i] = 0;
-    for (int j = 0; j < group; ++j) out.lane[i] += static_cast<int8_t>(p[i * group + j]);
-  }
-  return out;
-}
-TANDEM_INLINE Words sum_fours(Words x) {
-  char bytes[4 * kLanes];
-  store_words(bytes, x);
-  return sum_bytes(bytes, 4);
-}
-TANDEM_INLINE Words sum_pairs(const char* p) { return sum_bytes(p, 2); }
-#endif
 
 // Words j of `columns` <= 2 * kLanes columns from elements j of `rows` <= 4 / bytes rows.
 template <int bytes>
@@ -170,17 +137,6 @@ void pack_pairs(const GemmPlan& plan, const char* b, int columns, int width, cha
   }
 }
 
-// Sums of the columns of a packed panel, whose words hold `group` bytes.
-void sum_columns(const char* panel, int group, int64_t words, int width, int32_t* sums) {
-  for (int j = 0; j < width; j += kLanes) {
-    const char* from = panel + j * group;
-    Words sum = spread_word(0);
-    for (int64_t w = 0; w < words; ++w, from += width * group)
-      sum = sum + (group == 4 ? sum_fours(load_words(from)) : sum_pairs(from));
-    store_words(sums + j, sum);
-  }
-}
-
 }  // namespace
 
 void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int64_t words,
@@ -209,6 +165,16 @@ void pack_a_words(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, 
       copy_row(row, k * bytes, flip, words, out);
     else
       gather_row(row, d, k, flip, words, out);
+  }
+}
+
+void sum_columns(const char* panel, int group, int64_t words, int64_t width, int32_t* sums) {
+  for (int64_t j = 0; j < width; j += kLanes) {
+    const char* from = panel + j * group;
+    Words sum = spread_word(0);
+    for (int64_t w = 0; w < words; ++w, from += width * group)
+      sum = sum + sum_of_bytes(group == 4 ? load_byte_words<4>(from) : load_byte_words<2>(from));
+    store_words(sums + j, sum);
   }
 }
 

@@ -13,8 +13,10 @@ using Attributes = ops::ProductUpdate::Attributes;
 
 constexpr int64_t kTile = 8192;  // elements, at least: less would be handed out too often
 // Floats of b that a share of the L2 does not hold: tiles of fewer panels than these would spend
-// their time reading it.
+// their time reading it. Not so many that the gradient would leave the L2, or that few tiles
+// remain.
 constexpr int64_t kManyFloats = 512 * 1024, kManyPanels = 7;
+constexpr int64_t kGradientFloats = 192 * 1024, kFewTiles = 4;
 
 struct ProductParams {
   GemmPlan plans[2];  // of the tiles with fewest rows, and of those with one more
@@ -103,7 +105,9 @@ GemmParts choose_tiles(const GemmPlan& whole) {
   const GemmDesc& d = whole.desc;
   const int64_t panel = ceil_div(d.m, whole.row_panels.count);
   const bool streams = d.type == GEMM_F32 && d.k * d.n > kManyFloats;
-  const int64_t fewest = streams ? kManyPanels : 1;
+  const int64_t most_panels =
+      least(kGradientFloats / (panel * d.n), whole.row_panels.count / kFewTiles);
+  const int64_t fewest = streams ? most(1, least(kManyPanels, most_panels)) : 1;
   return cut(d.m, ceil_div(d.m, panel * most(fewest, ceil_div(kTile, panel * d.n))));
 }
 

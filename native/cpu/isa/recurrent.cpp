@@ -3,7 +3,6 @@
 
 #include "core/ops/quantized.h"
 #include "cpu/convert.h"
-#include "cpu/isa/byte_lanes.h"
 #include "cpu/isa/quantized_weight.h"
 
 TANDEM_CONVERT_DECLARE(TANDEM_ISA_NS)
@@ -166,13 +165,8 @@ void sum_bytes(const Recurrence& p, const void* packed, void* scratch) {
   auto* const sums = reinterpret_cast<int32_t*>(static_cast<char*>(scratch) + p.sums_at);
   for (int64_t first = 0; first < n; first += kPanelColumns) {
     const int64_t width = n - first > kLanes ? kPanelColumns : kLanes;
-    for (int64_t j = 0; j < width; j += kLanes) {
-      const char* words = static_cast<const char*>(packed) + (first * plan.k_words + j) * word;
-      Words sum = spread_word(0);
-      for (int64_t k = 0; k < plan.k_words; ++k, words += width * word)
-        sum = sum + sum_of_bytes(word == 4 ? load_byte_words<4>(words) : load_byte_words<2>(words));
-      store_words(sums + first + j, sum);
-    }
+    const char* panel = static_cast<const char*>(packed) + first * plan.k_words * word;
+    sum_columns(panel, static_cast<int>(word), plan.k_words, width, sums + first);
   }
 }
 

@@ -17,7 +17,7 @@ namespace tandem::cuda {
 
 /// How the numbers of a product are held and multiplied. All add up in 32 bits.
 enum class ProductType : uint8_t {
-  kFloat32,   ///< every bit of float32
+  kFloat32,   ///< float32, or factors in two TF32 numbers each, with the error of float32
   kTf32,      ///< float32 whose products have 10 bits of mantissa
   kBfloat16,  ///< bfloat16 in, float32 out: `bf16-mixed`
   kFloat16,   ///< float16 in, float32 out: `fp16-mixed`
