@@ -107,7 +107,9 @@ TEST(cells_end_before_a_line_that_is_not_plain) {
        {"x,a,b\n", "1,a\n", "1,a,b,c\n", "1\n", "+1,a,b\n", " 1,a,b\n", "0x1,a,b\n", "inf,a,b\n",
         "-,a,b\n", "1e,a,b\n", "1e999,a,b\n", "nan,a,b\n", "1\r,a,b\n"}) {
     const std::string first = "1,a,b\n";
-    const Read result = read(first + line + first);
+    std::string text = first;
+    text.append(line).append(first);
+    const Read result = read(text);
     CHECK(result.cursor.at == first.size());
     CHECK(result.cursor.line == 1);
     CHECK(result.cursor.row == 1);
