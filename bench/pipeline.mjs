@@ -65,8 +65,8 @@ const timed = (data, shuffle, length) => async () => {
       before = process.cpuUsage();
     },
   };
-  const options = { batchSize, shuffle, epochs: epochs + 1, verbose: 0, callbacks: [clock] };
-  await trainer.fit(data, options);
+  const callbacks = [clock];
+  await trainer.fit(data, { batchSize, shuffle, epochs: epochs + 1, verbose: 0, callbacks });
   const { user, system } = process.cpuUsage(before);
   const taken = epochs * length;
   return { wall: (performance.now() - start) / taken, cpu: (user + system) / 1000 / taken };
