@@ -89,35 +89,27 @@ linux('while the last steps, validation and callbacks run', async (t) => {
   t.is(open(), 0);
 });
 
-test('a file that a callback writes anew is read anew', async (t) => {
-  const path = await file(t, 'file.csv', text(300));
-  const encoder = await fitEncoder(csv(path), encoding);
-  const steps = [0, 0, 0];
-  let epoch = 0;
-  await fitted(encoder.encode(csv(path)), {
-    epochs: 3,
-    callbacks: [
-      { onBatchEnd: () => void steps[epoch]++ },
-      { onEpochEnd: () => writeFile(path, text(300 * (++epoch + 1))) },
-    ],
+const writers = {
+  'as an epoch ends': [
+    (path) => ({ onEpochEnd: (epoch) => writeFile(path, text(300 * (epoch + 2))) }),
+    [5, 10, 15],
+  ],
+  'as an epoch begins': [
+    (path) => ({ onEpochBegin: (epoch) => writeFile(path, text(300 * (epoch + 2))) }),
+    [10, 15, 19],
+  ],
+};
+for (const [when, [writer, expected]] of Object.entries(writers)) {
+  test(`a file that a callback writes ${when} is read anew`, async (t) => {
+    const path = await file(t, 'file.csv', text(300));
+    const encoder = await fitEncoder(csv(path), encoding);
+    const steps = [0, 0, 0];
+    let epoch = 0;
+    const counter = { onBatchEnd: () => void steps[epoch]++, onEpochEnd: () => void epoch++ };
+    await fitted(encoder.encode(csv(path)), { epochs: 3, callbacks: [writer(path), counter] });
+    t.deepEqual(steps, expected);
   });
-  t.deepEqual(steps, [5, 10, 15]);
-});
-
-test('a file that a callback writes as an epoch begins is what the epoch reads', async (t) => {
-  const path = await file(t, 'file.csv', text(300));
-  const encoder = await fitEncoder(csv(path), encoding);
-  const steps = [0, 0, 0];
-  let epoch = 0;
-  await fitted(encoder.encode(csv(path)), {
-    epochs: 3,
-    callbacks: [
-      { onEpochBegin: (number) => writeFile(path, text(300 * (number + 2))) },
-      { onBatchEnd: () => void steps[epoch]++, onEpochEnd: () => void epoch++ },
-    ],
-  });
-  t.deepEqual(steps, [10, 15, 19]);
-});
+}
 
 linux('a pipe is read once', async (t) => {
   const path = join(await folder(t), 'pipe');
