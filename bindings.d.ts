@@ -212,6 +212,16 @@ export function endLease(lease: object): void;
 /** `arrays`: one a graph input, then one an output, which is written before it returns. */
 export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
 /**
+ * The same on the plans of predict(), where that is expected to take less time than the way to another
+ * thread and back, and the event loop has not been held up for long. Whether it has run; otherwise nothing
+ * is written.
+ */
+export function predictHere(
+  predictor: Key<Predictor>,
+  rows: number,
+  ...arrays: TypedArray[]
+): boolean;
+/**
  * Runs on the binding's buffers. Whether any pending call is going to write memory of JavaScript.
  */
 export function runSync(binding: Key<Binding>): boolean;
@@ -441,7 +451,7 @@ export class Predictor {
   shapes(rows: number): { inputs: TensorSpec[]; outputs: TensorSpec[] };
   /** The op through which rows of a batch depend on each other; null: none. Such rows are run together. */
   readonly relatesRows: string | null;
-  /** For predictSync(). */
+  /** For predictSync() and predictHere(). */
   readonly key: Key<Predictor>;
   /**
    * The same off the event loop: inputs are copied at once, outputs are written on the event loop

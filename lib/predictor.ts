@@ -62,6 +62,8 @@ export type { PredictOptions, PredictorOptions } from './predictor/options.js';
 
 /** Elements of a row and its result that predictSync copies rather than hands over. */
 const maxSingle = 4096;
+/** Elements of a result that are made before it is known whether they will be filled. */
+const maxMade = 256;
 
 const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
   out instanceof Float32Array && out.length === length;
@@ -301,6 +303,8 @@ export class Predictor {
           if (this.#queues && this.#key !== undefined) {
             return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
           }
+          const made = this.#predictHere(rows, x);
+          if (made !== undefined) return Promise.resolve(made);
           return this.#native.predict(rows, null, x) as Promise<Float32Array>;
         } catch (error) {
           return Promise.reject(error);
@@ -308,6 +312,17 @@ export class Predictor {
       }
     }
     return this.#predict(x, options);
+  }
+
+  /**
+   * predict of few numbers where that takes no time worth speaking of: JavaScript makes an array and a
+   * promise in a tenth of the time that Node-API takes.
+   */
+  #predictHere(rows: number, x: Float32Array): Float32Array | undefined {
+    const length = rows * this.#rowOut;
+    if (length > maxMade || this.#key === undefined) return undefined;
+    const made = new Float32Array(length);
+    return native.predictHere(this.#key, rows, x, made) ? made : undefined;
   }
 
   async #predict(x: PredictInput, options: PredictOptions | undefined): Promise<PredictOutput> {

@@ -56,6 +56,7 @@ void Addon::load(Napi::Env env, Napi::Object exports) {
       function<PredictorObject::load>("loadPredictor", addon),
       function<PredictorObject::load_file>("loadPredictorFile", addon),
       function<PredictorObject::predict_sync>("predictSync", addon),
+      function<PredictorObject::predict_here>("predictHere", addon),
       function<BindingObject::run_sync>("runSync", addon),
   };
   check(env, napi_define_properties(env, exports, std::size(functions), functions));

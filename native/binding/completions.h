@@ -25,13 +25,14 @@ class Completions {
   /// Pushes `job` to `lane` and returns its promise. Pending jobs keep the process alive. A job
   /// that takes less time than the way to a lane and back runs at once instead.
   napi_value submit(Lane& lane, std::unique_ptr<Job> job);
+  /// Whether what takes so many milliseconds is to run on the JavaScript thread, now.
+  bool runs_here(double expected_ms) noexcept;
   /// From a lane: `job` has run.
   void post(std::unique_ptr<Job> job) noexcept;
   /// Destroys finished jobs without settling them, for the end of the environment.
   void drop() noexcept;
 
  private:
-  bool runs_here(const Job& job) noexcept;
   bool begin_turn() noexcept;
   void run_here(Job& job);
   static void on_wake(napi_env env, napi_value function, void* context, void* data);

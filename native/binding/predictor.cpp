@@ -40,6 +40,49 @@ void reserve_conversion(Prediction& prediction, const Signature& signature) {
   prediction.converted.resize(static_cast<size_t>(bytes));
 }
 
+/// Runs on the arrays behind the key and the rows. For one input and one output in place it
+/// allocates nothing, and asks Node-API for two arrays.
+void run_at_once(const Call& call, Prediction& prediction, int64_t rows,
+                 Predictor::Session& session) {
+  constexpr size_t kFirstArray = 2;
+  const napi_env env = call.env();
+  Leases& leases = call.addon().leases();
+  check_count(prediction, call.count() < kFirstArray ? 0 : call.count() - kFirstArray);
+  const Signature& signature = *prediction.signature(rows);
+  size_t used = 0;
+  for (size_t i = 0; i < signature.entries.size(); ++i) {
+    const ArrayView view =
+        view_array(env, call[kFirstArray + i], [&] { return prediction.name_of(i); });
+    prediction.check_array(signature, i, view);
+    if (i < prediction.input_count) {
+      if (used == 0 && !is_exactly(view, signature.entries[i].dtype)) {
+        reserve_conversion(prediction, signature);
+      }
+      prediction.sync_inputs[i] = sync_input(prediction, signature, i, view, used);
+      continue;
+    }
+    const ByteRange range = view.bytes();
+    if (leases.overlaps(range)) {
+      fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction.name_of(i) +
+                                 "`, received memory that a pending call writes");
+    }
+    for (size_t k = 0; k < i; ++k) {
+      const void* const other = k < prediction.input_count
+                                    ? prediction.sync_inputs[k]
+                                    : prediction.sync_outputs[k - prediction.input_count];
+      const auto* const begin = static_cast<const std::byte*>(other);
+      if (range.overlaps({begin, begin + signature.entries[k].elements * 4})) {
+        fail_expected(ErrorCode::kArgument, "memory of its own", prediction.name_of(i),
+                      "memory of `" + prediction.name_of(k) + "`");
+      }
+    }
+    prediction.sync_outputs[i - prediction.input_count] = view.data;
+  }
+  session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+  if (rows > prediction.reported_rows)
+    prediction.report_memory(rows, prediction.predictor.profile().memory.total());
+}
+
 /// What a Predictor is made with.
 struct LoadOptions {
   std::vector<GraphDescription> graphs;
@@ -200,49 +243,24 @@ napi_value PredictorObject::relates_rows(const Call& call) {
   return Napi::String::New(call.env(), name(*op));
 }
 
-// For one input and one output in place it allocates nothing, and asks Node-API for the key, the
-// rows and two arrays.
 napi_value PredictorObject::predict_sync(const Call& call) {
-  constexpr size_t kFirstArray = 2;
+  Prediction& prediction = keyed<PredictorObject>(call).open();
+  const int64_t rows = read_rows(call.env(), call[1], "rows");
+  run_at_once(call, prediction, rows, prediction.sync_session);
+  return nullptr;
+}
+
+// While nothing is pending the lane does not use its session.
+napi_value PredictorObject::predict_here(const Call& call) {
   const napi_env env = call.env();
-  Leases& leases = call.addon().leases();
   Prediction& prediction = keyed<PredictorObject>(call).open();
   const int64_t rows = read_rows(env, call[1], "rows");
-  check_count(prediction, call.count() < kFirstArray ? 0 : call.count() - kFirstArray);
-  const Signature& signature = *prediction.signature(rows);
-  size_t used = 0;
-  for (size_t i = 0; i < signature.entries.size(); ++i) {
-    const ArrayView view =
-        view_array(env, call[kFirstArray + i], [&] { return prediction.name_of(i); });
-    prediction.check_array(signature, i, view);
-    if (i < prediction.input_count) {
-      if (used == 0 && !is_exactly(view, signature.entries[i].dtype)) {
-        reserve_conversion(prediction, signature);
-      }
-      prediction.sync_inputs[i] = sync_input(prediction, signature, i, view, used);
-      continue;
-    }
-    const ByteRange range = view.bytes();
-    if (leases.overlaps(range)) {
-      fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction.name_of(i) +
-                                 "`, received memory that a pending call writes");
-    }
-    for (size_t k = 0; k < i; ++k) {
-      const void* const other = k < prediction.input_count
-                                    ? prediction.sync_inputs[k]
-                                    : prediction.sync_outputs[k - prediction.input_count];
-      const auto* const begin = static_cast<const std::byte*>(other);
-      if (range.overlaps({begin, begin + signature.entries[k].elements * 4})) {
-        fail_expected(ErrorCode::kArgument, "memory of its own", prediction.name_of(i),
-                      "memory of `" + prediction.name_of(k) + "`");
-      }
-    }
-    prediction.sync_outputs[i - prediction.input_count] = view.data;
-  }
-  prediction.sync_session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
-  if (rows > prediction.reported_rows)
-    prediction.report_memory(rows, prediction.predictor.profile().memory.total());
-  return nullptr;
+  Predictor::Session& session = prediction.lane_session;
+  const bool here = call.addon().completions().runs_here(session.expected_ms(rows));
+  if (here) run_at_once(call, prediction, rows, session);
+  napi_value ran = nullptr;
+  check(env, napi_get_boolean(env, here, &ran));
+  return ran;
 }
 
 napi_value PredictorObject::predict(const Call& call) {

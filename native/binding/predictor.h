@@ -20,6 +20,8 @@ class PredictorObject : public Wrapped<PredictorObject> {
   static void define(napi_env env, napi_value exports, Addon* addon);
   /// The addon's function predictSync().
   static napi_value predict_sync(const Call& call);
+  /// The addon's function predictHere().
+  static napi_value predict_here(const Call& call);
   PredictorObject(Addon& addon, std::shared_ptr<Prediction> prediction)
       : Wrapped(addon), prediction_(std::move(prediction)) {}
 

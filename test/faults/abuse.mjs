@@ -235,6 +235,7 @@ const good = {
   },
   'Predictor.shapes': () => [2],
   predictSync: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],
+  predictHere: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],
   runSync: () => [living(makeBinding()).key],
   'Predictor.predict': () => [2, new Int32Array(1), f(6), new Float32Array(4)],
   'Predictor.bind': () => [2],
