@@ -151,13 +151,18 @@ class Recompute {
     return copy_of_[static_cast<size_t>(id)];
   }
 
+  /// Running statistics move on once, by the first of two nodes that compute the same.
+  static void take_own_statistics(Node& node) {
+    auto& attributes = node.attrs<ops::BatchNorm::Attributes>();
+    if (!attributes.by_batch || !attributes.running) return;
+    attributes.running = false;
+    node.inputs[ops::BatchNorm::kMean] = kNoValue;
+    node.inputs[ops::BatchNorm::kVariance] = kNoValue;
+  }
+
   void copy_node(int32_t index) {
     Node node = graph_.nodes[static_cast<size_t>(index)];
-    if (node.op == Op::batchNorm) {
-      // running statistics move on once
-      node.attrs<ops::BatchNorm::Attributes>().running = false;
-      for (size_t i = 3; i < node.inputs.size(); ++i) node.inputs[i] = kNoValue;
-    }
+    if (node.op == Op::batchNorm) take_own_statistics(node);
     for (ValueId& id : node.inputs) {
       if (id != kNoValue) id = again(id);
     }

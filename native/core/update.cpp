@@ -25,8 +25,8 @@ void add_statistics(Graph& graph) {
     if (node.op != Op::batchNorm) continue;
     const auto& own = node.attrs<ops::BatchNorm::Attributes>();
     if (!own.by_batch || !own.running) continue;
-    const ValueId mean = node.inputs[3];
-    const ValueId variance = node.inputs[4];
+    const ValueId mean = node.inputs[ops::BatchNorm::kMean];
+    const ValueId variance = node.inputs[ops::BatchNorm::kVariance];
     if (graph.value(mean).kind != ValueKind::kParameter ||
         graph.value(variance).kind != ValueKind::kParameter) {
       continue;  // statistics that a user feeds
@@ -224,6 +224,10 @@ class Updates {
     const Node* node = graph_.producer(gradient);
     if (node == nullptr || node->op != Op::matmul || uses_[static_cast<size_t>(gradient)] != 0)
       return false;
+    // It runs later than the product would, when other parameters may have been updated.
+    for (const ValueId factor : node->inputs) {
+      if (graph_.value(root_of(graph_, factor)).kind == ValueKind::kParameter) return false;
+    }
     const Shape& shape = parameters_[parameter].shape;
     return shape.size() == 2 && shape[1] <= ops::ProductUpdate::kMaxColumns &&
            shape_of(graph_.tensor(gradient)) == shape && graph_.tensor(node->inputs[0]).rank == 2 &&

@@ -131,6 +131,35 @@ TEST(engine_updates_on_the_way_are_those_after_the_norm) {
   CHECK_NEAR(std::sqrt(difference / norm), 0.0, 1e-5);
 }
 
+TEST(engine_updates_wait_for_gradients_that_read_the_parameter) {
+  // y = x (q p)^T: the gradient of either factor is a product with the other one
+  GraphDescription d;
+  d.inputs = {{"x", {-1, 24}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
+  const Initializer uniform{InitializerKind::kUniform, -0.5, 0.5};
+  d.parameters = {{"p", {8, 24}, true, uniform}, {"q", {6, 8}, true, uniform}};
+  d.nodes = {{"matmul", {3, 2}, {}},
+             {"linear", {0, 4, -1}, {}},
+             {"countTargets", {1}, {}},
+             {"crossEntropy", {5, 1, -1, -1, 6}, {}}};
+  d.outputs = {7};
+  const Data data = make_data(16, 24, 6);
+  std::vector<std::vector<float>> after;
+  for (const double max_norm : {0.0, 1e9}) {
+    auto store = std::make_shared<ParameterStore>(d.parameters, 11);
+    TrainerOptions options = adam_options(1);
+    options.optimizer = Op::sgd;
+    options.optimizer_attributes = make_attributes(Op::sgd, {});
+    options.max_gradient_norm = max_norm;
+    Trainer trainer(store, d, options, cpu_backend());
+    double results[2 + Trainer::kStepResults];
+    trainer.train(16, {data.x.data(), data.t.data()}, 5.0, results);
+    const auto* parameters = reinterpret_cast<const float*>(store->memory().data.get());
+    after.emplace_back(parameters, parameters + store->memory().bytes / 4);
+  }
+  for (size_t i = 0; i < after[0].size(); ++i)
+    CHECK_NEAR(static_cast<double>(after[0][i]), static_cast<double>(after[1][i]), 1e-5);
+}
+
 TEST(engine_trainers_on_many_threads_at_once) {
   const std::vector<float> alone = train(2, 6);
   std::vector<std::thread> threads;

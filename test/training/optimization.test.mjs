@@ -2,16 +2,27 @@
 import test from 'ava';
 import {
   adamw,
+  add,
   batchNorm,
+  conv2d,
   crossEntropy,
   dense,
+  flatten,
+  functional,
+  globalAvgPool2d,
+  input,
   lamb,
   lion,
+  Model,
+  mean,
   noDecay,
+  relu,
   rmsprop,
   sequential,
   sgd,
   Trainer,
+  tanh,
+  variance,
 } from 'tandem-ml';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 import { near, perceptron, regression, rows, train, values, withTrainer } from './regression.mjs';
@@ -256,6 +267,53 @@ test('recomputation keeps dropout, norms, statistics and attention as they are',
     const plain = await run({});
     for (const gradientCheckpointing of [true, 2, 4]) {
       t.deepEqual(await run({ gradientCheckpointing }), plain, `${kind}, ${gradientCheckpointing}`);
+    }
+  }
+});
+
+/** A residual network, whose sums are computed by the norms before them. */
+function residualNet() {
+  const x = input([2, 8, 8]);
+  const conv = (filters) => conv2d(filters, { kernel: 3, padding: 1, bias: false });
+  let y = relu(batchNorm()(conv(6)(x)));
+  for (let i = 0; i < 4; i++) {
+    const inner = relu(batchNorm()(conv(6)(y)));
+    y = relu(add(batchNorm()(conv(6)(inner)), y));
+  }
+  return new Model({ inputs: [x], outputs: [dense(3)(flatten(globalAvgPool2d(y)))], seed: 2 });
+}
+
+/** Normalised by statistics that the graph computes. */
+function normalizedByGiven() {
+  const x = input([3, 6, 6]);
+  const axes = [0, 2, 3];
+  const given = { mean: mean(x, { axes }), variance: variance(x, { axes }) };
+  let y = x;
+  for (let i = 0; i < 4; i++) {
+    const z = conv2d(3, { kernel: 3, padding: 1 })(y);
+    y = tanh(functional.batchNorm(z, null, null, given));
+  }
+  return new Model({ inputs: [x], outputs: [dense(3)(flatten(y))], seed: 2 });
+}
+
+test('recomputation keeps residuals and given statistics of norms', async (t) => {
+  for (const make of [residualNet, normalizedByGiven]) {
+    const random = generator(8);
+    const size = make().inputs[0].shape.reduce((product, n) => product * (n ?? 1), 1);
+    const x = uniform(6 * size, random);
+    const y = Int32Array.from({ length: 6 }, (_, i) => i % 3);
+    const run = async (gradientCheckpointing) => {
+      const model = make();
+      const optimizer = sgd({ learningRate: 0.5 });
+      const options = { loss: 'crossEntropy', optimizer, gradientCheckpointing };
+      await withTrainer(t, model, options, async (trainer) => {
+        for (let i = 0; i < 2; i++) await trainer.step({ x, y });
+      });
+      return bits(model);
+    };
+    const plain = await run(false);
+    for (const segments of [true, 2, 3, 4, 5, 6, 7, 8, 10]) {
+      t.deepEqual(await run(segments), plain, `${make.name}, ${segments}`);
     }
   }
 });

@@ -53,7 +53,7 @@ struct BatchNorm : Base {
   static constexpr size_t kFieldCount = 3;
   static constexpr int kMaxInputs = 6;
   static constexpr uint32_t kInPlace = 1 | 32;
-  static constexpr size_t kResidual = 5;  ///< input
+  static constexpr size_t kMean = 3, kVariance = 4, kResidual = 5;  ///< inputs
 
   static void in_training(AttributeStorage& storage) {
     auto& attributes = *reinterpret_cast<Attributes*>(storage.bytes.data());
