@@ -7,11 +7,13 @@ import {
   dense,
   flatten,
   functional,
+  gather,
   gelu,
   input,
   matmul,
   mean,
   mul,
+  multiHeadAttention,
   relu,
   reshape,
   slice,
@@ -112,6 +114,55 @@ test('arguments are checked', (t) => {
   fails(t, () => crossEntropy(x, x, { labelSmoothing: 2 }), 'ERR_ARGUMENT', /labelSmoothing/);
   fails(t, () => concat([]), 'ERR_ARGUMENT');
   fails(t, () => concat([x, 1]), 'ERR_ARGUMENT', /`values\[1\]`/);
+});
+
+test('errors show dimensions as they are, however large, and values as they were given', (t) => {
+  const logits = input([50257]);
+  fails(t, () => add(logits, input([65536])), 'ERR_SHAPE', /\[batch, 50257\] and \[batch, 65536\]/);
+  const twice = concat([logits, logits], { axis: 0 });
+  fails(
+    t,
+    () => add(twice, input([720721])),
+    'ERR_SHAPE',
+    /\[2·batch, 50257\] and \[batch, 720721\]/,
+  );
+  const fixed = (shape, dtype = 'float32') => input(shape.slice(1), { batch: shape[0], dtype });
+  const index = fixed([7, 2, 9], 'int32');
+  fails(t, () => gather(fixed([5, 4, 3]), index), 'ERR_SHAPE', /\[5, 4, 3\] and \[7, 2, 9\]/);
+  const wide = { dilation: 3, outputPadding: 2 };
+  const plane = fixed([1, 3, 5, 5]);
+  const transposed = () => functional.convTranspose2d(plane, fixed([4, 2, 3, 3]), null, wide);
+  fails(t, transposed, 'ERR_SHAPE', /\[1, 3, 5, 5\] and \[4, 2, 3, 3\]/);
+  const attention = multiHeadAttention({ heads: 1, name: 'att' });
+  const context = () => attention(fixed([2, 4, 3]), fixed([3, 4, 3]));
+  fails(t, context, 'ERR_SHAPE', /in layer `att`.*\[2, 4, 3\].*\[3, 4, 3\]/);
+});
+
+test('recurrences refuse weights that would broadcast', (t) => {
+  const x = input([4, 3]);
+  const fixed = (shape) => input(shape.slice(1), { batch: shape[0] });
+  for (const [op, rows] of [
+    [functional.lstm, 16],
+    [functional.gru, 12],
+  ]) {
+    const right = [[rows, 3], [rows, 4], [rows], [rows]];
+    t.deepEqual(op(x, ...right.map(fixed)).shape, [null, 4, 4]);
+    for (const [i, wrong] of [
+      [0, [rows, 2]],
+      [1, [rows, 5]],
+      [2, [1]],
+      [2, [rows - 1]],
+      [3, [1, rows]],
+    ]) {
+      const weights = right.map((shape, k) => fixed(k === i ? wrong : shape));
+      fails(
+        t,
+        () => op(x, ...weights),
+        'ERR_SHAPE',
+        new RegExp(`${op.name}.*\\[${wrong.join(', ')}\\]`),
+      );
+    }
+  }
 });
 
 test('class weights fit the classes', (t) => {

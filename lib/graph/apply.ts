@@ -59,22 +59,45 @@ function inferAt(
   attributes: Attributes,
   inputs: readonly (Value | null)[],
 ): TensorSpec[] {
-  const specs = inputs.map((input) =>
-    input === null ? null : { shape: definition(input).samples[sample], dtype: input.dtype },
-  );
   try {
-    return native.infer(op, attributes, specs);
+    return inferFrom(sample, op, attributes, inputs);
   } catch (error) {
     if (!(error instanceof TandemError)) throw error;
-    throw new TandemError(error.code, nameBatch(error.message, sampleBatches[sample]));
+    let other: string | undefined;
+    try {
+      inferFrom(sample === 0 ? 1 : 0, op, attributes, inputs);
+    } catch (twin) {
+      other = (twin as Error).message;
+    }
+    throw new TandemError(error.code, nameBatch(error.message, other, sampleBatches[sample]));
   }
 }
 
-/** Writes "batch" where a message shows the sample size, "2·batch" for twice that. */
-export function nameBatch(message: string, batch: number): string {
-  return message.replace(/(?<![\d.])\d+(?![\d.]*\d)/g, (digits) => {
+function inferFrom(
+  sample: 0 | 1,
+  op: string,
+  attributes: Attributes,
+  inputs: readonly (Value | null)[],
+): TensorSpec[] {
+  const specs = inputs.map((input) =>
+    input === null ? null : { shape: definition(input).samples[sample], dtype: input.dtype },
+  );
+  return native.infer(op, attributes, specs);
+}
+
+/**
+ * Writes "batch" where a message shows the sample size, "2·batch" for twice that. What stays the same in
+ * `other`, the message at another sample size, has nothing to do with the batch.
+ */
+function nameBatch(message: string, other: string | undefined, batch: number): string {
+  const numbers = /(?<![\d.])\d+(?![\d.]*\d)/g;
+  const others = other?.match(numbers) ?? [];
+  const comparable = others.length === message.match(numbers)?.length;
+  let i = 0;
+  return message.replace(numbers, (digits) => {
     const size = Number(digits);
-    // Small divisors of the sample size are dimensions in their own right.
-    return size < batch / 16 ? digits : showSize(size, batch);
+    // Without another message small divisors of the sample size are taken for dimensions of their own.
+    const fixed = comparable ? others[i++] === digits : size < batch / 16;
+    return fixed ? digits : showSize(size, batch);
   });
 }

@@ -144,6 +144,14 @@ export function attend(
     operands = mask === undefined ? [joined] : [joined, null, ...tail];
   } else {
     if (!(context instanceof Value)) throw is.invalid('a Value', 'context', context);
+    if (context.shape[0] !== x.shape[0]) {
+      throw is.mismatch(
+        'ERR_SHAPE',
+        'as many sequences to attend to',
+        layer,
+        `${x} and ${context}`,
+      );
+    }
     const part = (start: number, end: number, of: Value) =>
       linear(
         of,

@@ -141,7 +141,13 @@ export function convTranspose2d(
   });
   const [plane, ...weights] = operands(x, w, b);
   const [padded, outputPadding] = wholeSteps(plane as Value, options);
-  return apply('convTranspose2d', [padded, ...weights], { ...attributes, outputPadding });
+  // Channels that do not match shall be told of x as it is.
+  const fits = x.shape[1] === w.shape[0];
+  const whole = [fits ? padded : x, ...weights];
+  return apply('convTranspose2d', whole, {
+    ...attributes,
+    outputPadding: fits ? outputPadding : 0,
+  });
 }
 
 /**

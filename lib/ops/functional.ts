@@ -1,6 +1,6 @@
 // The forms of layers whose weights are values.
 import { apply } from '../graph/apply.js';
-import { Value } from '../graph/value.js';
+import { showShape, Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { gruStates, lstmStates, type RecurrentWeights } from './recurrent.js';
 
@@ -49,7 +49,7 @@ export function embedding(index: Value, w: Value): Value {
  * "Long Short-Term Memory" (1997). Throws ERR_SHAPE, ERR_DTYPE.
  */
 export function lstm(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): Value {
-  return lstmStates(...sequenceOperands(x, { wIh, wHh, bIh, bHh }));
+  return lstmStates(x, checkWeights('lstm', 4, x, { wIh, wHh, bIh, bHh }));
 }
 
 /**
@@ -60,13 +60,33 @@ export function lstm(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): 
  * ERR_SHAPE, ERR_DTYPE.
  */
 export function gru(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): Value {
-  return gruStates(...sequenceOperands(x, { wIh, wHh, bIh, bHh }));
+  return gruStates(x, checkWeights('gru', 3, x, { wIh, wHh, bIh, bHh }));
 }
 
-function sequenceOperands(x: Value, weights: RecurrentWeights): [Value, RecurrentWeights] {
+/** Weights of a recurrence with so many gates over x. Throws ERR_ARGUMENT, ERR_SHAPE. */
+function checkWeights(
+  op: string,
+  gates: number,
+  x: Value,
+  weights: RecurrentWeights,
+): RecurrentWeights {
   check(x, 'x');
   for (const [name, value] of Object.entries(weights)) check(value, name);
-  return [x, weights];
+  const { wIh, wHh, bIh, bHh } = weights;
+  const units = Number(wHh.shape[1]);
+  const rows = gates * units;
+  const right: readonly [Value, readonly unknown[]][] = [
+    [wIh, [rows, x.shape[2]]],
+    [wHh, [rows, units]],
+    [bIh, [rows]],
+    [bHh, [rows]],
+  ];
+  const fits = ({ shape }: Value, wanted: readonly unknown[]) =>
+    shape.length === wanted.length && shape.every((length, i) => length === wanted[i]);
+  if (x.shape.length === 3 && right.every(([value, wanted]) => fits(value, wanted))) return weights;
+  const wanted = `wIh [${gates} * units, in], wHh [${gates} * units, units], bIh and bHh [${gates} * units]`;
+  const received = [x, wIh, wHh, bIh, bHh].map(showShape).join(', ');
+  throw is.mismatch('ERR_SHAPE', `x [batch, time, in], ${wanted}`, op, received);
 }
 
 export { conv1d, conv2d, convTranspose2d } from './conv.js';

@@ -37,12 +37,15 @@ export function gather(x: Value, index: Value, options?: AxisOptions): Value {
   const rank = x.shape.length;
   const given = Number(attributes.axis ?? 0);
   const along = given < 0 ? given + rank : given;
+  const others = index.shape.map((length, i) => {
+    const all = x.shape[i];
+    return i === along || typeof length !== 'number' || typeof all !== 'number' ? 0 : length - all;
+  });
   let part = x;
-  if (index.shape.length === rank) {
-    for (const [i, length] of index.shape.entries()) {
-      const all = x.shape[i];
-      if (i === along || typeof length !== 'number' || typeof all !== 'number') continue;
-      if (length < all) part = slice(part, { axis: i, end: length });
+  // Of an index that is too long nothing is cut off, so that the error shows x as it is.
+  if (index.shape.length === rank && others.every((more) => more <= 0)) {
+    for (const [i, more] of others.entries()) {
+      if (more < 0) part = slice(part, { axis: i, end: index.shape[i] as number });
     }
   }
   return apply('gather', [part, index], attributes);
