@@ -45,15 +45,12 @@ CellColumn view_column(napi_env env, napi_value value, size_t capacity, const st
   return {.spans = static_cast<int32_t*>(view.data)};
 }
 
-/// Separated by newlines, which no cell has.
-std::vector<std::string_view> split(std::string_view lines) {
-  std::vector<std::string_view> parts;
-  while (!lines.empty()) {
-    const size_t end = std::min(lines.find('\n'), lines.size());
-    parts.push_back(lines.substr(0, end));
-    lines.remove_prefix(std::min(end + 1, lines.size()));
+std::vector<std::string> read_texts(napi_env env, napi_value list, const char* name) {
+  std::vector<std::string> texts;
+  for (const napi_value element : list_elements(env, list, name)) {
+    texts.push_back(read_string({env, element}, name));
   }
-  return parts;
+  return texts;
 }
 
 }  // namespace
@@ -62,7 +59,7 @@ std::vector<std::string_view> split(std::string_view lines) {
 napi_value read_cells(const Call& call) {
   const napi_env env = call.env();
   const auto delimiter = static_cast<uint8_t>(read_integer({env, call[1]}, "delimiter", 1, 127));
-  const std::string missing = read_string({env, call[2]}, "missing");
+  const std::vector<std::string> missing = read_texts(env, call[2], "missing");
   const double first_record = read_finite({env, call[5]}, "firstRecord");
   const std::vector<napi_value> elements = list_elements(env, call[3], "columns");
   if (elements.empty()) fail(ErrorCode::kArgument, "expected one column or more, received none");
@@ -70,7 +67,7 @@ napi_value read_cells(const Call& call) {
   const ArrayView bytes = view_exactly(env, call[0], napi_uint8_array, "bytes");
   const ArrayView records = view_exactly(env, call[4], napi_float64_array, "records");
   const ArrayView cursor = view_exactly(env, call[7], napi_uint32_array, "cursor");
-  check_length(3, cursor.length, "cursor");
+  check_length(8, cursor.length, "cursor");
   if (bytes.length > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     fail_expected(ErrorCode::kShape, "less than 2 GiB", "bytes", std::to_string(bytes.length));
   }
@@ -85,7 +82,7 @@ napi_value read_cells(const Call& call) {
   }
   auto* const places = static_cast<uint32_t*>(cursor.data);
   CellCursor at{.at = places[0], .line = places[1], .row = places[2]};
-  const std::vector<std::string_view> texts = split(missing);
+  const std::vector<std::string_view> texts(missing.begin(), missing.end());
   tandem::read_cells({.bytes = {static_cast<const uint8_t*>(bytes.data), bytes.length},
                       .delimiter = delimiter,
                       .missing = texts,
@@ -95,9 +92,9 @@ napi_value read_cells(const Call& call) {
                       .first_record = first_record,
                       .capacity = records.length},
                      at);
-  places[0] = static_cast<uint32_t>(at.at);
-  places[1] = static_cast<uint32_t>(at.line);
-  places[2] = static_cast<uint32_t>(at.row);
+  const size_t results[] = {at.at,    at.line,   at.row,   static_cast<size_t>(at.fault),
+                            at.cells, at.column, at.begin, at.end};
+  std::ranges::transform(results, places, [](size_t n) { return static_cast<uint32_t>(n); });
   return nullptr;
 }
 

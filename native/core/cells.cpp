@@ -1,17 +1,19 @@
 #include "core/cells.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstring>
 #include <limits>
-#include <system_error>
+#include <optional>
+#include <string>
+
+#include "core/text_number.h"
 
 namespace tandem {
 namespace {
 
 constexpr uint8_t kNewline = '\n';
 constexpr uint8_t kReturn = '\r';
+constexpr uint8_t kQuote = '"';
 
 /// Up to 15 digits and a power of ten are exact, so that one division rounds once: Clinger, "How to
 /// Read Floating Point Numbers Accurately" (1990).
@@ -19,59 +21,125 @@ constexpr size_t kExactDigits = 15;
 constexpr double kPowers[kExactDigits + 1] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                               1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
 
-/// Reads one line; `at_` is where its next cell begins.
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+
+const uint8_t* find(const uint8_t* begin, const uint8_t* end, uint8_t byte) {
+  const void* const found =
+      begin == end ? nullptr : std::memchr(begin, byte, static_cast<size_t>(end - begin));
+  return found == nullptr ? end : static_cast<const uint8_t*>(found);
+}
+
+bool has_digit(std::string_view text) {
+  return text.find_first_of("0123456789") != std::string_view::npos;
+}
+
+/// What stands between quotes whose doubled ones are single ones.
+std::string undoubled(std::string_view text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    result += text[i];
+    if (text[i] == '"') ++i;
+  }
+  return result;
+}
+
+/// Reads one line after another; `at_` is where the next cell begins or, behind a cell, the
+/// delimiter or the line's end that follows.
 class LineReader {
  public:
-  LineReader(const CellTable& table, size_t begin)
+  explicit LineReader(const CellTable& table)
       : table_(table),
         begin_(table.bytes.data()),
         end_(begin_ + table.bytes.size()),
-        at_(begin_ + begin) {}
+        at_(begin_),
+        plain_(!std::ranges::any_of(table.missing, has_digit) &&
+               std::strchr("-.0123456789", table.delimiter) == nullptr) {}
 
-  [[nodiscard]] size_t position() const { return static_cast<size_t>(at_ - begin_); }
+  void start(size_t at) { at_ = begin_ + at; }
+  [[nodiscard]] size_t position() const { return place(at_); }
   [[nodiscard]] bool at_end() const { return ends_line(at_); }
 
+  /// Passes the line's end, where `at_` is.
   void next_line() {
-    const auto* const line = at_ == end_ ? nullptr
-                                         : static_cast<const uint8_t*>(std::memchr(
-                                               at_, kNewline, static_cast<size_t>(end_ - at_)));
-    at_ = line == nullptr ? end_ : line + 1;
+    at_ = find(at_, end_, kNewline);
+    if (at_ != end_) ++at_;
   }
 
-  /// Whether the line is a row.
-  bool read(size_t row) {
+  /// Passes the line up to its end, from its beginning.
+  void pass_line() {
+    const uint8_t* const newline = find(at_, end_, kNewline);
+    if (find(at_, newline, kQuote) == newline) {
+      at_ = newline;
+    } else {
+      (void)pass_cells();
+    }
+  }
+
+  /// Reads the line into the cursor's row, or says there what is wrong with it.
+  void read(CellCursor& cursor) {
+    const uint8_t* const line = at_;
     const size_t last = table_.columns.size() - 1;
     for (size_t i = 0; i <= last; ++i) {
-      const CellColumn& column = table_.columns[i];
-      if (column.numbers != nullptr) {
-        if (!number(column.numbers[row])) return false;
-      } else {
-        const uint8_t* const cell = at_;
-        at_ = cell_end(cell);
-        if (column.spans != nullptr) {
-          column.spans[2 * row] = static_cast<int32_t>(cell - begin_);
-          column.spans[2 * row + 1] = static_cast<int32_t>(at_ - begin_);
-        }
-      }
+      const uint8_t* const cell = at_;
+      LineFault fault = read_cell(table_.columns[i], cursor.row);
       const bool ended = at_end();
-      if (ended != (i == last)) return false;
+      if (fault == LineFault::kNone && ended != (i == last)) fault = LineFault::kCells;
+      if (fault != LineFault::kNone) {
+        cursor.fault = fault;
+        cursor.column = i;
+        cursor.begin = place(cell);
+        cursor.end = position();
+        at_ = line;
+        cursor.cells = pass_cells();
+        return;
+      }
       if (!ended) ++at_;
     }
-    return true;
   }
 
  private:
+  [[nodiscard]] size_t place(const uint8_t* at) const { return static_cast<size_t>(at - begin_); }
   [[nodiscard]] uint8_t byte(const uint8_t* at) const { return at < end_ ? *at : kNewline; }
   [[nodiscard]] bool ends_line(const uint8_t* at) const {
     const uint8_t found = byte(at);
     return found == kNewline || (found == kReturn && byte(at + 1) == kNewline);
   }
+  [[nodiscard]] std::string_view since(const uint8_t* cell) const {
+    return {reinterpret_cast<const char*>(cell), static_cast<size_t>(at_ - cell)};
+  }
 
-  /// The delimiter or the line's end that follows.
-  [[nodiscard]] const uint8_t* cell_end(const uint8_t* cell) const {
-    const uint8_t* at = cell;
-    while (at < end_ && *at != table_.delimiter && *at != kNewline) ++at;
-    return at > cell && byte(at) == kNewline && at[-1] == kReturn ? at - 1 : at;
+  void pass_cell() {
+    const uint8_t* const cell = at_;
+    if (byte(cell) == kQuote) at_ = behind_quotes(cell);
+    while (at_ < end_ && *at_ != table_.delimiter && *at_ != kNewline) ++at_;
+    if (at_ > cell && byte(at_) == kNewline && at_[-1] == kReturn) --at_;
+  }
+
+  [[nodiscard]] const uint8_t* behind_quotes(const uint8_t* cell) const {
+    const uint8_t* at = find(cell + 1, end_, kQuote);
+    while (at != end_ && byte(at + 1) == kQuote) at = find(at + 2, end_, kQuote);
+    return at == end_ ? at : at + 1;
+  }
+
+  /// Passes the line's cells; returns how many.
+  size_t pass_cells() {
+    for (size_t count = 1;; ++count) {
+      pass_cell();
+      if (at_end()) return count;
+      ++at_;
+    }
+  }
+
+  LineFault read_cell(const CellColumn& column, size_t row) {
+    const uint8_t* const cell = at_;
+    if (column.numbers != nullptr) {
+      return read_number(column.numbers[row]) ? LineFault::kNone : LineFault::kNumber;
+    }
+    pass_cell();
+    if (column.spans == nullptr) return LineFault::kNone;
+    column.spans[2 * row] = static_cast<int32_t>(place(cell));
+    column.spans[2 * row + 1] = static_cast<int32_t>(place(at_));
+    return is_utf8(since(cell)) ? LineFault::kNone : LineFault::kEncoding;
   }
 
   /// Adds digits to `mantissa`; returns how many.
@@ -85,8 +153,10 @@ class LineReader {
     return static_cast<size_t>(at_ - first);
   }
 
-  bool number(double& result) {
+  bool read_number(double& result) {
     const uint8_t* const cell = at_;
+    const bool quoted = byte(at_) == kQuote;
+    if (quoted) ++at_;
     const bool negative = byte(at_) == '-';
     if (negative) ++at_;
     uint64_t mantissa = 0;
@@ -97,52 +167,71 @@ class LineReader {
       decimals = digits(mantissa);
       count += decimals;
     }
-    const bool ended = byte(at_) == table_.delimiter || ends_line(at_);
-    if (!ended || count == 0 || count > kExactDigits) return unusual(cell, result);
+    const bool closed = !quoted || byte(at_) == kQuote;
+    if (quoted && closed) ++at_;
+    const bool ended = closed && (byte(at_) == table_.delimiter || at_end());
+    if (ended && at_ == cell) {
+      result = kMissing;
+      return true;
+    }
+    if (!plain_ || !ended || count == 0 || count > kExactDigits) {
+      at_ = cell;
+      return read_unusual(result);
+    }
     const double value = static_cast<double>(mantissa) / kPowers[decimals];
     result = negative ? -value : value;
     return true;
   }
 
-  /// A missing number, or one with more digits or an exponent.
-  bool unusual(const uint8_t* cell, double& result) {
-    at_ = cell_end(cell);
-    const std::string_view text(reinterpret_cast<const char*>(cell),
-                                static_cast<size_t>(at_ - cell));
-    if (text.empty() || std::ranges::find(table_.missing, text) != table_.missing.end()) {
-      result = std::numeric_limits<double>::quiet_NaN();
-      return true;
+  /// A missing number, or one that is written in another way.
+  bool read_unusual(double& result) {
+    const uint8_t* const cell = at_;
+    pass_cell();
+    std::string_view text = since(cell);
+    if (!text.starts_with('"')) return convert(text, result);
+    text.remove_prefix(1);
+    if (text.ends_with('"')) text.remove_suffix(1);
+    return convert(undoubled(text), result);
+  }
+
+  bool convert(std::string_view cell, double& result) {
+    std::optional<double> number = plain_ ? to_number(cell) : std::nullopt;
+    if (!number) {
+      const std::string_view text = trim(cell);
+      const bool missing =
+          text.empty() || std::ranges::find(table_.missing, text) != table_.missing.end();
+      number = missing ? kMissing : to_number(text);
     }
-#ifdef __cpp_lib_to_chars
-    const char first = text[text[0] == '-' && text.size() > 1 ? 1 : 0];
-    if (first != '.' && (first < '0' || first > '9')) return false;  // "inf" is a text
-    const char* const end = text.data() + text.size();
-    const auto [read, error] = std::from_chars(text.data(), end, result);
-    return error == std::errc() && read == end;
-#else
-    return false;  // whoever asks has other means
-#endif
+    if (number) result = *number;
+    return number.has_value();
   }
 
   const CellTable& table_;
   const uint8_t* begin_;
   const uint8_t* end_;
   const uint8_t* at_;
+  bool plain_;  ///< digits mean what they are: none of them is a delimiter or stands for nothing
 };
 
 }  // namespace
 
-void read_cells(const CellTable& table, CellCursor& cursor) noexcept {
+void read_cells(const CellTable& table, CellCursor& cursor) {
   const size_t lines = table.kept.empty() ? std::numeric_limits<size_t>::max() : table.kept.size();
-  while (cursor.at < table.bytes.size() && cursor.row < table.capacity && cursor.line < lines) {
-    LineReader reader(table, cursor.at);
+  LineReader reader(table);
+  cursor.fault = LineFault::kNone;
+  while (cursor.at < table.bytes.size() && cursor.row < table.capacity && cursor.line < lines &&
+         cursor.fault == LineFault::kNone) {
+    reader.start(cursor.at);
     if (!reader.at_end()) {
-      const bool kept = table.kept.empty() || table.kept[cursor.line] != 0;
-      if (kept && !reader.read(cursor.row)) return;
-      if (kept) {
-        table.records[cursor.row++] = table.first_record + static_cast<double>(cursor.line);
+      const size_t line = cursor.line++;
+      if (!table.kept.empty() && table.kept[line] == 0) {
+        reader.pass_line();
+      } else {
+        reader.read(cursor);
+        if (cursor.fault == LineFault::kNone) {
+          table.records[cursor.row++] = table.first_record + static_cast<double>(line);
+        }
       }
-      ++cursor.line;
     }
     reader.next_line();
     cursor.at = reader.position();

@@ -1,4 +1,4 @@
-// Cells of lines as most CSV files have them -> numbers, and where texts are.
+// Cells of lines -> numbers, and where texts are.
 #pragma once
 
 #include <cstddef>
@@ -8,14 +8,15 @@
 
 namespace tandem {
 
-/// What becomes of a column's cells: numbers, one a row; where texts begin and end, two a row; or,
-/// where both are null, nothing.
+/// What becomes of a column's cells: numbers, one a row; where texts begin and end with the quotes
+/// round them, two a row; or, where both are null, nothing.
 struct CellColumn {
   double* numbers = nullptr;
   int32_t* spans = nullptr;
 };
 
-/// Lines without quotes, and the columns that take their cells.
+/// Lines, with no quotes but those round cells and doubled ones in these, and the columns that take
+/// their cells.
 struct CellTable {
   std::span<const uint8_t> bytes;  ///< less than 2 GiB; its end also ends a line
   uint8_t delimiter = ',';
@@ -27,16 +28,28 @@ struct CellTable {
   size_t capacity = 0;
 };
 
-struct CellCursor {
-  size_t at = 0;    ///< where the next line begins
-  size_t line = 0;  ///< lines before it, empty ones not counted
-  size_t row = 0;   ///< rows that columns have
+/// What keeps a line from being a row.
+enum class LineFault : uint8_t {
+  kNone,
+  kCells,     ///< it has more or fewer cells than there are columns
+  kNumber,    ///< one is no number where one is wanted
+  kEncoding,  ///< one of texts is not UTF-8
 };
 
-/// Reads lines up to the end, the capacity, the end of `kept`, or a line that has something else
-/// than as many cells as there are columns, with numbers where these are wanted: `cursor` is then
-/// before it. Numbers are what JavaScript's Number() makes of them; NaN are empty and missing
-/// cells.
-void read_cells(const CellTable& table, CellCursor& cursor) noexcept;
+struct CellCursor {
+  size_t at = 0;                       ///< where the next line begins
+  size_t line = 0;                     ///< lines before it, empty ones not counted
+  size_t row = 0;                      ///< rows that columns have
+  LineFault fault = LineFault::kNone;  ///< of the line before `at`
+  size_t cells = 0;                    ///< of that line
+  size_t column = 0;                   ///< of its bad cell,
+  size_t begin = 0;                    ///< which begins here
+  size_t end = 0;                      ///< and ends here
+};
+
+/// Reads lines up to the end, the capacity, the end of `kept`, or one with a fault: `cursor` is
+/// then behind it. Numbers are what JavaScript's Number() makes of cells without the blanks round
+/// them, and decimal; NaN are empty and missing cells.
+void read_cells(const CellTable& table, CellCursor& cursor);
 
 }  // namespace tandem

@@ -1,4 +1,4 @@
-// Lines that native code reads, and those that it leaves, are the same rows.
+// Lines of CSV files in the ways that they may be written.
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import test from 'ava';
@@ -97,6 +97,103 @@ test('a number that stands for a missing one', async (t) => {
     rows.map(({ a }) => a),
     [1, Number.NaN, -999.5],
   );
+});
+
+/** Cells that are numbers to some readers, or look like it. */
+const oddCells = [
+  ...[
+    '1',
+    '-0',
+    '.5',
+    '5.',
+    '.',
+    '-',
+    '+',
+    '+1',
+    '--1',
+    '+-1',
+    '- 1',
+    '1e5',
+    '1E+5',
+    '1e',
+    '1e+',
+    'e1',
+  ],
+  ...[
+    '1e400',
+    '-1e400',
+    '1e-400',
+    '1e-320',
+    '4.9e-324',
+    '2.4e-324',
+    '1.7976931348623159e308',
+    '1_0',
+  ],
+  ...[
+    '0x1F',
+    '-0x1',
+    '0b1',
+    '0o7',
+    '0X',
+    'Infinity',
+    '-Infinity',
+    '+Infinity',
+    'infinity',
+    'inf',
+    'nan',
+  ],
+  ...[
+    'NaN',
+    'NA',
+    ' NA ',
+    '',
+    ' ',
+    '\t1\v',
+    '\f2 ',
+    '\u00a03\u3000',
+    '\ufeff4',
+    '5\u2028',
+    '6\u200b',
+    '1\r ',
+  ],
+  ...['1f', '1d', '1,5', '1 2', '9007199254740993', '123456789012345678901234567890', '٣', '½'],
+  ...[`0.${'0'.repeat(400)}1e401`, `1${'0'.repeat(400)}e-400`, '1e99999999999999999999', '7n'],
+];
+
+test('native code and csv-parse take the same cells for numbers and texts', async (t) => {
+  const outcome = async (header) => {
+    const lines = oddCells.map((cell, i) => `${cell};${i}\n`);
+    const path = await file(t, 'file.csv', `${header};i\n${lines.join('')}`);
+    const errors = [];
+    const options = {
+      delimiter: ';',
+      onError: 'skip',
+      onSkip: ({ message }) => errors.push(message.replace(/^.*?, row/, 'row')),
+    };
+    const numbers = await readRows(csv(path, { ...options, types: { a: 'number' } }));
+    const texts = await readRows(csv(path, { ...options, types: { a: 'text' } }));
+    return { numbers, texts, errors };
+  };
+  const native = await outcome('a');
+  t.deepEqual(native, await outcome('"a"'));
+  for (const { a, i } of native.numbers) {
+    const expected = /^\s*(NA|NaN)?\s*$/.test(oddCells[i]) ? Number.NaN : Number(oddCells[i]);
+    t.is(a, expected, oddCells[i]);
+  }
+  const refused = oddCells.filter((_, i) => !native.numbers.some((row) => row.i === i));
+  const others = oddCells.filter(
+    (cell) => Number.isNaN(Number(cell)) && !/^\s*(NA|NaN)\s*$/.test(cell),
+  );
+  t.deepEqual([...refused].sort(), [...others, '0x1F', '0b1', '0o7'].sort());
+});
+
+test('a header, and rows, longer than what types are inferred from', async (t) => {
+  const names = Array.from({ length: 20_000 }, (_, i) => `column-${i}`);
+  const line = names.map((_, i) => (i % 2 === 0 ? `${i}` : `t${i}`)).join();
+  const path = await file(t, 'file.csv', `\n\r\n${names.join()}\n\n${line}\n${line}\n`);
+  const rows = await readRows(csv(path, { columns: ['column-7', 'column-19998'] }));
+  const row = { 'column-7': 't7', 'column-19998': 19_998 };
+  t.deepEqual(rows, [row, row]);
 });
 
 const pipes = process.platform === 'win32' ? test.skip : test;

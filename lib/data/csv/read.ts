@@ -1,14 +1,15 @@
-// A CSV file -> tables, in the thread that calls. Regions without quotes are read here, others by
-// csv-parse, which knows all that quotes can mean.
+// A CSV file -> tables, in the thread that calls. Native code reads lines whose quotes are where they
+// belong, csv-parse others and the header of a file with quotes.
 import { isUtf8 } from 'node:buffer';
 import * as is from '../../is.js';
 import { native } from '../../native.js';
 import type { TableBatch } from '../batch.js';
+import { tableRows } from '../blocks.js';
 import { badData, type DataError, type OnError } from '../errors.js';
 import { Choices, type Stage } from '../select.js';
-import { Cells, numberOf } from './cells.js';
 import { type BadRecord, type CsvRecord, parseRecords } from './records.js';
-import { type Region, regions } from './regions.js';
+import { carriageReturn, newline, type Region, regions } from './regions.js';
+import { cellText, numberOf, Texts } from './texts.js';
 
 /** How a column is read. */
 export type CellType = 'number' | 'text';
@@ -29,21 +30,16 @@ export interface CsvJob {
   readonly stages: readonly Stage[];
 }
 
-/** Rows of a table. */
-const blockRows = 8192;
-
-/** A table with few bytes, so that none is a burden to the event loop that receives it. */
-const blockCells = 2 ** 17;
-
-/** Lines. */
-const longestPause = 1023;
-
-const newline = 0x0a;
+/** Bytes that types of columns are inferred from. */
+const sampleBytes = 2 ** 16;
 
 // What errors expect and receive.
 const record = 'a CSV record';
 const encoded = 'text in UTF-8';
 const otherBytes = 'other bytes (iconv converts files)';
+
+/** What native code finds wrong with a line. */
+const faults = { cells: 1, number: 2, encoding: 3 };
 
 /** Rejects with DataError, or the file system's error. */
 export async function* readCsv(
@@ -59,36 +55,31 @@ export async function* readCsv(
 }
 
 class CsvReader {
-  readonly #cells: Cells;
   readonly #missing: ReadonlySet<string>;
+  readonly #texts: Texts;
   readonly #choices: Choices;
-  /** What stands for a missing value, as native code takes it. */
-  readonly #missingLines: string;
   #names: readonly string[] | undefined;
   /** By position: the array that takes the column's cells, if any does. */
   #targets: (Float64Array | (string | null)[] | undefined)[] = [];
   #types: (CellType | undefined)[] = [];
   /** By position, of columns of texts: where the cells of rows are. */
   #spans: (Int32Array | undefined)[] = [];
+  /** By position: what native code writes to. */
+  #columns: (Float64Array | Int32Array | null)[] = [];
+  readonly #cursor = new Uint32Array(8);
   #at = new Float64Array();
   #rows = 0;
-  #capacity = blockRows;
+  #capacity = 0;
   /** Records that were read. */
   #record = 0;
-  /** Lines that native code is not asked about, where it has left the ones before to us: see #asks. */
-  #pause = 0;
-  #pauses = 0;
 
   constructor(
     readonly job: CsvJob,
     readonly skipped: (error: DataError) => void,
   ) {
     this.#missing = new Set(job.missing);
-    this.#cells = new Cells(job.delimiter.charCodeAt(0), this.#missing);
+    this.#texts = new Texts(this.#missing);
     this.#choices = new Choices(job.stages);
-    // A number's cell is trimmed before it is compared, which native code does not do.
-    const plain = (text: string) => !text.includes('\n') && text === text.trim();
-    this.#missingLines = job.missing.filter(plain).join('\n');
   }
 
   get done(): boolean {
@@ -97,7 +88,7 @@ class CsvReader {
 
   async read(region: Region): Promise<TableBatch[]> {
     const begun = this.#names !== undefined;
-    if (!region.quoted || (region.clean && begun)) return this.#readPlain(region);
+    if (!region.quoted || (region.clean && begun)) return this.#readLines(region.bytes);
     return this.#readRecords(await parseRecords(region.bytes, this.job.delimiter));
   }
 
@@ -107,121 +98,66 @@ class CsvReader {
     if (this.#rows > 0) yield this.#take();
   }
 
-  #readPlain({ bytes, quoted }: Region): TableBatch[] {
+  #readLines(bytes: Uint8Array): TableBatch[] {
     const tables: TableBatch[] = [];
-    const cells = this.#cells;
-    cells.open(bytes, quoted);
-    if (this.#names === undefined) {
-      const header = bytes.subarray(0, bytes.indexOf(newline));
-      if (!cells.valid && this.job.header === undefined && !isUtf8(header)) {
-        throw this.#error(encoded, otherBytes, undefined, 1);
-      }
-      const sample = Buffer.from(bytes.subarray(0, 2 ** 16)).toString('utf8');
-      const lines = sample.split(/\r?\n/).filter((line) => line !== '');
-      // The last line of the sample may be cut.
-      if (bytes.length > 2 ** 16) lines.pop();
-      this.#begin(lines.map((line) => line.split(this.job.delimiter)));
-      if (this.job.header === undefined) {
-        while (cells.atEnd) cells.nextLine();
-        cells.nextLine();
-      }
-    }
-    while (cells.at < bytes.length && !this.#choices.done) {
-      if (cells.plain && this.#asks() && this.#readLines(tables)) continue;
-      if (cells.atEnd) {
-        cells.nextLine();
-        continue;
-      }
-      this.#record++;
-      const kept = this.#choices.keeps();
-      if (kept && this.#readLine()) this.#accept(tables);
-      cells.nextLine();
-    }
+    let at = this.#names === undefined ? this.#beginLines(bytes) : 0;
+    while (at < bytes.length && !this.#choices.done) at = this.#readBlock(bytes, at, tables);
     return tables;
   }
 
-  /** Whether native code is to go on. It may leave us every line of a file: the more, the rarer. */
-  #asks(): boolean {
-    if (this.#pause === 0) return true;
-    this.#pause--;
-    return false;
+  /** Begins with a region without quotes; returns where its rows do. */
+  #beginLines(bytes: Uint8Array): number {
+    const { delimiter, header } = this.job;
+    const first = lineFrom(bytes, 0);
+    if (header === undefined && !isUtf8(bytes.subarray(first.begin, first.end))) {
+      throw this.#error(encoded, otherBytes, undefined, 1);
+    }
+    // The header and a row at least, however long.
+    const second = lineFrom(bytes, first.end);
+    const sampled = bytes.indexOf(newline, Math.max(sampleBytes, second.end - 1)) + 1;
+    const sample = Buffer.from(bytes.subarray(0, sampled || bytes.length)).toString('utf8');
+    const lines = sample.split(/\r?\n/).filter((line) => line !== '');
+    this.#begin(lines.map((line) => line.split(delimiter)));
+    return header === undefined ? first.end : 0;
   }
 
-  /**
-   * Rows in one go, by native code. False before a line that it leaves to us, which may be bad or have
-   * a number that is written in an unusual way.
-   */
-  #readLines(tables: TableBatch[]): boolean {
-    const cells = this.#cells;
-    const kept = this.#choices.ahead;
-    const columns = this.#targets.map((target, i) =>
-      target instanceof Float64Array ? target : (this.#spans[i] ?? null),
-    );
-    const cursor = Uint32Array.of(cells.at, 0, this.#rows);
+  /** Rows until a table is full, or up to a line that is no row; returns what is behind them. */
+  #readBlock(bytes: Uint8Array, at: number, tables: TableBatch[]): number {
+    const { delimiter, missing } = this.job;
+    const cursor = this.#cursor;
+    cursor.set([at, 0, this.#rows]);
     native.readCells(
-      ...([cells.bytes, cells.delimiter, this.#missingLines, columns] as const),
-      ...([this.#at, this.#record + 1, kept, cursor] as const),
+      ...([bytes, delimiter.charCodeAt(0), missing, this.#columns] as const),
+      ...([this.#at, this.#record + 1, this.#choices.ahead, cursor] as const),
     );
-    const [at = 0, lines = 0, rows = 0] = cursor;
-    this.#readTexts(rows);
-    cells.at = at;
+    const [next = 0, lines = 0, rows = 0, fault = 0, ...place] = cursor;
+    this.#readTexts(bytes, rows);
     this.#record += lines;
     this.#choices.pass(lines);
     this.#rows = rows;
     if (rows === this.#capacity) tables.push(this.#take());
-    const reads = lines > 0 || at === cells.bytes.length;
-    this.#pauses = reads ? 0 : Math.min(2 * this.#pauses + 1, longestPause);
-    this.#pause = this.#pauses;
-    return reads;
+    if (fault !== 0) this.#refuse(fault, place, bytes);
+    return next;
   }
 
   /** The texts of the rows up to `end`, whose places are known. */
-  #readTexts(end: number): void {
+  #readTexts(bytes: Uint8Array, end: number): void {
     for (const [i, spans] of this.#spans.entries()) {
       const target = this.#targets[i];
       if (spans === undefined || !Array.isArray(target)) continue;
       for (let row = this.#rows; row < end; row++) {
-        target[row] = this.#cells.textAt(spans[2 * row] ?? 0, spans[2 * row + 1] ?? 0);
+        target[row] = this.#texts.of(bytes, spans[2 * row] ?? 0, spans[2 * row + 1] ?? 0);
       }
     }
   }
 
-  /** Whether the line is a whole row. */
-  #readLine(): boolean {
-    const cells = this.#cells;
-    const last = this.#types.length - 1;
-    const start = cells.at;
-    for (let i = 0; i <= last; i++) {
-      const target = this.#targets[i];
-      const begin = cells.at;
-      if (target === undefined) cells.skip();
-      else if (target instanceof Float64Array) {
-        const value = cells.number();
-        if (value === undefined) {
-          return this.#bad('a number', is.show(cells.since(begin)), this.#names?.[i]);
-        }
-        target[this.#rows] = value;
-      } else {
-        const text = cells.text();
-        if (text === undefined) return this.#bad(encoded, otherBytes, this.#names?.[i]);
-        target[this.#rows] = text;
-      }
-      const ended = cells.atEnd;
-      if (ended !== (i === last)) return this.#ragged(this.#count(start));
-      if (!ended) cells.at++;
-    }
-    return true;
-  }
-
-  /** Cells of the line that begins here. */
-  #count(start: number): number {
-    const cells = this.#cells;
-    cells.at = start;
-    for (let count = 1; ; count++) {
-      cells.skip();
-      if (cells.atEnd) return count;
-      cells.at++;
-    }
+  /** Leaves out the line that native code was the last to read. */
+  #refuse(fault: number, place: readonly number[], bytes: Uint8Array): void {
+    const [cells = 0, column = 0, begin = 0, end = 0] = place;
+    const name = this.#names?.[column];
+    if (fault === faults.cells) this.#ragged(cells);
+    else if (fault === faults.encoding) this.#bad(encoded, otherBytes, name);
+    else this.#bad('a number', is.show(cellText(bytes, begin, end)), name);
   }
 
   #readRecords(records: readonly (CsvRecord | BadRecord)[]): TableBatch[] {
@@ -280,7 +216,7 @@ class CsvReader {
       if (Object.hasOwn(job.types, name)) return job.types[name];
       return this.#infer(sample.map((record) => record[i] ?? ''));
     });
-    this.#capacity = Math.max(1, Math.min(blockRows, Math.floor(blockCells / wanted.size)));
+    this.#capacity = tableRows(wanted.size);
     this.#spans = this.#types.map((type) =>
       type === 'text' ? new Int32Array(2 * this.#capacity) : undefined,
     );
@@ -316,6 +252,9 @@ class CsvReader {
     this.#at = new Float64Array(capacity);
     this.#targets = this.#types.map((type) =>
       type === undefined ? undefined : type === 'number' ? new Float64Array(capacity) : [],
+    );
+    this.#columns = this.#targets.map((target, i) =>
+      target instanceof Float64Array ? target : (this.#spans[i] ?? null),
     );
   }
 
@@ -360,5 +299,16 @@ class CsvReader {
   ): DataError {
     const options = cause === undefined ? {} : { cause };
     return badData(what, received, { file: this.job.path, row, column }, options);
+  }
+}
+
+/** The first line from `at` on that is not empty, or the end. */
+function lineFrom(bytes: Uint8Array, at: number): { begin: number; end: number } {
+  for (let begin = at; ; ) {
+    const end = bytes.indexOf(newline, begin) + 1 || bytes.length;
+    const size = end - begin;
+    const empty = size === 1 || (size === 2 && bytes[begin] === carriageReturn);
+    if (!empty || end === bytes.length) return { begin, end };
+    begin = end;
   }
 }

@@ -4,8 +4,8 @@ import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { asArchiveError, badData } from '../errors.js';
 
-const newline = 0x0a;
-const carriageReturn = 0x0d;
+export const newline = 0x0a;
+export const carriageReturn = 0x0d;
 const quote = 0x22;
 
 /** Records as they are in the file, the last of which ends with a newline. */
