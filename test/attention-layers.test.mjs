@@ -1,6 +1,4 @@
 // Layers of attention against the same computed with plain ops, their parameters, and files of them.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -18,6 +16,7 @@ import {
   transpose,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
+import { makeFolder } from './helpers/folder.mjs';
 import { fixed, generator, relativeError, uniform } from './helpers/numbers.mjs';
 
 const [batch, time, keys, dim, heads] = [3, 7, 5, 24, 4];
@@ -114,8 +113,7 @@ test('parameters are named and shaped as in PyTorch', (t) => {
 });
 
 test('a file keeps the layer', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'attention-'));
-  t.teardown(() => rm(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const layers = [multiHeadAttention({ heads, causal: true, rotary: true })];
   const model = sequential(layers, { input: [time, dim], seed: 2 });
   const file = join(folder, 'model.safetensors');

@@ -13,8 +13,7 @@ import {
   sum,
 } from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
-
-const error = (code, message) => ({ code, ...(message && { message }) });
+import { error } from './helpers/outcomes.mjs';
 
 test('evaluate gives an array an output', (t) => {
   const x = input([2]);

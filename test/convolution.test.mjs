@@ -1,10 +1,9 @@
 // Layers of convolution and pooling: parameters, models, files, and what they refuse.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import * as tandem from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
+import { makeFolder } from './helpers/folder.mjs';
 import { fixed, generator, relativeError, uniform } from './helpers/numbers.mjs';
 
 const { conv1d, conv2d, convTranspose2d, dense, flatten, functional, input, Model } = tandem;
@@ -78,8 +77,7 @@ test('a model of convolutions learns, and predicts alike after it was saved', as
   t.true(losses.at(-1) < 0.5 * losses[0], `${losses[0]} to ${losses.at(-1)}`);
   await trainer.close();
 
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-conv-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const file = join(folder, 'model.safetensors');
   await model.save(file);
   const [first, second] = [

@@ -3,6 +3,7 @@
 import test from 'ava';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { fromArrays, fromTable } from 'tandem-ml/data';
+import { collect } from './helpers/outcomes.mjs';
 
 const rows = 103;
 const x = Float32Array.from({ length: 3 * rows }, (_, i) => Math.sin(i));
@@ -22,18 +23,6 @@ function make(t, options = {}) {
 
 /** @param {Trainer} trainer */
 const values = ({ model }) => [...model.parameters.values()].map(({ data }) => [...data]);
-
-/**
- * @template T
- * @param {AsyncIterable<T>} items
- * @returns {Promise<T[]>}
- */
-async function collect(items) {
-  /** @type {T[]} */
-  const all = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
 
 /** @param {import('tandem-ml/data').TableBatch[]} batches */
 const ids = (batches) =>

@@ -1,6 +1,5 @@
 // Predictors of files: as those of models, whichever way they came about.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -20,9 +19,9 @@ import {
   sequential,
 } from 'tandem-ml';
 import { definition, readLoadOptions } from '../dist/internals.js';
+import { sharedFolder } from './helpers/folder.mjs';
 
-const folder = await mkdtemp(join(tmpdir(), 'tandem-direct-'));
-test.after.always(() => rm(folder, { recursive: true, force: true }));
+const folder = sharedFolder(test);
 
 const several = () => {
   const [a, b] = [input([2, 3], { name: 'a' }), input([6], { name: 'b' })];

@@ -25,7 +25,7 @@ import {
   standard,
   text,
 } from 'tandem-ml/data';
-import { file, folder } from './helpers/folder.mjs';
+import { file, makeFolder } from './helpers/folder.mjs';
 
 const table = () =>
   fromTable({
@@ -212,7 +212,7 @@ test('a predictor takes raw rows and gives back categories and numbers', async (
   const trainer = new Trainer(model, { loss, optimizer: adam({ learningRate: 0.02 }) });
   await trainer.fit(encoder.encode(data), { epochs: 60, verbose: 0 });
   await trainer.close();
-  const path = join(await folder(t), 'm.safetensors');
+  const path = join(await makeFolder(t), 'm.safetensors');
   await model.save(path);
 
   t.deepEqual((await Model.load(path)).encoder?.state, encoder.state);
@@ -297,7 +297,7 @@ test('text becomes numbers of tokens, and travels in the file', async (t) => {
   });
   await trainer.fit(encoder.encode(data), { epochs: 50, verbose: 0 });
   await trainer.close();
-  const path = join(await folder(t), 'm.safetensors');
+  const path = join(await makeFolder(t), 'm.safetensors');
   await model.save(path);
   const predictor = await Predictor.load(path);
   t.teardown(() => predictor.close());
@@ -339,7 +339,7 @@ test('an encoder in a file is checked', async (t) => {
   const data = table();
   const encoder = await fitEncoder(data, { x: { temp: 'standard' }, y: { kind: 'category' } });
   const model = sequential([dense(2)], { input: [1] });
-  const path = join(await folder(t), 'm.safetensors');
+  const path = join(await makeFolder(t), 'm.safetensors');
   const states = [
     {},
     { x: [], y: 3 },

@@ -2,22 +2,14 @@
 import test from 'ava';
 import { Predictor } from 'tandem-ml';
 import { languageModel } from './helpers/language.mjs';
+import { collect } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const [vocabulary, time] = [13, 96];
 
 const gpt = () => languageModel({ vocabulary, time, spread: 4 });
 
-const load = async (t, generation, options = {}) => {
-  const predictor = await Predictor.load(gpt(), { generation, ...options });
-  t.teardown(() => predictor.close());
-  return predictor;
-};
-
-const collect = async (tokens) => {
-  const all = [];
-  for await (const token of tokens) all.push(token);
-  return all;
-};
+const load = (t, generation, options = {}) => loadPredictor(t, gpt(), { generation, ...options });
 
 test('a reader that waits loses its place to others and no token', async (t) => {
   const predictor = await load(t, { sequences: 1 });

@@ -16,6 +16,8 @@ import {
   transformerBlock,
 } from 'tandem-ml';
 import { languageModel } from './helpers/language.mjs';
+import { collect } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const vocabulary = 13;
 const time = 24;
@@ -23,12 +25,6 @@ const time = 24;
 /** A small causal model; its weights are spread, so that no two logits are nearly the same. */
 const gpt = ({ length = time, positions = time, block = {}, seed = 1 } = {}) =>
   languageModel({ vocabulary, time: length, positions, blocks: 2, block, seed, spread: 4 });
-
-const collect = async (tokens) => {
-  const all = [];
-  for await (const token of tokens) all.push(token);
-  return all;
-};
 
 const argmax = (values) => values.indexOf(Math.max(...values));
 
@@ -45,11 +41,8 @@ function recompute(predictor, prompt, count, { length = time, change = (y) => y 
   return tokens.slice(prompt.length);
 }
 
-const load = async (t, model, generation = {}, options = {}) => {
-  const predictor = await Predictor.load(model, { generation, ...options });
-  t.teardown(() => predictor.close());
-  return predictor;
-};
+const load = (t, model, generation = {}, options = {}) =>
+  loadPredictor(t, model, { generation, ...options });
 
 const prompts = [[1], [2, 3, 4], [5, 1, 0, 7, 12, 3, 3, 8], [9, 9, 2], [0, 4]];
 

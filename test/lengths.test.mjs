@@ -1,7 +1,5 @@
 // Sequences of many lengths: each is computed at the least bucket that holds it, and what comes out
 // is what the whole length gives.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -23,7 +21,8 @@ import {
   transformerBlock,
   transpose,
 } from 'tandem-ml';
-import { distance } from './helpers/quantized.mjs';
+import { sharedFolder } from './helpers/folder.mjs';
+import { relativeError } from './helpers/numbers.mjs';
 
 const [vocabulary, time, width] = [17, 24, 12];
 
@@ -72,8 +71,7 @@ function near(t, got, wanted) {
   t.true(off < 1e-4, `${off}`);
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'tandem-lengths-'));
-test.after.always(() => rm(folder, { recursive: true, force: true }));
+const folder = sharedFolder(test);
 
 for (const options of [{}, { batching: { maxBatch: 8 } }, { file: true }]) {
   test(`every length gives what the whole one gives, ${JSON.stringify(options)}`, async (t) => {
@@ -215,8 +213,8 @@ for (const options of [
         t.is(found.y.length, 2 * 5);
         t.is(found.each.length, 2 * length * width);
         // The bytes of attention's values have the range of all rows, padding among them.
-        t.true(distance(found.y, whole.y) < 0.02);
-        t.true(distance(found.each, cut(whole.each, 2, length)) < 0.02);
+        t.true(relativeError(found.y, whole.y) < 0.02);
+        t.true(relativeError(found.each, cut(whole.each, 2, length)) < 0.02);
         const sync = predictor.predictSync(x, undefined, { length });
         t.deepEqual(sync, found);
       }

@@ -1,11 +1,11 @@
 // Where the addon comes from: prebuilds/ first, then build/.
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { makeFolder } from './helpers/folder.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const built = join('build', 'Release', 'tandem_ml.node');
@@ -16,8 +16,7 @@ const prebuilt = join('prebuilds', `${process.platform}-${process.arch}`, 'tande
  * @param {Record<string, 'addon' | 'broken'>} files
  */
 async function load(t, files) {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await makeFolder(t);
   await cp(join(root, 'package.json'), join(folder, 'package.json'));
   await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');

@@ -1,6 +1,4 @@
 // Layers that normalise: parameters, running statistics, files, predictions.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -18,6 +16,7 @@ import {
   Trainer,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
+import { makeFolder } from './helpers/folder.mjs';
 import { generator, relativeError, uniform } from './helpers/numbers.mjs';
 
 const [rows, channels, length] = [6, 5, 7];
@@ -182,8 +181,7 @@ test('any number of threads gives the same bits', async (t) => {
 });
 
 test('a file keeps running statistics and how they move', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-norms-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const file = join(folder, 'model.safetensors');
   const model = classifier({ momentum: 0.25, eps: 0.5 });
   const first = mse(model);
@@ -238,8 +236,7 @@ test('layerNorm, rmsNorm and groupNorm have the parameters of torch.nn', (t) => 
 });
 
 test('norms train, predict what they evaluate, and come back from files', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-norms-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const file = join(folder, 'model.safetensors');
   const x = input([channels, length], { name: 'x' });
   // Pre-norm blocks: each sum is normalised and read again.

@@ -14,15 +14,13 @@ import {
   slice,
   sub,
 } from 'tandem-ml';
+import { error } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const build = () => sequential([dense(3)], { input: [2], seed: 1 });
 const x = Float32Array.from({ length: 10 }, (_, i) => Math.sin(i));
 
-const load = async (t, model = build(), options = undefined) => {
-  const predictor = await Predictor.load(model, options);
-  t.teardown(() => predictor.close());
-  return predictor;
-};
+const load = (t, model = build(), options = undefined) => loadPredictor(t, model, options);
 
 /** What dense(3) on [2] gives, by hand. */
 function expected({ parameters }, inputs) {
@@ -40,8 +38,6 @@ const close = (t, actual, wanted) => {
   t.is(actual.length, wanted.length);
   t.true(wanted.every((value, i) => Math.abs(value - actual[i]) < 1e-5));
 };
-
-const error = (code, message) => ({ code, ...(message && { message }) });
 
 test('predict and predictSync agree, with and without `out`', async (t) => {
   const model = build();

@@ -22,6 +22,7 @@ import { loadBike, models } from '../examples/lib/bike.mjs';
 import { loadDigits } from '../examples/lib/digits.mjs';
 import { loadMnist, size } from '../examples/lib/mnist.mjs';
 import { loadPlays, randomWindows } from '../examples/lib/text.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 async function trainModel(model, data, { loss = 'crossEntropy', optimizer, ...options }) {
   const trainer = new Trainer(model, { loss, optimizer, seed: 1 });
@@ -32,8 +33,7 @@ async function trainModel(model, data, { loss = 'crossEntropy', optimizer, ...op
 /** The report of a model that loses at most `maxAccuracyLoss`. */
 async function gate(t, model, x, validation, maxAccuracyLoss) {
   const options = { calibration: { x }, validation, maxAccuracyLoss };
-  const predictor = await Predictor.load(model, { precision: 'int8', ...options });
-  t.teardown(() => predictor.close());
+  const predictor = await loadPredictor(t, model, { precision: 'int8', ...options });
   t.true(predictor.quantization.validation.loss <= maxAccuracyLoss);
   t.true(predictor.quantization.layers.some(({ precision }) => precision === 'static'));
   return predictor.quantization.validation;

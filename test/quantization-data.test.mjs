@@ -1,28 +1,22 @@
 // Quantized models with data: files, the gate, calibration data of every kind.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
-import {
-  distance,
-  error,
-  images,
-  load,
-  noise,
-  perceptron,
-  transformer,
-} from './helpers/quantized.mjs';
+import { makeFolder } from './helpers/folder.mjs';
+import { relativeError } from './helpers/numbers.mjs';
+import { error } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
+import { images, noise, perceptron, transformer } from './helpers/quantized.mjs';
 
-const temporary = (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+const temporary = async (t) => {
+  const folder = await makeFolder(t);
   return (name) => join(folder, name);
 };
 
 test('quantized models are saved with their calibration, and loaded', async (t) => {
-  const path = temporary(t);
+  const path = await temporary(t);
   const cases = [
     [perceptron(), noise(64 * 20)],
     [images(), noise(32 * 3 * 144)],
@@ -30,25 +24,28 @@ test('quantized models are saved with their calibration, and loaded', async (t) 
   ];
   for (const [i, [model, x]] of cases.entries()) {
     const quantized = await quantize(model, { calibration: { x } });
-    const wanted = (await load(t, quantized)).predictSync(x);
+    const wanted = (await loadPredictor(t, quantized)).predictSync(x);
     const file = path(`${i}.safetensors`);
     await quantized.save(file);
-    const again = await load(t, file);
+    const again = await loadPredictor(t, file);
     t.deepEqual(again.predictSync(x), wanted);
     t.deepEqual(again.quantization, quantized.report);
-    t.deepEqual((await load(t, file, { precision: 'int8' })).predictSync(x), wanted);
+    t.deepEqual((await loadPredictor(t, file, { precision: 'int8' })).predictSync(x), wanted);
     const read = await QuantizedModel.load(file);
     t.deepEqual(read.report, quantized.report);
     await read.save(path('again.safetensors'));
-    t.deepEqual((await load(t, path('again.safetensors'))).predictSync(x), wanted);
+    t.deepEqual((await loadPredictor(t, path('again.safetensors'))).predictSync(x), wanted);
     await t.throwsAsync(Model.load(file), error('ERR_FILE_FORMAT', /Predictor\.load reads/));
-    await t.throwsAsync(load(t, file, { precision: 'float32' }), error('ERR_ARGUMENT', /"int8"/));
-    await t.throwsAsync(load(t, file, { calibration: { x } }), error('ERR_ARGUMENT'));
+    await t.throwsAsync(
+      loadPredictor(t, file, { precision: 'float32' }),
+      error('ERR_ARGUMENT', /"int8"/),
+    );
+    await t.throwsAsync(loadPredictor(t, file, { calibration: { x } }), error('ERR_ARGUMENT'));
   }
   await perceptron().save(path('plain.safetensors'));
   await t.throwsAsync(QuantizedModel.load(path('plain.safetensors')), error('ERR_FILE_FORMAT'));
   const options = { precision: 'int8', calibration: { x: cases[0][1] } };
-  t.is((await load(t, path('plain.safetensors'), options)).quantization.layers.length, 3);
+  t.is((await loadPredictor(t, path('plain.safetensors'), options)).quantization.layers.length, 3);
 });
 
 /** The file with other metadata or tensors, as `change` makes them of its header. */
@@ -68,7 +65,7 @@ function rewrite(file, change) {
 }
 
 test('quantized files are not believed', async (t) => {
-  const file = temporary(t)('small.safetensors');
+  const file = (await temporary(t))('small.safetensors');
   await (await quantize(perceptron(), { calibration: { x: noise(64 * 20) } })).save(file);
   t.deepEqual((await QuantizedModel.load(rewrite(file, () => {}))).report.layers.length, 3);
   const refuses = (change, message) =>
@@ -131,10 +128,10 @@ test('a model that loses too much is refused, or keeps its worst layers', async 
   t.is(refused.report.validation.float32, 1);
   t.true(refused.report.validation.loss > 0.1);
   t.is(refused.report.layers.length, 2);
-  const shown = await load(t, model, options);
+  const shown = await loadPredictor(t, model, options);
   t.true(shown.quantization.validation.loss > 0.1);
   const quantization = { auto: true };
-  const safe = await load(t, model, { ...options, maxAccuracyLoss: 0.01, quantization });
+  const safe = await loadPredictor(t, model, { ...options, maxAccuracyLoss: 0.01, quantization });
   t.true(safe.quantization.validation.loss <= 0.01);
   t.true(safe.quantization.layers.some(({ reason }) => /noise/.test(reason)));
 });
@@ -142,7 +139,9 @@ test('a model that loses too much is refused, or keeps its worst layers', async 
 test('numbers as targets: the growth of the error counts', async (t) => {
   const model = perceptron();
   const x = noise(64 * 20);
-  const y = (await load(t, model)).predictSync(x).map((value, i) => value + 0.5 * (i % 2) - 0.25);
+  const y = (await loadPredictor(t, model))
+    .predictSync(x)
+    .map((value, i) => value + 0.5 * (i % 2) - 0.25);
   const options = { calibration: { x }, validation: { x, y }, maxAccuracyLoss: 0.01 };
   const { validation } = (await quantize(model, options)).report;
   t.is(validation.metric, 'rootMeanSquaredError');
@@ -173,11 +172,11 @@ test('constant calibration data are no obstacle, and are reported', async (t) =>
   const model = perceptron();
   for (const value of [0, 3, -2]) {
     const x = new Float32Array(20 * 4).fill(value);
-    const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
+    const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x } });
     const [first] = int8.quantization.layers;
     t.is(first.input.constant, value === 0);
-    const exact = (await load(t, model)).predictSync(x);
-    t.true(distance(int8.predictSync(x), exact) < 0.05);
+    const exact = (await loadPredictor(t, model)).predictSync(x);
+    t.true(relativeError(int8.predictSync(x), exact) < 0.05);
   }
 });
 

@@ -1,7 +1,6 @@
 // Files of quantized models: mapped, packed once, shared by Predictors and by worker threads.
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -17,10 +16,13 @@ import {
   sequential,
   transformerBlock,
 } from 'tandem-ml';
-import { distance, error, images, load, noise, perceptron } from './helpers/quantized.mjs';
+import { sharedFolder } from './helpers/folder.mjs';
+import { relativeError } from './helpers/numbers.mjs';
+import { error } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
+import { images, noise, perceptron } from './helpers/quantized.mjs';
 
-const folder = await mkdtemp(join(tmpdir(), 'tandem-bytes-'));
-test.after.always(() => rm(folder, { recursive: true, force: true }));
+const folder = sharedFolder(test);
 const library = new URL('../dist/index.js', import.meta.url).href;
 
 /** Weights of 78 MiB in float32, a quarter in bytes; each is more than one huge page and less than two. */
@@ -98,13 +100,13 @@ test('what a file of bytes gives is what its model gives, whoever reads the weig
   for (const [i, [model, x]] of cases.entries()) {
     for (const precision of ['int8', 'int8-weights']) {
       const options = precision === 'int8' ? { calibration: { x } } : {};
-      const direct = await load(t, model, { precision, ...options });
+      const direct = await loadPredictor(t, model, { precision, ...options });
       const quantized = await quantize(model, { precision, ...options });
       const file = join(folder, `${i}-${precision}`);
       await quantized.save(file);
       const read = await QuantizedModel.load(file);
       for (const source of [quantized, file, read]) {
-        const served = await load(t, source);
+        const served = await loadPredictor(t, source);
         t.deepEqual(served.predictSync(x), direct.predictSync(x));
         t.deepEqual(served.profile().memory, direct.profile().memory);
       }
@@ -116,12 +118,12 @@ test('a quantized model gives its memory back', async (t) => {
   const model = perceptron();
   const x = noise(64 * 20);
   const quantized = await quantize(model, { calibration: { x } });
-  const predictor = await load(t, quantized);
+  const predictor = await loadPredictor(t, quantized);
   const wanted = predictor.predictSync(x);
   quantized.close();
   quantized.close();
   t.deepEqual(predictor.predictSync(x), wanted);
-  await t.throwsAsync(load(t, quantized), error('ERR_CLOSED'));
+  await t.throwsAsync(loadPredictor(t, quantized), error('ERR_CLOSED'));
   await t.throwsAsync(quantized.save(join(folder, 'closed')), error('ERR_CLOSED'));
   t.throws(() => new QuantizedModel(), error('ERR_ARGUMENT', /`QuantizedModel`, received new/));
   t.throws(() => new Predictor(), error('ERR_ARGUMENT', /`Predictor`, received new/));
@@ -169,9 +171,9 @@ test('models of 8-bit integers generate what recomputing gives, and share their 
     const file = join(folder, `gpt-${i}`);
     await (await quantize(model, options)).save(file);
     const generation = { sequences: 2 };
-    const direct = await load(t, model, { ...options, generation });
-    const plain = await load(t, file);
-    const served = await load(t, file, { generation });
+    const direct = await loadPredictor(t, model, { ...options, generation });
+    const plain = await loadPredictor(t, file);
+    const served = await loadPredictor(t, file, { generation });
     for (const prompt of [[1], [7, 0, 12, 5]]) {
       const wanted = recompute(plain, prompt, 12);
       for (const predictor of [direct, served]) {
@@ -183,7 +185,9 @@ test('models of 8-bit integers generate what recomputing gives, and share their 
     const memory = (one) => one.profile().memory.parameters;
     // The steps pack no weight of their own.
     t.is(memory(served), memory(plain));
-    t.true(distance(plain.predictSync(x), (await load(t, model)).predictSync(x)) < 0.2);
+    t.true(
+      relativeError(plain.predictSync(x), (await loadPredictor(t, model)).predictSync(x)) < 0.2,
+    );
   }
 });
 
@@ -210,10 +214,10 @@ test('a file that is replaced by one of the other kind while it is loaded', asyn
   await new Promise((resolve) => worker.once('message', resolve));
   try {
     const x = noise(20);
-    const exact = (await load(t, model)).predictSync(x);
+    const exact = (await loadPredictor(t, model)).predictSync(x);
     for (let i = 0; i < 60; i++) {
       const predictor = await Predictor.load(path, i % 2 === 0 ? {} : { precision: 'int8' });
-      t.true(distance(predictor.predictSync(x), exact) < 0.2);
+      t.true(relativeError(predictor.predictSync(x), exact) < 0.2);
       await predictor.close();
     }
   } finally {

@@ -2,20 +2,22 @@
 import vm from 'node:vm';
 import test from 'ava';
 import { dense, input, Predictor, quantize, sequential } from 'tandem-ml';
-import { error, load, noise, perceptron, transformer } from './helpers/quantized.mjs';
+import { error } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
+import { noise, perceptron, transformer } from './helpers/quantized.mjs';
 
 const rows = 64;
 const x = noise(rows * 20);
 const argmax = (row) => row.indexOf(Math.max(...row));
 
 async function classesOf(t, model) {
-  const y = (await load(t, model)).predictSync(x);
+  const y = (await loadPredictor(t, model)).predictSync(x);
   return Int32Array.from({ length: rows }, (_, i) => argmax(y.subarray(i * 5, (i + 1) * 5)));
 }
 
 test('what is not finite is refused, not passed', async (t) => {
   const model = perceptron();
-  const y = (await load(t, model)).predictSync(x).map((value) => value + 0.01);
+  const y = (await loadPredictor(t, model)).predictSync(x).map((value) => value + 0.01);
   const strict = { calibration: { x }, maxAccuracyLoss: 0.0001 };
   await t.throwsAsync(
     quantize(model, { ...strict, validation: { x, y } }),
@@ -46,7 +48,7 @@ test('weights that are not finite are named', async (t) => {
     model.parameters.get('dense_1.weight').data[5] = value;
     for (const precision of ['int8', 'int8-weights']) {
       await t.throwsAsync(
-        load(t, model, { precision }),
+        loadPredictor(t, model, { precision }),
         error('ERR_NUMERIC', new RegExp(`\`dense_1\\.weight\`, received ${value} at position 5`)),
       );
     }
@@ -76,7 +78,7 @@ test('the metric is chosen', async (t) => {
   };
   t.is((await report('accuracy', Float32Array.from(y))).float32, 1);
   const { float32, int8, loss } = await report('perplexity', y);
-  const logits = (await load(t, model)).predictSync(x);
+  const logits = (await loadPredictor(t, model)).predictSync(x);
   let sum = 0;
   y.forEach((wanted, i) => {
     const row = logits.subarray(i * 5, (i + 1) * 5);
@@ -85,7 +87,7 @@ test('the metric is chosen', async (t) => {
   t.true(Math.abs(float32 / Math.exp(sum / rows) - 1) < 1e-6);
   t.is(loss, int8 / float32 - 1);
   const binary = sequential([dense(1)], { input: [20], seed: 1 });
-  const scores = (await load(t, binary)).predictSync(x);
+  const scores = (await loadPredictor(t, binary)).predictSync(x);
   const validation = { x, y: scores.map((score) => (score > 0 ? 1 : 0)) };
   const made = async (metric) =>
     (await quantize(binary, { calibration: { x }, validation, quantization: { metric } })).report
@@ -98,7 +100,7 @@ test('the metric is chosen', async (t) => {
 
 test('auto says how much of a model stays bytes', async (t) => {
   const model = perceptron();
-  const y = (await load(t, model)).predictSync(x).map((value) => value + 1e-4);
+  const y = (await loadPredictor(t, model)).predictSync(x).map((value) => value + 1e-4);
   const report = async (maxAccuracyLoss) => {
     const options = { calibration: { x }, validation: { x, y }, quantization: { auto: true } };
     return (await quantize(model, { ...options, maxAccuracyLoss })).report;
@@ -123,7 +125,7 @@ test('options that would do nothing are refused', async (t) => {
   ];
   for (const [options, message] of cases) {
     await t.throwsAsync(
-      load(t, model, { precision: 'int8', ...options }),
+      loadPredictor(t, model, { precision: 'int8', ...options }),
       error('ERR_ARGUMENT', message),
     );
   }
@@ -136,7 +138,7 @@ test('options that would do nothing are refused', async (t) => {
     ['INT8', /"int8-weights" for `precision`, received "INT8"; did you mean `int8`/],
     ['bf16', /"float32" or "bfloat16" or "int8" or "int8-weights"/],
   ]) {
-    await t.throwsAsync(load(t, model, { precision }), error('ERR_ARGUMENT', hint));
+    await t.throwsAsync(loadPredictor(t, model, { precision }), error('ERR_ARGUMENT', hint));
   }
 });
 
@@ -166,7 +168,7 @@ test('a signal ends quantization between two batches', async (t) => {
 
 test('options and arrays of another realm are what they are', async (t) => {
   const options = vm.runInNewContext('({ maxBatch: 4 })');
-  const predictor = await load(t, perceptron(), options);
+  const predictor = await loadPredictor(t, perceptron(), options);
   const wanted = predictor.predictSync(x);
   const [foreign, empty] = vm.runInNewContext('[Float32Array.from(x), new Float64Array(20)]', {
     x,

@@ -1,7 +1,5 @@
 // Layers beside dense ones as 8-bit integers, in each of the ways: calibrated, by ranges of rows, and
 // weights alone.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -20,14 +18,17 @@ import {
   relu,
   sequential,
 } from 'tandem-ml';
-import { distance, kernels, load, noise } from './helpers/quantized.mjs';
+import { makeFolder } from './helpers/folder.mjs';
+import { relativeError } from './helpers/numbers.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
+import { kernels, noise } from './helpers/quantized.mjs';
 
 /** How a model computes `x` in each way, with the distance from float32. */
 async function ways(t, model, x) {
-  const exact = (await load(t, model)).predictSync(x);
+  const exact = (await loadPredictor(t, model)).predictSync(x);
   const run = async (options) => {
-    const int8 = await load(t, model, options);
-    const error = distance(int8.predictSync(x), exact);
+    const int8 = await loadPredictor(t, model, options);
+    const error = relativeError(int8.predictSync(x), exact);
     const layer = (op) => int8.quantization.layers.find((one) => one.op === op);
     return { int8, error, layer };
   };
@@ -39,17 +40,13 @@ async function ways(t, model, x) {
 }
 
 /** A file that goes with the test. */
-async function temporary(t) {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  return join(folder, 'model.safetensors');
-}
+const temporary = async (t) => join(await makeFolder(t), 'model.safetensors');
 
 async function comesBack(t, model, options, x) {
   const file = await temporary(t);
   const small = await quantize(model, options);
   await small.save(file);
-  const [served, read] = [await load(t, small), await load(t, file)];
+  const [served, read] = [await loadPredictor(t, small), await loadPredictor(t, file)];
   t.deepEqual(read.predictSync(x), served.predictSync(x));
 }
 
@@ -124,10 +121,11 @@ test('averages are taken of bytes, or of floats that lie channels last', async (
   };
   const model = new Model({ inputs: x, outputs, seed: 7 });
   const rows = noise(16 * 576);
-  const exact = (await load(t, model)).predictSync(rows);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x: rows } });
+  const exact = (await loadPredictor(t, model)).predictSync(rows);
+  const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x: rows } });
   const found = int8.predictSync(rows);
-  for (const name of ['y', 'z', 'means']) t.true(distance(found[name], exact[name]) < 0.03, name);
+  for (const name of ['y', 'z', 'means'])
+    t.true(relativeError(found[name], exact[name]) < 0.03, name);
   const all = kernels(int8);
   t.regex(all, /^quantize quantizedConv averagePoolBytes quantizedConv /);
   t.is(all.match(/averagePoolBytes/g)?.length, 3);
@@ -141,9 +139,9 @@ test('attention with a mask', async (t) => {
   const model = new Model({ inputs: [x, mask], outputs: y, seed: 6 });
   const hidden = (value, i) => (i % 36 > 0 && value > 0.5 ? Number.NEGATIVE_INFINITY : value);
   const rows = { x: noise(20 * 96), mask: noise(20 * 36).map(hidden) };
-  const exact = (await load(t, model)).predictSync(rows);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x: rows } });
-  const error = distance(int8.predictSync(rows), exact);
+  const exact = (await loadPredictor(t, model)).predictSync(rows);
+  const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x: rows } });
+  const error = relativeError(int8.predictSync(rows), exact);
   t.true(error < 0.03, `${error}`);
   t.true(kernels(int8).includes('quantizedAttention'));
   const attention = int8.quantization.layers.find(({ op }) => op === 'attention');
@@ -153,7 +151,7 @@ test('attention with a mask', async (t) => {
 test('the gate counts what recurrences lose', async (t) => {
   const model = sequential([gru(16), dense(2)], { input: [12, 3], seed: 8 });
   const x = noise(40 * 36);
-  const y = (await load(t, model)).predictSync(x);
+  const y = (await loadPredictor(t, model)).predictSync(x);
   const noisy = Float32Array.from(y, (value, i) => value + 0.2 * Math.sin(i));
   const options = { calibration: { x }, validation: { x, y: noisy } };
   const { report } = await quantize(model, { ...options, maxAccuracyLoss: 0.05 });

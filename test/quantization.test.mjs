@@ -1,24 +1,18 @@
 // Layers as 8-bit integers: how they become bytes, what they cost, and what stays float32.
 import test from 'ava';
 import { dense, gelu, input, Model, matmul, quantize, reshape, sequential } from 'tandem-ml';
-import {
-  distance,
-  error,
-  images,
-  kernels,
-  load,
-  noise,
-  perceptron,
-  transformer,
-} from './helpers/quantized.mjs';
+import { relativeError } from './helpers/numbers.mjs';
+import { error } from './helpers/outcomes.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
+import { images, kernels, noise, perceptron, transformer } from './helpers/quantized.mjs';
 
 test('dense layers become a chain of bytes', async (t) => {
   const model = perceptron();
   const x = noise(64 * 20);
-  const exact = (await load(t, model)).predictSync(x);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
+  const exact = (await loadPredictor(t, model)).predictSync(x);
+  const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x } });
   const found = int8.predictSync(x);
-  t.true(distance(found, exact) < 0.02);
+  t.true(relativeError(found, exact) < 0.02);
   t.is(kernels(int8), 'quantize quantizedLinear quantizedLinear quantizedLinear');
   t.deepEqual(await int8.predict(x), found);
   t.deepEqual(int8.predictSync(x.subarray(0, 20)), found.slice(0, 5));
@@ -35,7 +29,8 @@ test('dense layers become a chain of bytes', async (t) => {
 test('weights take a quarter of the memory', async (t) => {
   const wide = sequential([dense(256, { activation: 'relu' }), dense(256)], { input: [256] });
   const x = noise(32 * 256);
-  const bytes = async (options) => (await load(t, wide, options)).profile().memory.parameters;
+  const bytes = async (options) =>
+    (await loadPredictor(t, wide, options)).profile().memory.parameters;
   const plain = await bytes();
   t.true((await bytes({ precision: 'int8', calibration: { x } })) < 0.28 * plain);
   t.true((await bytes({ precision: 'int8-weights' })) < 0.28 * plain);
@@ -45,11 +40,11 @@ test('weights take a quarter of the memory', async (t) => {
 test('without calibration rows have their own ranges', async (t) => {
   const model = perceptron();
   const x = noise(16 * 20).map((value, i) => (i < 20 ? 1000 * value : value));
-  const exact = (await load(t, model)).predictSync(x);
-  const int8 = await load(t, model, { precision: 'int8' });
+  const exact = (await loadPredictor(t, model)).predictSync(x);
+  const int8 = await loadPredictor(t, model, { precision: 'int8' });
   const found = int8.predictSync(x);
   // The range of the first row, a thousand times as large, is not that of the others.
-  t.true(distance(found.subarray(5), exact.subarray(5)) < 0.02);
+  t.true(relativeError(found.subarray(5), exact.subarray(5)) < 0.02);
   t.true(int8.quantization.layers.every(({ precision }) => precision === 'dynamic'));
   t.deepEqual(int8.predictSync(x.subarray(20, 40)), found.slice(5, 10));
 });
@@ -57,12 +52,12 @@ test('without calibration rows have their own ranges', async (t) => {
 test('weights alone and bfloat16 are close to float32', async (t) => {
   const model = perceptron();
   const x = noise(7 * 20);
-  const exact = (await load(t, model)).predictSync(x);
-  const weights = await load(t, model, { precision: 'int8-weights' });
-  t.true(distance(weights.predictSync(x), exact) < 0.02);
+  const exact = (await loadPredictor(t, model)).predictSync(x);
+  const weights = await loadPredictor(t, model, { precision: 'int8-weights' });
+  t.true(relativeError(weights.predictSync(x), exact) < 0.02);
   t.true(weights.quantization.layers.every(({ precision }) => precision === 'weights'));
-  const half = await load(t, model, { precision: 'bfloat16' });
-  t.true(distance(half.predictSync(x), exact) < 0.02);
+  const half = await loadPredictor(t, model, { precision: 'bfloat16' });
+  t.true(relativeError(half.predictSync(x), exact) < 0.02);
   t.true(half.profile().kernels.every((name) => name.endsWith(' bf16')));
   t.is(half.quantization, undefined);
 });
@@ -70,13 +65,13 @@ test('weights alone and bfloat16 are close to float32', async (t) => {
 test('every observer gives a model that is close', async (t) => {
   const model = perceptron();
   const x = noise(64 * 20);
-  const exact = (await load(t, model)).predictSync(x);
+  const exact = (await loadPredictor(t, model)).predictSync(x);
   for (const observer of ['minMax', 'percentile', 'entropy', 'mse']) {
     for (const symmetric of [false, true]) {
       const quantization = { observer, symmetric };
       const options = { precision: 'int8', calibration: { x }, quantization };
-      const int8 = await load(t, model, options);
-      t.true(distance(int8.predictSync(x), exact) < 0.04, `${observer} ${symmetric}`);
+      const int8 = await loadPredictor(t, model, options);
+      t.true(relativeError(int8.predictSync(x), exact) < 0.04, `${observer} ${symmetric}`);
       const { input: first } = int8.quantization.layers[0];
       if (symmetric) t.is(first.zero, 128);
     }
@@ -111,8 +106,11 @@ test('one scale for all of a weight is worse than one for each channel', async (
   };
   t.true((await snr(true)) > (await snr(false)));
   const rows = noise(32);
-  const exact = (await load(t, model)).predictSync(rows);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x: noise(64 * 32) } });
+  const exact = (await loadPredictor(t, model)).predictSync(rows);
+  const int8 = await loadPredictor(t, model, {
+    precision: 'int8',
+    calibration: { x: noise(64 * 32) },
+  });
   t.true(Math.abs(int8.predictSync(rows)[15] / exact[15] - 1) < 0.2);
 });
 
@@ -121,14 +119,14 @@ test('convolutions, pooling and dense layers pass bytes on', async (t) => {
   model.parameters.get('batchNorm.runningVar').data.fill(0.3);
   model.parameters.get('batchNorm.runningMean').data.fill(0.1);
   const x = noise(40 * 3 * 144);
-  const exact = (await load(t, model)).predictSync(x);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x } });
-  t.true(distance(int8.predictSync(x), exact) < 0.03);
+  const exact = (await loadPredictor(t, model)).predictSync(x);
+  const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x } });
+  t.true(relativeError(int8.predictSync(x), exact) < 0.03);
   const chain =
     'quantize quantizedConv maxPoolBytes quantizedConv maxPoolBytes moveChannels quantizedLinear';
   t.is(kernels(int8), chain);
-  const dynamic = await load(t, model, { precision: 'int8' });
-  t.true(distance(dynamic.predictSync(x), exact) < 0.02);
+  const dynamic = await loadPredictor(t, model, { precision: 'int8' });
+  t.true(relativeError(dynamic.predictSync(x), exact) < 0.02);
   t.deepEqual(
     dynamic.quantization.layers.map(({ precision, reason }) => [precision, reason]),
     [
@@ -166,16 +164,16 @@ test('transformers: embedding, attention, smoothing', async (t) => {
   const gain = [...model.parameters].find(([name]) => /[nN]orm.*weight/.test(name))[1].data;
   gain[3] = 20; // an outlier channel
   const x = Int32Array.from({ length: 32 * 12 }, (_, i) => (i * 7 + i * i) % 30);
-  const exact = (await load(t, model)).predictSync(x);
+  const exact = (await loadPredictor(t, model)).predictSync(x);
   const noiseOf = async (smoothQuant) => {
     const options = { precision: 'int8', calibration: { x }, quantization: { smoothQuant } };
-    const int8 = await load(t, model, options);
+    const int8 = await loadPredictor(t, model, options);
     t.is(int8.quantization.smoothed > 0, smoothQuant !== false);
     const found = int8.predictSync(x);
     for (const op of ['quantizedEmbedding', 'quantizedAttention', 'quantizedLinear']) {
       t.true(kernels(int8).includes(op));
     }
-    return distance(found, exact);
+    return relativeError(found, exact);
   };
   const [smooth, rough] = [await noiseOf(true), await noiseOf(false)];
   t.true(smooth < 0.05 && 1.5 * smooth < rough, `${smooth} ${rough}`);
@@ -187,16 +185,16 @@ test('values before an activation that others read, too', async (t) => {
   const outputs = { y: dense(3)(gelu(hidden)), hidden };
   const model = new Model({ inputs: x, outputs, seed: 5 });
   const rows = noise(32 * 8);
-  const exact = (await load(t, model)).predictSync(rows);
-  const int8 = await load(t, model, { precision: 'int8', calibration: { x: rows } });
+  const exact = (await loadPredictor(t, model)).predictSync(rows);
+  const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x: rows } });
   const found = int8.predictSync(rows);
-  for (const name of ['y', 'hidden']) t.true(distance(found[name], exact[name]) < 0.02, name);
+  for (const name of ['y', 'hidden']) t.true(relativeError(found[name], exact[name]) < 0.02, name);
 });
 
 test('NaN goes on through relu, with 8-bit weights', async (t) => {
   const model = sequential([dense(20, { activation: 'relu' }), dense(3)], { input: [40], seed: 1 });
   for (const precision of ['float32', 'int8-weights']) {
-    const predictor = await load(t, model, { precision });
+    const predictor = await loadPredictor(t, model, { precision });
     for (const rows of [1, 9, 40]) {
       const x = noise(rows * 40);
       x[3] = Number.NaN;

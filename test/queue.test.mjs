@@ -1,6 +1,7 @@
 // The queue of predict: one run of many calls, aborts, priorities, bounds, closing.
 import test from 'ava';
 import { dense, input, Model, Predictor, sequential } from 'tandem-ml';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const build = () => sequential([dense(3)], { input: [2], seed: 1 });
 const rowOf = (i) => Float32Array.of(Math.sin(i), Math.cos(i));
@@ -8,11 +9,7 @@ const close = (t, actual, wanted) => {
   t.is(actual.length, wanted.length);
   for (const [i, value] of actual.entries()) t.true(Math.abs(value - wanted[i]) < 1e-5);
 };
-const load = async (t, options, model = build()) => {
-  const predictor = await Predictor.load(model, options);
-  t.teardown(() => predictor.close());
-  return predictor;
-};
+const load = (t, options, model = build()) => loadPredictor(t, model, options);
 const codes = async (promises) =>
   (await Promise.allSettled(promises)).map((result) => result.reason?.code ?? result.status);
 

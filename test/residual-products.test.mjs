@@ -1,11 +1,11 @@
 // Residuals that matrix products add: predictions and training steps of a residual network, against
 // sums in double precision, in every precision, before and after a file.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { add, dense, input, Model, Predictor, quantize, sgd, Trainer, tanh } from 'tandem-ml';
+import { add, dense, input, Model, quantize, sgd, Trainer, tanh } from 'tandem-ml';
+import { makeFolder } from './helpers/folder.mjs';
 import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const [features, width, classes, rows] = [21, 37, 5, 19];
 const x = uniform(rows * features, generator(1));
@@ -82,17 +82,7 @@ function gradients(layers) {
 }
 
 /** A file that goes with the test. */
-async function temporary(t) {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  return join(folder, 'model.safetensors');
-}
-
-async function load(t, model, options = {}) {
-  const predictor = await Predictor.load(model, options);
-  t.teardown(() => predictor.close());
-  return predictor;
-}
+const temporary = async (t) => join(await makeFolder(t), 'model.safetensors');
 
 const residuals = (kernels) => kernels.filter((name) => name.includes('(residual)')).length;
 
@@ -111,7 +101,7 @@ for (const [precision, tolerance] of precisions) {
     const file = await temporary(t);
     await model.save(file);
     for (const source of [model, file]) {
-      const predictor = await load(t, source, { precision });
+      const predictor = await loadPredictor(t, source, { precision });
       const found = predictor.predictSync(x);
       t.true(relativeError(found, exact) < tolerance, `${relativeError(found, exact)}`);
       for (const row of [0, rows - 1]) {
@@ -133,7 +123,7 @@ test('calibrated predictions leave sums to bytes, and quantized files come back'
     const small = await quantize(model, options);
     const file = await temporary(t);
     await small.save(file);
-    const [served, read] = [await load(t, small), await load(t, file)];
+    const [served, read] = [await loadPredictor(t, small), await loadPredictor(t, file)];
     const found = served.predictSync(x);
     t.true(relativeError(found, exact) < 0.03, `${relativeError(found, exact)}`);
     t.deepEqual(read.predictSync(x), found);

@@ -1,6 +1,5 @@
 // Files: what is written, and what is refused.
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -18,14 +17,12 @@ import {
   sequential,
   sigmoid,
 } from 'tandem-ml';
+import { makeFolder, sharedFolder } from './helpers/folder.mjs';
 
-test.before(async (t) => {
-  t.context.folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-});
-test.after.always((t) => rm(t.context.folder, { recursive: true, force: true }));
+const shared = sharedFolder(test);
 
 let files = 0;
-const place = (t) => join(t.context.folder, `${files++}.safetensors`);
+const place = () => join(shared, `${files++}.safetensors`);
 
 const decode = (bytes) => {
   const length = Number(bytes.readBigUInt64LE(0));
@@ -46,8 +43,8 @@ const small = () =>
   sequential([dense(4, { activation: 'relu' }), dropout(0.1), dense(2)], { input: [3], seed: 3 });
 
 /** Saves a small model, changes header, graph or bytes, and loads what came of it. */
-async function loadChanged(t, { header, graph, bytes }) {
-  const path = place(t);
+async function loadChanged({ header, graph, bytes }) {
+  const path = place();
   await small().save(path);
   let content = await readFile(path);
   const file = decode(content);
@@ -63,14 +60,14 @@ async function loadChanged(t, { header, graph, bytes }) {
 }
 
 const refuses = (t, change, message) =>
-  t.throwsAsync(loadChanged(t, change), {
+  t.throwsAsync(loadChanged(change), {
     code: 'ERR_FILE_FORMAT',
     ...(message && { message }),
   });
 
 test('the file is a safetensors file with the parameters under their names', async (t) => {
   const model = small();
-  const path = place(t);
+  const path = place();
   await model.save(path);
   const bytes = await readFile(path);
   const { header, data } = decode(bytes);
@@ -98,7 +95,7 @@ test('a loaded model is the saved one', async (t) => {
     map: reshape(sigmoid(a), [-1, 3, 2]),
   };
   const model = new Model({ inputs: [a, b], outputs, seed: 9, name: 'two' });
-  const path = place(t);
+  const path = place();
   await model.save(path);
   const loaded = await Model.load(path);
   t.is(loaded.name, 'two');
@@ -106,14 +103,14 @@ test('a loaded model is the saved one', async (t) => {
   t.deepEqual(loaded.outputs, model.outputs);
   t.deepEqual([...loaded.parameters], [...model.parameters]);
   t.is(loaded.summary(), model.summary());
-  const again = place(t);
+  const again = place();
   await loaded.save(again);
   t.deepEqual(await readFile(again), await readFile(path));
 });
 
 test('predictions survive a file', async (t) => {
   const model = small();
-  const path = place(t);
+  const path = place();
   await model.save(path);
   const x = Float32Array.from({ length: 30 }, (_, i) => Math.sin(i));
   const [before, after] = [await Predictor.load(model), await Predictor.load(path)];
@@ -123,7 +120,7 @@ test('predictions survive a file', async (t) => {
 });
 
 test('saving replaces a file whole, and leaves nothing behind when it fails', async (t) => {
-  const folder = await mkdtemp(join(t.context.folder, 'atomic-'));
+  const folder = await makeFolder(t);
   const path = join(folder, 'm.safetensors');
   await writeFile(path, 'old');
   await small().save(path);
@@ -140,7 +137,7 @@ test('a save keeps the parameters at the time of the call', async (t) => {
   const model = small();
   const data = model.parameters.get('dense.weight')?.data;
   const before = data?.slice();
-  const path = place(t);
+  const path = place();
   const saving = model.save(path);
   data?.fill(0);
   await saving;
@@ -341,10 +338,10 @@ test('graphs are checked', async (t) => {
 });
 
 test('an untouched copy loads', async (t) => {
-  const model = await loadChanged(t, { graph: () => undefined });
+  const model = await loadChanged({ graph: () => undefined });
   t.is(model.parameters.size, 4);
   const layers = [relu(), dense(1)];
-  const path = place(t);
+  const path = place();
   await sequential(layers, { input: [2] }).save(path);
   t.deepEqual([...(await Model.load(path)).parameters.keys()], ['dense.weight', 'dense.bias']);
 });

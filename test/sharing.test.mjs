@@ -1,14 +1,13 @@
 // Weights of a file: mapped, packed once, shared by the worker threads of a process.
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { dense, embedding, flatten, input, Predictor, sequential } from 'tandem-ml';
+import { sharedFolder } from './helpers/folder.mjs';
 
-const folder = await mkdtemp(join(tmpdir(), 'tandem-sharing-'));
-test.after.always(() => rm(folder, { recursive: true, force: true }));
+const folder = sharedFolder(test);
 
 const build = (seed) =>
   sequential([dense(5, { activation: 'relu' }), dense(3)], { input: [4], seed });

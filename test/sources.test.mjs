@@ -21,12 +21,7 @@ import {
   readNpy,
 } from 'tandem-ml/data';
 import { file, readRows } from './helpers/folder.mjs';
-
-const collect = async (items) => {
-  const all = [];
-  for await (const item of items) all.push(item);
-  return all;
-};
+import { collect } from './helpers/outcomes.mjs';
 
 const rows = 250;
 const ids = Array.from({ length: rows }, (_, i) => i);

@@ -1,14 +1,12 @@
 // predictor.stream: order, back-pressure, errors, aborts.
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { dense, Predictor, sequential } from 'tandem-ml';
+import { dense, sequential } from 'tandem-ml';
+import { loadPredictor } from './helpers/predictors.mjs';
 
 const rowOf = (i) => Float32Array.of(Math.sin(i), Math.cos(i));
-const load = async (t, options) => {
-  const predictor = await Predictor.load(sequential([dense(3)], { input: [2], seed: 1 }), options);
-  t.teardown(() => predictor.close());
-  return predictor;
-};
+const load = (t, options) =>
+  loadPredictor(t, sequential([dense(3)], { input: [2], seed: 1 }), options);
 
 /** Rows of so many items; notes how many were read, and whether it was closed. */
 function source(count, { pause = 0, fail = -1 } = {}) {

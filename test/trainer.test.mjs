@@ -17,6 +17,7 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
+import { error } from './helpers/outcomes.mjs';
 
 const model = () => sequential([dense(3)], { input: [2], seed: 1 });
 const rows = 20;
@@ -30,8 +31,6 @@ const make = (t, options = {}, of = model()) => {
   t.teardown(() => trainer.close());
   return trainer;
 };
-
-const error = (code, message) => ({ code, ...(message && { message }) });
 
 test('options are checked', (t) => {
   const refuses = (options, code, message) =>

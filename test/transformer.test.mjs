@@ -1,6 +1,4 @@
 // transformerBlock against the same written with plain layers and ops, its parameters, files of it.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -19,6 +17,7 @@ import {
   Trainer,
   transformerBlock,
 } from 'tandem-ml';
+import { makeFolder } from './helpers/folder.mjs';
 import { generator, relativeError, uniform } from './helpers/numbers.mjs';
 
 const [batch, time, dim, heads] = [2, 9, 16, 4];
@@ -101,8 +100,7 @@ test('names of its parameters', (t) => {
 });
 
 test('trains with dropout, is saved, and predicts without dropout', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'transformer-'));
-  t.teardown(() => rm(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const model = sequential([transformerBlock({ heads, causal: true, dropout: 0.2 })], {
     input: [time, dim],
     seed: 1,

@@ -1,10 +1,10 @@
 // The published types, as consumers with their own settings compile them.
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { makeFolder } from './helpers/folder.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -85,8 +85,7 @@ async function compile(folder, options, files) {
 }
 
 test('types compile for ES modules and CommonJS without skipLibCheck', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-types-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await makeFolder(t);
   await mkdir(join(folder, 'node_modules'));
   await symlink(root, join(folder, 'node_modules/tandem-ml'), 'junction');
   await writeFile(join(folder, 'package.json'), '{}');

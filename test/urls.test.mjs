@@ -15,7 +15,7 @@ import {
   Trainer,
   tensorBoard,
 } from 'tandem-ml';
-import { folder } from './helpers/folder.mjs';
+import { makeFolder } from './helpers/folder.mjs';
 
 const x = Float32Array.from({ length: 12 }, (_, i) => Math.sin(i));
 const data = { x, y: new Float32Array(12) };
@@ -54,7 +54,7 @@ test('URLs that name no file', async (t) => {
 });
 
 test('file: URLs of models and checkpoints', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const url = (name) => pathToFileURL(join(dir, name));
   const trainer = make(t);
   await trainer.fit(data, { ...quiet, checkpoint: { dir: url('run') } });

@@ -1,9 +1,9 @@
 // Event files, read back by a decoder of their own: bitwise checksums, protocol buffers by the book.
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, sequential, Trainer, tensorBoard } from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
 
 function crc32c(data) {
   let crc = 0xffffffff;
@@ -79,12 +79,6 @@ async function readRun(t, dir) {
   t.deepEqual(others, []);
   t.regex(name, /^events\.out\.tfevents\.\d{10}\./);
   return readEvents(t, await readFile(join(dir, name)));
-}
-
-async function makeFolder(t) {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-events-'));
-  t.teardown(() => rm(dir, { recursive: true }));
-  return dir;
 }
 
 const data = { x: Float32Array.from({ length: 40 }, (_, i) => i / 40), y: new Float32Array(40) };

@@ -5,13 +5,10 @@ import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { classWeights, DataError, idx, npy, readNpy } from 'tandem-ml/data';
-import { file, folder } from '../helpers/folder.mjs';
+import { file, makeFolder } from '../helpers/folder.mjs';
+import { collect } from '../helpers/outcomes.mjs';
 
-const collect = async (dataset, options) => {
-  const all = [];
-  for await (const batch of dataset.batches(options)) all.push(batch);
-  return all;
-};
+const batchesOf = (dataset, options) => collect(dataset.batches(options));
 
 function npyHeader(descr, shape) {
   const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
@@ -29,7 +26,7 @@ const floats = Float32Array.from({ length: rows * 6 }, (_, i) => Math.sin(i));
 const labels = Int8Array.from({ length: rows }, (_, i) => i % 3);
 
 async function both(t, options) {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const files = { x: join(dir, 'x.npy'), y: join(dir, 'y.npy') };
   await writeFile(files.x, makeNpy('<f4', [rows, 2, 3], floats));
   await writeFile(files.y, makeNpy('|i1', [rows], labels));
@@ -47,9 +44,9 @@ test('rows come in the order that they have in memory', async (t) => {
   const { memory, stream } = await both(t);
   const same = async (change, options = {}) => {
     const given = { batchSize: 100, ...options };
-    const expected = await collect(change(memory), given);
+    const expected = await batchesOf(change(memory), given);
     t.true(expected.length > 0);
-    t.deepEqual(await collect(change(stream), given), expected);
+    t.deepEqual(await batchesOf(change(stream), given), expected);
   };
   await same((data) => data);
   for (const epoch of [0, 1]) await same((data) => data.shuffle({ seed: 5 }), { epoch });
@@ -60,7 +57,7 @@ test('rows come in the order that they have in memory', async (t) => {
     await same((data) => data.shuffle({ seed: 7 }), { rank, worldSize: 3 });
   }
   await same((data) => data, { shuffle: { seed: 8 } });
-  t.deepEqual((await collect(await stream.load()))[0], (await collect(memory))[0]);
+  t.deepEqual((await batchesOf(await stream.load()))[0], (await batchesOf(memory))[0]);
 });
 
 test('fit gives the same bits, scaled', async (t) => {
@@ -80,7 +77,7 @@ test('rare classes may come more often, within a window', async (t) => {
   const first = stream.take(90).shuffle({ seed: 1 });
   const weights = await classWeights(first);
   t.deepEqual(weights, [1, 1, 1]);
-  const batches = await collect(first.oversample([1, 2, 1]));
+  const batches = await batchesOf(first.oversample([1, 2, 1]));
   t.is(
     batches.reduce((sum, batch) => sum + batch.rows, 0),
     120,
@@ -98,10 +95,10 @@ for (const [descr, array, expected] of [
     const x = await file(t, 'x.npy', makeNpy(descr, [3], array));
     const y = await file(t, 'y.npy', makeNpy('|u1', [3], Uint8Array.of(0, 1, 2)));
     for (const stream of [true, false]) {
-      t.deepEqual(await collect(await npy({ x, y }, { stream })), [
+      t.deepEqual(await batchesOf(await npy({ x, y }, { stream })), [
         { rows: 3, x: expected, y: Uint8Array.of(0, 1, 2) },
       ]);
-      const [scaled] = await collect(await npy({ x, y }, { stream, scale: 0.5 }));
+      const [scaled] = await batchesOf(await npy({ x, y }, { stream, scale: 0.5 }));
       t.deepEqual(
         scaled.x,
         Float32Array.from(expected, (value) => 0.5 * value),
@@ -124,13 +121,13 @@ test('IDX, records of several files', async (t) => {
   const numbers = [0, 0, 11, 1, 0, 0, 0, 3, 0, 1, 0, 2, 255, 255];
   const a = await file(t, 'a.idx', Buffer.from(images));
   const b = await file(t, 'b.idx', Buffer.from(numbers));
-  const [batch] = await collect(await idx({ x: { a, b }, y: b }, { stream: true }));
+  const [batch] = await batchesOf(await idx({ x: { a, b }, y: b }, { stream: true }));
   const short = Int16Array.of(1, 2, -1);
   t.deepEqual(batch, { rows: 3, x: { a: Uint8Array.of(1, 2, 3, 4, 5, 6), b: short }, y: short });
 });
 
 test('files of more than 2 GiB stay where they are', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const [count, width] = [600, 2 ** 20];
   const x = join(dir, 'x.npy');
   const header = npyHeader('<f4', [count, width]);
@@ -143,7 +140,7 @@ test('files of more than 2 GiB stay where they are', async (t) => {
   const y = await file(t, 'y.npy', makeNpy('<f4', [count], new Float32Array(count).fill(1)));
   const dataset = await npy({ x, y });
   t.false(dataset.inMemory);
-  const [batch] = await collect(dataset.skip(count - 2));
+  const [batch] = await batchesOf(dataset.skip(count - 2));
   t.is(batch.rows, 2);
   t.deepEqual([batch.x[0], batch.x[width - 1], batch.x[width], batch.x.at(-1)], [0, 0, 7, 7]);
 });
@@ -164,14 +161,14 @@ test('what is wrong is named', async (t) => {
   const wide = await file(t, 'w.npy', makeNpy('<i8', [2], BigInt64Array.of(1n, 2n ** 40n)));
   for (const reading of [
     readNpy(wide),
-    collect(await npy({ x: wide, y: wide }, { stream: true })),
+    batchesOf(await npy({ x: wide, y: wide }, { stream: true })),
   ]) {
     const error = await t.throwsAsync(reading, { instanceOf: DataError });
     t.like(error, { file: wide, row: 2, code: 'ERR_FILE_FORMAT' });
   }
   await truncate(files.x, 1000);
   await t.throwsAsync(npy(files, { stream: true }), { message: /24200 bytes for/ });
-  const error = await t.throwsAsync(collect(stream), { instanceOf: DataError });
+  const error = await t.throwsAsync(batchesOf(stream), { instanceOf: DataError });
   t.regex(error.message, /x\.npy: expected a file that stays as it is, received one cut short/);
   await t.throwsAsync(npy({ x: '/nowhere.npy', y: files.y }, { stream: true }), { code: 'ENOENT' });
 });

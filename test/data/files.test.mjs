@@ -4,10 +4,10 @@ import test from 'ava';
 import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { arrow, csv, DataError, npy, parquet, readIdx, readNpy } from 'tandem-ml/data';
-import { file, folder, readRows } from '../helpers/folder.mjs';
+import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 
 test('what the file system fails with passes through', async (t) => {
-  const path = await folder(t);
+  const path = await makeFolder(t);
   for (const dataset of [arrow(path), csv(path)]) {
     await t.throwsAsync(readRows(dataset), { code: 'EISDIR' });
   }

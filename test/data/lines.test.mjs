@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import test from 'ava';
 import { csv } from 'tandem-ml/data';
-import { file, folder, readRows } from '../helpers/folder.mjs';
+import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 import { generator } from '../helpers/numbers.mjs';
 
 const number = (text) => (text === '' || text === 'NA' ? Number.NaN : Number(text));
@@ -198,7 +198,7 @@ test('a header, and rows, longer than what types are inferred from', async (t) =
 
 const pipes = process.platform === 'win32' ? test.skip : test;
 pipes('the rows that come through a pipe', async (t) => {
-  const path = join(await folder(t), 'pipe');
+  const path = join(await makeFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);
   // A writer whose reader has gone ends with a signal.
   const writer = spawn('sh', ['-c', 'seq 200000 > "$0"', path]);

@@ -11,12 +11,9 @@ import {
   fromSequences,
   fromTable,
 } from 'tandem-ml/data';
+import { collect } from '../helpers/outcomes.mjs';
 
-const collect = async (dataset, options) => {
-  const all = [];
-  for await (const batch of dataset.batches(options)) all.push(batch);
-  return all;
-};
+const batchesOf = (dataset, options) => collect(dataset.batches(options));
 
 const f = (...numbers) => Float32Array.from(numbers);
 const i = (...numbers) => Int32Array.from(numbers);
@@ -29,7 +26,7 @@ for (const batchSize of [1, 2, 3, 4, 6]) {
       { x: f(5, 5, 6, 6), y: f(5, 6) },
     ]);
     const refusal = { code: 'ERR_SHAPE', message: /2 elements.* for `x`, received .*length 5/ };
-    await t.throwsAsync(collect(ragged, { batchSize }), refusal);
+    await t.throwsAsync(batchesOf(ragged, { batchSize }), refusal);
     const trainer = new Trainer(sequential([dense(1)], { input: [2] }), { loss: 'mse' });
     t.teardown(() => trainer.close());
     const options = { batchSize, verbose: 0, shuffle: false };
@@ -39,7 +36,7 @@ for (const batchSize of [1, 2, 3, 4, 6]) {
   test(`batches of other types or widths are refused, ${batchSize} a step`, async (t) => {
     const first = { x: i(1, 1), y: i(1, 2) };
     const open = (second) =>
-      collect(
+      batchesOf(
         fromBatches(() => [first, second]),
         { batchSize },
       );
@@ -58,11 +55,11 @@ for (const batchSize of [1, 2, 3, 4, 6]) {
 test('what map returns has as many elements in each row', async (t) => {
   const dataset = fromArrays({ x: f(1, 2, 3, 4, 5, 6), y: f(1, 2, 3) });
   const wrong = dataset.map((batch) => ({ ...batch, rows: 2 }));
-  await t.throwsAsync(collect(wrong), { code: 'ERR_SHAPE', message: /2 elements.*`y`/ });
+  await t.throwsAsync(batchesOf(wrong), { code: 'ERR_SHAPE', message: /2 elements.*`y`/ });
   const dropped = dataset.map((batch) => ({ ...batch, x: f() }));
-  await t.throwsAsync(collect(dropped), { code: 'ERR_SHAPE', message: /`x`/ });
+  await t.throwsAsync(batchesOf(dropped), { code: 'ERR_SHAPE', message: /`x`/ });
   const halved = dataset.map(({ x }) => ({ rows: 1, x: x.slice(0, 2), y: f(7) }));
-  const [batch] = await collect(halved);
+  const [batch] = await batchesOf(halved);
   t.deepEqual(batch, { rows: 1, x: f(1, 2), y: f(7) });
 });
 
@@ -88,7 +85,9 @@ test('a generator that is given twice is named as what it is', async (t) => {
 
 test('sequences keep their numbers', async (t) => {
   const bucket = (sequence, options) =>
-    collect(fromSequences({ x: [sequence], y: i(0) }).bucketByLength({ lengths: [2], ...options }));
+    batchesOf(
+      fromSequences({ x: [sequence], y: i(0) }).bucketByLength({ lengths: [2], ...options }),
+    );
   const refused = { code: 'ERR_DTYPE' };
   for (const sequence of [
     f(0.5, 0.25),
@@ -123,13 +122,13 @@ test('numbers that float32 does not hold are refused', async (t) => {
   for (const a of [column, Float64Array.from(column), column.map(String)]) {
     const table = fromTable({ a, y: [1, 2, 3] });
     const encoder = await fitEncoder(table, { x: { a: 'number' }, y: { y: 'number' } });
-    const error = await t.throwsAsync(collect(encoder.encode(table)), {
+    const error = await t.throwsAsync(batchesOf(encoder.encode(table)), {
       instanceOf: DataError,
       message: /column `a`: expected a number that float32 holds, received "?1e\+39/,
     });
     t.is(error.row, 2);
     const scaled = await fitEncoder(table, { x: { a: 'minMax' }, y: { y: 'number' } });
-    t.deepEqual((await collect(scaled.encode(table)))[0].x, f(0, 1e-39, 1));
+    t.deepEqual((await batchesOf(scaled.encode(table)))[0].x, f(0, 1e-39, 1));
   }
 });
 
@@ -141,7 +140,7 @@ test('rows of a table in memory are named by their numbers', async (t) => {
     const error = await t.throwsAsync(fitEncoder(part, encodings), { instanceOf: DataError });
     t.is(error.row, 4321);
     const encoder = await fitEncoder(fromTable({ a: [1, 2], b: [1, 2] }), encodings);
-    const other = await t.throwsAsync(collect(encoder.encode(part)), { instanceOf: DataError });
+    const other = await t.throwsAsync(batchesOf(encoder.encode(part)), { instanceOf: DataError });
     t.is(other.row, 4321);
   }
 });
@@ -155,7 +154,7 @@ test('what is no table, no weights and no labels', async (t) => {
   await t.throwsAsync(fitEncoder(encoder.encode(table), encodings), refusal);
   await t.throwsAsync(fitEncoder(arrays, encodings), refusal);
   t.throws(() => encoder.encode(encoder.encode(table)), refusal);
-  await t.throwsAsync(collect(encoder.encode(arrays)), refusal);
+  await t.throwsAsync(batchesOf(encoder.encode(arrays)), refusal);
   for (const weights of [null, 3, { 0: 1 }]) {
     t.throws(() => arrays.oversample(weights), { code: 'ERR_ARGUMENT', message: /`weights`/ });
   }
@@ -170,10 +169,10 @@ for (const [found, length] of [
     const x = f(...Array(found).keys());
     const refusal = { code: 'ERR_SHAPE', message: new RegExp(`${length} rows.*received ${found}`) };
     const batches = fromBatches(() => [{ x, y: x }], { length });
-    await t.throwsAsync(collect(batches), refusal);
+    await t.throwsAsync(batchesOf(batches), refusal);
     await t.throwsAsync(batches.load(), refusal);
-    await t.throwsAsync(collect(fromRows(() => [...x].map((a) => ({ a })), { length })), refusal);
-    const [first] = await collect(batches.take(1));
+    await t.throwsAsync(batchesOf(fromRows(() => [...x].map((a) => ({ a })), { length })), refusal);
+    const [first] = await batchesOf(batches.take(1));
     t.is(first.rows, 1);
   });
 }

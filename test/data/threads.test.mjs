@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromRows } from 'tandem-ml/data';
-import { file, folder, readRows } from '../helpers/folder.mjs';
+import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 
 const threads = [];
 subscribe('worker_threads', ({ worker }) => threads.push(worker));
@@ -95,7 +95,7 @@ test.serial('readings at once, the second of which fails', async (t) => {
 });
 
 test.serial('a file that has changed meanwhile is read as it is', async (t) => {
-  const path = join(await folder(t), 'file.csv');
+  const path = join(await makeFolder(t), 'file.csv');
   for (const count of [3, 5, 2]) {
     await writeFile(path, text(count, count));
     t.deepEqual(numbers(await readRows(csv(path))), upTo(2 * count, count));

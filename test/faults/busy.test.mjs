@@ -1,18 +1,14 @@
 // One user at a time of what cannot be shared: ERR_BUSY for the second, and all fine afterwards.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { dense, input, Model, Predictor, TandemError } from 'tandem-ml';
+import { dense, input, Model, TandemError } from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
+import { loadPredictor } from '../helpers/predictors.mjs';
 import { bits, build, makeData, makeTrainer, makeX, quiet, startFit, work } from './support.mjs';
 
 const busy = { instanceOf: TandemError, code: 'ERR_BUSY' };
 
-const load = async (t, model = build()) => {
-  const predictor = await Predictor.load(model);
-  t.teardown(() => predictor.close());
-  return predictor;
-};
+const load = (t, model = build()) => loadPredictor(t, model);
 
 test('outputs of pending predictions do not overlap', async (t) => {
   const [predictor, other] = [await load(t), await load(t)];
@@ -164,8 +160,7 @@ test('a model has one trainer at work at a time', async (t) => {
 });
 
 test('a model is saved at rest, also by callbacks', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await makeFolder(t);
   const path = join(folder, 'm.safetensors');
   const model = build();
   const trainer = makeTrainer(model);

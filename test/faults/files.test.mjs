@@ -1,26 +1,27 @@
 // Files that are cut, forged or damaged, and saves that fail. The single rules of the format are in
 // ../safetensors.test.mjs.
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { Model, Predictor } from 'tandem-ml';
+import { makeFolder, sharedFolder } from '../helpers/folder.mjs';
 import { bits, build, ends, generator, makeX, runScript } from './support.mjs';
 
-test.before(async (t) => {
-  t.context.folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  const path = join(t.context.folder, 'whole.safetensors');
+const shared = sharedFolder(test);
+/** The file of a model. */
+let whole = Buffer.alloc(0);
+test.before(async () => {
+  const path = join(shared, 'whole.safetensors');
   await build().save(path);
-  t.context.whole = await readFile(path);
+  whole = await readFile(path);
 });
-test.after.always((t) => rm(t.context.folder, { recursive: true, force: true }));
 
 let files = 0;
-async function load(t, bytes) {
-  const path = join(t.context.folder, `${files++}.safetensors`);
+async function load(bytes) {
+  const path = join(shared, `${files++}.safetensors`);
   await writeFile(path, bytes);
   try {
     return await Model.load(path);
@@ -51,19 +52,17 @@ function encode(json, data = Buffer.alloc(0)) {
 }
 
 test('a file cut anywhere is refused', async (t) => {
-  const { whole } = t.context;
   const lengths = new Set([0, 1, 7, 8, 9, whole.length - 1, whole.length - 4]);
   for (let length = 0; length < whole.length; length += 61) lengths.add(length);
   for (const length of lengths) {
-    await t.throwsAsync(load(t, whole.subarray(0, length)), format, `${length} bytes`);
+    await t.throwsAsync(load(whole.subarray(0, length)), format, `${length} bytes`);
   }
-  await t.throwsAsync(load(t, Buffer.concat([whole, Buffer.alloc(1)])), format);
-  t.deepEqual(bits(await load(t, whole)), bits(build()));
+  await t.throwsAsync(load(Buffer.concat([whole, Buffer.alloc(1)])), format);
+  t.deepEqual(bits(await load(whole)), bits(build()));
 });
 
 test('headers that claim more than there is are refused without taking memory', async (t) => {
-  const { whole } = t.context;
-  const folder = await mkdtemp(join(t.context.folder, 'claims-'));
+  const folder = await makeFolder(t);
   const forged = [2n ** 60n, 2n ** 63n, 2n ** 64n - 1n, 2n ** 32n, BigInt(whole.length - 7)].map(
     (claim) => {
       const bytes = Buffer.from(whole);
@@ -98,7 +97,6 @@ test('headers that claim more than there is are refused without taking memory', 
 });
 
 test('graphs and tensors that do not fit each other are refused', async (t) => {
-  const { whole } = t.context;
   const changes = {
     'offsets outside': (header) =>
       set(header['dense.weight'], { data_offsets: [2 ** 40, 2 ** 41] }),
@@ -131,7 +129,7 @@ test('graphs and tensors that do not fit each other are refused', async (t) => {
     }),
   };
   for (const [what, change] of Object.entries(changes)) {
-    const error = await t.throwsAsync(load(t, reheaded(whole, change)), undefined, what);
+    const error = await t.throwsAsync(load(reheaded(whole, change)), undefined, what);
     t.is(error?.code, 'ERR_FILE_FORMAT', `${what}: ${error}`);
   }
   for (const garbage of [
@@ -142,20 +140,20 @@ test('graphs and tensors that do not fit each other are refused', async (t) => {
     '{"__metadata__":7}',
     '\u0000'.repeat(99),
   ]) {
-    await t.throwsAsync(load(t, encode(garbage)), format);
-    await t.throwsAsync(load(t, Buffer.from(garbage)), format);
+    await t.throwsAsync(load(encode(garbage)), format);
+    await t.throwsAsync(load(Buffer.from(garbage)), format);
   }
 });
 
 test('a graph of very many nodes is no matter of the stack', async (t) => {
   const count = 20_000;
-  const bytes = reheaded(t.context.whole, (_, graph) => {
+  const bytes = reheaded(whole, (_, graph) => {
     const [output] = graph.outputs;
     const node = { op: 'neg', attributes: {}, layer: -1 };
     for (let i = 0; i < count; i++) graph.nodes.push({ ...node, inputs: [output.value + i] });
     output.value += count;
   });
-  const path = join(t.context.folder, 'long.safetensors');
+  const path = join(shared, 'long.safetensors');
   await writeFile(path, bytes);
   // In a process of its own: a stack that overflows is a crash.
   await ends(
@@ -176,8 +174,8 @@ const run = promisify(execFile);
 const mutations = fileURLToPath(new URL('mutations.mjs', import.meta.url));
 
 test('1,000 damaged files load or are refused', async (t) => {
-  const path = join(t.context.folder, 'valid.safetensors');
-  await writeFile(path, t.context.whole);
+  const path = join(shared, 'valid.safetensors');
+  await writeFile(path, whole);
   const { stdout, stderr } = await run(process.execPath, [mutations, path, '1', '1000']);
   t.is(stderr, '');
   const { loaded, codes, other } = JSON.parse(stdout);
@@ -195,7 +193,7 @@ test('values that are no numbers survive a file', async (t) => {
     words[i] = random() * 2 ** 32;
   });
   first.data.set([Number.NaN, Number.POSITIVE_INFINITY, -0, 1e-45]);
-  const path = join(t.context.folder, 'nan.safetensors');
+  const path = join(shared, 'nan.safetensors');
   await model.save(path);
   const loaded = await Model.load(path);
   t.deepEqual(bits(loaded), bits(model));
@@ -229,7 +227,7 @@ const savingWith = (name, instead, path) => `
   const error = await build(6).save(${JSON.stringify(path)}).catch((thrown) => thrown);`;
 
 test('a save that fails leaves the old file whole and nothing beside it', async (t) => {
-  const folder = await mkdtemp(join(t.context.folder, 'save-'));
+  const folder = await makeFolder(t);
   const path = join(folder, 'm.safetensors');
   const model = build(5);
   await model.save(path);
@@ -251,7 +249,7 @@ test('a save that fails leaves the old file whole and nothing beside it', async 
 });
 
 test('a process killed during a save leaves the old file whole', async (t) => {
-  const folder = await mkdtemp(join(t.context.folder, 'kill-'));
+  const folder = await makeFolder(t);
   const path = join(folder, 'm.safetensors');
   const model = build(5);
   await model.save(path);

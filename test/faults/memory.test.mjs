@@ -1,8 +1,7 @@
 // What is made and closed a thousand times gives its memory back.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { makeFolder } from '../helpers/folder.mjs';
 import { build, ends } from './support.mjs';
 
 // What is lost with every call grows in each round, while an allocator or V8 may once take some more
@@ -42,11 +41,6 @@ async function keepsSize(t, prepare, body) {
   t.true(middle < usual && largest < most, `${rounds.join(', ')} MB`);
 }
 
-test.before(async (t) => {
-  t.context.folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-});
-test.after.always((t) => rm(t.context.folder, { recursive: true, force: true }));
-
 const use = 'predictor.predictSync(x); await predictor.predict(x);';
 
 test.serial('predictors of a model', async (t) => {
@@ -68,7 +62,7 @@ test.serial('predictors of a model of 2 MB', async (t) => {
 });
 
 test.serial('predictors of a file', async (t) => {
-  const path = join(t.context.folder, 'm.safetensors');
+  const path = join(await makeFolder(t), 'm.safetensors');
   await build().save(path);
   await keepsSize(
     t,

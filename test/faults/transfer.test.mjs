@@ -1,9 +1,9 @@
 // Buffers that go away while the library uses them: a typed error or a normal result.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, Model, Predictor, sequential, TandemError } from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
 /** Moves the memory away; native memory refuses with a DataCloneError or is copied. */
@@ -166,8 +166,7 @@ test('the buffers of a binding', async (t) => {
 const moving = process.versions.node.startsWith('20.') ? ['--harmony-rab-gsab-transfer'] : [];
 
 test('native memory that is moved by force stays whole', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await makeFolder(t);
   const path = join(folder, 'm.safetensors');
   const model = build();
   await model.save(path);

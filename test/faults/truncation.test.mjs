@@ -2,15 +2,13 @@
 // process, and never a result of other weights. Each case is a process of its own, which a signal
 // that nobody handles would end.
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { dense, embedding, flatten, input, sequential } from 'tandem-ml';
+import { sharedFolder } from '../helpers/folder.mjs';
 
-const folder = await mkdtemp(join(tmpdir(), 'tandem-truncation-'));
-test.after.always(() => rm(folder, { recursive: true, force: true }));
+const folder = sharedFolder(test);
 
 /** Its table, of 5 MB, is read where the file is mapped. */
 const model = sequential([embedding(20_000, 64), flatten(), dense(3)], {

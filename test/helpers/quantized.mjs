@@ -1,15 +1,5 @@
-// Models that are quantized in tests, and how far results are apart.
-import {
-  batchNorm,
-  conv2d,
-  dense,
-  dropout,
-  flatten,
-  maxPool2d,
-  Predictor,
-  relu,
-  sequential,
-} from 'tandem-ml';
+// Models that are quantized in tests, and what is put into them.
+import { batchNorm, conv2d, dense, dropout, flatten, maxPool2d, relu, sequential } from 'tandem-ml';
 import { languageModel } from './language.mjs';
 
 export const noise = (length, seed = 1) =>
@@ -36,23 +26,6 @@ export const images = () =>
     { input: [3, 12, 12], seed: 2 },
   );
 
-export const load = async (t, source, options) => {
-  const predictor = await Predictor.load(source, options);
-  t.teardown(() => predictor.close());
-  return predictor;
-};
-
-/** |a - b| / |b| by Euclidean norm. */
-export function distance(a, b) {
-  let [difference, norm] = [0, 0];
-  b.forEach((value, i) => {
-    difference += (a[i] - value) ** 2;
-    norm += value ** 2;
-  });
-  return Math.sqrt(difference / norm);
-}
-
-export const error = (code, message) => ({ code, ...(message && { message }) });
 export const kernels = (predictor) => predictor.profile().kernels.join(' ');
 
 export const transformer = () => languageModel({ vocabulary: 30, time: 12, width: 32, seed: 4 });

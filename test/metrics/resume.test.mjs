@@ -1,16 +1,15 @@
 // Metrics, matrices and callbacks of a fit that goes on from a checkpoint within an epoch.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, detectOverfitting, htmlReport, metrics, sequential, Trainer } from 'tandem-ml';
 import { loadDigits } from '../../examples/lib/digits.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 
 const [data, validation] = await loadDigits({ sizes: [200, 100], seed: 2 });
 
 test('they are those of a fit that was never stopped', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-metrics-'));
-  t.teardown(() => rm(dir, { recursive: true }));
+  const dir = await makeFolder(t);
   const run = async (name, more = {}, callbacks = []) => {
     const trainer = new Trainer(sequential([dense(10)], { input: [64], seed: 1 }), {
       loss: 'crossEntropy',

@@ -1,10 +1,10 @@
 // What accumulators and callbacks keep in checkpoints: going on is the same as not having stopped.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { detectOverfitting, htmlReport, input, metrics } from 'tandem-ml';
 import { packMatrix, Tally, unpackMatrix } from '../../dist/internals.js';
+import { makeFolder } from '../helpers/folder.mjs';
 
 /** Nothing is shared with what a checkpoint kept. */
 const copy = structuredClone;
@@ -133,8 +133,7 @@ test('a metric without a state reports NaN where it missed a part of an epoch', 
 });
 
 test('callbacks go on from their state', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-state-'));
-  t.teardown(() => rm(dir, { recursive: true }));
+  const dir = await makeFolder(t);
   const [loss, valLoss] = [(i) => 1 / (i + 1), (i) => 0.5 + (i - 4) ** 2];
   const reports = ['loss', 'valLoss'];
   const trainer = { model: { summary: () => '' } };

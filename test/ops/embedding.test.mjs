@@ -1,6 +1,4 @@
 // embedding: gradients, layers, numbers out of range, files and predictors.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -22,6 +20,7 @@ import {
 } from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 import { check, numbers } from '../helpers/differences.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 import { fixed } from '../helpers/numbers.mjs';
 
 const argument = (message) => ({ code: 'ERR_ARGUMENT', message });
@@ -172,8 +171,7 @@ test('a number that the graph computes may be anything', (t) => {
 });
 
 test('training fits a table, and a file keeps it', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(folder, { recursive: true }));
+  const folder = await makeFolder(t);
   const model = sequential([embedding(6, 5, { positions: 2 }), flatten(), dense(6)], {
     input: input([2], { dtype: 'int32' }),
     seed: 1,

@@ -1,6 +1,4 @@
 // lstm and gru: gradients at odd sizes, layers, files, predictors, threads.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -19,6 +17,7 @@ import {
 } from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 import { check, numbers } from '../helpers/differences.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 import { fixed, generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const kinds = { lstm: { layer: lstm, gates: 4 }, gru: { layer: gru, gates: 3 } };
@@ -146,8 +145,7 @@ for (const [name, { layer, gates }] of Object.entries(kinds)) {
   });
 
   test(`a model with ${name} trains, and a file keeps it`, async (t) => {
-    const folder = await mkdtemp(join(tmpdir(), 'tandem-'));
-    t.teardown(() => rm(folder, { recursive: true }));
+    const folder = await makeFolder(t);
     const model = sequential([layer(24), dense(1)], { input: [6, 1], seed: 3 });
     const trainer = new Trainer(model, { loss: 'mse', optimizer: adam({ learningRate: 0.01 }) });
     t.teardown(() => trainer.close());

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
-import { folder } from '../helpers/folder.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 import { openRun, runs } from '../helpers/golden-runs.mjs';
 import { generator, uniform } from '../helpers/numbers.mjs';
 
@@ -67,7 +67,7 @@ test('steps whose gradients overflow are left out and counted', async (t) => {
 });
 
 test('the scale of the loss goes on from a checkpoint', async (t) => {
-  const path = join(await folder(t), 'c.safetensors');
+  const path = join(await makeFolder(t), 'c.safetensors');
   const whole = large(t);
   await whole.trainer.fit(whole.data, { ...fit, epochs: 2 });
   await whole.trainer.saveCheckpoint(path);

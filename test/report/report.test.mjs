@@ -1,14 +1,14 @@
 // The report: its text, and the page in a browser.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { dense, htmlReport, sequential, Trainer, writeReport } from 'tandem-ml';
 import { loadDigits } from '../../examples/lib/digits.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome'];
 const browser = [
@@ -17,13 +17,6 @@ const browser = [
     .split(delimiter)
     .flatMap((dir) => names.map((name) => join(dir, name))),
 ].find((path) => path !== undefined && path !== '' && existsSync(path));
-
-async function makeFolder(t) {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-report-'));
-  // Processes of a browser may write to its profile for a while after its end.
-  t.teardown(() => rm(dir, { recursive: true, maxRetries: 20 }));
-  return dir;
-}
 
 /** Fits digits with all that a report can show. */
 async function fitDigits(t, callbacks) {

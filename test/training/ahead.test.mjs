@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { dense, dropout, sequential, sgd, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromRows } from 'tandem-ml/data';
-import { file, folder, readRows } from '../helpers/folder.mjs';
+import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 
 const text = (rows, sign = 1) =>
   `a,b,y\n${Array.from({ length: rows }, (_, i) => `${(i % 7) / 7},${(i % 5) / 5},${(sign * (i % 3)) / 3}\n`).join('')}`;
@@ -112,7 +112,7 @@ for (const [when, [writer, expected]] of Object.entries(writers)) {
 }
 
 linux('a pipe is read once', async (t) => {
-  const path = join(await folder(t), 'pipe');
+  const path = join(await makeFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);
   const encoder = await fitEncoder(csv(await file(t, 'file.csv', text(300))), encoding);
   let steps = 0;

@@ -12,8 +12,9 @@ import {
   Trainer,
 } from 'tandem-ml';
 import { fromBatches } from 'tandem-ml/data';
+import { makeFolder } from '../helpers/folder.mjs';
 import { near, perceptron, regression, rows, values, withTrainer, x, y } from './regression.mjs';
-import { bits, folder, quiet } from './support.mjs';
+import { bits, quiet } from './support.mjs';
 
 test('averages follow the parameters', async (t) => {
   const model = perceptron();
@@ -113,7 +114,7 @@ test('averages are for trainers that keep them', async (t) => {
 });
 
 test('while averages are evaluated the model has its own parameters', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   let onBatch = () => {};
   const evaluated = {
     values: (output, target) => [mse(output, target)],
@@ -200,7 +201,7 @@ test('validation is of the averages where that is asked for', async (t) => {
   t.deepEqual(bits(made.model), bits(plain.model));
   t.deepEqual(made.history.loss, plain.history.loss);
   // What earlyStopping puts back are the averages that were judged, and keepBest follows them.
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const stopper = earlyStopping({ restoreBestWeights: true, mode: 'max', patience: 9 });
   const kept = await once(
     { decay: 0.7, validate: true },

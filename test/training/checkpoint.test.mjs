@@ -5,8 +5,9 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { adam, dense, earlyStopping, sequential, sgd, Trainer } from 'tandem-ml';
 import { copyArrays, copyWeights, restoreWeights, weightsRestored } from '../../dist/internals.js';
+import { makeFolder } from '../helpers/folder.mjs';
 import { relativeError } from '../helpers/numbers.mjs';
-import { bits, folder, hex, quiet, start } from './support.mjs';
+import { bits, hex, quiet, start } from './support.mjs';
 
 const epochs = (count, more) => ({ ...quiet, epochs: count, ...more });
 const make = (t, kind, more) => {
@@ -16,7 +17,7 @@ const make = (t, kind, more) => {
 };
 
 test('the newest ones stay, and the best', async (t) => {
-  const dir = join(await folder(t), 'deep', 'er');
+  const dir = join(await makeFolder(t), 'deep', 'er');
   const { data, trainer } = make(t, 'mlp');
   const checkpoint = { dir, keep: 2, keepBest: 'valLoss' };
   const fit = epochs(5, { checkpoint, validationSplit: 0.2, batchSize: 46 });
@@ -34,7 +35,7 @@ test('the newest ones stay, and the best', async (t) => {
 });
 
 test('an empty folder starts anew, and one that is not there, too', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const plain = make(t, 'mlp');
   await plain.trainer.fit(plain.data, epochs(1));
   for (const path of [dir, join(dir, 'new')]) {
@@ -50,7 +51,7 @@ test('an empty folder starts anew, and one that is not there, too', async (t) =>
 });
 
 test.serial('a damaged file is passed over for the one before it', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const { data, trainer } = make(t, 'mlp');
   await trainer.fit(data, epochs(2, { checkpoint: { dir } }));
   const [older = '', newest = ''] = (await readdir(dir)).sort();
@@ -74,7 +75,7 @@ test.serial('a damaged file is passed over for the one before it', async (t) => 
 });
 
 test('other models, trainers and files are refused, and change nothing', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const path = join(dir, 'c.safetensors');
   const { trainer } = make(t, 'mlp');
   await trainer.saveCheckpoint(path);
@@ -100,7 +101,7 @@ test('other models, trainers and files are refused, and change nothing', async (
 });
 
 test('damaged state is refused', async (t) => {
-  const path = join(await folder(t), 'c.safetensors');
+  const path = join(await makeFolder(t), 'c.safetensors');
   const { trainer } = make(t, 'mlp');
   await trainer.saveCheckpoint(path);
   const whole = await readFile(path);
@@ -147,7 +148,7 @@ test('damaged state is refused', async (t) => {
 
 test('options of checkpoints are checked', async (t) => {
   const { data, trainer } = make(t, 'mlp');
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   for (const options of [
     { checkpoint: {} },
     { checkpoint: { dir, everySteps: 0 } },
@@ -166,7 +167,7 @@ test('options of checkpoints are checked', async (t) => {
 });
 
 test('within an epoch, batches have to be as they were', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const { data, trainer } = make(t, 'mlp');
   const path = join(dir, 'c.safetensors');
   const save = {
@@ -180,7 +181,7 @@ test('within an epoch, batches have to be as they were', async (t) => {
 });
 
 test('what cannot be written ends fit with the reason', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const { data, trainer } = make(t, 'mlp');
   await writeFile(join(dir, 'file'), '');
   const under = epochs(1, { checkpoint: { dir: join(dir, 'file') } });
@@ -194,7 +195,7 @@ test('what cannot be written ends fit with the reason', async (t) => {
 });
 
 test('a trainer that trains is busy, and one that is closed is closed', async (t) => {
-  const path = join(await folder(t), 'c.safetensors');
+  const path = join(await makeFolder(t), 'c.safetensors');
   const { data, trainer } = start('mlp');
   const running = trainer.fit(data, epochs(50));
   await t.throwsAsync(trainer.loadCheckpoint(path), { code: 'ERR_BUSY' });
@@ -209,7 +210,7 @@ test('a trainer that trains is busy, and one that is closed is closed', async (t
 // Written by `node test/training/golden.mjs` with the first version of the format.
 test('version 1 of the format is read', async (t) => {
   const path = fileURLToPath(new URL('../golden/checkpoint/v1.safetensors', import.meta.url));
-  const copy = join(await folder(t), 'v1.safetensors');
+  const copy = join(await makeFolder(t), 'v1.safetensors');
   await copyFile(path, copy);
   const golden = () => {
     const model = sequential([dense(3, { activation: 'tanh' }), dense(1)], { input: [2], seed: 5 });

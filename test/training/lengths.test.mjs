@@ -19,8 +19,10 @@ import {
   transformerBlock,
 } from 'tandem-ml';
 import { fromBatches, fromSequences } from 'tandem-ml/data';
+import { makeFolder } from '../helpers/folder.mjs';
 import { generator, relativeError } from '../helpers/numbers.mjs';
-import { bits, folder, quiet } from './support.mjs';
+import { collect } from '../helpers/outcomes.mjs';
+import { bits, quiet } from './support.mjs';
 
 const [vocabulary, time] = [11, 16];
 const lengths = [4, 9, time];
@@ -75,12 +77,6 @@ function longest(batch, padding) {
     : Object.fromEntries(Object.entries(x).map(([name, array]) => [name, longer(array, 0)]));
   return { rows: batch.rows, x: inputs, y: longer(batch.y, padding) };
 }
-
-const collect = async (iterable) => {
-  const found = [];
-  for await (const item of iterable) found.push(item);
-  return found;
-};
 
 function near(t, model, expected, limit) {
   for (const [name, { data }] of expected.parameters) {
@@ -174,7 +170,7 @@ test('metrics are of all lengths', async (t) => {
 });
 
 test('training on several lengths goes on bit for bit', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const { x, y } = texts(100);
   const data = fromSequences({ x, y }).bucketByLength({ lengths });
   const run = async (last, more = {}) => {

@@ -15,8 +15,9 @@ import {
 } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
 import { beta, mixtureOf, generator as xoshiro } from '../../dist/internals.js';
+import { makeFolder } from '../helpers/folder.mjs';
 import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
-import { bits, folder, quiet } from './support.mjs';
+import { bits, quiet } from './support.mjs';
 
 const alpha = 0.4;
 const seed = 9;
@@ -171,7 +172,7 @@ test('ignored targets: what a mean divides by is the same for both halves', asyn
 });
 
 test('the same bits for every number of threads and after going on from a checkpoint', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const options = { ...objective, gradientAccumulationSteps: 2 };
   const more = { epochs: 4, shuffle: true };
   const whole = await trained(weighted(), { ...options, threads: 1 }, several, more);

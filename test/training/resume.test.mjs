@@ -7,8 +7,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { crossEntropy, earlyStopping, reduceOnPlateau, sgd } from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
 import { generator } from '../helpers/numbers.mjs';
-import { bits, folder, kinds, start } from './support.mjs';
+import { bits, kinds, start } from './support.mjs';
 
 const worker = fileURLToPath(new URL('worker.mjs', import.meta.url));
 const run = (options) =>
@@ -32,7 +33,7 @@ async function finish(kind, last, more = {}, options = {}) {
 
 for (const kind of Object.keys(kinds)) {
   test(`${kind}: 200 steps are 100 steps, kill -9, and the rest`, async (t) => {
-    const dir = await folder(t);
+    const dir = await makeFolder(t);
     const child = run({ kind, dir, everySteps: 100, killAfter: 130, killOn: 100 });
     const [, signal] = await once(child, 'exit');
     t.is(signal, 'SIGKILL');
@@ -47,7 +48,7 @@ for (const kind of Object.keys(kinds)) {
 }
 
 test('micro-batches, schedules and validation go on, too', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const options = () => ({
     gradientAccumulationSteps: 3,
     lrScheduler: reduceOnPlateau({ patience: 0, factor: 0.7, threshold: 0.05 }),
@@ -101,7 +102,7 @@ async function killWithin(t, dir, reached, random) {
 test('killed while it writes, 50 times: nothing is lost but the unfinished file', async (t) => {
   const trials = async (count, seed) => {
     const random = generator(seed);
-    const dir = await folder(t);
+    const dir = await makeFolder(t);
     let reached = 0;
     for (let i = 0; i < count; i++) {
       const kill = i % 2 === 0 ? killWithin : killFromOutside;
@@ -127,7 +128,7 @@ test('killed while it writes, 50 times: nothing is lost but the unfinished file'
 });
 
 test('SIGTERM saves and exits with 0', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const child = run({ kind: 'mlp', dir, everySteps: 1e6, exitOnSigterm: true, announce: 40 });
   const ended = once(child, 'exit');
   await once(child.stdout, 'data');
@@ -141,7 +142,7 @@ test('SIGTERM saves and exits with 0', async (t) => {
 });
 
 test('an abort saves first', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const controller = new AbortController();
   const abort = { onBatchEnd: (step) => void (step === 32 && controller.abort()) };
   const { data, fit, trainer } = start('mlp');
@@ -155,7 +156,7 @@ test('an abort saves first', async (t) => {
 });
 
 test('a fit that has ended is not done again', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const once_ = async () => {
     const { model, data, fit, trainer } = start('mlp');
     const seen = [];
@@ -173,7 +174,7 @@ test('a fit that has ended is not done again', async (t) => {
 });
 
 test('callbacks get back what they kept', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const fit = { validationSplit: 0.2, epochs: 12 };
   const once_ = async (epochs, more = {}) => {
     const { model, data, fit: how, trainer } = start('mlp');
@@ -191,7 +192,7 @@ test('callbacks get back what they kept', async (t) => {
 });
 
 test('saveCheckpoint and loadCheckpoint: fit goes on in the middle of an epoch', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const path = join(dir, 'c.safetensors');
   const { data, fit, trainer } = start('cnn');
   const save = {
@@ -222,7 +223,7 @@ test('a fit that earlyStopping ended stays ended, with its best weights', async 
     [0, false],
     [50, true],
   ]) {
-    const dir = await folder(t);
+    const dir = await makeFolder(t);
     const once = async (patience = 2) => {
       const { model, data, fit, trainer } = start('mlp', {
         optimizer: sgd({ learningRate: rate }),
@@ -244,7 +245,7 @@ test('a fit that earlyStopping ended stays ended, with its best weights', async 
 });
 
 test('the newest checkpoint is of the newest run, also after fewer steps', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const checkpoint = { dir, everySteps: 10, keep: 9 };
   await finish('mlp', 40, { checkpoint });
   await finish('mlp', 20, { checkpoint });
@@ -270,7 +271,7 @@ test('the newest checkpoint is of the newest run, also after fewer steps', async
 });
 
 test('what a checkpoint was not saved with is refused, and changes nothing', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const own = { onEpochEnd() {}, saveState: () => 3, loadState() {} };
   const checkpoint = { dir };
   await finish('mlp', 58, { checkpoint, callbacks: [own, stopping()], epochs: 2 });
@@ -298,7 +299,7 @@ test('what a checkpoint was not saved with is refused, and changes nothing', asy
 });
 
 test('what callbacks keep comes back as it was, whatever its keys', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const state = { $array: 0, $number: 'x', $$a: [Number.NaN, -0], list: Float32Array.of(0.1) };
   const loaded = [];
   const own = {

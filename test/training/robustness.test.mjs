@@ -3,7 +3,8 @@ import { readdir } from 'node:fs/promises';
 import test from 'ava';
 import { dense, l1, log, mse, sequential, sgd, Trainer } from 'tandem-ml';
 import { fromArrays, fromBatches } from 'tandem-ml/data';
-import { bits, folder, quiet, start } from './support.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { bits, quiet, start } from './support.mjs';
 
 const rows = 40;
 const x = Float32Array.from({ length: rows }, (_, i) => Math.sin(i));
@@ -92,7 +93,7 @@ test('a source that fails for a while is read on from where it failed', async (t
 });
 
 test('a source that fails for good ends fit with its error, and leaves the checkpoint', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const { data, fit, trainer } = start('mlp');
   t.teardown(() => trainer.close());
   const { dataset } = failing(data, (call) => call >= 20);
@@ -125,7 +126,7 @@ test('bad data are not read again', async (t) => {
 });
 
 test('a loss that is not finite ends fit also without checkNumerics', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const trainer = make(t, { optimizer: sgd({ learningRate: 1e10 }) });
   const fit = { ...quiet, epochs: 50, batchSize: 8, checkpoint: { dir, everySteps: 1 } };
   const error = await t.throwsAsync(trainer.fit({ x, y }, fit), { code: 'ERR_NUMERIC' });
@@ -185,7 +186,7 @@ test('a source that never answers holds up neither stop nor close', async (t) =>
 });
 
 test('an abort of a fit whose source never answers saves first', async (t) => {
-  const dir = await folder(t);
+  const dir = await makeFolder(t);
   const controller = new AbortController();
   const { data, reached } = hanging();
   const { signal } = controller;

@@ -1,7 +1,4 @@
 // Small models to train, and bits to compare.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import {
   adamw,
   batchNorm,
@@ -113,10 +110,3 @@ export const hex = (array) =>
 /** All parameters, bit for bit. */
 export const bits = ({ parameters }) =>
   Object.fromEntries([...parameters].map(([name, { data }]) => [name, hex(data)]));
-
-/** A folder that goes with the test. */
-export async function folder(t) {
-  const path = await mkdtemp(join(tmpdir(), 'tandem-'));
-  t.teardown(() => rm(path, { recursive: true, force: true }));
-  return path;
-}

@@ -1,6 +1,5 @@
 // Cross-validation: folds, what is trained and tested on, resuming.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import {
@@ -27,6 +26,7 @@ import {
 } from 'tandem-ml/data';
 import { dealFolds } from '../../dist/internals.js';
 import { loadDigits } from '../../examples/lib/digits.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 
 test('folds have as many rows, and of each label', async (t) => {
   const count = 1003;
@@ -130,8 +130,7 @@ test('mean, deviation and table are those of the folds', async (t) => {
 });
 
 test('with a file it goes on after the last fold', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-folds-'));
-  t.teardown(() => rm(dir, { recursive: true }));
+  const dir = await makeFolder(t);
   const file = join(dir, 'folds.jsonl');
   const data = {
     x: Float32Array.from({ length: 20 }, (_, i) => i / 20),
@@ -226,8 +225,7 @@ test('each row of a stream is tested once, on a model that has not seen it', asy
 });
 
 test('rows of a file: classes are spread evenly, and only those to train on repeated', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-folds-'));
-  t.teardown(() => rm(dir, { recursive: true }));
+  const dir = await makeFolder(t);
   const file = join(dir, 'rows.csv');
   // Of 60 rows 50 are of class a, 10 of class b.
   const lines = Array.from({ length: 60 }, (_, i) => `${i / 10},${i % 6 === 5 ? 'b' : 'a'}`);

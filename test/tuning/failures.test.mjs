@@ -12,7 +12,7 @@ import {
   TandemError,
   Trainer,
 } from 'tandem-ml';
-import { folder } from '../helpers/folder.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 
 const x = Float32Array.from({ length: 12 }, (_, i) => i / 12);
 const data = { x, y: x };
@@ -25,7 +25,7 @@ const common = { space: { units: space.int(-2, 4) }, data, trials: 12, seed: 3 }
 
 for (const folds of [undefined, 2]) {
   test(`options that cannot be built fail their trial, folds ${folds}`, async (t) => {
-    const file = join(await folder(t), 'search.jsonl');
+    const file = join(await makeFolder(t), 'search.jsonl');
     const judged = folds === undefined ? { fit } : { folds };
     const options = { ...common, ...judged, file, strategy: 'random', epochs: 1 };
     const build = ({ units }) => train(make(units));
@@ -73,7 +73,7 @@ test('one model for all folds or trials is refused', async (t) => {
 });
 
 test('confusion matrices of folds are kept, in the file, too', async (t) => {
-  const file = join(await folder(t), 'folds.jsonl');
+  const file = join(await makeFolder(t), 'folds.jsonl');
   const y = Int32Array.from(x, (value) => (value > 0.5 ? 1 : 0));
   const build = () =>
     new Trainer(sequential([dense(2)], { input: [1] }), {

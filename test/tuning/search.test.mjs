@@ -1,21 +1,15 @@
 // Searches: what is drawn, who goes on, what is kept.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { adam, dense, search, sequential, sgd, space, Trainer } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
 import { halvingRungs, sample } from '../../dist/internals.js';
+import { makeFolder } from '../helpers/folder.mjs';
 import { make } from './child.mjs';
-
-async function makeFolder(t) {
-  const dir = await mkdtemp(join(tmpdir(), 'tandem-search-'));
-  t.teardown(() => rm(dir, { recursive: true }));
-  return dir;
-}
 
 const data = { x: Float32Array.of(1, 2, 3, 4), y: Float32Array.of(2, 4, 6, 8) };
 const build = ({ learningRate }) =>

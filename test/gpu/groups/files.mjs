@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Model } from 'tandem-ml';
-import { folder } from '../../helpers/folder.mjs';
+import { makeFolder } from '../../helpers/folder.mjs';
 import { images, noise } from '../../helpers/quantized.mjs';
 import { kinds } from '../../training/support.mjs';
 import {
@@ -33,7 +33,7 @@ for (const [from, to] of [
   ['cpu', device],
 ]) {
   await check(`trained and saved on ${from}, served and trained on ${to}`, async (t) => {
-    const path = join(await folder(t), 'm.safetensors');
+    const path = join(await makeFolder(t), 'm.safetensors');
     const model = images();
     const before = values(model);
     const trainer = trainerOn(t, model, { ...options, device: from });
@@ -74,7 +74,7 @@ for (const kind of Object.keys(kinds)) {
   });
 
   await check(`${kind}: 60 steps are 30, a checkpoint, and the rest`, async (t) => {
-    const dir = await folder(t);
+    const dir = await makeFolder(t);
     const whole = await run(t, kind, 60);
     await run(t, kind, 45, { checkpoint: { dir, everySteps: 30 } });
     const resumeFrom = join(dir, 'step-000000030.safetensors');
@@ -85,7 +85,7 @@ for (const kind of Object.keys(kinds)) {
 }
 
 await check('a checkpoint of the device goes on on the CPU', async (t) => {
-  const path = join(await folder(t), 'c.safetensors');
+  const path = join(await makeFolder(t), 'c.safetensors');
   const [here, there] = [images(), images()];
   const first = trainerOn(t, here, options);
   for (let i = 0; i < 5; i++) await first.step(rowsOf(20));
