@@ -1,7 +1,5 @@
 // Every way in which a kernel of our own multiplies floats, whichever a device would choose,
 // against sums of the host in double precision.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,43 +9,18 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/check.h"
-#include "cuda/device.h"
 #include "cuda/float_product.h"
+#include "on_device.h"
 
 using namespace tandem;
 using namespace tandem::cuda;
 
 namespace {
 
-Device& device() {
-  static Device first(0, open_lt(lt_candidates(python_paths())), {});
-  return first;
-}
-
 constexpr float kUntouched = 777.0F;
 constexpr int64_t kAround = 64;  // floats before and after a result that nothing may write
 
-/// Floats of the device.
-class Floats {
- public:
-  explicit Floats(const std::vector<float>& host)
-      : memory_(device().allocate(static_cast<int64_t>(host.size() * sizeof(float)))) {
-    cuda::check(
-        cudaMemcpy(memory_.data.get(), host.data(), host.size() * sizeof(float), cudaMemcpyDefault),
-        "a copy");
-  }
-  [[nodiscard]] float* data() const { return reinterpret_cast<float*>(memory_.data.get()); }
-  [[nodiscard]] std::vector<float> read() const {
-    std::vector<float> host(static_cast<size_t>(memory_.bytes) / sizeof(float));
-    cuda::check(cudaMemcpy(host.data(), data(), host.size() * sizeof(float), cudaMemcpyDefault),
-                "a copy");
-    return host;
-  }
-
- private:
-  Memory memory_;
-};
+using Floats = OnDevice<float>;
 
 double gelu(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));

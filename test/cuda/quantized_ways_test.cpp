@@ -1,8 +1,6 @@
 // Every way to compute a product of bytes, whichever a device would choose, against sums of the
 // host: sums are exact and what follows them is rounded in one order, so that all bits are the
 // same.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,32 +10,12 @@
 #include "check.h"
 #include "core/error.h"
 #include "cuda/byte_product.h"
-#include "cuda/device.h"
+#include "on_device.h"
 
 using namespace tandem;
 using namespace tandem::cuda;
 
 namespace {
-
-Device& device() {
-  static Device first(0, open_lt(lt_candidates(python_paths())), {});
-  return first;
-}
-
-template <typename T>
-class OnDevice {
- public:
-  explicit OnDevice(const std::vector<T>& host)
-      : memory_(device().allocate(static_cast<int64_t>(host.size() * sizeof(T)))) {
-    cuda::check(
-        cudaMemcpy(memory_.data.get(), host.data(), host.size() * sizeof(T), cudaMemcpyDefault),
-        "a copy");
-  }
-  [[nodiscard]] T* data() const { return reinterpret_cast<T*>(memory_.data.get()); }
-
- private:
-  Memory memory_;
-};
 
 /// Operands of a product, of all bytes that there are.
 struct Factors {
@@ -157,7 +135,7 @@ struct Operation {
                 kYZero,
                 finish.to_bytes};
     run(p, way);
-    cuda::check(cudaMemcpy(y.data(), on_device.data(), y.size(), cudaMemcpyDefault), "a copy");
+    y = on_device.read();
     const auto untouched = [&](auto begin) {
       return std::all_of(begin, begin + kAround, [](std::byte b) { return b == kUntouched; });
     };

@@ -5,38 +5,15 @@
 #include <thread>
 
 #include "core/predictor.h"
-#include "core/trainer.h"
 #include "parity.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::check;
 
 namespace {
 
-GraphDescription classifier(bool loss) {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, 96}, DType::kFloat32}};
-  if (loss) d.inputs.push_back({"t", {-1}, DType::kInt32});
-  const auto first = static_cast<int64_t>(d.inputs.size());
-  const Initializer uniform{InitializerKind::kUniform, -0.2, 0.2};
-  d.parameters = {{"a.weight", {160, 96}, true, uniform},
-                  {"a.bias", {160}, true, uniform},
-                  {"b.weight", {10, 160}, true, uniform},
-                  {"b.bias", {10}, true, uniform}};
-  const int64_t value = first + 4;
-  d.nodes = {{"linear", {0, first, first + 1}, {}},
-             {"geluTanh", {value}, {}},
-             {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
-             {"linear", {value + 2, first + 2, first + 3}, {}}};
-  d.outputs = {value + 3};
-  if (loss) {
-    d.nodes.push_back({"countTargets", {1}, {}});
-    d.nodes.push_back({"crossEntropy", {value + 3, 1, -1, -1, value + 4}, {}});
-    d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
-    d.outputs = {value + 5, value + 6};
-  }
-  return d;
-}
+GraphDescription classifier(bool loss) { return tandem::classifier("geluTanh", 96, 160, 10, loss); }
 
 struct Data {
   std::vector<float> x;
@@ -78,8 +55,7 @@ Trained train(const Backend& backend, const TrainerOptions& options, int steps) 
                   trained.results.data());
   }
   trainer.sync();
-  const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
-  trained.parameters.assign(p, p + store->memory().bytes / 4);
+  trained.parameters = floats(store->memory());
   return trained;
 }
 
@@ -147,8 +123,7 @@ TEST(gpu_rounds_factors_whose_rows_end_anywhere) {
       double results[1 + Trainer::kStepResults];
       for (int i = 0; i < 2; ++i) trainer.train(rows, {x.data(), t.data()}, rate, results);
       trainer.sync();
-      const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
-      return std::vector<float>(p, p + store->memory().bytes / 4);
+      return floats(store->memory());
     };
     const std::vector<float> start = trained(cpu_backend(), 0.0);
     const std::vector<float> want = trained(cpu_backend(), 10.0);
@@ -179,8 +154,7 @@ TEST(gpu_adds_up_micro_batches) {
       trainer.train(64 - i, {data.x.data(), data.t.data()}, 0.1, results, part);
     }
     trainer.sync();
-    const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
-    return std::vector<float>(p, p + store->memory().bytes / 4);
+    return floats(store->memory());
   };
   const std::vector<float> got = trained(gpu());
   const std::vector<float> want = trained(cpu_backend());

@@ -9,9 +9,9 @@
 #include "core/chains.h"
 #include "core/ops/chain.h"
 #include "core/predictor.h"
-#include "core/trainer.h"
 #include "cpu_device.h"
 #include "node_runner.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
@@ -296,16 +296,13 @@ TEST(training_with_chains_gives_the_same_bits) {
     for (const Backend* backend : {&cpu_backend(), static_cast<const Backend*>(&apart)}) {
       const GraphDescription d = gated_model(true);
       const auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-      TrainerOptions options;
-      options.optimizer = Op::adam;
-      options.optimizer_attributes = make_attributes(Op::adam, {});
+      TrainerOptions options = adam_options();
       options.segments = segments;
       Trainer trainer(store, d, options, *backend);
       double numbers[3];
       for (int step = 0; step < 5; ++step) trainer.train(24, {x.data(), t.data()}, 1e-2, numbers);
       CHECK(lists_a_chain(trainer.profile()) == (backend != &apart));
-      const auto* data = reinterpret_cast<const float*>(store->memory().data.get());
-      results.emplace_back(data, data + store->memory().bytes / 4);
+      results.push_back(floats(store->memory()));
     }
     CHECK(same_bits({results[0]}, {results[1]}));
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "conv_case.h"
 #include "core/ops/fused_conv.h"
 #include "core/profile.h"
 #include "node_runner.h"
@@ -13,57 +14,11 @@ using Dims = std::vector<int64_t>;
 
 namespace {
 
-struct Case {
-  int64_t batch, groups, in, out;  // channels of a group
-  IntPair x, kernel;
-  IntPair stride{1, 1}, padding{0, 0}, dilation{1, 1};
-  bool bf16 = false;
-
-  [[nodiscard]] static int64_t size(int64_t n, int64_t k, int64_t s, int64_t p, int64_t d) {
-    return (n + 2 * p - d * (k - 1) - 1) / s + 1;
-  }
-  [[nodiscard]] IntPair y() const {
-    return {size(x.height, kernel.height, stride.height, padding.height, dilation.height),
-            size(x.width, kernel.width, stride.width, padding.width, dilation.width)};
-  }
-  [[nodiscard]] Dims x_dims() const { return {batch, groups * in, x.height, x.width}; }
-  [[nodiscard]] Dims y_dims() const { return {batch, groups * out, y().height, y().width}; }
-  [[nodiscard]] Dims w_dims() const { return {groups * out, in, kernel.height, kernel.width}; }
-  [[nodiscard]] ops::ConvAttributes attributes() const {
-    return {stride, padding, dilation, {0, 0}, groups, bf16};
-  }
-};
-
-/// Calls visit(x, w, y) with the positions of every product.
-template <typename Visit>
-void each_product(const Case& c, Visit visit) {
-  const IntPair y = c.y();
-  for (int64_t n = 0; n < c.batch; ++n)
-    for (int64_t o = 0; o < c.groups * c.out; ++o)
-      for (int64_t i = 0; i < c.in; ++i)
-        for (int64_t kr = 0; kr < c.kernel.height; ++kr)
-          for (int64_t kc = 0; kc < c.kernel.width; ++kc)
-            for (int64_t r = 0; r < y.height; ++r) {
-              const int64_t row = r * c.stride.height - c.padding.height + kr * c.dilation.height;
-              if (row < 0 || row >= c.x.height) continue;
-              for (int64_t q = 0; q < y.width; ++q) {
-                const int64_t column = q * c.stride.width - c.padding.width + kc * c.dilation.width;
-                if (column < 0 || column >= c.x.width) continue;
-                const int64_t channel = n * c.groups * c.in + o / c.out * c.in + i;
-                visit(
-                    static_cast<size_t>((channel * c.x.height + row) * c.x.width + column),
-                    static_cast<size_t>(((o * c.in + i) * c.kernel.height + kr) * c.kernel.width +
-                                        kc),
-                    static_cast<size_t>(((n * c.groups * c.out + o) * y.height + r) * y.width + q));
-              }
-            }
-}
-
 struct Expected {
   std::vector<double> y, dx, dw;
 };
 
-Expected expect(const Case& c, const std::vector<float>& x, const std::vector<float>& w,
+Expected expect(const ConvCase& c, const std::vector<float>& x, const std::vector<float>& w,
                 const std::vector<float>& dy) {
   Expected e;
   e.y.resize(dy.size());
@@ -87,7 +42,7 @@ std::vector<double> with_bias(std::vector<double> sums, const std::vector<float>
   return sums;
 }
 
-void check_fused(const Isa& isa, const Case& c, const std::vector<float>& x,
+void check_fused(const Isa& isa, const ConvCase& c, const std::vector<float>& x,
                  const std::vector<float>& w, const std::vector<float>& bias,
                  const std::vector<double>& sums) {
   for (const Op activation : {Op::relu, Op::square}) {
@@ -110,7 +65,7 @@ void check_fused(const Isa& isa, const Case& c, const std::vector<float>& x,
 }
 
 /// convTranspose2d with an activation.
-void check_transposed(const Isa& isa, const Case& c, const std::vector<float>& from,
+void check_transposed(const Isa& isa, const ConvCase& c, const std::vector<float>& from,
                       const std::vector<float>& w, const std::vector<float>& bias,
                       const std::vector<double>& sums) {
   for (const bool save : {false, true}) {
@@ -131,7 +86,7 @@ void check_transposed(const Isa& isa, const Case& c, const std::vector<float>& f
   }
 }
 
-void check_residual(const Isa& isa, const Case& c, const std::vector<float>& x,
+void check_residual(const Isa& isa, const ConvCase& c, const std::vector<float>& x,
                     const std::vector<float>& w, const std::vector<float>& bias,
                     const std::vector<float>& residual, const std::vector<double>& sums) {
   for (const int32_t activation :
@@ -152,7 +107,7 @@ void check_residual(const Isa& isa, const Case& c, const std::vector<float>& x,
   }
 }
 
-void check_conv(const Case& c) {
+void check_conv(const ConvCase& c) {
   const auto x = random_floats(count_of(c.x_dims()), 1);
   const auto w = random_floats(count_of(c.w_dims()), 2);
   const auto dy = random_floats(count_of(c.y_dims()), 3);
@@ -189,16 +144,9 @@ void check_conv(const Case& c) {
   }
 }
 
-/// Values that bfloat16 has, so that rounding an operand changes nothing.
-std::vector<float> coarse_floats(int64_t n, uint32_t seed) {
-  std::vector<float> all = random_floats(n, seed);
-  for (float& x : all) x = static_cast<float>(rounded(x));
-  return all;
-}
-
 /// Checks that the products of a case are of rounded operands, or of floats where these are as
 /// fast.
-void check_bf16(Case c, bool rounds_forward, bool rounds_dx, bool rounds_dw) {
+void check_bf16(ConvCase c, bool rounds_forward, bool rounds_dx, bool rounds_dw) {
   c.bf16 = true;
   const auto x = random_floats(count_of(c.x_dims()), 1);
   const auto w = random_floats(count_of(c.w_dims()), 2);
@@ -308,7 +256,7 @@ TEST(conv_by_tiles_of_four_pixels) {
 }
 
 TEST(conv_multiplies_rounded_operands) {
-  const auto all = [](const Case& c) { check_bf16(c, true, true, true); };
+  const auto all = [](const ConvCase& c) { check_bf16(c, true, true, true); };
   all({2, 1, 4, 8, {14, 12}, {3, 3}, {1, 1}, {1, 1}});
   all({3, 1, 5, 7, {9, 11}, {3, 3}});
   all({2, 1, 32, 17, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
@@ -329,7 +277,7 @@ TEST(conv_multiplies_rounded_operands) {
 }
 
 TEST(conv_by_tiles_of_four_pixels_rounds_their_numbers) {
-  Case c{7, 1, 16, 19, {14, 13}, {3, 3}, {1, 1}, {1, 1}};
+  ConvCase c{7, 1, 16, 19, {14, 13}, {3, 3}, {1, 1}, {1, 1}};
   c.bf16 = true;
   const ops::ConvWeightGrad::Attributes weight{c.attributes(), c.kernel};
   // Of these integers bfloat16 has all 16 numbers of a tile.
@@ -372,8 +320,8 @@ TEST(conv_of_floats_in_groups_of_one_channel) {
 }
 
 TEST(conv_with_frozen_weights) {
-  for (const Case& c : {Case{2, 1, 16, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}},
-                        Case{2, 1, 3, 5, {9, 7}, {3, 2}, {1, 1}, {1, 1}}}) {
+  for (const ConvCase& c : {ConvCase{2, 1, 16, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}},
+                            ConvCase{2, 1, 3, 5, {9, 7}, {3, 2}, {1, 1}, {1, 1}}}) {
     const auto x = random_floats(count_of(c.x_dims()), 1);
     const auto w = random_floats(count_of(c.w_dims()), 2);
     const auto dy = random_floats(count_of(c.y_dims()), 3);
@@ -394,7 +342,7 @@ TEST(conv_with_frozen_weights) {
 }
 
 TEST(conv_without_images_has_no_weight_gradient) {
-  const Case c{0, 1, 3, 5, {6, 6}, {3, 3}};
+  const ConvCase c{0, 1, 3, 5, {6, 6}, {3, 3}};
   for (const Isa& isa : isas()) {
     for (const int64_t groups : {1, 3}) {
       ops::ConvWeightGrad::Attributes attributes{c.attributes(), c.kernel};

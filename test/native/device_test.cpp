@@ -7,8 +7,8 @@
 #include "check.h"
 #include "core/evaluate.h"
 #include "core/predictor.h"
-#include "core/trainer.h"
 #include "cpu_device.h"
+#include "training_support.h"
 
 using namespace tandem;
 
@@ -35,7 +35,7 @@ class OtherDevice final : public CpuDevice {
 };
 
 /// relu(x w^T + b) v^T against a target: parameters w, b, v.
-GraphDescription regression(bool loss) {
+GraphDescription perceptron(bool loss) {
   GraphDescription d;
   d.inputs = {{"x", {-1, 5}, DType::kFloat32}};
   if (loss) d.inputs.push_back({"t", {-1, 3}, DType::kFloat32});
@@ -54,19 +54,6 @@ GraphDescription regression(bool loss) {
   return d;
 }
 
-TrainerOptions adam() {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
-  return options;
-}
-
-std::vector<float> floats(const Memory& memory) {
-  std::vector<float> values(static_cast<size_t>(memory.bytes) / 4);
-  std::memcpy(values.data(), memory.data.get(), values.size() * 4);
-  return values;
-}
-
 const std::vector<float> kX = {0.1F, 0.7F, -0.3F, 0.9F, 0.2F, -0.8F, 0.4F, 0.5F, -0.6F, 0.3F};
 const std::vector<float> kTarget = {1.0F, -1.0F, 0.5F, 0.25F, 0.0F, -0.5F};
 
@@ -81,11 +68,11 @@ std::vector<double> train(Trainer& trainer, int steps) {
 
 TEST(device_trains_a_copy_of_the_parameters_until_they_are_synced) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 3);
   auto host = std::make_shared<ParameterStore>(d.parameters, 3);
-  Trainer trainer(store, d, adam(), device);
-  Trainer reference(host, d, adam(), cpu_backend());
+  Trainer trainer(store, d, adam_options(), device);
+  Trainer reference(host, d, adam_options(), cpu_backend());
   const std::vector<float> before = floats(store->memory());
   const std::vector<double> results = train(trainer, 20);
   const std::vector<double> expected = train(reference, 20);
@@ -101,8 +88,8 @@ TEST(device_trains_a_copy_of_the_parameters_until_they_are_synced) {
 
 TEST(device_evaluates_averages_within_its_memory) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
-  TrainerOptions options = adam();
+  const GraphDescription d = perceptron(true);
+  TrainerOptions options = adam_options();
   options.average_decay = 0.5;
   auto store = std::make_shared<ParameterStore>(d.parameters, 3);
   auto host = std::make_shared<ParameterStore>(d.parameters, 3);
@@ -123,9 +110,9 @@ TEST(device_evaluates_averages_within_its_memory) {
 
 TEST(device_gets_parameters_that_the_host_changed) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-  Trainer trainer(store, d, adam(), device);
+  Trainer trainer(store, d, adam_options(), device);
   double results[1];
   trainer.evaluate(2, {kX.data(), kTarget.data()}, results);
   const double first = results[0];
@@ -141,10 +128,10 @@ TEST(device_gets_parameters_that_the_host_changed) {
 
 TEST(device_trainers_of_a_model_share_its_parameters) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-  Trainer trainer(store, d, adam(), device);
-  Trainer other(store, d, adam(), device);
+  Trainer trainer(store, d, adam_options(), device);
+  Trainer other(store, d, adam_options(), device);
   CHECK(device.copies[static_cast<size_t>(CopyKind::kToDevice)] == 1);
   double before[1];
   double after[1];
@@ -156,17 +143,17 @@ TEST(device_trainers_of_a_model_share_its_parameters) {
 
 TEST(device_norm_of_one_sweep_is_that_of_two) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
-  TrainerOptions clipped = adam();
+  const GraphDescription d = perceptron(true);
+  TrainerOptions clipped = adam_options();
   clipped.max_gradient_norm = 1e9;
-  Trainer one(std::make_shared<ParameterStore>(d.parameters, 3), d, adam(), device);
+  Trainer one(std::make_shared<ParameterStore>(d.parameters, 3), d, adam_options(), device);
   Trainer two(std::make_shared<ParameterStore>(d.parameters, 3), d, clipped, device);
   CHECK_NEAR(train(one, 1)[1], train(two, 1)[1], 1e-6);
 }
 
 TEST(device_predictor_copies_weights_to_the_device) {
   const OtherDevice device;
-  const GraphDescription d = regression(false);
+  const GraphDescription d = perceptron(false);
   const ParameterStore store(d.parameters, 3);
   Predictor predictor(store, d, 1, 8, device);
   CHECK(device.copies[static_cast<size_t>(CopyKind::kToDevice)] == 1);
@@ -249,11 +236,11 @@ TEST(device_predictor_of_bytes_gives_what_the_cpu_gives) {
 TEST(device_without_a_kernel_is_refused_by_name) {
   OtherDevice device;
   device.missing = Op::mseGrad;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 3);
   std::string message;
   try {
-    const Trainer trainer(store, d, adam(), device);
+    const Trainer trainer(store, d, adam_options(), device);
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kDevice);
     message = error.message();
@@ -261,14 +248,14 @@ TEST(device_without_a_kernel_is_refused_by_name) {
   CHECK(message.find("mseGrad") != std::string::npos);
   CHECK(message.find("other:0") != std::string::npos);
   device.missing = Op::fusedMatmul;
-  const GraphDescription forward = regression(false);
+  const GraphDescription forward = perceptron(false);
   CHECK_THROWS(Predictor(*store, forward, 1, 8, device));
   CHECK_THROWS(evaluate(forward, 2, {kX.data()}, {false, 3, 1}, device));
 }
 
 TEST(device_that_rounds_factors_itself_is_told_to) {
   OtherDevice device;
-  Graph graph = instantiate(regression(true), 2, true);
+  Graph graph = instantiate(perceptron(true), 2, true);
   const size_t nodes = graph.nodes.size();
   device.missing = Op::roundToFloat16;
   use_precision(graph, Precision::kFp16Mixed, device);
@@ -282,11 +269,11 @@ TEST(device_that_rounds_factors_itself_is_told_to) {
 
 TEST(device_without_memory_for_a_batch_goes_on_with_smaller_ones) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   const std::vector<float> x(5000, 0.5F);
   const std::vector<float> t(3000, 0.25F);
   for (const bool accumulates : {false, true}) {
-    TrainerOptions options = adam();
+    TrainerOptions options = adam_options();
     options.accumulates = accumulates;
     Trainer trainer(std::make_shared<ParameterStore>(d.parameters, 3), d, options, device);
     Trainer whole(std::make_shared<ParameterStore>(d.parameters, 3), d, options, device);
@@ -303,8 +290,8 @@ TEST(device_without_memory_for_a_batch_goes_on_with_smaller_ones) {
     }
     device.most = int64_t{1} << 40;
   }
-  const ParameterStore store(regression(false).parameters, 3);
-  Predictor predictor(store, regression(false), 1, 2000, device);
+  const ParameterStore store(perceptron(false).parameters, 3);
+  Predictor predictor(store, perceptron(false), 1, 2000, device);
   Predictor::Session session(predictor);
   std::vector<float> first(6);
   std::vector<float> again(6000);
@@ -317,13 +304,13 @@ TEST(device_without_memory_for_a_batch_goes_on_with_smaller_ones) {
 
 TEST(memory_limit_of_a_trainer_refuses_what_does_not_fit) {
   const OtherDevice device;
-  const GraphDescription d = regression(true);
+  const GraphDescription d = perceptron(true);
   const std::vector<float> x(5000, 0.5F);
   const std::vector<float> t(3000, 0.25F);
   for (const Backend* backend : {static_cast<const Backend*>(&device), &cpu_backend()}) {
     for (const bool accumulates : {false, true}) {
       const auto store = [&] { return std::make_shared<ParameterStore>(d.parameters, 3); };
-      TrainerOptions options = adam();
+      TrainerOptions options = adam_options();
       options.threads = 1;
       options.accumulates = accumulates;
       Trainer free(store(), d, options, *backend);
@@ -357,7 +344,7 @@ TEST(memory_limit_of_a_trainer_refuses_what_does_not_fit) {
 
 TEST(memory_limit_of_a_predictor_refuses_what_does_not_fit) {
   const OtherDevice device;
-  const GraphDescription d = regression(false);
+  const GraphDescription d = perceptron(false);
   const ParameterStore store(d.parameters, 3);
   const std::vector<float> x(5000, 0.5F);
   std::vector<float> y(3000);
@@ -383,7 +370,7 @@ TEST(memory_limit_of_a_predictor_refuses_what_does_not_fit) {
 namespace {
 
 /// Says which inputs it was given as memory of the device.
-class StatefulDevice final : public Backend {
+class StatefulDevice final : public CpuDevice {
  public:
   class Watching final : public Executable {
    public:
@@ -412,26 +399,14 @@ class StatefulDevice final : public Backend {
   };
 
   [[nodiscard]] const char* name() const override { return "stateful:0"; }
-  [[nodiscard]] bool supports(Op /*op*/) const override { return true; }
   [[nodiscard]] bool shares_host_memory() const override { return false; }
-  [[nodiscard]] bool updates_on_the_way() const override { return false; }
-  void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
-    cpu_backend().copy(to, from, bytes, kind);
-  }
   [[nodiscard]] Memory allocate(int64_t bytes) const override {
     allocated.push_back(bytes);
-    return cpu_backend().allocate(bytes);
-  }
-  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
-                                        bool frozen) const override {
-    return cpu_backend().workspace_bytes(graph, node, frozen);
-  }
-  [[nodiscard]] std::unique_ptr<FrozenWeights> make_frozen_weights() const override {
-    return cpu_backend().make_frozen_weights();
+    return CpuDevice::allocate(bytes);
   }
   [[nodiscard]] std::unique_ptr<Executable> compile(const CompileRequest& request) const override {
     CHECK(request.keeps_state);
-    return std::make_unique<Watching>(cpu_backend().compile(request), bound);
+    return std::make_unique<Watching>(CpuDevice::compile(request), bound);
   }
 
   mutable std::vector<int64_t> allocated;

@@ -8,36 +8,11 @@
 #include "check.h"
 #include "core/evaluate.h"
 #include "core/predictor.h"
-#include "core/trainer.h"
+#include "training_support.h"
 
 using namespace tandem;
 
 namespace {
-
-GraphDescription classifier(int64_t in, int64_t hidden, int64_t classes, bool loss) {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, in}, DType::kFloat32}};
-  if (loss) d.inputs.push_back({"t", {-1}, DType::kInt32});
-  const auto first = static_cast<int64_t>(d.inputs.size());
-  const Initializer uniform{InitializerKind::kUniform, -0.2, 0.2};
-  d.parameters = {{"a.weight", {hidden, in}, true, uniform},
-                  {"a.bias", {hidden}, true, uniform},
-                  {"b.weight", {classes, hidden}, true, uniform},
-                  {"b.bias", {classes}, true, uniform}};
-  const int64_t value = first + 4;
-  d.nodes = {{"linear", {0, first, first + 1}, {}},
-             {"silu", {value}, {}},
-             {"dropout", {value + 1}, {{"rate", 0.25}, {"seed", 3.0}}},
-             {"linear", {value + 2, first + 2, first + 3}, {}}};
-  d.outputs = {value + 3};
-  if (loss) {
-    d.nodes.push_back({"countTargets", {1}, {}});
-    d.nodes.push_back({"crossEntropy", {value + 3, 1, -1, -1, value + 4}, {}});
-    d.nodes.push_back({"accuracy", {value + 3, 1}, {}});
-    d.outputs = {value + 5, value + 6};
-  }
-  return d;
-}
 
 struct Data {
   std::vector<float> x;
@@ -63,19 +38,10 @@ Data make_data(int64_t rows, int64_t in, int32_t classes) {
   return data;
 }
 
-TrainerOptions adam_options(int threads) {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
-  options.seed = 5;
-  options.threads = threads;
-  return options;
-}
-
 /// Parameters after `steps` steps with this many threads.
 std::vector<float> train(int threads, int steps, double* last_loss = nullptr, double max_norm = 0,
                          Precision precision = Precision::kFloat32) {
-  const GraphDescription d = classifier(96, 160, 10, true);
+  const GraphDescription d = classifier("silu", 96, 160, 10, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 11);
   TrainerOptions options = adam_options(threads);
   options.max_gradient_norm = max_norm;
@@ -87,8 +53,7 @@ std::vector<float> train(int threads, int steps, double* last_loss = nullptr, do
     trainer.train(i % 3 == 2 ? 77 : 128, {data.x.data(), data.t.data()}, 3e-3, results);
   }
   if (last_loss != nullptr) *last_loss = results[0];
-  const auto* parameters = reinterpret_cast<const float*>(store->memory().data.get());
-  return {parameters, parameters + store->memory().bytes / 4};
+  return floats(store->memory());
 }
 
 }  // namespace
@@ -180,7 +145,7 @@ TEST(engine_learns) {
 }
 
 TEST(engine_refuses_steps_that_are_not_finite) {
-  const GraphDescription d = classifier(16, 8, 3, true);
+  const GraphDescription d = classifier("silu", 16, 8, 3, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 1);
   TrainerOptions options = adam_options(1);
   options.check_numerics = true;
@@ -206,7 +171,7 @@ TEST(engine_refuses_steps_that_are_not_finite) {
 }
 
 TEST(engine_outputs_beside_the_loss_have_any_shape) {
-  GraphDescription d = classifier(16, 8, 3, true);
+  GraphDescription d = classifier("silu", 16, 8, 3, true);
   const int64_t logits = d.outputs[0] - 2;
   const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
   d.nodes.push_back({"mean", {logits}, {{"axes", std::vector<double>{0}}}});
@@ -234,7 +199,7 @@ TEST(engine_outputs_beside_the_loss_have_any_shape) {
 }
 
 TEST(engine_refuses_outputs_that_grow_with_the_square_of_the_batch) {
-  GraphDescription d = classifier(16, 8, 3, true);
+  GraphDescription d = classifier("silu", 16, 8, 3, true);
   const int64_t logits = d.outputs[0] - 2;
   const auto next = static_cast<int64_t>(d.inputs.size() + d.parameters.size() + d.nodes.size());
   d.nodes.push_back({"transpose", {logits}, {}});
@@ -245,7 +210,7 @@ TEST(engine_refuses_outputs_that_grow_with_the_square_of_the_batch) {
 }
 
 TEST(engine_targets_out_of_range_read_nothing) {
-  const GraphDescription d = classifier(16, 8, 3, true);
+  const GraphDescription d = classifier("silu", 16, 8, 3, true);
   auto store = std::make_shared<ParameterStore>(d.parameters, 1);
   Trainer trainer(store, d, adam_options(1), cpu_backend());
   Data data = make_data(8, 16, 3);
@@ -257,7 +222,7 @@ TEST(engine_targets_out_of_range_read_nothing) {
 }
 
 TEST(engine_predictor_agrees_with_evaluate_at_every_batch) {
-  const GraphDescription d = classifier(33, 70, 10, false);
+  const GraphDescription d = classifier("silu", 33, 70, 10, false);
   const ParameterStore store(d.parameters, 4);
   const Data data = make_data(300, 33, 10);
   Predictor predictor(store, d, 2, 64, cpu_backend());
@@ -281,7 +246,7 @@ TEST(engine_predictor_agrees_with_evaluate_at_every_batch) {
 }
 
 TEST(engine_predictor_keeps_one_copy_of_the_weights) {
-  const GraphDescription d = classifier(512, 512, 512, false);
+  const GraphDescription d = classifier("silu", 512, 512, 512, false);
   const ParameterStore store(d.parameters, 4);
   Predictor predictor(store, d, 1, 64, cpu_backend());
   const Data data = make_data(64, 512, 10);

@@ -6,9 +6,9 @@
 #include "check.h"
 #include "core/evaluate.h"
 #include "core/ops/fused_matmul.h"
-#include "core/trainer.h"
 #include "cpu_device.h"
 #include "node_runner.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
@@ -135,8 +135,7 @@ std::vector<float> train(const Backend& backend, int threads, int64_t rows, Prec
   double results[1 + Trainer::kStepResults];
   for (int i = 0; i < 5; ++i) trainer.train(rows, {x.data(), t.data()}, 0.05, results);
   CHECK(!trainer.profile().kernels.empty());
-  const auto* parameters = reinterpret_cast<const float*>(store->memory().data.get());
-  return {parameters, parameters + store->memory().bytes / 4};
+  return floats(store->memory());
 }
 
 }  // namespace

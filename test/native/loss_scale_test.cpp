@@ -8,8 +8,8 @@
 #include "check.h"
 #include "core/ops/loss_scale.h"
 #include "core/precision.h"
-#include "core/trainer.h"
 #include "node_runner.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
@@ -29,41 +29,16 @@ double to_float16(float value) {
   return std::fabs(near) > 65504 ? std::copysign(HUGE_VAL, near) : near;
 }
 
-/// Two layers with tanh between them, and the mean of squares.
-GraphDescription regression() {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, 6}, DType::kFloat32}, {"t", {-1, 3}, DType::kFloat32}};
-  const Initializer uniform{InitializerKind::kUniform, -0.5, 0.5};
-  d.parameters = {{"a.weight", {9, 6}, true, uniform},
-                  {"a.bias", {9}, true, uniform},
-                  {"b.weight", {3, 9}, true, uniform},
-                  {"b.bias", {3}, true, uniform}};
-  d.nodes = {
-      {"linear", {0, 2, 3}, {}}, {"tanh", {6}, {}}, {"linear", {7, 4, 5}, {}}, {"mse", {8, 1}, {}}};
-  d.outputs = {9};
-  return d;
-}
-
 TrainerOptions mixed_options() {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
+  TrainerOptions options = adam_options();
   options.precision = Precision::kFp16Mixed;
   return options;
 }
 
-struct Run {
-  std::shared_ptr<ParameterStore> store;
-  std::unique_ptr<Trainer> trainer;
-  std::vector<float> x = random_floats(16 * 6, 1);
-  std::vector<float> t = random_floats(16 * 3, 2);
-  double results[3] = {};
-
-  explicit Run(const TrainerOptions& options)
-      : store(std::make_shared<ParameterStore>(regression().parameters, 11)),
-        trainer(std::make_unique<Trainer>(store, regression(), options, cpu_backend())) {}
-  void step(int64_t first = 0, int64_t rows = 16, MicroBatch micro_batch = {}) {
-    trainer->train(rows, {x.data() + first * 6, t.data() + first * 3}, 1e-2, results, micro_batch);
+struct MixedRun : Run {
+  explicit MixedRun(const TrainerOptions& options) : Run(options) {
+    x = random_floats(16 * 6, 1);
+    t = random_floats(16 * 3, 2);
   }
   /// Whether the step that `now` is behind was left out.
   [[nodiscard]] bool skipped() const { return results[2] == 0 && !std::isfinite(results[1]); }
@@ -75,15 +50,7 @@ struct Run {
     progress.loss_scaler = {scale, good_steps};
     trainer->load(saved.data(), progress);
   }
-  [[nodiscard]] std::vector<float> now() const {
-    const auto* data = reinterpret_cast<const float*>(store->memory().data.get());
-    return {data, data + store->memory().bytes / 4};
-  }
 };
-
-double far(const std::vector<float>& a, const std::vector<float>& b) {
-  return distance(a, std::vector<double>(b.begin(), b.end()));
-}
 
 std::string refused(Run& run) {
   try {
@@ -208,15 +175,16 @@ TEST(fp16_trains_as_float32_does) {
       TrainerOptions options = mixed_options();
       options.max_gradient_norm = plain.max_gradient_norm = norm;
       options.accumulates = plain.accumulates = accumulates;
-      Run mixed(options);
-      Run exact(plain);
+      MixedRun mixed(options);
+      MixedRun exact(plain);
       for (int i = 0; i < 30; ++i) {
         mixed.step();
         exact.step();
         CHECK_NEAR(mixed.results[0], exact.results[0], 2e-3 * exact.results[0]);
         CHECK_NEAR(mixed.results[1], exact.results[1], 5e-3 * exact.results[1]);
       }
-      CHECK(far(mixed.now(), exact.now()) < 5e-3 && far(mixed.now(), exact.now()) > 0);
+      CHECK(difference(mixed.now(), exact.now()) < 5e-3 &&
+            difference(mixed.now(), exact.now()) > 0);
       CHECK(mixed.trainer->progress().skipped == 0 && mixed.scaler().good_steps == 30);
     }
   }
@@ -225,7 +193,7 @@ TEST(fp16_trains_as_float32_does) {
 TEST(fp16_skips_steps_that_overflow_until_the_scale_fits) {
   TrainerOptions options = mixed_options();
   options.average_decay = 0.9;
-  Run run(options);
+  MixedRun run(options);
   for (float& t : run.t) t += 1000;
   const std::vector<float> before = run.now();
   int skips = 0;
@@ -256,7 +224,7 @@ TEST(fp16_skips_steps_that_overflow_until_the_scale_fits) {
 }
 
 TEST(fp16_grows_its_scale_and_goes_on_from_what_was_saved) {
-  Run run(mixed_options());
+  MixedRun run(mixed_options());
   run.set_scale(4096.0F, 1998);
   run.step();
   CHECK(run.scaler().scale == 4096.0F && run.scaler().good_steps == 1999);
@@ -266,7 +234,7 @@ TEST(fp16_grows_its_scale_and_goes_on_from_what_was_saved) {
   run.step();
   CHECK(run.scaler().scale == 8192.0F && run.scaler().good_steps == 0);
   run.step();
-  Run other(mixed_options());
+  MixedRun other(mixed_options());
   other.trainer->load(saved.data(), progress);
   other.step();
   other.step();
@@ -278,7 +246,7 @@ TEST(fp16_skips_a_step_with_one_micro_batch_that_overflows) {
   for (const int bad : {0, 1}) {
     TrainerOptions options = mixed_options();
     options.accumulates = true;
-    Run run(options);
+    MixedRun run(options);
     const std::vector<float> before = run.now();
     const size_t at = static_cast<size_t>(bad) * 24;
     run.t[at] = 1e6F;
@@ -300,7 +268,7 @@ TEST(fp16_skips_a_step_with_one_micro_batch_that_overflows) {
 }
 
 TEST(fp16_leaves_losses_that_are_not_finite_to_numeric_checks) {
-  Run plain(mixed_options());
+  MixedRun plain(mixed_options());
   const float kept = plain.x[3];
   plain.x[3] = kNan;
   plain.step();
@@ -308,7 +276,7 @@ TEST(fp16_leaves_losses_that_are_not_finite_to_numeric_checks) {
 
   TrainerOptions options = mixed_options();
   options.check_numerics = true;
-  Run checked(options);
+  MixedRun checked(options);
   checked.x[3] = kNan;
   const std::vector<float> before = checked.now();
   CHECK(refused(checked).find("first in input `x`") != std::string::npos);
@@ -319,7 +287,7 @@ TEST(fp16_leaves_losses_that_are_not_finite_to_numeric_checks) {
   CHECK(checked.skipped() && checked.scaler().scale == 32768.0F);
 
   options.skip = {true, 0.5, 100, 1};
-  Run skipping(options);
+  MixedRun skipping(options);
   skipping.t[0] = 1e6F;
   skipping.step();
   CHECK(skipping.skipped() && skipping.trainer->progress().backoff == 1);
@@ -330,7 +298,7 @@ TEST(fp16_leaves_losses_that_are_not_finite_to_numeric_checks) {
 }
 
 TEST(fp16_gives_up_where_no_scale_helps) {
-  Run run(mixed_options());
+  MixedRun run(mixed_options());
   run.t[0] = 3e38F;
   run.set_scale(LossScaler::kLeastScale * 2);
   const std::vector<float> before = run.now();

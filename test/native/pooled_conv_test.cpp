@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "check.h"
+#include "conv_case.h"
 #include "core/graph.h"
 #include "core/profile.h"
 #include "node_runner.h"
@@ -16,62 +17,36 @@ using Dims = std::vector<int64_t>;
 
 namespace {
 
-struct Case {
-  int64_t batch, groups, in, out;  // channels of a group
-  IntPair x, kernel;
-  IntPair stride{1, 1}, padding{1, 1}, dilation{1, 1};
-  bool bf16 = false;
-
-  [[nodiscard]] Dims x_dims() const { return {batch, groups * in, x.height, x.width}; }
-  [[nodiscard]] Dims w_dims() const { return {groups * out, in, kernel.height, kernel.width}; }
-  [[nodiscard]] IntPair plane() const {
-    return ops::PooledConv::plane(x_dims(), w_dims(), attributes());
-  }
-  [[nodiscard]] Dims y_dims() const {
-    return {batch, groups * out, plane().height / 2, plane().width / 2};
-  }
-  [[nodiscard]] ops::ConvAttributes attributes() const {
-    return {stride, padding, dilation, {0, 0}, groups, bf16};
-  }
-};
-
-/// One pixel of the convolution.
-double pixel(const Case& c, const std::vector<float>& x, const std::vector<float>& w, int64_t image,
-             int64_t channel, int64_t row, int64_t column) {
-  double sum = 0;
-  for (int64_t i = 0; i < c.in; ++i)
-    for (int64_t kr = 0; kr < c.kernel.height; ++kr)
-      for (int64_t kc = 0; kc < c.kernel.width; ++kc) {
-        const int64_t r = row * c.stride.height - c.padding.height + kr * c.dilation.height;
-        const int64_t q = column * c.stride.width - c.padding.width + kc * c.dilation.width;
-        if (r < 0 || r >= c.x.height || q < 0 || q >= c.x.width) continue;
-        const int64_t from = image * c.groups * c.in + channel / c.out * c.in + i;
-        sum +=
-            static_cast<double>(x[static_cast<size_t>((from * c.x.height + r) * c.x.width + q)]) *
-            static_cast<double>(w[static_cast<size_t>(
-                ((channel * c.in + i) * c.kernel.height + kr) * c.kernel.width + kc)]);
-      }
-  return sum;
+/// Of the maxima of 2 x 2 pixels.
+Dims pooled_dims(const ConvCase& c) {
+  return {c.batch, c.groups * c.out, c.y().height / 2, c.y().width / 2};
 }
 
-std::vector<double> expect(const Case& c, const std::vector<float>& x, const std::vector<float>& w,
-                           const std::vector<float>& bias, bool relu) {
-  const Dims dims = c.y_dims();
+std::vector<double> expect(const ConvCase& c, const std::vector<float>& x,
+                           const std::vector<float>& w, const std::vector<float>& bias, bool relu) {
+  std::vector<double> pixels(static_cast<size_t>(count_of(c.y_dims())));
+  each_product(c, [&](size_t xi, size_t wi, size_t yi) {
+    pixels[yi] += static_cast<double>(x[xi]) * static_cast<double>(w[wi]);
+  });
+  const Dims dims = pooled_dims(c);
+  const IntPair plane = c.y();
   std::vector<double> y;
   for (int64_t n = 0; n < dims[0]; ++n)
     for (int64_t o = 0; o < dims[1]; ++o)
       for (int64_t r = 0; r < dims[2]; ++r)
         for (int64_t q = 0; q < dims[3]; ++q) {
           double most = -std::numeric_limits<double>::infinity();
-          for (const int64_t k : {0, 1, 2, 3})
-            most = std::max(most, pixel(c, x, w, n, o, 2 * r + k / 2, 2 * q + k % 2));
+          for (const int64_t k : {0, 1, 2, 3}) {
+            const int64_t row = (n * dims[1] + o) * plane.height + 2 * r + k / 2;
+            most = std::max(most, pixels[static_cast<size_t>(row * plane.width + 2 * q + k % 2)]);
+          }
           if (!bias.empty()) most += static_cast<double>(bias[static_cast<size_t>(o)]);
           y.push_back(relu ? std::max(most, 0.0) : most);
         }
   return y;
 }
 
-std::vector<float> run(const Isa& isa, const Case& c, const std::vector<float>& x,
+std::vector<float> run(const Isa& isa, const ConvCase& c, const std::vector<float>& x,
                        const std::vector<float>& w, const std::vector<float>& bias, bool relu,
                        bool frozen) {
   std::vector<int32_t> first;
@@ -85,7 +60,7 @@ std::vector<float> run(const Isa& isa, const Case& c, const std::vector<float>& 
       kernel.input(c.w_dims(), w);
     }
     if (!bias.empty()) kernel.input({c.groups * c.out}, bias);
-    kernel.output(c.y_dims()).order(order).run();
+    kernel.output(pooled_dims(c)).order(order).run();
     CHECK(kernel.clean());
     if (order == TileOrder::kReverse) CHECK(kernel.ints(0) == first);
     first = kernel.ints(0);
@@ -94,13 +69,12 @@ std::vector<float> run(const Isa& isa, const Case& c, const std::vector<float>& 
   return y;
 }
 
-void check_case(const Case& c) {
-  auto x = random_floats(count_of(c.x_dims()), 1);
-  auto w = random_floats(count_of(c.w_dims()), 2);
-  if (c.bf16) {  // numbers that rounding leaves as they are
-    for (float& value : x) value = static_cast<float>(rounded(value));
-    for (float& value : w) value = static_cast<float>(rounded(value));
-  }
+void check_case(const ConvCase& c) {
+  const auto made = [&](int64_t n, uint32_t seed) {
+    return c.bf16 ? coarse_floats(n, seed) : random_floats(n, seed);
+  };
+  const auto x = made(count_of(c.x_dims()), 1);
+  const auto w = made(count_of(c.w_dims()), 2);
   const auto bias = random_floats(c.groups * c.out, 3);
   for (const bool relu : {false, true}) {
     for (const auto& shift : {std::vector<float>{}, bias}) {
@@ -114,37 +88,37 @@ void check_case(const Case& c) {
 }
 
 TEST(pooled_conv_of_few_channels) {
-  check_case({1, 1, 1, 32, {28, 28}, {3, 3}});
-  check_case({2, 1, 3, 5, {9, 33}, {3, 3}});
+  check_case({1, 1, 1, 32, {28, 28}, {3, 3}, {1, 1}, {1, 1}});
+  check_case({2, 1, 3, 5, {9, 33}, {3, 3}, {1, 1}, {1, 1}});
   check_case({3, 1, 4, 7, {13, 24}, {3, 3}, {1, 1}, {0, 0}});
   check_case({1, 1, 2, 9, {6, 67}, {3, 3}, {1, 1}, {2, 2}});
   check_case({1, 1, 1, 3, {3, 31}, {3, 3}, {1, 1}, {0, 1}});
 }
 
 TEST(pooled_conv_of_few_tiles) {
-  check_case({1, 1, 32, 64, {14, 14}, {3, 3}});
-  check_case({2, 1, 16, 32, {9, 11}, {3, 3}});
+  check_case({1, 1, 32, 64, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
+  check_case({2, 1, 16, 32, {9, 11}, {3, 3}, {1, 1}, {1, 1}});
   check_case({1, 1, 48, 96, {7, 5}, {3, 3}, {1, 1}, {2, 2}});
   check_case({1, 1, 16, 64, {21, 34}, {3, 3}, {1, 1}, {0, 0}});
   check_case({1, 1, 64, 32, {4, 40}, {3, 3}, {1, 1}, {1, 0}});
 }
 
 TEST(pooled_conv_of_many_tiles) {
-  check_case({9, 1, 16, 32, {14, 13}, {3, 3}});
+  check_case({9, 1, 16, 32, {14, 13}, {3, 3}, {1, 1}, {1, 1}});
   check_case({1, 1, 20, 24, {15, 37}, {3, 3}, {1, 1}, {2, 1}});
 }
 
 TEST(pooled_conv_elsewhere_is_one_step_after_the_other) {
-  check_case({2, 2, 3, 4, {10, 12}, {3, 3}});
+  check_case({2, 2, 3, 4, {10, 12}, {3, 3}, {1, 1}, {1, 1}});
   check_case({1, 1, 5, 6, {17, 19}, {5, 5}, {2, 2}, {2, 2}});
   check_case({1, 1, 8, 8, {12, 14}, {3, 3}, {1, 1}, {2, 2}, {2, 2}});
-  check_case({2, 6, 1, 1, {11, 13}, {3, 3}});
+  check_case({2, 6, 1, 1, {11, 13}, {3, 3}, {1, 1}, {1, 1}});
   check_case({1, 1, 7, 9, {8, 9}, {1, 1}, {1, 1}, {0, 0}});
   check_case({1, 1, 32, 64, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, true});
 }
 
 TEST(pooled_conv_keeps_nan_and_infinity) {
-  const Case c{1, 1, 1, 2, {8, 32}, {3, 3}};
+  const ConvCase c{1, 1, 1, 2, {8, 32}, {3, 3}, {1, 1}, {1, 1}};
   std::vector<float> x(8 * 32, 0.0F);
   x[0] = std::numeric_limits<float>::quiet_NaN();
   x[31] = std::numeric_limits<float>::infinity();

@@ -9,78 +9,11 @@
 #include <thread>
 
 #include "check.h"
-#include "core/trainer.h"
+#include "training_support.h"
 
 using namespace tandem;
 
 namespace {
-
-/// Two layers and the mean of the squares of x * a * b - t, or of its logarithm.
-GraphDescription regression(const char* activation, bool logarithm = false) {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, 6}, DType::kFloat32}, {"t", {-1, 3}, DType::kFloat32}};
-  const Initializer uniform{InitializerKind::kUniform, -0.5, 0.5};
-  d.parameters = {{"a.weight", {9, 6}, true, uniform},
-                  {"a.bias", {9}, true, uniform},
-                  {"b.weight", {3, 9}, true, uniform},
-                  {"b.bias", {3}, true, uniform}};
-  d.nodes = {{"linear", {0, 2, 3}, {}}, {activation, {6}, {}}, {"linear", {7, 4, 5}, {}}};
-  int64_t last = 8;
-  if (logarithm) {
-    d.nodes.push_back({"log", {last}, {}});
-    ++last;
-  }
-  d.nodes.push_back({"mse", {last, 1}, {}});
-  d.outputs = {last + 1};
-  return d;
-}
-
-std::vector<float> numbers(int64_t count, float scale, float offset = 0) {
-  std::vector<float> values;
-  for (int64_t i = 0; i < count; ++i)
-    values.push_back(offset + scale * static_cast<float>(std::sin(static_cast<double>(i) * 1.3)));
-  return values;
-}
-
-TrainerOptions adam_options() {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
-  options.seed = 5;
-  return options;
-}
-
-std::vector<float> parameters_of(const ParameterStore& store) {
-  const auto* data = reinterpret_cast<const float*>(store.memory().data.get());
-  return {data, data + store.memory().bytes / 4};
-}
-
-double difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  double norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-    sum += d * d;
-    norm += static_cast<double>(a[i]) * static_cast<double>(a[i]);
-  }
-  return std::sqrt(sum / norm);
-}
-
-struct Run {
-  std::shared_ptr<ParameterStore> store;
-  std::unique_ptr<Trainer> trainer;
-  std::vector<float> x = numbers(16 * 6, 1.0F);
-  std::vector<float> t = numbers(16 * 3, 0.7F);
-  double results[3] = {};
-
-  explicit Run(const TrainerOptions& options, const GraphDescription& d = regression("tanh"))
-      : store(std::make_shared<ParameterStore>(d.parameters, 11)),
-        trainer(std::make_unique<Trainer>(store, d, options, cpu_backend())) {}
-  void step(int64_t first = 0, int64_t rows = 16, MicroBatch micro_batch = {}) {
-    trainer->train(rows, {x.data() + first * 6, t.data() + first * 3}, 1e-2, results, micro_batch);
-  }
-  [[nodiscard]] std::vector<float> now() const { return parameters_of(*store); }
-};
 
 /// Ranks in one process: each waits for the others in every bucket.
 class Meeting {
@@ -276,7 +209,7 @@ TEST(training_evaluates_a_copy_of_the_averages) {
 
 TEST(training_runs_graphs_of_several_lengths_over_one_state) {
   const auto at_length = [](int64_t length) {
-    GraphDescription d = regression("tanh");
+    GraphDescription d = regression();
     d.inputs[0].shape = {-1, length, 6};
     d.inputs[1].shape = {-1, length, 3};
     return d;
@@ -385,9 +318,9 @@ TEST(training_names_what_is_not_finite_first) {
     return false;
   };
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  CHECK(has(message(regression("tanh"), [=](Run& run) { run.t[2] = nan; }), "input `t`"));
+  CHECK(has(message(regression(), [=](Run& run) { run.t[2] = nan; }), "input `t`"));
   CHECK(has(
-      message(regression("tanh"),
+      message(regression(),
               [=](Run& run) { reinterpret_cast<float*>(run.store->memory().data.get())[0] = nan; }),
       "parameter `a.weight`"));
   CHECK(has(message(regression("tanh", true), [](Run&) {}), "op `log` of the forward pass"));
