@@ -19,6 +19,7 @@
 #include "core/trainer.h"
 #include "cuda/device.h"
 #include "cuda/float_product.h"
+#include "cuda/half_attention.h"
 #include "cuda/handles.h"
 #include "cuda/kernels.h"
 #include "cuda/measure.h"
@@ -191,12 +192,16 @@ class NodeBench {
     operands_.state = reinterpret_cast<StepState*>(memory_.back().data.get());
   }
   /// Milliseconds of a run.
-  double time() {
-    return best_ms([this](cudaStream_t stream) {
+  double time() { return time(launcher(view_.op)); }
+  /// The same by a launcher of the caller's.
+  double time(const std::function<void(Launch&)>& run) {
+    return best_ms([&](cudaStream_t stream) {
       Launch launch(view_, device_.products(), operands_, stream);
-      launcher(view_.op)(launch);
+      run(launch);
     });
   }
+  /// The node while nothing runs.
+  [[nodiscard]] Launch measuring() { return {view_, device_.products()}; }
   /// Gigabytes a second when a run moves so many bytes.
   double rate(double bytes) { return bytes / time() * 1e-6; }
 
@@ -256,24 +261,38 @@ void bench_memory(Report& report, Device& device) {
                   {}, 28 * n, {{"weightDecay", 0.01}, {"decoupled", true}}));
 }
 
-/// Operations a second of causal attention, half of the matrix counted, as in FlashAttention.
+struct Heads {
+  int64_t batch, heads, time, depth;
+};
+
+/// Operations a second of causal attention, half of the matrix counted, as in FlashAttention; in
+/// bfloat16 also of each way to compute it that the device has.
+void bench_heads(Report& report, Device& device, const Heads& p, bool bf16) {
+  constexpr const char* kWays[] = {"by warps", "by warpgroups"};
+  const double work = 2.0 * static_cast<double>(p.batch * p.heads * p.depth * p.time * p.time);
+  AttributeStorage storage =
+      make_attributes(Op::attention, {{"heads", static_cast<double>(p.heads)}, {"causal", true}});
+  reinterpret_cast<ops::AttentionAttributes*>(storage.bytes.data())->bf16 = bf16;
+  const int64_t width = p.heads * p.depth;
+  NodeBench node(device, Op::attention, {floats({p.batch, p.time, 3 * width})},
+                 {floats({p.batch, p.time, width}), floats({p.batch, p.heads, p.time, 2})},
+                 storage);
+  const std::string name = std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") +
+                           std::to_string(p.batch) + "x" + std::to_string(p.heads) + "x" +
+                           std::to_string(p.time) + "x" + std::to_string(p.depth) +
+                           " causal, forward";
+  report.add(name + ", T/s", work / node.time() * 1e-9);
+  if (!bf16) return;
+  Launch measuring = node.measuring();
+  for (const AttentionWay way : attention_ways(measuring)) {
+    const double ms = node.time([&](Launch& launch) { launch_attention_by(launch, way); });
+    report.add(name + " " + kWays[static_cast<size_t>(way)] + ", T/s", work / ms * 1e-9);
+  }
+}
+
 void bench_attention(Report& report, Device& device) {
-  constexpr int64_t kHeads = 16;
-  constexpr int64_t kDepth = 64;
-  for (const auto& [batch, time] : {std::pair<int64_t, int64_t>{8, 1024}, {2, 4096}}) {
-    const double work = 2.0 * static_cast<double>(batch * kHeads * kDepth * time * time);
-    for (const bool bf16 : {false, true}) {
-      AttributeStorage storage = make_attributes(
-          Op::attention, {{"heads", static_cast<double>(kHeads)}, {"causal", true}});
-      reinterpret_cast<ops::AttentionAttributes*>(storage.bytes.data())->bf16 = bf16;
-      NodeBench node(device, Op::attention, {floats({batch, time, 3 * kHeads * kDepth})},
-                     {floats({batch, time, kHeads * kDepth}), floats({batch, kHeads, time, 2})},
-                     storage);
-      report.add(std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") +
-                     std::to_string(batch) + "x" + std::to_string(kHeads) + "x" +
-                     std::to_string(time) + "x" + std::to_string(kDepth) + " causal, forward, T/s",
-                 work / node.time() * 1e-9);
-    }
+  for (const Heads& heads : {Heads{8, 16, 1024, 64}, {2, 16, 4096, 64}, {2, 8, 4096, 128}}) {
+    for (const bool bf16 : {false, true}) bench_heads(report, device, heads, bf16);
   }
 }
 

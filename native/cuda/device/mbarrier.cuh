@@ -68,6 +68,22 @@ TANDEM_DEVICE void watch_phase(uint32_t barrier, uint32_t parity) {
   }
 }
 
+/// Shows what this thread wrote to shared memory to products that read it once they have seen an
+/// arrival of this thread.
+TANDEM_DEVICE void show_writes() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/// Which of `stages` is next, and how often it came before, modulo 2.
+template <int stages>
+struct StageCounter {
+  int stage = 0;
+  uint32_t parity = 0;
+  TANDEM_DEVICE void advance() {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
 /// Copies the box of a matrix whose first element is (`row`, `column`) to shared memory, zeros for
 /// what lies outside, and reports its bytes, those zeros too, to `barrier`. `map` is a CUtensorMap
 /// among the kernel's parameters.

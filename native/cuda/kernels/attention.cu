@@ -9,6 +9,7 @@
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/fold.cuh"
 #include "cuda/device/shared.cuh"
+#include "cuda/half_attention.h"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -123,6 +124,14 @@ bool is_whole(const HeadView& view, int64_t columns) {
          columns % 4 == 0;
 }
 
+/// The preferred way where the device has it.
+AttentionWay chosen_way(Launch& launch) {
+  for (const AttentionWay way : attention_ways(launch)) {
+    if (way == kPreferredAttention) return way;
+  }
+  return AttentionWay::kWarps;
+}
+
 }  // namespace
 
 Attention attention_of(Launch& launch) {
@@ -142,6 +151,23 @@ Attention attention_of(Launch& launch) {
   return a;
 }
 
+std::vector<AttentionWay> attention_ways(Launch& launch) {
+  if (launch.has_input(3) || !has_attention_warpgroups(attention_of(launch)))
+    return {AttentionWay::kWarps};
+  return {AttentionWay::kWarps, AttentionWay::kWarpgroups};
+}
+
+void launch_attention_by(Launch& launch, AttentionWay way) {
+  if (launch.output().numel == 0) return;
+  const Attention a = attention_of(launch);
+  const bool float16 = launch.attributes<ops::AttentionAttributes>().fp16;
+  if (way == AttentionWay::kWarpgroups) {
+    launch_attention_warpgroups(launch, a, float16);
+  } else {
+    launch_half_attention(launch, a, float16);
+  }
+}
+
 void launch_attention(Launch& launch) {
   if (launch.output().numel == 0) return;
   const Attention a = attention_of(launch);
@@ -152,9 +178,8 @@ void launch_attention(Launch& launch) {
     case Arithmetic::kTf32:
       return launch_kind<Arithmetic::kTf32>(launch, a);
     case Arithmetic::kBfloat16:
-      return launch_half_attention(launch, a, false);
     case Arithmetic::kFloat16:
-      return launch_half_attention(launch, a, true);
+      return launch_attention_by(launch, chosen_way(launch));
   }
 }
 

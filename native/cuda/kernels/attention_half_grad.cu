@@ -11,6 +11,7 @@
 // another, and take several blocks, each of which computes the scores again.
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/half_tiles.cuh"
+#include "cuda/device/query_states.cuh"
 #include "cuda/device/shared.cuh"
 
 namespace tandem::cuda {
@@ -18,36 +19,6 @@ namespace {
 
 constexpr int kTile = kAttentionRows * kHalfStride;
 constexpr int kTiles = kAttentionDepth / kTileColumns;
-
-/// What forward left of a query, and the row sum: probabilities are
-/// 2^((score - largest) log2(e) - log_sum).
-struct QueryState {
-  float largest = 0.0F;
-  float log_sum = INFINITY;  // to base 2; of no query: probabilities are zero
-  float delta = 0.0F;
-
-  TANDEM_DEVICE void fetch(const GradientHead& h, int64_t query) {
-    *this = QueryState{};
-    if (query >= h.q.rows) return;
-    const float2 saved = h.log_sums[query];
-    largest = saved.x;
-    log_sum = saved.y * kLog2OfE;
-    delta = h.delta[query];
-  }
-};
-
-/// That of 64 queries, in shared memory.
-struct QueryStates {
-  float largest[kAttentionRows], log_sum[kAttentionRows], delta[kAttentionRows];
-
-  TANDEM_DEVICE void put(const QueryState& state) {
-    if (threadIdx.x >= kAttentionRows) return;
-    largest[threadIdx.x] = state.largest;
-    log_sum[threadIdx.x] = state.log_sum;
-    delta[threadIdx.x] = state.delta;
-  }
-  TANDEM_DEVICE QueryState at(int i) const { return {largest[i], log_sum[i], delta[i]}; }
-};
 
 /// Turns products of queries and keys into probabilities, and those of dy and values into the
 /// gradients of scores. Rows are the queries `own`, above and below, or columns are `all`. `plain`:
@@ -145,6 +116,9 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     for (int half = 0; half < 2; ++half)
       own_states[half].fetch(h, row + warp_row + row_of_element(2 * half));
   }
+  const auto put_state = [&](QueryStates& to) {
+    if (threadIdx.x < kAttentionRows) to.put(static_cast<int>(threadIdx.x), next_state);
+  };
   const auto fetch_state = [&](int64_t query) {
     if constexpr (transposed) {
       if (threadIdx.x < kAttentionRows) next_state.fetch(h, query + threadIdx.x);
@@ -159,7 +133,7 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     copy(own_second, sides.own_second, row);
     copy(met, sides.met_first, begin);
     copy(met + kTile, sides.met_second, begin);
-    if constexpr (transposed) states[0].put(next_state);
+    if constexpr (transposed) put_state(states[0]);
     __syncthreads();
   }
   int buffer = 0;
@@ -186,7 +160,7 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
       fetch(sides.met_first, 0);
       add_along<kind>(scores, own_first + warp_row * kHalfStride, first);
       put(next_first, 0);
-      if (transposed && more) states[1 - buffer].put(next_state);
+      if (transposed && more) put_state(states[1 - buffer]);
       fetch(sides.met_first, 1);
       add_along<kind>(gradients, own_second + warp_row * kHalfStride, second);
       put(next_first, 1);
@@ -194,7 +168,7 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
     } else {
       fetch_state(at);
       __syncthreads();  // the states before are still being read
-      if constexpr (transposed) states[0].put(next_state);
+      if constexpr (transposed) put_state(states[0]);
       multiply_wide<kind>(scores, own_first, first, sides.own_first, row, sides.met_first, at,
                           warp_row, a.whole_quads);
       multiply_wide<kind>(gradients, own_second, second, sides.own_second, row, sides.met_second,

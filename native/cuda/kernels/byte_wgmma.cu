@@ -8,6 +8,7 @@
 #include "cuda/device/mbarrier.cuh"
 #include "cuda/device/shared.cuh"
 #include "cuda/device/wgmma.cuh"
+#include "cuda/device_attribute.h"
 #include "cuda/host/byte_tiles.h"
 #include "cuda/tensor_map.h"
 
@@ -43,16 +44,7 @@ struct Stage {
   static constexpr int kBytes = kXBytes + columns * kDepth;
 };
 
-/// Which stage is next, and how often it came before, modulo 2.
-struct StageCounter {
-  int stage = 0;
-  uint32_t parity = 0;
-  TANDEM_DEVICE void advance() {
-    if (++stage < kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
+using Stages = StageCounter<kStages>;
 
 struct Barriers {
   uint64_t full[kStages], empty[kStages];
@@ -70,7 +62,7 @@ TANDEM_DEVICE void for_own_tiles(const MappedProduct& p, const Use& use) {
 template <int columns>
 TANDEM_DEVICE void copy_tiles(const MappedProduct& p, uint32_t stages, const Barriers& barriers,
                               int count) {
-  StageCounter next;
+  Stages next;
   for_own_tiles(p, [&](const TilePlace& tile) {
     const int32_t row = tile.row * kRows;
     const int32_t column = tile.column * columns;
@@ -93,7 +85,7 @@ TANDEM_DEVICE void copy_tiles(const MappedProduct& p, uint32_t stages, const Bar
 /// By a group of warps: the sums of its rows of a tile.
 template <int columns>
 TANDEM_DEVICE void sum_tile(int32_t (&sums)[columns / 2], uint32_t stages, const Barriers& barriers,
-                            int group, int count, StageCounter& next) {
+                            int group, int count, Stages& next) {
   const bool tells = threadIdx.x % 32 == 0;  // for its warp that a stage is read
   int last = 0;
   for (int i = 0; i < count; ++i) {
@@ -124,7 +116,7 @@ TANDEM_DEVICE void multiply_tiles(const MappedProduct& p, uint32_t stages, int32
                                   const Barriers& barriers, int count, int warp) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   staged += warp * kPiece;
-  StageCounter next;
+  Stages next;
   int32_t sums[columns / 2];
   for_own_tiles(p, [&](const TilePlace& tile) {
     sum_tile<columns>(sums, stages, barriers, warp / 4, count, next);
@@ -185,12 +177,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   multiply_mapped<columns>(p);
 }
 
-int attribute(int device, cudaDeviceAttr which) {
-  int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, device), "a question to a device");
-  return value;
-}
-
 template <int columns>
 void launch_columns(Launch& launch, const ByteProduct& product, int device) {
   MappedProduct p{map_byte_rows(product.x, product.m, product.k, kRows),
@@ -198,7 +184,7 @@ void launch_columns(Launch& launch, const ByteProduct& product, int device) {
                   static_cast<int32_t>(ceil_div(product.m, kRows)),
                   static_cast<int32_t>(ceil_div(product.n, columns))};
   const int64_t tiles = int64_t{p.row_tiles} * p.column_tiles;
-  const int64_t most = attribute(device, cudaDevAttrMultiProcessorCount);
+  const int64_t most = device_attribute(device, cudaDevAttrMultiProcessorCount);
   launch.kernel_with_shared(warpgroup_kernel<columns>, tiles < most ? tiles : most, kThreads,
                             warpgroup_shared(columns), p);
 }
@@ -207,8 +193,8 @@ void launch_columns(Launch& launch, const ByteProduct& product, int device) {
 
 bool has_warpgroups(int device) {
 #if defined(TANDEM_CUDA_HAS_90A)
-  return attribute(device, cudaDevAttrComputeCapabilityMajor) == 9 &&
-         attribute(device, cudaDevAttrComputeCapabilityMinor) == 0;
+  return device_attribute(device, cudaDevAttrComputeCapabilityMajor) == 9 &&
+         device_attribute(device, cudaDevAttrComputeCapabilityMinor) == 0;
 #else
   static_cast<void>(device);
   return false;
@@ -216,8 +202,7 @@ bool has_warpgroups(int device) {
 }
 
 void launch_byte_warpgroups(Launch& launch, const ByteProduct& product, int64_t columns) {
-  int device = 0;
-  check(cudaGetDevice(&device), "a question for the device");
+  const int device = current_device();
   if (!has_warpgroups(device))
     fail(ErrorCode::kDevice, "expected compute capability 9.0 for groups of warps");
   if (launch.measuring()) return;

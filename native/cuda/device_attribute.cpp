@@ -1,0 +1,19 @@
+#include "cuda/device_attribute.h"
+
+#include "cuda/check.h"
+
+namespace tandem::cuda {
+
+int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "a question for the device");
+  return device;
+}
+
+int device_attribute(int device, cudaDeviceAttr which) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "a question to a device");
+  return value;
+}
+
+}  // namespace tandem::cuda
