@@ -168,7 +168,7 @@ void bench_products(Report& report, const LtLibrary& lt) {
   static_cast<void>(lt.functions.Destroy(handle));
 }
 
-/// A node of its own on the device: operands of `bytes` each.
+/// A node of its own on the device; inputs without elements are left out.
 class NodeBench {
  public:
   NodeBench(Device& device, Op op, std::vector<Tensor> inputs, std::vector<Tensor> outputs,
@@ -207,6 +207,10 @@ class NodeBench {
 
  private:
   const Tensor* add(const Tensor& tensor, std::vector<void*>& to) {
+    if (tensor.numel == 0) {
+      to.push_back(nullptr);
+      return nullptr;
+    }
     memory_.push_back(device_.allocate(byte_size(tensor)));
     fill(memory_.back());
     to.push_back(memory_.back().data.get());
@@ -265,34 +269,44 @@ struct Heads {
   int64_t batch, heads, time, depth;
 };
 
-/// Operations a second of causal attention, half of the matrix counted, as in FlashAttention; in
-/// bfloat16 also of each way to compute it that the device has.
-void bench_heads(Report& report, Device& device, const Heads& p, bool bf16) {
-  constexpr const char* kWays[] = {"by warps", "by warpgroups"};
-  const double work = 2.0 * static_cast<double>(p.batch * p.heads * p.depth * p.time * p.time);
+/// Causal attention of `h`, joined heads, or its gradients.
+NodeBench bench_heads(Device& device, const Heads& h, bool bf16, bool gradients) {
+  const Op op = gradients ? Op::attentionGrad : Op::attention;
   AttributeStorage storage =
-      make_attributes(Op::attention, {{"heads", static_cast<double>(p.heads)}, {"causal", true}});
+      make_attributes(op, {{"heads", static_cast<double>(h.heads)}, {"causal", true}});
   reinterpret_cast<ops::AttentionAttributes*>(storage.bytes.data())->bf16 = bf16;
-  const int64_t width = p.heads * p.depth;
-  NodeBench node(device, Op::attention, {floats({p.batch, p.time, 3 * width})},
-                 {floats({p.batch, p.time, width}), floats({p.batch, p.heads, p.time, 2})},
-                 storage);
-  const std::string name = std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") +
-                           std::to_string(p.batch) + "x" + std::to_string(p.heads) + "x" +
-                           std::to_string(p.time) + "x" + std::to_string(p.depth) +
-                           " causal, forward";
-  report.add(name + ", T/s", work / node.time() * 1e-9);
-  if (!bf16) return;
-  Launch measuring = node.measuring();
-  for (const AttentionWay way : attention_ways(measuring)) {
-    const double ms = node.time([&](Launch& launch) { launch_attention_by(launch, way); });
-    report.add(name + " " + kWays[static_cast<size_t>(way)] + ", T/s", work / ms * 1e-9);
-  }
+  const Tensor all = floats({h.batch, h.time, 3 * h.heads * h.depth});
+  const Tensor y = floats({h.batch, h.time, h.heads * h.depth});
+  const Tensor log_sums = floats({h.batch, h.heads, h.time, 2});
+  if (!gradients) return {device, op, {all}, {y, log_sums}, storage};
+  return {device, op, {all, {}, {}, {}, y, log_sums, y}, {all}, storage};
 }
 
+/// Operations a second of causal attention, half of the matrix counted, as in FlashAttention; in
+/// bfloat16 also of each way to compute it and its gradients that the device has.
 void bench_attention(Report& report, Device& device) {
-  for (const Heads& heads : {Heads{8, 16, 1024, 64}, {2, 16, 4096, 64}, {2, 8, 4096, 128}}) {
-    for (const bool bf16 : {false, true}) bench_heads(report, device, heads, bf16);
+  constexpr const char* kWays[] = {" by warps, T/s", " by warpgroups, T/s"};
+  constexpr double kGradientWork = 2.5;  // five products for two
+  for (const Heads& h : {Heads{8, 16, 1024, 64}, {2, 16, 4096, 64}, {2, 8, 4096, 128}}) {
+    const double work = 2e-9 * static_cast<double>(h.batch * h.heads * h.depth * h.time * h.time);
+    const std::string size = std::to_string(h.batch) + "x" + std::to_string(h.heads) + "x" +
+                             std::to_string(h.time) + "x" + std::to_string(h.depth) + " causal, ";
+    for (const bool bf16 : {false, true}) {
+      report.add(
+          std::string("attention ") + (bf16 ? "bfloat16 " : "float32 ") + size + "forward, T/s",
+          work / bench_heads(device, h, bf16, false).time());
+    }
+    const std::string name = "attention bfloat16 " + size;
+    NodeBench node = bench_heads(device, h, true, false);
+    for (const AttentionWay way : attention_ways(node.measuring())) {
+      const double ms = node.time([&](Launch& launch) { launch_attention_by(launch, way); });
+      report.add(name + "forward" + kWays[static_cast<size_t>(way)], work / ms);
+    }
+    NodeBench gradients = bench_heads(device, h, true, true);
+    for (const AttentionWay way : gradient_ways(gradients.measuring())) {
+      const double ms = gradients.time([&](Launch& launch) { launch_gradients_by(launch, way); });
+      report.add(name + "backward" + kWays[static_cast<size_t>(way)], kGradientWork * work / ms);
+    }
   }
 }
 

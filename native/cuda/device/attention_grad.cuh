@@ -85,6 +85,6 @@ inline Arithmetic attention_arithmetic(Launch& launch, bool bf16, bool fp16) {
 
 /// Of `launch`, whose first four inputs are q, k, v and mask. `y`, `dy` and what is written have
 /// rows like those.
-Attention attention_of(Launch& launch);
+Attention attention_of(const Launch& launch);
 
 }  // namespace tandem::cuda

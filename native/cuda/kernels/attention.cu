@@ -124,17 +124,9 @@ bool is_whole(const HeadView& view, int64_t columns) {
          columns % 4 == 0;
 }
 
-/// The preferred way where the device has it.
-AttentionWay chosen_way(Launch& launch) {
-  for (const AttentionWay way : attention_ways(launch)) {
-    if (way == kPreferredAttention) return way;
-  }
-  return AttentionWay::kWarps;
-}
-
 }  // namespace
 
-Attention attention_of(Launch& launch) {
+Attention attention_of(const Launch& launch) {
   const auto tensor = [&](int i) { return launch.has_input(i) ? &launch.input(i) : nullptr; };
   Attention a{};
   a.layout = attention_layout(launch.attributes<ops::AttentionAttributes>().heads, launch.input(0),
@@ -151,7 +143,7 @@ Attention attention_of(Launch& launch) {
   return a;
 }
 
-std::vector<AttentionWay> attention_ways(Launch& launch) {
+std::vector<AttentionWay> attention_ways(const Launch& launch) {
   if (launch.has_input(3) || !has_attention_warpgroups(attention_of(launch)))
     return {AttentionWay::kWarps};
   return {AttentionWay::kWarps, AttentionWay::kWarpgroups};
@@ -179,7 +171,7 @@ void launch_attention(Launch& launch) {
       return launch_kind<Arithmetic::kTf32>(launch, a);
     case Arithmetic::kBfloat16:
     case Arithmetic::kFloat16:
-      return launch_attention_by(launch, chosen_way(launch));
+      return launch_attention_by(launch, chosen_way(attention_ways(launch), kPreferredAttention));
   }
 }
 

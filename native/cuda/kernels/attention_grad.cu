@@ -13,6 +13,7 @@
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/fold.cuh"
 #include "cuda/device/shared.cuh"
+#include "cuda/half_attention.h"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -152,9 +153,27 @@ void launch_kind(Launch& launch, const AttentionGradient& g) {
                             kAttentionThreads, attention_grad_shared_bytes(), g, chunks);
 }
 
+/// The same in 16 bits.
+template <Arithmetic kind>
+void launch_half(Launch& launch, const AttentionGradient& g, AttentionWay way) {
+  constexpr bool kFloat16 = kind == Arithmetic::kFloat16;
+  launch_delta<kind>(launch, g);
+  if (way == AttentionWay::kWarpgroups) {
+    launch_gradient_warpgroups(launch, g, kFloat16);
+  } else {
+    launch_half_gradients(launch, g, kFloat16);
+  }
+}
+
 }  // namespace
 
-void launch_attentionGrad(Launch& launch) {
+std::vector<AttentionWay> gradient_ways(const Launch& launch) {
+  if (launch.has_input(3) || !has_gradient_warpgroups(attention_of(launch)))
+    return {AttentionWay::kWarps};
+  return {AttentionWay::kWarps, AttentionWay::kWarpgroups};
+}
+
+void launch_gradients_by(Launch& launch, AttentionWay way) {
   const auto& attributes = launch.attributes<ops::AttentionAttributes>();
   AttentionGradient g{};
   g.forward = attention_of(launch);
@@ -176,16 +195,18 @@ void launch_attentionGrad(Launch& launch) {
       launch_kind<Arithmetic::kTf32>(launch, g);
       break;
     case Arithmetic::kBfloat16:
-      launch_delta<Arithmetic::kBfloat16>(launch, g);
-      launch_half_gradients(launch, g, false);
+      launch_half<Arithmetic::kBfloat16>(launch, g, way);
       break;
     case Arithmetic::kFloat16:
-      launch_delta<Arithmetic::kFloat16>(launch, g);
-      launch_half_gradients(launch, g, true);
+      launch_half<Arithmetic::kFloat16>(launch, g, way);
       break;
   }
   if (attributes.mask_gradient)
     launch_mask_gradient(launch, g, kind, launch.input(3), launch.out(next));
+}
+
+void launch_attentionGrad(Launch& launch) {
+  launch_gradients_by(launch, chosen_way(gradient_ways(launch), kPreferredGradients));
 }
 
 }  // namespace tandem::cuda
