@@ -2,8 +2,6 @@
 // would choose, against double precision on the host: blocks, groups and tiles that are not full,
 // more parts than a device has multiprocessors, keys of another length, heads apart and side by
 // side, and scores so large that one key takes all.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -13,10 +11,9 @@
 
 #include "attention_heads.h"
 #include "check.h"
-#include "core/graph.h"
 #include "core/ops/attention.h"
-#include "cuda/device.h"
 #include "cuda/half_attention.h"
+#include "on_device.h"
 #include "parity.h"
 
 using namespace tandem;
@@ -26,31 +23,14 @@ using tandem::check::HostHeads;
 
 namespace {
 
-Device& device() {
-  static Device first(0, open_lt(lt_candidates(python_paths())), {});
-  return first;
-}
-
 /// Floats in the device's memory with some around them that nothing may write.
 class Guarded {
  public:
-  explicit Guarded(const std::vector<float>& inside) : count_(inside.size()) {
-    std::vector<float> all(count_ + 2 * kAround, kUntouched);
-    std::copy(inside.begin(), inside.end(), all.begin() + kAround);
-    memory_ = device().allocate(static_cast<int64_t>(all.size() * sizeof(float)));
-    cuda::check(
-        cudaMemcpy(memory_.data.get(), all.data(), all.size() * sizeof(float), cudaMemcpyDefault),
-        "a copy");
-  }
-  [[nodiscard]] float* data() const {
-    return reinterpret_cast<float*>(memory_.data.get()) + kAround;
-  }
+  explicit Guarded(const std::vector<float>& inside) : memory_(surrounded(inside)) {}
+  [[nodiscard]] float* data() const { return memory_.data() + kAround; }
   /// What is inside now; checks what is around.
   [[nodiscard]] std::vector<float> read() const {
-    std::vector<float> all(count_ + 2 * kAround);
-    cuda::check(
-        cudaMemcpy(all.data(), memory_.data.get(), all.size() * sizeof(float), cudaMemcpyDefault),
-        "a copy");
+    const std::vector<float> all = memory_.read();
     const auto untouched = [](auto begin) {
       return std::all_of(begin, begin + kAround, [](float x) { return x == kUntouched; });
     };
@@ -61,8 +41,14 @@ class Guarded {
  private:
   static constexpr int64_t kAround = 256;
   static constexpr float kUntouched = 12345.0F;
-  size_t count_;
-  Memory memory_;
+
+  static std::vector<float> surrounded(const std::vector<float>& inside) {
+    std::vector<float> all(inside.size() + 2 * kAround, kUntouched);
+    std::copy(inside.begin(), inside.end(), all.begin() + kAround);
+    return all;
+  }
+
+  OnDevice<float> memory_;
 };
 
 /// An operand or result on the host.
