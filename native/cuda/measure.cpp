@@ -78,26 +78,50 @@ std::byte* place(Scratch& scratch, ByteProduct& p, const ByteShape& shape, int64
   return static_cast<std::byte*>(scratch.take(workspace));
 }
 
+/// A stream of its own, and how long it takes for what is put on it.
+class Stopwatch {
+ public:
+  /// Runs once, which may take longer than later runs; false where it fails.
+  template <typename Run>
+  [[nodiscard]] bool warm_up(const Run& run) const {
+    if (run(stream()) && cudaStreamSynchronize(stream()) == cudaSuccess) return true;
+    static_cast<void>(cudaGetLastError());
+    return false;
+  }
+  /// Milliseconds of what `submit()` puts on the stream, or a negative number where it says false.
+  template <typename Submit>
+  [[nodiscard]] double time(const Submit& submit) const {
+    check(cudaEventRecord(begin_.get(), stream()), "a measurement");
+    if (!submit()) return -1;
+    check(cudaEventRecord(end_.get(), stream()), "a measurement");
+    check(cudaEventSynchronize(end_.get()), "a measurement");
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, begin_.get(), end_.get()), "a measurement");
+    return static_cast<double>(ms);
+  }
+  [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
+
+ private:
+  Stream stream_{StreamPriority::kNormal};
+  Event begin_;
+  Event end_;
+};
+
+template <typename Run>
+bool repeat(int times, const Run& run, cudaStream_t stream) {
+  for (int i = 0; i < times; ++i) {
+    if (!run(stream)) return false;
+  }
+  return true;
+}
+
 /// Milliseconds of `run(stream)`, or a negative number where it fails.
 template <typename Run>
 double time_of(const Run& run) {
   constexpr int kRuns = 5;
-  const Stream stream(StreamPriority::kNormal);
-  const Event begin;
-  const Event end;
-  if (!run(stream.get()) || cudaStreamSynchronize(stream.get()) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-    return -1;
-  }
-  check(cudaEventRecord(begin.get(), stream.get()), "a measurement");
-  for (int i = 0; i < kRuns; ++i) {
-    if (!run(stream.get())) return -1;
-  }
-  check(cudaEventRecord(end.get(), stream.get()), "a measurement");
-  check(cudaEventSynchronize(end.get()), "a measurement");
-  float ms = 0;
-  check(cudaEventElapsedTime(&ms, begin.get(), end.get()), "a measurement");
-  return static_cast<double>(ms) / kRuns;
+  const Stopwatch watch;
+  if (!watch.warm_up(run)) return -1;
+  return watch.time([&] { return repeat(kRuns, run, watch.stream()); }) / kRuns;
 }
 
 /// The same of what steps do: they replay a graph, in which nothing waits for the host. Runs that
@@ -107,17 +131,10 @@ double time_recorded(const Run& run) {
   constexpr int kRuns = 10;
   constexpr int kMostReplays = 3;
   constexpr double kLong = 1;  // milliseconds
-  const Stream stream(StreamPriority::kNormal);
-  const Event begin;
-  const Event end;
-  if (!run(stream.get()) || cudaStreamSynchronize(stream.get()) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-    return -1;
-  }
-  Recording recording(stream.get());
-  for (int i = 0; i < kRuns; ++i) {
-    if (!run(stream.get())) return -1;
-  }
+  const Stopwatch watch;
+  if (!watch.warm_up(run)) return -1;
+  Recording recording(watch.stream());
+  if (!repeat(kRuns, run, watch.stream())) return -1;
   GraphExec graph;
   try {
     graph = recording.finish();
@@ -126,13 +143,10 @@ double time_recorded(const Run& run) {
   }
   double best = -1;
   for (int i = 0; i < kMostReplays && best < kLong; ++i) {
-    check(cudaEventRecord(begin.get(), stream.get()), "a measurement");
-    check(cudaGraphLaunch(graph.get(), stream.get()), "a measurement");
-    check(cudaEventRecord(end.get(), stream.get()), "a measurement");
-    check(cudaEventSynchronize(end.get()), "a measurement");
-    float ms = 0;
-    check(cudaEventElapsedTime(&ms, begin.get(), end.get()), "a measurement");
-    const double one = static_cast<double>(ms) / kRuns;
+    const double one = watch.time([&] {
+      check(cudaGraphLaunch(graph.get(), watch.stream()), "a measurement");
+      return true;
+    }) / kRuns;
     if (best < 0 || one < best) best = one;
   }
   return best;
