@@ -4,30 +4,6 @@
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
-ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
-                     const ops::ConvAttributes& attributes) {
-  ConvShape s = {};
-  s.batch = x.dims[0];
-  s.groups = attributes.groups;
-  s.in = x.dims[1] / s.groups;
-  s.out = y.dims[1] / s.groups;
-  const auto height = [](const Tensor& t) { return t.rank == 4 ? t.dims[2] : 1; };
-  s.x_rows = height(x);
-  s.y_rows = height(y);
-  s.tap_rows = height(w);
-  s.x_columns = x.dims[x.rank - 1];
-  s.y_columns = y.dims[y.rank - 1];
-  s.tap_columns = w.dims[w.rank - 1];
-  s.stride_rows = attributes.stride.height;
-  s.stride_columns = attributes.stride.width;
-  s.padding_rows = attributes.padding.height;
-  s.padding_columns = attributes.padding.width;
-  s.dilation_rows = attributes.dilation.height;
-  s.dilation_columns = attributes.dilation.width;
-  s.bf16 = attributes.bf16;
-  return s;
-}
-
 double conv_products(const ConvShape& s) {
   const auto real = [](int64_t a, int64_t b) {
     return static_cast<double>(a) * static_cast<double>(b);
@@ -77,12 +53,16 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
 
 }  // namespace
 
-void emit_convolution(GatheredProduct product, const ConvShape& shape, Emitter& emit) {
+void set_forward_shape(GatheredProduct& product, const ConvShape& shape) {
   product.grid = forward_grid(shape);
   product.batch = shape.batch;
   product.groups = shape.groups;
   product.channels = shape.in;
   product.rows = shape.out;
+}
+
+void emit_convolution(GatheredProduct product, const ConvShape& shape, Emitter& emit) {
+  set_forward_shape(product, shape);
   if (is_depthwise(shape) && rows_fit(product.grid)) {
     emit_depthwise(product, emit);
   } else if (is_pointwise(shape)) {

@@ -3,6 +3,7 @@
 // kernels read. It exists nowhere as a whole.
 #pragma once
 
+#include "core/conv_shape.h"
 #include "core/ops/fused_conv.h"
 #include "cpu/isa/gemm_kernel.h"
 #include "cpu/isa/kernels.h"
@@ -10,21 +11,6 @@
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
-/// A convolution from planes x to planes y, which its gradients compute the other way round.
-struct ConvShape {
-  int64_t batch, groups;
-  int64_t in, out;  // channels of a group
-  int64_t x_rows, x_columns, y_rows, y_columns;
-  int64_t tap_rows, tap_columns;
-  int64_t stride_rows, stride_columns;
-  int64_t padding_rows, padding_columns;
-  int64_t dilation_rows, dilation_columns;
-  bool bf16;  // products of rounded operands where they are worth it
-};
-
-/// `x`, `y` and `w`: [n, channels, (h,) w] and [out, in / groups, (kh,) kw].
-ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
-                     const ops::ConvAttributes& attributes);
 /// Whether each group is one channel of x.
 TANDEM_INLINE bool is_depthwise(const ConvShape& shape) {
   return shape.in == 1 && shape.groups > 1;
@@ -72,6 +58,8 @@ GatheredProduct product_with_epilogue(const ops::FusedConv::Attributes& attribut
 /// fusedConv, convTranspose2d or convDataGrad as the gradient of x: (dy, w, bias?) -> dx.
 void launch_backward(const NodeView& node, const ops::FusedConv::Attributes& attributes,
                      Emitter& emit);
+/// Gives a product the grid and the sizes of conv1d or conv2d.
+void set_forward_shape(GatheredProduct& product, const ConvShape& shape);
 void emit_gathered(const GatheredProduct& product, Emitter& emit);
 /// conv1d or conv2d by the kernels that suit the shape, for a product without its grid.
 void emit_convolution(GatheredProduct product, const ConvShape& shape, Emitter& emit);

@@ -19,31 +19,16 @@ TileGrid window_tiles(const ConvShape& s) {
   return grid;
 }
 
-/// Pixels of y along an axis.
-int64_t pixels_along(int64_t size, int64_t taps, int64_t stride, int64_t padding,
-                     int64_t dilation) {
-  return (size + 2 * padding - dilation * (taps - 1) - 1) / stride + 1;
-}
-
 }  // namespace
 
 void launch_pooledConv(const NodeView& node, Emitter& emit) {
   const auto& attributes = attributes_of<ops::PooledConv::Attributes>(node);
-  ConvShape s = conv_shape(*node.inputs[0], *node.outputs[0], *node.inputs[1], attributes.conv);
-  s.y_rows = pixels_along(s.x_rows, s.tap_rows, s.stride_rows, s.padding_rows, s.dilation_rows);
-  s.y_columns = pixels_along(s.x_columns, s.tap_columns, s.stride_columns, s.padding_columns,
-                             s.dilation_columns);
-  GatheredProduct product = {};
-  product.planes = 0;
-  product.a = 1;
-  product.bias = node.input_count > 2 && node.inputs[2] != nullptr ? 2 : -1;
-  product.pre = product.residual = -1;
-  product.y = node.input_count;
-  product.relu = attributes.relu;
-  product.batch = s.batch;
-  product.groups = s.groups;
-  product.channels = s.in;
-  product.rows = s.out;
+  const ConvShape s = conv_shape(*node.inputs[0], *node.inputs[1], attributes.conv);
+  ops::FusedConv::Attributes fused = {};
+  fused.conv = attributes.conv;
+  fused.activation = attributes.relu ? static_cast<int32_t>(Op::relu) : -1;
+  GatheredProduct product = product_with_epilogue(fused, node);
+  set_forward_shape(product, s);
   if (is_shallow(s)) {
     emit_shallow_maxima(product, s, emit);
   } else if (is_winograd(s)) {

@@ -1,49 +1,13 @@
-// A convolution from planes x to planes y, [n, groups * in, rows, columns] to [n, groups * out,
-// rows, columns], with weights [groups * out, in, taps of a column, taps of a row], and the three
-// products of matrices that it and its gradients are. What a product sums over, or its columns, are
-// gathered from planes; the functions here say which element that is.
+// The three products of matrices that a convolution and its gradients are. What a product sums
+// over, or its columns, are gathered from planes; the functions here say which element that is.
 #pragma once
 
 #include <cstdint>
 
-#include "core/ops/conv.h"
+#include "core/conv_shape.h"
 #include "cuda/host/both.h"
 
 namespace tandem::cuda {
-
-struct ConvShape {
-  int64_t batch, groups;
-  int64_t in, out;  ///< channels of a group
-  int64_t x_rows, x_columns, y_rows, y_columns;
-  int64_t tap_rows, tap_columns;
-  int64_t stride_rows, stride_columns;
-  int64_t padding_rows, padding_columns;
-  int64_t dilation_rows, dilation_columns;
-};
-
-/// `x`, `y` and `w`: [n, channels, (h,) w] and [groups * out, in, (kh,) kw].
-inline ConvShape conv_shape(const Tensor& x, const Tensor& y, const Tensor& w,
-                            const ops::ConvAttributes& attributes) {
-  ConvShape s = {};
-  s.batch = x.dims[0];
-  s.groups = attributes.groups;
-  s.in = x.dims[1] / s.groups;
-  s.out = y.dims[1] / s.groups;
-  const auto height = [](const Tensor& t) { return t.rank == 4 ? t.dims[2] : 1; };
-  s.x_rows = height(x);
-  s.y_rows = height(y);
-  s.tap_rows = height(w);
-  s.x_columns = x.dims[x.rank - 1];
-  s.y_columns = y.dims[y.rank - 1];
-  s.tap_columns = w.dims[w.rank - 1];
-  s.stride_rows = attributes.stride.height;
-  s.stride_columns = attributes.stride.width;
-  s.padding_rows = attributes.padding.height;
-  s.padding_columns = attributes.padding.width;
-  s.dilation_rows = attributes.dilation.height;
-  s.dilation_columns = attributes.dilation.width;
-  return s;
-}
 
 TANDEM_BOTH int64_t taps_of(const ConvShape& s) { return s.tap_rows * s.tap_columns; }
 TANDEM_BOTH int64_t x_pixels(const ConvShape& s) { return s.x_rows * s.x_columns; }
