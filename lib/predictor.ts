@@ -2,18 +2,14 @@
 import type {
   Key,
   Predictor as NativePredictor,
-  PredictorDescription,
   ProfileDescription,
   TypedArray,
 } from '../bindings.js';
-import { pathOf } from './files/paths.js';
-import { type GenerationEngine, openEngine } from './generation/engine.js';
-import { type GenerationPlan, generationVariants, planGeneration } from './generation/graph.js';
+import type { GenerationEngine } from './generation/engine.js';
 import { type GenerateOptions, readPrompt, Sequence } from './generation/sequence.js';
 import { checkRange } from './graph/ranges.js';
 import * as is from './is.js';
-import type { ModelState } from './model/state.js';
-import { Model, type Port, port } from './model.js';
+import { type Model, type Port, port } from './model.js';
 import { native } from './native.js';
 import {
   type Layout,
@@ -31,9 +27,8 @@ import {
 import { Batcher } from './predictor/batch.js';
 import { bindRows, type PredictorBinding } from './predictor/binding.js';
 import { closed, closedError, closedPredictor } from './predictor/closed.js';
-import { type Bucket, Lengths, lengthVariants, planLengths } from './predictor/lengths.js';
-import { loadPredictor, seekDevice } from './predictor/load.js';
-import type { Loaded } from './predictor/loaded.js';
+import { Lengths } from './predictor/lengths.js';
+import { type Opened, openPredictor } from './predictor/open.js';
 import {
   type PredictOptions,
   type PredictorOptions,
@@ -48,14 +43,7 @@ import {
   type StreamSource,
   streamed,
 } from './predictor/stream.js';
-import { loadQuantized, type Served } from './quantization/serve.js';
-import {
-  findQuantized,
-  type QuantizationReport,
-  QuantizedModel,
-  quantizes,
-} from './quantization.js';
-import { checkPrecision } from './trainer/options.js';
+import type { QuantizationReport, QuantizedModel } from './quantization.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
 export type { PredictOptions, PredictorOptions } from './predictor/options.js';
@@ -67,13 +55,6 @@ const maxMade = 256;
 
 const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
   out instanceof Float32Array && out.length === length;
-
-/** What some Predictors have. */
-interface Parts {
-  readonly engine?: GenerationEngine | undefined;
-  readonly report?: QuantizationReport | undefined;
-  readonly buckets?: readonly Bucket[] | undefined;
-}
 
 /**
  * Serves a model: a frozen copy of its parameters, prepared for inference. Calls do not depend on
@@ -110,24 +91,11 @@ export class Predictor {
     source: string | URL | Model | QuantizedModel,
     options?: PredictorOptions,
   ): Promise<Predictor> {
-    const { set, plain, queue, warmup } = readLoadOptions(options);
-    if (!(source instanceof Model || source instanceof QuantizedModel)) pathOf(source, 'source');
-    seekDevice(plain.device);
-    let predictor: Predictor | undefined;
-    // Again where a file was replaced by one of the other kind between the two looks at it.
-    while (predictor === undefined) {
-      if (!(source instanceof QuantizedModel || quantizes(set))) {
-        const precision = checkPrecision(set.precision, ['float32', 'bfloat16']);
-        predictor = await Predictor.#freeze(source, { ...plain, precision }, queue, set);
-        if (predictor !== undefined) break;
-      }
-      const quantized = await findQuantized(source, set, plain.threads);
-      if (quantized === undefined) continue;
-      const rest = { ...plain, precision: 'float32' } as const;
-      predictor = await Predictor.#serve(quantized, rest, queue, set);
-    }
+    const settings = readLoadOptions(options);
+    const opened = await openPredictor(source, settings);
+    const predictor = new Predictor(opened, settings.queue);
     try {
-      for (const rows of warmup) await predictor.#warm(rows);
+      for (const rows of settings.warmup) await predictor.#warm(rows);
     } catch (error) {
       await predictor.close();
       throw error;
@@ -135,46 +103,12 @@ export class Predictor {
     return predictor;
   }
 
-  static async #serve(
-    quantized: Served,
-    options: PredictorDescription,
-    queue: QueueSettings,
-    set: PredictorOptions,
-  ): Promise<Predictor> {
-    const { loaded, ...parts } = await loadQuantized(quantized, { ...queue, ...options }, set);
-    return new Predictor(loaded, queue, parts);
-  }
-
-  /** Undefined for a file of a quantized model. */
-  static async #freeze(
-    source: string | URL | Model,
-    options: PredictorDescription,
-    queue: QueueSettings,
-    { generation, lengths }: Pick<PredictorOptions, 'generation' | 'lengths'>,
-  ): Promise<Predictor | undefined> {
-    let plan: GenerationPlan | undefined;
-    let buckets: Bucket[] | undefined;
-    const variantsOf = (state: ModelState) => {
-      if (lengths !== undefined) {
-        buckets = planLengths(state, lengths);
-        return lengthVariants(buckets);
-      }
-      plan = generation && planGeneration(state, generation);
-      return generationVariants(plan);
-    };
-    const isPlain = lengths === undefined && generation === undefined;
-    const loaded = await loadPredictor(source, options, isPlain ? undefined : variantsOf);
-    if (loaded === undefined) return undefined;
-    const engine = plan && openEngine(loaded.predictor, plan, { ...queue, ...options });
-    return new Predictor(loaded, queue, { engine, buckets });
-  }
-
-  private constructor(loaded: Loaded | undefined, queue: QueueSettings, parts: Parts) {
-    if (loaded === undefined || !(loaded.predictor instanceof native.Predictor)) {
+  private constructor(opened: Partial<Opened> | undefined, queue: QueueSettings) {
+    if (!(opened?.loaded?.predictor instanceof native.Predictor)) {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
-    const { inputs, outputs, encoder, predictor, layout } = loaded;
-    const { engine, report, buckets } = parts;
+    const { engine, report, buckets } = opened;
+    const { inputs, outputs, encoder, predictor, layout } = opened.loaded;
     this.inputs = inputs.map(port);
     this.outputs = outputs.map(port);
     this.#rows = encoder && new RowCoder(encoder);

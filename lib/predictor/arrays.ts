@@ -110,7 +110,7 @@ export function prepareOutputs(
 ): Call['outputs'] | undefined {
   if (out === undefined) return undefined;
   return matchArrays(out, layout.outputs, 'out').map(([array, name, slot]) =>
-    checkOutput(array, name, slot, rows),
+    checkOutput(array, name, slot.dtype, elements(shapeAt(slot.value, rows))),
   );
 }
 
@@ -142,12 +142,15 @@ function rowsOf(array: TypedArray, name: string, value: Value): number | undefin
   return fixed ? undefined : rows;
 }
 
-function makeSlot({ name, value, dtype }: Slot, rows: number): Float32Array | Int32Array {
-  const length = elements(shapeAt(value, rows));
-  return dtype === 'float32'
-    ? makeArray(Float32Array, length, name)
-    : makeArray(Int32Array, length, name);
-}
+/** A new array for an input or an output. Throws ERR_OUT_OF_MEMORY. */
+export const makeElements = (
+  { name, dtype }: Pick<Slot, 'name' | 'dtype'>,
+  length: number,
+): Float32Array | Int32Array =>
+  dtype === 'float32' ? makeArray(Float32Array, length, name) : makeArray(Int32Array, length, name);
+
+const makeSlot = (slot: Slot, rows: number): Float32Array | Int32Array =>
+  makeElements(slot, elements(shapeAt(slot.value, rows)));
 
 /** Zeros for the inputs at so many rows. Throws ERR_OUT_OF_MEMORY. */
 export function zeroInputs(layout: Layout, rows: number): Call['arrays'] {
@@ -196,13 +199,13 @@ const noRoom = (name: string, length: number, cause: unknown): TandemError =>
     { cause },
   );
 
-function checkOutput(
+/** An array that a caller gave for an output of so many elements. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
+export function checkOutput(
   array: unknown,
   name: string,
-  { value, dtype }: Slot,
-  rows: number,
+  dtype: DType,
+  length: number,
 ): Float32Array | Int32Array {
-  const length = elements(shapeAt(value, rows));
   const fits = dtype === 'float32' ? array instanceof Float32Array : array instanceof Int32Array;
   if (!fits || !(array instanceof Float32Array || array instanceof Int32Array)) {
     const what = dtype === 'float32' ? 'a Float32Array' : 'an Int32Array';
@@ -218,3 +221,12 @@ function checkOutput(
   }
   return array;
 }
+
+/** The error for an `out` that has changed while its prediction was pending. */
+export const gone = (name: string, out: Float32Array | Int32Array): TandemError =>
+  is.mismatch(
+    'ERR_ARGUMENT',
+    'an array that stays as it was',
+    name,
+    `one detached or shrunk (${is.show(out)})`,
+  );

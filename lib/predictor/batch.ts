@@ -1,9 +1,7 @@
 // Rows of several calls in one set of arrays, and the results apart again.
 import type { Predictor as NativePredictor } from '../../bindings.js';
-import type { TandemError } from '../errors.js';
 import { rowElements } from '../graph/value.js';
-import * as is from '../is.js';
-import { type Layout, makeArray, type PredictOutput, result } from './arrays.js';
+import { gone, type Layout, makeElements, type PredictOutput, result } from './arrays.js';
 import { Blocks, type Copy, elementsOf, emptyCopy } from './blocks.js';
 
 type Arrays = readonly (Float32Array | Int32Array)[];
@@ -82,7 +80,7 @@ export class Batcher {
     return this.#layout.inputs.map((input, i) => {
       const length = rows * (this.#rowIn[i] ?? 0);
       const last = this.#memory[i];
-      const memory = last && last.length >= length ? last : makeRows(input, length);
+      const memory = last && last.length >= length ? last : makeElements(input, length);
       this.#memory[i] = memory;
       let at = 0;
       for (let call = 0; call < calls.length; ) {
@@ -127,14 +125,3 @@ export class Batcher {
     return out;
   }
 }
-
-const makeRows = ({ dtype, name }: Layout['inputs'][number], length: number) =>
-  dtype === 'float32' ? makeArray(Float32Array, length, name) : makeArray(Int32Array, length, name);
-
-const gone = (name: string, out: Float32Array | Int32Array): TandemError =>
-  is.mismatch(
-    'ERR_ARGUMENT',
-    'an array that stays as it was',
-    name,
-    `one detached or shrunk (${is.show(out)})`,
-  );

@@ -2,7 +2,6 @@
 // and a call runs in the least one that holds it. Weights are there once.
 import type { GraphDescription, Predictor as NativePredictor } from '../../bindings.js';
 import { matchArrays } from '../arrays.js';
-import type { TandemError } from '../errors.js';
 import { describe } from '../graph/describe.js';
 import { atLength, lengthOf, type Relengthened } from '../graph/relength.js';
 import { elements, rowElements, shapeAt } from '../graph/value.js';
@@ -12,6 +11,8 @@ import { native } from '../native.js';
 import type { Quantized } from '../quantization/quantize.js';
 import { quantizeVariant } from '../quantization/variant.js';
 import {
+  checkOutput,
+  gone,
   type Layout,
   layoutOf,
   type NamedArrays,
@@ -191,10 +192,7 @@ export class Lengths {
       const whole = elements(shapeAt(slot.value, rows));
       const cut = this.#axes.outputAxes[i] !== undefined;
       const size = cut ? (whole / this.#full.length) * length : whole;
-      const type = slot.dtype === 'float32' ? Float32Array : Int32Array;
-      if (!(array instanceof type)) throw is.mismatch('ERR_DTYPE', type.name, name, is.show(array));
-      if (array.length === size) return array as Floats;
-      throw is.mismatch('ERR_SHAPE', `${size} elements`, name, is.show(array));
+      return checkOutput(array, name, slot.dtype, size);
     });
   }
 
@@ -216,7 +214,7 @@ export class Lengths {
           : resized(array, shapeAt(value, rows), axis, bucket.length, length);
       const target = targets?.[i];
       if (target === undefined) return cut;
-      if (target.length !== cut.length) throw gone(name);
+      if (target.length !== cut.length) throw gone(name, target);
       target.set(cut);
       return target;
     });
@@ -242,9 +240,6 @@ function resized<T extends Floats>(
   }
   return made;
 }
-
-const gone = (name: string): TandemError =>
-  is.mismatch('ERR_ARGUMENT', 'an array that stays as it was', name, 'one detached or shrunk');
 
 /** The graphs behind that of the model, for loading; `key` tells them from others. */
 export function lengthVariants(buckets: readonly Bucket[]): Variants {

@@ -1,15 +1,15 @@
 // Quantized models -> native predictors.
 import type { Predictor as NativePredictor, PredictorDescription } from '../../bindings.js';
-import { type GenerationEngine, openEngine } from '../generation/engine.js';
+import { openEngine } from '../generation/engine.js';
 import { generationVariants, planGeneration } from '../generation/graph.js';
 import { native } from '../native.js';
 import { layoutOf } from '../predictor/arrays.js';
-import { type Bucket, lengthVariants, planLengths } from '../predictor/lengths.js';
-import type { Loaded, Variants } from '../predictor/loaded.js';
+import { lengthVariants, planLengths } from '../predictor/lengths.js';
+import type { Variants } from '../predictor/loaded.js';
+import type { Opened } from '../predictor/open.js';
 import type { PredictorOptions } from '../predictor/options.js';
 import type { OpenQuantized } from './file.js';
 import type { Quantized } from './quantize.js';
-import type { QuantizationReport } from './report.js';
 
 /** A quantized model that a Predictor is to serve. */
 export interface Served extends Omit<Quantized, 'parameters'> {
@@ -52,19 +52,12 @@ export function fromFile(opened: OpenQuantized): Served {
   };
 }
 
-interface LoadedQuantized {
-  readonly loaded: Loaded;
-  readonly engine: GenerationEngine | undefined;
-  readonly report: QuantizationReport;
-  readonly buckets: readonly Bucket[] | undefined;
-}
-
 /** Loads a model and gives back what it no longer needs. As Predictor.load rejects. */
 export async function loadQuantized(
   quantized: Served,
   { maxQueue, ...options }: PredictorDescription & { maxQueue: number },
   { generation, lengths }: PredictorOptions,
-): Promise<LoadedQuantized> {
+): Promise<Opened> {
   const { frozen, report } = quantized;
   try {
     const buckets = lengths && planLengths(frozen.state, lengths, quantized);
