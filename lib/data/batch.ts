@@ -109,7 +109,7 @@ export function sliceRows<B extends Batch>(batch: B, begin: number, end: number)
   });
 }
 
-/** The rows `which`, in that order, copied. */
+/** The rows `which` of a batch, in that order, copied. */
 export function gatherRows<B extends Batch>(batch: B, which: Uint32Array): B {
   return mapColumns(batch, which.length, (column) =>
     is.isTypedArray(column)
@@ -118,7 +118,8 @@ export function gatherRows<B extends Batch>(batch: B, which: Uint32Array): B {
   );
 }
 
-function gather(column: TypedArray, width: number, which: Uint32Array): TypedArray {
+/** The rows `which` of a column, in that order, copied. */
+export function gather<T extends TypedArray>(column: T, width: number, which: Uint32Array): T {
   const result = makeLike(column, which.length * width);
   if (width > 32) {
     for (let i = 0; i < which.length; i++) {
@@ -211,8 +212,8 @@ function missing(name: string): never {
   throw is.mismatch('ERR_ARGUMENT', 'the same columns in all batches', name, 'a batch without it');
 }
 
-function makeLike(column: TypedArray, length: number): TypedArray {
-  return new (column.constructor as new (length: number) => TypedArray)(length);
+function makeLike<T extends TypedArray>(column: T, length: number): T {
+  return new (column.constructor as new (length: number) => T)(length);
 }
 
 /** Bytes that typed columns take, and an estimate for others. */

@@ -48,6 +48,10 @@ function describePlace({ file, row, column }: Place): string {
   return parts.join(', ');
 }
 
+/** Of a file that ends before the place where something was. */
+export const cutShort = (file: string): DataError =>
+  badData('a file that stays as it is', 'one cut short', { file });
+
 /** What zlib fails with, as an error of the file; other errors as they are. */
 export function asArchiveError(cause: unknown, file: string): unknown {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';

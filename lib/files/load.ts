@@ -7,7 +7,7 @@ import type { Model, ModelOptions } from '../model.js';
 import { bad, parseJson } from './format.js';
 import { ModelFile } from './model-file.js';
 import { pathOf } from './paths.js';
-import { type Header, readFully, readHeader } from './safetensors.js';
+import { checkFloats, type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
 
 /** A file of a model in float32. */
@@ -122,12 +122,7 @@ export function checkTensors(
   for (const [name, shape] of parameters) {
     const tensor = tensors.get(name);
     if (tensor === undefined) throw bad(`a tensor \`${name}\` in the file`, 'none');
-    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
-      throw bad(
-        `F32 [${shape.join(', ')}] for tensor \`${name}\``,
-        `${tensor.dtype} [${tensor.shape.join(', ')}]`,
-      );
-    }
+    checkFloats(name, tensor, shape);
   }
   for (const name of tensors.keys()) {
     if (!parameters.has(name)) throw bad('only tensors of the graph', `\`${name}\` too`);

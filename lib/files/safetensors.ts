@@ -1,6 +1,7 @@
 // The safetensors format (https://github.com/huggingface/safetensors): the length of a JSON header as
 // 8 little-endian bytes, the header, then the tensors' bytes without gaps.
 import { isUtf8 } from 'node:buffer';
+import { writeAtomically } from './atomic.js';
 import { bad, count, integer, integers, list, parseJson, record, text } from './format.js';
 import type { Readable } from './model-file.js';
 
@@ -35,21 +36,60 @@ export interface TensorEntry {
   readonly bytes: number;
 }
 
+/** A tensor to be written. */
+export interface TensorData {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
 export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
   readonly tensors: ReadonlyMap<string, TensorEntry>;
 }
 
-/** The header for these tensors, in this order, padded so that their bytes are aligned to 8. */
-export function encodeHeader(
+/** Throws ERR_FILE_FORMAT unless a tensor is of float32 and has this shape. */
+export function checkFloats(name: string, tensor: TensorEntry, shape: readonly number[]): void {
+  if (tensor.dtype === 'F32' && tensor.shape.join() === shape.join()) return;
+  throw bad(
+    `F32 [${shape.join(', ')}] for tensor \`${name}\``,
+    `${tensor.dtype} [${tensor.shape.join(', ')}]`,
+  );
+}
+
+/** A tensor of these numbers, which are not copied. */
+export function tensorOf(
+  name: string,
+  dtype: string,
+  shape: readonly number[],
+  values: ArrayBufferView,
+): TensorData {
+  const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return { name, dtype, shape, data };
+}
+
+/** Writes a file of these tensors, in this order; a failed attempt leaves no trace. */
+export async function writeTensors(
+  path: string | URL,
   metadata: Readonly<Record<string, string>>,
-  tensors: readonly { name: string; dtype: string; shape: readonly number[]; bytes: number }[],
+  tensors: readonly TensorData[],
+): Promise<void> {
+  const header = encodeHeader(metadata, tensors);
+  await writeAtomically(path, [header, ...tensors.map(({ data }) => data)]);
+}
+
+/** Padded so that the bytes of tensors are aligned to 8. */
+function encodeHeader(
+  metadata: Readonly<Record<string, string>>,
+  tensors: readonly TensorData[],
 ): Uint8Array {
   const entries: [string, unknown][] = [['__metadata__', metadata]];
   let offset = 0;
-  for (const { name, dtype, shape, bytes } of tensors) {
-    entries.push([name, { dtype, shape, data_offsets: [offset, offset + bytes] }]);
-    offset += bytes;
+  for (const { name, dtype, shape, data } of tensors) {
+    const end = offset + data.byteLength;
+    entries.push([name, { dtype, shape, data_offsets: [offset, end] }]);
+    offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), 'utf8');
   const length = Math.ceil(json.length / 8) * 8;
@@ -145,18 +185,19 @@ function checkRanges(
   if (end !== fileSize) throw bad(`a file of ${end} bytes`, `one of ${fileSize} bytes`);
 }
 
-/** Fills `target` from `position`. ERR_FILE_FORMAT when the file ends before that. */
+/** Fills `target` from `position`. Rejects with `ended()`, ERR_FILE_FORMAT, when the file ends before that. */
 export async function readFully(
   file: Readable,
   target: Uint8Array,
   position: number,
+  ended: () => Error = () => bad('a whole file', 'one that ends early'),
 ): Promise<void> {
   // Reads of more than 2 GiB are refused by some systems.
   const most = 2 ** 30;
   for (let done = 0; done < target.length; ) {
     const length = Math.min(most, target.length - done);
     const { bytesRead } = await file.read(target, done, length, position + done);
-    if (bytesRead === 0) throw bad('a whole file', 'one that ends early');
+    if (bytesRead === 0) throw ended();
     done += bytesRead;
   }
 }

@@ -1,11 +1,10 @@
 import { serialize } from '../graph/serialize.js';
 import { elements } from '../graph/value.js';
 import * as is from '../is.js';
-import { assertIdle, stateOf } from '../model/state.js';
+import { assertIdle, type ModelState, stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
-import { writeAtomically } from './atomic.js';
 import { pathOf } from './paths.js';
-import { encodeHeader } from './safetensors.js';
+import { tensorOf, writeTensors } from './safetensors.js';
 
 /** Counts changes of the graph's JSON that older readers would misread. */
 export const formatVersion = 1;
@@ -22,22 +21,15 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
       throw is.mismatch('ERR_ARGUMENT', what, name, 'memory that has been transferred elsewhere');
     }
     // A copy: training may go on while the file is being written.
-    return {
-      name,
-      dtype: 'F32',
-      shape,
-      bytes: count * 4,
-      data: new Uint8Array(data.slice().buffer),
-    };
+    return tensorOf(name, 'F32', shape, data.slice());
   });
-  const metadata = {
-    format: 'tandem-ml',
-    version: String(formatVersion),
-    graph: JSON.stringify(serialize(model.name, state)),
-    ...(state.encoder && { encoder: JSON.stringify(state.encoder) }),
-  };
-  await writeAtomically(target, [
-    encodeHeader(metadata, tensors),
-    ...tensors.map(({ data }) => data),
-  ]);
+  await writeTensors(target, metadataOf(model.name, state), tensors);
 }
+
+/** What the file of a model says beside its tensors. */
+export const metadataOf = (name: string, state: ModelState): Record<string, string> => ({
+  format: 'tandem-ml',
+  version: String(formatVersion),
+  graph: JSON.stringify(serialize(name, state)),
+  ...(state.encoder && { encoder: JSON.stringify(state.encoder) }),
+});

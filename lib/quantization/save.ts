@@ -1,10 +1,8 @@
 // Quantized models to safetensors files: weights as I8 with their scales beside them, and in the
 // metadata how each node is computed and what calibration found.
-import { writeAtomically } from '../files/atomic.js';
 import { pathOf } from '../files/paths.js';
-import { encodeHeader } from '../files/safetensors.js';
-import { formatVersion } from '../files/save.js';
-import { serialize } from '../graph/serialize.js';
+import { tensorOf, writeTensors } from '../files/safetensors.js';
+import { metadataOf } from '../files/save.js';
 import { byteWeights, viewsOf } from './bytes.js';
 import type { Quantized } from './quantize.js';
 
@@ -21,10 +19,10 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
     // A copy: the model may be closed while the file is being written.
     const data = views.get(name)?.slice() ?? new Float32Array(0);
     const scales = bytes.get(name);
-    if (scales === undefined) return [tensor(name, 'F32', shape, data)];
+    if (scales === undefined) return [tensorOf(name, 'F32', shape, data)];
     return [
-      tensor(name, 'I8', shape, data),
-      tensor(scaleName(name), 'F32', [scales.length], scales),
+      tensorOf(name, 'I8', shape, data),
+      tensorOf(scaleName(name), 'F32', [scales.length], scales),
     ];
   });
   // Floats come first: they lie at multiples of their size then, and all scales are read at once.
@@ -38,20 +36,7 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
     const apart = weight !== undefined && bytes.has(weight) ? {} : { scales: [...weightScales] };
     return [{ index, mode, scale, zero, ...apart }];
   });
-  const metadata = {
-    format: 'tandem-ml',
-    version: String(formatVersion),
-    graph: JSON.stringify(serialize(frozen.model.name, frozen.state)),
-    quantization: JSON.stringify({ nodes, report }),
-    ...(frozen.state.encoder && { encoder: JSON.stringify(frozen.state.encoder) }),
-  };
-  await writeAtomically(target, [
-    encodeHeader(metadata, tensors),
-    ...tensors.map(({ data }) => data),
-  ]);
-}
-
-function tensor(name: string, dtype: string, shape: readonly number[], values: ArrayBufferView) {
-  const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return { name, dtype, shape, bytes: values.byteLength, data };
+  const quantization = JSON.stringify({ nodes, report });
+  const metadata = { ...metadataOf(frozen.model.name, frozen.state), quantization };
+  await writeTensors(target, metadata, tensors);
 }

@@ -1,5 +1,6 @@
 // Mixup: rows of a batch are mixed with others of it, and so are their targets. Zhang, Cisse, Dauphin
 // and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization" (2018).
+import { gather } from '../data/batch.js';
 import type { NamedValue } from '../graph/describe.js';
 import { inputLike } from '../graph/leaves.js';
 import { substitution } from '../graph/substitute.js';
@@ -241,14 +242,6 @@ async function mixRows(
     for (let i = 0; i < width; i++) {
       result[to + i] = share * (source[a + i] ?? 0) + (1 - share) * (source[b + i] ?? 0);
     }
-  }
-  return result;
-}
-
-function gather(source: Int32Array, width: number, order: Uint32Array): Int32Array {
-  const result = new Int32Array(order.length * width);
-  for (const [row, from] of order.entries()) {
-    for (let i = 0; i < width; i++) result[row * width + i] = source[from * width + i] ?? 0;
   }
   return result;
 }

@@ -2,6 +2,7 @@
 import { open } from 'node:fs/promises';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
+import { tableRows } from '../blocks.js';
 import { badData, type DataError, optional } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
 
@@ -20,9 +21,6 @@ interface Vector {
   get(index: number): unknown;
 }
 
-const blockRows = 8192;
-const blockCells = 2 ** 17;
-
 /** Rejects with DataError, the file system's error, and ERR_ARGUMENT without apache-arrow. */
 export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGenerator<TableBatch> {
   const { RecordBatchReader } = await optional(
@@ -39,7 +37,7 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
       const wanted = columns ?? names;
       for (const column of wanted) if (!names.includes(column)) throw noColumn(path, column, names);
       const rows = batch.numRows;
-      const size = Math.max(1, Math.min(blockRows, Math.floor(blockCells / wanted.length)));
+      const size = tableRows(wanted.length);
       for (let row = 0; row < rows && !selector.done; row += size) {
         const end = Math.min(rows, row + size);
         const kept = selector.next(end - row);

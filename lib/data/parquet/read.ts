@@ -10,6 +10,7 @@ import type {
 } from 'hyparquet';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
+import { tableRows } from '../blocks.js';
 import { badData, type DataError, type OnError, optional, type Place } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
 import { findPages, type Pages, partBytes, readPart, rowsOfPart } from './pages.js';
@@ -29,9 +30,6 @@ interface File {
   readonly metadata: FileMetaData;
   readonly compressors: Compressors;
 }
-
-const blockRows = 8192;
-const blockCells = 2 ** 17;
 
 /** Rejects with DataError, the file system's error, and ERR_ARGUMENT where a package is missing. */
 export async function openParquet(path: string): Promise<File> {
@@ -186,7 +184,7 @@ async function planParts(
 }
 
 function* blocks(table: TableBatch, columns: number): Generator<TableBatch> {
-  const rows = Math.max(1, Math.min(blockRows, Math.floor(blockCells / Math.max(1, columns))));
+  const rows = tableRows(columns);
   for (let begin = 0; begin < table.rows; begin += rows) {
     yield sliceRows(table, begin, Math.min(table.rows, begin + rows));
   }

@@ -3,8 +3,9 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import type { TypedArray } from '../../../bindings.js';
+import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
-import { asArchiveError, badData } from '../errors.js';
+import { asArchiveError, cutShort } from '../errors.js';
 import { decode, makeArray } from './decode.js';
 import { checkSize, type Header, headerBytes, type ParseHeader, sizes } from './header.js';
 
@@ -44,23 +45,9 @@ async function readHeader(
 ): Promise<TensorFile> {
   const { size } = await handle.stat();
   const head = Buffer.alloc(Math.min(size, headerBytes));
-  await readFully(handle, head, 0, path);
+  await readFully(handle, head, 0, () => cutShort(path));
   const header = parse(head, path);
   return { path, header, count: checkSize(header, size, path), bytes: size };
-}
-
-async function readFully(
-  handle: FileHandle,
-  target: Buffer,
-  position: number,
-  file: string,
-): Promise<void> {
-  for (let done = 0; done < target.length; ) {
-    const left = target.length - done;
-    const { bytesRead } = await handle.read(target, done, left, position + done);
-    if (bytesRead === 0) throw badData('a file that stays as it is', 'one cut short', { file });
-    done += bytesRead;
-  }
 }
 
 /** The whole array. Rejects with DataError, ERR_OUT_OF_MEMORY, the file system's error. */
@@ -77,7 +64,7 @@ export async function readTensor(
     const buffer = Buffer.alloc(Math.min(pieceBytes, count * sizes[kind]));
     return await decodeAll(header, count, path, factor, async (begin, end) => {
       const piece = buffer.subarray(0, end - begin);
-      await readFully(handle, piece, start + begin, path);
+      await readFully(handle, piece, start + begin, () => cutShort(path));
       return piece;
     });
   } finally {

@@ -2,7 +2,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { TypedArray } from '../../../bindings.js';
 import type { TensorBatch } from '../batch.js';
-import { badData } from '../errors.js';
+import { tensorRows } from '../blocks.js';
+import { cutShort } from '../errors.js';
 import { rowOrder } from '../order.js';
 import type { Stage } from '../select.js';
 import { decode, type Format, makeArray } from './decode.js';
@@ -30,10 +31,6 @@ export interface TensorJob {
   readonly shuffle: { readonly seed: number; readonly epoch: number } | undefined;
 }
 
-/** A block is no burden to the event loop that receives it, and many rows of most data. */
-const blockBytes = 2 ** 20;
-const blockRows = 8192;
-
 /** Throws DataError, and the file system's error. */
 export async function* readRows({
   parts,
@@ -43,7 +40,7 @@ export async function* readRows({
 }: TensorJob): AsyncGenerator<TensorBatch> {
   const order = await rowOrder(rows, stages, shuffle);
   const rowBytes = parts.reduce((sum, { width, kind }) => sum + width * sizes[kind], 0);
-  const size = Math.max(1, Math.min(blockRows, Math.floor(blockBytes / Math.max(1, rowBytes))));
+  const size = tensorRows(rowBytes);
   const files = parts.map(({ path }) => openSync(path, 'r'));
   try {
     for (let begin = 0; begin < order.length; begin += size) {
@@ -77,7 +74,7 @@ function readPart(part: TensorPart, file: number, which: Uint32Array): TypedArra
 function readFully(file: number, target: Uint8Array, position: number, path: string): void {
   for (let done = 0; done < target.length; ) {
     const count = readSync(file, target, done, target.length - done, position + done);
-    if (count === 0) throw badData('a file that stays as it is', 'one cut short', { file: path });
+    if (count === 0) throw cutShort(path);
     done += count;
   }
 }

@@ -12,6 +12,7 @@ import {
   mapColumns,
   type TableBatch,
 } from '../batch.js';
+import { tensorRows } from '../blocks.js';
 import { readCsv } from '../csv/read.js';
 import { CompiledEncoder } from '../encoders/encoder.js';
 import { type DataError, type PlainError, toPlain } from '../errors.js';
@@ -22,10 +23,6 @@ import type { Job, Message, Start } from './messages.js';
 
 /** Errors of a block that are told; many more would only fill memory. */
 const maxSkipped = 100;
-
-/** Of shuffled rows that are sent together. */
-const blockRows = 8192;
-const blockBytes = 2 ** 20;
 
 /** The encoder of the last reading that had one. */
 let encoder: CompiledEncoder | undefined;
@@ -83,11 +80,7 @@ async function* whole(blocks: AsyncIterable<Batch>): AsyncGenerator<Piece<Batch>
   }
 }
 
-/** A block is no burden to the event loop that receives it. */
-function rowsOfBlock(block: Batch): number {
-  const rows = Math.floor((blockBytes * block.rows) / Math.max(1, bytesOf(block)));
-  return Math.max(1, Math.min(blockRows, rows));
-}
+const rowsOfBlock = (block: Batch): number => tensorRows(bytesOf(block) / Math.max(1, block.rows));
 
 function tablesOf(job: Job, skip: (error: DataError) => void): AsyncGenerator<TableBatch> {
   if (job.kind === 'csv') return readCsv(job, skip);

@@ -2,10 +2,16 @@
 // the parameter's name, so that other tools read them; all else is JSON in the metadata.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
-import { writeAtomically } from '../../files/atomic.js';
 import { bad, integer, parseJson, record } from '../../files/format.js';
 import { pathOf } from '../../files/paths.js';
-import { encodeHeader, type Header, readFully, readHeader } from '../../files/safetensors.js';
+import {
+  checkFloats,
+  type Header,
+  readFully,
+  readHeader,
+  tensorOf,
+  writeTensors,
+} from '../../files/safetensors.js';
 import { elements } from '../../graph/value.js';
 import * as is from '../../is.js';
 import type { ModelState } from '../../model/state.js';
@@ -75,21 +81,13 @@ export async function writeCheckpoint(
   { json, arrays, state }: Snapshot,
 ): Promise<void> {
   const tensors = [
-    ...piecesOf(owner).map(({ name, shape, offset, count }) => ({
-      name,
-      shape,
-      data: state.subarray(offset, offset + count),
-    })),
-    ...arrays.map((data, i) => ({ name: `callbacks/${i}`, shape: [data.length], data })),
+    ...piecesOf(owner).map(({ name, shape, offset, count }) =>
+      tensorOf(name, 'F32', shape, state.subarray(offset, offset + count)),
+    ),
+    ...arrays.map((data, i) => tensorOf(`callbacks/${i}`, 'F32', [data.length], data)),
   ];
-  const header = encodeHeader(
-    { format: 'tandem-ml-checkpoint', version: String(checkpointVersion), state: json },
-    tensors.map(({ data, ...rest }) => ({ ...rest, dtype: 'F32', bytes: data.byteLength })),
-  );
-  await writeAtomically(path, [
-    header,
-    ...tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
-  ]);
+  const version = String(checkpointVersion);
+  await writeTensors(path, { format: 'tandem-ml-checkpoint', version, state: json }, tensors);
 }
 
 /**
@@ -164,12 +162,7 @@ function checkNames({ tensors }: Header, pieces: readonly Piece[], arrays: numbe
     if (tensor === undefined) {
       throw bad(`a checkpoint of this model, with a tensor \`${name}\``, 'one without it');
     }
-    if (tensor.dtype !== 'F32' || tensor.shape.join() !== shape.join()) {
-      throw bad(
-        `F32 [${shape.join(', ')}] for tensor \`${name}\``,
-        `${tensor.dtype} [${tensor.shape.join(', ')}]`,
-      );
-    }
+    checkFloats(name, tensor, shape);
   }
   if (tensors.size === pieces.length + arrays) return;
   const known = new Set(pieces.map(({ name }) => name));
