@@ -9,7 +9,7 @@ import { inTurns, median, quantile } from './lib/measure.mjs';
 import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
-import { findOnnxRuntime, openSessions } from './peers/onnx.mjs';
+import { findOnnxRuntime, openSessions, rowOf } from './peers/onnx.mjs';
 
 const rounds = roundsOr(quick ? 3 : 7);
 const seconds = quick ? 0.25 : 1.5;
@@ -25,7 +25,7 @@ for (const work of workloads) {
   const model = work.model();
   const x = work.input(1);
   const predictor = await Predictor.load(model);
-  const sessions = await openSessions(peer, work, model, x);
+  const sessions = await openSessions(peer, work.onnx?.(model), x, rowOf(model));
   /** @type {Record<string, () => Promise<unknown>>} */
   const calls = { ours: () => predictor.predict(x) };
   for (const [mode, session] of Object.entries(sessions)) calls[mode] = session.run;

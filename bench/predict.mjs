@@ -4,7 +4,7 @@ import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
 import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
-import { findOnnxRuntime, openSessions } from './peers/onnx.mjs';
+import { assertClose, findOnnxRuntime, openSessions, rowOf } from './peers/onnx.mjs';
 
 const rounds = roundsOr(quick ? 3 : 11);
 const seconds = quick ? 0.1 : 0.6;
@@ -28,12 +28,12 @@ for (const work of workloads) {
     const model = work.model();
     const x = work.input(rows);
     const calls = await openCalls(model, x, rows);
-    const sessions = await openSessions(peer, work, model, x);
+    const sessions = await openSessions(peer, work.onnx?.(model), x, rowOf(model));
     const sides = Object.fromEntries(
       Object.entries(calls).map(([call, { run }]) => [call, () => timeOf(run, seconds)]),
     );
     for (const [mode, session] of Object.entries(sessions)) {
-      assertClose(await session.run(), calls.predictSync.run());
+      assertClose(await session.run(), calls.predictSync.run(), 1e-4);
       sides[mode] = () => timeOf(session.run, seconds);
     }
     const times = inMicroseconds(await inTurns(sides, rounds));
@@ -70,12 +70,4 @@ async function openCalls(model, x, rows) {
     predictSync: { predictor: sync, run: () => sync.predictSync(x, out) },
     predict: { predictor: async, run: () => async.predict(x, { out: own }) },
   };
-}
-
-/** Throws when two sides do not compute the same. */
-function assertClose(actual, expected) {
-  const bad = expected.findIndex((value, i) => !(Math.abs(value - actual[i]) <= 1e-4));
-  if (actual.length !== expected.length || bad !== -1) {
-    throw new Error(`outputs differ at ${bad}: ${expected[bad]} and ${actual[bad]}`);
-  }
 }

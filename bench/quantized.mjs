@@ -3,10 +3,10 @@
 // its products as it runs. Ours are calibrated; of a CNN, theirs keeps the convolutions in float32.
 import { Predictor } from 'tandem-ml';
 import { beside, inTurns, summary, timeOf } from './lib/measure.mjs';
-import { quick, roundsOr, threadCounts, threads, wanted } from './lib/options.mjs';
+import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { served } from './lib/served.mjs';
 import { openSuite } from './lib/suite.mjs';
-import { findOnnxRuntime } from './peers/onnx.mjs';
+import { assertClose, findOnnxRuntime, openSessions, rowOf } from './peers/onnx.mjs';
 
 const rounds = roundsOr(quick ? 3 : 11);
 const seconds = quick ? 0.1 : 0.6;
@@ -21,7 +21,7 @@ for (const work of served) {
     const name = `${work.name} x${rows}, ${precision}`;
     if (!wanted(name)) continue;
     const model = work.model();
-    const row = model.inputs[0].shape.slice(1).map(Number);
+    const row = rowOf(model);
     const each = row.reduce((product, size) => product * size, 1);
     const x = noise(rows * each);
     const int8 = precision === 'int8';
@@ -30,7 +30,7 @@ for (const work of served) {
     const predictor = await Predictor.load(model, options);
     const io = predictor.bind(rows);
     io.inputs.x.set(x);
-    const sessions = await openSessions(work.onnx(model, int8), x, [rows, ...row]);
+    const sessions = await openSessions(peer, work.onnx(model, int8), x, row);
     io.runSync();
     const sides = { ours: () => timeOf(() => io.runSync(), seconds) };
     for (const [mode, session] of Object.entries(sessions)) {
@@ -55,36 +55,4 @@ function inMicroseconds(times) {
   return /** @type {typeof times} */ (
     Object.fromEntries(Object.entries(times).map(([side, list]) => [side, list.map(scaled)]))
   );
-}
-
-/** One with each number of threads, by the name of the mode: "1t", "2t". */
-async function openSessions(file, x, shape) {
-  /** @type {Record<string, { run(): Promise<Float32Array>, release(): Promise<void> }>} */
-  const sessions = {};
-  if (peer === undefined) return sessions;
-  const feeds = { x: new peer.ort.Tensor('float32', x, shape) };
-  for (const count of threadCounts) {
-    const session = await peer.ort.InferenceSession.create(file, {
-      intraOpNumThreads: count,
-      interOpNumThreads: 1,
-    });
-    sessions[`${count}t`] = {
-      run: async () => (await session.run(feeds)).y.data,
-      release: () => session.release(),
-    };
-  }
-  return sessions;
-}
-
-/** Throws when two sides do not compute the same, by Euclidean norm. */
-function assertClose(actual, expected, tolerance) {
-  let [difference, norm] = [0, 0];
-  expected.forEach((value, i) => {
-    difference += (value - actual[i]) ** 2;
-    norm += value ** 2;
-  });
-  const distance = Math.sqrt(difference / norm);
-  if (actual.length !== expected.length || !(distance <= tolerance)) {
-    throw new Error(`outputs differ by ${distance} of their norm`);
-  }
 }
