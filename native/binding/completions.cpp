@@ -30,7 +30,7 @@ Reference Completions::make_callback(const char* name) {
 }
 
 napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
-  const bool here = runs_here(job->expected_ms());
+  const bool here = runs_here([&job] { return job->expected_ms(); });
   if (!here) lane.start();
   napi_value promise = nullptr;
   check(env_, napi_create_promise(env_, &job->deferred_, &promise));
@@ -43,12 +43,12 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
   return promise;
 }
 
-/// Only when no lane has work, and for a millisecond of each turn of the loop: a loop of awaited
-/// calls would otherwise stay among its own microtasks and the event loop would never turn.
-bool Completions::runs_here(double expected_ms) noexcept {
+/// For a millisecond of each turn of the loop: a loop of awaited calls would otherwise stay among
+/// its own microtasks and the event loop would never turn.
+bool Completions::has_time_for(double expected_ms) noexcept {
   constexpr double kBriefMs = 0.05;
   constexpr std::chrono::milliseconds kShare{1};
-  if (pending_ > 0 || expected_ms >= kBriefMs) return false;
+  if (expected_ms >= kBriefMs) return false;
   if (!turn_open_) return begin_turn();
   return std::chrono::steady_clock::now() - turn_began_ < kShare;
 }

@@ -25,14 +25,19 @@ class Completions {
   /// Pushes `job` to `lane` and returns its promise. Pending jobs keep the process alive. A job
   /// that takes less time than the way to a lane and back runs at once instead.
   napi_value submit(Lane& lane, std::unique_ptr<Job> job);
-  /// Whether what takes so many milliseconds is to run on the JavaScript thread, now.
-  bool runs_here(double expected_ms) noexcept;
+  /// Whether what takes `expected_ms()` milliseconds is to run on the JavaScript thread, now. That
+  /// is only asked while nothing is pending: a lane at work may be changing what it reads.
+  template <typename Expected>
+  bool runs_here(const Expected& expected_ms) noexcept {
+    return pending_ == 0 && has_time_for(expected_ms());
+  }
   /// From a lane: `job` has run.
   void post(std::unique_ptr<Job> job) noexcept;
   /// Destroys finished jobs without settling them, for the end of the environment.
   void drop() noexcept;
 
  private:
+  bool has_time_for(double expected_ms) noexcept;
   bool begin_turn() noexcept;
   void run_here(Job& job);
   static void on_wake(napi_env env, napi_value function, void* context, void* data);

@@ -256,7 +256,7 @@ napi_value PredictorObject::predict_here(const Call& call) {
   Prediction& prediction = keyed<PredictorObject>(call).open();
   const int64_t rows = read_rows(env, call[1], "rows");
   Predictor::Session& session = prediction.lane_session;
-  const bool here = call.addon().completions().runs_here(session.expected_ms(rows));
+  const bool here = call.addon().completions().runs_here([&] { return session.expected_ms(rows); });
   if (here) run_at_once(call, prediction, rows, session);
   napi_value ran = nullptr;
   check(env, napi_get_boolean(env, here, &ran));
