@@ -77,8 +77,9 @@ void run_chains(const Suite& suite) {
         fuse_chains(chained);
         Side apart = our_program(graph, moved, threads);
         apart.name = "op by op";
-        suite.measure(c, {our_program(std::move(chained), moved, threads),
-                          bandwidth(entry.traffic, bytes, threads), std::move(apart)});
+        Side ours = our_program(std::move(chained), moved, threads);
+        suite.measure(
+            c, under_roof({std::move(ours), std::move(apart)}, entry.traffic, bytes, threads));
       };
       if (threads == 1) measure("L2", sizes.l2);
       if (threads > 1 || !suite.options().quick) measure("memory", sizes.memory);

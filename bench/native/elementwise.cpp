@@ -46,8 +46,8 @@ void measure_op(const Suite& suite, const Case& c, const Elementwise& entry, int
   const int streams = entry.traffic.reads + entry.traffic.writes;
   const int64_t n = bytes / streams / static_cast<int64_t>(sizeof(float)) / 128 * 128;
   const double moved = static_cast<double>(sizeof(float)) * static_cast<double>(n) * streams;
-  suite.measure(c, {our_program(single_node(entry.op, entry.traffic.reads, n), moved, c.threads),
-                    bandwidth(entry.traffic, bytes, c.threads)});
+  Side ours = our_program(single_node(entry.op, entry.traffic.reads, n), moved, c.threads);
+  suite.measure(c, under_roof({std::move(ours)}, entry.traffic, bytes, c.threads));
 }
 
 }  // namespace

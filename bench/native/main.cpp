@@ -20,13 +20,23 @@ namespace {
 using tandem::bench::Options;
 
 constexpr const char* kUsage =
-    "usage: tandem_bench [--quick] [--filter TEXT] [--threads N] [--isa NAME]\n";
+    "usage: tandem_bench [--quick] [--filter TEXT] [--rounds N] [--threads N] [--isa NAME]\n";
 
 /// The value of option `i`, which is the next argument.
 const char* value_of(int argc, char** argv, int& i) {
   if (i + 1 >= argc)
     tandem::fail(tandem::ErrorCode::kArgument, std::string("expected a value after ") + argv[i]);
   return argv[++i];
+}
+
+int count_of(int argc, char** argv, int& i) {
+  const char* const option = argv[i];
+  const int count = std::atoi(value_of(argc, argv, i));
+  if (count < 1) {
+    std::string message = "expected 1 or more for ";
+    tandem::fail(tandem::ErrorCode::kArgument, message + option);
+  }
+  return count;
 }
 
 Options parse(int argc, char** argv) {
@@ -39,11 +49,10 @@ Options parse(int argc, char** argv) {
       options.quick = true;
     } else if (std::strcmp(argv[i], "--filter") == 0) {
       options.filter = value_of(argc, argv, i);
+    } else if (std::strcmp(argv[i], "--rounds") == 0) {
+      options.rounds = count_of(argc, argv, i);
     } else if (std::strcmp(argv[i], "--threads") == 0) {
-      const int threads = std::atoi(value_of(argc, argv, i));
-      if (threads < 1)
-        tandem::fail(tandem::ErrorCode::kArgument, "expected --threads of 1 or more");
-      options.threads = {threads};
+      options.threads = {count_of(argc, argv, i)};
     } else if (std::strcmp(argv[i], "--isa") == 0) {
       // before any thread is started and the library chooses: NOLINTNEXTLINE(concurrency-mt-unsafe)
       setenv("TANDEM_ISA", value_of(argc, argv, i), 1);

@@ -51,8 +51,8 @@ void measure(const Suite& suite, const std::string& name, int64_t elements, cons
     const Case c{"norm", name, "f32", threads, "GB/s"};
     const int64_t bytes = elements * (traffic.reads + traffic.writes) * 4;
     if (!suite.wants(c) || (threads > 1 && bytes < kTooSmallToShare)) continue;
-    std::vector<Side> sides{our_program(graph(), static_cast<double>(bytes), threads),
-                            bandwidth(traffic, bytes, threads)};
+    std::vector<Side> sides = under_roof(
+        {our_program(graph(), static_cast<double>(bytes), threads)}, traffic, bytes, threads);
     if (const auto peer = onednn_norm(norm, static_cast<double>(bytes), threads))
       sides.push_back(*peer);
     suite.measure(c, sides);

@@ -30,8 +30,8 @@ void measure_sweep(const Suite& suite, const Case& c, const Optimizer& optimizer
   const int64_t n = bytes / traffic.reads / static_cast<int64_t>(sizeof(float)) / 128 * 128;
   const double moved = static_cast<double>(sizeof(float)) * static_cast<double>(n) *
                        (traffic.reads + traffic.writes);
-  suite.measure(c, {our_program(sweep(optimizer, n), moved, c.threads),
-                    bandwidth(traffic, bytes, c.threads)});
+  suite.measure(c, under_roof({our_program(sweep(optimizer, n), moved, c.threads)}, traffic, bytes,
+                              c.threads));
 }
 
 }  // namespace

@@ -39,9 +39,9 @@ void run_reductions(const Suite& suite) {
                        "f32", threads, "GB/s"};
           if (!suite.wants(c)) continue;
           const auto bytes = static_cast<int64_t>(sizeof(float)) * matrix.rows * matrix.columns;
-          suite.measure(c, {our_program(single_node(op, reduction, matrix),
-                                        static_cast<double>(bytes), threads),
-                            bandwidth({1, 0, false}, bytes, threads)});
+          Side ours =
+              our_program(single_node(op, reduction, matrix), static_cast<double>(bytes), threads);
+          suite.measure(c, under_roof({std::move(ours)}, {1, 0, false}, bytes, threads));
         }
       }
     }

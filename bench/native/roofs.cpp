@@ -1,6 +1,7 @@
 #include "roofs.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <memory>
 
@@ -12,6 +13,8 @@ namespace tandem::bench {
 namespace {
 
 constexpr int64_t kRounds = 20000;
+/// Elements of a stream that a thread reads or writes in memory before another part.
+constexpr int64_t kPart = 16 << 10;
 
 struct Streams {
   std::vector<Memory> memory;
@@ -49,25 +52,56 @@ std::optional<Side> peak(const std::string& type, int threads) {
               }};
 }
 
-Side bandwidth(const Traffic& traffic, int64_t bytes, int threads) {
+std::vector<Side> bandwidth(const Traffic& traffic, int64_t bytes, int threads) {
   const int count = traffic.reads + (traffic.in_place ? 0 : traffic.writes);
   const auto grain = static_cast<int64_t>(threads) * 128;
   const int64_t elements =
       std::max(bytes / count / static_cast<int64_t>(sizeof(float)) / grain, int64_t{1}) * grain;
+  const int64_t stream_bytes = elements * static_cast<int64_t>(sizeof(float));
+  Block block(std::vector<int64_t>(static_cast<size_t>(count), stream_bytes));
   auto streams = std::make_shared<Streams>();
   for (int i = 0; i < count; ++i) {
-    streams->memory.push_back(noise(elements));
+    streams->memory.push_back(block.take(stream_bytes));
+    fill_with_noise(streams->memory.back());
     streams->pointers.push_back(floats(streams->memory.back()));
   }
   const RoofKernels* roofs = isa_table().roofs;
-  const double moved = 4.0 * static_cast<double>(elements) * (traffic.reads + traffic.writes);
-  return {"roof", moved, [=](int64_t calls) {
-            on_threads(threads, [&](int worker, int workers) {
-              const int64_t part = elements / workers;
-              for (int64_t i = 0; i < calls; ++i)
-                roofs->sweep(traffic, streams->pointers.data(), worker * part, (worker + 1) * part);
-            });
-          }};
+  const double moved = static_cast<double>(stream_bytes) * (traffic.reads + traffic.writes);
+  // What fits in caches stays in those of one thread. Of memory the threads take the next part when
+  // they are done with one, as ours do: parts that lie a fixed distance apart can be in one bank of
+  // it all along, and the slower thread would keep the other one waiting.
+  const bool in_caches = bytes <= 4 * working_sets().l3;
+  const int64_t parts = (elements + kPart - 1) / kPart;
+  std::vector<Way> ways{Way::kSteps};
+  if (traffic.writes > 0) ways.push_back(Way::kPairs);
+  if (traffic.writes > 0 && !traffic.in_place) ways.push_back(Way::kStreaming);
+  std::vector<Side> sides;
+  for (const Way way : ways) {
+    const auto run = [=](int64_t begin, int64_t end, int64_t times) {
+      roofs->sweep(traffic, way, streams->pointers.data(), {begin, end, times});
+    };
+    sides.push_back({"roof", moved, [=](int64_t calls) {
+                       std::atomic<int64_t> next{0};
+                       on_threads(threads, [&](int worker, int workers) {
+                         const int64_t part = elements / workers;
+                         if (in_caches) return run(worker * part, (worker + 1) * part, calls);
+                         for (int64_t i = next++; i < calls * parts; i = next++) {
+                           const int64_t begin = i % parts * kPart;
+                           run(begin, std::min(begin + kPart, elements), 1);
+                         }
+                       });
+                     }});
+  }
+  return sides;
+}
+
+std::vector<Side> under_roof(std::vector<Side> sides, const Traffic& traffic, int64_t bytes,
+                             int threads) {
+  for (Side& side : bandwidth(traffic, bytes, threads)) sides.push_back(std::move(side));
+  if (traffic.in_place && traffic.reads > 1) {
+    for (Side& side : bandwidth({1, 1, true}, bytes, threads)) sides.push_back(std::move(side));
+  }
+  return sides;
 }
 
 CacheSizes working_sets() {
@@ -88,7 +122,7 @@ void run_roofs(const Suite& suite) {
     }
     const auto measure = [&](const std::string& name, const Traffic& traffic, int64_t bytes) {
       const Case c{"roof", name, "f32", threads, "GB/s"};
-      if (suite.wants(c)) suite.measure(c, {bandwidth(traffic, bytes, threads)});
+      if (suite.wants(c)) suite.measure(c, bandwidth(traffic, bytes, threads));
     };
     const struct {
       const char* name;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "isa/roof_kernels.h"
 #include "measure.h"
@@ -15,8 +16,13 @@ namespace tandem::bench {
 std::optional<Side> peak(const std::string& type, int threads);
 
 /// Bytes per second of `threads` threads that do nothing but this traffic, each over its part of
-/// `bytes` bytes.
-Side bandwidth(const Traffic& traffic, int64_t bytes, int threads);
+/// `bytes` bytes: a side for each way to go about it, of which the fastest is the roof.
+std::vector<Side> bandwidth(const Traffic& traffic, int64_t bytes, int threads);
+
+/// The sides with those of bandwidth() behind them; where streams are updated in place, also with
+/// those of one stream as large as all of them, which moves as much and can be faster.
+std::vector<Side> under_roof(std::vector<Side> sides, const Traffic& traffic, int64_t bytes,
+                             int threads);
 
 /// Working sets that stay in a part of memory: half of what a core has for itself, because other
 /// things live there, too, a quarter of what cores share, several times that for memory.

@@ -60,9 +60,8 @@ void run_softmax(const Suite& suite) {
         const int streams = entry.traffic.reads + entry.traffic.writes;
         const auto bytes = static_cast<int64_t>(sizeof(float)) * rows.count * rows.length * streams;
         if (!suite.wants(c) || (threads > 1 && bytes < kTooSmallToShare)) continue;
-        suite.measure(c,
-                      {our_program(single_node(entry, rows), static_cast<double>(bytes), threads),
-                       bandwidth(entry.traffic, bytes, threads)});
+        Side ours = our_program(single_node(entry, rows), static_cast<double>(bytes), threads);
+        suite.measure(c, under_roof({std::move(ours)}, entry.traffic, bytes, threads));
       }
     }
   }

@@ -14,6 +14,7 @@ namespace tandem::bench {
 
 struct Options {
   bool quick = false;
+  int rounds = 0;            ///< how often sides take their turns; 0: as many as the suite wants
   std::string filter;        ///< a case runs when its "group name type" contains this
   std::vector<int> threads;  ///< numbers of threads to measure with
   int processors = 1;        ///< of this machine that the library would use
@@ -47,8 +48,8 @@ class Suite {
   [[nodiscard]] const Options& options() const { return options_; }
   /// Whether the user wants this case: ask before making its operands.
   [[nodiscard]] bool wants(const Case& c) const;
-  /// Measures and prints: `sides` begin with ours; one named "roof" gives the share of the roof,
-  /// all others are peers.
+  /// Measures and prints: `sides` begin with ours; of those named "roof" the fastest in each round
+  /// gives the share of the roof, all others are peers. A roof by itself has no side of ours.
   void measure(const Case& c, const std::vector<Side>& sides) const;
   /// Prints times, of which less is better: `seconds` of a call in each round.
   void print_times(const Case& c, const std::vector<double>& seconds) const;
@@ -73,6 +74,21 @@ Memory pages(int64_t bytes);
 /// Always the same numbers: floats in [0.1, 0.9], where every elementwise function is at home, and
 /// integers of all sizes.
 Memory noise(int64_t count, Element element = Element::kF32);
+void fill_with_noise(const Memory& memory, Element element = Element::kF32);
+
+/// Memory for the buffers of one side, one behind the other at the starts of pages. Buffers of
+/// their own lie where there is room, and processors that guess the way of a cache from a hash of
+/// the address (AMD's do) are several times slower where two streams have the same hash.
+class Block {
+ public:
+  /// With room for buffers of these sizes.
+  explicit Block(const std::vector<int64_t>& sizes);
+  Memory take(int64_t bytes);
+
+ private:
+  Memory whole_;
+  int64_t taken_ = 0;
+};
 inline float* floats(const Memory& memory) { return reinterpret_cast<float*>(memory.data.get()); }
 
 // The groups.
