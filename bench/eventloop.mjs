@@ -4,11 +4,13 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Predictor, Trainer } from 'tandem-ml';
-import { quick, threads } from './lib/options.mjs';
+import { inTurns, median } from './lib/measure.mjs';
+import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workload } from './lib/workloads.mjs';
 
 const seconds = quick ? 1 : 10;
+const rounds = roundsOr(1);
 const work = workload('MLP 784-512-256-10');
 const batchSize = 128;
 const inFlight = 1000;
@@ -20,18 +22,35 @@ const loads = {
 
 const suite = openSuite('eventloop');
 for (const [method, watch] of Object.entries({ timer: watchTimer, rounds: watchRounds })) {
-  const idle = await watch(() => sleep(seconds * 1000));
-  for (const [load, prepare] of Object.entries(loads)) {
-    const { run, close } = await prepare();
-    const busy = await watch(run);
-    await close();
+  const nameOf = (/** @type {string} */ load) => `${load}, by ${method}`;
+  const chosen = Object.keys(loads).filter((load) => wanted(nameOf(load)));
+  if (chosen.length === 0) continue;
+  const idle = () => watch(() => sleep(seconds * 1000));
+  const busy = Object.fromEntries(chosen.map((load) => [load, () => underLoad(load, watch)]));
+  const found = await inTurns({ idle, ...busy }, rounds);
+  for (const load of chosen) {
+    const [mine, without] = [overRounds(found[load]), overRounds(found.idle)];
     suite.add({
-      ...{ name: `${load}, by ${method}`, load, method, threads },
-      ...{ value: busy.p50, p99: busy.p99, unit: 'ms', busy, idle, peers: {} },
+      ...{ name: nameOf(load), load, method, threads, value: mine.p50, p99: mine.p99 },
+      ...{ unit: 'ms', busy: mine, idle: without, peers: {} },
     });
   }
 }
 suite.finish();
+
+/** Delays while a load runs. */
+async function underLoad(load, watch) {
+  const { run, close } = await loads[load]();
+  const delays = await watch(run);
+  await close();
+  return delays;
+}
+
+/** The medians of all rounds, and the longest of any. */
+function overRounds(list) {
+  const [p50, p99] = ['p50', 'p99'].map((key) => median(list.map((one) => one[key])));
+  return { p50, p99, max: Math.max(...list.map(({ max }) => max)) };
+}
 
 /** Milliseconds between two firings of a timer of 1 ms. */
 async function watchTimer(run) {

@@ -57,11 +57,13 @@ print({ suite: 'gpu', quick, budget, machine: { ...describeMachine(), ...more() 
 if (torch && !eager) await torch.compile(cases, 1000 * compileShare * budget);
 print({ note: `${Math.round(left())} of ${budget} s are left to measure` });
 
+let measured = 0;
 keep();
 for (const work of cases) {
   if (left() <= 0) note(`${work.name}: no time was left`);
   else {
     await measureCase(work);
+    measured++;
     keep();
   }
   await torch?.drop(work);
@@ -78,7 +80,9 @@ process.exit(results.length > 0 ? 0 : 1);
 /** Writes what there is. */
 function keep() {
   const slug = (torch?.device ?? described).toLowerCase().replace(/[^a-z0-9]+/g, '-');
-  if (save && !tiny && results.length > 0) saveResults(`gpu-${slug}`, command, results, more());
+  const complete = measured === cases.length;
+  if (save && !tiny && results.length > 0)
+    saveResults(`gpu-${slug}`, command, results, more(), { complete });
   if (out) writeResults(out, { suite: 'gpu', command, notes, results, ...more() });
 }
 

@@ -21,7 +21,9 @@ const peer = findOnnxRuntime();
 const suite = openSuite('load', { 'onnxruntime-node': peer?.version });
 
 for (const work of workloads) {
-  if (!work.served.includes(1) || !wanted(work.name)) continue;
+  if (!work.served.includes(1)) continue;
+  const cases = casesOf(work.name).filter(({ name }) => wanted(name));
+  if (cases.length === 0) continue;
   const model = work.model();
   const x = work.input(1);
   const predictor = await Predictor.load(model);
@@ -31,7 +33,10 @@ for (const work of workloads) {
   for (const [mode, session] of Object.entries(sessions)) calls[mode] = session.run;
   const capacities = await measureCapacities(calls);
   const mode = Object.keys(sessions).sort((a, b) => capacities[b] - capacities[a])[0];
-  for (const [share, rate] of rates(capacities.ours, capacities[mode])) {
+  for (const { name, side: whose, part } of cases) {
+    const limit = capacities[whose === 'peer' ? mode : 'ours'];
+    if (limit === undefined) continue;
+    const rate = part * limit;
     const fits = Object.keys(calls).filter(
       (side) => (side === 'ours' || side === mode) && rate <= saturated * capacities[side],
     );
@@ -42,8 +47,8 @@ for (const work of workloads) {
     const [ours, theirs] = [overRounds(found.ours), overRounds(found[mode])];
     const ratio = ours.value && theirs.value ? theirs.value / ours.value : null;
     suite.add({
-      ...{ name: `${work.name} x1, ${Math.round(rate)} calls a second`, workload: work.name },
-      ...{ rate, share, threads, unit: 'us', ...ours, capacity: capacities.ours },
+      ...{ name, workload: work.name, rate, share: rate / capacities.ours, threads },
+      ...{ unit: 'us', ...ours, capacity: capacities.ours },
       peers: mode
         ? { 'onnxruntime-node': { mode, ...theirs, ratio, capacity: capacities[mode] } }
         : {},
@@ -83,11 +88,15 @@ function recorder(call) {
   return { issue, late };
 }
 
-/** Shares of our capacity and calls a second: up to the peer's capacity, and up to ours. */
-function rates(ours, theirs = ours) {
-  const up = (capacity) => shares.map((share) => (share * capacity) / ours);
-  const beyond = theirs < ours ? up(ours).filter((share) => share > theirs / ours) : [];
-  return [...up(Math.min(ours, theirs)), ...beyond].map((share) => [share, share * ours]);
+/** The loads of a model, by names that say nothing of what is measured: parts of a side's capacity. */
+function casesOf(/** @type {string} */ model) {
+  const whose = { peer: "onnxruntime-node's", ours: 'our' };
+  return Object.entries(whose).flatMap(([side, whom]) =>
+    shares.map((part) => {
+      const name = `${model} x1, ${Math.round(100 * part)} % of ${whom} capacity`;
+      return { name, side, part };
+    }),
+  );
 }
 
 /** Microseconds of the calls of one open loop. */

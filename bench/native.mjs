@@ -1,31 +1,17 @@
 // Builds and runs the native benchmarks (bench/native): roofs of the machine, matrix products beside
 // oneDNN and OpenBLAS, convolutions, elementwise ops, softmax, attention, reductions, recurrences,
 // optimizers, the thread pool.
-//   native.mjs [--quick] [--filter TEXT] [--threads N] [--isa NAME] [--markdown] [--save]
+//   native.mjs [--quick] [--filter TEXT] [--rounds N] [--threads N] [--isa NAME] [--markdown] [--save]
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
 import { build } from '../scripts/build.mjs';
 import { setup } from '../scripts/setup.mjs';
 import { CommandError, root, script } from '../scripts/tools/run.mjs';
+import { command, markdown, native, quick, save } from './lib/options.mjs';
 import { describeMachine, saveResults } from './lib/results.mjs';
 import { tables } from './lib/tables.mjs';
-
-const { values: flags } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    filter: { type: 'string' },
-    threads: { type: 'string' },
-    isa: { type: 'string' },
-    markdown: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    // those of other suites
-    rounds: { type: 'string' },
-    eager: { type: 'boolean' },
-  },
-});
 
 function program() {
   const places = ['tandem_bench', 'Release/tandem_bench.exe', 'tandem_bench.exe'];
@@ -44,7 +30,7 @@ function environment() {
   // OpenBLAS chooses its kernels by itself, and its threads get out of the way soon after a call:
   // 2^20 cycles, which is longer than the pauses within a turn.
   const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...rest } = process.env;
-  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20', ...sameIsa[flags.isa ?? ''] };
+  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20', ...sameIsa[native.isa ?? ''] };
 }
 
 /**
@@ -52,10 +38,9 @@ function environment() {
  * @param {(line: any) => void} take
  */
 async function runNative(take) {
-  const args = flags.quick ? ['--quick'] : [];
-  for (const name of /** @type {const} */ (['filter', 'threads', 'isa'])) {
-    const value = flags[name];
-    if (value !== undefined) args.push(`--${name}`, value);
+  const args = quick ? ['--quick'] : [];
+  for (const [name, value] of Object.entries(native.options)) {
+    if (value) args.push(`--${name}`, value);
   }
   const child = spawn(program(), args, {
     env: environment(),
@@ -79,15 +64,14 @@ await script(async () => {
   await runNative((line) => {
     if (line.machine) more = { isa: line.machine.isa, peers: line.peers };
     else results.push(line);
-    if (!flags.markdown) console.log(JSON.stringify(line));
+    if (!markdown) console.log(JSON.stringify(line));
   });
   // What another instruction set gives stands beside the machine's own.
-  const suite = flags.isa === undefined ? 'native' : `native-${flags.isa}`;
-  const command = ['node bench/native.mjs', ...process.argv.slice(2)].join(' ');
-  if (flags.markdown) {
+  const suite = native.isa === undefined ? 'native' : `native-${native.isa}`;
+  if (markdown) {
     const date = new Date().toISOString().slice(0, 10);
     const machine = { ...describeMachine(), ...more };
     console.log(tables.native({ suite, date, command, machine, results }));
   }
-  if (flags.save) saveResults(suite, command, results, more);
+  if (save) saveResults(suite, command, results, more);
 });

@@ -17,7 +17,9 @@ function put(suite, written) {
 }
 
 for (const [suite, table] of Object.entries(tables)) {
-  const all = [suite, ...savedDevices(suite)].map(readResults).filter((one) => one !== undefined);
+  const all = [suite, ...savedDevices(suite)]
+    .map((one) => readResults(one))
+    .filter((one) => one !== undefined);
   if (all.length > 0) put(suite, all.map(table).join('\n\n'));
 }
 put('targets', targetTable(readResults));

@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dense, quantize, sequential } from 'tandem-ml';
 import { median } from './lib/measure.mjs';
-import { quick, threads, wanted } from './lib/options.mjs';
+import { quick, roundsOr, threads, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { workload } from './lib/workloads.mjs';
 
-const rounds = quick ? 1 : 5;
+const rounds = roundsOr(quick ? 1 : 5);
 /** Of what takes a few milliseconds, and so other things that the machine does. */
-const briefRounds = quick ? 5 : 31;
+const briefRounds = roundsOr(quick ? 5 : 31);
 const folder = mkdtempSync(join(tmpdir(), 'tandem-serving-'));
 const program = fileURLToPath(new URL('lib/serving-process.mjs', import.meta.url));
 const names = ['large', 'small', 'mlp', 'bytes'];

@@ -24,6 +24,8 @@ test('suites say what is wrong with their options', async (t) => {
     'serving',
     'quantized',
     'generate',
+    'eventloop',
+    'native',
     'gpu',
     'cuda',
   ]) {
@@ -32,5 +34,35 @@ test('suites say what is wrong with their options', async (t) => {
     const { code, stderr } = await t.throwsAsync(run);
     t.is(code, 2, `${suite}: ${stderr}`);
     t.regex(stderr, /expected a number for --rounds/);
+  }
+});
+
+test('suites do not save short runs', async (t) => {
+  for (const suite of ['eventloop', 'native', 'serving']) {
+    const path = fileURLToPath(new URL(`../bench/${suite}.mjs`, import.meta.url));
+    const run = promisify(execFile)(process.execPath, [path, '--quick', '--save']);
+    const { code, stderr } = await t.throwsAsync(run);
+    t.is(code, 2, `${suite}: ${stderr}`);
+    t.regex(stderr, /expected --save without --quick/);
+  }
+});
+
+test('eventloop and generate measure the cases that are asked for', async (t) => {
+  const wanted = {
+    eventloop: ['fit of MLP 784-512-256-10 b128, by timer'],
+    generate: ['gpt, context 256, one'],
+  };
+  for (const [suite, [name]] of Object.entries(wanted)) {
+    const path = fileURLToPath(new URL(`../bench/${suite}.mjs`, import.meta.url));
+    const args = ['--quick', '--rounds', '1', '--filter', name];
+    const { stdout } = await promisify(execFile)(process.execPath, [path, ...args]);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    t.deepEqual(
+      lines.slice(1).map((line) => line.name),
+      [name],
+    );
   }
 });

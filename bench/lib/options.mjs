@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
+import { refuseQuick } from './results.mjs';
 
 /** Options that bench/gpu.mjs and bench/cuda.mjs have beyond those. */
 const gpuOptions = /** @type {const} */ ({
@@ -12,6 +13,11 @@ const gpuOptions = /** @type {const} */ ({
 /** Options that bench/pipeline.mjs has beyond those. */
 const pipelineOptions = /** @type {const} */ ({
   epochs: { type: 'string', default: '200,1000' },
+});
+/** Options that bench/native.mjs has beyond those. */
+const nativeOptions = /** @type {const} */ ({
+  threads: { type: 'string' },
+  isa: { type: 'string' },
 });
 const script = basename(process.argv[1] ?? '');
 const flags = readFlags();
@@ -28,11 +34,13 @@ function readFlags() {
         eager: { type: 'boolean', default: false },
         ...(/^(gpu|cuda)\.mjs$/.test(script) && gpuOptions),
         ...(script === 'pipeline.mjs' && pipelineOptions),
+        ...(script === 'native.mjs' && nativeOptions),
       },
     });
     if (!/^([1-9]\d{0,3})?$/.test(values.rounds)) {
       throw new Error(`expected a number for --rounds, received ${values.rounds}`);
     }
+    refuseQuick(values.quick, values.save);
     const { epochs = '' } = /** @type {{ epochs?: string }} */ (values);
     if ('epochs' in values && !/^[1-9]\d{0,4}(,[1-9]\d{0,4})*$/.test(epochs)) {
       throw new Error(`expected numbers of steps for --epochs, received ${epochs}`);
@@ -45,7 +53,11 @@ function readFlags() {
     if (budget === '' ? 'budget' in values : !/^[1-9]\d{0,4}$/.test(budget)) {
       throw new Error(`expected seconds for --budget, received ${budget}`);
     }
-    return { ...values, epochs, budget, device, out };
+    const { threads, isa } = /** @type {{ threads?: string, isa?: string }} */ (values);
+    if (threads !== undefined && !/^[1-9]\d{0,3}$/.test(threads)) {
+      throw new Error(`expected a number for --threads, received ${threads}`);
+    }
+    return { ...values, epochs, budget, device, out, native: { threads, isa } };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exit(2);
@@ -71,6 +83,12 @@ export const gpu = { device: flags.device, budget: Number(flags.budget), out: fl
 
 /** Of bench/pipeline.mjs: the lengths of epochs, in steps. */
 export const epochSteps = flags.epochs.split(',').map(Number);
+
+/** Of bench/native.mjs: what its program is told besides `--quick`, and the instruction set, if any. */
+export const native = {
+  isa: flags.native.isa,
+  options: { filter: flags.filter, rounds: flags.rounds, ...flags.native },
+};
 
 /** How to get the same results again. */
 export const command = [`node bench/${script}`, ...process.argv.slice(2)].join(' ');

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
-const folder = new URL('../results/', import.meta.url);
+const saved = new URL('../results/', import.meta.url);
 
 /**
  * @typedef {object} Machine
@@ -34,35 +34,58 @@ export const describeMachine = () => ({
   node: process.version,
 });
 
+/** Options with which a suite leaves cases out. */
+const leaving = /(^|\s)--(filter|threads|epochs)\b/;
+
 /**
- * Results of a run with `--filter` take the places of the same cases of the last run on this machine,
- * and say of themselves in `from` how they came about. Throws where the last run was on another machine,
- * or with other versions: what has been measured there stays.
+ * Results of a run of all cases take the place of the last run's. Where a run left cases out, because its
+ * command says so or because it did not come to them, its results take the places of the same cases of the
+ * last run on this machine, and say of themselves in `from` how they came about. Throws where the last run
+ * was on another machine, or with other versions, and the command leaves cases out: what has been measured
+ * there stays. Throws for short runs.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
  * @param {{ isa?: string, gpu?: string, peers?: Record<string, string> }} [more] about the machine
+ * @param {{ complete?: boolean, folder?: URL }} [options] whether the run came to all its cases; where
+ *   results are
  */
-export function saveResults(suite, command, results, more = {}) {
+export function saveResults(suite, command, results, more = {}, options = {}) {
+  const { complete = true, folder = saved } = options;
+  refuseQuick(/(^|\s)--quick\b/.test(command), true);
   const date = new Date().toISOString().slice(0, 10);
   const machine = { ...describeMachine(), ...more };
-  const last = command.includes('--filter') ? readResults(suite) : undefined;
-  if (last === undefined) {
-    write({ suite, date, command, machine, results });
+  const chosen = leaving.test(command);
+  const last = chosen || !complete ? readResults(suite, folder) : undefined;
+  const [was, is] = [last?.machine, machine].map((one) => JSON.stringify(one));
+  if (last !== undefined && was === is) {
+    write({ ...last, results: merged(last.results, results, { date, command }) }, folder);
     return;
   }
-  const [was, is] = [last.machine, machine].map((one) => JSON.stringify(one));
-  if (was !== is) {
+  if (last !== undefined && chosen) {
     throw new Error(
-      `expected the machine of the saved results, ${was}, for --filter, received ${is}`,
+      `expected the machine of the saved results, ${was}, where cases are left out, received ${is}`,
     );
   }
-  write({ ...last, results: merged(last.results, results, { date, command }) });
+  write({ suite, date, command, machine, results }, folder);
 }
+
+/** Throws where results of a short run are to be saved. */
+export function refuseQuick(/** @type {boolean} */ quick, /** @type {boolean} */ save) {
+  if (quick && save) {
+    throw new Error('expected --save without --quick: short runs are not to be quoted');
+  }
+}
+
+/** What makes a case: two with the same are one, measured twice. */
+const identity = /** @type {const} */ ([
+  ...['group', 'name', 'workload', 'call', 'method', 'precision', 'type', 'isa', 'threads'],
+  ...['batch', 'length', 'epochSteps', 'unit'],
+]);
+export const keyOf = (/** @type {any} */ one) => JSON.stringify(identity.map((key) => one[key]));
 
 /** @param {any[]} old  @param {any[]} found  @param {{ date: string, command: string }} from */
 function merged(old, found, from) {
-  const keyOf = ({ name, type, isa, threads }) => JSON.stringify([name, type, isa, threads]);
   const places = new Map(
     [...old, ...found.map((one) => ({ ...one, from }))].map((one) => [keyOf(one), one]),
   );
@@ -81,10 +104,10 @@ export function writeResults(file, { results, ...head }) {
   renameSync(`${file}.part`, file);
 }
 
-/** @param {Results} saved */
-function write({ results, ...head }) {
+/** @param {Results} all  @param {URL} folder */
+function write({ results, ...head }, folder) {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(fileOf(head.suite), textOf(head, results));
+  writeFileSync(fileOf(head.suite, folder), textOf(head, results));
 }
 
 /** @param {object} head  @param {any[]} results */
@@ -98,7 +121,7 @@ function textOf(head, results) {
 /** The suites of results that are saved for each GPU, such as gpu-<device> of gpu. @param {string} suite */
 export const savedDevices = (suite) =>
   suite === 'gpu' || suite === 'cuda'
-    ? readdirSync(folder)
+    ? readdirSync(saved)
         .filter((file) => file.startsWith(`${suite}-`))
         .map((file) => file.replace(/\.json$/, ''))
     : [];
@@ -106,15 +129,17 @@ export const savedDevices = (suite) =>
 /**
  * What was saved last, or undefined.
  * @param {string} suite
+ * @param {URL} [folder]
  * @returns {Results | undefined}
  */
-export function readResults(suite) {
+export function readResults(suite, folder = saved) {
   try {
-    return JSON.parse(readFileSync(fileOf(suite), 'utf8'));
+    return JSON.parse(readFileSync(fileOf(suite, folder), 'utf8'));
   } catch (error) {
     if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-const fileOf = (suite) => new URL(`${suite}.json`, folder);
+const fileOf = (/** @type {string} */ suite, /** @type {URL} */ folder) =>
+  new URL(`${suite}.json`, folder);

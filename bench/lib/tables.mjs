@@ -25,8 +25,10 @@ function origin({ machine, date, command, results }) {
   const { cpu, cores, isa, node, gpu, peers = {} } = machine;
   const of = [gpu, cpu, `${cores} ${cores === 1 ? 'core' : 'cores'}`, isa, `Node ${node.slice(1)}`];
   const versions = Object.entries(peers).map(([peer, version]) => `${peer} ${version}`);
-  const parts = results.flatMap(({ from }) => (from ? [from] : []));
-  const runs = [{ date, command }, ...parts].map((run) => `${run.date}, \`${run.command}\``);
+  // The run of all cases first, unless none is left that comes from it.
+  const parts = results.map(({ from }) => from ?? { date, command });
+  parts.sort((a, b) => Number(b.command === command) - Number(a.command === command));
+  const runs = parts.map((run) => `${run.date}, \`${run.command}\``);
   const text = [[...of, ...versions].filter(Boolean).join(', '), ...new Set(runs)];
   return `${text.join('; ')}.`;
 }
@@ -98,9 +100,13 @@ const percentiles = ({ value, p99, p999 }) =>
 
 /** @param {Results} results */
 function load(results) {
-  const columns = ['model, rows, load', 'of our capacity', 'tandem-ml, µs', `${ort}, µs`];
-  const rows = results.results.map(({ name, share, peers, ...ours }) => [
+  const columns = [
+    ...['model, rows, load', 'calls a second', 'of our capacity'],
+    ...['tandem-ml, µs', `${ort}, µs`],
+  ];
+  const rows = results.results.map(({ name, rate, share, peers, ...ours }) => [
     name,
+    String(Math.round(rate)),
     percent(share),
     percentiles(ours),
     peers[ort] ? percentiles(peers[ort]) : '-',

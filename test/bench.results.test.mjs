@@ -1,0 +1,196 @@
+// What bench/ keeps of its runs, and the tables and targets that are made of that.
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test from 'ava';
+import { keyOf, readResults, saveResults } from '../bench/lib/results.mjs';
+import { tables, targetTable } from '../bench/lib/tables.mjs';
+
+/** A folder for results, gone after the test. */
+function folderFor(t) {
+  const path = mkdtempSync(join(tmpdir(), 'tandem-results-'));
+  t.teardown(() => rmSync(path, { recursive: true }));
+  return pathToFileURL(`${path}/`);
+}
+
+const machine = { isa: 'avx512' };
+const reader = [
+  { name: 'reader alone', value: 380, unit: 'MB/s' },
+  { name: 'reader alone', value: 2555055, unit: 'rows/s' },
+];
+const product = (threads, value) => ({
+  ...{ group: 'product', name: '256x256x256 ', type: 'f32', isa: 'avx512' },
+  ...{ threads, value, unit: 'GFLOP/s' },
+});
+
+/** Saves runs one after the other and gives what is there then. */
+function after(t, runs) {
+  const folder = folderFor(t);
+  for (const [command, results, more = machine, complete = true] of runs) {
+    saveResults('native', command, results, more, { complete, folder });
+  }
+  return readResults('native', folder);
+}
+
+test('a run of all cases takes the place of the last one', (t) => {
+  const found = after(t, [
+    ['node bench/native.mjs --save', [product(1, 10), product(2, 20)]],
+    ['node bench/native.mjs --rounds 5 --save', [product(1, 11)]],
+  ]);
+  t.deepEqual(found.results, [product(1, 11)]);
+  t.is(found.command, 'node bench/native.mjs --rounds 5 --save');
+});
+
+for (const option of ['--filter 256', '--filter=256', '--threads 1']) {
+  test(`what a run with ${option} leaves out stays`, (t) => {
+    const command = `node bench/native.mjs ${option} --save`;
+    const found = after(t, [
+      ['node bench/native.mjs --save', [product(1, 10), product(2, 20)]],
+      [command, [product(1, 11)]],
+    ]);
+    t.deepEqual(
+      found.results.map(({ threads, value, from }) => [threads, value, from?.command]),
+      [
+        [1, 11, command],
+        [2, 20, undefined],
+      ],
+    );
+    t.is(found.command, 'node bench/native.mjs --save');
+  });
+}
+
+test('what a run did not come to stays', (t) => {
+  const command = 'node bench/gpu.mjs --budget 9 --save';
+  const found = after(t, [
+    ['node bench/gpu.mjs --save', [product(1, 10), product(2, 20)]],
+    [command, [product(2, 21)], machine, false],
+  ]);
+  t.deepEqual(
+    found.results.map(({ value }) => value),
+    [10, 21],
+  );
+});
+
+test('cases that differ in their unit alone stay apart', (t) => {
+  const found = after(t, [
+    ['node bench/data.mjs --save', reader],
+    ['node bench/data.mjs --filter reader --save', [{ ...reader[1], value: 3 }]],
+  ]);
+  t.deepEqual(
+    found.results.map(({ value, unit }) => [value, unit]),
+    [
+      [380, 'MB/s'],
+      [3, 'rows/s'],
+    ],
+  );
+});
+
+test('short runs are not saved, nor a part of a run of another machine', (t) => {
+  const folder = folderFor(t);
+  const save = (command, more = machine) =>
+    saveResults('native', command, [product(1, 10)], more, { folder });
+  t.throws(() => save('node bench/native.mjs --quick --save'), { message: /without --quick/ });
+  t.is(readResults('native', folder), undefined);
+  save('node bench/native.mjs --save');
+  t.throws(() => save('node bench/native.mjs --threads 1 --save', { isa: 'avx2' }), {
+    message: /expected the machine of the saved results/,
+  });
+  t.is(readResults('native', folder).machine.isa, 'avx512');
+});
+
+test('no two saved cases are the same', (t) => {
+  const folder = new URL('../bench/results/', import.meta.url);
+  for (const file of readdirSync(folder)) {
+    const { results } = JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
+    const keys = results.map(keyOf);
+    t.deepEqual(
+      keys.filter((key, i) => keys.indexOf(key) !== i),
+      [],
+      file,
+    );
+  }
+});
+
+const head = {
+  ...{ suite: 'x', date: '2030-01-02', command: 'node bench/x.mjs --save' },
+  machine: { cpu: 'a processor', cores: 2, node: 'v20.1.0', isa: 'avx2' },
+};
+const from = { date: '2030-01-03', command: 'node bench/x.mjs --filter one --save' };
+
+test('a table says which runs its rows come from, and no others', (t) => {
+  const origin = (results) => tables.serving({ ...head, results }).split('\n')[0];
+  const [one, two] = ['one', 'two'].map((name) => ({ name, value: 1, unit: 'ms' }));
+  t.is(
+    origin([{ ...one, from }, two]),
+    'a processor, 2 cores, avx2, Node 20.1.0; 2030-01-02, `node bench/x.mjs --save`; ' +
+      '2030-01-03, `node bench/x.mjs --filter one --save`.',
+  );
+  t.is(
+    origin([{ ...one, from }]),
+    'a processor, 2 cores, avx2, Node 20.1.0; 2030-01-03, `node bench/x.mjs --filter one --save`.',
+  );
+});
+
+test('loads are shown with their rates, which are no part of their names', (t) => {
+  const load = {
+    ...{ name: 'MLP x1, 50 % of our capacity', rate: 1234.56, share: 0.5, unit: 'us' },
+    ...{ value: 30.04, p99: 300, p999: 3000 },
+    peers: { 'onnxruntime-node': { value: null, p99: null, p999: null } },
+  };
+  t.is(
+    tables
+      .load({ ...head, results: [load] })
+      .split('\n')
+      .at(-1),
+    '| MLP x1, 50 % of our capacity | 1235 | 50 % | 30 / 300 / 3000 | beyond its capacity |',
+  );
+});
+
+test('a native table has a row for each case and columns for each number of threads', (t) => {
+  const cases = [
+    { ...product(1, 100), roofShare: 0.85 },
+    { ...product(2, 190), roofShare: 0.8, peers: { onednn: { ratio: 1.05 } } },
+  ];
+  const lines = tables.native({ ...head, suite: 'native', results: cases }).split('\n');
+  t.is(lines.at(-5), '### product');
+  t.is(
+    lines.at(-3),
+    '| case | type | isa | unit | 1t | of the roof | by oneDNN | 2t | of the roof | by oneDNN |',
+  );
+  t.is(
+    lines.at(-1),
+    '| 256x256x256  | f32 | avx512 | GFLOP/s | 100 | 85 % | - | 190 | 80 % | 1.05 |',
+  );
+});
+
+test('targets count the cases that reach them', (t) => {
+  const results = {
+    native: [
+      { ...product(1, 100), roofShare: 0.97, peers: { onednn: { ratio: 0.9 } } },
+      { ...product(2, 190), roofShare: 0.5, peers: { onednn: { ratio: 1.25 } } },
+      { ...product(1, 100), name: '64x64x64 ', roofShare: 0.1 },
+    ],
+    serving: [{ name: 'digits model to the first prediction', value: 5.25, unit: 'ms' }],
+  };
+  const lines = targetTable((suite) => ({ ...head, suite, results: results[suite] ?? [] })).split(
+    '\n',
+  );
+  const row = (start) => lines.find((line) => line.startsWith(`| ${start} |`));
+  t.is(
+    row('products of 256³ and more, f32 | of the roof'),
+    '| products of 256³ and more, f32 | of the roof | 0.96 | 0.5 to 0.97 | 1 of 2 |',
+  );
+  t.is(
+    row('products of 256³ and more, f32 | by oneDNN'),
+    '| products of 256³ and more, f32 | by oneDNN | 0.97 | 0.9 to 1.25 | 1 of 2 |',
+  );
+  t.is(
+    row('digits model to the first prediction | ms'),
+    '| digits model to the first prediction | ms | at most 5 | 5.25 | 0 of 1 |',
+  );
+  t.is(
+    row('products of 256³ and more, bf16 | of the roof'),
+    '| products of 256³ and more, bf16 | of the roof | 0.96 | - | - |',
+  );
+});
