@@ -73,7 +73,7 @@ std::vector<Side> bandwidth(const Traffic& traffic, int64_t bytes, int threads) 
   const bool in_caches = bytes <= 4 * working_sets().l3;
   const int64_t parts = (elements + kPart - 1) / kPart;
   std::vector<Way> ways{Way::kSteps};
-  if (traffic.writes > 0) ways.push_back(Way::kPairs);
+  if (traffic.writes > 0) ways.push_back(Way::kFours);
   if (traffic.writes > 0 && !traffic.in_place) ways.push_back(Way::kStreaming);
   std::vector<Side> sides;
   for (const Way way : ways) {

@@ -105,8 +105,8 @@ TANDEM_INLINE void step(float* const* from, float* const* to, int64_t i) {
 
 template <int reads, int writes, bool in_place, bench::Way way>
 void read_and_write(float* const* streams, const bench::Passes& passes) {
-  constexpr int kVectors = way == bench::Way::kPairs ? 2 : 1;
-  constexpr int kSteps = (way == bench::Way::kPairs ? 2 : 4) * kWidth;
+  constexpr int kVectors = way == bench::Way::kFours ? 4 : 1;
+  constexpr int kSteps = 4 * kWidth;
   float* from[reads];
   float* to[writes];
   for (int r = 0; r < reads; ++r) from[r] = streams[r];
@@ -127,8 +127,8 @@ void sweep_in(bench::Way way, float* const* streams, const bench::Passes& passes
     if (way == Way::kStreaming)
       return read_and_write<reads, writes, in_place, Way::kStreaming>(streams, passes);
   }
-  if (way == Way::kPairs)
-    return read_and_write<reads, writes, in_place, Way::kPairs>(streams, passes);
+  if (way == Way::kFours)
+    return read_and_write<reads, writes, in_place, Way::kFours>(streams, passes);
   read_and_write<reads, writes, in_place, Way::kSteps>(streams, passes);
 }
 

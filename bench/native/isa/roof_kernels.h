@@ -22,7 +22,7 @@ struct Passes {
 /// How a sweep goes about it; which is fastest differs from place to place.
 enum class Way : uint8_t {
   kSteps,      ///< loads and stores a vector of each stream in turn
-  kPairs,      ///< loads two vectors of each stream, then stores two
+  kFours,      ///< loads four vectors of each stream, then stores four
   kStreaming,  ///< in turn, but stores go past the caches, which spares reading what they write
                ///< over
 };
