@@ -65,9 +65,14 @@ void copy_row(const char* src, int64_t bytes, uint32_t flip, int64_t words, char
 // A row of bytes as 16-bit integers.
 void widen_row(const char* src, int64_t stride, int64_t k, uint8_t flip, int64_t words, char* out) {
   auto* to = reinterpret_cast<uint16_t*>(out);
-  for (int64_t i = 0; i < k; ++i)
-    to[i] = static_cast<uint8_t>(static_cast<uint8_t>(src[i * stride]) ^ flip);
-  for (int64_t i = k; i < 2 * words; ++i) to[i] = 0;
+  int64_t i = 0;
+  if (stride == 1) {
+    const Words flips = spread_word(flip * 0x10001);
+    for (; i + 2 * kLanes <= k; i += 2 * kLanes)
+      store_words(to + i, load_wide_u8(src + i, 2 * kLanes) ^ flips);
+  }
+  for (; i < k; ++i) to[i] = static_cast<uint8_t>(static_cast<uint8_t>(src[i * stride]) ^ flip);
+  for (; i < 2 * words; ++i) to[i] = 0;
 }
 
 // A row of `k` elements of A that do not lie side by side.
@@ -83,6 +88,27 @@ void gather_row(const char* src, const GemmDesc& d, int64_t k, uint32_t flip, in
   }
 }
 
+// Whole pairs of words of two bytes of a panel from columns that are contiguous in k, `pairs` of
+// them: transposed as words of four, whose halves then part.
+void pack_column_pairs(const char* b, int64_t b_col, int columns, int width, int64_t pairs,
+                       char* out) {
+  constexpr int64_t kStep = 32;
+  alignas(64) char square[kStep * kLanes * 4];
+  for (int j = 0; j < width; j += kLanes) {
+    const int some = static_cast<int>(most(0, least(columns - j, kLanes)));
+    for (int64_t x = 0; x < pairs; x += kStep) {
+      const int64_t count = least(kStep, pairs - x);
+      transpose_strip(b + j * b_col + x * 4, b_col, some, count, square, kLanes);
+      char* to = out + (2 * x * width + j) * 2;
+      for (int64_t i = 0; i < count; ++i, to += 4 * width) {
+        const Words both = load_words(square + i * kLanes * 4);
+        store_u16(to, both);
+        store_u16(to + 2 * width, shr_unsigned<16>(both));
+      }
+    }
+  }
+}
+
 // One panel of B from columns that are contiguous in k.
 void pack_columns(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
   const GemmDesc& d = plan.desc;
@@ -95,6 +121,9 @@ void pack_columns(const GemmPlan& plan, const char* b, int columns, int width, c
     for (int j = 0; j < width; j += kLanes)
       transpose_strip(b + j * b_col, b_col, static_cast<int>(most(0, least(columns - j, kLanes))),
                       w, out + j * 4, width);
+  } else {
+    w = d.k / 4 * 2;
+    pack_column_pairs(b, b_col, columns, width, w / 2, out);
   }
   for (; w < plan.k_words; ++w) {
     const int count = static_cast<int>(most(0, least(group, d.k - w * group)));
@@ -109,32 +138,70 @@ void pack_columns(const GemmPlan& plan, const char* b, int columns, int width, c
   }
 }
 
-// One panel of B from rows.
-template <int bytes>
-void pack_rows(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
-  constexpr int kGroup = 4 / bytes;
-  const int64_t b_row = plan.desc.b_row * bytes, whole = plan.desc.k / kGroup;
-  const auto put = [&](int rows) {
+// The words of one row of words of a panel of `columns` columns, `width` with those that do not
+// exist, from `rows` rows of B.
+template <int bytes, int group>
+TANDEM_INLINE void put_panel(const char* b, int64_t b_row, int rows, int columns, int width,
+                             char* out) {
+  if constexpr (bytes * group == 2) {
+    Words pairs = rows > 0 ? load_wide_u8(b, columns) : spread_word(0);
+    if (rows > 1) pairs = pairs | shl<8>(load_wide_u8(b + b_row, columns));
+    store_words(out, pairs, width / 2);
+  } else {
     Words words[2];
     interleave<bytes>(b, b_row, rows, columns, words);
     store_words(out, words[0]);
     if (width > kLanes) store_words(out + kLanes * 4, words[1]);
-    b += kGroup * b_row;
-    out += width * 4;
-  };
-  for (int64_t w = 0; w < whole; ++w) put(kGroup);
-  if (whole < plan.k_words) put(static_cast<int>(plan.desc.k % kGroup));
-  for (int64_t w = whole + 1; w < plan.k_words; ++w) put(0);
+  }
 }
 
-// The same as pairs of bytes.
-void pack_pairs(const GemmPlan& plan, const char* b, int columns, int width, char* out) {
-  const int64_t k = plan.desc.k, b_row = plan.desc.b_row;
-  for (int64_t w = 0; w < plan.k_words; ++w, b += 2 * b_row, out += width * 2) {
-    Words pairs = load_wide_u8(b, columns);
-    if (2 * w + 1 < k) pairs = pairs | shl<8>(load_wide_u8(b + b_row, columns));
-    store_words(out, pairs, width / 2);
+// One row of words of the whole panels [p0, p1), from `rows` rows of B.
+template <int bytes, int group>
+TANDEM_INLINE void put_panels(const char* b, int64_t b_row, int rows, int64_t p0, int64_t p1,
+                              char* out, int64_t panel) {
+  int64_t p = p0;
+  if constexpr (group == 4) {
+    for (; rows == group && p + 2 <= p1; p += 2) {
+      Words words[4];
+      interleave_bytes(b + p * kPanelColumns, b_row, words);
+      for (int v = 0; v < 4; ++v)
+        store_words(out + (p + v / 2) * panel + v % 2 * kLanes * 4, words[v]);
+    }
   }
+  for (; p < p1; ++p) {
+    const char* const from = b + p * kPanelColumns * bytes;
+    char* const to = out + p * panel;
+    // Code of its own for what there is most of.
+    if (rows == group)
+      put_panel<bytes, group>(from, b_row, group, kPanelColumns, kPanelColumns, to);
+    else
+      put_panel<bytes, group>(from, b_row, rows, kPanelColumns, kPanelColumns, to);
+  }
+}
+
+// Panels [p0, p1) of B from its rows, which are read from end to end: panel by panel they would be
+// as many short pieces.
+template <int bytes, int group>
+void pack_rows(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
+               char* packed) {
+  constexpr int kWord = bytes * group;
+  const int64_t k = plan.desc.k, b_row = plan.desc.b_row * bytes;
+  const int64_t full = most(p0, least(p1, n / kPanelColumns));
+  const int64_t panel = kPanelColumns * plan.k_words * kWord;
+  const int columns = static_cast<int>(n - full * kPanelColumns);
+  const int width = columns > kLanes ? kPanelColumns : kLanes;
+  const auto put = [&](int64_t w, int rows) {
+    const char* const from = b + w * group * b_row;
+    put_panels<bytes, group>(from, b_row, rows, p0, full, packed + w * kPanelColumns * kWord,
+                             panel);
+    if (full < p1)
+      put_panel<bytes, group>(from + full * kPanelColumns * bytes, b_row, rows, columns, width,
+                              packed + full * panel + w * width * kWord);
+  };
+  const int64_t whole = k / group;
+  for (int64_t w = 0; w < whole; ++w) put(w, group);
+  if (whole < plan.k_words) put(whole, static_cast<int>(k % group));
+  for (int64_t w = whole + 1; w < plan.k_words; ++w) put(w, 0);
 }
 
 }  // namespace
@@ -181,23 +248,27 @@ void sum_columns(const char* panel, int group, int64_t words, int64_t width, int
 void pack_b_words(const GemmPlan& plan, const char* b, int64_t n, int64_t p0, int64_t p1,
                   char* packed, int32_t* sums) {
   const GemmDesc& d = plan.desc;
-  for (int64_t p = p0; p < p1; ++p) {
-    const int64_t first = p * kPanelColumns;
-    const int columns = static_cast<int>(least(n - first, kPanelColumns));
-    const int width = columns > kLanes ? kPanelColumns : kLanes;
-    const char* from = b + first * d.b_col * element_bytes(d.type);
-    char* out = packed + first * plan.k_words * d.kernels->b_word;
-    if (d.b_row == 1)
-      pack_columns(plan, from, columns, width, out);
-    else if (d.type == GEMM_BF16)
-      pack_rows<2>(plan, from, columns, width, out);
-    else if (d.kernels->group == 4)
-      pack_rows<1>(plan, from, columns, width, out);
-    else
-      pack_pairs(plan, from, columns, width, out);
-    if (d.type == GEMM_S8 && sums)
-      sum_columns(out, d.kernels->group, plan.k_words, width, sums + first);
+  const auto columns_of = [&](int64_t p) {
+    return static_cast<int>(least(n - p * kPanelColumns, kPanelColumns));
+  };
+  const auto width_of = [&](int64_t p) { return columns_of(p) > kLanes ? kPanelColumns : kLanes; };
+  const auto panel = [&](int64_t p) {
+    return packed + p * kPanelColumns * plan.k_words * d.kernels->b_word;
+  };
+  if (d.b_row == 1) {
+    for (int64_t p = p0; p < p1; ++p)
+      pack_columns(plan, b + p * kPanelColumns * d.b_col * element_bytes(d.type), columns_of(p),
+                   width_of(p), panel(p));
+  } else if (d.type == GEMM_BF16) {
+    pack_rows<2, 2>(plan, b, n, p0, p1, packed);
+  } else if (d.kernels->group == 4) {
+    pack_rows<1, 4>(plan, b, n, p0, p1, packed);
+  } else {
+    pack_rows<1, 2>(plan, b, n, p0, p1, packed);
   }
+  if (d.type != GEMM_S8 || !sums) return;
+  for (int64_t p = p0; p < p1; ++p)
+    sum_columns(panel(p), d.kernels->group, plan.k_words, width_of(p), sums + p * kPanelColumns);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -232,11 +232,14 @@ TANDEM_INLINE void store_u8(void* p, Words x, int n) {
 }
 /// The first `n` <= 2 * kLanes elements of 16 bits, zeros behind them.
 TANDEM_INLINE Words load_halves(const void* p, int n) {
+  if (n == 2 * kLanes) return load_words(p);
   return {_mm512_maskz_loadu_epi16(first_halves(n), p)};
 }
 /// The same of bytes, as elements of 16 bits.
 TANDEM_INLINE Words load_wide_u8(const void* p, int n) {
-  return {_mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(first_halves(n), p))};
+  const auto* const whole = static_cast<const __m256i*>(p);
+  return {_mm512_cvtepu8_epi16(n == 2 * kLanes ? _mm256_loadu_si256(whole)
+                                               : _mm256_maskz_loadu_epi8(first_halves(n), p))};
 }
 
 #else
@@ -313,6 +316,43 @@ TANDEM_INLINE void interleave_halves(Words low, Words high, Words (&out)[2]) {
   store_words(rows[1], high);
   for (int v = 0; v < 2; ++v)
     out[v] = load_u16(rows[0] + v * kBytes) | shl<16>(load_u16(rows[1] + v * kBytes));
+#endif
+}
+
+/// Four vectors of words from as many bytes of four rows: word j of bytes j of each.
+TANDEM_INLINE void interleave_bytes(const char* p, int64_t row, Words (&out)[4]) {
+#if defined(TANDEM_ISA_AVX512)
+  // Fours of columns go to the lanes where the shuffles below, which stay in theirs, leave them.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto load = [&](int i) {
+    return _mm512_permutexvar_epi32(order, load_words(p + i * row).v);
+  };
+  const __m512i a = load(0), b = load(1), c = load(2), d = load(3);
+  const __m512i low = _mm512_unpacklo_epi8(a, b), low2 = _mm512_unpacklo_epi8(c, d);
+  const __m512i high = _mm512_unpackhi_epi8(a, b), high2 = _mm512_unpackhi_epi8(c, d);
+  out[0].v = _mm512_unpacklo_epi16(low, low2);
+  out[1].v = _mm512_unpackhi_epi16(low, low2);
+  out[2].v = _mm512_unpacklo_epi16(high, high2);
+  out[3].v = _mm512_unpackhi_epi16(high, high2);
+#elif defined(TANDEM_ISA_AVX2)
+  const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  const auto load = [&](int i) {
+    return _mm256_permutevar8x32_epi32(load_words(p + i * row).v, order);
+  };
+  const __m256i a = load(0), b = load(1), c = load(2), d = load(3);
+  const __m256i low = _mm256_unpacklo_epi8(a, b), low2 = _mm256_unpacklo_epi8(c, d);
+  const __m256i high = _mm256_unpackhi_epi8(a, b), high2 = _mm256_unpackhi_epi8(c, d);
+  out[0].v = _mm256_unpacklo_epi16(low, low2);
+  out[1].v = _mm256_unpackhi_epi16(low, low2);
+  out[2].v = _mm256_unpacklo_epi16(high, high2);
+  out[3].v = _mm256_unpackhi_epi16(high, high2);
+#else
+  for (int v = 0; v < 4; ++v)
+    for (int j = 0; j < kLanes; ++j) {
+      char word[4];
+      for (int i = 0; i < 4; ++i) word[i] = p[i * row + v * kLanes + j];
+      std::memcpy(&out[v].lane[j], word, 4);
+    }
 #endif
 }
 
