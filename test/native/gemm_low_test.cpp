@@ -65,6 +65,7 @@ struct Case {
   bool b_repeats = false, extremes = false;
   bool bias = false, pre = false, gradient = false, residual = false, accumulate = false;
   bool scale = false, row_scale = false, row_zero = false, exact_scale = false;
+  int scale_exponent = 0;  // of a power of two that scales are multiplied by
   GemmActivation activation = GEMM_ACT_NONE;
   int a_zero = 0, c_zero = 0;
   bool reverse = false, from_float = false, a_first = false;
@@ -162,7 +163,7 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   Guarded<int32_t> row_zero(t.row_zero ? t.m * t.batch : 0, 0);
   for (int64_t j = 0; j < t.n; ++j) {
     if (t.bias) bias[j] = t.exact_scale ? static_cast<float>(random_in(-8, 8)) : random_value();
-    if (t.scale) scale[j] = random_scale(t.exact_scale);
+    if (t.scale) scale[j] = std::ldexp(random_scale(t.exact_scale), t.scale_exponent);
   }
   for (int64_t i = 0; i < t.m * t.batch; ++i) {
     if (t.row_scale) row_scale[i] = t.exact_scale ? 0.5f : 0.1f * static_cast<float>(i % 9 + 1);
@@ -357,6 +358,25 @@ TEST(gemm_low_handles_every_edge_of_a_kernel) {
             run_case(isa, kernels, t);
           }
     });
+}
+
+// Sums times their scale that no integer holds become the largest or the lowest byte.
+TEST(gemm_s8_saturates_whatever_the_scale) {
+  for_each_family(GEMM_S8, [](const GemmIsa& isa, const GemmKernels& kernels) {
+    for (const int exponent : {7, 8, 9, 20, 40, 110})
+      for (const int64_t m : {1, 4, 7, 14})
+        for (const int64_t n : {16, 32, 40, 64})
+          for (int form = 0; form < 4; ++form) {
+            Case t;
+            t.m = m, t.n = n, t.k = 64;
+            t.c_type = form & 1 ? GEMM_TO_S8 : GEMM_TO_U8;
+            t.c_zero = form & 2 ? 3 : 0;
+            t.scale = t.exact_scale = true;
+            t.bias = m == 7;
+            t.scale_exponent = exponent;
+            run_case(isa, kernels, t);
+          }
+  });
 }
 
 TEST(gemm_low_matches_naive_on_larger_shapes) {

@@ -1,4 +1,4 @@
-// Epilogues of the types of more than one element a word, in registers.
+// Epilogues in registers.
 #pragma once
 
 #include "cpu/isa/gemm_micro.h"
@@ -11,8 +11,15 @@ TANDEM_INLINE Quantizer quantizer_of(const MicroArgs& t) {
   return {spread(t.c_low), spread(t.c_high), spread_word(t.c_zero)};
 }
 
+// For sums that are floats where they are stored, and where what is added to them comes from.
+struct FloatsAlone {
+  static constexpr bool kRounds = false;
+};
+
 // Rounds a row of vectors to bfloat16.
 struct Rounding {
+  static constexpr bool kRounds = true;
+
   template <int N>
   TANDEM_INLINE void store_vectors(char* p, const Lanes (&v)[N]) {
 #pragma GCC unroll 8
@@ -21,7 +28,7 @@ struct Rounding {
 };
 
 // Sums in float of one vector of columns, of which some may not exist.
-template <int M>
+template <typename Round, int M>
 TANDEM_INLINE void finish_float_column(const MicroArgs& t, const Lanes (&acc)[M][1]) {
   const int n = t.columns;
   const Lanes floor = spread(t.floor);
@@ -31,22 +38,22 @@ TANDEM_INLINE void finish_float_column(const MicroArgs& t, const Lanes (&acc)[M]
     Lanes v = acc[i][0];
     if (t.add) {
       const char* add = t.add + i * t.add_row;
-      v = v + (t.add_bf16 ? load_bf16(add, n) : as_lanes(load_words(add, n)));
+      v = v + (Round::kRounds && t.add_bf16 ? load_bf16(add, n) : as_lanes(load_words(add, n)));
     }
     v = greater_of(floor, v + bias);
     char* c = t.c + i * t.c_row;
-    if (t.c_type == GEMM_TO_BF16)
+    if (Round::kRounds && t.c_type == GEMM_TO_BF16)
       store_bf16(c, v, n);
     else
       store_words(c, as_words(v), n);
   }
 }
 
-// Sums in float, stored as float or bfloat16.
+// Sums in float, stored as float or, if `Round` rounds, bfloat16.
 template <typename Round, int M, int N>
 TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
   if constexpr (N == 1) {
-    if (t.columns < kLanes) return finish_float_column(t, acc);
+    if (t.columns < kLanes) return finish_float_column<Round>(t, acc);
   }
   if (t.columns < N * kLanes) {
     alignas(64) char sums[M * N * kLanes * 4];
@@ -54,7 +61,7 @@ TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
     finish_float_sums(t, sums, N * kLanes);
     return;
   }
-  if (t.add && t.add_bf16) {
+  if (Round::kRounds && t.add && t.add_bf16) {
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 8
@@ -67,31 +74,47 @@ TANDEM_INLINE void finish_floats(const MicroArgs& t, Lanes (&acc)[M][N]) {
       for (int j = 0; j < N; ++j)
         acc[i][j] = acc[i][j] + as_lanes(load_words(t.add + i * t.add_row + j * kLanes * 4));
   }
-  const Lanes floor = spread(t.floor);
+  if (t.bias || t.floor == 0.0F) {
+    const Lanes floor = spread(t.floor);
 #pragma GCC unroll 8
-  for (int j = 0; j < N; ++j) {
-    const Lanes bias = t.bias ? load_lanes(t.bias + j * kLanes) : spread(0.0F);
+    for (int j = 0; j < N; ++j) {
+      const Lanes bias = t.bias ? load_lanes(t.bias + j * kLanes) : spread(0.0F);
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) acc[i][j] = greater_of(floor, acc[i][j] + bias);
+      for (int i = 0; i < M; ++i) acc[i][j] = greater_of(floor, acc[i][j] + bias);
+    }
   }
-  if (t.c_type == GEMM_TO_BF16) {
+  if constexpr (Round::kRounds) {
+    if (t.c_type == GEMM_TO_BF16) {
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) Round::store_vectors(t.c + i * t.c_row, acc[i]);
-  } else {
-    spill(acc, t.c, t.c_row);
+      for (int i = 0; i < M; ++i) Round::store_vectors(t.c + i * t.c_row, acc[i]);
+      return;
+    }
   }
+  spill(acc, t.c, t.c_row);
 }
 
 #if !defined(TANDEM_ISA_SCALAR)
+// Whether no sum becomes a number that an integer does not hold, whatever it is.
+template <int N>
+TANDEM_INLINE bool stay_integers(const Lanes* scale, const Lanes* bias) {
+  const auto size = [](Lanes x) { return greater_of(x, spread(0.0F) - x); };
+  Mask all = spread(0x1p30F) >= fma(spread(0x1p31F), size(scale[0]), size(bias[0]));
+#pragma GCC unroll 8
+  for (int j = 1; j < N; ++j)
+    all = all & (spread(0x1p30F) >= fma(spread(0x1p31F), size(scale[j]), size(bias[j])));
+  return !any(!all);
+}
+
 // Sums in int32 as bytes, by two or four vectors, given the scale and bias of the columns in units
-// of C.
-template <int M, int N>
+// of C. What saturates does so as bytes do if the values are `bounded` by what an integer holds.
+template <bool bounded, int M, int N>
 TANDEM_INLINE void pack_sums(const MicroArgs& t, const Words (&acc)[M][N], const Lanes* scale,
                              const Lanes* bias, const BytePacking& packing) {
   const Lanes high = spread(t.c_high);
   const auto value = [&](int i, int j) {
+    const Lanes v = fma(to_lanes(acc[i][j]), scale[j], bias[j]);
     // The bound keeps what would not fit an integer; NaN passes and becomes the lowest.
-    return to_words(lesser_of(high, fma(to_lanes(acc[i][j]), scale[j], bias[j])));
+    return to_words(bounded ? v : lesser_of(high, v));
   };
   if constexpr (N == 2) {
 #pragma GCC unroll 8
@@ -120,12 +143,16 @@ TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], co
     const int low = static_cast<int>(t.c_low) + t.c_zero;
     BytePacking packing = byte_packing(t.c_zero, low, t.c_type == GEMM_TO_S8);
     // Code of its own for what follows a relu as a rule: the compiler knows the constant there.
-    if (packing.plain) {
+    // Few rows are not worth looking for what they may be spared.
+    if (packing.plain && M >= 4 && stay_integers<N>(scale, bias)) {
       packing.plain = true;
-      pack_sums(t, acc, scale, bias, packing);
+      pack_sums<true>(t, acc, scale, bias, packing);
+    } else if (packing.plain) {
+      packing.plain = true;
+      pack_sums<false>(t, acc, scale, bias, packing);
     } else {
       packing.plain = false;
-      pack_sums(t, acc, scale, bias, packing);
+      pack_sums<false>(t, acc, scale, bias, packing);
     }
     return;
   }

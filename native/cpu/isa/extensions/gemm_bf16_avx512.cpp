@@ -10,6 +10,8 @@ namespace {
 
 // One instruction rounds two vectors; it takes denormals as zero, too.
 struct RoundingPairs {
+  static constexpr bool kRounds = true;
+
   template <int N>
   TANDEM_INLINE void store_vectors(char* p, const Lanes (&v)[N]) {
     if constexpr (N == 1) {
