@@ -22,11 +22,11 @@ cpu::GemmDesc describe(const Product& product, const std::string& type) {
   } else if (type == "mixed") {
     desc.type = cpu::GEMM_BF16;
     desc.from_float = true;
-    desc.pack_a_first = product.trans_a;
   } else if (type == "s8") {
     desc.type = cpu::GEMM_S8;
     desc.c_type = cpu::GEMM_TO_U8;
   }
+  desc.pack_a_first = product.trans_a;
   desc.m = product.m;
   desc.n = product.n;
   desc.k = product.k;

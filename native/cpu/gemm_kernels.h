@@ -76,6 +76,7 @@ struct GemmKernels {
   const GemmRounding* rounding;  // for GemmDesc::from_float; GEMM_BF16 alone
   // Rows of a panel, and the rows that kernels of 4 and of 8 vectors of columns serve.
   int panel_rows, wide4_rows, wide8_rows;
+  int best_rows;  // of the panels of many rows, panel_rows or fewer
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;

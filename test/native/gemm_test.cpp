@@ -59,6 +59,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   d.m = t.m, d.n = t.n, d.k = t.k;
   d.accumulate = t.accumulate;
   d.b_packed = t.frozen;
+  d.pack_a_first = true;
   const bool never[2] = {false, false};
   for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -100,9 +101,13 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   Guarded<float> scratch(plan.scratch_bytes / 4, nan, true);
   for (int64_t i = 0; i < plan.pack_tiles; ++i)
     isa.pack(plan, b.data(), packed.data(), reverse ? plan.pack_tiles - 1 - i : i);
+  Guarded<float> packed_a(plan.packed_a_bytes / 4, nan, true);
+  for (int64_t i = 0; i < plan.pack_a_tiles; ++i)
+    isa.pack_a(plan, a.data(), packed_a.data(), reverse ? plan.pack_a_tiles - 1 - i : i);
+  const float* a_used = plan.pack_a_tiles > 0 ? packed_a.data() : a.data();
   const float* b_used = plan.source == GEMM_B_PACKED ? packed.data() : b.data();
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
-    isa.compute(plan, a.data(), b_used, c.data(), e, reverse ? plan.compute_tiles - 1 - i : i,
+    isa.compute(plan, a_used, b_used, c.data(), e, reverse ? plan.compute_tiles - 1 - i : i,
                 scratch.data());
 
   bool good = true;
@@ -135,7 +140,8 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
     if (!written[static_cast<size_t>(at)] && (c[at] != MARK || (t.pre && pre[at] != MARK)))
       good = false;
   good = good && a.intact() && b.intact() && c.intact() && pre.intact() && packed.intact() &&
-         scratch.intact() && saved.intact() && bias.intact() && residual.intact();
+         packed_a.intact() && scratch.intact() && saved.intact() && bias.intact() &&
+         residual.intact();
   if (!good)
     std::printf(
         "%s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre %d "

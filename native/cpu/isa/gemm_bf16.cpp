@@ -6,6 +6,13 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
+// The words of more rows, kept for their other half, would leave too few registers for the sums.
+#if defined(TANDEM_ISA_AVX512)
+constexpr int kBestRows = 8;
+#else
+constexpr int kBestRows = 4;
+#endif
+
 TANDEM_INLINE Lanes half_of(Words pair, int part) {
   return as_lanes(part == 0 ? shl<16>(pair) : pair & spread_word(static_cast<int32_t>(0xffff0000)));
 }
@@ -47,6 +54,7 @@ const GemmKernels kBf16Kernels = {.name = "bf16",
                                   .panel_rows = kPanelRows,
                                   .wide4_rows = kWide4Rows,
                                   .wide8_rows = kWide8Rows,
+                                  .best_rows = kBestRows,
                                   .micro = kMicro,
                                   .begin = nullptr,
                                   .end = nullptr};

@@ -142,7 +142,7 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     args.a_k = kPackedRows * 4;
   }
   if (plan.pack_a_tiles > 0) {
-    args.a = t.a + (panel * plan.k_words + k0) * args.a_k;
+    args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
     return;
   }
   if (d.type == GEMM_F32)
@@ -153,14 +153,27 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     pack_a_words(plan, a, rows, k, args.k, packed);
 }
 
-// Lets the next panel of columns of A come into the L2 while the last piece of this one is
-// multiplied: they lie too far apart for the processor to see what comes next. The line of its last
-// row is the only one that this panel has not brought.
-void place_next(const GemmPlan& plan, const Block& t, int64_t panel, MicroArgs& args) {
-  if (plan.pack_a || plan.desc.a_row != 1 || panel + 1 >= t.i1) return;
-  const int64_t ahead = part_start(plan.row_panels, panel + 2) - 1;
-  args.next = args.a + (ahead - part_start(plan.row_panels, panel)) * args.a_row;
-  args.next_k = args.a_k;
+// Lets the next panel of A come into the L2 while this one is multiplied by the columns from j on.
+// Columns of A lie too far apart for the processor to see what comes next; the line of the last row
+// is the only one that this panel has not brought. Rows that are packed are read at once, each by a
+// short way.
+void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, MicroArgs& args) {
+  const GemmDesc& d = plan.desc;
+  const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.k_words;
+  const bool columns = !plan.pack_a && d.a_row == 1 && j + args.columns >= t.j1;
+  if ((!copied_rows && !columns) || panel + 1 >= t.i1) return;
+  const int64_t first = part_start(plan.row_panels, panel + 1);
+  const int64_t end = part_start(plan.row_panels, panel + 2);
+  if (columns) {
+    args.next = args.a + (end - 1 - part_start(plan.row_panels, panel)) * args.a_row;
+    args.next_k = args.a_k;
+    return;
+  }
+  // Each piece of columns brings as many lines as it has words.
+  const int64_t row = d.a_row * operand_bytes(d), at = (j - t.j0) / kPanelColumns * args.k * 64;
+  if (at >= (end - first) * row) return;
+  args.next = t.a + first * row + at;
+  args.next_k = 64;
 }
 
 // Sums of row i start at bias[i]: as if that were in C already.
@@ -227,7 +240,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
         args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
         args.next = args.a;
         args.next_k = 0;
-        if (j + args.columns >= t.j1) place_next(plan, t, panel, args);
+        place_next(plan, t, panel, j, args);
         if (plan.k_words == 0) place_nothing(args);
         kernels.micro[width * kernels.panel_rows + rows - 1](args);
         j += args.columns;

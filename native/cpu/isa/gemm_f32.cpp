@@ -47,6 +47,7 @@ const GemmKernels kF32Kernels = {.name = "f32",
                                  .panel_rows = kPanelRows,
                                  .wide4_rows = kWide4Rows,
                                  .wide8_rows = kWide8Rows,
+                                 .best_rows = kPanelRows,
                                  .micro = kMicro,
                                  .begin = nullptr,
                                  .end = nullptr};

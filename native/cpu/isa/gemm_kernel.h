@@ -49,6 +49,12 @@ TANDEM_INLINE int64_t sums_bytes(GemmType type, int64_t columns) {
 // Row stride of a packed panel of A in words: whole vectors, so that stores stay in one cache line.
 inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 
+// Bytes of a panel of A that is packed before the first compute tile. An odd number of cache lines,
+// so that the rows of words that are written together spread over the sets of L1.
+TANDEM_INLINE int64_t packed_a_panel(const GemmPlan& plan) {
+  return (ceil_div(plan.k_words * kPackedRows * 4, 64) | 1) * 64;
+}
+
 // The best kernels of a type that this processor has.
 const GemmKernels* best_kernels(GemmType type);
 

@@ -39,6 +39,18 @@ TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLa
 }
 #endif
 
+// Columns of A, `k` floats each, as words of panels of some rows that follow each other: a row of
+// words of all panels, then the next, so that memory is read from end to end.
+void copy_across_rows(const float* x, int64_t x_row, int64_t k, char* out, const GemmStrip& strip) {
+  const int columns = static_cast<int>(strip.columns);
+  for (int64_t i = 0; i < k; ++i, x += x_row, out += strip.out_row) {
+    const auto* from = reinterpret_cast<const char*>(x);
+    char* to = out;
+    for (int64_t p = 0; p < strip.panels; ++p, from += columns * 4, to += strip.out_panel)
+      store_words(to, load_words(from, columns));
+  }
+}
+
 }  // namespace
 
 void transpose_strip(const char* src, int64_t src_row, int rows, int64_t columns, char* out,
@@ -139,6 +151,26 @@ void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile
     pack_b_words(plan, static_cast<const char*>(b) + at * element_bytes(d.type), d.n, p0, p1, out,
                  reinterpret_cast<int32_t*>(out + plan.sums_at));
   }
+}
+
+// All panels for some words of k. Panels of one more row come first.
+void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
+  const GemmDesc& d = plan.desc;
+  const GemmParts& panels = plan.row_panels;
+  const int64_t row = kPackedRows * 4, panel = packed_a_panel(plan);
+  const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
+  const int64_t k0 = w0 * d.kernels->group;
+  const auto pack = [&](int64_t first, int64_t count, int64_t rows) {
+    const GemmStrip strip = {count, rows, row, panel};
+    const float* from = static_cast<const float*>(a) + part_start(panels, first) + k0 * d.a_col;
+    char* to = static_cast<char*>(packed) + first * panel + w0 * row;
+    if (d.type == GEMM_F32)
+      copy_across_rows(from, d.a_col, words, to, strip);
+    else
+      d.kernels->rounding->across_rows(from, d.a_col, d.k - k0, words, to, strip);
+  };
+  pack(0, panels.longer, panels.size + 1);
+  pack(panels.longer, panels.count - panels.longer, panels.size);
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -23,7 +23,10 @@ constexpr int64_t kShortSum = 256;
 constexpr int kShortSumRows = 8;
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
-constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20;
+constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
+// Columns of A: floats between them and how many there are before they no longer stay in the L1,
+// and panels of B.
+constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 6;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -79,7 +82,23 @@ int64_t choose_panel_rows(const GemmPlan& p) {
   const GemmKernels& kernels = *p.desc.kernels;
   if (kernels.wide4_rows == 0) return kernels.panel_rows;
   if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
-  return p.k_words <= kShortSum ? least(kernels.panel_rows, kShortSumRows) : kernels.panel_rows;
+  return p.k_words <= kShortSum ? least(kernels.best_rows, kShortSumRows) : kernels.best_rows;
+}
+
+// Whether columns of A miss the L1 and the FMAs wait for them, and many columns of B pay for a
+// copy.
+bool columns_wait(const GemmPlan& p) {
+  const bool far = p.desc.a_col >= kFarFloats && p.k_words >= kFarRows;
+  return far && p.col_panels > kWorthCopying && !hides_misses(2 * kPanelRows);
+}
+
+// Columns of A that lie side by side in memory are read from end to end: panel by panel they would
+// be as many short pieces.
+bool packs_a_first(const GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  const bool one = d.batch[0] * d.batch[1] == 1;
+  if (!d.pack_a_first || d.a_col == 1 || !d.kernels->a_panels || !one) return false;
+  return d.from_float || (d.type == GEMM_F32 && columns_wait(p));
 }
 
 bool has_whole_words(const GemmDesc& d) {
@@ -96,7 +115,7 @@ bool choose_pack_a(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   if (d.from_float) return true;
   const bool evict = rows_collide(p) && !few_rows_do(p);
-  if (d.type == GEMM_F32) return evict && (d.a_col == 1 || p.col_panels > 4);
+  if (d.type == GEMM_F32) return packs_a_first(p) || (evict && (d.a_col == 1 || p.col_panels > 4));
   // A kernel reads whole words of unsigned bytes or of bfloat16.
   const bool whole = has_whole_words(d) || ends_in_next_row(d);
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
@@ -111,6 +130,9 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const bool few_tiles = small && !d.from_float && wanted <= kLocalTiles;
   if (p.k_words * kPanelColumns > kLocalFloats) return false;
   if (p.row_panels.count > kLocalRowPanels && !few_tiles) return false;
+  // Each part of B has to copy A, and where A is packed before there is a stage for B as well.
+  const bool copies = p.pack_a && d.type != GEMM_F32 && !d.from_float;
+  if ((copies || packs_a_first(p)) && !small && p.row_panels.count > kFewRowPanels) return false;
   if (small && (wanted == 1 || matrices >= kLocalTiles)) {
     p.row_blocks.count = p.col_blocks.count = 1;
     return true;
@@ -169,18 +191,6 @@ void measure_words(GemmPlan& p) {
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
   const int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
   p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
-}
-
-// Rows of A that lie side by side in memory are read from end to end: panel by panel they would be
-// as many short pieces.
-void choose_a_first(GemmPlan& p) {
-  const GemmDesc& d = p.desc;
-  const bool rounds_columns = d.from_float && d.a_col != 1 && d.kernels->a_panels;
-  const bool one = d.batch[0] * d.batch[1] == 1;
-  if (!d.pack_a_first || !rounds_columns || !one) return;
-  p.pack_a_k = kPackWords;
-  p.pack_a_tiles = ceil_div(p.k_words, p.pack_a_k);
-  p.packed_a_bytes = p.row_panels.count * p.k_words * kPackedRows * 4;
 }
 
 // What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
@@ -252,7 +262,11 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_blocks = cut(p.source == GEMM_B_DOT ? d.m : p.row_panels.count, p.row_blocks.count);
   p.col_blocks = cut(p.col_panels, p.col_blocks.count);
   p.compute_tiles = matrices * p.row_blocks.count * p.col_blocks.count;
-  choose_a_first(p);
+  if (packs_a_first(p)) {
+    p.pack_a_k = kPackWords;
+    p.pack_a_tiles = ceil_div(p.k_words, p.pack_a_k);
+    p.packed_a_bytes = p.row_panels.count * packed_a_panel(p);
+  }
   measure_scratch(p);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {

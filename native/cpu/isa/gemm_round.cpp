@@ -70,22 +70,6 @@ void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k
   }
 }
 
-// All panels for some words of k, so that memory is read from end to end. Panels of one more row
-// come first.
-void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
-  const GemmDesc& d = plan.desc;
-  const GemmRounding& rounding = *d.kernels->rounding;
-  const GemmParts& panels = plan.row_panels;
-  const int64_t row = kPackedRows * 4, panel = plan.k_words * row;
-  const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
-  const float* from = static_cast<const float*>(a) + 2 * w0 * d.a_col;
-  char* to = static_cast<char*>(packed) + w0 * row;
-  const int64_t k = d.k - 2 * w0, longer = panels.longer, size = panels.size;
-  rounding.across_rows(from, d.a_col, k, words, to, {longer, size + 1, row, panel});
-  rounding.across_rows(from + longer * (size + 1), d.a_col, k, words, to + longer * panel,
-                       {panels.count - longer, size, row, panel});
-}
-
 void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,
                     int64_t w0, int64_t w1, char* packed) {
   const GemmDesc& d = plan.desc;

@@ -84,6 +84,7 @@ const GemmKernels kS8Kernels = {.name = "s8",
                                 .panel_rows = kPanelRows,
                                 .wide4_rows = kWide4Rows,
                                 .wide8_rows = kWide8Rows,
+                                .best_rows = kPanelRows,
                                 .micro = kMicro,
                                 .begin = nullptr,
                                 .end = nullptr};

@@ -230,7 +230,7 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     }
     desc.b_packed = false;
   }
-  desc.pack_a_first = attributes.bf16 && desc.m * desc.k > kWorthPacking;
+  desc.pack_a_first = desc.m * desc.k > kWorthPacking;
   product.plan = plan_gemm(desc);
   // batch dimensions beyond two become steps of their own
   int64_t outer = 1;

@@ -151,7 +151,7 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
   p.attributes = attributes.optimizer_attributes;
   // packed once for all tiles, where each would pack it for itself
   desc.b_packed = whole.source == GEMM_B_PACKED || whole.source == GEMM_B_LOCAL;
-  desc.pack_a_first = attributes.bf16 && desc.m * desc.k > kTile;
+  desc.pack_a_first = desc.m * desc.k > kTile;
   p.scratch_at = round_up((p.tiles.size + 1) * desc.n * 4, 64);
   for (int64_t more : {0, 1}) {
     desc.m = p.tiles.size + more;

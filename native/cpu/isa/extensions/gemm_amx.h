@@ -133,6 +133,7 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .panel_rows = 2 * kTileRows,
           .wide4_rows = 0,
           .wide8_rows = 0,
+          .best_rows = 2 * kTileRows,
           .micro = micro,
           .begin = begin,
           .end = end};

@@ -76,6 +76,7 @@ const GemmKernels kBf16DotKernels = {.name = "avx512_bf16",
                                      .panel_rows = kPanelRows,
                                      .wide4_rows = kWide4Rows,
                                      .wide8_rows = kWide8Rows,
+                                     .best_rows = kPanelRows,
                                      .micro = kMicro,
                                      .begin = nullptr,
                                      .end = nullptr};

@@ -46,6 +46,7 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .panel_rows = kPanelRows,
           .wide4_rows = kWide4Rows,
           .wide8_rows = kWide8Rows,
+          .best_rows = kPanelRows,
           .micro = kVnniMicro,
           .begin = nullptr,
           .end = nullptr};
