@@ -38,6 +38,12 @@ struct Arenas {
   std::byte* optimizer = nullptr;
 };
 
+/// How a node's kernels would round its result (core/rounded_factors.h).
+struct RoundedResult {
+  bool alone = false;   ///< in place of floats, which nothing reads; else beside them
+  int64_t padding = 0;  ///< zeros behind each row
+};
+
 struct CompileRequest {
   const Plan& plan;
   Arenas arenas;
@@ -99,6 +105,14 @@ class Backend {
   [[nodiscard]] virtual bool updates_on_the_way() const = 0;
   /// Whether matrix products add residuals (ops/fused_matmul.h), as convolutions do everywhere.
   [[nodiscard]] virtual bool adds_in_products() const { return false; }
+  /// Whether products of 16 bits want factors that were rounded before (core/rounded_factors.h),
+  /// and of how many numbers their rows are a multiple then; 0 where products round themselves.
+  [[nodiscard]] virtual int64_t factor_row() const { return 0; }
+  /// Whether the kernels of a node can write its result rounded to 16 bits.
+  [[nodiscard]] virtual bool rounds_result(const Graph& /*graph*/, const Node& /*node*/,
+                                           const RoundedResult& /*how*/) const {
+    return false;
+  }
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
   /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters

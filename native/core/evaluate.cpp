@@ -2,6 +2,7 @@
 
 #include "core/autodiff.h"
 #include "core/fuse.h"
+#include "core/rounded_factors.h"
 
 namespace tandem {
 namespace {
@@ -11,6 +12,7 @@ Evaluation run(Graph graph, const ParameterLayout& layout, const ParameterStore&
                const Backend& backend) {
   fuse(graph, backend);
   use_precision(graph, options.precision, backend);
+  share_rounded_factors(graph, {}, backend, false);
   const Plan plan = make_plan(std::move(graph), layout, {}, backend);
   const Memory resident = parameters.resident(backend);
   const auto executable =

@@ -40,6 +40,9 @@ struct Node {
   std::vector<ValueId> outputs;
   /// How quantize() is to compute the node, owned by the description; null: as it is.
   const Quantization* quantization = nullptr;
+  /// Whether the last output is no output of the op, but its result (result_of) rounded to 16 bits:
+  /// see core/rounded_factors.h.
+  bool rounds_too = false;
 
   template <typename T>
   [[nodiscard]] const T& attrs() const {

@@ -33,8 +33,9 @@ class InferContext {
   [[nodiscard]] T& attributes() {
     return *reinterpret_cast<T*>(storage_.bytes.data());
   }
-  void output(const Shape& shape, DType dtype = DType::kFloat32) {
+  void output(const Shape& shape, DType dtype = DType::kFloat32, uint8_t padding = 0) {
     outputs_.push_back(make_tensor(shape, dtype));
+    outputs_.back().padding = padding;
   }
   [[nodiscard]] const std::vector<Tensor>& outputs() const { return outputs_; }
 

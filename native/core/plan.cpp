@@ -142,8 +142,10 @@ class Planner {
       const ValueId root = classes_.find(node.inputs[i]);
       const bool dies_here = last_use_[static_cast<size_t>(root)] == index;
       if (is_read_elsewhere(node, root, allowed)) continue;
+      const Tensor& from = graph_.tensor(node.inputs[i]);
+      const Tensor& to = graph_.tensor(node.outputs[0]);
       const bool same_size =
-          graph_.tensor(node.inputs[i]).numel == graph_.tensor(node.outputs[0]).numel;
+          from.numel == to.numel && element_size(from.dtype) == element_size(to.dtype);
       if (in_arena(root) && dies_here && same_size &&
           bytes_[static_cast<size_t>(root)] == bytes_[static_cast<size_t>(out)]) {
         return root;

@@ -11,6 +11,7 @@
 #include "core/fuse_pools.h"
 #include "core/memory_limit.h"
 #include "core/precision.h"
+#include "core/rounded_factors.h"
 #include "core/row_flow.h"
 #include "core/simplify.h"
 
@@ -36,6 +37,7 @@ Graph inference_graph(const GraphDescription& description, int64_t batch, Precis
   if (backend.supports(Op::pooledConv)) fuse_pools(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);
   use_precision(graph, precision, backend);
+  share_rounded_factors(graph, {}, backend, true);
   return graph;
 }
 

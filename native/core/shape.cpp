@@ -45,13 +45,34 @@ bool same_shape(const Tensor& a, const Tensor& b) noexcept {
   return a.rank == b.rank && std::equal(a.dims, a.dims + a.rank, b.dims);
 }
 
-int64_t element_size(DType dtype) noexcept { return dtype == DType::kUInt8 ? 1 : 4; }
+bool is_half(DType dtype) noexcept { return dtype == DType::kBFloat16 || dtype == DType::kFloat16; }
 
-int64_t byte_size(const Tensor& tensor) { return tensor.numel * element_size(tensor.dtype); }
+int64_t element_size(DType dtype) noexcept {
+  if (is_half(dtype)) return 2;
+  return dtype == DType::kUInt8 ? 1 : 4;
+}
+
+int64_t byte_size(const Tensor& tensor) {
+  int64_t count = tensor.numel;
+  if (tensor.padding > 0 && count > 0)
+    count = checked_add(count, count / tensor.dims[tensor.rank - 1] * tensor.padding);
+  return checked_mul(count, element_size(tensor.dtype));
+}
 
 const char* name(DType dtype) noexcept {
-  if (dtype == DType::kUInt8) return "uint8";
-  return dtype == DType::kFloat32 ? "float32" : "int32";
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float32";
+    case DType::kInt32:
+      return "int32";
+    case DType::kUInt8:
+      return "uint8";
+    case DType::kBFloat16:
+      return "bfloat16";
+    case DType::kFloat16:
+      break;
+  }
+  return "float16";
 }
 
 std::string to_string(const Shape& shape) {

@@ -21,9 +21,11 @@ int64_t checked_mul(int64_t a, int64_t b);
 Tensor make_tensor(const Shape& shape, DType dtype);
 Shape shape_of(const Tensor& tensor);
 bool same_shape(const Tensor& a, const Tensor& b) noexcept;
-/// Bytes of the tensor's elements.
+/// Bytes of the tensor's elements, and of its padding.
 int64_t byte_size(const Tensor& tensor);
 int64_t element_size(DType dtype) noexcept;
+/// Whether numbers have 16 bits.
+bool is_half(DType dtype) noexcept;
 const char* name(DType dtype) noexcept;
 /// "[2, 3]"
 std::string to_string(const Shape& shape);

@@ -8,17 +8,21 @@
 
 namespace tandem {
 
-/// kUInt8: of quantized graphs alone, values and weights (whose bytes are signed).
-enum class DType : uint8_t { kFloat32, kInt32, kUInt8 };
+/// kUInt8: of quantized graphs alone, values and weights (whose bytes are signed). kBFloat16 and
+/// kFloat16: of factors of products, see core/rounded_factors.h.
+enum class DType : uint8_t { kFloat32, kInt32, kUInt8, kBFloat16, kFloat16 };
 
 inline constexpr int kMaxRank = 8;
 
-/// What is known of a tensor: its element type and its dimensions, outermost first, C-contiguous.
+/// What is known of a tensor: its element type and its dimensions, outermost first, C-contiguous
+/// but for `padding`.
 struct Tensor {
   int64_t dims[kMaxRank];
   int64_t numel;  ///< product of the dimensions; 1 for a scalar
   int32_t rank;
   DType dtype;
+  /// Zeros in memory behind each row of the last dimension, of types of 16 bits alone.
+  uint8_t padding;
 };
 
 /// A short list of integers as an attribute: axes, a permutation, a shape.

@@ -8,6 +8,7 @@
 #include "core/fuse.h"
 #include "core/memory_limit.h"
 #include "core/recompute.h"
+#include "core/rounded_factors.h"
 #include "core/training_graph.h"
 
 namespace tandem {
@@ -196,6 +197,7 @@ Plan Trainer::make_training_plan(PlanKey key) const {
                                  segments, backend_, pins);
     if (forward != nullptr) *forward = count_forward_nodes(graph);
     use_precision(graph, options_.precision, backend_);
+    share_rounded_factors(graph, pins, backend_, false);
     return make_plan(std::move(graph), layout, std::move(pins), backend_);
   };
   if (options_.segments != TrainerOptions::kChooseSegments)
@@ -220,6 +222,7 @@ Plan Trainer::make_inference_plan(PlanKey key) const {
   }
   fuse(graph, backend_);
   use_precision(graph, options_.precision, backend_);
+  share_rounded_factors(graph, {}, backend_, false);
   return make_plan(std::move(graph), parameters_->layout(), {}, backend_);
 }
 

@@ -93,10 +93,15 @@ void CpuExecutable::copy_constants(const Graph& graph) {
   }
 }
 
-void CpuExecutable::add_operand(const CompileRequest& request, ValueId id) {
+void CpuExecutable::add_operand(const CompileRequest& request, ValueId id, size_t node,
+                                int64_t as_floats) {
   const size_t slot = pointers_.size();
   pointers_.push_back(nullptr);
   if (id == kNoValue) return;
+  if (as_floats >= 0) {
+    arena_patches_.push_back({slot, request.plan.workspaces[node] + as_floats});
+    return;
+  }
   const Place& place = request.plan.places[static_cast<size_t>(id)];
   const auto index = static_cast<size_t>(place.index);
   switch (place.space) {
@@ -135,7 +140,7 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFro
       pointers_.push_back(nullptr);
       continue;
     }
-    add_operand(request, node.inputs[i]);
+    add_operand(request, node.inputs[i], index, recorder.as_floats[i]);
     if (node.inputs[i] == kNoValue) continue;
     const Value& value = graph.value(node.inputs[i]);
     const Place& place = request.plan.places[static_cast<size_t>(node.inputs[i])];
@@ -143,8 +148,14 @@ void CpuExecutable::add_node(const CompileRequest& request, size_t index, CpuFro
     if (place.space == Space::kParameters && value.kind != ValueKind::kArena)
       plain_[static_cast<size_t>(place.index)] = true;
   }
-  for (const ValueId id : node.outputs) add_operand(request, id);
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    add_operand(request, node.outputs[i], index, recorder.as_floats[node.inputs.size() + i]);
+  }
   for (const ExtraOperand& extra : recorder.extras) {
+    if (extra.value != kNoValue) {
+      add_operand(request, extra.value, index, -1);
+      continue;
+    }
     if (extra.workspace_offset >= 0) {
       arena_patches_.push_back(
           {pointers_.size(), request.plan.workspaces[index] + extra.workspace_offset});

@@ -46,7 +46,8 @@ class CpuExecutable final : public Executable {
   void copy_constants(const Graph& graph);
   void add_node(const CompileRequest& request, size_t node, CpuFrozenWeights* weights,
                 Draft& draft);
-  void add_operand(const CompileRequest& request, ValueId id);
+  /// The next operand: a value, or where in the workspace of its node it is floats.
+  void add_operand(const CompileRequest& request, ValueId id, size_t node, int64_t as_floats);
   void run_step(const Step& step, const TileContext& context) const;
   void work(StepState& state, int worker);
 

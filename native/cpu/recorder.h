@@ -19,12 +19,18 @@ struct RecordedStep {
   double cost;  ///< nanoseconds on one core
 };
 
-/// An operand behind inputs and outputs: a piece of the node's workspace or repacked weights.
+/// An operand behind inputs and outputs: a piece of the node's workspace, repacked weights, or what
+/// a value is that kernels see as floats.
 struct ExtraOperand {
   int64_t workspace_offset = -1;
   void* frozen = nullptr;
+  ValueId value = kNoValue;
 };
 
+/// Kernels know no numbers of 16 bits but those of roundFactor. Where a plan has others
+/// (core/rounded_factors.h), which those for the CPU do not by themselves, steps around the node
+/// make them of floats in its workspace: slow, and the same numbers as of a device that has kernels
+/// for them.
 class Recorder final : public Emitter {
  public:
   /// `weights` null while measuring; `frozen` says whether parameters will be frozen then.
@@ -43,10 +49,14 @@ class Recorder final : public Emitter {
   std::vector<ExtraOperand> extras;
   int64_t workspace_bytes = 0;
   int64_t scratch_bytes = 0;
-  std::vector<bool> repacked;  ///< by input
+  std::vector<bool> repacked;      ///< by input
+  std::vector<int64_t> as_floats;  ///< by operand: where in the workspace it is floats; -1: nowhere
 
  private:
   int add(ExtraOperand extra);
+  /// The tensor of operand `operand` as kernels see it, in room for its floats.
+  Tensor widen(ValueId id, size_t operand);
+  void convert(TileFn fn, ValueId halves, int half_operand, int float_operand);
 
   const Graph& graph_;
   const Node& node_;

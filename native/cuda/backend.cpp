@@ -8,6 +8,7 @@
 #include "core/device_library.h"
 #include "cuda/check.h"
 #include "cuda/executable.h"
+#include "cuda/host/rounded_results.h"
 #include "cuda/host/shared_needed.h"
 #include "cuda/kernels.h"
 
@@ -24,6 +25,11 @@ class CudaBackend final : public Backend {
   }
   [[nodiscard]] bool shares_host_memory() const override { return false; }
   [[nodiscard]] bool updates_on_the_way() const override { return false; }
+  [[nodiscard]] int64_t factor_row() const override { return kFactorRow; }
+  [[nodiscard]] bool rounds_result(const Graph& graph, const Node& node,
+                                   const RoundedResult& how) const override {
+    return cuda::rounds_result(graph, node, how);
+  }
 
   void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
     if (bytes == 0) return;

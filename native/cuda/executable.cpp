@@ -17,7 +17,7 @@ int64_t align_part(int64_t bytes) {
 }  // namespace
 
 NodeView view_of(const Graph& graph, const Node& node) {
-  NodeView view{node.op, node.attributes.bytes.data(), {}, {}, {}};
+  NodeView view{node.op, node.rounds_too, node.attributes.bytes.data(), {}, {}, {}};
   for (const ValueId id : node.inputs)
     view.inputs.push_back(id == kNoValue ? nullptr : &graph.tensor(id));
   for (const ValueId id : node.outputs) view.outputs.push_back(&graph.tensor(id));

@@ -21,10 +21,12 @@ namespace tandem::cuda {
 /// The launcher of an op, or null where missing.def names it.
 LaunchFn launcher(Op op) noexcept;
 
-/// What follows a matrix product of `rows` x `columns`, in place: y = act(y + bias), the value
-/// before the activation to `pre`; or, for an activation's gradient, y = act'(y; saved).
+/// What follows a matrix product z of `rows` x `columns`: y = act(z + bias), the value before the
+/// activation to `pre`; or, for an activation's gradient, y = act'(z; saved). y and pre may lie on
+/// z.
 struct Epilogue {
-  float* y;
+  const float* z;
+  Result y;
   int64_t rows, columns;
   const float* bias;   ///< null for none
   const float* saved;  ///< null for none
@@ -34,6 +36,9 @@ struct Epilogue {
   float a, b;  ///< the activation's attributes
 };
 void launch_epilogue(Launch& launch, const Epilogue& epilogue);
+
+/// Numbers of 16 bits of which rows of factors are a multiple.
+inline constexpr int64_t kFactorRow = 8;
 
 /// y[i] = x[i], rounded to nearest even, to bfloat16 or to float16, whose numbers beyond 65504 are
 /// infinities.

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/op_list.h"
+#include "core/rounded_factors.h"
 #include "core/step_state.h"
 #include "core/tensor.h"
 #include "cuda/check.h"
@@ -28,6 +29,7 @@ class ProductRunner;
 /// A node as its operands' shapes and attributes describe it.
 struct NodeView {
   Op op;
+  bool rounds_too;                    ///< the last output is a copy of the result, see Node
   const void* attributes;             ///< the op's Attributes struct
   std::vector<const Tensor*> inputs;  ///< null where an optional input is left out
   std::vector<const Tensor*> outputs;
@@ -40,6 +42,15 @@ struct Operands {
   std::vector<void*> outputs;
   std::byte* workspace = nullptr;  ///< of as many bytes as the node asked for when measured
   StepState* state = nullptr;
+};
+
+/// Where a kernel puts a result: as floats, rounded to 16 bits, or both; null for what is not asked
+/// for. Stored by device/result.cuh.
+struct Result {
+  float* y = nullptr;
+  uint16_t* rounded = nullptr;
+  int32_t padding = 0;  ///< zeros behind each row of `rounded`
+  bool bfloat16 = false;
 };
 
 class Launch {
@@ -75,7 +86,10 @@ class Launch {
     return *static_cast<const Attributes*>(node_.attributes);
   }
   [[nodiscard]] int input_count() const { return static_cast<int>(node_.inputs.size()); }
-  [[nodiscard]] int output_count() const { return static_cast<int>(node_.outputs.size()); }
+  /// Those of the op: without a rounded copy of its result.
+  [[nodiscard]] int output_count() const {
+    return static_cast<int>(node_.outputs.size()) - (node_.rounds_too ? 1 : 0);
+  }
   [[nodiscard]] bool has_input(int i) const {
     return i < input_count() && node_.inputs[static_cast<size_t>(i)] != nullptr;
   }
@@ -95,6 +109,19 @@ class Launch {
   [[nodiscard]] T* out(int i = 0) const {
     return phase_ == Phase::kMeasure ? nullptr
                                      : static_cast<T*>(operands_.outputs[static_cast<size_t>(i)]);
+  }
+  /// The result of an op whose kernels round it where a plan wants that (host/rounded_results.h).
+  [[nodiscard]] Result result() const {
+    const auto own = static_cast<int>(result_of(node_.op));
+    const bool alone = is_half(output(own).dtype);
+    Result result;
+    if (!alone) result.y = out(own);
+    if (!alone && !node_.rounds_too) return result;
+    const int rounded = alone ? own : output_count();
+    result.rounded = out<uint16_t>(rounded);
+    result.padding = output(rounded).padding;
+    result.bfloat16 = output(rounded).dtype == DType::kBFloat16;
+    return result;
   }
   [[nodiscard]] StepState* state() const { return operands_.state; }
 

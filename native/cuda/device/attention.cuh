@@ -26,10 +26,14 @@ struct HeadRows {
   int64_t stride, rows, columns;
 };
 
+/// The first element of a head.
+TANDEM_DEVICE int64_t head_start(const HeadView& view, int64_t matrix, int64_t heads) {
+  return view.at + matrix / heads * view.batch + matrix % heads * view.head;
+}
+
 TANDEM_DEVICE HeadRows head_rows(const float* data, const HeadView& view, int64_t matrix,
                                  int64_t heads, int64_t rows, int64_t columns) {
-  return {data + view.at + matrix / heads * view.batch + matrix % heads * view.head, view.row, rows,
-          columns};
+  return {data + head_start(view, matrix, heads), view.row, rows, columns};
 }
 
 TANDEM_DEVICE const float* head_mask(const Attention& a, int64_t matrix) {

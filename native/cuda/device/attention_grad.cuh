@@ -12,7 +12,7 @@ struct AttentionGradient {
   const float *y, *dy;
   const float2* log_sums;  // by query: the largest score, and the logarithm of the sum
   float* delta;            // by query: the sum of dy y
-  float *dq, *dk, *dv;
+  Result dq, dk, dv;       // of floats by kernels that round no factors
 };
 
 /// The operands of one head.

@@ -13,6 +13,7 @@
 
 #include "cuda/device/attention.cuh"
 #include "cuda/device/pieces.cuh"
+#include "cuda/device/result.cuh"
 
 namespace tandem::cuda {
 
@@ -242,25 +243,39 @@ TANDEM_DEVICE void scale_all(const Attention& a, Scores& scores) {
   }
 }
 
+/// Rows of one head of a result, the first element at `start`.
+struct HeadResult {
+  Result to;
+  int64_t start, stride, rows, columns;
+
+  TANDEM_DEVICE HeadResult(const Result& result, const HeadView& view, int64_t matrix,
+                           int64_t heads, int64_t row_count, int64_t column_count)
+      : to(result),
+        start(head_start(view, matrix, heads)),
+        stride(view.row),
+        rows(row_count),
+        columns(column_count) {}
+};
+
 /// Writes 16 rows of a warp, times `factor`, to rows from `row` and columns from `column` on.
 template <int tiles>
-TANDEM_DEVICE void write_rows(const Accumulators<tiles>& sums, float factor, const HeadRows& to,
+TANDEM_DEVICE void write_rows(const Accumulators<tiles>& sums, float factor, const HeadResult& head,
                               int64_t row, int64_t column, bool whole_quads) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int64_t r = row + row_of_element(2 * half);
-    if (r >= to.rows) continue;
-    float* const data = const_cast<float*>(to.data) + r * to.stride;
+    if (r >= head.rows) continue;
+    const int64_t first = head.start + r * head.stride;
 #pragma unroll
     for (int i = 0; i < tiles; ++i) {
       const int64_t c = column + column_of_element(i, 0);
       const float left = sums.at[i][2 * half] * factor;
       const float right = sums.at[i][2 * half + 1] * factor;
       if (whole_quads) {
-        if (c < to.columns) *reinterpret_cast<float2*>(data + c) = make_float2(left, right);
+        if (c < head.columns) store2(head.to, first + c, left, right);
       } else {
-        if (c < to.columns) data[c] = left;
-        if (c + 1 < to.columns) data[c + 1] = right;
+        if (c < head.columns) store(head.to, first + c, left);
+        if (c + 1 < head.columns) store(head.to, first + c + 1, right);
       }
     }
   }

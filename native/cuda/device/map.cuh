@@ -1,9 +1,9 @@
-// Elementwise loops: four neighbouring elements a thread, read and written 16 bytes at a time.
-// Outputs may lie on an input: an element is read before its place is written.
+// Elementwise loops: four neighbouring elements a thread, read and written 16 bytes at a time, or
+// 8 where they are rounded. Outputs may lie on an input: an element is read before its place is
+// written.
 #pragma once
 
-#include "cuda/device/scalar.cuh"
-#include "cuda/launch.h"
+#include "cuda/device/result.cuh"
 
 namespace tandem::cuda {
 
@@ -27,27 +27,27 @@ TANDEM_DEVICE float4 apply4(const F& f, float4 x, float4 y) {
 /// out[i] = f(x[i])
 template <typename F>
 __global__ void __launch_bounds__(kMapThreads)
-    map_kernel(F f, const float* x, float* out, int64_t n) {
+    map_kernel(F f, const float* x, Result out, int64_t n) {
   const int64_t i = map_index();
   if (i + 4 <= n) {
     const float4 v = *reinterpret_cast<const float4*>(x + i);
-    *reinterpret_cast<float4*>(out + i) = apply4(f, v);
+    store4(out, i, apply4(f, v));
   } else {
-    for (int64_t k = i; k < n; ++k) out[k] = f(x[k]);
+    for (int64_t k = i; k < n; ++k) store(out, k, f(x[k]));
   }
 }
 
 /// out[i] = f(x[i], y[i])
 template <typename F>
 __global__ void __launch_bounds__(kMapThreads)
-    map_kernel(F f, const float* x, const float* y, float* out, int64_t n) {
+    map_kernel(F f, const float* x, const float* y, Result out, int64_t n) {
   const int64_t i = map_index();
   if (i + 4 <= n) {
     const float4 v = *reinterpret_cast<const float4*>(x + i);
     const float4 w = *reinterpret_cast<const float4*>(y + i);
-    *reinterpret_cast<float4*>(out + i) = apply4(f, v, w);
+    store4(out, i, apply4(f, v, w));
   } else {
-    for (int64_t k = i; k < n; ++k) out[k] = f(x[k], y[k]);
+    for (int64_t k = i; k < n; ++k) store(out, k, f(x[k], y[k]));
   }
 }
 

@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(AttentionGra
     __syncthreads();
     add_rows<kind, kColumns>(dq, graded, across);
   }
-  const HeadRows to = head_rows(g.dq, p.q, part.matrix, p.heads, p.time, p.depth);
+  const HeadRows to = head_rows(g.dq.y, p.q, part.matrix, p.heads, p.time, p.depth);
   store_rows<kColumns>(dq, a.scale, to, const_cast<float*>(to.data), query, column);
 }
 
@@ -125,8 +125,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
     __syncthreads();
     add_rows<kind, kColumns>(dk, graded, across);
   }
-  const HeadRows to_k = head_rows(g.dk, p.k, part.matrix, p.heads, p.keys, p.depth);
-  const HeadRows to_v = head_rows(g.dv, p.v, part.matrix, p.heads, p.keys, p.value_depth);
+  const HeadRows to_k = head_rows(g.dk.y, p.k, part.matrix, p.heads, p.keys, p.depth);
+  const HeadRows to_v = head_rows(g.dv.y, p.v, part.matrix, p.heads, p.keys, p.value_depth);
   store_rows<kColumns>(dk, a.scale, to_k, const_cast<float*>(to_k.data), key, column);
   store_rows<kColumns>(dv, 1.0F, to_v, const_cast<float*>(to_v.data), key, column);
 }
@@ -182,10 +182,10 @@ void launch_gradients_by(Launch& launch, AttentionWay way) {
   g.log_sums = reinterpret_cast<const float2*>(launch.in(5));
   g.dy = launch.in(6);
   g.delta = launch.workspace<float>(p.batch * p.heads * p.time);
-  int next = 0;
-  g.dq = launch.out(next++);
-  g.dk = p.k_apart ? launch.out(next++) : g.dq;
-  g.dv = p.v_apart ? launch.out(next++) : g.dk;
+  int next = 1;
+  g.dq = launch.result();
+  g.dk = p.k_apart ? Result{launch.out(next++)} : g.dq;
+  g.dv = p.v_apart ? Result{launch.out(next++)} : g.dk;
   const Arithmetic kind = attention_arithmetic(launch, attributes.bf16, attributes.fp16);
   switch (kind) {
     case Arithmetic::kFloat32:

@@ -50,7 +50,7 @@ TANDEM_DEVICE void update(Scores& scores, RowState (&rows)[2], Accumulators<tile
 }
 
 struct Output {
-  float* y;
+  Result y;
   float2* log_sums;            // by query: the largest score, and the logarithm of the sum
   int64_t row_blocks, chunks;  // chunks: of a value's numbers
 };
@@ -137,7 +137,7 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
     __syncthreads();
   }
   float2* const log_sums = chunk == 0 ? out.log_sums + matrix * p.time : nullptr;
-  const HeadRows y = head_rows(out.y, p.y, matrix, p.heads, p.time, p.value_depth);
+  const HeadResult y(out.y, p.y, matrix, p.heads, p.time, p.value_depth);
 #pragma unroll
   for (int r = 0; r < kRowTiles; ++r) {
     const int64_t first = own + r * kTileRows;
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 template <Arithmetic kind, int columns>
 void launch_columns(Launch& launch, const Attention& a) {
   const AttentionLayout& p = a.layout;
-  const Output out{launch.out(0), reinterpret_cast<float2*>(launch.out(1)),
+  const Output out{launch.result(), reinterpret_cast<float2*>(launch.out(1)),
                    ceil_div(p.time, half_attention_rows(columns)),
                    ceil_div(p.value_depth, columns)};
   const bool narrow = p.depth <= kAttentionDepth && a.whole_quads;

@@ -198,12 +198,12 @@ TANDEM_DEVICE void differentiate(const AttentionGradient& g, int64_t chunks) {
   const int64_t own_row = row + warp_row;
   const bool whole = narrow || a.whole_quads;
   if constexpr (transposed) {
-    const HeadRows dk = head_rows(g.dk, p.k, matrix, p.heads, p.keys, p.depth);
-    const HeadRows dv = head_rows(g.dv, p.v, matrix, p.heads, p.keys, p.value_depth);
+    const HeadResult dk(g.dk, p.k, matrix, p.heads, p.keys, p.depth);
+    const HeadResult dv(g.dv, p.v, matrix, p.heads, p.keys, p.value_depth);
     write_rows(d_first[0], a.scale, dk, own_row, column, whole);
     write_rows(d_second[0], 1.0F, dv, own_row, column, whole);
   } else {
-    const HeadRows dq = head_rows(g.dq, p.q, matrix, p.heads, p.time, p.depth);
+    const HeadResult dq(g.dq, p.q, matrix, p.heads, p.time, p.depth);
     write_rows(d_first[0], a.scale, dq, own_row, column, whole);
   }
 }

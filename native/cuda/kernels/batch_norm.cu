@@ -157,7 +157,8 @@ void launch_batchNorm(Launch& launch) {
                 launch.in(2), launch.in(ops::BatchNorm::kResidual), launch.out(0));
   if (attributes.activation < 0) return;
   Epilogue epilogue{};
-  epilogue.y = launch.out(0);
+  epilogue.z = launch.out(0);
+  epilogue.y.y = launch.out(0);
   epilogue.rows = 1;
   epilogue.columns = x.numel;
   epilogue.activation = attributes.activation;

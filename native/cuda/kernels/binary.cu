@@ -61,9 +61,9 @@ void launch_binary(Launch& launch) {
   const int64_t n = out.numel;
   if (n == 0) return;
   if (launch.input(0).numel == n && launch.input(1).numel == n) {
-    void (*const kernel)(F, const float*, const float*, float*, int64_t) = map_kernel<F>;
+    void (*const kernel)(F, const float*, const float*, Result, int64_t) = map_kernel<F>;
     launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, F{}, launch.in(0), launch.in(1),
-                  launch.out(), n);
+                  launch.result(), n);
     return;
   }
   Walk<2> walk;

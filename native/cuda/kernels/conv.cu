@@ -151,7 +151,8 @@ void finish(Launch& launch, const ops::FusedConv::Attributes& attributes) {
                   n);
   if (attributes.activation < 0 && !attributes.save_pre) return;
   Epilogue epilogue{};
-  epilogue.y = launch.out(0);
+  epilogue.z = launch.out(0);
+  epilogue.y.y = launch.out(0);
   epilogue.rows = 1;
   epilogue.columns = n;
   epilogue.pre = attributes.save_pre ? launch.out(1) : nullptr;

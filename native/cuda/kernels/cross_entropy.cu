@@ -12,6 +12,7 @@
 #include "core/ops/cross_entropy.h"
 
 #include "cuda/device/online_softmax.cuh"
+#include "cuda/device/result.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -32,7 +33,7 @@ struct Loss {
   const float* divisor;
   const float* dy;  // null: one
   double* parts;    // of the loss, by row; null where only the gradient is asked for
-  float* dx;        // null where only the loss is
+  Result dx;        // nothing where only the loss is
 };
 
 TANDEM_DEVICE bool is_class(const Loss& p, int64_t target) {
@@ -94,7 +95,9 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
   if (row >= p.rows) return;  // whole warps alike
   const unsigned first = threadIdx.x % threads;
   const float* const x = p.x + row * p.classes;
-  float* const dx = p.dx == nullptr ? nullptr : p.dx + row * p.classes;
+  const ResultRow dx(p.dx, row, p.classes);
+  const bool has_dx = dx.y != nullptr || dx.rounded != nullptr;
+  dx.pad(p.dx, p.classes, first);
   const int64_t target = p.targets[row];
   const double own =
       p.row_weights == nullptr ? 1.0 : static_cast<double>(p.row_weights[row / p.inner]);
@@ -102,7 +105,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
   if (!counts || !is_class(p, target)) {
     const float nothing = counts ? NAN : 0.0F;
     if (p.parts != nullptr && first == 0) p.parts[row] = static_cast<double>(nothing);
-    for (int64_t i = first; dx != nullptr && i < p.classes; i += threads) dx[i] = nothing;
+    for (int64_t i = first; has_dx && i < p.classes; i += threads) dx.store(i, nothing);
     return;
   }
   OnlineSum partial;
@@ -120,7 +123,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
         on_target * (log_sum - below) +
         on_each * (static_cast<double>(spread.weights) * log_sum - static_cast<double>(spread.x));
   }
-  if (dx == nullptr) return;
+  if (!has_dx) return;
   const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) * share_of(p);
   const auto on_p =
       static_cast<float>(scale * (on_target + on_each * static_cast<double>(spread.weights)) /
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
   for (int64_t i = first; i < p.classes; i += threads) {
     float d = expf(x[i] - all.largest) * on_p;
     if (p.smoothing > 0.0) d -= each * (p.weights == nullptr ? 1.0F : p.weights[i]);
-    dx[i] = i == target ? d - hit : d;
+    dx.store(i, i == target ? d - hit : d);
   }
 }
 
@@ -145,7 +148,7 @@ __global__ void __launch_bounds__(kSumThreads) loss_kernel(Loss p, float* loss) 
   if (threadIdx.x == 0) *loss = static_cast<float>(sum * share_of(p));
 }
 
-void launch_loss(Launch& launch, float* loss, bool has_loss, float* dx) {
+void launch_loss(Launch& launch, float* loss, bool has_loss, const Result& dx) {
   const auto& attributes = launch.attributes<ops::CrossEntropyAttributes>();
   const Tensor& x = launch.input(0);
   Loss p{};
@@ -189,10 +192,12 @@ void launch_countTargets(Launch& launch) {
     launch.kernel(count_kernel<int32_t>, 1, kSumThreads, p, launch.in<int32_t>(0), launch.out());
   }
 }
-void launch_crossEntropy(Launch& launch) { launch_loss(launch, launch.out(), true, nullptr); }
-void launch_crossEntropyGrad(Launch& launch) { launch_loss(launch, nullptr, false, launch.out()); }
+void launch_crossEntropy(Launch& launch) { launch_loss(launch, launch.out(), true, {}); }
+void launch_crossEntropyGrad(Launch& launch) {
+  launch_loss(launch, nullptr, false, launch.result());
+}
 void launch_softmaxCrossEntropy(Launch& launch) {
-  launch_loss(launch, launch.out(0), true, launch.out(1));
+  launch_loss(launch, launch.out(0), true, launch.result());
 }
 
 }  // namespace tandem::cuda

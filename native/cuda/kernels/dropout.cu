@@ -18,7 +18,7 @@ struct Mask {
 };
 
 __global__ void __launch_bounds__(kMapThreads)
-    dropout_kernel(Mask mask, const StepState* state, const float* x, float* y, int64_t n) {
+    dropout_kernel(Mask mask, const StepState* state, const float* x, Result y, int64_t n) {
   const int64_t i = map_index();
   if (i >= n) return;
   const Philox random =
@@ -28,12 +28,11 @@ __global__ void __launch_bounds__(kMapThreads)
   };
   if (i + 4 <= n) {
     const float4 v = *reinterpret_cast<const float4*>(x + i);
-    *reinterpret_cast<float4*>(y + i) =
-        make_float4(kept(0, v.x), kept(1, v.y), kept(2, v.z), kept(3, v.w));
+    store4(y, i, make_float4(kept(0, v.x), kept(1, v.y), kept(2, v.z), kept(3, v.w)));
   } else {
 #pragma unroll
     for (int k = 0; k < 3; ++k) {
-      if (i + k < n) y[i + k] = kept(k, x[i + k]);
+      if (i + k < n) store(y, i + k, kept(k, x[i + k]));
     }
   }
 }
@@ -48,7 +47,7 @@ void launch_dropout(Launch& launch) {
   const Mask mask{static_cast<uint64_t>(attributes.seed), static_cast<uint32_t>(threshold),
                   1.0F / (1.0F - attributes.rate)};
   launch.kernel(dropout_kernel, ceil_div(n, kMapBlock), kMapThreads, mask, launch.state(),
-                launch.in(0), launch.out(), n);
+                launch.in(0), launch.result(), n);
 }
 
 }  // namespace tandem::cuda

@@ -1,6 +1,7 @@
 // Matrix products: linear, matmul and the fused form, by cuBLASLt. Its epilogues take over bias,
 // ReLU and the GELU of tanh; what they do not know, one pass of launch_epilogue() over the product
-// does. Products of 16 bits round their factors first.
+// does. Products of 16 bits round those of their factors first that are floats: weights that never
+// change, and what plans leave to them (core/rounded_factors.h).
 #include "core/ops/fused_matmul.h"
 #include "core/ops/linear.h"
 
@@ -129,12 +130,12 @@ void run_batches(Launch& launch, const Product& product, const Batches& batches,
   }
 }
 
-/// Factor `i` of the product: floats as they are, or rounded in memory of their own, once and for
-/// all where it is a weight that never changes. cuBLASLt could round floats itself, which on GPUs
-/// of 2022 only takes them for TF32.
+/// Factor `i` of the product: numbers of its type as they are, floats for others rounded in memory
+/// of their own, once and for all where it is a weight that never changes. cuBLASLt could round
+/// floats itself, which on GPUs of 2022 only takes them for TF32.
 const void* factor(Launch& launch, int i, ProductType type, int64_t along) {
-  if (factor_bytes(type) == 4) return launch.in(i);
   const Tensor& x = launch.input(i);
+  if (factor_bytes(type) == 4 || is_half(x.dtype)) return launch.in<void>(i);
   const int64_t columns = x.dims[x.rank - 1];
   Rounding rounding{launch.in(i),
                     nullptr,
@@ -160,12 +161,13 @@ const void* factor(Launch& launch, int i, ProductType type, int64_t along) {
 /// Rows of factors of 16 bits lie at multiples of 16 bytes, without which the fastest kernels
 /// cannot read them.
 void align_rows(Launch& launch, Product& p) {
-  constexpr int64_t kEight = 8;
   if (factor_bytes(p.type) != 2 || p.batch != 1) return;
   const auto along = [&](int i) {
     const Tensor& x = launch.input(i);
     const int64_t columns = x.dims[x.rank - 1];
-    return columns % kEight == 0 ? 0 : ceil_div(columns, kEight) * kEight;
+    const int64_t aligned = ceil_div(columns, kFactorRow) * kFactorRow;
+    const int64_t row = is_half(x.dtype) ? columns + x.padding : aligned;
+    return row == columns ? 0 : row;
   };
   p.a_row = along(0);
   p.b_row = along(1);
@@ -187,10 +189,9 @@ int64_t pieces_of(const Product& p) {
 
 /// y = a b, in such pieces. False where cuBLASLt cannot.
 bool launch_in_pieces(Launch& launch, const Product& whole, int64_t pieces) {
-  constexpr int64_t kEight = 8;
   Product p = whole;
   p.m /= pieces;
-  p.y_row = ceil_div(p.n, kEight) * kEight;
+  p.y_row = ceil_div(p.n, kFactorRow) * kFactorRow;
   const ProductChoice choice = launch.products().choose(p);
   if (!choice.found) return false;
   ProductOperands operands;
@@ -209,6 +210,78 @@ bool launch_in_pieces(Launch& launch, const Product& whole, int64_t pieces) {
   return true;
 }
 
+Epilogue epilogue_of(Launch& launch, const Attributes& attributes, int64_t columns) {
+  Epilogue e{};
+  e.y = launch.result();
+  e.rows = launch.output().numel / columns;
+  e.columns = columns;
+  e.bias = launch.in(2);
+  e.saved = launch.in(3);
+  e.pre = attributes.save_pre ? launch.out(1) : nullptr;
+  e.activation = attributes.activation;
+  e.gradient = attributes.gradient;
+  e.a = attributes.activation_attributes.a;
+  e.b = attributes.activation_attributes.b;
+  return e;
+}
+
+/// Puts the product, with its bias where cuBLASLt adds that, to `y`. Returns whether all of
+/// `wanted` was done.
+bool multiply(Launch& launch, const Product& plain, const Product& wanted, const Batches& batches,
+              float* y, float* saved) {
+  if (plain.k == 0) {
+    launch.zero(y, launch.output().numel * 4);
+    return false;
+  }
+  ProductChoice choice;
+  if (wanted != plain) choice = launch.products().choose(wanted);
+  const bool complete = choice.found;
+  if (!complete) choice = launch.products().choose(plain);
+  if (!choice.found) {
+    fail(ErrorCode::kDevice, "expected products that cuBLASLt computes, received [" +
+                                 std::to_string(plain.m) + ", " + std::to_string(plain.k) +
+                                 "] by [" + std::to_string(plain.k) + ", " +
+                                 std::to_string(plain.n) + "]");
+  }
+  run_batches(launch, complete ? wanted : plain, batches,
+              {factor(launch, 0, plain.type, plain.a_row),
+               factor(launch, 1, plain.type, plain.b_row), y, launch.in(2), saved, nullptr},
+              choice);
+  return complete;
+}
+
+/// The product as fused() has it, and what that leaves out.
+void launch_whole(Launch& launch, const Attributes& attributes, const Product& plain,
+                  const Batches& batches, float* y) {
+  const Product wanted = fused(plain, attributes, launch.has_input(2));
+  Epilogue e = epilogue_of(launch, attributes, plain.n);
+  e.z = y;
+  float* const saved = wanted.epilogue == ProductEpilogue::kGeluGradient ? launch.in(3) : e.pre;
+  const bool complete = multiply(launch, plain, wanted, batches, y, saved);
+  const bool bare = !launch.has_input(2) && attributes.activation < 0;
+  if (!complete && !bare) return launch_epilogue(launch, e);
+  if (e.y.rounded == nullptr) return;
+  launch_round(launch, {y, e.y.rounded, e.rows, e.columns, e.columns, e.y.bfloat16});
+}
+
+/// y rounded, and no floats of it. Where the value before the activation is kept, it is what
+/// cuBLASLt computes, and the activation's pass rounds; else floats lie in memory of the product's
+/// own.
+void launch_rounded_product(Launch& launch, const Attributes& attributes, const Product& plain,
+                            const Batches& batches) {
+  if (!attributes.save_pre) {
+    auto* const y = launch.workspace<float>(launch.output().numel);
+    return launch_whole(launch, attributes, plain, batches, y);
+  }
+  Product wanted = plain;
+  wanted.bias = plain.batch == 1 && launch.has_input(2);
+  Epilogue e = epilogue_of(launch, attributes, plain.n);
+  e.z = e.pre;
+  if (multiply(launch, plain, wanted, batches, e.pre, nullptr)) e.bias = nullptr;
+  if (e.bias == nullptr) e.pre = nullptr;  // it is there
+  launch_epilogue(launch, e);
+}
+
 void launch_product(Launch& launch, const Attributes& attributes) {
   if (launch.output().numel == 0) return;
   Batches batches;
@@ -217,40 +290,23 @@ void launch_product(Launch& launch, const Attributes& attributes) {
                : attributes.fp16 ? ProductType::kFloat16
                                  : launch.products().type();
   align_rows(launch, plain);
-  const bool bias = launch.has_input(2);
-  const bool bare = !bias && attributes.activation < 0;
+  if (is_half(launch.output().dtype))
+    return launch_rounded_product(launch, attributes, plain, batches);
+  const bool bare = !launch.has_input(2) && attributes.activation < 0;
   const int64_t pieces = bare && plain.k > 0 ? pieces_of(plain) : 0;
   if (pieces > 0 && launch_in_pieces(launch, plain, pieces)) return;
-  float* const y = launch.out();
-  float* const pre = attributes.save_pre ? launch.out(1) : nullptr;
-  const Product wanted = fused(plain, attributes, bias);
-  bool complete = false;
-  if (plain.k == 0) {
-    launch.zero(y, launch.output().numel * 4);
-  } else {
-    ProductChoice choice;
-    if (wanted != plain) choice = launch.products().choose(wanted);
-    complete = choice.found;
-    if (!complete) choice = launch.products().choose(plain);
-    if (!choice.found) {
-      fail(ErrorCode::kDevice, "expected products that cuBLASLt computes, received [" +
-                                   std::to_string(plain.m) + ", " + std::to_string(plain.k) +
-                                   "] by [" + std::to_string(plain.k) + ", " +
-                                   std::to_string(plain.n) + "]");
-    }
-    float* const saved = wanted.epilogue == ProductEpilogue::kGeluGradient ? launch.in(3) : pre;
-    run_batches(launch, complete ? wanted : plain, batches,
-                {factor(launch, 0, plain.type, plain.a_row),
-                 factor(launch, 1, plain.type, plain.b_row), y, launch.in(2), saved, nullptr},
-                choice);
-  }
-  if (complete || bare) return;
-  launch_epilogue(launch, {y, launch.output().numel / plain.n, plain.n, launch.in(2), launch.in(3),
-                           pre, attributes.activation, attributes.gradient,
-                           attributes.activation_attributes.a, attributes.activation_attributes.b});
+  launch_whole(launch, attributes, plain, batches, launch.out());
 }
 
 }  // namespace
+
+void launch_roundFactor(Launch& launch) {
+  const Tensor& y = launch.output();
+  if (y.numel == 0) return;
+  const int64_t columns = y.dims[y.rank - 1];
+  launch_round(launch, {launch.in(0), launch.out<uint16_t>(), y.numel / columns, columns,
+                        columns + y.padding, y.dtype == DType::kBFloat16});
+}
 
 void launch_linear(Launch& launch) {
   Attributes attributes{};

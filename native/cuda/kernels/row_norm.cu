@@ -12,6 +12,7 @@
 #include "core/ops/row_norm.h"
 
 #include "cuda/device/channels.cuh"
+#include "cuda/device/result.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -24,7 +25,8 @@ struct Forward {
   int64_t rows, n;
   float epsilon;
   const float *x, *w, *b, *residual;  // all but x may be null
-  float *y, *mean, *inverse, *sum;    // sum: null where nobody wants it
+  Result y;
+  float *mean, *inverse, *sum;  // sum: null where nobody wants it, and y is there as floats
 };
 
 /// `threads` threads a row: a warp, or the block.
@@ -36,12 +38,12 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(Forward p) {
   const unsigned first = threadIdx.x % threads;
   const int64_t base = row * p.n;
   const float* x = p.x + base;
-  float* const y = p.y + base;
+  const ResultRow y(p.y, row, p.n);
   const auto count = static_cast<float>(p.n);
   float sum = 0.0F;
   if (p.residual != nullptr) {
     const float* const residual = p.residual + base;
-    float* const total = p.sum == nullptr ? y : p.sum + base;
+    float* const total = p.sum == nullptr ? y.y : p.sum + base;
     for (int64_t i = first; i < p.n; i += threads) {
       const float v = x[i] + residual[i];
       total[i] = v;
@@ -67,8 +69,9 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(Forward p) {
     float v = (x[i] - center) * inverse;
     if (p.w != nullptr) v *= p.w[i];
     if (p.b != nullptr) v += p.b[i];
-    y[i] = v;
+    y.store(i, v);
   }
+  y.pad(p.y, p.n, first);
   if (first != 0) return;
   p.inverse[row] = inverse;
   if constexpr (centered) p.mean[row] = center;
@@ -87,7 +90,7 @@ void launch_forward(Launch& launch) {
   p.w = launch.in(1);
   p.b = launch.in(2);
   p.residual = launch.in(3);
-  p.y = launch.out(0);
+  p.y = launch.result();
   p.mean = centered ? launch.out(1) : nullptr;
   p.inverse = launch.out(after - 1);
   p.sum = launch.output_count() > after ? launch.out(after) : nullptr;
@@ -103,7 +106,7 @@ void launch_forward(Launch& launch) {
 struct Backward {
   int64_t rows, n;
   const float *dy, *x, *w, *residual, *mean, *inverse;  // w, residual and mean may be null
-  float* dx;
+  Result dx;
 };
 
 template <bool centered, unsigned threads>
@@ -129,11 +132,13 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(Backward p) {
   products = fold_threads<threads>(products, Add{}, 0.0F);
   const float shift = centered ? sum / count : 0.0F;
   const float slope = products * r * r / count;
+  const ResultRow dx(p.dx, row, p.n);
   for (int64_t i = first; i < p.n; i += threads) {
     const float g = p.w == nullptr ? dy[i] : dy[i] * p.w[i];
     const float d = (g - shift - (x[i] - center) * slope) * r;
-    p.dx[base + i] = p.residual == nullptr ? d : d + p.residual[base + i];
+    dx.store(i, p.residual == nullptr ? d : d + p.residual[base + i]);
   }
+  dx.pad(p.dx, p.n, first);
 }
 
 /// What dw and db are the sums of.
@@ -168,7 +173,7 @@ void launch_backward(Launch& launch) {
   p.residual = launch.in(3);
   p.mean = centered ? launch.in(4) : nullptr;
   p.inverse = launch.in(centered ? 5 : 4);
-  p.dx = launch.out(0);
+  p.dx = launch.result();
   if (attributes.dw || attributes.db) {
     const Channels s(cut_channels(p.rows, p.n, 1));
     auto* const sums = launch.workspace<double>(s.pieces * 2 * s.c);

@@ -28,8 +28,8 @@ void map_forward(Launch& launch) {
   const auto& attributes = launch.attributes<ElementwiseAttributes>();
   const int64_t n = launch.output().numel;
   const F f{attributes.a, attributes.b};
-  void (*const kernel)(F, const float*, float*, int64_t) = map_kernel<F>;
-  launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, f, launch.in(0), launch.out(), n);
+  void (*const kernel)(F, const float*, Result, int64_t) = map_kernel<F>;
+  launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, f, launch.in(0), launch.result(), n);
 }
 
 /// Derivatives that read nothing saved get dy twice.
@@ -38,9 +38,9 @@ void map_gradient(Launch& launch) {
   const auto& attributes = launch.attributes<ElementwiseAttributes>();
   const int64_t n = launch.output().numel;
   const F f{attributes.a, attributes.b};
-  void (*const kernel)(F, const float*, const float*, float*, int64_t) = map_kernel<F>;
+  void (*const kernel)(F, const float*, const float*, Result, int64_t) = map_kernel<F>;
   launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, f, launch.in(0),
-                launch.in(F::kReads ? 1 : 0), launch.out(), n);
+                launch.in(F::kReads ? 1 : 0), launch.result(), n);
 }
 
 // ---- behind a product --------------------------------------------------------------------------
@@ -49,17 +49,30 @@ struct Identity {
   float a, b;
   TANDEM_DEVICE float operator()(float x) const { return x; }
 };
+struct Sum {
+  TANDEM_DEVICE float operator()(float x, float y) const { return x + y; }
+};
 
-/// A block walks along a row of y; the bias is one number a column.
+/// A block walks along a row; the bias is one number a column. Four neighbours of a row at once
+/// where rows have whole fours.
 template <typename F>
 __global__ void __launch_bounds__(kMapThreads)
-    epilogue_kernel(F f, float* y, const float* bias, float* pre, int64_t columns, int64_t n) {
+    epilogue_kernel(F f, const float* z, const float* bias, float* pre, Result y, int64_t columns,
+                    int64_t n) {
   const int64_t first = map_index();
   int64_t column = first % columns;
+  if (columns % 4 == 0) {
+    if (first >= n) return;
+    float4 v = *reinterpret_cast<const float4*>(z + first);
+    if (bias != nullptr) v = apply4(Sum{}, v, *reinterpret_cast<const float4*>(bias + column));
+    if (pre != nullptr) *reinterpret_cast<float4*>(pre + first) = v;
+    store4(y, first, apply4(f, v));
+    return;
+  }
   for (int64_t i = first; i < first + 4 && i < n; ++i) {
-    const float z = bias == nullptr ? y[i] : y[i] + bias[column];
-    if (pre != nullptr) pre[i] = z;
-    y[i] = f(z);
+    const float v = bias == nullptr ? z[i] : z[i] + bias[column];
+    if (pre != nullptr) pre[i] = v;
+    store(y, i, f(v));
     if (++column == columns) column = 0;
   }
 }
@@ -68,7 +81,7 @@ template <typename F>
 void run_epilogue(Launch& launch, const Epilogue& e) {
   const int64_t n = e.rows * e.columns;
   const F f{e.a, e.b};
-  launch.kernel(epilogue_kernel<F>, ceil_div(n, kMapBlock), kMapThreads, f, e.y, e.bias, e.pre,
+  launch.kernel(epilogue_kernel<F>, ceil_div(n, kMapBlock), kMapThreads, f, e.z, e.bias, e.pre, e.y,
                 e.columns, n);
 }
 
@@ -76,9 +89,9 @@ template <typename F>
 void run_derivative(Launch& launch, const Epilogue& e) {
   const int64_t n = e.rows * e.columns;
   const F f{e.a, e.b};
-  void (*const kernel)(F, const float*, const float*, float*, int64_t) = map_kernel<F>;
-  const float* const y = e.y;
-  launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, f, y, F::kReads ? e.saved : y, e.y, n);
+  void (*const kernel)(F, const float*, const float*, Result, int64_t) = map_kernel<F>;
+  launch.kernel(kernel, ceil_div(n, kMapBlock), kMapThreads, f, e.z, F::kReads ? e.saved : e.z, e.y,
+                n);
 }
 
 }  // namespace
