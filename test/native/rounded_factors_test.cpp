@@ -1,51 +1,17 @@
-// Factors of 16-bit products that are rounded once: the pass, what it saves, and whole steps of a
-// device that asks for it against those of one whose products round their factors themselves.
+// Factors of 16-bit products that are rounded once: what the pass makes of graphs, and what that
+// saves.
 #include "core/rounded_factors.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-
 #include "check.h"
-#include "core/ops/round_factor.h"
 #include "core/precision.h"
-#include "core/predictor.h"
 #include "core/profile.h"
-#include "core/trainer.h"
 #include "core/training_graph.h"
-#include "cpu/half_rows.h"
-#include "cpu_device.h"
-#include "cuda/host/rounded_results.h"
-#include "node_runner.h"
+#include "half_device.h"
+#include "half_models.h"
 
 using namespace tandem;
-using namespace tandem::cpu;
 
 namespace {
-
-/// Plans as for a GPU, run on the CPU.
-struct HalfDevice final : CpuDevice {
-  [[nodiscard]] bool supports(Op op) const override {
-    return op != Op::chain && op != Op::roundToFloat16;
-  }
-  [[nodiscard]] bool updates_on_the_way() const override { return false; }
-  [[nodiscard]] bool adds_in_products() const override { return false; }
-  [[nodiscard]] int64_t factor_row() const override { return shares ? 8 : 0; }
-  [[nodiscard]] bool rounds_result(const Graph& graph, const Node& node,
-                                   const RoundedResult& how) const override {
-    return merges && cuda::rounds_result(graph, node, how);
-  }
-  [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
-                                        bool frozen) const override {
-    // numbers of 16 bits cost a device with kernels for them nothing
-    return runs ? CpuDevice::workspace_bytes(graph, node, frozen) : 0;
-  }
-
-  bool shares = true, merges = true, runs = true;
-  HalfDevice() = default;
-  HalfDevice(bool shares_factors, bool merges_rounding, bool can_run = true)
-      : shares(shares_factors), merges(merges_rounding), runs(can_run) {}
-};
 
 Tensor f32(const Shape& shape) { return make_tensor(shape, DType::kFloat32); }
 
@@ -75,173 +41,7 @@ void share(Graph& graph, const Backend& backend, bool frozen = false,
 
 DType dtype_of(const Graph& graph, ValueId id) { return graph.tensor(id).dtype; }
 
-/// Tokens -> embedding -> attention and a layer of two products, with norms and residuals -> logits
-/// of classes that are no multiple of 8 -> crossEntropy.
-GraphDescription transformer(int64_t time, int64_t width, int64_t classes) {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, time}, DType::kInt32}, {"t", {-1, time}, DType::kInt32}};
-  const Initializer uniform{InitializerKind::kUniform, -0.3, 0.3};
-  const Initializer near_one{InitializerKind::kUniform, 0.8, 1.2};
-  const int64_t hidden = 3 * width;
-  d.parameters = {{"embedding", {classes, width}, true, uniform},      // 2
-                  {"a.weight", {width}, true, near_one},               // 3
-                  {"a.bias", {width}, true, uniform},                  // 4
-                  {"qkv.weight", {3 * width, width}, true, uniform},   // 5
-                  {"qkv.bias", {3 * width}, true, uniform},            // 6
-                  {"out.weight", {width, width}, true, uniform},       // 7
-                  {"out.bias", {width}, true, uniform},                // 8
-                  {"b.weight", {width}, true, near_one},               // 9
-                  {"b.bias", {width}, true, uniform},                  // 10
-                  {"up.weight", {hidden, width}, true, uniform},       // 11
-                  {"up.bias", {hidden}, true, uniform},                // 12
-                  {"down.weight", {width, hidden}, true, uniform},     // 13
-                  {"down.bias", {width}, true, uniform},               // 14
-                  {"c.weight", {width}, true, near_one},               // 15
-                  {"head.weight", {classes, width}, true, uniform}};   // 16
-  d.nodes = {{"embedding", {0, 2}, {}},                                // 17
-             {"layerNorm", {17, 3, 4}, {}},                            // 18
-             {"linear", {18, 5, 6}, {}},                               // 19
-             {"attention", {19}, {{"heads", 2.0}, {"causal", true}}},  // 20
-             {"linear", {20, 7, 8}, {}},                               // 21
-             {"add", {17, 21}, {}},                                    // 22
-             {"layerNorm", {22, 9, 10}, {}},                           // 23
-             {"linear", {23, 11, 12}, {}},                             // 24
-             {"geluTanh", {24}, {}},                                   // 25
-             {"linear", {25, 13, 14}, {}},                             // 26
-             {"add", {22, 26}, {}},                                    // 27
-             {"rmsNorm", {27, 15}, {}},                                // 28
-             {"linear", {28, 16}, {}},                                 // 29
-             {"countTargets", {1}, {}},                                // 30
-             {"crossEntropy", {29, 1, -1, -1, 30}, {}}};               // 31
-  d.outputs = {31};
-  return d;
-}
-
-/// Layers whose widths are no multiples of 8, and activations that keep x, y or nothing.
-GraphDescription perceptron() {
-  GraphDescription d;
-  d.inputs = {{"x", {-1, 13}, DType::kFloat32}, {"t", {-1, 5}, DType::kFloat32}};
-  const Initializer uniform{InitializerKind::kUniform, -0.4, 0.4};
-  d.parameters = {{"a.weight", {24, 13}, true, uniform}, {"a.bias", {24}, true, uniform},
-                  {"b.weight", {11, 24}, true, uniform}, {"b.bias", {11}, true, uniform},
-                  {"c.weight", {16, 11}, true, uniform}, {"d.weight", {5, 16}, true, uniform}};
-  d.nodes = {{"linear", {0, 2, 3}, {}}, {"silu", {8}, {}},       {"linear", {9, 4, 5}, {}},
-             {"relu", {10}, {}},        {"linear", {11, 6}, {}}, {"tanh", {12}, {}},
-             {"mul", {13, 12}, {}},     {"linear", {14, 7}, {}}, {"mse", {15, 1}, {}}};
-  d.outputs = {16};
-  return d;
-}
-
-struct Trained {
-  std::vector<float> parameters;
-  std::vector<double> results;
-  std::vector<std::string> kernels;
-};
-
-Trained train(const GraphDescription& d, const TrainerOptions& options, const Backend& backend,
-              int64_t rows, int steps = 4) {
-  auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-  Trainer trainer(store, d, options, backend);
-  std::vector<std::vector<float>> feeds;
-  std::vector<const void*> inputs;
-  for (const InputDescription& input : d.inputs) {
-    int64_t count = rows;
-    for (size_t i = 1; i < input.shape.size(); ++i) count *= input.shape[i];
-    feeds.push_back(random_floats(count, static_cast<uint32_t>(feeds.size()) + 1));
-    if (input.dtype == DType::kInt32) {
-      for (float& x : feeds.back()) {
-        const auto number = static_cast<int32_t>(std::floor((x + 1) * 10));
-        std::memcpy(&x, &number, sizeof x);
-      }
-    }
-    inputs.push_back(feeds.back().data());
-  }
-  Trained trained;
-  for (int i = 0; i < steps; ++i) {
-    double results[1 + Trainer::kStepResults];
-    if (options.accumulates) {
-      trainer.train(rows, inputs, 0.05, results, {1.0, true, false});
-      trainer.train(rows, inputs, 0.05, results, {0.5, false, true});
-    } else {
-      trainer.train(rows, inputs, 0.05, results);
-    }
-    trained.results.insert(trained.results.end(), std::begin(results), std::end(results));
-  }
-  double loss = 0;
-  trainer.evaluate(rows, inputs, &loss);
-  trained.results.push_back(loss);
-  trained.kernels = trainer.profile().kernels;
-  const auto* now = reinterpret_cast<const float*>(store->memory().data.get());
-  trained.parameters.assign(now, now + store->memory().bytes / 4);
-  return trained;
-}
-
-bool same_bits(const Trained& a, const Trained& b) {
-  return a.results == b.results &&
-         std::memcmp(a.parameters.data(), b.parameters.data(), a.parameters.size() * 4) == 0;
-}
-
-TrainerOptions adam(Precision precision) {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
-  options.precision = precision;
-  return options;
-}
-
-int64_t count(const std::vector<std::string>& names, const char* name) {
-  return std::count_if(names.begin(), names.end(),
-                       [name](const std::string& each) { return each.rfind(name, 0) == 0; });
-}
-
 }  // namespace
-
-TEST(half_rows_round_to_nearest_even_and_back) {
-  for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
-    // every number of 16 bits is itself as a float
-    std::vector<uint16_t> all(65536);
-    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
-    std::vector<float> floats(all.size());
-    std::vector<uint16_t> back(all.size());
-    const Tensor whole = make_tensor({256, 256}, dtype);
-    const HalfRows rows = half_rows(whole, 0, 1);
-    for (int64_t row = 0; row < rows.rows; ++row) {
-      void* widen[] = {all.data(), floats.data()};
-      widen_rows(&rows, widen, row, {});
-      void* narrow[] = {back.data(), floats.data()};
-      narrow_rows(&rows, narrow, row, {});
-    }
-    for (size_t i = 0; i < all.size(); ++i)
-      CHECK(std::isnan(floats[i]) ? std::isnan(floats[i]) && (back[i] & 0x7fff) > 0x7c00
-                                  : back[i] == all[i]);
-    // and others become the nearest, by two rows of 3 with padding
-    const int bits = dtype == DType::kBFloat16 ? 8 : 11;
-    Tensor padded = make_tensor({2, 3}, dtype);
-    padded.padding = 5;
-    CHECK(byte_size(padded) == 2 * 8 * 2);
-    const HalfRows few = half_rows(padded, 0, 1);
-    for (const float scale : {1.0F, 0x1p-20F, 1000.0F}) {
-      std::vector<float> x = random_floats(6, 7, -scale, scale);
-      x[1] = 1.0F + 0x1p-8F;  // a tie
-      std::vector<uint16_t> y(16 + 1, 0xabcd);
-      void* operands[] = {y.data(), x.data()};
-      for (int64_t row = 0; row < 2; ++row) narrow_rows(&few, operands, row, {});
-      CHECK(y[16] == 0xabcd);
-      std::vector<float> again(6);
-      void* widened[] = {y.data(), again.data()};
-      for (int64_t row = 0; row < 2; ++row) widen_rows(&few, widened, row, {});
-      for (size_t i = 0; i < 6; ++i) {
-        int exponent = 0;
-        (void)std::frexp(x[i], &exponent);
-        if (dtype == DType::kFloat16) exponent = std::max(exponent, -13);
-        const double step = std::ldexp(1.0, exponent - bits);
-        CHECK(static_cast<double>(again[i]) ==
-              std::nearbyint(static_cast<double>(x[i]) / step) * step);
-      }
-      for (const size_t i : {3, 4, 5, 6, 7, 11, 15}) CHECK(y[i] == 0);
-    }
-  }
-}
 
 TEST(factors_are_rounded_once_for_all_products) {
   Graph graph;
@@ -272,7 +72,7 @@ TEST(factors_are_rounded_once_for_all_products) {
   CHECK(by_rows.inputs[0] == by_columns.inputs[0] && by_columns.inputs[1] == linear.inputs[1]);
   CHECK(shape_of(graph.tensor(by_rows.inputs[1])) == (Shape{8, 8}));
   for (const Node* node : {&linear, &by_rows, &by_columns}) {
-    for (const size_t factor : {0, 1})
+    for (const size_t factor : {size_t{0}, size_t{1}})
       CHECK(dtype_of(graph, node->inputs[factor]) == DType::kBFloat16);
   }
   CHECK(byte_size(graph.tensor(linear.inputs[0])) == 64 * 2);
@@ -398,79 +198,20 @@ TEST(results_in_place_have_numbers_of_one_size) {
   CHECK(before.offset != after.offset);
 }
 
-TEST(rounded_factors_train_to_the_same_bits) {
-  const HalfDevice apart(false, false);
-  for (const int form : {0, 1, 2, 3}) {
-    TrainerOptions options = adam(Precision::kBf16Mixed);
-    options.accumulates = form == 1;
-    options.max_gradient_norm = form == 2 ? 0.05 : 0;
-    options.check_numerics = form == 2;
-    options.segments = form == 3 ? 3 : 0;
-    for (const GraphDescription& d : {transformer(7, 24, 21), perceptron()}) {
-      const Trained want = train(d, options, apart, 3);
-      for (const bool merges : {false, true}) {
-        const Trained got = train(d, options, HalfDevice(true, merges), 3);
-        CHECK(same_bits(got, want));
-        CHECK(count(got.kernels, "roundFactor") > 0 && count(want.kernels, "roundFactor") == 0);
-      }
-    }
-  }
-}
-
-TEST(rounded_factors_of_float16_train_to_the_same_bits) {
-  // the CPU rounds factors of float16 as floats, before products
-  struct : CpuDevice {
-    [[nodiscard]] bool supports(Op op) const override { return op != Op::chain; }
-    [[nodiscard]] bool updates_on_the_way() const override { return false; }
-    [[nodiscard]] bool adds_in_products() const override { return false; }
-  } const apart;
-  for (const bool accumulates : {false, true}) {
-    TrainerOptions options = adam(Precision::kFp16Mixed);
-    options.accumulates = accumulates;
-    options.max_gradient_norm = 0.1;
-    const Trained want = train(perceptron(), options, apart, 9);
-    for (const bool merges : {false, true})
-      CHECK(same_bits(train(perceptron(), options, HalfDevice(true, merges), 9), want));
-  }
-}
-
-TEST(rounded_factors_predict_the_same_bits) {
-  GraphDescription d = transformer(7, 24, 21);
-  d.inputs.pop_back();
-  for (NodeDescription& node : d.nodes) {
-    for (int64_t& input : node.inputs) input -= input > 1 ? 1 : 0;
-  }
-  d.nodes.resize(13);
-  d.outputs = {28};
-  const ParameterStore store(d.parameters, 4);
-  std::vector<int32_t> tokens;
-  for (int32_t i = 0; i < 70; ++i) tokens.push_back(i * 5 % 21);
-  const auto predicted = [&](const Backend& backend) {
-    Predictor predictor(store, d, 1, 4, backend, Precision::kBf16Mixed);
-    Predictor::Session session(predictor);
-    std::vector<float> logits(static_cast<size_t>(10 * 7 * 21));
-    session.run(10, {tokens.data()}, {logits.data()});
-    return logits;
-  };
-  const std::vector<float> want = predicted(HalfDevice(false, false));
-  for (const bool merges : {false, true}) CHECK(predicted(HalfDevice(true, merges)) == want);
-}
-
 TEST(rounded_factors_take_less_memory) {
   // of a device whose kernels need no workspace: what values take
   const auto bytes = [](const HalfDevice& device, int64_t rows) {
     const GraphDescription d = transformer(64, 64, 500);
-    auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-    TrainerOptions options = adam(Precision::kBf16Mixed);
+    const ParameterLayout layout = make_layout(d.parameters);
     std::vector<Pin> pins;
     UpdateOptions update{};
-    update.optimizer = options.optimizer;
-    update.groups = {options.optimizer_attributes};
+    update.optimizer = Op::adam;
+    update.groups = {make_attributes(Op::adam, {})};
     update.group_of.assign(d.parameters.size(), 0);
-    Graph graph = training_graph(d, rows, store->layout(), update, 0, device, pins);
+    Graph graph = training_graph(d, rows, layout, update, 0, device, pins);
     use_precision(graph, Precision::kBf16Mixed, device);
     share_rounded_factors(graph, pins, device, false);
-    return make_plan(std::move(graph), store->layout(), std::move(pins), device).arena_bytes;
+    return make_plan(std::move(graph), layout, std::move(pins), device).arena_bytes;
   };
   const int64_t plain = bytes(HalfDevice(false, false, false), 32);
   const int64_t shared = bytes(HalfDevice(true, false, false), 32);
