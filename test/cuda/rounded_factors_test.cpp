@@ -10,6 +10,7 @@
 #include "core/rounded_factors.h"
 #include "core/trainer.h"
 #include "parity.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::check;
@@ -134,15 +135,12 @@ Trained train(const GraphDescription& d, const TrainerOptions& options, const Ba
   trainer.evaluate(kRows, {x.data(), t.data()}, &loss);
   trained.losses.push_back(loss);
   trainer.sync();
-  const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
-  trained.parameters.assign(p, p + store->memory().bytes / 4);
+  trained.parameters = floats(store->memory());
   return trained;
 }
 
 TrainerOptions adam(Precision precision) {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
+  TrainerOptions options = adam_options();
   options.precision = precision;
   return options;
 }

@@ -12,6 +12,7 @@
 #include "half_device.h"
 #include "half_models.h"
 #include "node_runner.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
@@ -57,8 +58,7 @@ Trained train(const GraphDescription& d, const TrainerOptions& options, const Ba
   trainer.evaluate(rows, inputs, &loss);
   trained.results.push_back(loss);
   trained.kernels = trainer.profile().kernels;
-  const auto* now = reinterpret_cast<const float*>(store->memory().data.get());
-  trained.parameters.assign(now, now + store->memory().bytes / 4);
+  trained.parameters = floats(store->memory());
   return trained;
 }
 
@@ -68,9 +68,7 @@ bool same_bits(const Trained& a, const Trained& b) {
 }
 
 TrainerOptions adam(Precision precision) {
-  TrainerOptions options;
-  options.optimizer = Op::adam;
-  options.optimizer_attributes = make_attributes(Op::adam, {});
+  TrainerOptions options = adam_options();
   options.precision = precision;
   return options;
 }
