@@ -3,6 +3,7 @@
 // results of kernels, rounded, against the same results as floats.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "core/precision.h"
@@ -180,15 +181,21 @@ TEST(gpu_rounds_factors_once_with_epilogues) {
   for (const Precision precision : kMixed) {
     for (const int64_t width : {48, 36}) {
       const GraphDescription d = transformer(width, 77, false);
-      const TrainerOptions options = adam(precision);
+      // adam would move parameters whose gradient is zero but for rounding, such as biases of keys
+      TrainerOptions options = adam(precision);
+      options.optimizer = Op::sgd;
+      options.optimizer_attributes = make_attributes(Op::sgd, {});
+      constexpr double kRate = 0.5;
       const Trained start = train(d, options, gpu(), 77, 3, 0.0);
-      const Trained want = train(d, options, Gpu(false, false), 77, 3);
-      const Trained got = train(d, options, gpu(), 77, 3);
+      const Trained want = train(d, options, Gpu(false, false), 77, 3, kRate);
+      const Trained got = train(d, options, gpu(), 77, 3, kRate);
       const double moved = far(want.parameters, start.parameters);
-      CHECK(far(got.parameters, want.parameters) < 1e-2 * moved);
+      const double apart = far(got.parameters, want.parameters);
+      if (!(apart < 1e-2 * moved)) std::printf("  %g, moved %g\n", apart, moved);
+      CHECK(apart < 1e-2 * moved);
       for (size_t i = 0; i < want.losses.size(); ++i)
         CHECK_NEAR(got.losses[i], want.losses[i], 1e-3);
-      const Trained same = train(d, options, gpu(), 77, 3);
+      const Trained same = train(d, options, gpu(), 77, 3, kRate);
       CHECK(same.parameters == got.parameters);
     }
   }
