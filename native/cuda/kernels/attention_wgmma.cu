@@ -46,7 +46,7 @@ struct Tiles {
 /// What a launch is about.
 struct Work {
   Attention attention;
-  float* y;
+  Result y;
   float2* log_sums;    // by query: the largest score, and the logarithm of the sum
   int32_t row_blocks;  // of a head
   int32_t parts;       // of all heads
@@ -272,7 +272,7 @@ class Group {
       rows[half].sum = row_sum(rows[half].sum);
     }
     end_rows(sums, rows, w_.log_sums + int64_t{matrix} * p.time, first_, p.time);
-    const HeadRows y = head_rows(w_.y, p.y, matrix, p.heads, p.time, depth);
+    const HeadResult y(w_.y, p.y, matrix, p.heads, p.time, depth);
     write_rows(sums, 1.0F, y, first_, 0, true);
   }
 
@@ -331,7 +331,7 @@ void launch_depth(Launch& launch, const Attention& a) {
   const AttentionLayout& p = a.layout;
   const int64_t row_blocks = ceil_div(p.time, kRows);
   const int64_t parts = p.batch * p.heads * row_blocks;
-  const Work w{a, launch.out(0), reinterpret_cast<float2*>(launch.out(1)),
+  const Work w{a, launch.result(), reinterpret_cast<float2*>(launch.out(1)),
                static_cast<int32_t>(row_blocks), static_cast<int32_t>(parts)};
   const int64_t most = device_attribute(current_device(), cudaDevAttrMultiProcessorCount);
   launch.kernel_with_shared(warpgroup_attention_kernel<kind, depth>, parts < most ? parts : most,

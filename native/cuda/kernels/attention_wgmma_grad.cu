@@ -268,12 +268,12 @@ class Group {
     const AttentionGradient& g = w_.gradient;
     const AttentionLayout& p = g.forward.layout;
     if constexpr (transposed) {
-      const HeadRows dk = head_rows(g.dk, p.k, matrix, p.heads, p.keys, kDepth);
-      const HeadRows dv = head_rows(g.dv, p.v, matrix, p.heads, p.keys, kDepth);
+      const HeadResult dk(g.dk, p.k, matrix, p.heads, p.keys, kDepth);
+      const HeadResult dv(g.dv, p.v, matrix, p.heads, p.keys, kDepth);
       write_rows(d_first_, g.forward.scale, dk, first_, 0, true);
       write_rows(d_second_, 1.0F, dv, first_, 0, true);
     } else {
-      const HeadRows dq = head_rows(g.dq, p.q, matrix, p.heads, p.time, kDepth);
+      const HeadResult dq(g.dq, p.q, matrix, p.heads, p.time, kDepth);
       write_rows(d_first_, g.forward.scale, dq, first_, 0, true);
     }
   }
