@@ -225,6 +225,20 @@ for (const options of [
   });
 }
 
+test('the length of the model itself is enough for shorter calls', async (t) => {
+  const model = classifier();
+  const x = sample(2, 10);
+  const several = await Predictor.load(model, { lengths: [4] });
+  const expected = await several.predict(x, { length: 10 });
+  await several.close();
+  for (const lengths of [[time], []]) {
+    const alone = await Predictor.load(model, { lengths });
+    t.deepEqual(await alone.predict(x, { length: 10 }), expected);
+    t.deepEqual(alone.predictSync(x, undefined, { length: 10 }), expected);
+    await alone.close();
+  }
+});
+
 test('bad lengths, and models of one length, are refused', async (t) => {
   const model = classifier();
   const refuses = async (lengths, pattern, of = model) => {

@@ -64,7 +64,18 @@ export function planLengths(
     throw is.mismatch('ERR_ARGUMENT', 'at most 64 lengths', 'lengths', String(wanted.length));
   }
   const sorted = [...new Set(wanted)].sort((a, b) => a - b);
-  return [...sorted, most].map((length) => makeBucket(state, length, quantized));
+  const buckets = sorted.map((length) => makeBucket(state, length, quantized));
+  const { inputAxes, outputAxes } = buckets[0] ?? atAnother(state, most);
+  return [...buckets, { ...makeBucket(state, most, quantized), inputAxes, outputAxes }];
+}
+
+/** Only another length than its own shows which axes of a model have it. */
+function atAnother(state: ModelState, most: number): Relengthened {
+  try {
+    return atLength(state, Math.max(1, most - 1));
+  } catch {
+    return atLength(state, most); // it has no other
+  }
 }
 
 function makeBucket(state: ModelState, length: number, quantized: Bytes | undefined): Bucket {
@@ -85,8 +96,6 @@ interface Served extends Bucket {
 /** Of one Predictor; the last of `buckets` is the graph itself, the others are its variants. */
 export class Lengths {
   readonly #full: Bucket;
-  /** By the axes at the model's length. */
-  readonly #axes: Relengthened;
   readonly #predictor: NativePredictor;
   readonly #buckets: readonly Bucket[];
   readonly #served = new Map<number, Served>();
@@ -102,7 +111,6 @@ export class Lengths {
     this.#predictor = predictor;
     this.#buckets = buckets;
     this.#full = buckets.at(-1) as Bucket;
-    this.#axes = buckets[0] as Bucket;
     this.#settings = settings;
     this.#places = places;
   }
@@ -164,7 +172,7 @@ export class Lengths {
   #pad(bucket: Bucket, x: unknown, length: number) {
     let rows: number | undefined;
     const arrays = matchArrays(x, this.#full.layout.inputs, 'x').map(([array, name, slot], i) => {
-      const axis = this.#axes.inputAxes[i];
+      const axis = this.#full.inputAxes[i];
       const row = rowElements(slot.value) ?? 1;
       const size = axis === undefined ? row : (row / this.#full.length) * length;
       const given =
@@ -190,7 +198,7 @@ export class Lengths {
     if (out === undefined) return undefined;
     return matchArrays(out, this.#full.layout.outputs, 'out').map(([array, name, slot], i) => {
       const whole = elements(shapeAt(slot.value, rows));
-      const cut = this.#axes.outputAxes[i] !== undefined;
+      const cut = this.#full.outputAxes[i] !== undefined;
       const size = cut ? (whole / this.#full.length) * length : whole;
       return checkOutput(array, name, slot.dtype, size);
     });
@@ -207,7 +215,7 @@ export class Lengths {
     const { outputs } = bucket.layout;
     const parts = outputs.map(({ name, value }, i) => {
       const array = ArrayBuffer.isView(made) ? made : ((made as NamedArrays)[name] as Floats);
-      const axis = this.#axes.outputAxes[i];
+      const axis = this.#full.outputAxes[i];
       const cut =
         axis === undefined || length === bucket.length
           ? array

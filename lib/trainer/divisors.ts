@@ -151,12 +151,22 @@ function lossOf(value: Value, { op, inputs, attributes }: Node): Part[] | undefi
 const isNumber = (value: Value): boolean =>
   definition(value).samples.every((shape) => elements(shape) === 1);
 
+/** Numbers that come with the rows of a batch and are the same for all of them. */
+const common = new WeakSet<Value>();
+
+/** Says of a value that all rows of a batch have it in common, though an input has a part in it. */
+export function haveInCommon(value: Value): Value {
+  common.add(value);
+  return value;
+}
+
 /** A number that is the same for all rows: a constant, a parameter, or what is computed from those. */
 const isFactor = (value: Value): boolean => isNumber(value) && !readsRows(value);
 
 /** Whether an input of the graph has a part in a value. */
 function readsRows(value: Value, seen = new Set<Node>()): boolean {
   const { source } = definition(value);
+  if (common.has(value)) return false;
   if (source.kind !== 'output') return source.kind === 'input';
   if (seen.has(source.node)) return false;
   seen.add(source.node);

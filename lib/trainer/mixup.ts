@@ -9,6 +9,7 @@ import * as is from '../is.js';
 import { add, mul, sub } from '../ops/elementwise.js';
 import { max } from '../ops/shapes.js';
 import type { Feed, Rows } from './data.js';
+import { haveInCommon } from './divisors.js';
 import type { Objective } from './losses.js';
 import { generator, numbersOf } from './random.js';
 import type { Piece, StepSource } from './supply.js';
@@ -62,7 +63,7 @@ export function mixLosses({ targets, results, losses }: Objective): MixedLosses 
   const { samples } = definition(first.value);
   const shares = inputLike(samples, samples[0].length - 1, 'float32', 'mixup.share');
   // It is one number in all rows of a batch, which a mean would round.
-  const share = max(shares, { axes: [0] });
+  const share = haveInCommon(max(shares, { axes: [0] }));
   const rest = sub(1, share);
   const swapped = substitution(new Map(others.map(([{ value }, own]) => [own, value])));
   const mixed = new Map(

@@ -171,6 +171,21 @@ test('ignored targets: what a mean divides by is the same for both halves', asyn
   t.true(Math.abs(history.loss[0] - Math.log(classes)) < 1e-6);
 });
 
+test('batches count by what their losses divide by, and none without targets spoils a step', async (t) => {
+  // Nearly all of each share is a row's own, so that this is training as without mixup.
+  const mixup = { alpha: 1e-6 };
+  const y = Int32Array.from(labels, (label, i) => (i < batchSize || i % 3 === 0 ? -100 : label));
+  for (const gradientAccumulationSteps of [1, 3]) {
+    const options = { loss: 'crossEntropy', gradientAccumulationSteps };
+    const plain = await trained(linear(), { ...options, mixup: undefined }, { x, y });
+    const mixed = await trained(linear(), { ...options, mixup }, { x, y });
+    t.true(Math.abs(mixed.history.loss[0] / plain.history.loss[0] - 1) < 1e-5);
+    for (const [name, { data }] of plain.model.parameters) {
+      t.true(relativeError(mixed.model.parameters.get(name).data, data) < 1e-5, name);
+    }
+  }
+});
+
 test('the same bits for every number of threads and after going on from a checkpoint', async (t) => {
   const dir = await makeFolder(t);
   const options = { ...objective, gradientAccumulationSteps: 2 };

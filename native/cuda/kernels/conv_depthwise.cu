@@ -56,6 +56,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t image = 0; image < s.batch; ++image) {
     const float* const gradients = dy + (image * channels + channel) * y_pixels(s);
     const float* const plane = x + (image * s.groups + group) * x_pixels(s);
+    // unrolled, its divisions would take more registers than there are
+#pragma unroll 1
     for (int64_t pixel = threadIdx.x; pixel < y_pixels(s); pixel += kThreads) {
       const int64_t at = x_element(s, window_start(s, pixel), offset);
       if (at >= 0) sum += static_cast<double>(gradients[pixel] * plane[at]);
