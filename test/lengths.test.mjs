@@ -255,7 +255,9 @@ test('bad lengths, and models of one length, are refused', async (t) => {
     /`lengths`|up to/,
   );
   const flat = sequential([flatten(), dense(2)], { input: [8, 4] });
-  await refuses([4], /whose `linear` belongs to a length of 8/, flat);
+  for (const lengths of [[4], [8], []]) {
+    await refuses(lengths, /whose `linear` belongs to a length of 8/, flat);
+  }
   const fixed = sequential([dense(2)], { input: input([8, 4], { batch: 2 }) });
   await refuses([4], /free batch/, fixed);
   const row = sequential([dense(2)], { input: [8] });

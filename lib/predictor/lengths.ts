@@ -69,12 +69,14 @@ export function planLengths(
   return [...buckets, { ...makeBucket(state, most, quantized), inputAxes, outputAxes }];
 }
 
-/** Only another length than its own shows which axes of a model have it. */
+/** Only another length than its own shows which axes of a model have it. Throws ERR_ARGUMENT where there is none. */
 function atAnother(state: ModelState, most: number): Relengthened {
+  if (most === 1) return atLength(state, 1); // no call is shorter
   try {
-    return atLength(state, Math.max(1, most - 1));
-  } catch {
-    return atLength(state, most); // it has no other
+    return atLength(state, most - 1);
+  } catch (error) {
+    if (most % 2 !== 0) throw error;
+    return atLength(state, most / 2);
   }
 }
 

@@ -26,10 +26,11 @@ class Completions {
   /// that takes less time than the way to a lane and back runs at once instead.
   napi_value submit(Lane& lane, std::unique_ptr<Job> job);
   /// Whether what takes `expected_ms()` milliseconds is to run on the JavaScript thread, now. That
-  /// is only asked while nothing is pending: a lane at work may be changing what it reads.
+  /// is only asked while nothing is pending: a lane at work may be changing what it reads. Hooks of
+  /// users run as a turn begins, and may submit more.
   template <typename Expected>
   bool runs_here(const Expected& expected_ms) noexcept {
-    return pending_ == 0 && has_time_for(expected_ms());
+    return pending_ == 0 && has_time_for(expected_ms()) && pending_ == 0;
   }
   /// From a lane: `job` has run.
   void post(std::unique_ptr<Job> job) noexcept;

@@ -253,11 +253,13 @@ napi_value PredictorObject::predict_sync(const Call& call) {
 // While nothing is pending the lane does not use its session.
 napi_value PredictorObject::predict_here(const Call& call) {
   const napi_env env = call.env();
-  Prediction& prediction = keyed<PredictorObject>(call).open();
+  PredictorObject& object = keyed<PredictorObject>(call);
   const int64_t rows = read_rows(env, call[1], "rows");
-  Predictor::Session& session = prediction.lane_session;
+  object.open();
+  const std::shared_ptr<Prediction> prediction = object.prediction_;  // whatever hooks do
+  Predictor::Session& session = prediction->lane_session;
   const bool here = call.addon().completions().runs_here([&] { return session.expected_ms(rows); });
-  if (here) run_at_once(call, prediction, rows, session);
+  if (here) run_at_once(call, *prediction, rows, session);
   napi_value ran = nullptr;
   check(env, napi_get_boolean(env, here, &ran));
   return ran;

@@ -29,9 +29,7 @@ const uint8_t* find(const uint8_t* begin, const uint8_t* end, uint8_t byte) {
   return found == nullptr ? end : static_cast<const uint8_t*>(found);
 }
 
-bool has_digit(std::string_view text) {
-  return text.find_first_of("0123456789") != std::string_view::npos;
-}
+bool is_number(std::string_view text) { return to_number(text).has_value(); }
 
 /// What stands between quotes whose doubled ones are single ones.
 std::string undoubled(std::string_view text) {
@@ -52,7 +50,7 @@ class LineReader {
         begin_(table.bytes.data()),
         end_(begin_ + table.bytes.size()),
         at_(begin_),
-        plain_(!std::ranges::any_of(table.missing, has_digit) &&
+        plain_(!std::ranges::any_of(table.missing, is_number) &&
                std::strchr("-.0123456789", table.delimiter) == nullptr) {}
 
   void start(size_t at) { at_ = begin_ + at; }
@@ -210,7 +208,7 @@ class LineReader {
   const uint8_t* begin_;
   const uint8_t* end_;
   const uint8_t* at_;
-  bool plain_;  ///< digits mean what they are: none of them is a delimiter or stands for nothing
+  bool plain_;  ///< numbers mean what they are: none of them stands for nothing or has a delimiter
 };
 
 }  // namespace

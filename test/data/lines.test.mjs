@@ -188,15 +188,43 @@ test('native code and csv-parse take the same cells for numbers and texts', asyn
 });
 
 test('a header, and rows, longer than what types are inferred from', async (t) => {
-  const names = Array.from({ length: 20_000 }, (_, i) => `column-${i}`);
-  const line = names.map((_, i) => (i % 2 === 0 ? `${i}` : `t${i}`)).join();
-  const path = await file(t, 'file.csv', `\n\r\n${names.join()}\n\n${line}\n${line}\n`);
-  const rows = await readRows(csv(path, { columns: ['column-7', 'column-19998'] }));
-  const row = { 'column-7': 't7', 'column-19998': 19_998 };
-  t.deepEqual(rows, [row, row]);
+  // The second is longer than what is read at a time, too.
+  for (const columns of [20_000, 30_000]) {
+    const names = Array.from({ length: columns }, (_, i) => `column-${i}`);
+    const line = names.map((_, i) => (i % 2 === 0 ? `${i}` : `t${i}`)).join();
+    const text = `\n\r\n${names.join()}\n\n${line}\n${line}\n`;
+    const last = `column-${columns - 2}`;
+    for (const quoted of [text, text.trimStart().replace('column-0,', '"column-0",')]) {
+      const path = await file(t, 'file.csv', quoted);
+      const rows = await readRows(csv(path, { columns: ['column-7', last] }));
+      const row = { 'column-7': 't7', [last]: columns - 2 };
+      t.deepEqual(rows, [row, row]);
+    }
+  }
+});
+
+test('numbers without digits, too, may stand for missing ones', async (t) => {
+  const path = await file(t, 'file.csv', 'a,b\n1,2\nInfinity,Infinity\n-9,-9\n');
+  const missing = ['Infinity', '-9'];
+  const rows = await readRows(csv(path, { missing, types: { b: 'text' } }));
+  t.deepEqual(rows, [
+    { a: 1, b: '2' },
+    { a: Number.NaN, b: null },
+    { a: Number.NaN, b: null },
+  ]);
 });
 
 const pipes = process.platform === 'win32' ? test.skip : test;
+pipes('types are those of rows that come through a pipe after the header', async (t) => {
+  const path = join(await makeFolder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  const lines = '{ echo; sleep 0.1; echo a; sleep 0.1; echo 1; echo 2; } > "$0"';
+  const writer = spawn('sh', ['-c', lines, path]);
+  const ended = new Promise((resolve) => writer.on('exit', resolve));
+  t.deepEqual(await readRows(csv(path)), [{ a: 1 }, { a: 2 }]);
+  t.is(await ended, 0);
+});
+
 pipes('the rows that come through a pipe', async (t) => {
   const path = join(await makeFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);

@@ -266,6 +266,9 @@ TEST(cells_of_numbers_that_stand_for_missing_ones) {
     check_number(cell, std::nan(""), how);
   check_number("-999.0", -999, how);
   check_number("999", 999, how);
+  const How infinite{.missing = {"Infinity"}};
+  check_number("Infinity", std::nan(""), infinite);
+  check_number("-Infinity", -std::numeric_limits<double>::infinity(), infinite);
 }
 
 TEST(cells_between_delimiters_that_numbers_have) {

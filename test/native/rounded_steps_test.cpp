@@ -188,7 +188,9 @@ std::vector<float> differentiate(const GraphDescription& d, const Backend& backe
   const EvaluateOptions options{true, 7, 1, Precision::kBf16Mixed};
   std::vector<std::vector<float>> dy;
   std::vector<const float*> cotangents;
-  for (const Tensor& tensor : evaluate(d, 1, inputs, options, cpu_backend()).tensors)
+  const std::vector<Tensor> outputs = evaluate(d, 1, inputs, options, cpu_backend()).tensors;
+  dy.reserve(outputs.size());
+  for (const Tensor& tensor : outputs)
     dy.push_back(random_floats(tensor.numel, static_cast<uint32_t>(dy.size()) + 50));
   for (const std::vector<float>& each : dy) cotangents.push_back(each.data());
   const Evaluation result = vjp(d, 1, inputs, cotangents, wrt, options, backend);
@@ -269,6 +271,7 @@ TEST(rounded_factors_predict_the_same_bits) {
   d.outputs = {28};
   const ParameterStore store(d.parameters, 4);
   std::vector<int32_t> tokens;
+  tokens.reserve(70);
   for (int32_t i = 0; i < 70; ++i) tokens.push_back(i * 5 % 21);
   const auto predicted = [&](const Backend& backend) {
     Predictor predictor(store, d, 1, 4, backend, Precision::kBf16Mixed);

@@ -8,7 +8,7 @@ import { tableRows } from '../blocks.js';
 import { badData, type DataError, type OnError } from '../errors.js';
 import { Choices, type Stage } from '../select.js';
 import { type BadRecord, type CsvRecord, parseRecords } from './records.js';
-import { carriageReturn, newline, type Region, regions } from './regions.js';
+import { carriageReturn, newline, type Region, regions, splitRecords } from './regions.js';
 import { cellText, numberOf, Texts } from './texts.js';
 
 /** How a column is read. */
@@ -47,11 +47,44 @@ export async function* readCsv(
   skipped: (error: DataError) => void,
 ): AsyncGenerator<TableBatch> {
   const reader = new CsvReader(job, skipped);
-  for await (const region of regions(job.path, job.delimiter.charCodeAt(0))) {
+  const delimiter = job.delimiter.charCodeAt(0);
+  for await (const region of fromHeader(regions(job.path, delimiter), delimiter)) {
     yield* await reader.read(region);
     if (reader.done) break;
   }
   yield* reader.end();
+}
+
+/**
+ * The regions, of which the first has a record behind the header, however long, if the file has one:
+ * types of columns are inferred from it.
+ */
+async function* fromHeader(all: AsyncIterable<Region>, delimiter: number): AsyncGenerator<Region> {
+  let front: Region | undefined;
+  let begun = false;
+  for await (const region of all) {
+    if (begun) {
+      yield region;
+      continue;
+    }
+    front = {
+      bytes: Buffer.concat([front?.bytes ?? new Uint8Array(), region.bytes]),
+      quoted: region.quoted || front?.quoted === true,
+      clean: region.clean && front?.clean !== false,
+    };
+    begun = hasTwoRecords(front.bytes, delimiter);
+    if (begun) yield front;
+  }
+  if (!begun && front !== undefined) yield front;
+}
+
+function hasTwoRecords(bytes: Uint8Array, delimiter: number): boolean {
+  let records = 0;
+  for (const record of splitRecords(bytes, delimiter)) {
+    const empty = record.length === 1 || (record.length === 2 && record[0] === carriageReturn);
+    if (!empty && ++records === 2) return true;
+  }
+  return false;
 }
 
 class CsvReader {
@@ -112,7 +145,7 @@ class CsvReader {
     if (header === undefined && !isUtf8(bytes.subarray(first.begin, first.end))) {
       throw this.#error(encoded, otherBytes, undefined, 1);
     }
-    // The header and a row at least, however long.
+    // The header and a row at least.
     const second = lineFrom(bytes, first.end);
     const sampled = bytes.indexOf(newline, Math.max(sampleBytes, second.end - 1)) + 1;
     const sample = Buffer.from(bytes.subarray(0, sampled || bytes.length)).toString('utf8');
