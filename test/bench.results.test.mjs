@@ -72,6 +72,16 @@ test('what a run did not come to stays', (t) => {
   );
 });
 
+test('what another machine has measured stays until a run has come to all its cases', (t) => {
+  const all = [product(1, 10), product(2, 20)];
+  const other = { ...machine, isa: 'another' };
+  const begun = ['node bench/gpu.mjs --save', [product(1, 11)], other, false];
+  const values = ({ results }) => results.map(({ value }) => value);
+  t.deepEqual(values(after(t, [['node bench/gpu.mjs --save', all], begun])), [10, 20]);
+  const whole = ['node bench/gpu.mjs --save', [product(1, 11), product(2, 21)], other, true];
+  t.deepEqual(values(after(t, [['node bench/gpu.mjs --save', all], begun, whole])), [11, 21]);
+});
+
 test('cases that differ in their unit alone stay apart', (t) => {
   const found = after(t, [
     ['node bench/data.mjs --save', reader],

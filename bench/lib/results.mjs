@@ -40,9 +40,9 @@ const leaving = /(^|\s)--(filter|threads|epochs)\b/;
 /**
  * Results of a run of all cases take the place of the last run's. Where a run left cases out, because its
  * command says so or because it did not come to them, its results take the places of the same cases of the
- * last run on this machine, and say of themselves in `from` how they came about. Throws where the last run
- * was on another machine, or with other versions, and the command leaves cases out: what has been measured
- * there stays. Throws for short runs.
+ * last run on this machine, and say of themselves in `from` how they came about. Of another machine, or of
+ * other versions, what has been measured stays until a run has come to all its cases. Throws where the
+ * command leaves cases out of such a run, and for short runs.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
@@ -67,7 +67,7 @@ export function saveResults(suite, command, results, more = {}, options = {}) {
       `expected the machine of the saved results, ${was}, where cases are left out, received ${is}`,
     );
   }
-  write({ suite, date, command, machine, results }, folder);
+  if (last === undefined) write({ suite, date, command, machine, results }, folder);
 }
 
 /** Throws where results of a short run are to be saved. */

@@ -20,7 +20,7 @@ std::optional<Side> peak(const std::string& type, int threads);
 std::vector<Side> bandwidth(const Traffic& traffic, int64_t bytes, int threads);
 
 /// The sides with those of bandwidth() behind them; where streams are updated in place, also with
-/// those of one stream as large as all of them, which moves as much and can be faster.
+/// those of one stream as large as all of them, whose rate can be higher.
 std::vector<Side> under_roof(std::vector<Side> sides, const Traffic& traffic, int64_t bytes,
                              int threads);
 
