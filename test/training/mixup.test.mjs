@@ -53,7 +53,7 @@ function* mixedBatches(soft, first = 0) {
         const [own, other] = [begin + row, begin + partners[row]].map((at) => array[at * of + k]);
         return share * own + (1 - share) * other;
       });
-    yield { count, x: mix(x, width), y: mix(soft, classes) };
+    yield { count, share, partners, x: mix(x, width), y: mix(soft, classes) };
   }
 }
 
@@ -183,6 +183,41 @@ test('batches count by what their losses divide by, and none without targets spo
     for (const [name, { data }] of plain.model.parameters) {
       t.true(relativeError(mixed.model.parameters.get(name).data, data) < 1e-5, name);
     }
+  }
+});
+
+test('each half of a mixture divides by what counts in it, over all batches of a step', async (t) => {
+  const y = Int32Array.from(labels, (label, i) => (i < 5 || i % 4 === 0 ? -100 : label));
+  const model = linear();
+  const [weight, bias] = ['a.weight', 'a.bias'].map((name) => model.parameters.get(name).data);
+  const sums = [0, 0];
+  const counts = [0, 0];
+  let begin = 0;
+  for (const { count, x: mixed, share, partners } of mixedBatches(numbers)) {
+    for (let i = 0; i < count; i++) {
+      const logits = Array.from({ length: classes }, (_, k) =>
+        mixed
+          .slice(i * width, (i + 1) * width)
+          .reduce((sum, value, j) => sum + value * weight[k * width + j], bias[k]),
+      );
+      const total = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0));
+      for (const [half, row, part] of [
+        [0, i, share],
+        [1, partners[i], 1 - share],
+      ]) {
+        const target = y[begin + row];
+        if (target < 0) continue;
+        sums[half] += part * (total - logits[target]);
+        counts[half]++;
+      }
+    }
+    begin += count;
+  }
+  const still = { loss: 'crossEntropy', optimizer: sgd({ learningRate: 0 }) };
+  const expected = sums[0] / counts[0] + sums[1] / counts[1];
+  for (const gradientAccumulationSteps of [1, 3]) {
+    const { history } = await trained(model, { ...still, gradientAccumulationSteps }, { x, y });
+    t.true(Math.abs(history.loss[0] - expected) < 1e-5, `${history.loss[0]}, ${expected}`);
   }
 });
 
