@@ -157,11 +157,12 @@ export function findNonFinite(values: Float32Array): number;
  * Cells of lines, from `cursor` on: a Float64Array gets a column's numbers, NaN for empty and `missing`
  * cells; an Int32Array where its texts begin and end with the quotes round them, two numbers each; null
  * nothing. Quotes are those round cells, and doubled ones in these. Goes on up to the end of `bytes`, as
- * many rows as `records` has places, a line for each number of `kept` (0: no row of it), or behind a line
- * with a fault. `records` gets the rows' lines, counted from `firstRecord`. `cursor` has the place of the
- * next line, the lines (but empty ones) and the rows so far; the fault of the last line (0: none, 1: more or
- * fewer cells than columns, 2: no number, 3: a text that is not UTF-8), the cells of that line, and of its
- * bad cell the column, the beginning and the end. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE.
+ * many rows as `records` has places, a line for each number of `kept` (0: no row of it), or behind so many
+ * faulty lines as `cursor` has room for. `records` gets the rows' lines, counted from `firstRecord`.
+ * `cursor` has the place of the next line, the lines (but empty ones) and the rows so far, and how many of
+ * the lines were faulty; then six numbers for each of these: the lines up to it, the fault (1: more or fewer
+ * cells than columns, 2: no number, 3: a text that is not UTF-8), its cells, and of its bad cell the column,
+ * the beginning and the end. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE.
  */
 export function readCells(
   bytes: Uint8Array,

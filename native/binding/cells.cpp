@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "binding/arrays.h"
 #include "binding/functions.h"
@@ -53,6 +54,26 @@ std::vector<std::string> read_texts(napi_env env, napi_value list, const char* n
   return texts;
 }
 
+/// In front of the faults in the cursor of JavaScript, and of each fault.
+constexpr size_t kPlaces = 4, kFaultPlaces = 6;
+
+/// Reads on past faulty lines as long as there is room for what is wrong with them: telling where
+/// columns are takes longer than many a line. Returns how many there were.
+size_t read_past_faults(const CellTable& table, CellCursor& at, std::span<uint32_t> faults) {
+  size_t found = 0;
+  while (faults.size() >= kFaultPlaces) {
+    tandem::read_cells(table, at);
+    if (at.fault == LineFault::kNone) break;
+    const size_t fault[kFaultPlaces] = {
+        at.line, static_cast<size_t>(at.fault), at.cells, at.column, at.begin, at.end};
+    std::ranges::transform(fault, faults.begin(),
+                           [](size_t n) { return static_cast<uint32_t>(n); });
+    faults = faults.subspan(kFaultPlaces);
+    ++found;
+  }
+  return found;
+}
+
 }  // namespace
 
 /// (bytes, delimiter, missing, columns, records, firstRecord, kept or null, cursor).
@@ -67,7 +88,7 @@ napi_value read_cells(const Call& call) {
   const ArrayView bytes = view_exactly(env, call[0], napi_uint8_array, "bytes");
   const ArrayView records = view_exactly(env, call[4], napi_float64_array, "records");
   const ArrayView cursor = view_exactly(env, call[7], napi_uint32_array, "cursor");
-  check_length(8, cursor.length, "cursor");
+  check_length(kPlaces + kFaultPlaces, cursor.length, "cursor");
   if (bytes.length > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     fail_expected(ErrorCode::kShape, "less than 2 GiB", "bytes", std::to_string(bytes.length));
   }
@@ -83,17 +104,17 @@ napi_value read_cells(const Call& call) {
   auto* const places = static_cast<uint32_t*>(cursor.data);
   CellCursor at{.at = places[0], .line = places[1], .row = places[2]};
   const std::vector<std::string_view> texts(missing.begin(), missing.end());
-  tandem::read_cells({.bytes = {static_cast<const uint8_t*>(bytes.data), bytes.length},
-                      .delimiter = delimiter,
-                      .missing = texts,
-                      .columns = columns,
-                      .kept = {static_cast<const uint8_t*>(kept.data), kept.length},
-                      .records = static_cast<double*>(records.data),
-                      .first_record = first_record,
-                      .capacity = records.length},
-                     at);
-  const size_t results[] = {at.at,    at.line,   at.row,   static_cast<size_t>(at.fault),
-                            at.cells, at.column, at.begin, at.end};
+  const CellTable table{.bytes = {static_cast<const uint8_t*>(bytes.data), bytes.length},
+                        .delimiter = delimiter,
+                        .missing = texts,
+                        .columns = columns,
+                        .kept = {static_cast<const uint8_t*>(kept.data), kept.length},
+                        .records = static_cast<double*>(records.data),
+                        .first_record = first_record,
+                        .capacity = records.length};
+  const std::span<uint32_t> all{places, cursor.length};
+  const size_t faults = read_past_faults(table, at, all.subspan(kPlaces));
+  const size_t results[kPlaces] = {at.at, at.line, at.row, faults};
   std::ranges::transform(results, places, [](size_t n) { return static_cast<uint32_t>(n); });
   return nullptr;
 }

@@ -214,6 +214,33 @@ test('numbers without digits, too, may stand for missing ones', async (t) => {
   ]);
 });
 
+test('many lines in a row that are none', async (t) => {
+  const bad = (i) => i % 97 !== 0;
+  // Every third of a wrong number of cells, others with no number; empty lines do not count.
+  const lines = Array.from({ length: 500 }, (_, i) => {
+    if (!bad(i)) return `${i},1`;
+    return `${i % 3 === 0 ? `${i}` : `${i},x${i}`}${i % 50 === 1 ? '\n' : ''}`;
+  });
+  const path = await file(t, 'file.csv', `a,b\n0,0\n${lines.join('\n')}\n`);
+  const errors = [];
+  const data = csv(path, {
+    types: { a: 'number', b: 'number' },
+    onError: 'skip',
+    onSkip: ({ row, message }) => errors.push([row, message.split(', ').at(-1)]),
+  });
+  const rows = await readRows(data);
+  t.deepEqual(
+    rows.map(({ a }) => a),
+    [0, 0, 97, 194, 291, 388, 485],
+  );
+  const expected = lines.flatMap((_, i) => (bad(i) ? [[i + 3, i % 3]] : []));
+  t.is(errors.length, Math.min(100, expected.length));
+  for (const [k, [row, message]] of errors.entries()) {
+    t.is(row, expected[k][0]);
+    t.regex(message, expected[k][1] === 0 ? /received 1$/ : new RegExp(`received "x${row - 3}"$`));
+  }
+});
+
 const pipes = process.platform === 'win32' ? test.skip : test;
 pipes('types are those of rows that come through a pipe after the header', async (t) => {
   const path = join(await makeFolder(t), 'pipe');

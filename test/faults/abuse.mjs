@@ -209,7 +209,7 @@ const good = {
   readCells: () => [
     Uint8Array.from(Buffer.from('1,a,x\n-2.5,b,y\nNA,c,z\n')),
     ...[44, ['NA'], [new Float64Array(4), new Int32Array(8), null], new Float64Array(4), 1],
-    ...[Uint8Array.of(1, 0, 1, 1), new Uint32Array(8)],
+    ...[Uint8Array.of(1, 0, 1, 1), new Uint32Array(10)],
   ],
   lowerPriority: () => [],
   evaluate: () => [{ ...graph(), parameters: [], inputs: inputs() }, 2, [f(6), f(6), f(2)], run()],

@@ -40,6 +40,8 @@ const otherBytes = 'other bytes (iconv converts files)';
 
 /** What native code finds wrong with a line. */
 const faults = { cells: 1, number: 2, encoding: 3 };
+/** Where the faults are in the cursor, how many numbers each has, and how many it reads past at a time. */
+const [faultsAt, faultSize, mostFaults] = [4, 6, 64];
 
 /** Rejects with DataError, or the file system's error. */
 export async function* readCsv(
@@ -99,7 +101,7 @@ class CsvReader {
   #spans: (Int32Array | undefined)[] = [];
   /** By position: what native code writes to. */
   #columns: (Float64Array | Int32Array | null)[] = [];
-  readonly #cursor = new Uint32Array(8);
+  readonly #cursor = new Uint32Array(faultsAt + faultSize * mostFaults);
   #at = new Float64Array();
   #rows = 0;
   #capacity = 0;
@@ -154,7 +156,7 @@ class CsvReader {
     return header === undefined ? first.end : 0;
   }
 
-  /** Rows until a table is full, or up to a line that is no row; returns what is behind them. */
+  /** Rows until a table is full, or many lines are none; returns what is behind them. */
   #readBlock(bytes: Uint8Array, at: number, tables: TableBatch[]): number {
     const { delimiter, missing } = this.job;
     const cursor = this.#cursor;
@@ -163,13 +165,21 @@ class CsvReader {
       ...([bytes, delimiter.charCodeAt(0), missing, this.#columns] as const),
       ...([this.#at, this.#record + 1, this.#choices.ahead, cursor] as const),
     );
-    const [next = 0, lines = 0, rows = 0, fault = 0, ...place] = cursor;
+    const [next = 0, lines = 0, rows = 0, faulty = 0] = cursor;
     this.#readTexts(bytes, rows);
-    this.#record += lines;
+    const before = this.#record;
     this.#choices.pass(lines);
     this.#rows = rows;
     if (rows === this.#capacity) tables.push(this.#take());
-    if (fault !== 0) this.#refuse(fault, place, bytes);
+    for (let i = 0; i < faulty; i++) {
+      const [line = 0, ...fault] = cursor.subarray(
+        faultsAt + i * faultSize,
+        faultsAt + (i + 1) * faultSize,
+      );
+      this.#record = before + line;
+      this.#refuse(fault, bytes);
+    }
+    this.#record = before + lines;
     return next;
   }
 
@@ -184,9 +194,8 @@ class CsvReader {
     }
   }
 
-  /** Leaves out the line that native code was the last to read. */
-  #refuse(fault: number, place: readonly number[], bytes: Uint8Array): void {
-    const [cells = 0, column = 0, begin = 0, end = 0] = place;
+  /** Leaves out a line. */
+  #refuse([fault, cells = 0, column = 0, begin = 0, end = 0]: number[], bytes: Uint8Array): void {
     const name = this.#names?.[column];
     if (fault === faults.cells) this.#ragged(cells);
     else if (fault === faults.encoding) this.#bad(encoded, otherBytes, name);
