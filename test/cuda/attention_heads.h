@@ -18,12 +18,14 @@ namespace tandem::check {
 struct HeadSizes {
   int64_t batch, heads, time, keys, depth;
   bool causal = false, joined = false;
-  float largest = 2.0F;  ///< of queries and keys
+  float largest = 2.0F;     ///< of queries and keys
+  float largest_dy = 1.0F;  ///< of the gradient of y
+  bool one_sided = false;   ///< queries below zero, all else above: scores are below, sums large
 };
 
 inline std::string text(const HeadSizes& s) {
   return to_string(Shape{s.batch, s.heads, s.time, s.keys, s.depth}) + (s.causal ? " causal" : "") +
-         (s.joined ? " joined" : "");
+         (s.joined ? " joined" : "") + (s.one_sided ? " one-sided" : "");
 }
 
 /// All are [batch, heads, rows, depth]: queries, keys, values and the gradient of y, whole numbers
@@ -39,13 +41,16 @@ struct HostHeads {
     const auto make = [&](int64_t rows, float largest) {
       const float unit = largest / 128;
       std::vector<float> all(static_cast<size_t>(s.batch * s.heads * rows * s.depth));
-      for (float& x : all) x = static_cast<float>(static_cast<int8_t>(engine() >> 24)) * unit;
+      for (float& x : all) {
+        x = static_cast<float>(static_cast<int8_t>(engine() >> 24)) * unit;
+        if (s.one_sided) x = std::copysign(x, unit);
+      }
       return all;
     };
-    q = make(s.time, s.largest);
+    q = make(s.time, s.one_sided ? -s.largest : s.largest);
     k = make(s.keys, s.largest);
     v = make(s.keys, 1.0F);
-    dy = make(s.time, 1.0F);
+    dy = make(s.time, s.largest_dy);
     y.resize(q.size());
     dq.resize(q.size());
     dk.resize(k.size());

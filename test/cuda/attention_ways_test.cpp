@@ -7,6 +7,7 @@
 #include <cstring>
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "attention_heads.h"
@@ -258,6 +259,19 @@ TEST(gpu_every_way_keeps_large_scores) {
 }
 
 TEST(gpu_every_way_differentiates_attention) { compare_sizes(compare_gradients); }
+
+/// The scores of keys that are not there, zeros, lie above all others, and the row sums of the
+/// gradients beyond what float16 holds, though no gradient of a score does.
+TEST(gpu_every_way_differentiates_attention_beside_missing_keys) {
+  for (const bool causal : {false, true}) {
+    for (const bool joined : {false, true}) {
+      for (const auto& [time, keys] : {std::pair{65, 65}, {191, 193}, {130, 70}}) {
+        compare_kinds({1, 2, time, keys, 64, causal, joined, 4.0F, 8192.0F, true},
+                      compare_gradients);
+      }
+    }
+  }
+}
 
 TEST(gpu_every_way_differentiates_attention_in_many_parts) {
   compare_many_parts(compare_gradients);

@@ -218,24 +218,27 @@ class Group {
   }
 
   /// Turns products of queries and keys into probabilities, and those of dy and values into the
-  /// gradients of scores, of the tile of rows from `at` on. Rows that are not there need no care:
-  /// their factors are zeros, or nobody writes what they add to.
+  /// gradients of scores, of the tile of rows from `at` on. Queries that are not there have
+  /// probabilities of zero; keys that are not are hidden: their scores of zero may lie above all
+  /// that a softmax saw, and what that makes of their gradients may be no number of 16 bits.
   TANDEM_DEVICE void grade(Products& scores, Products& gradients, int32_t at,
                            const QueryStates& all) const {
     const Attention& a = w_.gradient.forward;
-    const int32_t ahead = first_ - at;
+    const int32_t there = static_cast<int32_t>(a.layout.keys) - at;
+    const int32_t ahead = a.causal ? first_ - at : transposed ? -kTileRows : kMet;
     // whether every query sees every key
-    const bool plain = !a.causal || (transposed ? ahead <= -(kTileRows - 1) : ahead >= kMet - 1);
+    const bool plain = transposed ? ahead <= -(kTileRows - 1) : min(there, ahead + 1) >= kMet;
     if (plain) {
-      grade_all<true>(scores, gradients, 0, all);
+      grade_all<true>(scores, gradients, 0, 0, all);
     } else {
-      grade_all<false>(scores, gradients, ahead, all);
+      grade_all<false>(scores, gradients, ahead, there, all);
     }
   }
 
-  /// The same; `ahead`: how far the warp's first row is from the tile's. `plain`: all are seen.
+  /// The same; `ahead`: how far the warp's first row is from the tile's, or too far to hide any;
+  /// `there`: how many keys there are from the tile's first on. `plain`: all are seen.
   template <bool plain>
-  TANDEM_DEVICE void grade_all(Products& scores, Products& gradients, int ahead,
+  TANDEM_DEVICE void grade_all(Products& scores, Products& gradients, int ahead, int there,
                                const QueryStates& all) const {
     const float scale = w_.gradient.forward.scale;
 #pragma unroll
@@ -245,7 +248,7 @@ class Group {
         const int column = column_of_element(i, e);
         const int row = row_of_element(e) + ahead;
         const QueryState query = transposed ? all.at(column) : states_[e / 2];
-        const bool seen = plain || (transposed ? row <= column : column <= row);
+        const bool seen = plain || (transposed ? row <= column : column < min(row + 1, there));
         float& product = scores[i][e];
         float& gradient = gradients[i][e];
         const float score = __fmul_rn(product, scale);
