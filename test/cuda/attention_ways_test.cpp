@@ -1,7 +1,11 @@
 // Every way to compute attention and its gradients in bfloat16 and float16, whichever a device
 // would choose, against double precision on the host: blocks, groups and tiles that are not full,
 // more parts than a device has multiprocessors, keys of another length, heads apart and side by
-// side, and scores so large that one key takes all.
+// side, and scores so large that one key takes all. What they round, alone or beside the floats,
+// against these floats, rounded on the host.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -24,16 +28,17 @@ using tandem::check::HostHeads;
 
 namespace {
 
-/// Floats in the device's memory with some around them that nothing may write.
+/// Numbers in the device's memory with some around them that nothing may write.
+template <typename T>
 class Guarded {
  public:
-  explicit Guarded(const std::vector<float>& inside) : memory_(surrounded(inside)) {}
-  [[nodiscard]] float* data() const { return memory_.data() + kAround; }
+  explicit Guarded(const std::vector<T>& inside) : memory_(surrounded(inside)) {}
+  [[nodiscard]] T* data() const { return memory_.data() + kAround; }
   /// What is inside now; checks what is around.
-  [[nodiscard]] std::vector<float> read() const {
-    const std::vector<float> all = memory_.read();
+  [[nodiscard]] std::vector<T> read() const {
+    const std::vector<T> all = memory_.read();
     const auto untouched = [](auto begin) {
-      return std::all_of(begin, begin + kAround, [](float x) { return x == kUntouched; });
+      return std::all_of(begin, begin + kAround, [](T x) { return x == kUntouched; });
     };
     CHECK(untouched(all.begin()) && untouched(all.end() - kAround));
     return {all.begin() + kAround, all.end() - kAround};
@@ -41,15 +46,15 @@ class Guarded {
 
  private:
   static constexpr int64_t kAround = 256;
-  static constexpr float kUntouched = 12345.0F;
+  static constexpr T kUntouched = 12345;
 
-  static std::vector<float> surrounded(const std::vector<float>& inside) {
-    std::vector<float> all(inside.size() + 2 * kAround, kUntouched);
+  static std::vector<T> surrounded(const std::vector<T>& inside) {
+    std::vector<T> all(inside.size() + 2 * kAround, kUntouched);
     std::copy(inside.begin(), inside.end(), all.begin() + kAround);
     return all;
   }
 
-  OnDevice<float> memory_;
+  OnDevice<T> memory_;
 };
 
 /// An operand or result on the host.
@@ -91,10 +96,20 @@ std::vector<Part> operands(const HostHeads& h, const std::vector<From>& q,
   return {by_query(h, q), others};
 }
 
+/// How a node gives its result: what Launch::result() says of it.
+enum class Form : uint8_t { kFloats, kRounded, kBoth };
+
+/// What a node gives: its outputs, none of a result that is only rounded, and the rounded result.
+struct Given {
+  std::vector<std::vector<float>> floats;
+  std::vector<uint16_t> rounded;
+};
+
 /// A node of attention or its gradients, its inputs in the device's memory.
 class Node {
  public:
-  Node(Op op, const HeadSizes& s, bool float16) {
+  Node(Op op, const HeadSizes& s, bool float16)
+      : rounded_type_(float16 ? DType::kFloat16 : DType::kBFloat16) {
     storage_ = make_attributes(
         op, {{"causal", s.causal}, {"heads", s.joined ? static_cast<double>(s.heads) : 0.0}});
     auto* const attributes = reinterpret_cast<ops::AttentionAttributes*>(storage_.bytes.data());
@@ -122,40 +137,65 @@ class Node {
     const Launch measuring(view_, device().products());
     return view_.op == Op::attention ? attention_ways(measuring) : gradient_ways(measuring);
   }
-  /// Its outputs, NaN before.
-  [[nodiscard]] std::vector<std::vector<float>> by(AttentionWay way) const {
-    const auto run = [&](Launch& launch) {
-      if (view_.op == Op::attention) {
-        launch_attention_by(launch, way);
-      } else {
-        launch_gradients_by(launch, way);
-      }
-    };
-    Launch measuring(view_, device().products());
-    run(measuring);
+  /// What it gives, NaN before.
+  [[nodiscard]] Given by(AttentionWay way, Form form = Form::kFloats) const {
+    NodeView view = view_;
+    const Tensor rounded = make_tensor(shape_of(*view_.outputs[0]), rounded_type_);
+    view.rounds_too = form == Form::kBoth;
+    if (form == Form::kRounded) view.outputs[0] = &rounded;
+    if (form == Form::kBoth) view.outputs.push_back(&rounded);
+    Launch measuring(view, device().products());
+    run(measuring, way);
     const Memory workspace = device().allocate(measuring.workspace_bytes() + 256);
-    std::vector<Guarded> outputs;
+    std::deque<Guarded<float>> floats;
+    std::deque<Guarded<uint16_t>> halves;
     Operands all{inputs_, {}, workspace.data.get(), nullptr};
-    for (const Tensor* output : view_.outputs) {
-      outputs.emplace_back(std::vector<float>(static_cast<size_t>(output->numel), NAN));
-      all.outputs.push_back(outputs.back().data());
+    for (const Tensor* output : view.outputs) {
+      const auto n = static_cast<size_t>(output->numel);
+      if (is_half(output->dtype)) {
+        all.outputs.push_back(halves.emplace_back(std::vector<uint16_t>(n, kHalfNan)).data());
+      } else {
+        all.outputs.push_back(floats.emplace_back(std::vector<float>(n, NAN)).data());
+      }
     }
-    Launch launch(view_, device().products(), all, nullptr);
-    run(launch);
+    Launch launch(view, device().products(), all, nullptr);
+    run(launch, way);
     cuda::check(cudaDeviceSynchronize(), "attention");
-    std::vector<std::vector<float>> results;
-    for (const Guarded& output : outputs) results.push_back(output.read());
-    return results;
+    Given given;
+    if (form == Form::kRounded) given.floats.emplace_back();
+    for (const auto& output : floats) given.floats.push_back(output.read());
+    if (form != Form::kFloats) given.rounded = halves.front().read();
+    return given;
+  }
+  /// Numbers, rounded as its products round them.
+  [[nodiscard]] std::vector<uint16_t> rounded(const std::vector<float>& numbers) const {
+    std::vector<uint16_t> all;
+    for (const float x : numbers) {
+      all.push_back(rounded_type_ == DType::kFloat16
+                        ? __half_as_ushort(__float2half_rn(x))
+                        : __bfloat16_as_ushort(__float2bfloat16_rn(x)));
+    }
+    return all;
   }
 
  private:
+  static constexpr uint16_t kHalfNan = 0x7FFF;  // of either type
+
+  static void run(Launch& launch, AttentionWay way) {
+    if (launch.op() == Op::attention) {
+      launch_attention_by(launch, way);
+    } else {
+      launch_gradients_by(launch, way);
+    }
+  }
   const Tensor& tensor(const Shape& shape) {
     return tensors_.emplace_back(make_tensor(shape, DType::kFloat32));
   }
 
   AttributeStorage storage_;
+  DType rounded_type_;
   std::deque<Tensor> tensors_;
-  std::vector<Guarded> memory_;
+  std::vector<Guarded<float>> memory_;
   std::vector<void*> inputs_;
   NodeView view_{};
 };
@@ -167,12 +207,28 @@ double far(const std::vector<float>& a, const std::vector<float>& b) {
 /// How far results may be from the host's, by their norms: factors are rounded to 8 or 11 bits.
 double tolerance(bool float16) { return float16 ? 5e-4 : 4e-3; }
 
-/// Compares each way's outputs with `want`, and that it has the same bits again.
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), b.size() * sizeof(float)) == 0;
+}
+
+/// Checks that a way gives the same bits in every form, and again in that which `want` has.
+void check_forms(const Node& node, AttentionWay way, const std::vector<std::vector<float>>& want) {
+  const std::vector<uint16_t> rounded = node.rounded(want[0]);
+  for (const Form form : {Form::kFloats, Form::kRounded, Form::kBoth}) {
+    const Given got = node.by(way, form);
+    CHECK(got.floats.size() == want.size());
+    for (size_t i = form == Form::kRounded ? 1 : 0; i < want.size(); ++i)
+      CHECK(same_bits(got.floats[i], want[i]));
+    if (form != Form::kFloats) CHECK(got.rounded == rounded);
+  }
+}
+
+/// Compares each way's outputs with `want`, and the forms of its result with each other.
 void compare_ways(const Node& node, const std::string& name,
                   const std::vector<std::vector<float>>& want,
                   const std::vector<double>& tolerances) {
   for (const AttentionWay way : node.ways()) {
-    const std::vector<std::vector<float>> got = node.by(way);
+    const std::vector<std::vector<float>> got = node.by(way).floats;
     for (size_t i = 0; i < want.size(); ++i) {
       const double distance = far(got[i], want[i]);
       const bool near = distance < tolerances[i];
@@ -182,9 +238,7 @@ void compare_ways(const Node& node, const std::string& name,
       }
       CHECK(near);
     }
-    const std::vector<std::vector<float>> again = node.by(way);
-    for (size_t i = 0; i < want.size(); ++i)
-      CHECK(std::memcmp(again[i].data(), got[i].data(), got[i].size() * sizeof(float)) == 0);
+    check_forms(node, way, got);
   }
 }
 
