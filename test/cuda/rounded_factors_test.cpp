@@ -219,27 +219,36 @@ TEST(gpu_rounds_factors_once_and_predicts) {
 }
 
 TEST(gpu_kernels_round_their_results) {
-  // f(x) w^T, where f rounds, for rows with and without padding, and y beside it or not
+  // f(x) w^T, where f rounds, for rows with and without padding, and y beside it or not; and maps
+  // behind a product and before none, so that a kernel of its own computes the derivative, which
+  // rounds it for the gradients of that product: alone, and beside the floats that a sum reads
   struct Form {
     const char* name;
     std::vector<NodeDescription> nodes;  // of x: value 0
+    bool square = false;                 // with the weights of another product: value 2
   };
   const std::vector<Form> forms = {
       {"map", {{"tanh", {0}, {}}}},
       {"dropout", {{"dropout", {0}, {{"rate", 0.25}, {"seed", 3.0}}}}},
-      {"gradient", {{"geluTanh", {0}, {}}, {"mul", {2, 0}, {}}}},
+      {"numbers times others", {{"geluTanh", {0}, {}}, {"mul", {2, 0}, {}}}},
+      {"derivative", {{"linear", {0, 2}, {}}, {"tanh", {3}, {}}, {"mul", {4, 0}, {}}}, true},
+      {"derivative of a sum",
+       {{"linear", {0, 2}, {}}, {"add", {3, 0}, {}}, {"tanh", {4}, {}}, {"mul", {5, 0}, {}}},
+       true},
       {"layerNorm", {{"layerNorm", {0}, {}}}},
       {"rmsNorm of a sum", {{"tanh", {0}, {}}, {"add", {0, 2}, {}}, {"rmsNorm", {3}, {}}}},
   };
   for (const Precision precision : kMixed) {
     for (const Form& form : forms) {
-      for (const int64_t columns : {8, 13, 36, 1029}) {
+      for (const int64_t columns : {8, 13, 36, 1029, 1032}) {
         for (const bool beside : {false, true}) {
           Case c{std::string(form.name) + " of " + std::to_string(columns) +
                      (beside ? ", beside" : ""),
                  {{{7, columns}}, {{9, columns}}},
                  form.nodes};
-          const auto y = static_cast<int64_t>(c.nodes.size()) + 1;
+          // so small that of sums of as many products not all derivatives are near zero
+          if (form.square) c.feeds.push_back({{columns, columns}, -0.1, 0.1});
+          const auto y = static_cast<int64_t>(c.feeds.size() + c.nodes.size()) - 1;
           c.nodes.push_back({"linear", {y, 1}, {}});
           if (beside) {
             c.nodes.push_back({"max", {y}, {{"axes", std::vector<double>{1}}, {"keepDims", true}}});
