@@ -55,9 +55,6 @@ struct ByteProduct {
 void launch_byte_product(Launch& launch, const ByteProduct& product);
 /// The same in one of the ways of ByteChoices::ways().
 void launch_byte_way(Launch& launch, const ByteProduct& product, ByteWay way);
-/// Whether a device multiplies by groups of warps: only compute capability 9.0 does, and only code
-/// that was compiled for its own features.
-bool has_warpgroups(int device);
 /// The same by groups of warps: 128 rows and `columns`, 128 or 256, to a block; x comes as kRows.
 /// Throws ERR_DEVICE where the current device does not have it.
 void launch_byte_warpgroups(Launch& launch, const ByteProduct& product, int64_t columns);

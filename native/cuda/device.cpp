@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cuda/byte_product.h"
 #include "cuda/check.h"
+#include "cuda/device_attribute.h"
 #include "cuda/float_product.h"
 #include "cuda/measure.h"
 

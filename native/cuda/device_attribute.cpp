@@ -16,4 +16,14 @@ int device_attribute(int device, cudaDeviceAttr which) {
   return value;
 }
 
+bool has_warpgroups(int device) {
+#if defined(TANDEM_CUDA_HAS_90A)
+  return device_attribute(device, cudaDevAttrComputeCapabilityMajor) == 9 &&
+         device_attribute(device, cudaDevAttrComputeCapabilityMinor) == 0;
+#else
+  static_cast<void>(device);
+  return false;
+#endif
+}
+
 }  // namespace tandem::cuda

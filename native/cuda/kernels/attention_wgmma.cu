@@ -6,7 +6,6 @@
 // Shah et al., "FlashAttention-3" (2024). Blocks stay and take one part of the queries after
 // another, so that the next queries and keys are there when the sums of those before leave.
 #include "core/error.h"
-#include "cuda/byte_product.h"
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/half_tiles.cuh"
 #include "cuda/device/rounded_tiles.cuh"

@@ -191,16 +191,6 @@ void launch_columns(Launch& launch, const ByteProduct& product, int device) {
 
 }  // namespace
 
-bool has_warpgroups(int device) {
-#if defined(TANDEM_CUDA_HAS_90A)
-  return device_attribute(device, cudaDevAttrComputeCapabilityMajor) == 9 &&
-         device_attribute(device, cudaDevAttrComputeCapabilityMinor) == 0;
-#else
-  static_cast<void>(device);
-  return false;
-#endif
-}
-
 void launch_byte_warpgroups(Launch& launch, const ByteProduct& product, int64_t columns) {
   const int device = current_device();
   if (!has_warpgroups(device))
