@@ -29,7 +29,7 @@ int64_t last_dim(const Tensor& tensor) { return tensor.dims[tensor.rank - 1]; }
 class FactorRounding {
  public:
   FactorRounding(Graph& graph, const Backend& backend, bool frozen)
-      : graph_(graph), backend_(backend), frozen_(frozen) {}
+      : graph_(graph), backend_(backend), row_(backend.factor_row()), frozen_(frozen) {}
 
   /// Puts nodes that round before products, one for each value.
   void share() {
@@ -107,8 +107,7 @@ class FactorRounding {
         product.op == Op::linear ||
         (product.op == Op::fusedMatmul && product.attrs<ops::FusedMatMul::Attributes>().linear);
     if (!linear && y.numel != y.dims[y.rank - 2] * y.dims[y.rank - 1]) return 0;
-    const int64_t row = backend_.factor_row();
-    return (row - last_dim(graph_.tensor(id)) % row) % row;
+    return (row_ - last_dim(graph_.tensor(id)) % row_) % row_;
   }
 
   /// The value whose copy that of `id` is a reshape of: with padding, rows have to stay rows.
@@ -194,6 +193,7 @@ class FactorRounding {
 
   Graph& graph_;
   const Backend& backend_;
+  int64_t row_;  ///< see Backend::factor_row()
   bool frozen_;
   std::vector<char> changed_;  ///< by value: whether nodes change it
   std::vector<size_t> order_;

@@ -192,6 +192,7 @@ std::vector<float> differentiate(const GraphDescription& d, const Backend& backe
   dy.reserve(outputs.size());
   for (const Tensor& tensor : outputs)
     dy.push_back(random_floats(tensor.numel, static_cast<uint32_t>(dy.size()) + 50));
+  cotangents.reserve(dy.size());
   for (const std::vector<float>& each : dy) cotangents.push_back(each.data());
   const Evaluation result = vjp(d, 1, inputs, cotangents, wrt, options, backend);
   std::vector<float> all;
