@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "cpu/cpu_features.h"
+#include "cpu/tile_config.h"
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #if !defined(__clang__)
@@ -101,18 +102,10 @@ __attribute__((target("avx2"))) double pairs_avx2(int64_t rounds) {
 // AMX: six tiles of sums (a product takes 52 cycles and begins every 16), which keep one tile of
 // each operand. The intrinsics take the numbers of tiles as literals.
 
-constexpr int kTileRows = 16, kTileBytes = 64, kTileSums = 6;
-
-// The operand of ldtilecfg: all eight tiles are whole.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
-                            kTileBytes, kTileBytes, kTileBytes, kTileBytes};
-  uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows,
-                      kTileRows, kTileRows, kTileRows, kTileRows};
-};
-constexpr TileConfig kTileConfig;
+using cpu::kTileBytes;
+using cpu::kTileRows;
+constexpr int kTileSums = 6;
+constexpr cpu::TileConfig kTileConfig;
 
 /// Words of a tile: 0.5 twice in bfloat16, or small bytes.
 struct alignas(64) TileWords {

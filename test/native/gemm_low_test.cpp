@@ -275,15 +275,6 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   CHECK(good);
 }
 
-template <typename Function>
-void for_each_family(GemmType type, Function function) {
-  for (const GemmIsa& isa : gemm_isas())
-    for (const GemmKernels* kernels : gemm_families(isa, type)) {
-      random_state = 5;
-      function(isa, *kernels);
-    }
-}
-
 bool coin() { return next_random() >> 31; }
 
 // The epilogue is chosen by what the type allows.
@@ -411,50 +402,6 @@ TEST(gemm_bf16_cuts_sums_that_are_kept_in_float) {
         t.activation = GEMM_ACT_RELU;
         run_case(isa, kernels, t);
       }
-  });
-}
-
-// One value of A against a one: the product is what it was rounded to.
-TEST(gemm_bf16_rounds_to_nearest_even) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const float values[][2] = {{1.00390625f, 1.0f},
-                             {1.01171875f, 1.015625f},
-                             {-1.00390625f, -1.0f},
-                             {1.003906369f, 1.0078125f},
-                             {1.003906131f, 1.0f},
-                             {255.5f, 256.0f},
-                             {0x1.fefffep127f, 0x1.fep127f},
-                             {0x1.ffp127f, infinity},
-                             {-infinity, -infinity},
-                             {-0.0f, 0.0f}};
-  for_each_family(GEMM_BF16, [&](const GemmIsa& isa, const GemmKernels& kernels) {
-    const auto product = [&](float left, float right) {
-      GemmDesc d = {};
-      d.m = d.n = d.k = d.batch[0] = d.batch[1] = 1;
-      d.a_row = d.a_col = d.b_row = d.b_col = d.c_row = 1;
-      d.type = GEMM_BF16;
-      d.from_float = true;
-      d.kernels = &kernels;
-      const GemmPlan plan = isa.plan(d);
-      Guarded<uint8_t> packed(plan.packed_b_bytes, 0, true), scratch(plan.scratch_bytes, 0, true);
-      float c = 0;
-      for (int64_t i = 0; i < plan.pack_tiles; ++i) isa.pack(plan, &right, packed.data(), i);
-      isa.compute(plan, &left, plan.source == GEMM_B_PACKED ? packed.data() : (const void*)&right,
-                  &c, {}, 0, scratch.data());
-      return c;
-    };
-    for (const auto& [value, wanted] : values) {
-      CHECK(product(value, 1.0f) == wanted);
-      CHECK(product(1.0f, value) == wanted);
-    }
-    const float nan = std::nanf("");
-    uint32_t bits = 0x7f800001;  // a NaN whose upper half is that of an infinity
-    float quiet;
-    std::memcpy(&quiet, &bits, 4);
-    for (const float value : {nan, -nan, quiet}) {
-      CHECK(std::isnan(product(value, 1.0f)));
-      CHECK(std::isnan(product(1.0f, value)));
-    }
   });
 }
 

@@ -123,4 +123,14 @@ class Guarded {
   T* data_;
 };
 
+/// Calls function(isa, kernels), with the same random numbers each time.
+template <typename Function>
+void for_each_family(GemmType type, Function function) {
+  for (const GemmIsa& isa : gemm_isas())
+    for (const GemmKernels* kernels : gemm_families(isa, type)) {
+      random_state = 5;
+      function(isa, *kernels);
+    }
+}
+
 }  // namespace tandem::cpu

@@ -7,15 +7,6 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
-// The operand of ldtilecfg: all eight tiles are whole.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
-                            kTileBytes, kTileBytes, kTileBytes, kTileBytes};
-  uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows,
-                      kTileRows, kTileRows, kTileRows, kTileRows};
-};
 constexpr TileConfig kTileConfig;
 
 void begin() { _tile_loadconfig(&kTileConfig); }

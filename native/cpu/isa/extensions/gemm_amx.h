@@ -5,10 +5,10 @@
 #pragma once
 
 #include "cpu/isa/gemm_finish.h"
+#include "cpu/tile_config.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
-static constexpr int kTileRows = 16, kTileBytes = 64;
 static_assert(kLanes * 4 == kTileBytes);
 
 // C is in tiles 0 to 3 (two rows of two), A in 4 and 5, B in 6 and 7.
