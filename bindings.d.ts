@@ -215,8 +215,8 @@ export function endLease(lease: object): void;
 export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
 /**
  * The same on the plans of predict(), where that is expected to take less time than the way to another
- * thread and back, and the event loop has not been held up for long. Whether it has run; otherwise nothing
- * is written.
+ * thread and back, and the event loop has not been held up for long. Outputs may overlap inputs. Whether
+ * it has run; otherwise, and where it throws, nothing is written.
  */
 export function predictHere(
   predictor: Key<Predictor>,

@@ -30,6 +30,7 @@ import { closed, closedError, closedPredictor } from './predictor/closed.js';
 import { Lengths } from './predictor/lengths.js';
 import { type Opened, openPredictor } from './predictor/open.js';
 import {
+  onlyOut,
   type PredictOptions,
   type PredictorOptions,
   readLoadOptions,
@@ -229,34 +230,49 @@ export class Predictor {
   ): Promise<O>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
     // What servers do a thousand times in a turn of the event loop: nothing but what has to be done.
-    if (options === undefined && this.#rowIn !== 0 && x instanceof Float32Array) {
+    if (this.#rowIn !== 0 && x instanceof Float32Array) {
       const rows = x.length / this.#rowIn;
+      const length = rows * this.#rowOut;
       // Sizes that memory may not hold are left to the path that can say so.
-      if (Number.isInteger(rows) && rows > 0 && rows * this.#rowOut < 2 ** 31) {
-        try {
-          if (this.#queues && this.#key !== undefined) {
-            return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
-          }
-          const made = this.#predictHere(rows, x);
-          if (made !== undefined) return Promise.resolve(made);
-          return this.#native.predict(rows, null, x) as Promise<Float32Array>;
-        } catch (error) {
-          return Promise.reject(error);
-        }
+      if (Number.isInteger(rows) && rows > 0 && length < 2 ** 31) {
+        if (options === undefined) return this.#predictNew(rows, x, length);
+        const out = this.#queues ? undefined : onlyOut(options);
+        if (out !== undefined && isFloats(out, length)) return this.#predictInto(out, rows, x);
       }
     }
     return this.#predict(x, options);
   }
 
+  #predictNew(rows: number, x: Float32Array, length: number): Promise<Float32Array> {
+    try {
+      if (this.#queues && this.#key !== undefined) {
+        return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
+      }
+      if (length <= maxMade) {
+        const made = new Float32Array(length);
+        if (this.#predictHere(rows, x, made)) return Promise.resolve(made);
+      }
+      return this.#native.predict(rows, null, x) as Promise<Float32Array>;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #predictInto(out: Float32Array, rows: number, x: Float32Array): Promise<Float32Array> {
+    try {
+      if (this.#predictHere(rows, x, out)) return Promise.resolve(out);
+      return this.#native.predict(rows, null, x, out).then(() => out);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   /**
-   * predict of few numbers where that takes no time worth speaking of: JavaScript makes an array and a
-   * promise in a tenth of the time that Node-API takes.
+   * Whether it has predicted, as it does where that takes no time worth speaking of: JavaScript makes a
+   * promise, and an array, in a tenth of the time that Node-API takes.
    */
-  #predictHere(rows: number, x: Float32Array): Float32Array | undefined {
-    const length = rows * this.#rowOut;
-    if (length > maxMade || this.#key === undefined) return undefined;
-    const made = new Float32Array(length);
-    return native.predictHere(this.#key, rows, x, made) ? made : undefined;
+  #predictHere(rows: number, x: Float32Array, y: Float32Array): boolean {
+    return this.#key !== undefined && native.predictHere(this.#key, rows, x, y);
   }
 
   async #predict(x: PredictInput, options: PredictOptions | undefined): Promise<PredictOutput> {

@@ -55,6 +55,46 @@ test('predict and predictSync agree, with and without `out`', async (t) => {
   t.deepEqual(predictor.predictSync(x, { y: new Float32Array(15) }), result);
 });
 
+test('`out` alone among the options is as `out` among others', async (t) => {
+  const predictor = await load(t);
+  const wanted = predictor.predictSync(x);
+  const out = new Float32Array(15);
+  const forms = [
+    { out },
+    { out, signal: undefined, priority: null },
+    Object.assign(Object.create(null), { out }),
+  ];
+  for (const options of forms) {
+    out.fill(0);
+    t.is(await predictor.predict(x, options), out);
+    t.deepEqual(out, wanted);
+  }
+  const inherited = Object.defineProperty({}, 'out', { value: out });
+  t.not(await predictor.predict(x, inherited), out);
+  t.not(await predictor.predict(x, { out: undefined }), out);
+  out.fill(0);
+  const refused = [
+    { out, output: out },
+    Object.assign(Object.create({ out }), { out }),
+    Object.assign([], { out }),
+  ];
+  for (const options of refused)
+    await t.throwsAsync(predictor.predict(x, options), error('ERR_ARGUMENT', /options of predict/));
+  t.deepEqual(out, new Float32Array(15));
+});
+
+test('`out` may overlap the rows, which are read before it is written', async (t) => {
+  const predictor = await load(t);
+  const wanted = predictor.predictSync(x);
+  for (let i = 0; i < 10; i++) {
+    const memory = new Float32Array(20);
+    memory.set(x);
+    const out = memory.subarray(1, 16);
+    t.is(await predictor.predict(memory.subarray(0, 10), { out }), out);
+    t.deepEqual(out, wanted);
+  }
+});
+
 test('a predictor keeps the parameters that it was loaded with', async (t) => {
   const model = build();
   const predictor = await load(t, model);
@@ -182,6 +222,7 @@ test('a closed predictor says so, and closes twice', async (t) => {
   await predictor.close();
   t.throws(() => predictor.predictSync(x), error('ERR_CLOSED'));
   await t.throwsAsync(predictor.predict(x), error('ERR_CLOSED'));
+  await t.throwsAsync(predictor.predict(x, { out: new Float32Array(15) }), error('ERR_CLOSED'));
   t.throws(() => predictor.bind(1), error('ERR_CLOSED'));
   t.throws(() => predictor.profile(), error('ERR_CLOSED'));
 });

@@ -62,6 +62,14 @@ export interface PredictOptions {
   length?: number;
 }
 
+/** Where results go, of options that hold nothing else; undefined otherwise. */
+export function onlyOut(options: PredictOptions): PredictOutput | undefined {
+  const given: unknown = options;
+  if (!is.isRecord(given)) return undefined;
+  const names = Object.keys(given);
+  return names.length === 1 && names[0] === 'out' ? options.out : undefined;
+}
+
 /** What Predictor.load was told, checked. */
 export interface LoadSettings {
   readonly set: PredictorOptions;

@@ -49,6 +49,7 @@ struct Prediction {
   std::unordered_set<BindingObject*> bindings;
   StagingPool staging;
   Staging converted;  ///< integers that predictSync() could not read in place
+  Staging aside;      ///< outputs of predictHere(), until its run is over
   std::vector<const void*> sync_inputs;
   std::vector<void*> sync_outputs;
   int64_t reported_rows = 0;

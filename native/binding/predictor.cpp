@@ -1,5 +1,7 @@
 #include "binding/predictor.h"
 
+#include <cstring>
+
 #include "binding/bound.h"
 #include "binding/describe.h"
 #include "binding/device.h"
@@ -40,13 +42,11 @@ void reserve_conversion(Prediction& prediction, const Signature& signature) {
   prediction.converted.resize(static_cast<size_t>(bytes));
 }
 
-/// Runs on the arrays behind the key and the rows. For one input and one output in place it
-/// allocates nothing, and asks Node-API for two arrays.
-void run_at_once(const Call& call, Prediction& prediction, int64_t rows,
-                 Predictor::Session& session) {
+/// Puts the arrays behind the key and the rows into sync_inputs and sync_outputs. For one input and
+/// one output in place it allocates nothing, and asks Node-API for two arrays.
+const Signature& find_arrays(const Call& call, Prediction& prediction, int64_t rows) {
   constexpr size_t kFirstArray = 2;
   const napi_env env = call.env();
-  Leases& leases = call.addon().leases();
   check_count(prediction, call.count() < kFirstArray ? 0 : call.count() - kFirstArray);
   const Signature& signature = *prediction.signature(rows);
   size_t used = 0;
@@ -61,24 +61,49 @@ void run_at_once(const Call& call, Prediction& prediction, int64_t rows,
       prediction.sync_inputs[i] = sync_input(prediction, signature, i, view, used);
       continue;
     }
-    const ByteRange range = view.bytes();
-    if (leases.overlaps(range)) {
+    if (call.addon().leases().overlaps(view.bytes())) {
       fail(ErrorCode::kBusy, "expected memory of its own for `" + prediction.name_of(i) +
                                  "`, received memory that a pending call writes");
     }
+    prediction.sync_outputs[i - prediction.input_count] = view.data;
+  }
+  return signature;
+}
+
+/// Outputs that are written in place overlap neither inputs nor each other.
+void check_apart(const Prediction& prediction, const Signature& signature) {
+  const auto range_of = [&](size_t i) -> ByteRange {
+    const void* const data = i < prediction.input_count
+                                 ? prediction.sync_inputs[i]
+                                 : prediction.sync_outputs[i - prediction.input_count];
+    const auto* const begin = static_cast<const std::byte*>(data);
+    return {begin, begin + signature.entries[i].elements * 4};
+  };
+  for (size_t i = prediction.input_count; i < signature.entries.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {
-      const void* const other = k < prediction.input_count
-                                    ? prediction.sync_inputs[k]
-                                    : prediction.sync_outputs[k - prediction.input_count];
-      const auto* const begin = static_cast<const std::byte*>(other);
-      if (range.overlaps({begin, begin + signature.entries[k].elements * 4})) {
+      if (range_of(i).overlaps(range_of(k))) {
         fail_expected(ErrorCode::kArgument, "memory of its own", prediction.name_of(i),
                       "memory of `" + prediction.name_of(k) + "`");
       }
     }
-    prediction.sync_outputs[i - prediction.input_count] = view.data;
   }
-  session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+}
+
+/// Outputs become what the run gives once it is over, so that they may overlap inputs, and a run
+/// that fails leaves them alone.
+void run_aside(Prediction& prediction, const Signature& signature) {
+  const size_t first = prediction.input_count;
+  prediction.aside.resize(signature.bytes);
+  for (size_t k = 0; k < prediction.output_count; ++k)
+    prediction.lane_outputs[k] = prediction.aside.data() + signature.entries[first + k].offset;
+  prediction.lane_session.run(signature.rows, prediction.sync_inputs, prediction.lane_outputs);
+  for (size_t k = 0; k < prediction.output_count; ++k) {
+    const auto bytes = static_cast<size_t>(signature.entries[first + k].elements) * 4;
+    if (bytes > 0) std::memcpy(prediction.sync_outputs[k], prediction.lane_outputs[k], bytes);
+  }
+}
+
+void report_growth(Prediction& prediction, int64_t rows) {
   if (rows > prediction.reported_rows)
     prediction.report_memory(rows, prediction.predictor.profile().memory.total());
 }
@@ -246,11 +271,13 @@ napi_value PredictorObject::relates_rows(const Call& call) {
 napi_value PredictorObject::predict_sync(const Call& call) {
   Prediction& prediction = keyed<PredictorObject>(call).open();
   const int64_t rows = read_rows(call.env(), call[1], "rows");
-  run_at_once(call, prediction, rows, prediction.sync_session);
+  check_apart(prediction, find_arrays(call, prediction, rows));
+  prediction.sync_session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+  report_growth(prediction, rows);
   return nullptr;
 }
 
-// While nothing is pending the lane does not use its session.
+// While nothing is pending the lane does not use its session nor its outputs.
 napi_value PredictorObject::predict_here(const Call& call) {
   const napi_env env = call.env();
   PredictorObject& object = keyed<PredictorObject>(call);
@@ -259,7 +286,10 @@ napi_value PredictorObject::predict_here(const Call& call) {
   const std::shared_ptr<Prediction> prediction = object.prediction_;  // whatever hooks do
   Predictor::Session& session = prediction->lane_session;
   const bool here = call.addon().completions().runs_here([&] { return session.expected_ms(rows); });
-  if (here) run_at_once(call, *prediction, rows, session);
+  if (here) {
+    run_aside(*prediction, find_arrays(call, *prediction, rows));
+    report_growth(*prediction, rows);
+  }
   napi_value ran = nullptr;
   check(env, napi_get_boolean(env, here, &ran));
   return ran;

@@ -108,6 +108,32 @@ test('many leases are told apart', async (t) => {
   await Promise.all(even.map((at) => predictor.predict(2, null, x, out(at + 1))));
 });
 
+// Alone: nothing of this environment may be pending.
+test.serial('a prediction at once writes when it is over, and no leased memory', async (t) => {
+  const predictor = await makePredictor();
+  const expected = new Float32Array(4);
+  await predictor.predict(2, null, ramp(6), expected);
+  const here = async (x, y) => {
+    await new Promise((resolve) => setImmediate(resolve)); // a millisecond of each turn is for these
+    return addon.predictHere(predictor.key, 2, x, y);
+  };
+  const memory = new Float32Array(8);
+  memory.set(ramp(6));
+  t.true(await here(memory.subarray(0, 6), memory.subarray(1, 5)));
+  t.deepEqual(memory.subarray(1, 5), expected);
+  const before = memory.slice();
+  const lease = addon.lease(memory.subarray(4, 5));
+  await t.throwsAsync(here(ramp(6), memory.subarray(1, 5)), { code: 'ERR_BUSY' });
+  t.true(await here(ramp(6), new Float32Array(4)));
+  addon.endLease(lease);
+  await t.throwsAsync(here(ramp(6), memory.subarray(1, 4)), { code: 'ERR_SHAPE' });
+  t.deepEqual(memory, before);
+  const pending = predictor.predict(3, null, ramp(9)); // no number of rows known to be brief
+  t.false(addon.predictHere(predictor.key, 2, ramp(6), memory.subarray(1, 5)));
+  t.deepEqual(memory, before);
+  await pending;
+});
+
 test('predictions without outputs resolve with new ones', async (t) => {
   const graph = { ...linear(3, 2), outputs: [3, 4], nodes: [...linear(3, 2).nodes] };
   graph.nodes.push({ op: 'relu', inputs: [3], attributes: {} });

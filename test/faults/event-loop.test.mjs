@@ -123,6 +123,7 @@ test.serial('brief predictions that are awaited one by one let it turn', async (
     optimizer: sgd(),
   });
   const batch = { x: row, y: new Float32Array(2) };
+  const out = new Float32Array(2);
   const busy = (ms) => {
     const end = performance.now() + ms;
     while (performance.now() < end);
@@ -130,6 +131,7 @@ test.serial('brief predictions that are awaited one by one let it turn', async (
   // A millisecond of each turn is theirs: calls of a microsecond, or fewer with work in between.
   const calls = {
     predict: [() => predictor.predict(row), 5000],
+    'predict with out': [() => predictor.predict(row, { out }), 5000],
     run: [() => io.run(), 5000],
     step: [() => trainer.step(batch), 5000],
     'predict and work': [() => predictor.predict(row).then(() => busy(0.05)), 100],
