@@ -123,8 +123,16 @@ export interface ProfileDescription {
 export const version: string;
 /** Class of every error thrown: called with (code, message). */
 export function setErrorClass(errorClass: new (code: string, message: string) => Error): void;
-/** The instruction set in use, those this processor has (best first), and the pool's threads. */
-export function cpu(): { isa: string; available: string[]; threads: number };
+/**
+ * The instruction set in use, what kernels use of this processor beyond it ('amx_bf16'), the instruction
+ * sets that this processor has (best first), and the pool's threads.
+ */
+export function cpu(): {
+  isa: string;
+  extensions: string[];
+  available: string[];
+  threads: number;
+};
 /**
  * Bytes that the CPU backend of the process holds: parameters, gradients, optimizer state, arenas and
  * packed weights, and the scratch memory of threads. Not of them: rows on their way to a step.

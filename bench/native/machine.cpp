@@ -20,16 +20,18 @@ std::string processor() {
 }  // namespace
 
 void print_machine(const Options& options) {
-  const CpuInfo info = cpu_info();
+  std::string extensions;
+  for (const std::string& name : cpu_extensions())
+    extensions += (extensions.empty() ? "\"" : ",\"") + name + "\"";
   std::string peers = describe_onednn();
   const std::string openblas = describe_openblas();
   if (!peers.empty() && !openblas.empty()) peers += ",";
   peers += openblas;
   std::printf(
-      "{\"suite\":\"native\",\"machine\":{\"cpu\":\"%s\",\"threads\":%d,\"isa\":\"%s\"},"
-      "\"peers\":{%s},\"quick\":%s}\n",
-      processor().c_str(), options.processors, info.isa.c_str(), peers.c_str(),
-      options.quick ? "true" : "false");
+      "{\"suite\":\"native\",\"machine\":{\"cpu\":\"%s\",\"threads\":%d,\"isa\":\"%s\","
+      "\"extensions\":[%s]},\"peers\":{%s},\"quick\":%s}\n",
+      processor().c_str(), options.processors, cpu_info().isa.c_str(), extensions.c_str(),
+      peers.c_str(), options.quick ? "true" : "false");
   std::fflush(stdout);
 }
 

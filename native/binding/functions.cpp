@@ -68,6 +68,7 @@ napi_value cpu(const Call& call) {
   const CpuInfo info = cpu_info();
   Napi::Object object = Napi::Object::New(call.env());
   object.Set("isa", info.isa);
+  object.Set("extensions", make_strings(call.env(), cpu_extensions()));
   object.Set("available", make_strings(call.env(), info.available));
   object.Set("threads", info.threads);
   return object;

@@ -136,6 +136,8 @@ struct CpuInfo {
   int threads = 1;                     ///< of the pool
 };
 CpuInfo cpu_info();
+/// Extensions of this processor that kernels use beyond the instruction set in use, best first.
+std::vector<std::string> cpu_extensions();
 
 /// To be called on a thread that works behind another one of this process, such as the one that
 /// runs an event loop. Plans that take less time than waking a thread are not shared with others

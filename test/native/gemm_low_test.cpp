@@ -4,9 +4,12 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "check.h"
+#include "core/backend.h"
 #include "gemm_support.h"
 
 namespace {
@@ -450,6 +453,25 @@ TEST(gemm_low_of_nothing_is_the_epilogue_of_zero) {
         run_case(isa, kernels, t);
       }
     });
+}
+
+// What benchmarks say of the machine is what products use: the families beyond those of every type
+// and of the tiles in software.
+TEST(cpu_extensions_are_those_of_the_families) {
+  const tandem::CpuInfo info = tandem::cpu_info();
+  std::set<std::string> families;
+  for (const GemmIsa& isa : gemm_isas()) {
+    if (info.isa != isa.name) continue;
+    for (const GemmType type : {GEMM_BF16, GEMM_S8}) {
+      for (const GemmKernels* kernels : gemm_families(isa, type)) {
+        const std::string name = kernels->name;
+        if (name.find('_') != std::string::npos && name.find("reference") == std::string::npos)
+          families.insert(name);
+      }
+    }
+  }
+  const std::vector<std::string> extensions = tandem::cpu_extensions();
+  CHECK(std::set<std::string>(extensions.begin(), extensions.end()) == families);
 }
 
 }  // namespace
