@@ -84,8 +84,7 @@ const cuBLASLt = [Math.floor(lt / 10000), Math.floor(lt / 100) % 100, lt % 100].
 const more = { gpu: ours.device, peers: { ...versions, cuBLASLt } };
 for (const result of results)
   if (!markdown) console.log(JSON.stringify({ suite: 'cuda', ...result }));
-const slug = ours.device.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-if (save) saveResults(`cuda-${slug}`, command, results, more);
+if (save) saveResults('cuda', command, results, more);
 if (gpu.out) writeResults(gpu.out, { suite: 'cuda', command, results, ...more });
 if (markdown) {
   const date = new Date().toISOString().slice(0, 10);

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, oneHot, parquet, standard } from 'tandem-ml/data';
-import { native } from '../dist/native.js';
+import { describeEngine } from './lib/engine.mjs';
 import { saveResults } from './lib/results.mjs';
 
 const { values: flags } = parseArgs({
@@ -214,7 +214,7 @@ try {
   if (flags.save) {
     const { format, gb } = flags;
     const command = `node bench/data.mjs --gb ${gb} --format ${format} --save`;
-    saveResults(`data-${format}`, command, results, { isa: native.cpu().isa });
+    saveResults(`data-${format}`, command, results, describeEngine());
   }
   console.log(
     JSON.stringify({

@@ -79,10 +79,9 @@ process.exit(results.length > 0 ? 0 : 1);
 
 /** Writes what there is. */
 function keep() {
-  const slug = (torch?.device ?? described).toLowerCase().replace(/[^a-z0-9]+/g, '-');
   const complete = measured === cases.length;
   if (save && !tiny && results.length > 0)
-    saveResults(`gpu-${slug}`, command, results, more(), { complete });
+    saveResults('gpu', command, results, more(), { complete });
   if (out) writeResults(out, { suite: 'gpu', command, notes, results, ...more() });
 }
 

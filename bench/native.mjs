@@ -62,8 +62,10 @@ await script(async () => {
   /** @type {any[]} one a case; `ratio` of a peer is our speed by its */
   const results = [];
   await runNative((line) => {
-    if (line.machine) more = { isa: line.machine.isa, peers: line.peers };
-    else results.push(line);
+    if (line.machine) {
+      const { isa, extensions } = line.machine;
+      more = { isa, extensions, peers: line.peers };
+    } else results.push(line);
     if (!markdown) console.log(JSON.stringify(line));
   });
   // What another instruction set gives stands beside the machine's own.

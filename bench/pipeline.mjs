@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromArrays, fromBatches, standard } from 'tandem-ml/data';
-import { native } from '../dist/native.js';
+import { describeEngine } from './lib/engine.mjs';
 import { inTurns, median } from './lib/measure.mjs';
 import { command, epochSteps, quick, roundsOr, save, wanted } from './lib/options.mjs';
 import { saveResults } from './lib/results.mjs';
@@ -131,7 +131,7 @@ try {
       console.log(JSON.stringify(result));
     }
   }
-  if (save) saveResults('pipeline', command, results, { isa: native.cpu().isa });
+  if (save) saveResults('pipeline', command, results, describeEngine());
 } finally {
   await trainer.close();
   await rm(file);

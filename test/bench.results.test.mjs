@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
-import { keyOf, readResults, saveResults } from '../bench/lib/results.mjs';
+import { machinesOf, pageOf } from '../bench/lib/machines.mjs';
+import { keyOf, readResults, saveResults, slugOf } from '../bench/lib/results.mjs';
 import { tables, targetTable } from '../bench/lib/tables.mjs';
 
 /** A folder for results, gone after the test. */
@@ -14,7 +15,7 @@ function folderFor(t) {
   return pathToFileURL(`${path}/`);
 }
 
-const machine = { isa: 'avx512' };
+const machine = { cpu: 'A Processor', isa: 'avx512' };
 const reader = [
   { name: 'reader alone', value: 380, unit: 'MB/s' },
   { name: 'reader alone', value: 2555055, unit: 'rows/s' },
@@ -30,7 +31,9 @@ function after(t, runs) {
   for (const [command, results, more = machine, complete = true] of runs) {
     saveResults('native', command, results, more, { complete, folder });
   }
-  return readResults('native', folder);
+  const found = readResults(folder);
+  t.is(found.length, 1);
+  return found[0];
 }
 
 test('a run of all cases takes the place of the last one', (t) => {
@@ -72,7 +75,34 @@ test('what a run did not come to stays', (t) => {
   );
 });
 
-test('what another machine has measured stays until a run has come to all its cases', (t) => {
+test('machines have files of their own, named by their GPU or their processor', (t) => {
+  const folder = folderFor(t);
+  const save = (suite, command, value, more) =>
+    saveResults(suite, command, [product(1, value)], more, { folder });
+  const xeon = { cpu: 'Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz', isa: 'avx512' };
+  save('native', 'node bench/native.mjs --save', 10, machine);
+  save('native', 'node bench/native.mjs --save', 20, xeon);
+  save('native-avx2', 'node bench/native.mjs --isa avx2 --save', 5, { ...machine, isa: 'avx2' });
+  save('gpu', 'node bench/gpu.mjs --save', 99, { ...xeon, gpu: 'NVIDIA H100 80GB HBM3' });
+  save('native', 'node bench/native.mjs --filter 256 --save', 21, xeon);
+  t.deepEqual(readdirSync(folder).sort(), [
+    'gpu-nvidia-h100-80gb-hbm3.json',
+    'native-a-processor.json',
+    'native-avx2-a-processor.json',
+    'native-intel-xeon-gold-6430-cpu.json',
+  ]);
+  t.deepEqual(
+    readResults(folder).map(({ suite, results }) => [suite, results[0].value]),
+    [
+      ['gpu', 99],
+      ['native', 10],
+      ['native-avx2', 5],
+      ['native', 21],
+    ],
+  );
+});
+
+test('what a machine of the same name has measured stays until a run has come to all its cases', (t) => {
   const all = [product(1, 10), product(2, 20)];
   const other = { ...machine, isa: 'another' };
   const begun = ['node bench/gpu.mjs --save', [product(1, 11)], other, false];
@@ -101,18 +131,19 @@ test('short runs are not saved, nor a part of a run of another machine', (t) => 
   const save = (command, more = machine) =>
     saveResults('native', command, [product(1, 10)], more, { folder });
   t.throws(() => save('node bench/native.mjs --quick --save'), { message: /without --quick/ });
-  t.is(readResults('native', folder), undefined);
+  t.deepEqual(readResults(folder), []);
   save('node bench/native.mjs --save');
-  t.throws(() => save('node bench/native.mjs --threads 1 --save', { isa: 'avx2' }), {
+  t.throws(() => save('node bench/native.mjs --threads 1 --save', { ...machine, isa: 'avx2' }), {
     message: /expected the machine of the saved results/,
   });
-  t.is(readResults('native', folder).machine.isa, 'avx512');
+  t.is(readResults(folder)[0].machine.isa, 'avx512');
 });
 
 test('no two saved cases are the same', (t) => {
   const folder = new URL('../bench/results/', import.meta.url);
   for (const file of readdirSync(folder)) {
-    const { results } = JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
+    const { suite, machine, results } = JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
+    t.is(file, `${suite}-${slugOf(machine)}.json`);
     const keys = results.map(keyOf);
     t.deepEqual(
       keys.filter((key, i) => keys.indexOf(key) !== i),
@@ -139,6 +170,59 @@ test('a table says which runs its rows come from, and no others', (t) => {
   t.is(
     origin([{ ...one, from }]),
     'a processor, 2 cores, avx2, Node 20.1.0; 2030-01-03, `node bench/x.mjs --filter one --save`.',
+  );
+});
+
+test('a description of a processor says what kernels use of it', (t) => {
+  const described = (more) => {
+    const results = {
+      ...head,
+      suite: 'serving',
+      machine: { ...head.machine, ...more },
+      results: [],
+    };
+    return machinesOf([results])[0].description;
+  };
+  t.is(described({}), 'a processor, 2 cores, avx2');
+  t.is(described({ extensions: [] }), 'a processor, 2 cores, avx2');
+  const isa = 'avx512';
+  const [vnni, amx] = ['avx512_vnni', 'amx_int8'];
+  t.is(described({ isa, extensions: [] }), 'a processor, 2 cores, avx512 (no AMX)');
+  t.is(
+    described({ isa, extensions: [vnni], cores: 1 }),
+    'a processor, 1 core, avx512 (avx512_vnni; no AMX)',
+  );
+  t.is(
+    described({ isa, extensions: [amx, vnni] }),
+    'a processor, 2 cores, avx512 (amx_int8, avx512_vnni)',
+  );
+});
+
+test('each machine has a page of its suites, those of GPUs aside', (t) => {
+  const one = (suite, value, more) => ({
+    ...head,
+    ...{ suite, machine: { ...head.machine, ...more } },
+    results: [{ name: 'one', value, unit: 'ms' }],
+  });
+  const machines = machinesOf([
+    one('generate', 1, {}),
+    one('native-avx2', 2, { cpu: 'Intel(R) B' }),
+    one('serving', 3, { cpu: 'Intel(R) B', isa: 'avx512' }),
+    one('serving', 4, {}),
+    one('gpu', 5, { gpu: 'G' }),
+  ]);
+  t.deepEqual(
+    machines.map(({ name, description, page }) => [name, description, page]),
+    [
+      ['a processor', 'a processor, 2 cores, avx2', 'performance-a-processor.md'],
+      ['Intel B', 'Intel B, 2 cores, avx512', 'performance-intel-b.md'],
+    ],
+  );
+  const lines = pageOf(machines[0]).split('\n');
+  t.is(lines[0], '# Performance on a processor, 2 cores, avx2');
+  t.deepEqual(
+    lines.filter((line) => /^##|^\| one/.test(line)),
+    ['## Serving', '| one | 4 | ms |', '## Generation', '| one | 1 | ms |'],
   );
 });
 
@@ -175,32 +259,37 @@ test('a native table has a row for each case and columns for each number of thre
 });
 
 test('targets count the cases that reach them', (t) => {
+  const name = 'digits model to the first prediction';
+  const digits = (value) => ({ name, value, unit: 'ms' });
   const results = {
     native: [
       { ...product(1, 100), roofShare: 0.97, peers: { onednn: { ratio: 0.9 } } },
       { ...product(2, 190), roofShare: 0.5, peers: { onednn: { ratio: 1.25 } } },
       { ...product(1, 100), name: '64x64x64 ', roofShare: 0.1 },
     ],
-    serving: [{ name: 'digits model to the first prediction', value: 5.25, unit: 'ms' }],
+    serving: [digits(5.25)],
   };
-  const lines = targetTable((suite) => ({ ...head, suite, results: results[suite] ?? [] })).split(
-    '\n',
-  );
+  const machines = [
+    { name: 'A', resultsOf: (suite) => ({ ...head, suite, results: results[suite] ?? [] }) },
+    { name: 'B', resultsOf: (suite) => suite === 'serving' && { ...head, results: [digits(4)] } },
+  ];
+  const lines = targetTable(machines).split('\n');
+  t.is(lines[0], '| work | measured | wanted | found, A | cases | found, B | cases |');
   const row = (start) => lines.find((line) => line.startsWith(`| ${start} |`));
   t.is(
     row('products of 256³ and more, f32 | of the roof'),
-    '| products of 256³ and more, f32 | of the roof | 0.96 | 0.5 to 0.97 | 1 of 2 |',
+    '| products of 256³ and more, f32 | of the roof | 0.96 | 0.5 to 0.97 | 1 of 2 |  |  |',
   );
   t.is(
     row('products of 256³ and more, f32 | by oneDNN'),
-    '| products of 256³ and more, f32 | by oneDNN | 0.97 | 0.9 to 1.25 | 1 of 2 |',
+    '| products of 256³ and more, f32 | by oneDNN | 0.97 | 0.9 to 1.25 | 1 of 2 |  |  |',
   );
   t.is(
     row('digits model to the first prediction | ms'),
-    '| digits model to the first prediction | ms | at most 5 | 5.25 | 0 of 1 |',
+    '| digits model to the first prediction | ms | at most 5 | 5.25 | 0 of 1 | 4 | 1 of 1 |',
   );
   t.is(
     row('products of 256³ and more, bf16 | of the roof'),
-    '| products of 256³ and more, bf16 | of the roof | 0.96 | - | - |',
+    '| products of 256³ and more, bf16 | of the roof | 0.96 |  |  |  |  |',
   );
 });

@@ -1,4 +1,5 @@
-// bench/results/<suite>.json: the results of a suite with the machine they come from.
+// bench/results/<suite>-<machine>.json: the results of a suite with the machine they come from, which the
+// name of its GPU or its processor stands for.
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
@@ -12,6 +13,7 @@ const saved = new URL('../results/', import.meta.url);
  * @property {string} platform
  * @property {string} node
  * @property {string} [isa]
+ * @property {string[]} [extensions] that kernels use beyond it
  * @property {string} [gpu]
  * @property {Record<string, string>} [peers] versions by name
  */
@@ -34,19 +36,31 @@ export const describeMachine = () => ({
   node: process.version,
 });
 
+/** What stands for a machine in names of files. @param {Machine} machine */
+export const slugOf = ({ gpu, cpu }) =>
+  (
+    nameOf(gpu ?? cpu)
+      .toLowerCase()
+      .match(/[a-z0-9]+/g) ?? ['unknown']
+  ).join('-');
+
+/** The name of a processor without what says nothing: "(R)", and the clock of its label. */
+export const nameOf = (/** @type {string} */ processor) =>
+  processor.replace(/\((R|TM)\)|@.*$/gi, '').trim();
+
 /** Options with which a suite leaves cases out. */
 const leaving = /(^|\s)--(filter|threads|epochs)\b/;
 
 /**
  * Results of a run of all cases take the place of the last run's. Where a run left cases out, because its
  * command says so or because it did not come to them, its results take the places of the same cases of the
- * last run on this machine, and say of themselves in `from` how they came about. Of another machine, or of
- * other versions, what has been measured stays until a run has come to all its cases. Throws where the
- * command leaves cases out of such a run, and for short runs.
+ * last run on this machine, and say of themselves in `from` how they came about. Of a machine that differs
+ * behind the same name, or of other versions, what has been measured stays until a run has come to all its
+ * cases. Throws where the command leaves cases out of such a run, and for short runs.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
- * @param {{ isa?: string, gpu?: string, peers?: Record<string, string> }} [more] about the machine
+ * @param {Partial<Machine>} [more] about the machine
  * @param {{ complete?: boolean, folder?: URL }} [options] whether the run came to all its cases; where
  *   results are
  */
@@ -56,10 +70,11 @@ export function saveResults(suite, command, results, more = {}, options = {}) {
   const date = new Date().toISOString().slice(0, 10);
   const machine = { ...describeMachine(), ...more };
   const chosen = leaving.test(command);
-  const last = chosen || !complete ? readResults(suite, folder) : undefined;
+  const file = new URL(`${suite}-${slugOf(machine)}.json`, folder);
+  const last = chosen || !complete ? read(file) : undefined;
   const [was, is] = [last?.machine, machine].map((one) => JSON.stringify(one));
   if (last !== undefined && was === is) {
-    write({ ...last, results: merged(last.results, results, { date, command }) }, folder);
+    write(file, { ...last, results: merged(last.results, results, { date, command }) });
     return;
   }
   if (last !== undefined && chosen) {
@@ -67,7 +82,7 @@ export function saveResults(suite, command, results, more = {}, options = {}) {
       `expected the machine of the saved results, ${was}, where cases are left out, received ${is}`,
     );
   }
-  if (last === undefined) write({ suite, date, command, machine, results }, folder);
+  if (last === undefined) write(file, { suite, date, command, machine, results });
 }
 
 /** Throws where results of a short run are to be saved. */
@@ -104,10 +119,10 @@ export function writeResults(file, { results, ...head }) {
   renameSync(`${file}.part`, file);
 }
 
-/** @param {Results} all  @param {URL} folder */
-function write({ results, ...head }, folder) {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(fileOf(head.suite, folder), textOf(head, results));
+/** @param {URL} file  @param {Results} all */
+function write(file, { results, ...head }) {
+  mkdirSync(new URL('.', file), { recursive: true });
+  writeFileSync(file, textOf(head, results));
 }
 
 /** @param {object} head  @param {any[]} results */
@@ -118,28 +133,22 @@ function textOf(head, results) {
   return `${start},\n  "results": [\n${lines}\n  ]\n}\n`;
 }
 
-/** The suites of results that are saved for each GPU, such as gpu-<device> of gpu. @param {string} suite */
-export const savedDevices = (suite) =>
-  suite === 'gpu' || suite === 'cuda'
-    ? readdirSync(saved)
-        .filter((file) => file.startsWith(`${suite}-`))
-        .map((file) => file.replace(/\.json$/, ''))
-    : [];
-
 /**
- * What was saved last, or undefined.
- * @param {string} suite
+ * What was saved last of each suite on each machine.
  * @param {URL} [folder]
- * @returns {Results | undefined}
+ * @returns {Results[]}
  */
-export function readResults(suite, folder = saved) {
+export const readResults = (folder = saved) =>
+  readdirSync(folder)
+    .sort()
+    .flatMap((name) => read(new URL(name, folder)) ?? []);
+
+/** @param {URL} file  @returns {Results | undefined} */
+function read(file) {
   try {
-    return JSON.parse(readFileSync(fileOf(suite, folder), 'utf8'));
+    return JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
     if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT') return undefined;
     throw error;
   }
 }
-
-const fileOf = (/** @type {string} */ suite, /** @type {URL} */ folder) =>
-  new URL(`${suite}.json`, folder);

@@ -1,5 +1,5 @@
 // What a suite prints and keeps: one JSON line a case below a line on the machine, or a table.
-import { native } from '../../dist/native.js';
+import { describeEngine } from './engine.mjs';
 import { command, markdown, quick, save } from './options.mjs';
 import { describeMachine, saveResults } from './results.mjs';
 import { tables } from './tables.mjs';
@@ -27,7 +27,8 @@ export function openSuite(name, versions = {}) {
   const peers = Object.fromEntries(
     Object.entries(versions).flatMap(([peer, version]) => (version ? [[peer, version]] : [])),
   );
-  const machine = { ...describeMachine(), isa: native.cpu().isa, peers };
+  const about = { ...describeEngine(), peers };
+  const machine = { ...describeMachine(), ...about };
   const date = new Date().toISOString().slice(0, 10);
   const print = (line) => {
     if (!markdown) console.log(JSON.stringify(line));
@@ -51,7 +52,7 @@ export function openSuite(name, versions = {}) {
         const table = tables[name]({ suite: name, date, command, machine, results });
         console.log(`## ${name}\n\n${table}\n`);
       }
-      if (save) saveResults(name, command, results, { isa: machine.isa, peers });
+      if (save) saveResults(name, command, results, about);
     },
   };
 }

@@ -1,5 +1,6 @@
-// The results of each suite as Markdown, for --markdown and for docs/performance.md.
+// The results of each suite as Markdown, for --markdown and for docs/performance*.md.
 
+import { nameOf } from './results.mjs';
 import { targetRows } from './targets.mjs';
 
 /** @typedef {import('./results.mjs').Results} Results */
@@ -20,10 +21,25 @@ function table(columns, rows) {
   return [line(columns), `|${'---|'.repeat(columns.length)}`, ...rows.map(line)].join('\n');
 }
 
+/** What kernels use of the processor. @param {import('./results.mjs').Machine} machine */
+function instructions({ isa, extensions }) {
+  if (extensions === undefined) return isa;
+  const lacks = isa === 'avx512' && !extensions.some((name) => name.startsWith('amx'));
+  const more = [extensions.join(', '), lacks ? 'no AMX' : ''].filter(Boolean).join('; ');
+  return more === '' ? isa : `${isa} (${more})`;
+}
+
+/** @param {import('./results.mjs').Machine} machine */
+export function describeProcessor(machine) {
+  const { cpu, cores } = machine;
+  const of = [nameOf(cpu), `${cores} ${cores === 1 ? 'core' : 'cores'}`, instructions(machine)];
+  return of.filter(Boolean).join(', ');
+}
+
 /** @param {Results} results */
 function origin({ machine, date, command, results }) {
-  const { cpu, cores, isa, node, gpu, peers = {} } = machine;
-  const of = [gpu, cpu, `${cores} ${cores === 1 ? 'core' : 'cores'}`, isa, `Node ${node.slice(1)}`];
+  const { node, gpu, peers = {} } = machine;
+  const of = [gpu, describeProcessor(machine), `Node ${node.slice(1)}`];
   const versions = Object.entries(peers).map(([peer, version]) => `${peer} ${version}`);
   // The run of all cases first, unless none is left that comes from it.
   const parts = results.map(({ from }) => from ?? { date, command });
@@ -201,13 +217,12 @@ const nativeColumns = {
 
 /** A table for each group: a row for each case and type, and for each number of threads its columns. */
 function native(results) {
-  const level = results.suite === 'native' ? '###' : '####';
   const groups = new Set(results.results.map(({ group }) => group));
   return paragraphs(
     origin(results),
     ...Array.from(groups, (group) => {
       const cases = results.results.filter((one) => one.group === group);
-      return paragraphs(`${level} ${group}`, nativeGroup(cases));
+      return paragraphs(`### ${group}`, nativeGroup(cases));
     }),
   );
 }
@@ -235,9 +250,12 @@ function nativeGroup(cases) {
   );
 }
 
-/** @param {(suite: string) => Results | undefined} resultsOf */
-export const targetTable = (resultsOf) =>
-  table(['work', 'measured', 'wanted', 'found', 'cases that reach it'], targetRows(resultsOf));
+/** @param {{ name: string, resultsOf: (suite: string) => Results | undefined }[]} machines */
+export const targetTable = (machines) =>
+  table(
+    ['work', 'measured', 'wanted', ...machines.flatMap(({ name }) => [`found, ${name}`, 'cases'])],
+    targetRows(machines.map(({ resultsOf }) => resultsOf)),
+  );
 
 /** @type {Record<string, (results: Results) => string>} */
 export const tables = {

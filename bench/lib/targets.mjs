@@ -178,21 +178,26 @@ const all = [
 const round = (/** @type {number} */ value) => Number(value.toPrecision(3));
 
 /**
- * A row for each target: what is wanted, from the lowest to the highest of what was measured, and how
- * many of its cases reach it.
- * @param {(suite: string) => Results | undefined} resultsOf
+ * A row for each target: what is wanted, and for each machine from the lowest to the highest of what was
+ * measured, and how many of its cases reach it; blanks where nothing was measured.
+ * @param {((suite: string) => Results | undefined)[]} machines
  * @returns {string[][]}
  */
-export function targetRows(resultsOf) {
-  return all.map(({ work, measure, wanted, atMost = false, suite, is, read }) => {
-    const head = [work, measure, atMost ? `at most ${wanted}` : String(wanted)];
-    const found = (resultsOf(suite)?.results ?? [])
-      .filter(is)
-      .map((one) => read(one) ?? Number.NaN)
-      .filter(Number.isFinite);
-    if (found.length === 0) return [...head, '-', '-'];
-    const reached = found.filter((value) => (atMost ? value <= wanted : value >= wanted)).length;
-    const range = [...new Set([Math.min(...found), Math.max(...found)].map(round))];
-    return [...head, range.join(' to '), `${reached} of ${found.length}`];
+export const targetRows = (machines) =>
+  all.map((target) => {
+    const { work, measure, wanted, atMost, suite } = target;
+    const found = machines.flatMap((resultsOf) => foundOf(target, resultsOf(suite)));
+    return [work, measure, atMost ? `at most ${wanted}` : String(wanted), ...found];
   });
+
+/** @param {Target} target  @param {Results | undefined} results */
+function foundOf({ wanted, atMost = false, is, read }, results) {
+  const found = (results?.results ?? [])
+    .filter(is)
+    .map((one) => read(one) ?? Number.NaN)
+    .filter(Number.isFinite);
+  if (found.length === 0) return ['', ''];
+  const reached = found.filter((value) => (atMost ? value <= wanted : value >= wanted)).length;
+  const range = [...new Set([Math.min(...found), Math.max(...found)].map(round))];
+  return [range.join(' to '), `${reached} of ${found.length}`];
 }
