@@ -346,12 +346,12 @@ Shape InferContext::broadcast(const Shape& a, const Shape& b) const {
   return *shape;
 }
 
-void InferContext::bad_shape(const std::string& expected) const {
+void InferContext::bad_shape(const std::string& expected, size_t count) const {
   std::string received;
-  for (const auto& input : inputs_) {
-    if (!input) continue;
+  for (size_t i = 0; i < std::min(count, inputs_.size()); ++i) {
+    if (!inputs_[i]) continue;
     if (!received.empty()) received += " and ";
-    received += to_string(*input);
+    received += to_string(*inputs_[i]);
   }
   fail(ErrorCode::kShape,
        "expected " + expected + " for `" + name(op_) + "`, received " + received);

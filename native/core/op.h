@@ -43,8 +43,9 @@ class InferContext {
   void expect_dtype(size_t i, DType dtype) const;
   /// The shape that both broadcast to, as NumPy does. Throws ERR_SHAPE.
   [[nodiscard]] Shape broadcast(const Shape& a, const Shape& b) const;
-  /// Throws ERR_SHAPE: "expected ... for `op`, received [..]".
-  [[noreturn]] void bad_shape(const std::string& expected) const;
+  /// Throws ERR_SHAPE: "expected ... for `op`, received [..]", the shapes of the first inputs, or
+  /// of all: users know nothing of those that the library adds.
+  [[noreturn]] void bad_shape(const std::string& expected, size_t count = SIZE_MAX) const;
 
  private:
   Op op_;

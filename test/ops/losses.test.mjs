@@ -229,6 +229,20 @@ test('losses of classes check weights', (t) => {
   t.throws(() => distillation(x, teacher, { weights: fixed([3], 'int32') }), { code: 'ERR_DTYPE' });
 });
 
+test('shapes that crossEntropy refuses are those that it was given', (t) => {
+  const [x, target, other] = [fixed([3, 5, 7]), fixed([3, 5], 'int32'), fixed([3, 4], 'int32')];
+  const classWeights = [1, 2];
+  const message = (received) => ({ code: 'ERR_SHAPE', message: received });
+  t.throws(
+    () => crossEntropy(x, other),
+    message(/targets \[\.\.\.\] for `crossEntropy`, received \[3, 5, 7\] and \[3, 4\]$/),
+  );
+  t.throws(
+    () => crossEntropy(x, target, { classWeights }),
+    message(/weights \[classes\].*, received \[3, 5, 7\] and \[3, 5\] and \[2\]$/),
+  );
+});
+
 test('bceWithLogits weighs positive targets by the last axis', (t) => {
   const posWeight = [0.5, 1, 4];
   const floats = { x: numbers(shape, 2), t: numbers(shape, 3, { low: 0.05, high: 0.95 }) };

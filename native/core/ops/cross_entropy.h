@@ -26,13 +26,14 @@ struct CrossEntropyBase : Base {
   static constexpr size_t kFieldCount = 2;
 
   static void check(InferContext& context) {
+    constexpr size_t kGiven = 4;  // the divisor is the library's own
     const Shape x = context.shape(0);
     context.expect_dtype(1, DType::kInt32);
     if (x.empty() || x.back() == 0 || context.shape(1) != Shape(x.begin(), x.end() - 1)) {
-      context.bad_shape("logits [..., classes] and targets [...]");
+      context.bad_shape("logits [..., classes] and targets [...]", kGiven);
     }
     if (context.has_input(2) && context.shape(2) != Shape{x.back()})
-      context.bad_shape("class weights [classes]");
+      context.bad_shape("class weights [classes]", kGiven);
     check_weights(context, 3, context.shape(1));
     check_divisor(context, 4);
     const float smoothing = context.attributes<Attributes>().label_smoothing;

@@ -16,7 +16,8 @@ inline void check_weights(InferContext& context, size_t i, const Shape& like) {
   if (shape.empty() || shape.size() > like.size() ||
       !std::equal(shape.begin(), shape.end(), like.begin())) {
     context.bad_shape("weights of the shape " + to_string(make_tensor(like, DType::kFloat32)) +
-                      " or its first axes");
+                          " or its first axes",
+                      i + 1);
   }
 }
 
