@@ -1,7 +1,7 @@
 // Training from a file larger than memory allows: makes a CSV or Parquet file of `--gb` gigabytes,
 // trains one epoch on it, and prints as JSON the speed of the reader, of the step and of both, the
 // largest RSS, and the delay of the event loop (a timer of 1 ms, so that 1 ms is no delay).
-// --save puts them into bench/results/, for docs/performance.md.
+// --save puts them into bench/results/, for the pages of docs/performance.md.
 // Usage: data.mjs [--gb 1] [--format csv | parquet] [--folder path] [--save]
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';

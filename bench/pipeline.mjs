@@ -8,7 +8,7 @@
 // beside it, of all threads, `aloneCpuPercent` its share in the step's. The first epoch of each fit, in
 // which the thread that reads starts and its JavaScript is cold, does not count.
 // --epochs is their lengths in steps, --filter leaves the sides whose names have it, beside arrays,
-// --save puts them into bench/results/, for docs/performance.md.
+// --save puts them into bench/results/, for the pages of docs/performance.md.
 // Usage: pipeline.mjs [--epochs 200,1000] [--rounds 3] [--filter csv] [--quick] [--save]
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
