@@ -90,9 +90,11 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
-  bool pack_last_a;      // of the last panel only: the words of other rows end within the next row
+  bool pack_last_a;      // of the last panel only: other rows have more behind them
+  bool pack_tail_a;      // of other panels the last k_step words, where k ends within them
   int64_t col_panels;    // of kPanelColumns columns
-  GemmParts row_panels;  // of at most panel_rows rows; row_blocks of a dot product are of rows
+  GemmParts row_panels;  // of units of row_unit rows, at most panel_rows in a panel
+  int64_t row_unit;
   GemmParts row_blocks;  // of row panels, or of the rows of a dot product
   GemmParts col_blocks;  // of column panels
   int64_t k_words;       // with the zeros that fill up the last ones
@@ -108,9 +110,10 @@ struct GemmPlan {
   int64_t pack_a_tiles;         // 0: compute tiles read A where it is, or pack their part of it
   int64_t compute_tiles;
   int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
-  int64_t stage_at;       // bytes of scratch before the rows that wait for their epilogue
+  int64_t sums_kept_at;   // bytes of scratch before the sums that wait for more words of k
+  int64_t stage_at;       // the same of the rows that wait for their epilogue
   int64_t stage_columns;  // of those, which are float; 0 where C is
-  int64_t row_bias_at;    // bytes of scratch before the bias of a panel's rows
+  int64_t row_bias_at;    // the same of the bias of a panel's rows
   int64_t scratch_bytes;  // per thread, 64-byte aligned
 };
 

@@ -13,7 +13,11 @@ struct MicroArgs {
   const char* b;  // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
   int64_t b_pair, b_k;
   int64_t k;         // words
-  const char* next;  // lines that come into the L2 meanwhile, one with every word of k
+  const char* tail;  // k_step more words of A where they would end behind its row; or null
+  int64_t tail_row;
+  const char* earlier;  // GemmKernels::keeps_sums: sums of the words before these; or null
+  char* later;          // where sums wait for the words behind these; null: they are complete
+  const char* next;     // lines that come into the L2 meanwhile, one with every word of k
   int64_t next_k;
   char* c;
   int64_t c_row;
@@ -76,7 +80,9 @@ struct GemmKernels {
   const GemmRounding* rounding;  // for GemmDesc::from_float; GEMM_BF16 alone
   // Rows of a panel, and the rows that kernels of 4 and of 8 vectors of columns serve.
   int panel_rows, wide4_rows, wide8_rows;
-  int best_rows;  // of the panels of many rows, panel_rows or fewer
+  int best_rows;    // of the panels of many rows, panel_rows or fewer
+  int row_unit;     // reads and multiplies multiples of so many rows
+  bool keeps_sums;  // sums wait in scratch between steps of k, without the epilogue
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;

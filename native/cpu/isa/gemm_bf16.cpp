@@ -55,6 +55,8 @@ const GemmKernels kBf16Kernels = {.name = "bf16",
                                   .wide4_rows = kWide4Rows,
                                   .wide8_rows = kWide8Rows,
                                   .best_rows = kBestRows,
+                                  .row_unit = 1,
+                                  .keeps_sums = false,
                                   .micro = kMicro,
                                   .begin = nullptr,
                                   .end = nullptr};

@@ -101,6 +101,7 @@ int choose_width(const GemmKernels& kernels, int64_t rows, int64_t left, bool pa
 void place_nothing(MicroArgs& args) {
   alignas(64) static constexpr char kZeros[kPanelColumns * 4] = {};
   args.a = args.b = args.next = kZeros;
+  args.tail = nullptr;
   args.a_row = args.a_k = args.b_pair = args.b_k = args.next_k = 0;
   args.k = 1;
 }
@@ -119,6 +120,18 @@ MicroArgs block_args(const GemmPlan& plan, const GemmEpilogue& e, GemmElement c_
   return args;
 }
 
+// Copies `words` words of the rows of a panel, from element `a` on, of which there are `k`.
+void pack_rows(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int64_t words,
+               char* packed) {
+  const GemmDesc& d = plan.desc;
+  if (d.type == GEMM_F32)
+    pack_a_panel(a, d.a_row, d.a_col, rows, words, packed);
+  else if (d.from_float)
+    round_a_panel(plan, reinterpret_cast<const float*>(a), rows, k, words, packed);
+  else
+    pack_a_words(plan, a, rows, k, words, packed);
+}
+
 // Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed
 // before or here.
 void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, char* packed,
@@ -126,13 +139,21 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
   const GemmDesc& d = plan.desc;
   const int64_t bytes = operand_bytes(d), group = d.kernels->group;
   const int64_t k = least(d.k - k0 * group, args.k * group), rows = args.rows;
-  const char* a =
-      t.a + (part_start(plan.row_panels, panel) * d.a_row + k0 * group * d.a_col) * bytes;
+  const char* a = t.a + (panel_row(plan, panel) * d.a_row + k0 * group * d.a_col) * bytes;
   args.a = a;
   args.a_row = d.a_row * bytes;
   args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
+  args.tail = nullptr;
   const bool is_last = panel + 1 == plan.row_panels.count;
-  if (!plan.pack_a && !(plan.pack_last_a && is_last)) return;
+  if (!plan.pack_a && !(plan.pack_last_a && is_last)) {
+    if (!plan.pack_tail_a || k == args.k * group) return;
+    const int64_t step = d.kernels->k_step;
+    args.k -= step;
+    args.tail = packed;
+    args.tail_row = plan.a_stride;
+    pack_rows(plan, a + args.k * args.a_k, rows, k - args.k * group, step, packed);
+    return;
+  }
   args.a = packed;
   if (plan.a_stride > 0) {
     args.a_row = plan.a_stride;
@@ -141,16 +162,10 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     args.a_row = 4;
     args.a_k = kPackedRows * 4;
   }
-  if (plan.pack_a_tiles > 0) {
+  if (plan.pack_a_tiles > 0)
     args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
-    return;
-  }
-  if (d.type == GEMM_F32)
-    pack_a_panel(a, d.a_row, d.a_col, rows, args.k, packed);
-  else if (d.from_float)
-    round_a_panel(plan, reinterpret_cast<const float*>(a), rows, k, args.k, packed);
   else
-    pack_a_words(plan, a, rows, k, args.k, packed);
+    pack_rows(plan, a, rows, k, args.k, packed);
 }
 
 // Lets the next panel of A come into the L2 while this one is multiplied by the columns from j on.
@@ -162,10 +177,9 @@ void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, 
   const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.k_words;
   const bool columns = !plan.pack_a && d.a_row == 1 && j + args.columns >= t.j1;
   if ((!copied_rows && !columns) || panel + 1 >= t.i1) return;
-  const int64_t first = part_start(plan.row_panels, panel + 1);
-  const int64_t end = part_start(plan.row_panels, panel + 2);
+  const int64_t first = panel_row(plan, panel + 1), end = panel_row(plan, panel + 2);
   if (columns) {
-    args.next = args.a + (end - 1 - part_start(plan.row_panels, panel)) * args.a_row;
+    args.next = args.a + (end - 1 - panel_row(plan, panel)) * args.a_row;
     args.next_k = args.a_k;
     return;
   }
@@ -183,76 +197,111 @@ void spread_row_bias(const float* bias, int64_t rows, float* out) {
       store(out + i * kWidestColumns + j, spread(bias[i]));
 }
 
-void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, char* scratch) {
+// A block on its way through k: what its panels share.
+struct Run {
+  const GemmPlan& plan;
+  const Block& t;
+  const GemmEpilogue& e;
+  char* scratch;
+  bool rows_after, staged;
+  char* sum;  // a value that is kept before its activation is summed up where it is kept
+  MicroArgs args;
+};
+
+// The columns of B from j on, whose words from k0 on are wanted.
+void place_b(const GemmPlan& plan, const Block& t, int64_t j, int64_t k0, MicroArgs& args) {
+  const int64_t word = plan.desc.kernels->b_word;
+  if (plan.source != GEMM_B_DIRECT) {
+    args.b_k = (t.j1 - j > kLanes ? kPanelColumns : kLanes) * word;
+    args.b_pair = kPanelColumns * plan.k_words * word;
+    args.b = t.b + (j - t.packed_j0) * plan.k_words * word + k0 * args.b_k;
+  } else {
+    args.b_k = plan.desc.b_row * word;
+    args.b_pair = kPanelColumns * word;
+    args.b = t.b + j * word + k0 * args.b_k;
+  }
+}
+
+// The words of k from k0 on for a panel of A.
+void compute_panel(Run& r, int64_t panel, int64_t k0) {
+  const GemmPlan& plan = r.plan;
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
-  const bool padded = plan.source != GEMM_B_DIRECT;
-  const bool rows_after = needs_rows(t, e);
-  const bool staged = rows_after && d.c_type != GEMM_TO_F32;
-  char* stage = scratch + plan.stage_at;
-  auto* row_bias = reinterpret_cast<float*>(scratch + plan.row_bias_at);
-  // A value that is kept before its activation is summed up where it is kept.
-  char* sum = t.pre ? t.pre : t.c;
-  MicroArgs args = block_args(plan, e, staged ? GEMM_TO_F32 : d.c_type);
+  const Block& t = r.t;
+  const GemmEpilogue& e = r.e;
+  MicroArgs& args = r.args;
   const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
-  if (staged) args.c_row = plan.stage_columns * 4;
-  const int64_t word = kernels.b_word;
-  if (kernels.begin) kernels.begin();
+  const bool padded = plan.source != GEMM_B_DIRECT;
+  const int64_t kc = least(plan.kc, plan.k_words - k0);
+  const bool first = k0 == 0, last = k0 + kc >= plan.k_words;
+  // Sums that are kept meet what is added to them when they are complete.
+  const bool meets = kernels.keeps_sums ? last : first;
+  const char* add = !meets ? r.sum : d.accumulate ? t.c : t.residual;
+  const bool starts = meets && e.row_bias;
+  char* kept = kernels.keeps_sums && !(first && last) ? r.scratch + plan.sums_kept_at : nullptr;
+  args.add_row = starts ? kWidestColumns * 4 : d.c_row * d_bytes;
+  const int64_t row = panel_row(plan, panel), rows = panel_row(plan, panel + 1) - row;
+  args.rows = static_cast<int>(rows);
+  args.k = kc;
+  if (starts)
+    spread_row_bias(e.row_bias + row, rows, reinterpret_cast<float*>(r.scratch + plan.row_bias_at));
+  place_a(plan, t, panel, k0, r.scratch, args);
+  args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
+  args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
+  for (int64_t j = t.j0; j < t.j1;) {
+    const int64_t left = t.j1 - j;
+    const int width = choose_width(kernels, rows, left, padded);
+    place_b(plan, t, j, k0, args);
+    const int64_t at = row * d.c_row + j;
+    args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
+    args.c = r.staged ? r.scratch + plan.stage_at + (j - t.j0) * 4 : r.sum + at * c_bytes;
+    args.add = starts ? r.scratch + plan.row_bias_at : add ? add + at * d_bytes : nullptr;
+    args.bias = last && e.bias ? e.bias + j : nullptr;
+    args.scale = e.scale ? e.scale + j : nullptr;
+    args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+    args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
+    args.earlier = first ? nullptr : kept;
+    args.later = last ? nullptr : kept;
+    if (kept) kept += kernels.panel_rows * kPanelColumns * 4;
+    args.next = args.a;
+    args.next_k = 0;
+    place_next(plan, t, panel, j, args);
+    if (plan.k_words == 0) place_nothing(args);
+    kernels.micro[width * kernels.panel_rows + rows - 1](args);
+    j += args.columns;
+  }
+  if (!last || !r.rows_after) return;
+  if (r.staged)
+    finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(r.scratch + plan.stage_at));
+  else
+    finish_rows(plan, t, e, row, rows);
+}
 
-  int64_t k0 = 0;
-  do {
-    const int64_t kc = least(plan.kc, plan.k_words - k0);
-    const bool last = k0 + kc >= plan.k_words;
-    const char* add = k0 > 0 ? sum : d.accumulate ? t.c : t.residual;
-    const bool starts = k0 == 0 && e.row_bias;
-    args.add_row = starts ? kWidestColumns * 4 : d.c_row * d_bytes;
+void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, char* scratch) {
+  const GemmKernels& kernels = *plan.desc.kernels;
+  const bool rows_after = needs_rows(t, e);
+  const bool staged = rows_after && plan.desc.c_type != GEMM_TO_F32;
+  Run r = {plan, t, e, scratch, rows_after, staged, t.pre ? t.pre : t.c, {}};
+  r.args = block_args(plan, e, staged ? GEMM_TO_F32 : plan.desc.c_type);
+  if (staged) r.args.c_row = plan.stage_columns * 4;
+  const auto step = [&](int64_t k0) {
+    const bool last = k0 + plan.kc >= plan.k_words;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
-    args.floor = relu_floor(relu);
-    set_bounds(args, e, relu);
-    for (int64_t panel = t.i0; panel < t.i1; ++panel) {
-      const int64_t row = part_start(plan.row_panels, panel);
-      const int64_t rows = part_start(plan.row_panels, panel + 1) - row;
-      args.rows = static_cast<int>(rows);
-      args.k = kc;
-      if (starts) spread_row_bias(e.row_bias + row, rows, row_bias);
-      place_a(plan, t, panel, k0, scratch, args);
-      args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
-      args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
-      for (int64_t j = t.j0; j < t.j1;) {
-        const int64_t left = t.j1 - j;
-        const int width = choose_width(kernels, rows, left, padded);
-        if (padded) {
-          args.b_k = (left > kLanes ? kPanelColumns : kLanes) * word;
-          args.b_pair = kPanelColumns * plan.k_words * word;
-          args.b = t.b + (j - t.packed_j0) * plan.k_words * word + k0 * args.b_k;
-        } else {
-          args.b_k = d.b_row * word;
-          args.b_pair = kPanelColumns * word;
-          args.b = t.b + j * word + k0 * args.b_k;
-        }
-        const int64_t at = row * d.c_row + j;
-        args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
-        args.c = staged ? stage + (j - t.j0) * 4 : sum + at * c_bytes;
-        args.add = starts ? scratch + plan.row_bias_at : add ? add + at * d_bytes : nullptr;
-        args.bias = last && e.bias ? e.bias + j : nullptr;
-        args.scale = e.scale ? e.scale + j : nullptr;
-        args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
-        args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
-        args.next = args.a;
-        args.next_k = 0;
-        place_next(plan, t, panel, j, args);
-        if (plan.k_words == 0) place_nothing(args);
-        kernels.micro[width * kernels.panel_rows + rows - 1](args);
-        j += args.columns;
-      }
-      if (!last || !rows_after) continue;
-      if (staged)
-        finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(stage));
-      else
-        finish_rows(plan, t, e, row, rows);
+    r.args.floor = relu_floor(relu);
+    set_bounds(r.args, e, relu);
+  };
+  if (kernels.begin) kernels.begin();
+  if (kernels.keeps_sums) {
+    // The rows of a step stay in the L1 while the columns pass by.
+    step(plan.k_words);
+    for (int64_t panel = t.i0; panel < t.i1; ++panel)
+      for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) compute_panel(r, panel, k0);
+  } else {
+    for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
+      step(k0);
+      for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
     }
-    k0 += kc;
-  } while (k0 < plan.k_words);
+  }
   if (kernels.end) kernels.end();
 }
 

@@ -48,6 +48,8 @@ const GemmKernels kF32Kernels = {.name = "f32",
                                  .wide4_rows = kWide4Rows,
                                  .wide8_rows = kWide8Rows,
                                  .best_rows = kPanelRows,
+                                 .row_unit = 1,
+                                 .keeps_sums = false,
                                  .micro = kMicro,
                                  .begin = nullptr,
                                  .end = nullptr};

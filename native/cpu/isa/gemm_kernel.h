@@ -29,6 +29,11 @@ TANDEM_INLINE int64_t part_start(const GemmParts& parts, int64_t i) {
   return parts.size * i + least(parts.longer, i);
 }
 
+// The first row of a panel of A; behind the last one, the rows of A.
+TANDEM_INLINE int64_t panel_row(const GemmPlan& plan, int64_t panel) {
+  return least(part_start(plan.row_panels, panel) * plan.row_unit, plan.desc.m);
+}
+
 TANDEM_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 TANDEM_INLINE int64_t element_bytes(GemmElement type) {

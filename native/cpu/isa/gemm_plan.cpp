@@ -9,6 +9,9 @@ namespace {
 // FMAs, while every step of k reads and writes C again.
 constexpr int64_t kLongestSum = 1024;
 constexpr int64_t kL2Floats = 192 * 1024;
+// Of kernels that keep sums in scratch, and read A and B many times as fast: 32 rows of A fill two
+// thirds of the L1, or all of it if that is the end of them.
+constexpr int64_t kTileSum = 256, kLongestTileSum = 384;
 // Half of this, some 2 us, is still worth handing out to a thread that is awake; more tiles than
 // this says are not.
 constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
@@ -117,7 +120,7 @@ bool choose_pack_a(const GemmPlan& p) {
   const bool evict = rows_collide(p) && !few_rows_do(p);
   if (d.type == GEMM_F32) return packs_a_first(p) || (evict && (d.a_col == 1 || p.col_panels > 4));
   // A kernel reads whole words of unsigned bytes or of bfloat16.
-  const bool whole = has_whole_words(d) || ends_in_next_row(d);
+  const bool whole = has_whole_words(d) || ends_in_next_row(d) || d.kernels->k_step > 1;
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
 }
 
@@ -189,7 +192,8 @@ void measure_words(GemmPlan& p) {
   p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
-  const int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
+  int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
+  if (kernels.keeps_sums) steps = p.k_words <= kLongestTileSum ? 1 : ceil_div(p.k_words, kTileSum);
   p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
 }
 
@@ -202,7 +206,7 @@ void measure_scratch(GemmPlan& p) {
   int64_t local = 0;
   if (p.source == GEMM_B_LOCAL)
     local = round_up(p.k_words * columns * kernels.b_word, 64) + sums_bytes(d.type, columns);
-  if (p.pack_a || p.pack_last_a) {
+  if (p.pack_a || p.pack_last_a || p.pack_tail_a) {
     const bool rows =
         d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
     // An odd number of cache lines, so that the rows spread over the sets of L1.
@@ -210,6 +214,9 @@ void measure_scratch(GemmPlan& p) {
     p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
     if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
+  p.sums_kept_at = p.stage_at;
+  if (kernels.keeps_sums && p.kc < p.k_words)
+    p.stage_at += kernels.panel_rows * round_up(columns, kPanelColumns) * 4;
   if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
   p.row_bias_at = p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
   p.scratch_bytes = local + p.row_bias_at;
@@ -237,6 +244,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (!d.kernels) d.kernels = best_kernels(d.type);
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
+  p.row_unit = d.kernels->row_unit;
   measure_words(p);
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
@@ -245,7 +253,9 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
-  p.pack_last_a = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32 && !has_whole_words(d);
+  const bool reads_words = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32;
+  p.pack_tail_a = reads_words && d.kernels->k_step > 1 && !has_whole_words(d);
+  p.pack_last_a = reads_words && (d.m % p.row_unit != 0 || (!p.pack_tail_a && !has_whole_words(d)));
   const int64_t wanted = wanted_tiles(p, matrices);
   if (p.source == GEMM_B_DOT) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
@@ -258,7 +268,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   } else {
     choose_grid(p, wanted);
   }
-  p.row_panels = cut(d.m, p.row_panels.count);
+  p.row_panels = cut(ceil_div(d.m, p.row_unit), p.row_panels.count);
   p.row_blocks = cut(p.source == GEMM_B_DOT ? d.m : p.row_panels.count, p.row_blocks.count);
   p.col_blocks = cut(p.col_panels, p.col_blocks.count);
   p.compute_tiles = matrices * p.row_blocks.count * p.col_blocks.count;

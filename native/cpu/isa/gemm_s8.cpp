@@ -85,6 +85,8 @@ const GemmKernels kS8Kernels = {.name = "s8",
                                 .wide4_rows = kWide4Rows,
                                 .wide8_rows = kWide8Rows,
                                 .best_rows = kPanelRows,
+                                .row_unit = 1,
+                                .keeps_sums = false,
                                 .micro = kMicro,
                                 .begin = nullptr,
                                 .end = nullptr};

@@ -13,6 +13,13 @@ void begin() { _tile_loadconfig(&kTileConfig); }
 // Tiles in their initial state make switches of threads cheap again.
 void end() { _tile_release(); }
 
+// gcc's intrinsics do not say that they read memory, so what is stored there could stay undone.
+TANDEM_INLINE void reads_memory([[maybe_unused]] const char* p) {
+#if defined(__GNUC__) && !defined(__clang__)
+  __asm__ volatile("" : : "r"(p) : "memory");
+#endif
+}
+
 // The intrinsics take the numbers of tiles as literals.
 #define TANDEM_EACH_TILE(operation) \
   if constexpr (tile == 0)          \
@@ -34,15 +41,30 @@ void end() { _tile_release(); }
 
 template <bool integers>
 struct HardwareTiles {
+  using Rounding = TANDEM_ISA_NS::Rounding;
   static constexpr bool kIntegers = integers;
 
   template <int tile>
+  TANDEM_INLINE void zero() {
+    if constexpr (tile == 0) _tile_zero(0);
+    if constexpr (tile == 1) _tile_zero(1);
+    if constexpr (tile == 2) _tile_zero(2);
+    if constexpr (tile == 3) _tile_zero(3);
+  }
+  template <int tile>
   TANDEM_INLINE void load(const char* p, int64_t stride) {
-#if defined(__GNUC__) && !defined(__clang__)
-    // gcc's intrinsic does not say that it reads memory, so what is stored there could stay undone.
-    __asm__ volatile("" : : "r"(p) : "memory");
-#endif
+    reads_memory(p);
     TANDEM_EACH_TILE(_tile_loadd);
+  }
+  // Leaves what else is in the L1 there.
+  template <int tile>
+  TANDEM_INLINE void load_once(const char* p, int64_t stride) {
+    static_assert(tile == 6 || tile == 7);
+    reads_memory(p);
+    if constexpr (tile == 6)
+      _tile_stream_loadd(6, p, stride);
+    else
+      _tile_stream_loadd(7, p, stride);
   }
   template <int tile>
   TANDEM_INLINE void store(char* p, int64_t stride) {

@@ -11,58 +11,164 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 static_assert(kLanes * 4 == kTileBytes);
 
-// C is in tiles 0 to 3 (two rows of two), A in 4 and 5, B in 6 and 7.
-template <typename Tiles>
+// Bytes between the rows of a piece of C while it is in memory.
+inline constexpr int kSumsRow = 2 * kTileBytes, kSumsBytes = 2 * kTileRows * kSumsRow;
+
+// C is in tiles 0 to 3 (two rows of two), A in 4 and 5, B in 6 and 7. The words of B come once for
+// each panel of A, which stays in the L1 because they pass it by.
+template <typename Tiles, int rows, int columns>
+TANDEM_INLINE void multiply_step(Tiles& tiles, const char* a, int64_t a_row, const char* b,
+                                 int64_t b_k) {
+  tiles.template load_once<6>(b, b_k);
+  tiles.template load<4>(a, a_row);
+  tiles.template multiply<0, 4, 6>();
+  if constexpr (columns > 1) {
+    tiles.template load_once<7>(b + kTileBytes, b_k);
+    tiles.template multiply<1, 4, 7>();
+  }
+  if constexpr (rows > 1) {
+    tiles.template load<5>(a + kTileRows * a_row, a_row);
+    tiles.template multiply<2, 5, 6>();
+    if constexpr (columns > 1) tiles.template multiply<3, 5, 7>();
+  }
+}
+
+template <typename Tiles, int rows, int columns>
+TANDEM_INLINE void load_sums(Tiles& tiles, const char* sums, int64_t sums_row, int64_t next) {
+  tiles.template load<0>(sums, sums_row);
+  if constexpr (columns > 1) tiles.template load<1>(sums + kTileBytes, sums_row);
+  if constexpr (rows > 1) tiles.template load<2>(sums + next, sums_row);
+  if constexpr (rows > 1 && columns > 1) tiles.template load<3>(sums + next + kTileBytes, sums_row);
+}
+
+template <typename Tiles, int rows, int columns>
+TANDEM_INLINE void store_sums(Tiles& tiles, char* sums) {
+  constexpr int64_t kNext = kTileRows * kSumsRow;
+  tiles.template store<0>(sums, kSumsRow);
+  if constexpr (columns > 1) tiles.template store<1>(sums + kTileBytes, kSumsRow);
+  if constexpr (rows > 1) tiles.template store<2>(sums + kNext, kSumsRow);
+  if constexpr (rows > 1 && columns > 1)
+    tiles.template store<3>(sums + kNext + kTileBytes, kSumsRow);
+}
+
+template <typename Tiles, int rows, int columns>
+TANDEM_INLINE void begin_sums(Tiles& tiles, const MicroArgs& t) {
+  if (t.earlier) {
+    load_sums<Tiles, rows, columns>(tiles, t.earlier, kSumsRow, kTileRows * kSumsRow);
+    return;
+  }
+  if constexpr (Tiles::kIntegers) {
+    if (t.a_zero != 0) {
+      // What the zero point of A takes from the sums of each column, the same for all rows.
+      Words start[2] = {start_integers(t, 0), spread_word(0)};
+      if constexpr (columns > 1) start[1] = start_integers(t, kLanes);
+      load_sums<Tiles, rows, columns>(tiles, reinterpret_cast<const char*>(start), 0, 0);
+      return;
+    }
+  }
+  tiles.template zero<0>();
+  if constexpr (columns > 1) tiles.template zero<1>();
+  if constexpr (rows > 1) tiles.template zero<2>();
+  if constexpr (rows > 1 && columns > 1) tiles.template zero<3>();
+}
+
+// The epilogue of M rows of N vectors of a piece.
+template <typename Tiles, int M, int N>
+TANDEM_INLINE void finish_rows(const MicroArgs& t, const char* sums) {
+  if constexpr (Tiles::kIntegers) {
+    Words acc[M][N];
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < N; ++j) acc[i][j] = load_words(sums + i * kSumsRow + j * kTileBytes);
+    finish_integers(t, acc);
+  } else {
+    Lanes acc[M][N];
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < N; ++j)
+        acc[i][j] = as_lanes(load_words(sums + i * kSumsRow + j * kTileBytes));
+    finish_floats<typename Tiles::Rounding>(t, acc);
+  }
+}
+
+TANDEM_INLINE void skip_rows(MicroArgs& t, int rows) {
+  t.c += rows * t.c_row;
+  if (t.add) t.add += rows * t.add_row;
+}
+
+// The epilogue of a piece that is N vectors wide.
+template <typename Tiles, int N>
+TANDEM_INLINE void finish_piece(MicroArgs t, const char* sums) {
+  constexpr int kRows = 8;
+  int left = t.rows;
+  for (; left >= kRows; left -= kRows, sums += kRows * kSumsRow) {
+    finish_rows<Tiles, kRows, N>(t, sums);
+    skip_rows(t, kRows);
+  }
+  for (; left > 0; --left, sums += kSumsRow) {
+    finish_rows<Tiles, 1, N>(t, sums);
+    skip_rows(t, 1);
+  }
+}
+
+// Columns that end within a vector, and what depends on the row, are not worth code of their own.
+template <typename Tiles, int columns>
+TANDEM_INLINE void finish_sums(const MicroArgs& t, const char* sums) {
+  const bool whole = t.columns == columns * kLanes;
+  if constexpr (Tiles::kIntegers) {
+    if (!whole || t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32)
+      finish_integer_sums(t, sums, 2 * kLanes);
+    else
+      finish_piece<Tiles, columns>(t, sums);
+  } else {
+    if (whole)
+      finish_piece<Tiles, columns>(t, sums);
+    else
+      finish_float_sums(t, sums, 2 * kLanes);
+  }
+}
+
+template <typename Tiles, int rows, int columns>
 static void amx_micro(const MicroArgs& t) {
   Tiles tiles;
-  const bool two_rows = t.rows > kTileRows, two_columns = t.columns > kLanes;
-  // What the zero point of A takes from the sums of each column, the same for all rows.
-  Words start[2] = {spread_word(0), spread_word(0)};
-  if constexpr (Tiles::kIntegers) {
-    start[0] = start_integers(t, 0);
-    if (two_columns) start[1] = start_integers(t, kLanes);
+  begin_sums<Tiles, rows, columns>(tiles, t);
+  const char *a = t.a, *b = t.b;
+  const int64_t a_row = t.a_row, b_k = t.b_k, a_step = kTileRows * t.a_k;
+  for (int64_t left = t.k; left > 0; left -= kTileRows) {
+    multiply_step<Tiles, rows, columns>(tiles, a, a_row, b, b_k);
+    a += a_step;
+    b += kTileRows * b_k;
   }
-  const auto* row = reinterpret_cast<const char*>(start);
-  tiles.template load<0>(row, 0);
-  tiles.template load<1>(row + kTileBytes, 0);
-  tiles.template load<2>(row, 0);
-  tiles.template load<3>(row + kTileBytes, 0);
-  for (int64_t k = 0; k < t.k; k += kTileRows) {
-    const char* a = t.a + k * 4;
-    const char* b = t.b + k * t.b_k;
-    tiles.template load<4>(a, t.a_row);
-    tiles.template load<6>(b, t.b_k);
-    tiles.template multiply<0, 4, 6>();
-    if (two_columns) {
-      tiles.template load<7>(b + kTileBytes, t.b_k);
-      tiles.template multiply<1, 4, 7>();
-    }
-    if (!two_rows) continue;
-    tiles.template load<5>(a + kTileRows * t.a_row, t.a_row);
-    tiles.template multiply<2, 5, 6>();
-    if (two_columns) tiles.template multiply<3, 5, 7>();
+  if (t.tail) multiply_step<Tiles, rows, columns>(tiles, t.tail, t.tail_row, b, b_k);
+  if (t.later) {
+    store_sums<Tiles, rows, columns>(tiles, t.later);
+    return;
   }
-  alignas(64) char sums[2 * kTileRows * 2 * kTileBytes];
-  constexpr int kRow = 2 * kTileBytes;
-  tiles.template store<0>(sums, kRow);
-  tiles.template store<1>(sums + kTileBytes, kRow);
-  tiles.template store<2>(sums + kTileRows * kRow, kRow);
-  tiles.template store<3>(sums + kTileRows * kRow + kTileBytes, kRow);
-  if constexpr (Tiles::kIntegers)
-    finish_integer_sums(t, sums, 2 * kLanes);
-  else
-    finish_float_sums(t, sums, 2 * kLanes);
+  alignas(64) char sums[kSumsBytes];
+  store_sums<Tiles, rows, columns>(tiles, sums);
+  finish_sums<Tiles, columns>(t, sums);
 }
 
 // What the instructions do.
 template <bool integers>
 class SoftwareTiles {
  public:
+  using Rounding = TANDEM_ISA_NS::Rounding;
   static constexpr bool kIntegers = integers;
 
   template <int tile>
+  void zero() {
+    std::memset(memory_[tile], 0, sizeof memory_[tile]);
+  }
+  template <int tile>
   void load(const char* p, int64_t stride) {
     for (int i = 0; i < kTileRows; ++i) std::memcpy(row(tile, i), p + i * stride, kTileBytes);
+  }
+  template <int tile>
+  void load_once(const char* p, int64_t stride) {
+    load<tile>(p, stride);
   }
   template <int tile>
   void store(char* p, int64_t stride) {
@@ -106,14 +212,19 @@ class SoftwareTiles {
   alignas(64) char memory_[8][kTileRows][kTileBytes];
 };
 
-// One kernel serves all heights, and widths of one and of two vectors.
+// Tiles that have rows to multiply decide the kernel, for widths of one and of two vectors.
 struct AmxKernels {
   MicroKernel micro[4 * 2 * kTileRows];
 };
 template <typename Tiles>
 static constexpr AmxKernels amx_kernels() {
   AmxKernels all{};
-  for (int i = 0; i < 2 * 2 * kTileRows; ++i) all.micro[i] = amx_micro<Tiles>;
+  for (int i = 0; i < kTileRows; ++i) {
+    all.micro[i] = amx_micro<Tiles, 1, 1>;
+    all.micro[kTileRows + i] = amx_micro<Tiles, 2, 1>;
+    all.micro[2 * kTileRows + i] = amx_micro<Tiles, 1, 2>;
+    all.micro[3 * kTileRows + i] = amx_micro<Tiles, 2, 2>;
+  }
   return all;
 }
 
@@ -127,13 +238,15 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .steps_per_word = 0.125,
           .a_word = 4,
           .b_word = 4,
-          .a_in_place = false,  // a tile has 16 rows, whether A has them or not
+          .a_in_place = true,
           .a_panels = false,
           .rounding = type == GEMM_BF16 ? &kBf16Rounding : nullptr,
           .panel_rows = 2 * kTileRows,
           .wide4_rows = 0,
           .wide8_rows = 0,
           .best_rows = 2 * kTileRows,
+          .row_unit = kTileRows,
+          .keeps_sums = true,
           .micro = micro,
           .begin = begin,
           .end = end};

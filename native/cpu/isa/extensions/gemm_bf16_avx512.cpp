@@ -77,6 +77,8 @@ const GemmKernels kBf16DotKernels = {.name = "avx512_bf16",
                                      .wide4_rows = kWide4Rows,
                                      .wide8_rows = kWide8Rows,
                                      .best_rows = kPanelRows,
+                                     .row_unit = 1,
+                                     .keeps_sums = false,
                                      .micro = kMicro,
                                      .begin = nullptr,
                                      .end = nullptr};

@@ -47,6 +47,8 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .wide4_rows = kWide4Rows,
           .wide8_rows = kWide8Rows,
           .best_rows = kPanelRows,
+          .row_unit = 1,
+          .keeps_sums = false,
           .micro = kVnniMicro,
           .begin = nullptr,
           .end = nullptr};
