@@ -54,7 +54,7 @@ function(tandem_add_isa_extensions parent)
   _tandem_isa_extension(${parent} AVX2 gemm_s8_avx_vnni.cpp -mavxvnni)
   _tandem_isa_extension(${parent} AVX512 gemm_s8_avx512_vnni.cpp -mavx512vnni)
   _tandem_isa_extension(${parent} AVX512 gemm_bf16_avx512.cpp -mavx512bf16)
-  _tandem_isa_extension(${parent} AVX512 gemm_amx.cpp -mamx-tile -mamx-int8 -mamx-bf16)
+  _tandem_isa_extension(${parent} AVX512 gemm_amx.cpp -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16)
 endfunction()
 
 # tandem_add_isa_objects(parent source...)

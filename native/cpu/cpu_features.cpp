@@ -118,7 +118,7 @@ bool has_amx_int8() {
   return found;
 }
 bool has_amx_bf16() {
-  static const bool found = has_avx512() && bit(cpuid(7).edx, 22) && may_use_tiles();
+  static const bool found = has_avx512_bf16() && bit(cpuid(7).edx, 22) && may_use_tiles();
   return found;
 }
 

@@ -111,6 +111,7 @@ struct GemmPlan {
   int64_t compute_tiles;
   int64_t a_stride;       // bytes between the rows of a packed panel of A, where it has rows
   int64_t sums_kept_at;   // bytes of scratch before the sums that wait for more words of k
+  int64_t state_at;       // the same of the state of kernels
   int64_t stage_at;       // the same of the rows that wait for their epilogue
   int64_t stage_columns;  // of those, which are float; 0 where C is
   int64_t row_bias_at;    // the same of the bias of a panel's rows

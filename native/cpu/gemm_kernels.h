@@ -17,6 +17,7 @@ struct MicroArgs {
   int64_t tail_row;
   const char* earlier;  // GemmKernels::keeps_sums: sums of the words before these; or null
   char* later;          // where sums wait for the words behind these; null: they are complete
+  void* state;          // GemmKernels::state_bytes of it
   const char* next;     // lines that come into the L2 meanwhile, one with every word of k
   int64_t next_k;
   char* c;
@@ -86,7 +87,10 @@ struct GemmKernels {
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;
-  void (*begin)();  // on a thread before the kernels of a tile, and after them; may be null
+  int64_t state_bytes;  // of what kernels keep from piece to piece: their epilogues may be late
+  // On a thread before the kernels of a tile; for all late epilogues; and behind them. May be null.
+  void (*begin)(void* state);
+  void (*flush)(void* state);
   void (*end)();
 };
 

@@ -58,7 +58,9 @@ const GemmKernels kBf16Kernels = {.name = "bf16",
                                   .row_unit = 1,
                                   .keeps_sums = false,
                                   .micro = kMicro,
+                                  .state_bytes = 0,
                                   .begin = nullptr,
+                                  .flush = nullptr,
                                   .end = nullptr};
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -270,6 +270,8 @@ void compute_panel(Run& r, int64_t panel, int64_t k0) {
     kernels.micro[width * kernels.panel_rows + rows - 1](args);
     j += args.columns;
   }
+  // These epilogues read what the next panel overwrites, or what late ones write.
+  if (kernels.flush && last && (starts || r.rows_after)) kernels.flush(args.state);
   if (!last || !r.rows_after) return;
   if (r.staged)
     finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(r.scratch + plan.stage_at));
@@ -290,7 +292,8 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
     r.args.floor = relu_floor(relu);
     set_bounds(r.args, e, relu);
   };
-  if (kernels.begin) kernels.begin();
+  r.args.state = scratch + plan.state_at;
+  if (kernels.begin) kernels.begin(r.args.state);
   if (kernels.keeps_sums) {
     // The rows of a step stay in the L1 while the columns pass by.
     step(plan.k_words);
@@ -302,6 +305,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
       for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
     }
   }
+  if (kernels.flush) kernels.flush(r.args.state);
   if (kernels.end) kernels.end();
 }
 

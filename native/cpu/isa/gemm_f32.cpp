@@ -51,7 +51,9 @@ const GemmKernels kF32Kernels = {.name = "f32",
                                  .row_unit = 1,
                                  .keeps_sums = false,
                                  .micro = kMicro,
+                                 .state_bytes = 0,
                                  .begin = nullptr,
+                                 .flush = nullptr,
                                  .end = nullptr};
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -150,7 +150,9 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
 // How many tiles a matrix of the batch should become. Few rows take as long as reading B takes.
 int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
   const GemmDesc& d = p.desc;
-  const int64_t rows = most(d.m, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
+  const double faster = d.kernels->steps_per_word < 1 ? d.kernels->steps_per_word : 1.0;
+  const auto time = static_cast<int64_t>(static_cast<double>(d.m) * faster);
+  const int64_t rows = most(time, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
   const int64_t macs = rows * most(d.n, kLanes) * p.k_words;
   const int64_t worth = least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs));
   if (matrices > 1) return most(1, worth);
@@ -217,6 +219,8 @@ void measure_scratch(GemmPlan& p) {
   p.sums_kept_at = p.stage_at;
   if (kernels.keeps_sums && p.kc < p.k_words)
     p.stage_at += kernels.panel_rows * round_up(columns, kPanelColumns) * 4;
+  p.state_at = p.stage_at;
+  p.stage_at += round_up(kernels.state_bytes, 64);
   if (d.c_type != GEMM_TO_F32) p.stage_columns = columns;
   p.row_bias_at = p.stage_at + (kernels.panel_rows + 1) * p.stage_columns * 4;
   p.scratch_bytes = local + p.row_bias_at;

@@ -88,7 +88,9 @@ const GemmKernels kS8Kernels = {.name = "s8",
                                 .row_unit = 1,
                                 .keeps_sums = false,
                                 .micro = kMicro,
+                                .state_bytes = 0,
                                 .begin = nullptr,
+                                .flush = nullptr,
                                 .end = nullptr};
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -2,6 +2,8 @@
 #include "cpu/isa/extensions/gemm_amx.h"
 
 #include "cpu/cpu_features.h"
+#include "cpu/isa/extensions/round_bf16_avx512.h"
+#include "cpu/isa/gemm_families.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -9,7 +11,10 @@ namespace {
 
 constexpr TileConfig kTileConfig;
 
-void begin() { _tile_loadconfig(&kTileConfig); }
+void begin(void* state) {
+  _tile_loadconfig(&kTileConfig);
+  begin_pieces(state);
+}
 // Tiles in their initial state make switches of threads cheap again.
 void end() { _tile_release(); }
 
@@ -41,7 +46,7 @@ TANDEM_INLINE void reads_memory([[maybe_unused]] const char* p) {
 
 template <bool integers>
 struct HardwareTiles {
-  using Rounding = TANDEM_ISA_NS::Rounding;
+  using Rounding = RoundingPairs;
   static constexpr bool kIntegers = integers;
 
   template <int tile>
@@ -93,17 +98,23 @@ constexpr AmxKernels kBf16 = amx_kernels<HardwareTiles<false>>();
 constexpr AmxKernels kInt8Software = amx_kernels<SoftwareTiles<true>>();
 constexpr AmxKernels kBf16Software = amx_kernels<SoftwareTiles<false>>();
 
+constexpr GemmRounding kRounding = rounding_of<RoundOperands>();
+
 bool always() { return true; }
 
 }  // namespace
 
 const GemmKernels kS8AmxKernels =
-    amx_family("amx_int8", has_amx_int8, GEMM_S8, kInt8.micro, begin, end);
+    amx_family("amx_int8", has_amx_int8, GEMM_S8, kInt8.micro, nullptr, begin,
+               flush_pieces<HardwareTiles<true>>, end);
 const GemmKernels kBf16AmxKernels =
-    amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, begin, end);
+    amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, &kRounding, begin,
+               flush_pieces<HardwareTiles<false>>, end);
 const GemmKernels kS8AmxReference =
-    amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, nullptr);
+    amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, begin_pieces,
+               flush_pieces<SoftwareTiles<true>>, nullptr);
 const GemmKernels kBf16AmxReference =
-    amx_family("amx_bf16_reference", always, GEMM_BF16, kBf16Software.micro, nullptr, nullptr);
+    amx_family("amx_bf16_reference", always, GEMM_BF16, kBf16Software.micro, &kBf16Rounding,
+               begin_pieces, flush_pieces<SoftwareTiles<false>>, nullptr);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

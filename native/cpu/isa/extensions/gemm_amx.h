@@ -93,46 +93,37 @@ TANDEM_INLINE void finish_rows(const MicroArgs& t, const char* sums) {
   }
 }
 
-TANDEM_INLINE void skip_rows(MicroArgs& t, int rows) {
-  t.c += rows * t.c_row;
-  if (t.add) t.add += rows * t.add_row;
-}
-
-// The epilogue of a piece that is N vectors wide.
-template <typename Tiles, int N>
-TANDEM_INLINE void finish_piece(MicroArgs t, const char* sums) {
-  constexpr int kRows = 8;
-  int left = t.rows;
-  for (; left >= kRows; left -= kRows, sums += kRows * kSumsRow) {
-    finish_rows<Tiles, kRows, N>(t, sums);
-    skip_rows(t, kRows);
-  }
-  for (; left > 0; --left, sums += kSumsRow) {
-    finish_rows<Tiles, 1, N>(t, sums);
-    skip_rows(t, 1);
-  }
-}
-
 // Columns that end within a vector, and what depends on the row, are not worth code of their own.
-template <typename Tiles, int columns>
-TANDEM_INLINE void finish_sums(const MicroArgs& t, const char* sums) {
-  const bool whole = t.columns == columns * kLanes;
-  if constexpr (Tiles::kIntegers) {
-    if (!whole || t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32)
-      finish_integer_sums(t, sums, 2 * kLanes);
-    else
-      finish_piece<Tiles, columns>(t, sums);
-  } else {
-    if (whole)
-      finish_piece<Tiles, columns>(t, sums);
-    else
-      finish_float_sums(t, sums, 2 * kLanes);
-  }
+template <typename Tiles>
+TANDEM_INLINE bool is_plain(const MicroArgs& t) {
+  if (t.columns != 2 * kLanes || t.rows % kTileRows != 0) return false;
+  return !Tiles::kIntegers || !(t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32);
+}
+
+// A piece whose epilogue is done in steps while the next one is multiplied, so that neither waits
+// for the other.
+struct LatePiece {
+  char sums[2][kSumsBytes];  // of this piece and of the next one
+  int turn, left;            // which of the two, and the rows that are to do
+  const char* next;          // the first of them
+  MicroArgs args;            // from that row on
+};
+
+template <typename Tiles>
+TANDEM_INLINE void finish_step(LatePiece& late) {
+  constexpr int kRows = 4;
+  MicroArgs& t = late.args;
+  finish_rows<Tiles, kRows, 2>(t, late.next);
+  t.c += kRows * t.c_row;
+  if (t.add) t.add += kRows * t.add_row;
+  late.next += kRows * kSumsRow;
+  late.left -= kRows;
 }
 
 template <typename Tiles, int rows, int columns>
 static void amx_micro(const MicroArgs& t) {
   Tiles tiles;
+  LatePiece& late = *static_cast<LatePiece*>(t.state);
   begin_sums<Tiles, rows, columns>(tiles, t);
   const char *a = t.a, *b = t.b;
   const int64_t a_row = t.a_row, b_k = t.b_k, a_step = kTileRows * t.a_k;
@@ -140,15 +131,26 @@ static void amx_micro(const MicroArgs& t) {
     multiply_step<Tiles, rows, columns>(tiles, a, a_row, b, b_k);
     a += a_step;
     b += kTileRows * b_k;
+    if (late.left > 0) finish_step<Tiles>(late);
   }
   if (t.tail) multiply_step<Tiles, rows, columns>(tiles, t.tail, t.tail_row, b, b_k);
   if (t.later) {
     store_sums<Tiles, rows, columns>(tiles, t.later);
     return;
   }
-  alignas(64) char sums[kSumsBytes];
+  while (late.left > 0) finish_step<Tiles>(late);
+  char* sums = late.sums[late.turn];
   store_sums<Tiles, rows, columns>(tiles, sums);
-  finish_sums<Tiles, columns>(t, sums);
+  if (columns == 2 && is_plain<Tiles>(t)) {
+    late.turn = 1 - late.turn;
+    late.left = t.rows;
+    late.next = sums;
+    late.args = t;
+  } else if (Tiles::kIntegers) {
+    finish_integer_sums(t, sums, 2 * kLanes);
+  } else {
+    finish_float_sums(t, sums, 2 * kLanes);
+  }
 }
 
 // What the instructions do.
@@ -228,8 +230,20 @@ static constexpr AmxKernels amx_kernels() {
   return all;
 }
 
+// No epilogue is late.
+static void begin_pieces(void* state) {
+  auto& late = *static_cast<LatePiece*>(state);
+  late.turn = late.left = 0;
+}
+template <typename Tiles>
+static void flush_pieces(void* state) {
+  auto& late = *static_cast<LatePiece*>(state);
+  while (late.left > 0) finish_step<Tiles>(late);
+}
+
 static constexpr GemmKernels amx_family(const char* name, bool (*available)(), GemmType type,
-                                        const MicroKernel* micro, void (*begin)(), void (*end)()) {
+                                        const MicroKernel* micro, const GemmRounding* rounding,
+                                        void (*begin)(void*), void (*flush)(void*), void (*end)()) {
   return {.name = name,
           .available = available,
           .type = type,
@@ -240,7 +254,7 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .b_word = 4,
           .a_in_place = true,
           .a_panels = false,
-          .rounding = type == GEMM_BF16 ? &kBf16Rounding : nullptr,
+          .rounding = rounding,
           .panel_rows = 2 * kTileRows,
           .wide4_rows = 0,
           .wide8_rows = 0,
@@ -248,7 +262,9 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .row_unit = kTileRows,
           .keeps_sums = true,
           .micro = micro,
+          .state_bytes = sizeof(LatePiece),
           .begin = begin,
+          .flush = flush,
           .end = end};
 }
 

@@ -50,7 +50,9 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .row_unit = 1,
           .keeps_sums = false,
           .micro = kVnniMicro,
+          .state_bytes = 0,
           .begin = nullptr,
+          .flush = nullptr,
           .end = nullptr};
 }
 
