@@ -114,7 +114,7 @@ bool has_avx512_bf16() {
   return found;
 }
 bool has_amx_int8() {
-  static const bool found = has_avx512() && bit(cpuid(7).edx, 25) && may_use_tiles();
+  static const bool found = has_avx512_vnni() && bit(cpuid(7).edx, 25) && may_use_tiles();
   return found;
 }
 bool has_amx_bf16() {

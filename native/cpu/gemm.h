@@ -97,13 +97,14 @@ struct GemmPlan {
   int64_t row_unit;
   GemmParts row_blocks;  // of row panels, or of the rows of a dot product
   GemmParts col_blocks;  // of column panels
-  int64_t k_words;       // with the zeros that fill up the last ones
+  int64_t k_words;       // of a packed B, with the zeros that fill up the last ones
+  int64_t words;         // of those, the ones that are multiplied
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile
   int64_t b_matrices;           // distinct matrices of B
   int64_t packed_bytes;         // of one packed matrix of B
   int64_t sums_at;              // where in it the sums of its columns are, for GEMM_S8
-  int64_t packed_b_bytes;       // of all of them; the layout depends on k and n alone
+  int64_t packed_b_bytes;       // of all of them; the layout depends on the type, k and n alone
   int64_t pack_tiles;           // nothing to pack: 0. With b_packed: to run once, up front
   int64_t pack_a_k;             // words of k of a tile that packs A
   int64_t packed_a_bytes;       // of all of A, where it is packed before the first compute tile

@@ -65,6 +65,10 @@ struct GemmRounding {
   // whole vectors.
   void (*transposed)(const float* x, int64_t x_row, int64_t rows, int64_t k, int64_t words,
                      char* out, int64_t out_row);
+  // across_rows for at most a vector of columns and a vector of words, transposed: row j holds
+  // word j of each row of words. Writes whole vectors.
+  void (*square)(const float* x, int64_t x_row, int64_t columns, int64_t k, char* out,
+                 int64_t out_row);
 };
 
 struct GemmKernels {
@@ -82,11 +86,14 @@ struct GemmKernels {
   // Rows of a panel, and the rows that kernels of 4 and of 8 vectors of columns serve.
   int panel_rows, wide4_rows, wide8_rows;
   int best_rows;    // of the panels of many rows, panel_rows or fewer
-  int row_unit;     // reads and multiplies multiples of so many rows
+  int row_unit;     // multiplies so many rows at a time; more than 1: of tiles of a packed A
   bool keeps_sums;  // sums wait in scratch between steps of k, without the epilogue
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;
+  // Products of at most so many rows are those of another family, which reads the same packed B.
+  int few_rows;
+  const GemmKernels* for_few_rows;
   int64_t state_bytes;  // of what kernels keep from piece to piece: their epilogues may be late
   // On a thread before the kernels of a tile; for all late epilogues; and behind them. May be null.
   void (*begin)(void* state);

@@ -154,18 +154,19 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     pack_rows(plan, a + args.k * args.a_k, rows, k - args.k * group, step, packed);
     return;
   }
-  args.a = packed;
-  if (plan.a_stride > 0) {
+  const bool before = plan.pack_a_tiles > 0;
+  if (before && packs_tiles(d)) {
+    args.a_row = kLanes * 4;
+    args.a_k = d.kernels->panel_rows * 4;
+  } else if (plan.a_stride > 0) {
     args.a_row = plan.a_stride;
     args.a_k = d.kernels->a_word;
   } else {
     args.a_row = 4;
     args.a_k = kPackedRows * 4;
   }
-  if (plan.pack_a_tiles > 0)
-    args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
-  else
-    pack_rows(plan, a, rows, k, args.k, packed);
+  args.a = before ? t.a + panel * packed_a_panel(plan) + k0 * args.a_k : packed;
+  if (!before) pack_rows(plan, a, rows, k, args.k, packed);
 }
 
 // Lets the next panel of A come into the L2 while this one is multiplied by the columns from j on.
@@ -174,7 +175,7 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
 // short way.
 void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, MicroArgs& args) {
   const GemmDesc& d = plan.desc;
-  const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.k_words;
+  const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.words;
   const bool columns = !plan.pack_a && d.a_row == 1 && j + args.columns >= t.j1;
   if ((!copied_rows && !columns) || panel + 1 >= t.i1) return;
   const int64_t first = panel_row(plan, panel + 1), end = panel_row(plan, panel + 2);
@@ -232,8 +233,8 @@ void compute_panel(Run& r, int64_t panel, int64_t k0) {
   MicroArgs& args = r.args;
   const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
   const bool padded = plan.source != GEMM_B_DIRECT;
-  const int64_t kc = least(plan.kc, plan.k_words - k0);
-  const bool first = k0 == 0, last = k0 + kc >= plan.k_words;
+  const int64_t kc = least(plan.kc, plan.words - k0);
+  const bool first = k0 == 0, last = k0 + kc >= plan.words;
   // Sums that are kept meet what is added to them when they are complete.
   const bool meets = kernels.keeps_sums ? last : first;
   const char* add = !meets ? r.sum : d.accumulate ? t.c : t.residual;
@@ -287,7 +288,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   r.args = block_args(plan, e, staged ? GEMM_TO_F32 : plan.desc.c_type);
   if (staged) r.args.c_row = plan.stage_columns * 4;
   const auto step = [&](int64_t k0) {
-    const bool last = k0 + plan.kc >= plan.k_words;
+    const bool last = k0 + plan.kc >= plan.words;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
     r.args.floor = relu_floor(relu);
     set_bounds(r.args, e, relu);
@@ -296,11 +297,11 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   if (kernels.begin) kernels.begin(r.args.state);
   if (kernels.keeps_sums) {
     // The rows of a step stay in the L1 while the columns pass by.
-    step(plan.k_words);
+    step(plan.words);
     for (int64_t panel = t.i0; panel < t.i1; ++panel)
-      for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) compute_panel(r, panel, k0);
+      for (int64_t k0 = 0; k0 == 0 || k0 < plan.words; k0 += plan.kc) compute_panel(r, panel, k0);
   } else {
-    for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
+    for (int64_t k0 = 0; k0 == 0 || k0 < plan.words; k0 += plan.kc) {
       step(k0);
       for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
     }

@@ -54,9 +54,14 @@ TANDEM_INLINE int64_t sums_bytes(GemmType type, int64_t columns) {
 // Row stride of a packed panel of A in words: whole vectors, so that stores stay in one cache line.
 inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 
+// Whether an A that is packed before the first compute tile is, for each vector of words of k, a
+// panel's rows of as many words.
+TANDEM_INLINE bool packs_tiles(const GemmDesc& d) { return d.kernels->row_unit > 1; }
+
 // Bytes of a panel of A that is packed before the first compute tile. An odd number of cache lines,
 // so that the rows of words that are written together spread over the sets of L1.
 TANDEM_INLINE int64_t packed_a_panel(const GemmPlan& plan) {
+  if (packs_tiles(plan.desc)) return plan.k_words * plan.desc.kernels->panel_rows * 4;
   return (ceil_div(plan.k_words * kPackedRows * 4, 64) | 1) * 64;
 }
 

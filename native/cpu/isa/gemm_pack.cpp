@@ -153,6 +153,24 @@ void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile
   }
 }
 
+namespace {
+
+// Tiles of all panels for some words of k, a vector at a time.
+void round_tiles(const GemmPlan& plan, const float* a, int64_t w0, int64_t words, char* packed) {
+  const GemmDesc& d = plan.desc;
+  const GemmRounding& rounding = *d.kernels->rounding;
+  const int64_t panel = packed_a_panel(plan), word = d.kernels->panel_rows * 4, row = kLanes * 4;
+  for (int64_t w = w0; w < w0 + words; w += kLanes)
+    for (int64_t p = 0; p < plan.row_panels.count; ++p) {
+      const int64_t first = panel_row(plan, p), rows = panel_row(plan, p + 1) - first;
+      for (int64_t i = 0; i < rows; i += kLanes)
+        rounding.square(a + first + i + 2 * w * d.a_col, d.a_col, least(rows - i, kLanes),
+                        d.k - 2 * w, packed + p * panel + w * word + i * row, row);
+    }
+}
+
+}  // namespace
+
 // All panels for some words of k. Panels of one more row come first.
 void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
   const GemmDesc& d = plan.desc;
@@ -160,6 +178,10 @@ void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile
   const int64_t row = kPackedRows * 4, panel = packed_a_panel(plan);
   const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
   const int64_t k0 = w0 * d.kernels->group;
+  if (packs_tiles(d)) {
+    round_tiles(plan, static_cast<const float*>(a), w0, words, static_cast<char*>(packed));
+    return;
+  }
   const auto pack = [&](int64_t first, int64_t count, int64_t rows) {
     const GemmStrip strip = {count, rows, row, panel};
     const float* from = static_cast<const float*>(a) + part_start(panels, first) + k0 * d.a_col;

@@ -100,7 +100,8 @@ bool columns_wait(const GemmPlan& p) {
 bool packs_a_first(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const bool one = d.batch[0] * d.batch[1] == 1;
-  if (!d.pack_a_first || d.a_col == 1 || !d.kernels->a_panels || !one) return false;
+  const bool packs = d.kernels->a_panels || packs_tiles(d);
+  if (!d.pack_a_first || d.a_col == 1 || !packs || !one) return false;
   return d.from_float || (d.type == GEMM_F32 && columns_wait(p));
 }
 
@@ -186,17 +187,18 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
 }
 
 // Words of k, and the layout of a packed matrix of B.
-void measure_words(GemmPlan& p) {
+void measure_words(GemmPlan& p, int64_t filled_to) {
   const GemmDesc& d = p.desc;
   const GemmKernels& kernels = *d.kernels;
-  p.k_words = round_up(ceil_div(d.k, kernels.group), kernels.k_step);
+  p.words = round_up(ceil_div(d.k, kernels.group), kernels.k_step);
+  p.k_words = round_up(p.words, filled_to);
   p.sums_at = round_up(p.k_words * kernels.b_word * round_up(d.n, kLanes), 64);
   p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
-  int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
-  if (kernels.keeps_sums) steps = p.k_words <= kLongestTileSum ? 1 : ceil_div(p.k_words, kTileSum);
-  p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
+  int64_t steps = keeps ? most(1, ceil_div(p.words, kLongestSum)) : 1;
+  if (kernels.keeps_sums) steps = p.words <= kLongestTileSum ? 1 : ceil_div(p.words, kTileSum);
+  p.kc = most(1, round_up(ceil_div(p.words, steps), kernels.k_step));
 }
 
 // What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
@@ -217,7 +219,7 @@ void measure_scratch(GemmPlan& p) {
     if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
   p.sums_kept_at = p.stage_at;
-  if (kernels.keeps_sums && p.kc < p.k_words)
+  if (kernels.keeps_sums && p.kc < p.words)
     p.stage_at += kernels.panel_rows * round_up(columns, kPanelColumns) * 4;
   p.state_at = p.stage_at;
   p.stage_at += round_up(kernels.state_bytes, 64);
@@ -245,11 +247,15 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.n == 1 && d.b_row != 1) d.b_col = 1;
 
   d.a_signed = d.a_signed && d.type == GEMM_S8;
-  if (!d.kernels) d.kernels = best_kernels(d.type);
+  const GemmKernels& best = d.kernels ? *d.kernels : *best_kernels(d.type);
+  if (!d.kernels) {
+    const bool few = best.for_few_rows && d.m <= best.few_rows;
+    d.kernels = few ? best.for_few_rows : &best;
+  }
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
   p.row_unit = d.kernels->row_unit;
-  measure_words(p);
+  measure_words(p, best.k_step);
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);

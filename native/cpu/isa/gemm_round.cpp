@@ -35,22 +35,6 @@ struct Round {
   }
 };
 
-// One vector of rows of A, which lie side by side in memory, as rows of words: by way of columns of
-// words, since pairs are made across them.
-void round_columns(const GemmRounding& rounding, const float* a, int64_t a_col, int64_t rows,
-                   int64_t k, int64_t words, char* panel, int64_t a_stride) {
-  constexpr int64_t kStep = 32;
-  alignas(64) char square[kStep * kLanes * 4];
-  for (int64_t w = 0; w < words; w += kStep) {
-    const int64_t count = least(kStep, words - w);
-    rounding.across_rows(a + 2 * w * a_col, a_col, k - 2 * w, count, square,
-                         {1, rows, kLanes * 4, 0});
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < count; ++j)
-        std::memcpy(panel + i * a_stride + (w + j) * 4, square + (j * kLanes + i) * 4, 4);
-  }
-}
-
 }  // namespace
 
 const GemmRounding kBf16Rounding = rounding_of<Round>();
@@ -64,9 +48,11 @@ void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k
   } else if (plan.a_stride == 0) {
     rounding.across_rows(a, d.a_col, k, words, panel, {1, rows, kPackedRows * 4, 0});
   } else {
+    // Such rows hold whole vectors.
     for (int64_t i = 0; i < rows; i += kLanes)
-      round_columns(rounding, a + i, d.a_col, least(rows - i, kLanes), k, words,
-                    panel + i * plan.a_stride, plan.a_stride);
+      for (int64_t w = 0; w < words; w += kLanes)
+        rounding.square(a + i + 2 * w * d.a_col, d.a_col, least(rows - i, kLanes), k - 2 * w,
+                        panel + i * plan.a_stride + w * 4, plan.a_stride);
   }
 }
 

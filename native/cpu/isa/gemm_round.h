@@ -103,8 +103,29 @@ static void round_transposed(const float* x, int64_t x_row, int64_t rows, int64_
 }
 
 template <typename Round>
+static void round_square(const float* x, int64_t x_row, int64_t columns, int64_t k, char* out,
+                         int64_t out_row) {
+  Lanes r[kLanes];
+  if (columns == kLanes && k >= 2 * kLanes) {
+#pragma GCC unroll 16
+    for (int w = 0; w < kLanes; ++w) {
+      const float* low = x + 2 * w * x_row;
+      r[w] = as_lanes(Round::pairs(load_lanes(low), load_lanes(low + x_row)));
+    }
+  } else {
+    const auto load = [&](int64_t row) {
+      return row < k ? load_lanes(x + row * x_row, static_cast<int>(columns)) : spread(0.0F);
+    };
+    for (int w = 0; w < kLanes; ++w) r[w] = as_lanes(Round::pairs(load(2 * w), load(2 * w + 1)));
+  }
+  transpose(r);
+  for (int64_t j = 0; j < columns; ++j) store_words(out + j * out_row, as_words(r[j]));
+}
+
+template <typename Round>
 static constexpr GemmRounding rounding_of() {
-  return {round_along_rows<Round>, round_across_rows<Round>, round_transposed<Round>};
+  return {round_along_rows<Round>, round_across_rows<Round>, round_transposed<Round>,
+          round_square<Round>};
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

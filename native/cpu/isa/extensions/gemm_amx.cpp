@@ -105,16 +105,16 @@ bool always() { return true; }
 }  // namespace
 
 const GemmKernels kS8AmxKernels =
-    amx_family("amx_int8", has_amx_int8, GEMM_S8, kInt8.micro, nullptr, begin,
+    amx_family("amx_int8", has_amx_int8, GEMM_S8, kInt8.micro, nullptr, &kS8VnniKernels, begin,
                flush_pieces<HardwareTiles<true>>, end);
 const GemmKernels kBf16AmxKernels =
-    amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, &kRounding, begin,
+    amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, &kRounding, nullptr, begin,
                flush_pieces<HardwareTiles<false>>, end);
 const GemmKernels kS8AmxReference =
-    amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, begin_pieces,
-               flush_pieces<SoftwareTiles<true>>, nullptr);
+    amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, nullptr,
+               begin_pieces, flush_pieces<SoftwareTiles<true>>, nullptr);
 const GemmKernels kBf16AmxReference =
     amx_family("amx_bf16_reference", always, GEMM_BF16, kBf16Software.micro, &kBf16Rounding,
-               begin_pieces, flush_pieces<SoftwareTiles<false>>, nullptr);
+               nullptr, begin_pieces, flush_pieces<SoftwareTiles<false>>, nullptr);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -241,9 +241,14 @@ static void flush_pieces(void* state) {
   while (late.left > 0) finish_step<Tiles>(late);
 }
 
+// Rows that tiles of bytes take longer for than vectors. Products of bfloat16 would be rounded
+// otherwise, and gain little.
+inline constexpr int kFewRows = 4;
+
 static constexpr GemmKernels amx_family(const char* name, bool (*available)(), GemmType type,
                                         const MicroKernel* micro, const GemmRounding* rounding,
-                                        void (*begin)(void*), void (*flush)(void*), void (*end)()) {
+                                        const GemmKernels* for_few_rows, void (*begin)(void*),
+                                        void (*flush)(void*), void (*end)()) {
   return {.name = name,
           .available = available,
           .type = type,
@@ -262,6 +267,8 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .row_unit = kTileRows,
           .keeps_sums = true,
           .micro = micro,
+          .few_rows = kFewRows,
+          .for_few_rows = for_few_rows,
           .state_bytes = sizeof(LatePiece),
           .begin = begin,
           .flush = flush,

@@ -50,6 +50,8 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .row_unit = 1,
           .keeps_sums = false,
           .micro = kVnniMicro,
+          .few_rows = 0,
+          .for_few_rows = nullptr,
           .state_bytes = 0,
           .begin = nullptr,
           .flush = nullptr,
