@@ -11,7 +11,7 @@ constexpr int64_t kLongestSum = 1024;
 constexpr int64_t kL2Floats = 192 * 1024;
 // Of kernels that keep sums in scratch, and read A and B many times as fast: 32 rows of A fill two
 // thirds of the L1, or all of it if that is the end of them.
-constexpr int64_t kTileSum = 256, kLongestTileSum = 384;
+constexpr int64_t kTileSum = 256, kLongestTileSum = 384, kTileColumnPanels = 4;
 // Half of this, some 2 us, is still worth handing out to a thread that is awake; more tiles than
 // this says are not.
 constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
@@ -125,6 +125,12 @@ bool choose_pack_a(const GemmPlan& p) {
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
 }
 
+// Kernels that keep sums wait for the L2 while rows of A come to the L1, for one panel of columns:
+// others should follow.
+int64_t most_column_blocks(const GemmPlan& p) {
+  return p.desc.kernels->keeps_sums ? ceil_div(p.col_panels, kTileColumnPanels) : p.col_panels;
+}
+
 // Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
@@ -143,8 +149,10 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   }
   const int64_t tiles = least(ceil_div(kLocalTiles, matrices), wanted);
   const int64_t fewest = ceil_div(p.col_panels * kPanelColumns * p.k_words, kLocalFloats);
-  p.col_blocks.count = least(p.col_panels, most(wanted, fewest));
-  p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), most(1, p.row_panels.count / 4));
+  p.col_blocks.count = least(most_column_blocks(p), most(wanted, fewest));
+  // Packing the same columns again takes longer than tiles take to multiply by them.
+  const int64_t repeats = packs_tiles(d) ? 1 : most(1, p.row_panels.count / 4);
+  p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), repeats);
   return 2 * p.row_blocks.count * p.col_blocks.count >= tiles;
 }
 
@@ -166,8 +174,9 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
 void choose_grid(GemmPlan& p, int64_t wanted) {
   const int64_t l2_parts = ceil_div(p.col_panels * kPanelColumns * p.kc, kL2Floats);
   const int64_t fewest = p.pack_a ? 1 : least(l2_parts, p.col_panels);
+  const int64_t limit = most(fewest, most_column_blocks(p));
   int64_t best = -1;
-  for (int64_t cols = fewest; cols <= p.col_panels && (best < 0 || cols <= wanted); ++cols) {
+  for (int64_t cols = fewest; cols <= limit && (best < 0 || cols <= wanted); ++cols) {
     const int64_t rows = least(ceil_div(wanted, cols), p.row_panels.count);
     // In register tiles per step of k: what the largest block does beyond the mean, per block;
     // reading A and B; and blocks that are missing.
