@@ -153,7 +153,7 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   // Packing the same columns again takes longer than tiles take to multiply by them.
   const int64_t repeats = packs_tiles(d) ? 1 : most(1, p.row_panels.count / 4);
   p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), repeats);
-  return 2 * p.row_blocks.count * p.col_blocks.count >= tiles;
+  return 2 * p.row_blocks.count * p.col_blocks.count >= (packs_tiles(d) ? wanted : tiles);
 }
 
 // How many tiles a matrix of the batch should become. Few rows take as long as reading B takes.
