@@ -133,6 +133,25 @@ TANDEM_INLINE void pack_sums(const MicroArgs& t, const Words (&acc)[M][N], const
             pack_bytes(value(i, j), value(i, j + 1), value(i, j + 2), value(i, j + 3), packing));
   }
 }
+
+// The same for any packing. `bounded` is asked for the plain one alone.
+template <int M, int N, typename Bounded>
+TANDEM_INLINE void pack_sums(const MicroArgs& t, const Words (&acc)[M][N], const Lanes* scale,
+                             const Lanes* bias, const Bounded& bounded) {
+  const int low = static_cast<int>(t.c_low) + t.c_zero;
+  BytePacking packing = byte_packing(t.c_zero, low, t.c_type == GEMM_TO_S8);
+  // Code of its own for what follows a relu as a rule: the compiler knows the constant there.
+  if (packing.plain && bounded()) {
+    packing.plain = true;
+    pack_sums<true>(t, acc, scale, bias, packing);
+  } else if (packing.plain) {
+    packing.plain = true;
+    pack_sums<false>(t, acc, scale, bias, packing);
+  } else {
+    packing.plain = false;
+    pack_sums<false>(t, acc, scale, bias, packing);
+  }
+}
 #endif
 
 template <int M, int N>
@@ -140,20 +159,8 @@ TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], co
                                 const Lanes* bias) {
 #if !defined(TANDEM_ISA_SCALAR)
   if constexpr (N % 2 == 0) {
-    const int low = static_cast<int>(t.c_low) + t.c_zero;
-    BytePacking packing = byte_packing(t.c_zero, low, t.c_type == GEMM_TO_S8);
-    // Code of its own for what follows a relu as a rule: the compiler knows the constant there.
     // Few rows are not worth looking for what they may be spared.
-    if (packing.plain && M >= 4 && stay_integers<N>(scale, bias)) {
-      packing.plain = true;
-      pack_sums<true>(t, acc, scale, bias, packing);
-    } else if (packing.plain) {
-      packing.plain = true;
-      pack_sums<false>(t, acc, scale, bias, packing);
-    } else {
-      packing.plain = false;
-      pack_sums<false>(t, acc, scale, bias, packing);
-    }
+    pack_sums(t, acc, scale, bias, [&] { return M >= 4 && stay_integers<N>(scale, bias); });
     return;
   }
 #endif
@@ -171,6 +178,20 @@ TANDEM_INLINE void finish_bytes(const MicroArgs& t, const Words (&acc)[M][N], co
     }
 }
 
+// Scale and bias of whole columns, in units of C.
+template <int N>
+TANDEM_INLINE void load_scale(const MicroArgs& t, Lanes* scale, Lanes* bias) {
+  const Lanes unit = spread(t.c_type != GEMM_TO_F32 ? t.c_inverse : 1.0F);
+  const auto load = [&](const float* p) {
+    return N == 1 ? load_lanes(p, t.columns) : load_lanes(p);
+  };
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) {
+    scale[j] = t.scale ? load(t.scale + j * kLanes) * unit : unit;
+    bias[j] = t.bias ? load(t.bias + j * kLanes) * unit : spread(0.0F);
+  }
+}
+
 // Sums in int32, stored as float or bytes. What depends on the row goes through memory.
 template <int M, int N>
 TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N]) {
@@ -181,18 +202,9 @@ TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N])
     finish_integer_sums(t, sums, N * kLanes);
     return;
   }
-  const bool bytes = t.c_type != GEMM_TO_F32;
-  const Lanes unit = spread(bytes ? t.c_inverse : 1.0F);
   Lanes scale[N], bias[N];
-  const auto load = [&](const float* p) {
-    return N == 1 ? load_lanes(p, t.columns) : load_lanes(p);
-  };
-#pragma GCC unroll 8
-  for (int j = 0; j < N; ++j) {
-    scale[j] = t.scale ? load(t.scale + j * kLanes) * unit : unit;
-    bias[j] = t.bias ? load(t.bias + j * kLanes) * unit : spread(0.0F);
-  }
-  if (bytes) return finish_bytes(t, acc, scale, bias);
+  load_scale<N>(t, scale, bias);
+  if (t.c_type != GEMM_TO_F32) return finish_bytes(t, acc, scale, bias);
   const Lanes floor = spread(t.floor);
 #pragma GCC unroll 8
   for (int j = 0; j < N; ++j)

@@ -72,27 +72,6 @@ TANDEM_INLINE void begin_sums(Tiles& tiles, const MicroArgs& t) {
   if constexpr (rows > 1 && columns > 1) tiles.template zero<3>();
 }
 
-// The epilogue of M rows of N vectors of a piece.
-template <typename Tiles, int M, int N>
-TANDEM_INLINE void finish_rows(const MicroArgs& t, const char* sums) {
-  if constexpr (Tiles::kIntegers) {
-    Words acc[M][N];
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < N; ++j) acc[i][j] = load_words(sums + i * kSumsRow + j * kTileBytes);
-    finish_integers(t, acc);
-  } else {
-    Lanes acc[M][N];
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < N; ++j)
-        acc[i][j] = as_lanes(load_words(sums + i * kSumsRow + j * kTileBytes));
-    finish_floats<typename Tiles::Rounding>(t, acc);
-  }
-}
-
 // Columns that end within a vector, and what depends on the row, are not worth code of their own.
 template <typename Tiles>
 TANDEM_INLINE bool is_plain(const MicroArgs& t) {
@@ -107,13 +86,49 @@ struct LatePiece {
   int turn, left;            // which of the two, and the rows that are to do
   const char* next;          // the first of them
   MicroArgs args;            // from that row on
+  Lanes scale[2], bias[2];   // of sums that become bytes
+  bool bounded;
 };
 
 template <typename Tiles>
+TANDEM_INLINE void postpone(LatePiece& late, const MicroArgs& t, const char* sums) {
+  late.turn = 1 - late.turn;
+  late.left = t.rows;
+  late.next = sums;
+  late.args = t;
+  if (!Tiles::kIntegers || t.c_type == GEMM_TO_F32) return;
+  load_scale<2>(t, late.scale, late.bias);
+  late.bounded = stay_integers<2>(late.scale, late.bias);
+}
+
+template <typename Sum, int M>
+TANDEM_INLINE void read_sums(const char* sums, Sum (&acc)[M][2]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const Words sum = load_words(sums + i * kSumsRow + j * kTileBytes);
+      std::memcpy(&acc[i][j], &sum, sizeof sum);
+    }
+}
+
+// Some rows of it.
+template <typename Tiles>
 TANDEM_INLINE void finish_step(LatePiece& late) {
-  constexpr int kRows = 4;
+  constexpr int kRows = 8;
   MicroArgs& t = late.args;
-  finish_rows<Tiles, kRows, 2>(t, late.next);
+  if constexpr (Tiles::kIntegers) {
+    Words acc[kRows][2];
+    read_sums(late.next, acc);
+    if (t.c_type == GEMM_TO_F32)
+      finish_integers(t, acc);
+    else
+      pack_sums(t, acc, late.scale, late.bias, [&] { return late.bounded; });
+  } else {
+    Lanes acc[kRows][2];
+    read_sums(late.next, acc);
+    finish_floats<typename Tiles::Rounding>(t, acc);
+  }
   t.c += kRows * t.c_row;
   if (t.add) t.add += kRows * t.add_row;
   late.next += kRows * kSumsRow;
@@ -142,10 +157,7 @@ static void amx_micro(const MicroArgs& t) {
   char* sums = late.sums[late.turn];
   store_sums<Tiles, rows, columns>(tiles, sums);
   if (columns == 2 && is_plain<Tiles>(t)) {
-    late.turn = 1 - late.turn;
-    late.left = t.rows;
-    late.next = sums;
-    late.args = t;
+    postpone<Tiles>(late, t, sums);
   } else if (Tiles::kIntegers) {
     finish_integer_sums(t, sums, 2 * kLanes);
   } else {
