@@ -42,13 +42,12 @@ TANDEM_INLINE void load_sums(Tiles& tiles, const char* sums, int64_t sums_row, i
 }
 
 template <typename Tiles, int rows, int columns>
-TANDEM_INLINE void store_sums(Tiles& tiles, char* sums) {
-  constexpr int64_t kNext = kTileRows * kSumsRow;
-  tiles.template store<0>(sums, kSumsRow);
-  if constexpr (columns > 1) tiles.template store<1>(sums + kTileBytes, kSumsRow);
-  if constexpr (rows > 1) tiles.template store<2>(sums + kNext, kSumsRow);
-  if constexpr (rows > 1 && columns > 1)
-    tiles.template store<3>(sums + kNext + kTileBytes, kSumsRow);
+TANDEM_INLINE void store_sums(Tiles& tiles, char* sums, int64_t sums_row) {
+  char* const next = sums + kTileRows * sums_row;
+  tiles.template store<0>(sums, sums_row);
+  if constexpr (columns > 1) tiles.template store<1>(sums + kTileBytes, sums_row);
+  if constexpr (rows > 1) tiles.template store<2>(next, sums_row);
+  if constexpr (rows > 1 && columns > 1) tiles.template store<3>(next + kTileBytes, sums_row);
 }
 
 template <typename Tiles, int rows, int columns>
@@ -77,6 +76,14 @@ template <typename Tiles>
 TANDEM_INLINE bool is_plain(const MicroArgs& t) {
   if (t.columns != 2 * kLanes || t.rows % kTileRows != 0) return false;
   return !Tiles::kIntegers || !(t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32);
+}
+
+// Whether tiles are what C becomes.
+template <typename Tiles, int rows, int columns>
+TANDEM_INLINE bool is_product_alone(const MicroArgs& t) {
+  if (t.rows != rows * kTileRows || t.columns != columns * kLanes) return false;
+  if (Tiles::kIntegers) return t.c_type == GEMM_TO_S32 && !t.row_zero;
+  return t.c_type == GEMM_TO_F32 && !t.add && !t.bias && t.floor != 0.0F;
 }
 
 // A piece whose epilogue is done in steps while the next one is multiplied, so that neither waits
@@ -150,12 +157,16 @@ static void amx_micro(const MicroArgs& t) {
   }
   if (t.tail) multiply_step<Tiles, rows, columns>(tiles, t.tail, t.tail_row, b, b_k);
   if (t.later) {
-    store_sums<Tiles, rows, columns>(tiles, t.later);
+    store_sums<Tiles, rows, columns>(tiles, t.later, kSumsRow);
     return;
   }
   while (late.left > 0) finish_step<Tiles>(late);
+  if (is_product_alone<Tiles, rows, columns>(t)) {
+    store_sums<Tiles, rows, columns>(tiles, t.c, t.c_row);
+    return;
+  }
   char* sums = late.sums[late.turn];
-  store_sums<Tiles, rows, columns>(tiles, sums);
+  store_sums<Tiles, rows, columns>(tiles, sums, kSumsRow);
   if (columns == 2 && is_plain<Tiles>(t)) {
     postpone<Tiles>(late, t, sums);
   } else if (Tiles::kIntegers) {
