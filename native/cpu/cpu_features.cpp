@@ -99,6 +99,19 @@ bool has_avx512() { return false; }
 
 #endif
 
+bool splits_avx512() {
+  // AMD's family 19h is Zen 3 and Zen 4, of which the latter has AVX-512; 1Ah is Zen 5.
+  static const bool found = [] {
+    const Leaf vendor = cpuid(0);
+    const bool amd = vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 &&
+                     vendor.ecx == 0x444d4163;  // "AuthenticAMD"
+    const unsigned version = cpuid(1).eax;
+    const unsigned family = (version >> 8 & 0xf) + (version >> 20 & 0xff);
+    return amd && family == 0x19 && has_avx512();
+  }();
+  return found;
+}
+
 // Asked once: a virtual machine leaves every cpuid to its host, which takes microseconds, and plans
 // ask for each product.
 bool has_avx_vnni() {

@@ -6,6 +6,9 @@ namespace tandem::cpu {
 bool has_avx2();    ///< AVX2, FMA, F16C, BMI1 and BMI2
 bool has_avx512();  ///< the above and AVX-512 F, BW, DQ, VL
 
+/// 512-bit instructions are carried out as two halves, so that they take twice as long (Zen 4).
+bool splits_avx512();
+
 // What kernels of extensions/ need beyond the instruction set that they belong to.
 bool has_avx_vnni();
 bool has_avx512_vnni();

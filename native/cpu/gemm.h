@@ -17,6 +17,13 @@ enum GemmElement : int { GEMM_TO_F32, GEMM_TO_BF16, GEMM_TO_S32, GEMM_TO_S8, GEM
 
 struct GemmKernels;  // gemm_kernels.h
 
+// How the processor multiplies its widest vectors, which decides what a step of k hides.
+enum GemmUnits : int {
+  GEMM_UNITS_DETECTED,
+  GEMM_UNITS_WHOLE,  // two a cycle
+  GEMM_UNITS_SPLIT,  // in halves, one a cycle
+};
+
 // C[m,n] = epilogue(A[m,k] * B[k,n]) for each matrix of a batch. Strides count elements.
 struct GemmDesc {
   int64_t m, n, k;
@@ -37,6 +44,7 @@ struct GemmDesc {
   bool from_float;     // GEMM_BF16: A and B are float, rounded to nearest even as they are packed
   bool pack_a_first;   // the caller runs pack_a_tiles, if the plan has any
   const GemmKernels* kernels;  // null: the best that this processor has for the type
+  GemmUnits units;
 };
 
 enum GemmActivation : int { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_APPLY };
@@ -90,6 +98,7 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
+  bool pack_a_block;     // compute tiles pack all of their panels for a step of k
   bool pack_last_a;      // of the last panel only: other rows have more behind them
   bool pack_tail_a;      // of other panels the last k_step words, where k ends within them
   int64_t col_panels;    // of kPanelColumns columns

@@ -187,6 +187,7 @@ void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case& t) {
   d.a_signed = t.a_signed;
   d.from_float = t.from_float;
   d.pack_a_first = t.a_first;
+  d.units = isa.units;
   d.kernels = &kernels;
   GemmEpilogue e = {};
   e.bias = t.bias ? bias.data() : nullptr;

@@ -25,6 +25,7 @@ TEST(gemm_bf16_rounds_to_nearest_even) {
   for_each_family(GEMM_BF16, [&](const GemmIsa& isa, const GemmKernels& kernels) {
     const auto product = [&](float left, float right) {
       GemmDesc d = {};
+      d.units = isa.units;
       d.m = d.n = d.k = d.batch[0] = d.batch[1] = 1;
       d.a_row = d.a_col = d.b_row = d.b_col = d.c_row = 1;
       d.type = GEMM_BF16;

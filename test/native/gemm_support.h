@@ -30,6 +30,7 @@ struct GemmIsa {
   void (*pack_a)(const GemmPlan&, const void*, void*, int64_t);
   void (*compute)(const GemmPlan&, const void*, const void*, void*, const GemmEpilogue&, int64_t,
                   void*);
+  GemmUnits units = GEMM_UNITS_DETECTED;  // what plans are made for
 };
 
 inline std::vector<GemmIsa> gemm_isas() {
@@ -45,8 +46,10 @@ inline std::vector<GemmIsa> gemm_isas() {
     all.push_back({"avx2", isa_avx2::gemm_kernels, isa_avx2::plan_gemm, isa_avx2::gemm_pack_b,
                    isa_avx2::gemm_pack_a, isa_avx2::gemm_compute});
   if (avx512)
-    all.push_back({"avx512", isa_avx512::gemm_kernels, isa_avx512::plan_gemm,
-                   isa_avx512::gemm_pack_b, isa_avx512::gemm_pack_a, isa_avx512::gemm_compute});
+    for (const GemmUnits units : {GEMM_UNITS_WHOLE, GEMM_UNITS_SPLIT})
+      all.push_back({units == GEMM_UNITS_WHOLE ? "avx512" : "avx512 in halves",
+                     isa_avx512::gemm_kernels, isa_avx512::plan_gemm, isa_avx512::gemm_pack_b,
+                     isa_avx512::gemm_pack_a, isa_avx512::gemm_compute, units});
 #endif
   return all;
 }

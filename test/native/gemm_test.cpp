@@ -60,6 +60,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   d.accumulate = t.accumulate;
   d.b_packed = t.frozen;
   d.pack_a_first = true;
+  d.units = isa.units;
   const bool never[2] = {false, false};
   for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -208,7 +209,8 @@ TEST(gemm_matches_naive_on_larger_shapes) {
   const int64_t shapes[][3] = {{128, 512, 784}, {512, 784, 128}, {1, 512, 784},  {10, 256, 128},
                                {129, 257, 385}, {300, 33, 900},  {5, 1030, 600}, {33, 300, 64},
                                {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100},
-                               {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}};
+                               {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}, {512, 130, 700},
+                               {300, 200, 1300}};
   for (const GemmIsa& isa : gemm_isas())
     for (const auto& s : shapes)
       for (int form = 0; form < 8; ++form) {
@@ -220,6 +222,24 @@ TEST(gemm_matches_naive_on_larger_shapes) {
         t.frozen = form & 4;
         run_case(isa, t, form & 1);
       }
+}
+
+// Columns of A that leave the L2 before they are read are packed by the tiles that multiply them.
+TEST(gemm_packs_long_columns_by_blocks) {
+  for (const GemmIsa& isa : gemm_isas()) {
+    GemmDesc d = {};
+    d.m = 512, d.n = 130, d.k = 700;
+    d.a_row = 1, d.a_col = d.m;
+    d.b_row = d.c_row = d.n, d.b_col = 1;
+    d.batch[0] = d.batch[1] = 1;
+    d.pack_a_first = true;
+    d.units = isa.units;
+    const GemmPlan plan = isa.plan(d);
+    const bool waits = isa.units != GEMM_UNITS_SPLIT;
+    if (plan.pack_a_block != waits || plan.pack_a_tiles != 0) printf("of %s\n", isa.name);
+    CHECK(plan.pack_a_block == waits);
+    CHECK(plan.pack_a_tiles == 0);
+  }
 }
 
 TEST(gemm_handles_batches_and_repeated_operands) {

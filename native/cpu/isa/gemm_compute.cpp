@@ -165,8 +165,14 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     args.a_row = 4;
     args.a_k = kPackedRows * 4;
   }
-  args.a = before ? t.a + panel * packed_a_panel(plan) + k0 * args.a_k : packed;
-  if (!before) pack_rows(plan, a, rows, k, args.k, packed);
+  if (before) {
+    args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
+  } else if (plan.pack_a_block) {
+    args.a = packed + (panel - t.i0) * panel_bytes(plan.kc);
+  } else {
+    args.a = packed;
+    pack_rows(plan, a, rows, k, args.k, packed);
+  }
 }
 
 // Lets the next panel of A come into the L2 while this one is multiplied by the columns from j on.
@@ -303,6 +309,10 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   } else {
     for (int64_t k0 = 0; k0 == 0 || k0 < plan.words; k0 += plan.kc) {
       step(k0);
+      if (plan.pack_a_block) {
+        const int64_t words = least(plan.kc, plan.words - k0);
+        pack_a_panels(plan, t.a, t.i0, t.i1, k0, words, scratch, panel_bytes(plan.kc));
+      }
       for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
     }
   }

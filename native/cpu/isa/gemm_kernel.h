@@ -58,11 +58,16 @@ inline constexpr int kPackedRows = (kPanelRows + kLanes - 1) / kLanes * kLanes;
 // panel's rows of as many words.
 TANDEM_INLINE bool packs_tiles(const GemmDesc& d) { return d.kernels->row_unit > 1; }
 
-// Bytes of a panel of A that is packed before the first compute tile. An odd number of cache lines,
-// so that the rows of words that are written together spread over the sets of L1.
+// Bytes of a panel of A of so many words of k that is packed with its neighbours. An odd number of
+// cache lines, so that the rows of words that are written together spread over the sets of L1.
+TANDEM_INLINE int64_t panel_bytes(int64_t words) {
+  return (ceil_div(words * kPackedRows * 4, 64) | 1) * 64;
+}
+
+// Bytes of a panel of A that is packed before the first compute tile.
 TANDEM_INLINE int64_t packed_a_panel(const GemmPlan& plan) {
   if (packs_tiles(plan.desc)) return plan.k_words * plan.desc.kernels->panel_rows * 4;
-  return (ceil_div(plan.k_words * kPackedRows * 4, 64) | 1) * 64;
+  return panel_bytes(plan.k_words);
 }
 
 // The best kernels of a type that this processor has.
@@ -76,6 +81,11 @@ void transpose_strip(const char* src, int64_t src_row, int rows, int64_t columns
 // Panel [k][kPackedRows] from `rows` rows of A, whose strides count floats.
 void pack_a_panel(const char* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
                   char* panel);
+
+// Panels [p0, p1) of columns of A, `words` words of them from w0 on, as panels [words][kPackedRows]
+// that lie `panel` bytes apart.
+void pack_a_panels(const GemmPlan& plan, const char* a, int64_t p0, int64_t p1, int64_t w0,
+                   int64_t words, char* packed, int64_t panel);
 
 // Columns of B as panels [k][kPanelColumns], one after the other, each with all of k; the last
 // panel is [k][kLanes] where that is enough. Missing columns are zero. Packs rows [k0, k1) of

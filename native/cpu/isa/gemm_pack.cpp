@@ -171,28 +171,36 @@ void round_tiles(const GemmPlan& plan, const float* a, int64_t w0, int64_t words
 
 }  // namespace
 
-// All panels for some words of k. Panels of one more row come first.
-void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
+void pack_a_panels(const GemmPlan& plan, const char* a, int64_t p0, int64_t p1, int64_t w0,
+                   int64_t words, char* packed, int64_t panel) {
   const GemmDesc& d = plan.desc;
   const GemmParts& panels = plan.row_panels;
-  const int64_t row = kPackedRows * 4, panel = packed_a_panel(plan);
-  const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
   const int64_t k0 = w0 * d.kernels->group;
-  if (packs_tiles(d)) {
-    round_tiles(plan, static_cast<const float*>(a), w0, words, static_cast<char*>(packed));
-    return;
-  }
-  const auto pack = [&](int64_t first, int64_t count, int64_t rows) {
-    const GemmStrip strip = {count, rows, row, panel};
-    const float* from = static_cast<const float*>(a) + part_start(panels, first) + k0 * d.a_col;
-    char* to = static_cast<char*>(packed) + first * panel + w0 * row;
+  const auto pack = [&](int64_t first, int64_t last, int64_t rows) {
+    if (first >= last) return;
+    const GemmStrip strip = {last - first, rows, kPackedRows * 4, panel};
+    const int64_t at = part_start(panels, first) + k0 * d.a_col;
+    const float* from = reinterpret_cast<const float*>(a) + at;
+    char* to = packed + (first - p0) * panel;
     if (d.type == GEMM_F32)
       copy_across_rows(from, d.a_col, words, to, strip);
     else
       d.kernels->rounding->across_rows(from, d.a_col, d.k - k0, words, to, strip);
   };
-  pack(0, panels.longer, panels.size + 1);
-  pack(panels.longer, panels.count - panels.longer, panels.size);
+  // Panels of one more row come first.
+  pack(p0, least(p1, panels.longer), panels.size + 1);
+  pack(most(p0, panels.longer), p1, panels.size);
+}
+
+// All panels for some words of k.
+void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
+  const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
+  if (packs_tiles(plan.desc)) {
+    round_tiles(plan, static_cast<const float*>(a), w0, words, static_cast<char*>(packed));
+    return;
+  }
+  pack_a_panels(plan, static_cast<const char*>(a), 0, plan.row_panels.count, w0, words,
+                static_cast<char*>(packed) + w0 * kPackedRows * 4, packed_a_panel(plan));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -1,4 +1,5 @@
 // Decides from the shape alone how a matrix product is cut in tiles and what is packed.
+#include "cpu/cpu_features.h"
 #include "cpu/isa/gemm_kernel.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -20,6 +21,11 @@ constexpr int64_t kReadRows = 4, kReadRowsSmall = 12;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 40;
 constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
+// Rows that read B before a copy is worth it, in panels, where a step of k hides no misses, and the
+// floats between rows or columns that then share too few sets of the L1.
+constexpr int64_t kReaders = kLanes == 16 ? 8 : 3, kCollidingFloats = 512;
+// Panels of few rows that still have sums enough for the FMAs.
+constexpr int kFewRows = 4;
 // Sums this short cost little more than their first and last steps, which overlap with their
 // neighbours' as far as the processor looks ahead: panels of fewer rows need fewer instructions.
 constexpr int64_t kShortSum = 256;
@@ -28,8 +34,11 @@ constexpr int kShortSumRows = 8;
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
 constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 // Columns of A: floats between them and how many there are before they no longer stay in the L1,
-// and panels of B.
-constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 6;
+// and columns of B.
+constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
+// Words of a packed panel of A that the L1 holds beside what else passes through it, and panels
+// that a tile packs for itself, to read what it needs of B for many rows.
+constexpr int64_t kLongestPacked = 512, kBlockPanels = 14;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -44,8 +53,16 @@ void fold_batch(GemmDesc& d) {
   }
 }
 
-// Whether a step of k with this many accumulations takes as long as loads from the L2.
-constexpr bool hides_misses(int accumulations) { return accumulations >= 16; }
+// Whether a step of k takes as long as loads from the L2.
+bool hides_misses(const GemmDesc& d) { return d.units == GEMM_UNITS_SPLIT; }
+
+// Rows of B after which a copy of it is faster than B where it is.
+int64_t direct_rows(const GemmDesc& d) {
+  // Where rows of B collide, the L2 misses too.
+  if (d.b_row % 1024 == 0 && d.k >= 64) return 3;
+  const bool small = kLanes == 16 && d.b_row % kCollidingFloats != 0 && d.k * d.n <= kL2Floats;
+  return small || hides_misses(d) ? d.m : kReaders * kPanelRows;
+}
 
 GemmSource choose_source(const GemmDesc& d) {
   if (d.b_packed || d.type != GEMM_F32) return GEMM_B_PACKED;
@@ -57,11 +74,8 @@ GemmSource choose_source(const GemmDesc& d) {
   }
   if (d.b_col == 1) {
     // Vectors of B are as good where they are if a step of k hides the misses of the L1 that come
-    // with them, or if too few rows read them to be worth a copy. Where rows of B collide, the L2
-    // misses too.
-    const bool evict = d.b_row % 1024 == 0 && d.k >= 64;
-    const int64_t rows = evict ? 3 : hides_misses(2 * kPanelRows) ? d.m : 3 * kPanelRows;
-    if (d.m <= rows || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
+    // with them, or if too few rows read them to be worth a copy.
+    if (d.m <= direct_rows(d) || d.k * d.n <= kDirectFloats) return GEMM_B_DIRECT;
   }
   return GEMM_B_PACKED;
 }
@@ -78,21 +92,25 @@ bool rows_collide(const GemmPlan& p) {
 // them all.
 bool few_rows_do(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
-  return d.a_col == 1 && d.n >= 4 * kLanes && hides_misses(4 * d.kernels->wide4_rows);
+  return d.a_col == 1 && d.n >= 4 * kLanes && d.kernels->wide4_rows >= kFewRows;
 }
 
 int64_t choose_panel_rows(const GemmPlan& p) {
   const GemmKernels& kernels = *p.desc.kernels;
   if (kernels.wide4_rows == 0) return kernels.panel_rows;
   if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
-  return p.k_words <= kShortSum ? least(kernels.best_rows, kShortSumRows) : kernels.best_rows;
+  const bool fewer = p.desc.units == GEMM_UNITS_SPLIT && p.k_words <= kShortSum;
+  return fewer ? least(kernels.best_rows, kShortSumRows) : kernels.best_rows;
 }
 
 // Whether columns of A miss the L1 and the FMAs wait for them, and many columns of B pay for a
 // copy.
 bool columns_wait(const GemmPlan& p) {
-  const bool far = p.desc.a_col >= kFarFloats && p.k_words >= kFarRows;
-  return far && p.col_panels > kWorthCopying && !hides_misses(2 * kPanelRows);
+  const GemmDesc& d = p.desc;
+  const bool far = d.a_col >= kFarFloats && p.k_words >= kFarRows;
+  if (!far || p.col_panels * kPanelColumns <= kWorthCopying || hides_misses(d)) return false;
+  // More sums hide more, as long as the columns do not evict each other.
+  return kLanes != 16 || d.a_col % kCollidingFloats == 0 || d.m * d.k > kL2Floats;
 }
 
 // Columns of A that lie side by side in memory are read from end to end: panel by panel they would
@@ -102,7 +120,14 @@ bool packs_a_first(const GemmPlan& p) {
   const bool one = d.batch[0] * d.batch[1] == 1;
   const bool packs = d.kernels->a_panels || packs_tiles(d);
   if (!d.pack_a_first || d.a_col == 1 || !packs || !one) return false;
-  return d.from_float || (d.type == GEMM_F32 && columns_wait(p));
+  return d.from_float || (d.type == GEMM_F32 && columns_wait(p) && d.m * d.k <= kL2Floats);
+}
+
+// What would leave the L2 before it is read is packed by each tile for itself, some words of k at a
+// time.
+bool packs_a_block(const GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  return d.type == GEMM_F32 && d.a_col != 1 && columns_wait(p) && !packs_a_first(p);
 }
 
 bool has_whole_words(const GemmDesc& d) {
@@ -119,7 +144,8 @@ bool choose_pack_a(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   if (d.from_float) return true;
   const bool evict = rows_collide(p) && !few_rows_do(p);
-  if (d.type == GEMM_F32) return packs_a_first(p) || (evict && (d.a_col == 1 || p.col_panels > 4));
+  if (d.type == GEMM_F32)
+    return packs_a_first(p) || p.pack_a_block || (evict && (d.a_col == 1 || p.col_panels > 4));
   // A kernel reads whole words of unsigned bytes or of bfloat16.
   const bool whole = has_whole_words(d) || ends_in_next_row(d) || d.kernels->k_step > 1;
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
@@ -141,7 +167,7 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   if (p.k_words * kPanelColumns > kLocalFloats) return false;
   if (p.row_panels.count > kLocalRowPanels && !few_tiles) return false;
   // Each part of B has to copy A, and where A is packed before there is a stage for B as well.
-  const bool copies = p.pack_a && d.type != GEMM_F32 && !d.from_float;
+  const bool copies = p.pack_a_block || (p.pack_a && d.type != GEMM_F32 && !d.from_float);
   if ((copies || packs_a_first(p)) && !small && p.row_panels.count > kFewRowPanels) return false;
   if (small && (wanted == 1 || matrices >= kLocalTiles)) {
     p.row_blocks.count = p.col_blocks.count = 1;
@@ -173,8 +199,12 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
 // part of B stays in L2, but A is read once per part, or copied.
 void choose_grid(GemmPlan& p, int64_t wanted) {
   const int64_t l2_parts = ceil_div(p.col_panels * kPanelColumns * p.kc, kL2Floats);
-  const int64_t fewest = p.pack_a ? 1 : least(l2_parts, p.col_panels);
+  const int64_t fewest = p.pack_a && !p.pack_a_block ? 1 : least(l2_parts, p.col_panels);
   const int64_t limit = most(fewest, most_column_blocks(p));
+  if (p.pack_a_block) {
+    const int64_t tall = fewest * ceil_div(p.row_panels.count, kBlockPanels);
+    wanted = least(wanted, most(kLocalTiles, tall));
+  }
   int64_t best = -1;
   for (int64_t cols = fewest; cols <= limit && (best < 0 || cols <= wanted); ++cols) {
     const int64_t rows = least(ceil_div(wanted, cols), p.row_panels.count);
@@ -224,7 +254,9 @@ void measure_scratch(GemmPlan& p) {
         d.type != GEMM_F32 && !(kernels.a_panels && d.type == GEMM_BF16 && d.a_col != 1);
     // An odd number of cache lines, so that the rows spread over the sets of L1.
     p.a_stride = rows ? (ceil_div(p.kc * kernels.a_word, 64) | 1) * 64 : 0;
+    const int64_t panels = p.row_blocks.size + (p.row_blocks.longer > 0 ? 1 : 0);
     p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
+    if (p.pack_a_block) p.stage_at = panels * panel_bytes(p.kc);
     if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
   p.sums_kept_at = p.stage_at;
@@ -261,6 +293,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     const bool few = best.for_few_rows && d.m <= best.few_rows;
     d.kernels = few ? best.for_few_rows : &best;
   }
+  if (d.units == GEMM_UNITS_DETECTED)
+    d.units = kLanes == 16 && splits_avx512() ? GEMM_UNITS_SPLIT : GEMM_UNITS_WHOLE;
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
   p.row_unit = d.kernels->row_unit;
@@ -271,7 +305,10 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_panels.count = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
+  p.pack_a_block = p.source != GEMM_B_DOT && packs_a_block(p);
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
+  if (p.pack_a_block || (d.type == GEMM_F32 && p.source != GEMM_B_DOT && packs_a_first(p)))
+    p.kc = ceil_div(p.k_words, ceil_div(p.k_words, kLongestPacked));
   const bool reads_words = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32;
   p.pack_tail_a = reads_words && d.kernels->k_step > 1 && !has_whole_words(d);
   p.pack_last_a = reads_words && (d.m % p.row_unit != 0 || (!p.pack_tail_a && !has_whole_words(d)));
