@@ -106,8 +106,7 @@ struct GemmPlan {
   int64_t row_unit;
   GemmParts row_blocks;  // of row panels, or of the rows of a dot product
   GemmParts col_blocks;  // of column panels
-  int64_t k_words;       // of a packed B, with the zeros that fill up the last ones
-  int64_t words;         // of those, the ones that are multiplied
+  int64_t k_words;       // with the zeros that fill up the last ones
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile
   int64_t b_matrices;           // distinct matrices of B

@@ -12,9 +12,11 @@ struct MicroArgs {
   int64_t a_row, a_k;
   const char* b;  // vectors 2i and 2i+1 of a row of B start at b + i * b_pair
   int64_t b_pair, b_k;
-  int64_t k;         // words
-  const char* tail;  // k_step more words of A where they would end behind its row; or null
-  int64_t tail_row;
+  int64_t k;  // words
+  // One more step of A, where its words would end behind a row, or null; and words that it goes
+  // back in B, where A is zero because they have been multiplied.
+  const char* tail;
+  int64_t tail_row, tail_back;
   const char* earlier;  // GemmKernels::keeps_sums: sums of the words before these; or null
   char* later;          // where sums wait for the words behind these; null: they are complete
   void* state;          // GemmKernels::state_bytes of it
@@ -76,7 +78,8 @@ struct GemmKernels {
   bool (*available)();
   GemmType type;
   int group;                     // elements of A and B in a word
-  int k_step;                    // words that k is filled up to a multiple of
+  int k_step;                    // words of k that it multiplies at a time
+  bool fills_k;                  // whether zeros fill up a packed B to a multiple of those
   double steps_per_word;         // time to multiply a word, by the time of a float
   int a_word;                    // bytes of a word of A as the kernel reads it
   int b_word;                    // the same of B
@@ -91,7 +94,8 @@ struct GemmKernels {
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;
-  // Products of at most so many rows are those of another family, which reads the same packed B.
+  // Products of at most so many rows are those of another family, which reads the same packed B,
+  // and so are products of less than a step of k.
   int few_rows;
   const GemmKernels* for_few_rows;
   int64_t state_bytes;  // of what kernels keep from piece to piece: their epilogues may be late

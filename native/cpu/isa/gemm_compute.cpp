@@ -132,47 +132,59 @@ void pack_rows(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int
     pack_a_words(plan, a, rows, k, words, packed);
 }
 
+// The last step of the rows of a panel, of which there are `k` elements from `a` on and `words`
+// words: behind zeros for those that have been multiplied.
+void pack_tail(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int64_t words,
+               char* packed, MicroArgs& args) {
+  const int64_t back = plan.desc.kernels->k_step - words;
+  args.tail = packed;
+  args.tail_row = plan.a_stride;
+  args.tail_back = back;
+  pack_rows(plan, a, rows, k, words, packed + back * 4);
+  if (back == 0) return;
+  for (int64_t i = 0; i < rows; ++i)
+    std::memset(packed + i * plan.a_stride, 0, static_cast<size_t>(back * 4));
+}
+
 // Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed
 // before or here.
 void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, char* packed,
              MicroArgs& args) {
   const GemmDesc& d = plan.desc;
-  const int64_t bytes = operand_bytes(d), group = d.kernels->group;
+  const int64_t bytes = operand_bytes(d), group = d.kernels->group, step = d.kernels->k_step;
   const int64_t k = least(d.k - k0 * group, args.k * group), rows = args.rows;
   const char* a = t.a + (panel_row(plan, panel) * d.a_row + k0 * group * d.a_col) * bytes;
   args.a = a;
   args.a_row = d.a_row * bytes;
   args.a_k = d.type == GEMM_F32 ? d.a_col * 4 : d.kernels->a_word;
   args.tail = nullptr;
-  const bool is_last = panel + 1 == plan.row_panels.count;
-  if (!plan.pack_a && !(plan.pack_last_a && is_last)) {
-    if (!plan.pack_tail_a || k == args.k * group) return;
-    const int64_t step = d.kernels->k_step;
-    args.k -= step;
-    args.tail = packed;
-    args.tail_row = plan.a_stride;
-    pack_rows(plan, a + args.k * args.a_k, rows, k - args.k * group, step, packed);
-    return;
+  const bool is_last = panel + 1 == plan.row_panels.count, before = plan.pack_a_tiles > 0;
+  const bool packs = plan.pack_a || (plan.pack_last_a && is_last);
+  const int64_t words = args.k;
+  if (step > 1 && !before) args.k = k / (group * step) * step;  // the others are the tail
+  if (packs) {
+    if (before && packs_tiles(d)) {
+      args.a_row = kLanes * 4;
+      args.a_k = d.kernels->panel_rows * 4;
+    } else if (plan.a_stride > 0) {
+      args.a_row = plan.a_stride;
+      args.a_k = d.kernels->a_word;
+    } else {
+      args.a_row = 4;
+      args.a_k = kPackedRows * 4;
+    }
+    if (before) {
+      args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
+    } else if (plan.pack_a_block) {
+      args.a = packed + (panel - t.i0) * panel_bytes(plan.kc);
+    } else {
+      args.a = packed;
+      pack_rows(plan, a, rows, least(k, args.k * group), args.k, packed);
+    }
   }
-  const bool before = plan.pack_a_tiles > 0;
-  if (before && packs_tiles(d)) {
-    args.a_row = kLanes * 4;
-    args.a_k = d.kernels->panel_rows * 4;
-  } else if (plan.a_stride > 0) {
-    args.a_row = plan.a_stride;
-    args.a_k = d.kernels->a_word;
-  } else {
-    args.a_row = 4;
-    args.a_k = kPackedRows * 4;
-  }
-  if (before) {
-    args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
-  } else if (plan.pack_a_block) {
-    args.a = packed + (panel - t.i0) * panel_bytes(plan.kc);
-  } else {
-    args.a = packed;
-    pack_rows(plan, a, rows, k, args.k, packed);
-  }
+  if (args.k < words)
+    pack_tail(plan, a + args.k * group * d.a_col * bytes, rows, k - args.k * group, words - args.k,
+              packs ? packed + args.k * 4 : packed, args);
 }
 
 // Lets the next panel of A come into the L2 while this one is multiplied by the columns from j on.
@@ -181,7 +193,7 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
 // short way.
 void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, MicroArgs& args) {
   const GemmDesc& d = plan.desc;
-  const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.words;
+  const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.k_words;
   const bool columns = !plan.pack_a && d.a_row == 1 && j + args.columns >= t.j1;
   if ((!copied_rows && !columns) || panel + 1 >= t.i1) return;
   const int64_t first = panel_row(plan, panel + 1), end = panel_row(plan, panel + 2);
@@ -239,8 +251,8 @@ void compute_panel(Run& r, int64_t panel, int64_t k0) {
   MicroArgs& args = r.args;
   const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
   const bool padded = plan.source != GEMM_B_DIRECT;
-  const int64_t kc = least(plan.kc, plan.words - k0);
-  const bool first = k0 == 0, last = k0 + kc >= plan.words;
+  const int64_t kc = least(plan.kc, plan.k_words - k0);
+  const bool first = k0 == 0, last = k0 + kc >= plan.k_words;
   // Sums that are kept meet what is added to them when they are complete.
   const bool meets = kernels.keeps_sums ? last : first;
   const char* add = !meets ? r.sum : d.accumulate ? t.c : t.residual;
@@ -294,7 +306,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   r.args = block_args(plan, e, staged ? GEMM_TO_F32 : plan.desc.c_type);
   if (staged) r.args.c_row = plan.stage_columns * 4;
   const auto step = [&](int64_t k0) {
-    const bool last = k0 + plan.kc >= plan.words;
+    const bool last = k0 + plan.kc >= plan.k_words;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
     r.args.floor = relu_floor(relu);
     set_bounds(r.args, e, relu);
@@ -303,14 +315,14 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   if (kernels.begin) kernels.begin(r.args.state);
   if (kernels.keeps_sums) {
     // The rows of a step stay in the L1 while the columns pass by.
-    step(plan.words);
+    step(plan.k_words);
     for (int64_t panel = t.i0; panel < t.i1; ++panel)
-      for (int64_t k0 = 0; k0 == 0 || k0 < plan.words; k0 += plan.kc) compute_panel(r, panel, k0);
+      for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) compute_panel(r, panel, k0);
   } else {
-    for (int64_t k0 = 0; k0 == 0 || k0 < plan.words; k0 += plan.kc) {
+    for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
       step(k0);
       if (plan.pack_a_block) {
-        const int64_t words = least(plan.kc, plan.words - k0);
+        const int64_t words = least(plan.kc, plan.k_words - k0);
         pack_a_panels(plan, t.a, t.i0, t.i1, k0, words, scratch, panel_bytes(plan.kc));
       }
       for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);

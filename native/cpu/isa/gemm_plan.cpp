@@ -225,19 +225,24 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
   }
 }
 
+// Of `words` words of k, how many kernels multiply.
+int64_t filled_words(const GemmKernels& kernels, int64_t words) {
+  if (kernels.fills_k || words == 0) return round_up(words, kernels.k_step);
+  return most(words, kernels.k_step);
+}
+
 // Words of k, and the layout of a packed matrix of B.
-void measure_words(GemmPlan& p, int64_t filled_to) {
+void measure_words(GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const GemmKernels& kernels = *d.kernels;
-  p.words = round_up(ceil_div(d.k, kernels.group), kernels.k_step);
-  p.k_words = round_up(p.words, filled_to);
+  p.k_words = filled_words(kernels, ceil_div(d.k, kernels.group));
   p.sums_at = round_up(p.k_words * kernels.b_word * round_up(d.n, kLanes), 64);
   p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
-  int64_t steps = keeps ? most(1, ceil_div(p.words, kLongestSum)) : 1;
-  if (kernels.keeps_sums) steps = p.words <= kLongestTileSum ? 1 : ceil_div(p.words, kTileSum);
-  p.kc = most(1, round_up(ceil_div(p.words, steps), kernels.k_step));
+  int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
+  if (kernels.keeps_sums) steps = p.k_words <= kLongestTileSum ? 1 : ceil_div(p.k_words, kTileSum);
+  p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
 }
 
 // What a thread needs for its parts of B and A, and for rows that wait for their epilogue.
@@ -260,7 +265,7 @@ void measure_scratch(GemmPlan& p) {
     if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
   p.sums_kept_at = p.stage_at;
-  if (kernels.keeps_sums && p.kc < p.words)
+  if (kernels.keeps_sums && p.kc < p.k_words)
     p.stage_at += kernels.panel_rows * round_up(columns, kPanelColumns) * 4;
   p.state_at = p.stage_at;
   p.stage_at += round_up(kernels.state_bytes, 64);
@@ -278,6 +283,17 @@ const GemmKernels* best_kernels(GemmType type) {
   return *all;
 }
 
+namespace {
+
+// Whatever the rows, the layout of a packed B is the same.
+const GemmKernels* choose_kernels(const GemmDesc& d) {
+  const GemmKernels* best = best_kernels(d.type);
+  const bool few = d.m <= best->few_rows || ceil_div(d.k, best->group) < best->k_step;
+  return best->for_few_rows && few ? best->for_few_rows : best;
+}
+
+}  // namespace
+
 GemmPlan plan_gemm(const GemmDesc& desc) {
   GemmPlan p = {};
   p.desc = desc;
@@ -288,17 +304,13 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.n == 1 && d.b_row != 1) d.b_col = 1;
 
   d.a_signed = d.a_signed && d.type == GEMM_S8;
-  const GemmKernels& best = d.kernels ? *d.kernels : *best_kernels(d.type);
-  if (!d.kernels) {
-    const bool few = best.for_few_rows && d.m <= best.few_rows;
-    d.kernels = few ? best.for_few_rows : &best;
-  }
+  if (!d.kernels) d.kernels = choose_kernels(d);
   if (d.units == GEMM_UNITS_DETECTED)
     d.units = kLanes == 16 && splits_avx512() ? GEMM_UNITS_SPLIT : GEMM_UNITS_WHOLE;
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
   p.row_unit = d.kernels->row_unit;
-  measure_words(p, best.k_step);
+  measure_words(p);
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
   p.source = choose_source(d);

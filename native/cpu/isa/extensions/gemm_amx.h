@@ -155,7 +155,10 @@ static void amx_micro(const MicroArgs& t) {
     b += kTileRows * b_k;
     if (late.left > 0) finish_step<Tiles>(late);
   }
-  if (t.tail) multiply_step<Tiles, rows, columns>(tiles, t.tail, t.tail_row, b, b_k);
+  if (t.tail) {
+    b -= t.tail_back * b_k;
+    multiply_step<Tiles, rows, columns>(tiles, t.tail, t.tail_row, b, b_k);
+  }
   if (t.later) {
     store_sums<Tiles, rows, columns>(tiles, t.later, kSumsRow);
     return;
@@ -277,6 +280,8 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .type = type,
           .group = type == GEMM_BF16 ? 2 : 4,
           .k_step = kTileRows,
+          // By a zero of A, infinity would be no number.
+          .fills_k = type == GEMM_BF16,
           .steps_per_word = 0.125,
           .a_word = 4,
           .b_word = 4,

@@ -37,6 +37,7 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .type = GEMM_S8,
           .group = 4,
           .k_step = 1,
+          .fills_k = true,
           .steps_per_word = 1,
           .a_word = 4,
           .b_word = 4,
