@@ -241,7 +241,10 @@ void measure_words(GemmPlan& p) {
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
   int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
-  if (kernels.keeps_sums) steps = p.k_words <= kLongestTileSum ? 1 : ceil_div(p.k_words, kTileSum);
+  if (kernels.keeps_sums) {
+    const int64_t halves = d.m <= kernels.row_unit ? 2 : 1;  // half as many rows take half the L1
+    steps = p.k_words <= halves * kLongestTileSum ? 1 : ceil_div(p.k_words, halves * kTileSum);
+  }
   p.kc = most(1, round_up(ceil_div(p.k_words, steps), kernels.k_step));
 }
 

@@ -74,7 +74,7 @@ TANDEM_INLINE void begin_sums(Tiles& tiles, const MicroArgs& t) {
 // Columns that end within a vector, and what depends on the row, are not worth code of their own.
 template <typename Tiles>
 TANDEM_INLINE bool is_plain(const MicroArgs& t) {
-  if (t.columns != 2 * kLanes || t.rows % kTileRows != 0) return false;
+  if (t.columns != 2 * kLanes) return false;
   return !Tiles::kIntegers || !(t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32);
 }
 
@@ -85,6 +85,21 @@ TANDEM_INLINE bool is_product_alone(const MicroArgs& t) {
   if (Tiles::kIntegers) return t.c_type == GEMM_TO_S32 && !t.row_zero;
   return t.c_type == GEMM_TO_F32 && !t.add && !t.bias && t.floor != 0.0F;
 }
+
+// The epilogue of the rows from `first` on.
+template <typename Tiles>
+TANDEM_INLINE void finish_now(MicroArgs t, const char* sums, int first) {
+  t.rows -= first;
+  t.c += first * t.c_row;
+  if (t.add) t.add += first * t.add_row;
+  if (Tiles::kIntegers)
+    finish_integer_sums(t, sums + first * kSumsRow, 2 * kLanes);
+  else
+    finish_float_sums(t, sums + first * kSumsRow, 2 * kLanes);
+}
+
+// Rows of a step of a late epilogue.
+inline constexpr int kLateRows = 8;
 
 // A piece whose epilogue is done in steps while the next one is multiplied, so that neither waits
 // for the other.
@@ -98,9 +113,9 @@ struct LatePiece {
 };
 
 template <typename Tiles>
-TANDEM_INLINE void postpone(LatePiece& late, const MicroArgs& t, const char* sums) {
+TANDEM_INLINE void postpone(LatePiece& late, const MicroArgs& t, const char* sums, int rows) {
   late.turn = 1 - late.turn;
-  late.left = t.rows;
+  late.left = rows;
   late.next = sums;
   late.args = t;
   if (!Tiles::kIntegers || t.c_type == GEMM_TO_F32) return;
@@ -122,24 +137,23 @@ TANDEM_INLINE void read_sums(const char* sums, Sum (&acc)[M][2]) {
 // Some rows of it.
 template <typename Tiles>
 TANDEM_INLINE void finish_step(LatePiece& late) {
-  constexpr int kRows = 8;
   MicroArgs& t = late.args;
   if constexpr (Tiles::kIntegers) {
-    Words acc[kRows][2];
+    Words acc[kLateRows][2];
     read_sums(late.next, acc);
     if (t.c_type == GEMM_TO_F32)
       finish_integers(t, acc);
     else
       pack_sums(t, acc, late.scale, late.bias, [&] { return late.bounded; });
   } else {
-    Lanes acc[kRows][2];
+    Lanes acc[kLateRows][2];
     read_sums(late.next, acc);
     finish_floats<typename Tiles::Rounding>(t, acc);
   }
-  t.c += kRows * t.c_row;
-  if (t.add) t.add += kRows * t.add_row;
-  late.next += kRows * kSumsRow;
-  late.left -= kRows;
+  t.c += kLateRows * t.c_row;
+  if (t.add) t.add += kLateRows * t.add_row;
+  late.next += kLateRows * kSumsRow;
+  late.left -= kLateRows;
 }
 
 template <typename Tiles, int rows, int columns>
@@ -170,13 +184,9 @@ static void amx_micro(const MicroArgs& t) {
   }
   char* sums = late.sums[late.turn];
   store_sums<Tiles, rows, columns>(tiles, sums, kSumsRow);
-  if (columns == 2 && is_plain<Tiles>(t)) {
-    postpone<Tiles>(late, t, sums);
-  } else if (Tiles::kIntegers) {
-    finish_integer_sums(t, sums, 2 * kLanes);
-  } else {
-    finish_float_sums(t, sums, 2 * kLanes);
-  }
+  const int later = columns == 2 && is_plain<Tiles>(t) ? t.rows / kLateRows * kLateRows : 0;
+  if (later < t.rows) finish_now<Tiles>(t, sums, later);
+  if (later > 0) postpone<Tiles>(late, t, sums, later);
 }
 
 // What the instructions do.
