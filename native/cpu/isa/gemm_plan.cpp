@@ -187,7 +187,8 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
   const GemmDesc& d = p.desc;
   const double faster = d.kernels->steps_per_word < 1 ? d.kernels->steps_per_word : 1.0;
   const auto time = static_cast<int64_t>(static_cast<double>(d.m) * faster);
-  const int64_t rows = most(time, d.type == GEMM_F32 ? kReadRows : kReadRowsSmall);
+  const bool reads_fast = d.type == GEMM_F32 || packs_tiles(d);
+  const int64_t rows = most(time, reads_fast ? kReadRows : kReadRowsSmall);
   const int64_t macs = rows * most(d.n, kLanes) * p.k_words;
   const int64_t worth = least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs));
   if (matrices > 1) return most(1, worth);
