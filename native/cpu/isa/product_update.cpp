@@ -153,9 +153,11 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
   desc.b_packed = whole.source == GEMM_B_PACKED || whole.source == GEMM_B_LOCAL;
   desc.pack_a_first = desc.m * desc.k > kTile;
   p.scratch_at = round_up((p.tiles.size + 1) * desc.n * 4, 64);
-  for (int64_t more : {0, 1}) {
+  for (int64_t more : {1, 0}) {
     desc.m = p.tiles.size + more;
     p.plans[more] = plan_gemm(desc);
+    // Fewer rows may fit where these do not: a is packed for all tiles or for none.
+    desc.pack_a_first = p.plans[more].pack_a_tiles > 0;
     emit.scratch(p.scratch_at + p.plans[more].scratch_bytes);
   }
   emit_packing(p, emit);
