@@ -98,7 +98,7 @@ struct GemmPlan {
   GemmDesc desc;  // with foldable batch dimensions folded into m, and the kernels chosen
   GemmSource source;
   bool pack_a;
-  bool pack_a_block;     // compute tiles pack all of their panels for a step of k
+  bool pack_a_block;     // compute tiles pack it, some panels at a time, for a step of k
   bool pack_last_a;      // of the last panel only: other rows have more behind them
   bool pack_tail_a;      // of other panels the last k_step words, where k ends within them
   int64_t col_panels;    // of kPanelColumns columns

@@ -242,6 +242,26 @@ TEST(gemm_packs_long_columns_by_blocks) {
   }
 }
 
+// A batch may leave no more than a tile to each matrix, of any height.
+TEST(gemm_packs_tall_blocks_in_pieces) {
+  for (const GemmIsa& isa : gemm_isas()) {
+    Case t = {256, 100, 64};
+    t.a_transposed = true;
+    t.gap = 256;
+    t.batch[1] = 9;
+    run_case(isa, t);
+    GemmDesc d = {};
+    d.m = d.a_col = 512 * 1024, d.n = d.b_row = d.c_row = 100, d.k = 64;
+    d.a_row = d.b_col = 1;
+    d.batch[0] = 1, d.batch[1] = 40;
+    d.a_batch[1] = d.m * d.k, d.b_batch[1] = d.k * d.n, d.c_batch[1] = d.m * d.n;
+    d.units = isa.units;
+    const GemmPlan plan = isa.plan(d);
+    CHECK(plan.pack_a_block == (isa.units != GEMM_UNITS_SPLIT));
+    CHECK(plan.scratch_bytes < 1024 * 1024);
+  }
+}
+
 TEST(gemm_handles_batches_and_repeated_operands) {
   for (const GemmIsa& isa : gemm_isas()) {
     random_state = 11;

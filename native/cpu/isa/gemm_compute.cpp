@@ -176,7 +176,10 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
     if (before) {
       args.a = t.a + panel * packed_a_panel(plan) + k0 * args.a_k;
     } else if (plan.pack_a_block) {
-      args.a = packed + (panel - t.i0) * panel_bytes(plan.kc);
+      const int64_t place = (panel - t.i0) % kBlockPanels, size = panel_bytes(plan.kc);
+      const int64_t end = least(panel + kBlockPanels, t.i1);
+      if (place == 0) pack_a_panels(plan, t.a, panel, end, k0, args.k, packed, size);
+      args.a = packed + place * size;
     } else {
       args.a = packed;
       pack_rows(plan, a, rows, least(k, args.k * group), args.k, packed);
@@ -321,10 +324,6 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   } else {
     for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
       step(k0);
-      if (plan.pack_a_block) {
-        const int64_t words = least(plan.kc, plan.k_words - k0);
-        pack_a_panels(plan, t.a, t.i0, t.i1, k0, words, scratch, panel_bytes(plan.kc));
-      }
       for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
     }
   }

@@ -70,6 +70,10 @@ TANDEM_INLINE int64_t packed_a_panel(const GemmPlan& plan) {
   return panel_bytes(plan.k_words);
 }
 
+// Panels of A that a tile packs at a time for itself: what the L2 holds beside its part of B,
+// however tall the tile is.
+inline constexpr int64_t kBlockPanels = 14;
+
 // The best kernels of a type that this processor has.
 const GemmKernels* best_kernels(GemmType type);
 

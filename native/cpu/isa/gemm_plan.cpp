@@ -36,9 +36,8 @@ constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 // Columns of A: floats between them and how many there are before they no longer stay in the L1,
 // and columns of B.
 constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
-// Words of a packed panel of A that the L1 holds beside what else passes through it, and panels
-// that a tile packs for itself, to read what it needs of B for many rows.
-constexpr int64_t kLongestPacked = 512, kBlockPanels = 14;
+// Words of a packed panel of A that the L1 holds beside what else passes through it.
+constexpr int64_t kLongestPacked = 512;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -265,7 +264,7 @@ void measure_scratch(GemmPlan& p) {
     p.a_stride = rows ? (ceil_div(p.kc * kernels.a_word, 64) | 1) * 64 : 0;
     const int64_t panels = p.row_blocks.size + (p.row_blocks.longer > 0 ? 1 : 0);
     p.stage_at = rows ? kernels.panel_rows * p.a_stride : round_up(p.kc * kPackedRows * 4, 64);
-    if (p.pack_a_block) p.stage_at = panels * panel_bytes(p.kc);
+    if (p.pack_a_block) p.stage_at = least(panels, kBlockPanels) * panel_bytes(p.kc);
     if (p.pack_a_tiles > 0) p.stage_at = 0;
   }
   p.sums_kept_at = p.stage_at;
@@ -321,9 +320,9 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_panels.count = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
-  p.pack_a_block = p.source != GEMM_B_DOT && packs_a_block(p);
+  p.pack_a_block = packs_a_block(p);
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
-  if (p.pack_a_block || (d.type == GEMM_F32 && p.source != GEMM_B_DOT && packs_a_first(p)))
+  if (d.type == GEMM_F32 && (p.pack_a_block || packs_a_first(p)))
     p.kc = ceil_div(p.k_words, ceil_div(p.k_words, kLongestPacked));
   const bool reads_words = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32;
   p.pack_tail_a = reads_words && d.kernels->k_step > 1 && !has_whole_words(d);
