@@ -229,42 +229,46 @@ export class Predictor {
     options?: PredictOptions,
   ): Promise<O>;
   predict(x: PredictInput, options?: PredictOptions): Promise<PredictOutput> {
-    // What servers do a thousand times in a turn of the event loop: nothing but what has to be done.
-    if (this.#rowIn !== 0 && x instanceof Float32Array) {
-      const rows = x.length / this.#rowIn;
-      const length = rows * this.#rowOut;
-      // Sizes that memory may not hold are left to the path that can say so.
-      if (Number.isInteger(rows) && rows > 0 && length < 2 ** 31) {
-        if (options === undefined) return this.#predictNew(rows, x, length);
-        const out = this.#queues ? undefined : onlyOut(options);
-        if (out !== undefined && isFloats(out, length)) return this.#predictInto(out, rows, x);
-      }
+    try {
+      return this.#predictFloats(x, options) ?? this.#predict(x, options);
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return this.#predict(x, options);
+  }
+
+  /**
+   * Of rows of floats, with no option but `out`: what servers do a thousand times in a turn of the event
+   * loop, and so nothing but what has to be done. Undefined for other calls.
+   */
+  #predictFloats(
+    x: PredictInput,
+    options: PredictOptions | undefined,
+  ): Promise<Float32Array> | undefined {
+    if (this.#rowIn === 0 || !(x instanceof Float32Array)) return undefined;
+    const rows = x.length / this.#rowIn;
+    const length = rows * this.#rowOut;
+    // Sizes that memory may not hold are left to the path that can say so.
+    if (!Number.isInteger(rows) || rows === 0 || length >= 2 ** 31) return undefined;
+    if (options === undefined) return this.#predictNew(rows, x, length);
+    const out = this.#queues ? undefined : onlyOut(options);
+    if (out === undefined || !isFloats(out, length)) return undefined;
+    return this.#predictInto(out, rows, x);
   }
 
   #predictNew(rows: number, x: Float32Array, length: number): Promise<Float32Array> {
-    try {
-      if (this.#queues && this.#key !== undefined) {
-        return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
-      }
-      if (length <= maxMade) {
-        const made = new Float32Array(length);
-        if (this.#predictHere(rows, x, made)) return Promise.resolve(made);
-      }
-      return this.#native.predict(rows, null, x) as Promise<Float32Array>;
-    } catch (error) {
-      return Promise.reject(error);
+    if (this.#queues && this.#key !== undefined) {
+      return this.#queue.pushRows(rows, x) as Promise<Float32Array>;
     }
+    if (length <= maxMade) {
+      const made = new Float32Array(length);
+      if (this.#predictHere(rows, x, made)) return Promise.resolve(made);
+    }
+    return this.#native.predict(rows, null, x) as Promise<Float32Array>;
   }
 
   #predictInto(out: Float32Array, rows: number, x: Float32Array): Promise<Float32Array> {
-    try {
-      if (this.#predictHere(rows, x, out)) return Promise.resolve(out);
-      return this.#native.predict(rows, null, x, out).then(() => out);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    if (this.#predictHere(rows, x, out)) return Promise.resolve(out);
+    return this.#native.predict(rows, null, x, out).then(() => out);
   }
 
   /**

@@ -81,6 +81,12 @@ test('`out` alone among the options is as `out` among others', async (t) => {
   for (const options of refused)
     await t.throwsAsync(predictor.predict(x, options), error('ERR_ARGUMENT', /options of predict/));
   t.deepEqual(out, new Float32Array(15));
+  const failing = {
+    get out() {
+      throw new Error('no array');
+    },
+  };
+  await t.throwsAsync(predictor.predict(x, failing), { message: 'no array' });
 });
 
 test('`out` may overlap the rows, which are read before it is written', async (t) => {
