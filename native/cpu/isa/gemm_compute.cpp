@@ -245,7 +245,7 @@ void place_b(const GemmPlan& plan, const Block& t, int64_t j, int64_t k0, MicroA
 }
 
 // The words of k from k0 on for a panel of A.
-void compute_panel(Run& r, int64_t panel, int64_t k0) {
+TANDEM_INLINE void compute_panel(Run& r, int64_t panel, int64_t k0) {
   const GemmPlan& plan = r.plan;
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
