@@ -227,7 +227,6 @@ struct Run {
   char* scratch;
   bool rows_after, staged;
   char* sum;  // a value that is kept before its activation is summed up where it is kept
-  MicroArgs args;
 };
 
 // The columns of B from j on, whose words from k0 on are wanted.
@@ -245,13 +244,12 @@ void place_b(const GemmPlan& plan, const Block& t, int64_t j, int64_t k0, MicroA
 }
 
 // The words of k from k0 on for a panel of A.
-TANDEM_INLINE void compute_panel(Run& r, int64_t panel, int64_t k0) {
+TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, int64_t k0) {
   const GemmPlan& plan = r.plan;
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
   const Block& t = r.t;
   const GemmEpilogue& e = r.e;
-  MicroArgs& args = r.args;
   const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
   const bool padded = plan.source != GEMM_B_DIRECT;
   const int64_t kc = least(plan.kc, plan.k_words - k0);
@@ -305,29 +303,30 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   const GemmKernels& kernels = *plan.desc.kernels;
   const bool rows_after = needs_rows(t, e);
   const bool staged = rows_after && plan.desc.c_type != GEMM_TO_F32;
-  Run r = {plan, t, e, scratch, rows_after, staged, t.pre ? t.pre : t.c, {}};
-  r.args = block_args(plan, e, staged ? GEMM_TO_F32 : plan.desc.c_type);
-  if (staged) r.args.c_row = plan.stage_columns * 4;
+  const Run r = {plan, t, e, scratch, rows_after, staged, t.pre ? t.pre : t.c};
+  MicroArgs args = block_args(plan, e, staged ? GEMM_TO_F32 : plan.desc.c_type);
+  if (staged) args.c_row = plan.stage_columns * 4;
   const auto step = [&](int64_t k0) {
     const bool last = k0 + plan.kc >= plan.k_words;
     const bool relu = last && e.activation == GEMM_ACT_RELU && !t.pre && !staged;
-    r.args.floor = relu_floor(relu);
-    set_bounds(r.args, e, relu);
+    args.floor = relu_floor(relu);
+    set_bounds(args, e, relu);
   };
-  r.args.state = scratch + plan.state_at;
-  if (kernels.begin) kernels.begin(r.args.state);
+  args.state = scratch + plan.state_at;
+  if (kernels.begin) kernels.begin(args.state);
   if (kernels.keeps_sums) {
     // The rows of a step stay in the L1 while the columns pass by.
     step(plan.k_words);
     for (int64_t panel = t.i0; panel < t.i1; ++panel)
-      for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) compute_panel(r, panel, k0);
+      for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc)
+        compute_panel(r, args, panel, k0);
   } else {
     for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
       step(k0);
-      for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, panel, k0);
+      for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, args, panel, k0);
     }
   }
-  if (kernels.flush) kernels.flush(r.args.state);
+  if (kernels.flush) kernels.flush(args.state);
   if (kernels.end) kernels.end();
 }
 
