@@ -71,10 +71,11 @@ TANDEM_INLINE void begin_sums(Tiles& tiles, const MicroArgs& t) {
   if constexpr (rows > 1 && columns > 1) tiles.template zero<3>();
 }
 
-// Columns that end within a vector, and what depends on the row, are not worth code of their own.
+// Columns that end within a second vector, and what depends on the row, are not worth code of their
+// own.
 template <typename Tiles>
 TANDEM_INLINE bool is_plain(const MicroArgs& t) {
-  if (t.columns != 2 * kLanes) return false;
+  if (t.columns > kLanes && t.columns < 2 * kLanes) return false;
   return !Tiles::kIntegers || !(t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32);
 }
 
@@ -118,38 +119,47 @@ TANDEM_INLINE void postpone(LatePiece& late, const MicroArgs& t, const char* sum
   late.left = rows;
   late.next = sums;
   late.args = t;
-  if (!Tiles::kIntegers || t.c_type == GEMM_TO_F32) return;
+  if (!Tiles::kIntegers || t.c_type == GEMM_TO_F32 || t.columns <= kLanes) return;
   load_scale<2>(t, late.scale, late.bias);
   late.bounded = stay_integers<2>(late.scale, late.bias);
 }
 
-template <typename Sum, int M>
-TANDEM_INLINE void read_sums(const char* sums, Sum (&acc)[M][2]) {
+template <typename Sum, int N>
+TANDEM_INLINE void read_sums(const char* sums, Sum (&acc)[kLateRows][N]) {
 #pragma GCC unroll 8
-  for (int i = 0; i < M; ++i)
+  for (int i = 0; i < kLateRows; ++i)
 #pragma GCC unroll 2
-    for (int j = 0; j < 2; ++j) {
+    for (int j = 0; j < N; ++j) {
       const Words sum = load_words(sums + i * kSumsRow + j * kTileBytes);
       std::memcpy(&acc[i][j], &sum, sizeof sum);
     }
 }
 
-// Some rows of it.
-template <typename Tiles>
-TANDEM_INLINE void finish_step(LatePiece& late) {
-  MicroArgs& t = late.args;
+// Some rows of it, which are N vectors wide.
+template <typename Tiles, int N>
+TANDEM_INLINE void finish_late(const LatePiece& late) {
+  const MicroArgs& t = late.args;
   if constexpr (Tiles::kIntegers) {
-    Words acc[kLateRows][2];
+    Words acc[kLateRows][N];
     read_sums(late.next, acc);
-    if (t.c_type == GEMM_TO_F32)
+    if (N == 1 || t.c_type == GEMM_TO_F32)
       finish_integers(t, acc);
     else
       pack_sums(t, acc, late.scale, late.bias, [&] { return late.bounded; });
   } else {
-    Lanes acc[kLateRows][2];
+    Lanes acc[kLateRows][N];
     read_sums(late.next, acc);
     finish_floats<typename Tiles::Rounding>(t, acc);
   }
+}
+
+template <typename Tiles>
+TANDEM_INLINE void finish_step(LatePiece& late) {
+  MicroArgs& t = late.args;
+  if (t.columns > kLanes)
+    finish_late<Tiles, 2>(late);
+  else
+    finish_late<Tiles, 1>(late);
   t.c += kLateRows * t.c_row;
   if (t.add) t.add += kLateRows * t.add_row;
   late.next += kLateRows * kSumsRow;
@@ -184,7 +194,7 @@ static void amx_micro(const MicroArgs& t) {
   }
   char* sums = late.sums[late.turn];
   store_sums<Tiles, rows, columns>(tiles, sums, kSumsRow);
-  const int later = columns == 2 && is_plain<Tiles>(t) ? t.rows / kLateRows * kLateRows : 0;
+  const int later = is_plain<Tiles>(t) ? t.rows / kLateRows * kLateRows : 0;
   if (later < t.rows) finish_now<Tiles>(t, sums, later);
   if (later > 0) postpone<Tiles>(late, t, sums, later);
 }
