@@ -205,6 +205,8 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
     const int64_t tall = fewest * ceil_div(p.row_panels.count, kBlockPanels);
     wanted = least(wanted, most(kLocalTiles, tall));
   }
+  // Kernels that keep sums wait for rows of A, and not for B.
+  const int64_t read_a = p.pack_a || p.desc.kernels->keeps_sums ? 16 : 4;
   int64_t best = -1;
   for (int64_t cols = fewest; cols <= limit && (best < 0 || cols <= wanted); ++cols) {
     const int64_t rows = least(ceil_div(wanted, cols), p.row_panels.count);
@@ -213,8 +215,7 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
     const int64_t work = p.col_panels * p.row_panels.count;
     const int64_t per_block = ceil_div(p.col_panels, cols) * ceil_div(p.row_panels.count, rows);
     const int64_t uneven = (per_block * rows * cols - work) * 8;
-    const int64_t traffic =
-        cols * p.row_panels.count * (p.pack_a ? 16 : 4) + rows * p.col_panels * 4;
+    const int64_t traffic = cols * p.row_panels.count * read_a + rows * p.col_panels * 4;
     const int64_t missing = most(0, wanted - rows * cols) * work;
     const int64_t cost = uneven + traffic + missing;
     if (best < 0 || cost < best) {
