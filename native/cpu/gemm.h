@@ -20,8 +20,8 @@ struct GemmKernels;  // gemm_kernels.h
 // How the processor multiplies its widest vectors, which decides what a step of k hides.
 enum GemmUnits : int {
   GEMM_UNITS_DETECTED,
-  GEMM_UNITS_WHOLE,  // two a cycle
-  GEMM_UNITS_SPLIT,  // in halves, one a cycle
+  GEMM_UNITS_WHOLE,  // in one piece
+  GEMM_UNITS_SPLIT,  // in halves, one after the other
 };
 
 // C[m,n] = epilogue(A[m,k] * B[k,n]) for each matrix of a batch. Strides count elements.

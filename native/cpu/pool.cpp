@@ -13,6 +13,8 @@
 #endif
 #ifndef _WIN32
 #include <pthread.h>
+
+#include <ctime>
 #endif
 
 namespace tandem::cpu {
@@ -51,6 +53,38 @@ void leave_processor(int /*processor*/) {}
 
 #endif
 
+using std::chrono::nanoseconds;
+
+/// For how long the calling thread has had a processor; where that is not known, as long as it was
+/// there.
+nanoseconds time_on_processor() {
+#ifndef _WIN32
+  timespec ran{};
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran) == 0)
+    return std::chrono::seconds(ran.tv_sec) + nanoseconds(ran.tv_nsec);
+#endif
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+/// Finds out whether other threads had the processor for most of the time.
+class Presence {
+ public:
+  [[nodiscard]] bool was_away() const {
+    // Time slices of others are some milliseconds long, and everybody waits for the tile that a
+    // thread is in the midst of.
+    constexpr auto kLong = std::chrono::milliseconds(1);
+    const nanoseconds passed = std::chrono::steady_clock::now() - begin_;
+    const nanoseconds away = passed - (time_on_processor() - ran_);
+    return away > kLong && 2 * away > passed;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  nanoseconds ran_ = time_on_processor();
+};
+
+constexpr int kLongestRest = 64;  // dispatches
+
 }  // namespace
 
 int available_processors() {
@@ -72,6 +106,9 @@ struct Pool::Worker {
   std::atomic<bool> parked{false};
   std::atomic<uint32_t> wakes{0};  ///< how often it was woken: what it sleeps on
   bool called = false;             ///< in this dispatch; of the caller
+  bool was_away = false;           ///< in the last long dispatch; read when it is idle again
+  int rest = 0;                    ///< long dispatches that it is still left out of; of the caller
+  int next_rest = 1;               ///< how many that will be the next time
 };
 
 Pool& Pool::instance() {
@@ -139,6 +176,24 @@ void Pool::call(Worker& worker, bool wake) {
   worker.wakes.notify_one();
 }
 
+/// Whether a long dispatch should do without a thread: others have had its processor lately. It is
+/// tried again, ever more rarely while that goes on.
+bool Pool::rests(Worker& worker) {
+  if (worker.rest == 0) return false;
+  --worker.rest;
+  return true;
+}
+
+void Pool::judge(Worker& worker) {
+  if (!worker.was_away) {
+    worker.next_rest = 1;
+    return;
+  }
+  worker.was_away = false;
+  worker.rest = worker.next_rest;
+  worker.next_rest = std::min(2 * worker.next_rest, kLongestRest);
+}
+
 /// Whether the thread came. When it returns the thread is not at work, and does not begin.
 bool Pool::dismiss(Worker& worker) {
   uint32_t called = Worker::kCalled;
@@ -160,10 +215,19 @@ void Pool::run(int workers, Length length, Body body, void* context) {
   processor_ = current_processor();
   const size_t called = std::min(static_cast<size_t>(workers) - 1, workers_.size());
   const bool wake = length == Length::kLong || worth_waking();
-  for (size_t i = 0; i < called; ++i) call(*workers_[i], wake);
+  length_ = length;
+  for (size_t i = 0; i < called; ++i) {
+    Worker& worker = *workers_[i];
+    worker.called = false;
+    if (length == Length::kBrief || !rests(worker)) call(worker, wake);
+  }
   body(context, 0);
   bool came = false;
-  for (size_t i = 0; i < called; ++i) came = dismiss(*workers_[i]) || came;
+  for (size_t i = 0; i < called; ++i) {
+    if (!dismiss(*workers_[i])) continue;
+    came = true;
+    if (length == Length::kLong) judge(*workers_[i]);
+  }
   if (came) {
     idle_brief_ = 0;
     brief_pause_ = 1;
@@ -198,7 +262,13 @@ void Pool::loop(Worker& self) {
     // A scheduler that sees every processor busy, if only with work of low priority, may have woken
     // this thread on the caller's own; there the two would wait for each other's time slices.
     if (processor_ >= 0 && current_processor() == processor_) leave_processor(processor_);
-    body_(context_, self.index);
+    if (length_ == Length::kLong) {
+      const Presence presence;
+      body_(context_, self.index);
+      self.was_away = presence.was_away();
+    } else {
+      body_(context_, self.index);
+    }
     self.state.store(Worker::kIdle, std::memory_order_release);
   }
 }

@@ -32,7 +32,8 @@ class Pool {
 
   /// Runs `body` on the caller and on up to `workers` - 1 other threads, and returns when all that
   /// began are done. The caller's call of `body` has to be enough to do all of the work: the others
-  /// may come late or not at all, as when another dispatch is under way.
+  /// may come late or not at all, as when another dispatch is under way, or when other processes
+  /// have held them up.
   void run(int workers, Length length, Body body, void* context);
 
   /// Brief dispatches of the calling thread run on it alone from here on (see core/backend.h).
@@ -44,6 +45,8 @@ class Pool {
   void grow(int workers);
   void call(Worker& worker, bool wake);
   bool dismiss(Worker& worker);
+  static bool rests(Worker& worker);
+  static void judge(Worker& worker);
   bool worth_waking();
   static void park(Worker& self);
   void loop(Worker& self);
@@ -53,6 +56,7 @@ class Pool {
   std::vector<std::unique_ptr<Worker>> workers_;
   Body body_ = nullptr;
   void* context_ = nullptr;
+  Length length_ = Length::kLong;
   int processor_ = -1;  ///< of the caller, where known
   std::chrono::steady_clock::time_point last_brief_;
   int idle_brief_ = 0;   ///< brief dispatches before the next that wakes threads

@@ -106,6 +106,56 @@ TEST(pool_wakes_parked_threads_for_long_work) {
   }
 }
 
+/// A thread that is off its processor in the midst of a dispatch, as if another process had it.
+struct HeldUp {
+  std::atomic<bool> came{false};
+  bool sleeps = false;
+};
+
+bool comes(bool sleeps) {
+  HeldUp held;
+  held.sleeps = sleeps;
+  Pool::instance().run(
+      2, Pool::Length::kLong,
+      [](void* context, int worker) {
+        auto& work = *static_cast<HeldUp*>(context);
+        if (worker > 0) {
+          work.came = true;
+          if (work.sleeps) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          return;
+        }
+        const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+        while (!work.came && std::chrono::steady_clock::now() < end) {
+        }
+      },
+      &held);
+  return held.came;
+}
+
+/// Dispatches that nobody comes to, until somebody does again.
+int dispatches_alone(bool sleeps) {
+  int alone = 0;
+  while (!comes(sleeps) && alone < 1000) ++alone;
+  return alone;
+}
+
+// Windows does not say for how long a thread ran, closely enough.
+#ifndef _WIN32
+TEST(pool_does_without_threads_that_others_hold_up) {
+  // Until another process has not held it up by chance.
+  for (int i = 0; i < 100 && !(comes(false) && comes(false)); ++i) {
+  }
+  CHECK(comes(true));
+  CHECK(dispatches_alone(true) >= 1);
+  CHECK(dispatches_alone(true) >= 2);
+  CHECK(dispatches_alone(true) >= 4);
+  CHECK(dispatches_alone(false) >= 8);
+  bool back = false;
+  for (int i = 0; i < 100 && !back; ++i) back = comes(false) && comes(false) && comes(false);
+  CHECK(back);
+}
+#endif
+
 TEST(pool_lets_threads_sleep_for_brief_work_unless_there_is_much_of_it) {
   // On a loaded machine a thread may take a while to park, or to come.
   bool alone = false;
