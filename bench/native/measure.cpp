@@ -28,21 +28,30 @@ double undisturbed_time_of(const Side& side, int64_t calls) {
   return best;
 }
 
+/// What a turn of a side is to be.
+struct Turn {
+  int64_t calls;
+  bool warms_itself;  ///< it takes so long that how it begins is no part of its time
+};
+
 /// Threads wake, memory comes into the caches, the clock rises.
-void warm_up(const Side& side, int64_t calls, int threads) {
+void warm_up(const Side& side, const Turn& turn, int threads) {
   if (threads > 1) wait_until_quiet();
+  if (turn.warms_itself) return;
   const double end = now() + (threads > 1 ? 0.002 : 0.0003);
   do {
-    side.run(1 + calls / 8);
+    side.run(1 + turn.calls / 8);
   } while (now() < end);
 }
 
-int64_t calls_per_turn(const Side& side, double turn) {
+Turn turn_of(const Side& side, double seconds) {
   int64_t calls = 1;
   while (true) {
     const double time = time_of(side, calls);
-    if (time >= 0.2 * turn)
-      return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(calls) * turn / time));
+    if (time >= 0.2 * seconds) {
+      const double fitting = static_cast<double>(calls) * seconds / time;
+      return {std::max<int64_t>(1, static_cast<int64_t>(fitting)), fitting < 0.1};
+    }
     calls *= 4;
   }
 }
@@ -54,21 +63,24 @@ double now() {
 }
 
 std::vector<Rates> take_turns(const std::vector<Side>& sides, const Effort& effort, int threads) {
+  // Cases in memory are of gigabytes where the last cache is large.
+  constexpr double kLongestCase = 2;
   std::vector<Rates> rates;
-  std::vector<int64_t> calls;
+  std::vector<Turn> turns;
   for (const Side& side : sides) {
-    warm_up(side, 1, threads);
+    warm_up(side, {1, false}, threads);
     pin_new_threads();
     rates.push_back({side.name, {}});
-    calls.push_back(calls_per_turn(side, effort.turn));
+    turns.push_back(turn_of(side, effort.turn));
   }
-  for (int round = 0; round < effort.rounds; ++round) {
+  const double end = now() + kLongestCase;
+  for (int round = 0; round < effort.rounds && (round < effort.fewest || now() < end); ++round) {
     for (size_t turn = 0; turn < sides.size(); ++turn) {
       // who starts changes, so that nobody always follows the same one
       const size_t i = (turn + static_cast<size_t>(round)) % sides.size();
-      warm_up(sides[i], calls[i], threads);
-      const double time = undisturbed_time_of(sides[i], calls[i]);
-      rates[i].values.push_back(sides[i].work * static_cast<double>(calls[i]) / time);
+      warm_up(sides[i], turns[i], threads);
+      const double time = undisturbed_time_of(sides[i], turns[i].calls);
+      rates[i].values.push_back(sides[i].work * static_cast<double>(turns[i].calls) / time);
     }
   }
   return rates;

@@ -17,6 +17,7 @@ struct Side {
 
 struct Effort {
   int rounds;
+  int fewest;   ///< rounds that there are even where they take longer than a case is to
   double turn;  ///< seconds that a side's turn lasts, at least one call
 };
 

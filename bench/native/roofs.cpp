@@ -109,7 +109,7 @@ CacheSizes working_sets() {
   constexpr int64_t kMiB = kKiB * kKiB;
   const int64_t last = cache_size(3, 32 * kMiB);
   return {cache_size(1, 32 * kKiB) / 2, cache_size(2, kMiB) / 2, last / 4,
-          std::max(128 * kMiB, 4 * last)};
+          std::max(128 * kMiB, 2 * last)};
 }
 
 void run_roofs(const Suite& suite) {

@@ -25,7 +25,7 @@ std::vector<Side> under_roof(std::vector<Side> sides, const Traffic& traffic, in
                              int threads);
 
 /// Working sets that stay in a part of memory: half of what a core has for itself, because other
-/// things live there, too, a quarter of what cores share, several times that for memory.
+/// things live there, too, a quarter of what cores share, twice all of that for memory.
 struct CacheSizes {
   int64_t l1, l2, l3, memory;
 };

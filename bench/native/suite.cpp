@@ -50,8 +50,8 @@ bool Suite::wants(const Case& c) const {
 }
 
 Effort Suite::effort() const {
-  Effort effort = options_.quick ? Effort{5, 0.001} : Effort{21, 0.003};
-  if (options_.rounds > 0) effort.rounds = options_.rounds;
+  Effort effort = options_.quick ? Effort{5, 3, 0.001} : Effort{21, 5, 0.003};
+  if (options_.rounds > 0) effort.rounds = effort.fewest = options_.rounds;
   return effort;
 }
 
@@ -132,10 +132,22 @@ constexpr int64_t kPage = 4096, kHugePage = 2 << 20;
 
 int64_t in_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
+/// Large memory stays for the cases to come: a system may take a second to hand out a gigabyte.
+Memory allocate(int64_t bytes) {
+  constexpr int64_t kLarge = 64 << 20;
+  static std::vector<Memory> kept;
+  if (bytes < kLarge) return cpu_backend().allocate(bytes);
+  for (const Memory& one : kept) {
+    if (one.data.use_count() == 1 && one.bytes >= bytes) return one;
+  }
+  const auto rounded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes)));
+  return kept.emplace_back(cpu_backend().allocate(rounded));
+}
+
 }  // namespace
 
 Memory pages(int64_t bytes) {
-  const Memory whole = cpu_backend().allocate(bytes + kPage);
+  const Memory whole = allocate(bytes + kPage);
   std::byte* const data = whole.data.get();
   const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) % kPage);
   return {std::shared_ptr<std::byte>(whole.data, data + (kPage - past) % kPage), bytes};
