@@ -25,6 +25,7 @@ class Fuser {
   void run() {
     fuse_losses();
     fuse_pooling();
+    pool_derivatives();
     fuse_residuals();
     fuse_activations();
     fuse_derivatives();
@@ -61,9 +62,36 @@ class Fuser {
         if (with_indices.bytes != node(j).attributes.bytes) continue;
         node(i).attributes = with_indices;
         node(i).outputs.push_back(node(j).outputs[1]);
+        graph_.values[static_cast<size_t>(node(j).outputs[1])].index = static_cast<int32_t>(i);
         retire(j);
         break;
       }
+    }
+  }
+
+  /// relu'(the gradient of maxima; y) = the gradient of relu'(dy; maxima), where y is what the
+  /// maxima are of: those are fewer, and y need not be kept.
+  void pool_derivatives() {
+    const std::vector<int> uses = graph_.count_uses();
+    for (size_t j = 0; j < graph_.nodes.size(); ++j) {
+      if (node(j).op != Op::reluGrad || node(j).outputs.empty()) continue;
+      const ValueId spread = node(j).inputs[0];
+      const Node* gradient = graph_.producer(spread);
+      if (gradient == nullptr || gradient->op != Op::maxPool2dGrad) continue;
+      const Node* pool = graph_.producer(gradient->inputs[1]);
+      if (uses[static_cast<size_t>(spread)] != 1 || pool == nullptr || pool->op != Op::maxPool2d ||
+          pool->inputs[0] != node(j).inputs[1])
+        continue;
+      const ValueId result = node(j).outputs[0];
+      Node& first = node(static_cast<size_t>(graph_.value(spread).index));
+      const Node last = first;
+      first = node(j);
+      first.inputs = {last.inputs[0], pool->outputs[0]};
+      first.outputs = {spread};
+      graph_.values[static_cast<size_t>(spread)].tensor = graph_.tensor(pool->outputs[0]);
+      node(j) = last;
+      node(j).inputs[0] = spread;
+      node(j).outputs = {result};
     }
   }
 

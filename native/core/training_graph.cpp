@@ -4,6 +4,7 @@
 #include "core/backend.h"
 #include "core/chains.h"
 #include "core/fuse.h"
+#include "core/fuse_pooled_norms.h"
 #include "core/recompute.h"
 
 namespace tandem {
@@ -52,6 +53,7 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   graph.outputs = outputs;
   recompute_activations(graph, segments);
   graph.outputs = std::move(all);
+  if (backend.supports(Op::pooledNorm)) fuse_pooled_norms(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);
   graph.outputs = outputs;
   separate_pins(graph, pins);

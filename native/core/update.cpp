@@ -22,8 +22,8 @@ void add_statistics(Graph& graph) {
   const size_t nodes = graph.nodes.size();
   for (size_t i = 0; i < nodes; ++i) {
     const Node& node = graph.nodes[i];
-    if (node.op != Op::batchNorm) continue;
-    const auto& own = node.attrs<ops::BatchNorm::Attributes>();
+    if (node.op != Op::batchNorm && node.op != Op::pooledNorm) continue;
+    const auto& own = node.attrs<ops::BatchNormAttributes>();  // the first of pooledNorm's, too
     if (!own.by_batch || !own.running) continue;
     const ValueId mean = node.inputs[ops::BatchNorm::kMean];
     const ValueId variance = node.inputs[ops::BatchNorm::kVariance];

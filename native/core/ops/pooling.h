@@ -14,6 +14,12 @@ struct PoolAttributes {
   bool save_indices = false;  ///< of maxima: output 1, as positions in their plane
 };
 
+/// Of the pooled planes of x [n, c, h, w].
+inline Shape pooled_shape(const Shape& x, const PoolAttributes& pool) {
+  return {x[0], x[1], positions(x[2], pool.kernel.height, pool.stride.height, pool.padding.height),
+          positions(x[3], pool.kernel.width, pool.stride.width, pool.padding.width)};
+}
+
 struct PoolBase : Base {
   using Attributes = PoolAttributes;
   static constexpr AttributeField kFieldTable[] = {
@@ -39,10 +45,9 @@ struct PoolBase : Base {
     if (x.size() != 4 || x[2] < 1 || x[3] < 1) context.bad_shape("x [n, c, h, w]");
     plane = plane_of(x);
     check_plane(context, plane);
-    const IntPair y = {positions(plane.height, kernel.height, stride.height, padding.height),
-                       positions(plane.width, kernel.width, stride.width, padding.width)};
-    if (y.height < 1 || y.width < 1) context.bad_shape("x that the kernel fits in");
-    context.output({x[0], x[1], y.height, y.width});
+    const Shape y = pooled_shape(x, context.attributes<Attributes>());
+    if (y[2] < 1 || y[3] < 1) context.bad_shape("x that the kernel fits in");
+    context.output(y);
   }
 };
 

@@ -5,10 +5,12 @@
 // cache, so that nothing cancels); these are merged in order (Chan, Golub and LeVeque 1979); then
 // everything is scaled, a residual added, and an activation applied while it is in the cache. By
 // given statistics the first step falls away. y may lie on x or on the residual.
-#include "core/ops/batch_norm.h"
-
+//
+// pooledNorm scales a plane in scratch memory, from which its maxima are taken.
+#include "core/ops/pooled_norm.h"
 #include "cpu/isa/channels.h"
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/pool_max.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
@@ -224,6 +226,36 @@ void apply_tile(const void* params, void* const* operands, int64_t tile, const T
   });
 }
 
+struct PooledNormParams {
+  BatchNormParams norm;
+  MaxPooling pooling;
+  int32_t places;  // operand; -1 where they are not wanted
+};
+
+void pooled_tile(const void* params, void* const* operands, int64_t tile,
+                 const TileContext& context) {
+  const auto& [p, pooling, places] = params_of<PooledNormParams>(params);
+  const Channels& s = p.shape;
+  const auto* x = static_cast<const float*>(operands[0]);
+  const auto* b = floats_or_null(operands, p.b);
+  const auto* mean = static_cast<const float*>(operands[p.mean]);
+  const auto* scale = static_cast<const float*>(operands[p.scale]);
+  auto* y = static_cast<float*>(operands[p.y]);
+  auto* at = places < 0 ? nullptr : static_cast<int32_t*>(operands[places]);
+  auto* plane = static_cast<float*>(context.scratch);
+  const int64_t pixels = pooling.out_rows * pooling.out_columns;
+  const Range runs = piece(tile, runs_per_tile(s), s.n * s.c);
+  for (int64_t run = runs.begin; run < runs.end; ++run) {
+    const int64_t c = run % s.c;
+    const Vec center = set1(mean[c]), factor = set1(scale[c]), bias = set1(number_at(b, c, 0.0F));
+    each_vector(s.l, [&](int64_t i, int64_t m) {
+      store_up_to(plane + i, fma(load_up_to(x + run * s.l + i, m) - center, factor, bias), m);
+    });
+    if (p.activation != nullptr) p.activation(plane, nullptr, plane, s.l, p.activation_attributes);
+    max_of_plane(pooling, plane, y + run * pixels, at == nullptr ? nullptr : at + run * pixels);
+  }
+}
+
 // ---- running statistics ------------------------------------------------------------------------
 
 struct UpdateParams {
@@ -250,16 +282,12 @@ void update_tile(const void* params, void* const* operands, int64_t tile,
   if (p.correction > 0.0F) move(1, p.momentum, p.correction);
 }
 
-}  // namespace
-
 // Operands: x, w, b, mean, variance, residual; y and, by the batch, its mean and variance;
 // workspaces.
-void launch_batchNorm(const NodeView& node, Emitter& emit) {
-  const Tensor& x = *node.inputs[0];
-  if (x.numel == 0) return;
-  const auto& attributes = attributes_of<ops::BatchNormAttributes>(node);
+BatchNormParams batch_norm_params(const NodeView& node, const ops::BatchNormAttributes& attributes,
+                                  Emitter& emit) {
   BatchNormParams p{};
-  p.shape = channels_of(x);
+  p.shape = channels_of(*node.inputs[0]);
   p.epsilon = attributes.epsilon;
   const auto given = [&](int32_t i) {
     return i < node.input_count && node.inputs[i] != nullptr ? i : -1;
@@ -271,28 +299,63 @@ void launch_batchNorm(const NodeView& node, Emitter& emit) {
   p.mean = attributes.by_batch ? p.y + 1 : 3;
   p.variance = p.mean + 1;
   p.scale = emit.workspace(p.shape.c * 4);
+  p.partial = attributes.by_batch ? emit.workspace(p.shape.chunks * p.shape.c * 16) : -1;
   if (attributes.activation >= 0) {
     p.activation = row_function(static_cast<Op>(attributes.activation));
     p.activation_attributes[0] = attributes.activation_attributes.a;
     p.activation_attributes[1] = attributes.activation_attributes.b;
   }
+  return p;
+}
+
+constexpr double kLaneCost = kWidth == 1 ? 0.5 : 0.08;
+
+double elements_of(const Channels& s) {
+  return static_cast<double>(s.n) * static_cast<double>(s.c) * static_cast<double>(s.l);
+}
+
+/// Steps that find what each channel is scaled by.
+void emit_scales(const BatchNormParams& p, Emitter& emit) {
   const auto channels = static_cast<double>(p.shape.c);
-  const auto elements = static_cast<double>(x.numel);
   const int64_t groups = ceil_div(p.shape.c, kChannelsATile);
-  const double lanes = kWidth == 1 ? 0.5 : 0.08;
-  if (attributes.by_batch) {
-    p.partial = emit.workspace(p.shape.chunks * p.shape.c * 16);
-    const double runs = elements / static_cast<double>(most(p.shape.l, 64));
-    emit_step(emit, statistics_tile, p, statistics_tiles(p.shape),
-              20.0 + 2.0 * lanes * elements + 20.0 * runs);
-    emit_step(emit, merge_tile, p, groups,
-              20.0 + channels * (10.0 + 5.0 * static_cast<double>(p.shape.chunks)));
-  } else {
+  if (p.partial < 0) {
     emit_step(emit, scale_tile, p, groups, 10.0 + (kWidth == 1 ? 8.0 : 1.0) * channels);
+    return;
   }
+  const double elements = elements_of(p.shape);
+  const double runs = elements / static_cast<double>(most(p.shape.l, 64));
+  emit_step(emit, statistics_tile, p, statistics_tiles(p.shape),
+            20.0 + 2.0 * kLaneCost * elements + 20.0 * runs);
+  emit_step(emit, merge_tile, p, groups,
+            20.0 + channels * (10.0 + 5.0 * static_cast<double>(p.shape.chunks)));
+}
+
+/// Scaling and, where there is one, the activation.
+double apply_cost(const BatchNormParams& p) {
   const double passes = p.activation == nullptr ? 1.0 : 2.0;
-  emit_step(emit, apply_tile, p, apply_tiles(p.shape),
-            20.0 + passes * (kMoveCost + lanes) * elements);
+  return 20.0 + passes * (kMoveCost + kLaneCost) * elements_of(p.shape);
+}
+
+}  // namespace
+
+void launch_batchNorm(const NodeView& node, Emitter& emit) {
+  if (node.inputs[0]->numel == 0) return;
+  const auto p = batch_norm_params(node, attributes_of<ops::BatchNormAttributes>(node), emit);
+  emit_scales(p, emit);
+  emit_step(emit, apply_tile, p, apply_tiles(p.shape), apply_cost(p));
+}
+
+void launch_pooledNorm(const NodeView& node, Emitter& emit) {
+  const auto& [norm, pool] = attributes_of<ops::PooledNorm::Attributes>(node);
+  if (node.inputs[0]->numel == 0) return;
+  PooledNormParams p{batch_norm_params(node, norm, emit),
+                     max_pooling_of(pool, *node.inputs[0], *node.outputs[0]), -1};
+  if (pool.save_indices) p.places = p.norm.y + (norm.by_batch ? 3 : 1);
+  const Channels& s = p.norm.shape;
+  emit.scratch(s.l * 4);
+  emit_scales(p.norm, emit);
+  emit_step(emit, pooled_tile, p, ceil_div(s.n * s.c, runs_per_tile(s)),
+            apply_cost(p.norm) + max_cost(p.pooling));
 }
 
 void launch_batchNormUpdate(const NodeView& node, Emitter& emit) {

@@ -4,9 +4,13 @@
 //   dx = w r dy for given ones.
 // Tiles sum their part of db and dw, these sums are added in order, then dx is written (=), which
 // may lie on dy or x.
-#include "core/ops/batch_norm.h"
+//
+// Of pooledNormGrad the dy of a plane are put in their places in scratch memory, once for the sums
+// and once more for dx: reading the maxima twice takes less than writing whole planes.
+#include "core/ops/pooled_norm.h"
 #include "cpu/isa/channels.h"
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/pool_max.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
@@ -15,7 +19,10 @@ struct BatchNormGradParams {
   Channels shape;
   float epsilon;
   bool by_batch;
-  // operands: dy, x, w (may be null), mean, variance, dx
+  // operands
+  int32_t x, w;  // w may be null
+  int32_t mean, variance;
+  int32_t dx;
   int32_t dw, db;   // -1 where not wanted
   int32_t scale;    // workspaces [c]: what dx is times,
   int32_t shift;    //   the mean of dy
@@ -23,22 +30,23 @@ struct BatchNormGradParams {
   int32_t partial;  // workspace [chunks][2][c] of doubles: sums of dy, of dy (x - mean)
 };
 
-void plane_sums(const Channels& s, const float* dy, const float* x, const float* mean,
-                Range channels, Range samples, double* partial) {
-  for (int64_t c = channels.begin; c < channels.end; ++c) {
-    const Vec center = set1(mean[c]);
-    auto sums = no_sums<2>();
-    for (int64_t n = samples.begin; n < samples.end; ++n) {
-      const int64_t base = (n * s.c + c) * s.l;
-      add_run(sums, s.l, [&](int64_t i, int64_t m, Vec(&out)[2]) {
-        out[0] = load_up_to(dy + base + i, m);
-        out[1] = out[0] * (load_up_to(x + base + i, m) - center);
-      });
-    }
-    finish(sums);
-    partial[c] = sums.totals[0];
-    partial[s.c + c] = sums.totals[1];
+/// Of channel `c`; `dy_of(n)` gives the plane of sample n.
+template <typename Planes>
+TANDEM_INLINE void plane_sums(const Channels& s, int64_t c, const float* x, float mean,
+                              Range samples, double* partial, Planes dy_of) {
+  const Vec center = set1(mean);
+  auto sums = no_sums<2>();
+  for (int64_t n = samples.begin; n < samples.end; ++n) {
+    const float* from = x + (n * s.c + c) * s.l;
+    const float* dy = dy_of(n);
+    add_run(sums, s.l, [&](int64_t i, int64_t m, Vec(&out)[2]) {
+      out[0] = load_up_to(dy + i, m);
+      out[1] = out[0] * (load_up_to(from + i, m) - center);
+    });
   }
+  finish(sums);
+  partial[c] = sums.totals[0];
+  partial[s.c + c] = sums.totals[1];
 }
 
 void column_sums(const Channels& s, const float* dy, const float* x, const float* mean,
@@ -63,24 +71,38 @@ void column_sums(const Channels& s, const float* dy, const float* x, const float
   }
 }
 
+/// The part of the sums that a tile finds.
+struct SumsTile {
+  Range channels, samples;
+  double* partial;
+};
+
+SumsTile sums_of_tile(const BatchNormGradParams& p, void* const* operands, int64_t tile) {
+  const Channels& s = p.shape;
+  const int64_t chunk = tile % s.chunks;
+  return {piece(tile / s.chunks, s.block, s.c), piece(chunk, s.samples, s.n),
+          static_cast<double*>(operands[p.partial]) + chunk * 2 * s.c};
+}
+
 void sums_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<BatchNormGradParams>(params);
   const Channels& s = p.shape;
-  const int64_t chunk = tile % s.chunks;
-  const Range channels = piece(tile / s.chunks, s.block, s.c);
-  const Range samples = piece(chunk, s.samples, s.n);
-  double* partial = static_cast<double*>(operands[p.partial]) + chunk * 2 * s.c;
-  const auto run = s.l > 1 ? plane_sums : column_sums;
-  run(s, static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1]),
-      static_cast<const float*>(operands[3]), channels, samples, partial);
+  const auto [channels, samples, partial] = sums_of_tile(p, operands, tile);
+  const auto* dy = static_cast<const float*>(operands[0]);
+  const auto* x = static_cast<const float*>(operands[p.x]);
+  const auto* mean = static_cast<const float*>(operands[p.mean]);
+  if (s.l == 1) return column_sums(s, dy, x, mean, channels, samples, partial);
+  for (int64_t c = channels.begin; c < channels.end; ++c)
+    plane_sums(s, c, x, mean[c], samples, partial,
+               [&](int64_t n) { return dy + (n * s.c + c) * s.l; });
 }
 
 /// dw, db, and what dx is computed with, of some channels.
 void merge_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<BatchNormGradParams>(params);
   const Channels& s = p.shape;
-  const auto* w = static_cast<const float*>(operands[2]);
-  const auto* variance = static_cast<const float*>(operands[4]);
+  const auto* w = static_cast<const float*>(operands[p.w]);
+  const auto* variance = static_cast<const float*>(operands[p.variance]);
   const auto* partial = static_cast<const double*>(p.partial < 0 ? nullptr : operands[p.partial]);
   const Range channels = piece(tile, kChannelsATile, s.c);
   const int64_t columns = channels.end - channels.begin;
@@ -115,64 +137,164 @@ struct ChannelNumbers {
   Vec scale, shift, slope, mean;
 };
 
+/// What dx is computed with.
+struct Applied {
+  const float *x, *mean, *scale, *shift, *slope;
+  float* dx;
+
+  Applied(const BatchNormGradParams& p, void* const* operands)
+      : x(static_cast<const float*>(operands[p.x])),
+        mean(static_cast<const float*>(operands[p.mean])),
+        scale(static_cast<const float*>(operands[p.scale])),
+        shift(floats_or_null(operands, p.shift)),
+        slope(floats_or_null(operands, p.slope)),
+        dx(static_cast<float*>(operands[p.dx])) {}
+};
+
+TANDEM_INLINE ChannelNumbers of_channel(const Applied& a, int64_t c) {
+  return {set1(a.scale[c]), set1(number_at(a.shift, c, 0.0F)), set1(number_at(a.slope, c, 0.0F)),
+          set1(a.mean[c])};
+}
+
+/// Elements [at, at + m) of dx.
+template <bool by_batch>
+TANDEM_INLINE void apply(const Applied& a, const float* dy, int64_t at, int64_t m,
+                         const ChannelNumbers& of) {
+  Vec d = load_up_to(dy, m);
+  if constexpr (by_batch)
+    d = minus_product(d - of.shift, load_up_to(a.x + at, m) - of.mean, of.slope);
+  store_up_to(a.dx + at, d * of.scale, m);
+}
+
 template <bool by_batch>
 void apply_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<BatchNormGradParams>(params);
   const auto* dy = static_cast<const float*>(operands[0]);
-  const auto* x = static_cast<const float*>(operands[1]);
-  const auto* mean = static_cast<const float*>(operands[3]);
-  const auto* scale = static_cast<const float*>(operands[p.scale]);
-  const float* shift = by_batch ? static_cast<const float*>(operands[p.shift]) : nullptr;
-  const float* slope = by_batch ? static_cast<const float*>(operands[p.slope]) : nullptr;
-  auto* dx = static_cast<float*>(operands[5]);
+  const Applied a(p, operands);
   each_of_tile(
-      p.shape, tile,
-      [&](int64_t c) {
-        return ChannelNumbers{set1(scale[c]), set1(number_at(shift, c, 0.0F)),
-                              set1(number_at(slope, c, 0.0F)), set1(mean[c])};
-      },
+      p.shape, tile, [&](int64_t c) { return of_channel(a, c); },
       [&](int64_t c, int64_t m) {
-        return ChannelNumbers{load_up_to(scale + c, m), numbers_at(shift, c, m, 0.0F),
-                              numbers_at(slope, c, m, 0.0F), load_up_to(mean + c, m)};
+        return ChannelNumbers{load_up_to(a.scale + c, m), numbers_at(a.shift, c, m, 0.0F),
+                              numbers_at(a.slope, c, m, 0.0F), load_up_to(a.mean + c, m)};
       },
       [&](int64_t at, int64_t m, const ChannelNumbers& of) {
-        Vec d = load_up_to(dy + at, m);
-        if constexpr (by_batch)
-          d = minus_product(d - of.shift, load_up_to(x + at, m) - of.mean, of.slope);
-        store_up_to(dx + at, d * of.scale, m);
+        apply<by_batch>(a, dy + at, at, m, of);
       });
+}
+
+// ---- of maxima ---------------------------------------------------------------------------------
+
+struct PooledNormGradParams {
+  BatchNormGradParams norm;
+  MaxPooling pooling;
+};
+
+/// The plane `run` of dy, in scratch memory.
+const float* dy_plane(const MaxPooling& pooling, void* const* operands, int64_t run,
+                      const TileContext& context) {
+  const int64_t at = run * pooling.out_rows * pooling.out_columns;
+  auto* plane = static_cast<float*>(context.scratch);
+  spread_plane(pooling, static_cast<const float*>(operands[0]) + at,
+               static_cast<const int32_t*>(operands[1]) + at, plane);
+  return plane;
+}
+
+void pooled_sums_tile(const void* params, void* const* operands, int64_t tile,
+                      const TileContext& context) {
+  const auto& whole = params_of<PooledNormGradParams>(params);
+  const BatchNormGradParams& p = whole.norm;
+  const Channels& s = p.shape;
+  const auto [channels, samples, partial] = sums_of_tile(p, operands, tile);
+  const auto* x = static_cast<const float*>(operands[p.x]);
+  const auto* mean = static_cast<const float*>(operands[p.mean]);
+  for (int64_t c = channels.begin; c < channels.end; ++c)
+    plane_sums(s, c, x, mean[c], samples, partial,
+               [&](int64_t n) { return dy_plane(whole.pooling, operands, n * s.c + c, context); });
+}
+
+template <bool by_batch>
+void pooled_apply_tile(const void* params, void* const* operands, int64_t tile,
+                       const TileContext& context) {
+  const auto& [p, pooling] = params_of<PooledNormGradParams>(params);
+  const Channels& s = p.shape;
+  const Applied a(p, operands);
+  const Range runs = piece(tile, runs_per_tile(s), s.n * s.c);
+  for (int64_t run = runs.begin; run < runs.end; ++run) {
+    const ChannelNumbers of = of_channel(a, run % s.c);
+    const float* dy = dy_plane(pooling, operands, run, context);
+    each_vector(s.l,
+                [&](int64_t i, int64_t m) { apply<by_batch>(a, dy + i, run * s.l + i, m, of); });
+  }
+}
+
+// ---- steps -------------------------------------------------------------------------------------
+
+/// Operands: dy (of maxima also their places), x, w, mean, variance; dx and, with `affine`, dw and
+/// db; workspaces.
+BatchNormGradParams grad_params(const ops::BatchNormGrad::Attributes& attributes, const Tensor& x,
+                                int32_t x_at, Emitter& emit) {
+  BatchNormGradParams p{};
+  p.shape = channels_of(x);
+  p.epsilon = attributes.epsilon;
+  p.by_batch = attributes.by_batch;
+  p.x = x_at;
+  p.w = x_at + 1;
+  p.mean = x_at + 2;
+  p.variance = x_at + 3;
+  p.dx = x_at + 4;
+  p.dw = attributes.affine ? p.dx + 1 : -1;
+  p.db = attributes.affine ? p.dx + 2 : -1;
+  p.scale = emit.workspace(p.shape.c * 4);
+  p.shift = p.by_batch ? emit.workspace(p.shape.c * 4) : -1;
+  p.slope = p.by_batch ? emit.workspace(p.shape.c * 4) : -1;
+  const bool sums = p.by_batch || attributes.affine;
+  p.partial = sums ? emit.workspace(p.shape.chunks * p.shape.c * 16) : -1;
+  return p;
+}
+
+constexpr double kLaneCost = kWidth == 1 ? 0.5 : 0.08;
+
+double sums_cost(const Channels& s, double elements) {
+  const double runs = elements / static_cast<double>(most(s.l, 64));
+  return 20.0 + (kMoveCost + kLaneCost) * elements + 20.0 * runs;
+}
+
+double apply_cost(double elements) { return 20.0 + (1.5 * kMoveCost + kLaneCost) * elements; }
+
+void emit_merge(const BatchNormGradParams& p, Emitter& emit) {
+  const auto channels = static_cast<double>(p.shape.c);
+  emit_step(emit, merge_tile, p, ceil_div(p.shape.c, kChannelsATile),
+            20.0 + channels * (10.0 + 2.0 * static_cast<double>(p.shape.chunks)));
 }
 
 }  // namespace
 
 void launch_batchNormGrad(const NodeView& node, Emitter& emit) {
   const Tensor& x = *node.inputs[1];
-  const auto& attributes = attributes_of<ops::BatchNormGrad::Attributes>(node);
-  BatchNormGradParams p{};
-  p.shape = channels_of(x);
-  p.epsilon = attributes.epsilon;
-  p.by_batch = attributes.by_batch;
-  p.dw = attributes.affine ? 6 : -1;
-  p.db = attributes.affine ? 7 : -1;
-  p.scale = emit.workspace(p.shape.c * 4);
-  p.shift = p.slope = p.partial = -1;
-  if (p.by_batch) {
-    p.shift = emit.workspace(p.shape.c * 4);
-    p.slope = emit.workspace(p.shape.c * 4);
-  }
-  const auto channels = static_cast<double>(p.shape.c);
   const auto elements = static_cast<double>(x.numel);
-  const double lanes = kWidth == 1 ? 0.5 : 0.08;
-  if (p.by_batch || attributes.affine) {
-    p.partial = emit.workspace(p.shape.chunks * p.shape.c * 16);
-    const double runs = elements / static_cast<double>(most(p.shape.l, 64));
-    emit_step(emit, sums_tile, p, statistics_tiles(p.shape),
-              20.0 + (kMoveCost + lanes) * elements + 20.0 * runs);
-  }
-  emit_step(emit, merge_tile, p, ceil_div(p.shape.c, kChannelsATile),
-            20.0 + channels * (10.0 + 2.0 * static_cast<double>(p.shape.chunks)));
+  const auto p = grad_params(attributes_of<ops::BatchNormGrad::Attributes>(node), x, 1, emit);
+  if (p.partial >= 0)
+    emit_step(emit, sums_tile, p, statistics_tiles(p.shape), sums_cost(p.shape, elements));
+  emit_merge(p, emit);
   emit_step(emit, p.by_batch ? apply_tile<true> : apply_tile<false>, p,
-            x.numel == 0 ? 0 : apply_tiles(p.shape), 20.0 + (1.5 * kMoveCost + lanes) * elements);
+            x.numel == 0 ? 0 : apply_tiles(p.shape), apply_cost(elements));
+}
+
+void launch_pooledNormGrad(const NodeView& node, Emitter& emit) {
+  const auto& [norm, pool] = attributes_of<ops::PooledNormGrad::Attributes>(node);
+  const Tensor& x = *node.inputs[2];
+  const auto elements = static_cast<double>(x.numel);
+  const PooledNormGradParams p{grad_params(norm, x, 2, emit),
+                               max_pooling_of(pool, x, *node.inputs[0])};
+  const Channels& s = p.norm.shape;
+  emit.scratch(s.l * 4);
+  if (p.norm.partial >= 0)
+    emit_step(emit, pooled_sums_tile, p, statistics_tiles(s),
+              sums_cost(s, elements) + spread_cost(p.pooling));
+  emit_merge(p.norm, emit);
+  emit_step(emit, p.norm.by_batch ? pooled_apply_tile<true> : pooled_apply_tile<false>, p,
+            x.numel == 0 ? 0 : ceil_div(s.n * s.c, runs_per_tile(s)),
+            apply_cost(elements) + spread_cost(p.pooling));
 }
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS
