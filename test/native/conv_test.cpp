@@ -245,6 +245,14 @@ TEST(conv_of_more_than_a_tile) {
   check_conv({1, 1, 40, 70, {33, 31}, {3, 3}, {2, 2}, {1, 1}});
 }
 
+// The product that is added to windows which move by more than a pixel is computed by blocks of
+// pixels.
+TEST(conv_with_strides_of_more_pixels_than_a_block) {
+  check_conv({2, 1, 16, 100, {65, 63}, {3, 3}, {2, 2}, {1, 1}});
+  check_conv({2, 16, 5, 3, {21, 60}, {7, 7}, {2, 2}});
+  check_conv({1, 1, 3, 20, {9, 2500}, {1, 5}, {1, 2}, {0, 2}});
+}
+
 TEST(conv_by_tiles_of_four_pixels) {
   check_conv({2, 1, 16, 19, {14, 14}, {3, 3}, {1, 1}, {1, 1}});
   check_conv({3, 1, 33, 16, {7, 9}, {3, 3}});
@@ -274,6 +282,7 @@ TEST(conv_multiplies_rounded_operands) {
   all({2, 3, 5, 2, {9, 8}, {3, 3}, {2, 2}, {1, 1}});
   all({1, 1, 130, 30, {10, 10}, {3, 3}, {1, 1}, {1, 1}});
   all({1, 1, 40, 70, {33, 31}, {3, 3}, {2, 2}, {1, 1}});
+  all({2, 16, 5, 3, {21, 60}, {7, 7}, {2, 2}});
 }
 
 TEST(conv_by_tiles_of_four_pixels_rounds_their_numbers) {

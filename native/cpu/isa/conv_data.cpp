@@ -79,7 +79,8 @@ void add_tap(const ConvShape& s, const float* from, int64_t p0, int64_t p1, int6
       const int64_t to_column =
           begin * s.stride_columns - s.padding_columns + column_tap * s.dilation_columns;
       float* to = plane + to_row * s.x_columns + to_column;
-      for (int64_t q = begin; q < end; ++q, to += s.stride_columns) *to += from[p - column + q];
+      for (int64_t q = begin; q < end; ++q, to += s.stride_columns)
+        *to += from[p - p0 - column + q];
     }
     p += length;
   }
