@@ -9,6 +9,7 @@ import type { Form } from '../model/state.js';
 import { add, mul } from '../ops/elementwise.js';
 import { bceWithLogits, crossEntropy, distillation, huber, l1, mse } from '../ops/losses.js';
 import { type AnyFunction, callLoss, checkKeys, inside } from './callables.js';
+import { validationName } from './history.js';
 import { type Measured, makeMetrics } from './metrics.js';
 
 /**
@@ -227,14 +228,17 @@ function withTargets(
 
 /** Names of other numbers, and what a history has beside numbers. */
 const reserved = [
-  ...['learningRate', 'gradNorm', 'epochs', 'steps'],
+  ...['learningRate', 'gradNorm', 'epochs', 'steps', 'skippedSteps'],
   ...['matrices', 'overfitting', 'toCSV'],
 ];
 
 function distinct(objective: Objective): Objective {
-  const seen = new Set<string>(reserved);
-  for (const { name } of [...objective.results, ...objective.measured]) {
-    if (seen.has(name)) throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
+  const names = [...objective.results, ...objective.measured].map(({ name }) => name);
+  const seen = new Set<string>([...reserved, ...names.map(validationName)]);
+  for (const name of names) {
+    // What every object has by its prototype would be there before the first epoch.
+    if (seen.has(name) || name in Object.prototype)
+      throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
     seen.add(name);
   }
   return objective;

@@ -236,6 +236,14 @@ refuses(
 refuses('the same name twice', 'mse', { loss: metrics.r2() }, 'ERR_ARGUMENT', /other names/);
 refuses('what a history has already', 'mse', { toCSV: 'mae' }, 'ERR_ARGUMENT', /other names/);
 refuses(
+  'what validation reports',
+  'mse',
+  { valLoss: 'mae' },
+  'ERR_ARGUMENT',
+  /other names.*valLoss/,
+);
+refuses('what every object has', 'mse', { constructor: 'mae' }, 'ERR_ARGUMENT', /other names/);
+refuses(
   'values of a wrong shape',
   'mse',
   {
