@@ -308,3 +308,13 @@ test('bind keeps to the batch that inputs fix', async (t) => {
   t.throws(() => predictor.bind(5), { code: 'ERR_ARGUMENT', message });
   await predictor.close();
 });
+
+test('outputs are there by any name', async (t) => {
+  const inside = input([2]);
+  const outputs = { ['__proto__']: dense(3)(inside), b: relu(inside) };
+  const predictor = await load(t, new Model({ inputs: inside, outputs, seed: 1 }));
+  for (const y of [await predictor.predict(x), predictor.predictSync(x)]) {
+    t.deepEqual(Object.keys(y), ['__proto__', 'b']);
+    t.is(Object.getOwnPropertyDescriptor(y, '__proto__')?.value.length, 15);
+  }
+});

@@ -121,12 +121,12 @@ export function result(
 ): PredictOutput {
   const [first] = outputs;
   if (outputs.length === 1 && first !== undefined) return first;
-  const named: Record<string, Float32Array | Int32Array> = {};
-  layout.outputs.forEach(({ name }, i) => {
+  const named = layout.outputs.flatMap(({ name }, i) => {
     const array = outputs[i];
-    if (array !== undefined) named[name] = array;
+    return array === undefined ? [] : [[name, array] as const];
   });
-  return named;
+  // Whatever the names, also one that objects have a setter for.
+  return Object.fromEntries(named);
 }
 
 /** Rows in the array of an input; undefined when the input has a fixed batch. */
