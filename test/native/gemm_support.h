@@ -7,12 +7,8 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
 #include "cpu/gemm_kernels.h"
+#include "guarded_pages.h"
 
 TANDEM_GEMM_DECLARE(isa_scalar)
 #if defined(__x86_64__)
@@ -70,60 +66,24 @@ inline int64_t random_in(int64_t low, int64_t high) {
 inline float random_value() { return static_cast<float>(random_in(-1000, 1000)) / 1000.0f; }
 
 // `count` elements that lie against a page without access, at their end or at their start; scratch
-// and packed memory, which are promised to be aligned, at their start.
+// and packed memory are promised to be aligned.
 template <typename T>
 class Guarded {
  public:
-  Guarded(int64_t count, T fill, bool aligned = false) : count_(count) {
-    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
-#if defined(__linux__)
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t inside = (bytes + page - 1) / page * page;
-    size_ = inside + 2 * page;
-    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (inside) mprotect(base_ + page, inside, PROT_READ | PROT_WRITE);
-    first_ = base_ + page;
-    last_ = first_ + inside;
-    const bool front = next_random() >> 31;
-    data_ = reinterpret_cast<T*>(front || aligned ? first_ : last_ - bytes);
-#else
-    const size_t margin = 256;
-    size_ = bytes + 2 * margin;
-    base_ = static_cast<char*>(std::malloc(size_));
-    first_ = base_;
-    last_ = base_ + size_;
-    data_ = reinterpret_cast<T*>(base_ + margin);
-#endif
-    if (last_ > first_) std::memset(first_, 0x5a, static_cast<size_t>(last_ - first_));
-    for (int64_t i = 0; i < count; ++i) data_[i] = fill;
+  Guarded(int64_t count, T fill, bool aligned = false)
+      : pages_(static_cast<size_t>(count) * sizeof(T), aligned ? 64 : sizeof(T),
+               next_random() >> 31 ? GuardedPages::Side::kStart : GuardedPages::Side::kEnd) {
+    for (int64_t i = 0; i < count; ++i) data()[i] = fill;
   }
-  ~Guarded() {
-#if defined(__linux__)
-    munmap(base_, size_);
-#else
-    std::free(base_);
-#endif
-  }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
 
-  T* data() { return data_; }
-  T& operator[](int64_t i) { return data_[i]; }
+  T* data() { return static_cast<T*>(pages_.data()); }
+  T& operator[](int64_t i) { return data()[i]; }
+  int64_t size() const { return static_cast<int64_t>(pages_.bytes() / sizeof(T)); }
   // Whether the rest of the accessible pages is as it was.
-  bool intact() const {
-    const char* end = reinterpret_cast<const char*>(data_ + count_);
-    for (const char* p = first_; p < reinterpret_cast<const char*>(data_); ++p)
-      if (*p != 0x5a) return false;
-    for (const char* p = end; p < last_; ++p)
-      if (*p != 0x5a) return false;
-    return true;
-  }
+  bool intact() const { return pages_.intact(); }
 
  private:
-  int64_t count_;
-  size_t size_;
-  char *base_, *first_, *last_;
-  T* data_;
+  GuardedPages pages_;
 };
 
 /// Calls function(isa, kernels), with the same random numbers each time.
