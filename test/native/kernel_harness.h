@@ -1,6 +1,6 @@
-// Runs one kernel as a plan would, but suspiciously: every operand lies between guards (poisoned
-// under AddressSanitizer, otherwise bytes that are checked), outputs, workspaces and scratch start
-// as NaN, scratch is spoilt again before every tile, and tiles run in any order that is asked for.
+// Runs one kernel as a plan would, but suspiciously: every operand lies between guards, outputs,
+// workspaces and scratch start as NaN, scratch is spoilt again before every tile, and tiles run in
+// any order that is asked for.
 //
 //   KernelHarness kernel(isa.launchers, Op::add);
 //   kernel.input({2, 3}, a).input({3}, b).output({2, 3}).run();
@@ -22,64 +22,30 @@
 #include "core/op_list.h"
 #include "core/tensor.h"
 #include "cpu/kernel.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TANDEM_POISON 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TANDEM_POISON 1
-#endif
-#endif
-#if defined(TANDEM_POISON)
-#include <sanitizer/asan_interface.h>
-#endif
+#include "guarded_pages.h"
 
 namespace tandem::cpu {
 
-/// Memory of exactly `bytes`, aligned to 64 bytes, between guards.
+/// Memory of exactly `bytes` between guards.
 class GuardedMemory {
  public:
-  explicit GuardedMemory(size_t bytes)
-      : bytes_(bytes), whole_((bytes + 63) / 64 * 64 + 2 * kGuard) {
-    base_ = static_cast<unsigned char*>(::operator new(whole_, std::align_val_t{64}));
-    std::memset(base_, kPattern, whole_);
-    spoil();
-#if defined(TANDEM_POISON)
-    ASAN_POISON_MEMORY_REGION(base_, kGuard);
-    ASAN_POISON_MEMORY_REGION(base_ + kGuard + bytes_, whole_ - kGuard - bytes_);
-#endif
-  }
-  GuardedMemory(const GuardedMemory&) = delete;
-  GuardedMemory& operator=(const GuardedMemory&) = delete;
-  ~GuardedMemory() {
-#if defined(TANDEM_POISON)
-    ASAN_UNPOISON_MEMORY_REGION(base_, whole_);
-#endif
-    ::operator delete(base_, std::align_val_t{64});
-  }
+  GuardedMemory(size_t bytes, size_t alignment) : pages_(bytes, alignment, next_side()) { spoil(); }
 
-  [[nodiscard]] void* data() const { return base_ + kGuard; }
-  [[nodiscard]] size_t bytes() const { return bytes_; }
+  [[nodiscard]] void* data() const { return pages_.data(); }
+  [[nodiscard]] size_t bytes() const { return pages_.bytes(); }
   /// All bits set: NaN as floats, -1 as integers.
-  void spoil() { std::memset(data(), 0xff, bytes_); }
-  [[nodiscard]] bool intact() const {
-#if !defined(TANDEM_POISON)
-    for (size_t i = 0; i < kGuard; ++i) {
-      if (base_[i] != kPattern) return false;
-    }
-    for (size_t i = kGuard + bytes_; i < whole_; ++i) {
-      if (base_[i] != kPattern) return false;
-    }
-#endif
-    return true;
-  }
+  void spoil() { std::memset(data(), 0xff, bytes()); }
+  [[nodiscard]] bool intact() const { return pages_.intact(); }
 
  private:
-  static constexpr size_t kGuard = 256;
-  static constexpr unsigned char kPattern = 0xa5;
-  size_t bytes_;
-  size_t whole_;
-  unsigned char* base_;
+  /// One or the other, so that each kind of operand is guarded at both of its ends.
+  static GuardedPages::Side next_side() {
+    static uint32_t random = 1;
+    random = random * 1664525U + 1013904223U;
+    return random >> 31 ? GuardedPages::Side::kStart : GuardedPages::Side::kEnd;
+  }
+
+  GuardedPages pages_;
 };
 
 enum class TileOrder { kReverse, kForward, kShuffled };
@@ -239,6 +205,8 @@ class KernelHarness final : public Emitter {
     std::vector<void*> operands;
   };
 
+  static constexpr size_t kAlignment = 64, kParamsAlignment = 16;
+
   static size_t element_size(DType dtype) { return dtype == DType::kUInt8 ? 1 : 4; }
 
   static std::unique_ptr<Operand> make_operand(const Dims& dims, DType dtype) {
@@ -248,8 +216,10 @@ class KernelHarness final : public Emitter {
     t.dtype = dtype;
     t.numel = 1;
     for (size_t d = 0; d < dims.size(); ++d) t.numel *= t.dims[d] = dims[d];
+    // Operands may lie in memory of the caller's, of which no more is known than their type.
+    const size_t element = element_size(dtype);
     operand->memory =
-        std::make_shared<GuardedMemory>(static_cast<size_t>(t.numel) * element_size(dtype));
+        std::make_shared<GuardedMemory>(static_cast<size_t>(t.numel) * element, element);
     return operand;
   }
 
@@ -271,13 +241,13 @@ class KernelHarness final : public Emitter {
   }
 
   static std::shared_ptr<GuardedMemory> copy(const void* params, size_t bytes) {
-    auto memory = std::make_shared<GuardedMemory>(bytes);
+    auto memory = std::make_shared<GuardedMemory>(bytes, kParamsAlignment);
     if (bytes != 0) std::memcpy(memory->data(), params, bytes);
     return memory;
   }
 
   int add_extra(int64_t bytes) {
-    extra_.push_back(std::make_unique<GuardedMemory>(static_cast<size_t>(bytes)));
+    extra_.push_back(std::make_unique<GuardedMemory>(static_cast<size_t>(bytes), kAlignment));
     return static_cast<int>(inputs_.size() + outputs_.size() + extra_.size()) - 1;
   }
 
@@ -293,7 +263,7 @@ class KernelHarness final : public Emitter {
       operands_.push_back(operand == nullptr ? nullptr : operand->memory->data());
     for (const auto& operand : outputs_) operands_.push_back(operand->memory->data());
     for (const auto& memory : extra_) operands_.push_back(memory->data());
-    scratch_ = std::make_unique<GuardedMemory>(scratch_bytes_);
+    scratch_ = std::make_unique<GuardedMemory>(scratch_bytes_, kAlignment);
     for (const Packing& packing : packing_) run_tiles(packing.step, packing.operands);
     launched_ = true;
   }
