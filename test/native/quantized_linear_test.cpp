@@ -47,8 +47,9 @@ void linear_case(const Isa& isa, Random& random, const Weights& w, int64_t m, in
 TEST(quantized_linear_is_exact) {
   for (const Isa& isa : isas()) {
     Random random{std::mt19937(11)};
-    const int64_t sizes[][3] = {{1, 1, 1},    {1, 10, 64},   {3, 33, 65}, {17, 40, 30},
-                                {64, 7, 127}, {2, 130, 258}, {40, 64, 96}};
+    const int64_t sizes[][3] = {{1, 1, 1},     {1, 10, 64},   {3, 33, 65},  {17, 40, 30},
+                                {64, 7, 127},  {2, 130, 258}, {40, 64, 96}, {16, 31, 65},
+                                {33, 16, 131}, {47, 49, 200}};
     for (const auto& [m, n, k] : sizes) {
       for (int i = 0; i < 4; ++i) linear_case(isa, random, Weights(random, n, k), m, n, k);
     }
@@ -111,8 +112,8 @@ void float_input_case(const Isa& isa, Random& random, QuantizationMode mode, int
 TEST(quantized_linear_of_rows_with_their_own_ranges_is_exact) {
   for (const Isa& isa : isas()) {
     Random random{std::mt19937(12)};
-    const int64_t sizes[][3] = {
-        {1, 10, 64}, {5, 33, 67}, {19, 70, 30}, {1, 200, 129}, {300, 40, 33}};
+    const int64_t sizes[][3] = {{1, 10, 64},   {5, 33, 67},   {19, 70, 30},
+                                {1, 200, 129}, {300, 40, 33}, {33, 17, 131}};
     for (const auto& [m, n, k] : sizes) {
       for (int i = 0; i < 2; ++i) {
         float_input_case(isa, random, QuantizationMode::kDynamic, m, n, k);

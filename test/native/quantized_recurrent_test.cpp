@@ -94,8 +94,8 @@ void recurrent_case(const Isa& isa, Random& random, const RecurrentCase& c) {
 }
 
 TEST(recurrences_of_bytes_sum_up_in_integers) {
-  const RecurrentCase cases[] = {{1, 5, 3, 4},  {1, 4, 5, 3},   {11, 3, 17, 4},
-                                 {9, 4, 33, 3}, {20, 2, 64, 4}, {3, 3, 70, 3}};
+  const RecurrentCase cases[] = {{1, 5, 3, 4},   {1, 4, 5, 3},  {11, 3, 17, 4}, {9, 4, 33, 3},
+                                 {20, 2, 64, 4}, {3, 3, 70, 3}, {11, 3, 66, 4}, {5, 2, 130, 3}};
   for (const Isa& isa : isas()) {
     Random random{std::mt19937(20)};
     for (const RecurrentCase& c : cases) recurrent_case(isa, random, c);
