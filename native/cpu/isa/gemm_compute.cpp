@@ -212,6 +212,20 @@ void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, 
   args.next_k = 64;
 }
 
+// Panels whose kernels let the words of B of the next step of k come into the L2 meanwhile: each of
+// them brings a line a word, half of what they are.
+constexpr int64_t kFetchingPanels = 2;
+
+// The words of packed B that are read after those of this step; after the last ones the tile that
+// follows begins with the first.
+void place_next_b(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, MicroArgs& args) {
+  const int64_t turn = panel - (t.i1 - kFetchingPanels);
+  if (plan.source != GEMM_B_PACKED || args.k == plan.k_words || turn < 0) return;
+  const int64_t words = k0 + args.k < plan.k_words ? args.k : -k0;
+  args.next = args.b + words * args.b_k + turn * args.k * 64;
+  args.next_k = 64;
+}
+
 // Sums of row i start at bias[i]: as if that were in C already.
 void spread_row_bias(const float* bias, int64_t rows, float* out) {
   for (int64_t i = 0; i < rows; ++i)
@@ -286,6 +300,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
     args.next = args.a;
     args.next_k = 0;
     place_next(plan, t, panel, j, args);
+    if (args.next_k == 0) place_next_b(plan, t, panel, k0, args);
     if (plan.k_words == 0) place_nothing(args);
     kernels.micro[width * kernels.panel_rows + rows - 1](args);
     j += args.columns;

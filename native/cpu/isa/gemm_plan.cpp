@@ -37,7 +37,7 @@ constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 // and columns of B.
 constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
 // Words of a packed panel of A that the L1 holds beside what else passes through it.
-constexpr int64_t kLongestPacked = 512;
+constexpr int64_t kLongestPacked = 256;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
