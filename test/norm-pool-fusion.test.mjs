@@ -100,6 +100,18 @@ test('planes that others read stay apart from their maxima', async (t) => {
   t.false(kernels.includes('pooledNorm'));
 });
 
+test('planes that no cache holds stay apart from their maxima', async (t) => {
+  const x = input([1, 400, 400], { name: 'x' });
+  const y = flatten()(maxPool2d({ kernel: 50 })(batchNorm()(x)));
+  const trainer = new Trainer(modelOf(x, y), {
+    loss: 'mse',
+    optimizer: sgd({ learningRate: 0.05 }),
+  });
+  await trainer.step({ x: new Float32Array(160_000), y: new Float32Array(64) });
+  t.true(trainer.profile().kernels.includes('maxPool2d'));
+  await trainer.close();
+});
+
 test('the derivative of relu is taken of the maxima, not of what they are maxima of', async (t) => {
   const options = { norm: false, activation: relu };
   const [one, two] = [false, true].map((apart) => network(options, apart));

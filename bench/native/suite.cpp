@@ -92,27 +92,48 @@ void Suite::print_times(const Case& c, const std::vector<double>& seconds) const
 
 namespace {
 
-/// All threads of a dispatch come before any of them begins.
-struct Meeting {
-  const std::function<void(int worker, int workers)>& body;
-  int threads;
-  std::atomic<int> came{0};
+/// All threads of a dispatch come before any of them begins. The pool leaves threads out for a
+/// while that other processes have held up: where some do not come, nobody begins.
+class Meeting {
+ public:
+  Meeting(const std::function<void(int worker, int workers)>& body, int threads)
+      : body_(body), threads_(threads) {}
 
   void run(int worker) {
-    came.fetch_add(1);
+    came_.fetch_add(1);
+    const double end = now() + kPatience;
     cpu::Spinner spinner;
-    while (came.load(std::memory_order_relaxed) < threads) spinner.pause();
-    body(worker, threads);
+    int came = came_.load();
+    while (came < threads_) {
+      if (worker == 0 && now() > end) came_.compare_exchange_strong(came, kCancelled);
+      spinner.pause();
+      came = came_.load();
+    }
+    if (came == threads_) body_(worker, threads_);
   }
+
+  [[nodiscard]] bool took_place() const { return came_.load() == threads_; }
+
+ private:
+  static constexpr double kPatience = 0.001;  // seconds; threads wake within a tenth of that
+  static constexpr int kCancelled = 1 << 20;
+
+  const std::function<void(int worker, int workers)>& body_;
+  int threads_;
+  std::atomic<int> came_{0};
 };
 
 }  // namespace
 
 void on_threads(int threads, const std::function<void(int worker, int workers)>& body) {
-  Meeting meeting{body, threads};
-  cpu::Pool::instance().run(
-      threads, cpu::Pool::Length::kLong,
-      [](void* context, int worker) { static_cast<Meeting*>(context)->run(worker); }, &meeting);
+  bool done = false;
+  while (!done) {
+    Meeting meeting(body, threads);
+    cpu::Pool::instance().run(
+        threads, cpu::Pool::Length::kLong,
+        [](void* context, int worker) { static_cast<Meeting*>(context)->run(worker); }, &meeting);
+    done = meeting.took_place();
+  }
 }
 
 int64_t size_of(Element element) {

@@ -232,14 +232,21 @@ const reserved = [
   ...['matrices', 'overfitting', 'toCSV'],
 ];
 
+/** No two names may be one in the history, nor one of them what validation makes of another. */
 function distinct(objective: Objective): Objective {
-  const names = [...objective.results, ...objective.measured].map(({ name }) => name);
-  const seen = new Set<string>([...reserved, ...names.map(validationName)]);
-  for (const name of names) {
+  const { results, losses: own, measured } = objective;
+  const seen = new Set<string>(reserved);
+  for (const { name } of [...results, ...measured]) seen.add(validationName(name));
+  const valid = new Set<string>();
+  for (const [i, { name }] of [...results, ...measured].entries()) {
+    const validated = validationName(name);
     // What every object has by its prototype would be there before the first epoch.
-    if (seen.has(name) || name in Object.prototype)
-      throw is.mismatch('ERR_ARGUMENT', 'other names', 'metrics', `\`${name}\``);
+    if (seen.has(name) || valid.has(validated) || name in Object.prototype) {
+      const whose = i < own ? 'outputs' : 'metrics';
+      throw is.mismatch('ERR_ARGUMENT', 'other names', whose, `\`${name}\``);
+    }
     seen.add(name);
+    valid.add(validated);
   }
   return objective;
 }

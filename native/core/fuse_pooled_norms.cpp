@@ -30,13 +30,18 @@ class PoolFuser {
     return static_cast<size_t>(graph_.value(id).index);
   }
 
+  [[nodiscard]] bool has_small_planes(ValueId x) const {
+    const Tensor& tensor = graph_.tensor(x);
+    return tensor.dims[2] * tensor.dims[3] <= ops::kLargestPooledPlane;
+  }
+
   void fuse_forward(size_t index) {
     const Node& pool = graph_.nodes[index];
     const size_t at =
         pool.outputs.empty() ? graph_.nodes.size() : sole_producer(pool.inputs[0], Op::batchNorm);
     if (at >= graph_.nodes.size()) return;
     const Node& norm = graph_.nodes[at];
-    if (norm.inputs.size() > ops::BatchNorm::kResidual) return;
+    if (norm.inputs.size() > ops::BatchNorm::kResidual || !has_small_planes(norm.inputs[0])) return;
     Node fused = norm;
     fused.op = Op::pooledNorm;
     fused.attributes = make_attributes(Op::pooledNorm, {});
@@ -52,7 +57,7 @@ class PoolFuser {
     const Node& norm = graph_.nodes[index];
     const size_t at = norm.outputs.empty() ? graph_.nodes.size()
                                            : sole_producer(norm.inputs[0], Op::maxPool2dGrad);
-    if (at >= graph_.nodes.size()) return;
+    if (at >= graph_.nodes.size() || !has_small_planes(norm.inputs[1])) return;
     const Node& pool = graph_.nodes[at];
     Node fused = norm;
     fused.op = Op::pooledNormGrad;

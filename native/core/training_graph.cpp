@@ -53,6 +53,7 @@ Graph training_graph(const GraphDescription& description, int64_t batch,
   graph.outputs = outputs;
   recompute_activations(graph, segments);
   graph.outputs = std::move(all);
+  // Nodes that are computed again are known by now, and none of them moves running statistics.
   if (backend.supports(Op::pooledNorm)) fuse_pooled_norms(graph);
   if (backend.supports(Op::chain)) fuse_chains(graph);
   graph.outputs = outputs;

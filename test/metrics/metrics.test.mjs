@@ -242,6 +242,13 @@ refuses(
   'ERR_ARGUMENT',
   /other names.*valLoss/,
 );
+refuses(
+  'what validation would take for another',
+  'mse',
+  { Loss: 'mae' },
+  'ERR_ARGUMENT',
+  /other names.*metrics.*Loss/,
+);
 refuses('what every object has', 'mse', { constructor: 'mae' }, 'ERR_ARGUMENT', /other names/);
 refuses(
   'values of a wrong shape',
@@ -255,6 +262,16 @@ refuses(
   'ERR_SHAPE',
   /metrics\.own/,
 );
+
+test('an output whose loss would be that of validation is named', (t) => {
+  const x = input([2], { name: 'x' });
+  const outputs = { policy: dense(2)(x), val: dense(1)(x) };
+  const model = new Model({ inputs: [x], outputs, seed: 1 });
+  t.throws(() => new Trainer(model, { loss: 'mse', optimizer: sgd({ learningRate: 0.01 }) }), {
+    code: 'ERR_ARGUMENT',
+    message: /other names.*outputs.*valLoss/,
+  });
+});
 
 test('refuses options that are wrong', (t) => {
   t.throws(() => metrics.topKAccuracy({ k: 0 }), { code: 'ERR_ARGUMENT' });

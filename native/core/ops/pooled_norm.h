@@ -8,6 +8,9 @@
 
 namespace tandem::ops {
 
+/// Elements of a plane that stays in the caches of the thread that it belongs to.
+inline constexpr int64_t kLargestPooledPlane = 128 * 1024;
+
 /// Outputs: the maxima, where the batch's statistics are used its mean and variance [c], and the
 /// places of the maxima if the pooling saves them.
 struct PooledNorm : Base {

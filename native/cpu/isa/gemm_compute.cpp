@@ -212,14 +212,12 @@ void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, 
   args.next_k = 64;
 }
 
-// Panels whose kernels let the words of B of the next step of k come into the L2 meanwhile: each of
-// them brings a line a word, half of what they are.
-constexpr int64_t kFetchingPanels = 2;
-
-// The words of packed B that are read after those of this step; after the last ones the tile that
-// follows begins with the first.
-void place_next_b(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, MicroArgs& args) {
-  const int64_t turn = panel - (t.i1 - kFetchingPanels);
+// The words of packed B that are read after those of this step come into the L2 while the last
+// panels are multiplied, which bring a line a word; behind the last step the tile that follows
+// begins anew.
+void place_next_b(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0,
+                  MicroArgs& args) {
+  const int64_t turn = panel - (t.i1 - ceil_div(args.b_k, 64));
   if (plan.source != GEMM_B_PACKED || args.k == plan.k_words || turn < 0) return;
   const int64_t words = k0 + args.k < plan.k_words ? args.k : -k0;
   args.next = args.b + words * args.b_k + turn * args.k * 64;
