@@ -1,5 +1,5 @@
-// pooledNorm and its gradient give the same bits as batchNorm, maxPool2d and their gradients one
-// after the other.
+// pooledNorm gives the same bits as batchNorm and maxPool2d one after the other, and its gradient,
+// which adds up fewer numbers, what theirs do.
 #include "core/ops/pooled_norm.h"
 
 #include <vector>
@@ -126,12 +126,8 @@ void check_gradient(const Isa& isa, const Case& c, const Data& d, bool by_batch,
     node->run(isa);
   }
   for (size_t i = 0; i < (affine ? size_t{3} : size_t{1}); ++i) {
-    // batchNormGrad adds up columns, in another order, where planes are of one element
-    const bool columns = c.x[2] * c.x[3] == 1;
-    if (!columns) CHECK(both.result_bits(i) == apart.result_bits(i));
     const Floats found = apart.result(i);
-    CHECK_NEAR(distance(both.result(i), Doubles(found.begin(), found.end())), 0.0,
-               columns ? 1e-6 : 0.0);
+    CHECK_NEAR(distance(both.result(i), Doubles(found.begin(), found.end())), 0.0, 2e-6);
   }
 }
 

@@ -5,8 +5,8 @@
 // Tiles sum their part of db and dw, these sums are added in order, then dx is written (=), which
 // may lie on dy or x.
 //
-// Of pooledNormGrad the dy of a plane are put in their places in scratch memory, once for the sums
-// and once more for dx: reading the maxima twice takes less than writing whole planes.
+// Of pooledNormGrad only the maxima have a dy: for the sums x is looked up where they are, for dx
+// the dy of a plane are put in their places in scratch memory.
 #include "core/ops/pooled_norm.h"
 #include "cpu/isa/channels.h"
 #include "cpu/isa/kernels.h"
@@ -30,18 +30,22 @@ struct BatchNormGradParams {
   int32_t partial;  // workspace [chunks][2][c] of doubles: sums of dy, of dy (x - mean)
 };
 
-/// Of channel `c`; `dy_of(n)` gives the plane of sample n.
-template <typename Planes>
-TANDEM_INLINE void plane_sums(const Channels& s, int64_t c, const float* x, float mean,
-                              Range samples, double* partial, Planes dy_of) {
+/// A run of dy and the elements of x that it belongs to.
+struct Run {
+  const float *dy, *x;
+};
+
+/// Of channel `c`; `run_of(n)` gives the `length` elements of sample n.
+template <typename Runs>
+TANDEM_INLINE void plane_sums(const Channels& s, int64_t c, float mean, Range samples,
+                              int64_t length, double* partial, Runs run_of) {
   const Vec center = set1(mean);
   auto sums = no_sums<2>();
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    const float* from = x + (n * s.c + c) * s.l;
-    const float* dy = dy_of(n);
-    add_run(sums, s.l, [&](int64_t i, int64_t m, Vec(&out)[2]) {
-      out[0] = load_up_to(dy + i, m);
-      out[1] = out[0] * (load_up_to(from + i, m) - center);
+    const Run run = run_of(n);
+    add_run(sums, length, [&](int64_t i, int64_t m, Vec(&out)[2]) {
+      out[0] = load_up_to(run.dy + i, m);
+      out[1] = out[0] * (load_up_to(run.x + i, m) - center);
     });
   }
   finish(sums);
@@ -93,8 +97,10 @@ void sums_tile(const void* params, void* const* operands, int64_t tile, const Ti
   const auto* mean = static_cast<const float*>(operands[p.mean]);
   if (s.l == 1) return column_sums(s, dy, x, mean, channels, samples, partial);
   for (int64_t c = channels.begin; c < channels.end; ++c)
-    plane_sums(s, c, x, mean[c], samples, partial,
-               [&](int64_t n) { return dy + (n * s.c + c) * s.l; });
+    plane_sums(s, c, mean[c], samples, s.l, partial, [&](int64_t n) {
+      const int64_t at = (n * s.c + c) * s.l;
+      return Run{dy + at, x + at};
+    });
 }
 
 /// dw, db, and what dx is computed with, of some channels.
@@ -189,27 +195,24 @@ struct PooledNormGradParams {
   MaxPooling pooling;
 };
 
-/// The plane `run` of dy, in scratch memory.
-const float* dy_plane(const MaxPooling& pooling, void* const* operands, int64_t run,
-                      const TileContext& context) {
-  const int64_t at = run * pooling.out_rows * pooling.out_columns;
-  auto* plane = static_cast<float*>(context.scratch);
-  spread_plane(pooling, static_cast<const float*>(operands[0]) + at,
-               static_cast<const int32_t*>(operands[1]) + at, plane);
-  return plane;
-}
-
 void pooled_sums_tile(const void* params, void* const* operands, int64_t tile,
                       const TileContext& context) {
   const auto& whole = params_of<PooledNormGradParams>(params);
   const BatchNormGradParams& p = whole.norm;
   const Channels& s = p.shape;
   const auto [channels, samples, partial] = sums_of_tile(p, operands, tile);
+  const auto* dy = static_cast<const float*>(operands[0]);
+  const auto* places = static_cast<const int32_t*>(operands[1]);
   const auto* x = static_cast<const float*>(operands[p.x]);
   const auto* mean = static_cast<const float*>(operands[p.mean]);
+  auto* values = static_cast<float*>(context.scratch);
+  const int64_t pixels = whole.pooling.out_rows * whole.pooling.out_columns;
   for (int64_t c = channels.begin; c < channels.end; ++c)
-    plane_sums(s, c, x, mean[c], samples, partial,
-               [&](int64_t n) { return dy_plane(whole.pooling, operands, n * s.c + c, context); });
+    plane_sums(s, c, mean[c], samples, pixels, partial, [&](int64_t n) {
+      const int64_t run = n * s.c + c;
+      find_values(whole.pooling, x + run * s.l, places + run * pixels, values);
+      return Run{dy + run * pixels, values};
+    });
 }
 
 template <bool by_batch>
@@ -218,12 +221,16 @@ void pooled_apply_tile(const void* params, void* const* operands, int64_t tile,
   const auto& [p, pooling] = params_of<PooledNormGradParams>(params);
   const Channels& s = p.shape;
   const Applied a(p, operands);
+  const auto* dy = static_cast<const float*>(operands[0]);
+  const auto* places = static_cast<const int32_t*>(operands[1]);
+  auto* plane = static_cast<float*>(context.scratch);
+  const int64_t pixels = pooling.out_rows * pooling.out_columns;
   const Range runs = piece(tile, runs_per_tile(s), s.n * s.c);
   for (int64_t run = runs.begin; run < runs.end; ++run) {
     const ChannelNumbers of = of_channel(a, run % s.c);
-    const float* dy = dy_plane(pooling, operands, run, context);
+    spread_plane(pooling, dy + run * pixels, places + run * pixels, plane);
     each_vector(s.l,
-                [&](int64_t i, int64_t m) { apply<by_batch>(a, dy + i, run * s.l + i, m, of); });
+                [&](int64_t i, int64_t m) { apply<by_batch>(a, plane + i, run * s.l + i, m, of); });
   }
 }
 
@@ -287,10 +294,11 @@ void launch_pooledNormGrad(const NodeView& node, Emitter& emit) {
   const PooledNormGradParams p{grad_params(norm, x, 2, emit),
                                max_pooling_of(pool, x, *node.inputs[0])};
   const Channels& s = p.norm.shape;
-  emit.scratch(s.l * 4);
+  const int64_t pixels = p.pooling.out_rows * p.pooling.out_columns;
+  emit.scratch(most(s.l, pixels) * 4);
   if (p.norm.partial >= 0)
     emit_step(emit, pooled_sums_tile, p, statistics_tiles(s),
-              sums_cost(s, elements) + spread_cost(p.pooling));
+              sums_cost(s, 2.0 * static_cast<double>(node.inputs[0]->numel)));
   emit_merge(p.norm, emit);
   emit_step(emit, p.norm.by_batch ? pooled_apply_tile<true> : pooled_apply_tile<false>, p,
             x.numel == 0 ? 0 : ceil_div(s.n * s.c, runs_per_tile(s)),

@@ -230,6 +230,10 @@ void spread_plane(const MaxPooling& p, const float* dy, const int32_t* at, float
   for (int64_t i = 0; i < p.out_rows * p.out_columns; ++i) dx[at[i]] += dy[i];
 }
 
+void find_values(const MaxPooling& p, const float* x, const int32_t* at, float* values) {
+  for (int64_t i = 0; i < p.out_rows * p.out_columns; ++i) values[i] = x[at[i]];
+}
+
 double max_cost(const MaxPooling& p) {
   const double vectors = static_cast<double>(p.planes * p.out_rows) *
                          static_cast<double>(ceil_div(p.out_columns, kWidth));

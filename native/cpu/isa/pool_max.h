@@ -17,6 +17,9 @@ void max_of_plane(const MaxPooling& p, const float* x, float* y, int32_t* at);
 /// Zeros, and at each place the sum of the dy that belong there, in their order.
 void spread_plane(const MaxPooling& p, const float* dy, const int32_t* at, float* dx);
 
+/// x where its maxima are.
+void find_values(const MaxPooling& p, const float* x, const int32_t* at, float* values);
+
 /// What the planes cost together, for emit_step().
 double max_cost(const MaxPooling& p);
 double spread_cost(const MaxPooling& p);
