@@ -7,8 +7,8 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 namespace {
 
 // Long sums in registers beat panels that fit in L1: the panels stream from L2 well ahead of the
-// FMAs, while every step of k reads and writes C again.
-constexpr int64_t kLongestSum = 1024;
+// FMAs, while every step of k reads and writes C again. Fewer sums hide less of that.
+constexpr int64_t kLongestSum = kLanes == 16 ? 1024 : 800;
 constexpr int64_t kL2Floats = 192 * 1024;
 // Of kernels that keep sums in scratch, and read A and B many times as fast: 32 rows of A fill two
 // thirds of the L1, or all of it if that is the end of them.
