@@ -9,6 +9,7 @@
 #include "core/ops/fused_matmul.h"
 #include "core/ops/pooling.h"
 #include "core/quantize.h"
+#include "core/rewrite.h"
 
 namespace tandem {
 namespace {
@@ -44,7 +45,7 @@ class Fuser {
           Node& loss = node(i);
           loss.op = Op::softmaxCrossEntropy;
           loss.outputs.push_back(node(j).outputs[0]);
-          retire(j);
+          retire_node(graph_, j);
           break;
         }
       }
@@ -63,7 +64,7 @@ class Fuser {
         node(i).attributes = with_indices;
         node(i).outputs.push_back(node(j).outputs[1]);
         graph_.values[static_cast<size_t>(node(j).outputs[1])].index = static_cast<int32_t>(i);
-        retire(j);
+        retire_node(graph_, j);
         break;
       }
     }
@@ -169,7 +170,7 @@ class Fuser {
     to.inputs.push_back(residual);
     to.outputs = {node(add).outputs[0]};
     graph_.values[static_cast<size_t>(to.outputs[0])].index = static_cast<int32_t>(product);
-    retire(add);
+    retire_node(graph_, add);
   }
 
   /// act(product + bias) in one op; the value before the activation is kept if anything else reads
@@ -221,7 +222,7 @@ class Fuser {
     const ValueId z = to.outputs[0];
     to.outputs = {node(activation).outputs[0]};
     if (save_pre) to.outputs.push_back(z);
-    retire(activation);
+    retire_node(graph_, activation);
   }
 
   /// act'(product; saved) in one op, where nothing else reads the product.
@@ -245,7 +246,7 @@ class Fuser {
       if (product.op == Op::fusedMatmul)
         to.inputs.push_back(product.inputs[FusedMatMul::kResidual]);
       make_fused(to, Op::fusedMatmul, attributes);
-      retire(static_cast<size_t>(value.index));
+      retire_node(graph_, static_cast<size_t>(value.index));
     }
   }
 
@@ -278,13 +279,6 @@ class Fuser {
     to.op = fused;
     to.attributes = make_attributes(fused, {});
     to.attrs<Attributes>() = attributes;
-  }
-
-  /// A node without outputs and effects is dead; its values now belong to another node.
-  void retire(size_t i) {
-    node(i).outputs.clear();
-    node(i).inputs.clear();
-    node(i).op = Op::copy;
   }
 
   Graph& graph_;

@@ -2,6 +2,7 @@
 
 #include "core/ops/batch_norm.h"
 #include "core/ops/row_norm.h"
+#include "core/rewrite.h"
 
 namespace tandem {
 namespace {
@@ -25,7 +26,7 @@ class NormFuser {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (graph_.nodes[i].op == Op::add) fuse_backward(i);
     }
-    if (changed_) graph_.remove_dead_nodes();
+    graph_.remove_dead_nodes();
   }
 
  private:
@@ -60,8 +61,8 @@ class NormFuser {
       fused.inputs.resize(ops::BatchNorm::kResidual, kNoValue);
       fused.inputs.push_back(residual);
       fused.outputs[0] = add.outputs[0];
-      put(at, std::move(fused));
-      retire(index);
+      put_node(graph_, at, std::move(fused));
+      retire_node(graph_, index);
       return;
     }
   }
@@ -79,8 +80,8 @@ class NormFuser {
     attributes.activation = static_cast<int32_t>(unary.op);
     attributes.activation_attributes = unary.attrs<ElementwiseAttributes>();
     fused.outputs[0] = unary.outputs[0];
-    put(at, std::move(fused));
-    retire(index);
+    put_node(graph_, at, std::move(fused));
+    retire_node(graph_, index);
   }
 
   /// norm(a + b) takes the place of a + b.
@@ -101,8 +102,8 @@ class NormFuser {
     fused.inputs[0] = a;
     fused.inputs.push_back(b);
     if (uses_[static_cast<size_t>(sum)] > 1) fused.outputs.push_back(sum);
-    put(at, std::move(fused));
-    retire(index);
+    put_node(graph_, at, std::move(fused));
+    retire_node(graph_, index);
   }
 
   /// residual + normGrad(...) becomes normGrad(..., residual).
@@ -121,30 +122,14 @@ class NormFuser {
       Node fused = grad;
       fused.inputs[ops::RowNormGradBase::kResidual] = residual;
       fused.outputs[0] = add.outputs[0];
-      put(at, std::move(fused));
-      retire(index);
+      put_node(graph_, at, std::move(fused));
+      retire_node(graph_, index);
       return;
     }
   }
 
-  void put(size_t at, Node node) {
-    graph_.nodes[at] = std::move(node);
-    for (const ValueId id : graph_.nodes[at].outputs)
-      graph_.values[static_cast<size_t>(id)].index = static_cast<int32_t>(at);
-    changed_ = true;
-  }
-
-  /// A node without outputs and effects is dead; its values now belong to another node.
-  void retire(size_t index) {
-    Node& node = graph_.nodes[index];
-    node.op = Op::copy;
-    node.inputs.clear();
-    node.outputs.clear();
-  }
-
   Graph& graph_;
   std::vector<int> uses_;
-  bool changed_ = false;
 };
 
 }  // namespace

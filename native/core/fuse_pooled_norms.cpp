@@ -1,6 +1,7 @@
 #include "core/fuse_pooled_norms.h"
 
 #include "core/ops/pooled_norm.h"
+#include "core/rewrite.h"
 
 namespace tandem {
 namespace {
@@ -49,8 +50,8 @@ class PoolFuser {
                                              pool.attrs<ops::PoolAttributes>()};
     fused.outputs[0] = pool.outputs[0];
     if (pool.outputs.size() > 1) fused.outputs.push_back(pool.outputs[1]);
-    put(at, std::move(fused));
-    retire(index);
+    put_node(graph_, at, std::move(fused));
+    retire_node(graph_, index);
   }
 
   void fuse_backward(size_t index) {
@@ -66,22 +67,8 @@ class PoolFuser {
                                                  pool.attrs<ops::PoolAttributes>()};
     fused.inputs[0] = pool.inputs[1];
     fused.inputs.insert(fused.inputs.begin(), pool.inputs[0]);
-    put(index, std::move(fused));
-    retire(at);
-  }
-
-  void put(size_t at, Node node) {
-    graph_.nodes[at] = std::move(node);
-    for (const ValueId id : graph_.nodes[at].outputs)
-      graph_.values[static_cast<size_t>(id)].index = static_cast<int32_t>(at);
-  }
-
-  /// A node without outputs and effects is dead; its values now belong to another node.
-  void retire(size_t index) {
-    Node& node = graph_.nodes[index];
-    node.op = Op::copy;
-    node.inputs.clear();
-    node.outputs.clear();
+    put_node(graph_, index, std::move(fused));
+    retire_node(graph_, at);
   }
 
   Graph& graph_;
