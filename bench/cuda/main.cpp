@@ -273,7 +273,7 @@ struct Heads {
 NodeBench bench_heads(Device& device, const Heads& h, bool bf16, bool gradients) {
   const Op op = gradients ? Op::attentionGrad : Op::attention;
   AttributeStorage storage =
-      make_attributes(op, {{"heads", static_cast<double>(h.heads)}, {"causal", true}});
+      make_attributes(Op::attention, {{"heads", static_cast<double>(h.heads)}, {"causal", true}});
   reinterpret_cast<ops::AttentionAttributes*>(storage.bytes.data())->bf16 = bf16;
   const Tensor all = floats({h.batch, h.time, 3 * h.heads * h.depth});
   const Tensor y = floats({h.batch, h.time, h.heads * h.depth});

@@ -113,6 +113,14 @@ class Backend {
                                            const RoundedResult& /*how*/) const {
     return false;
   }
+  /// Whether the kernels of a node can read its first input rounded to 16 bits.
+  [[nodiscard]] virtual bool reads_rounded(const Graph& /*graph*/, const Node& /*node*/) const {
+    return false;
+  }
+  /// Whether they can read floats of it whose rows have padding behind them.
+  [[nodiscard]] virtual bool reads_padded(const Graph& /*graph*/, const Node& /*node*/) const {
+    return false;
+  }
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
   /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters

@@ -144,8 +144,9 @@ class Planner {
       if (is_read_elsewhere(node, root, allowed)) continue;
       const Tensor& from = graph_.tensor(node.inputs[i]);
       const Tensor& to = graph_.tensor(node.outputs[0]);
-      const bool same_size =
-          from.numel == to.numel && element_size(from.dtype) == element_size(to.dtype);
+      const bool same_size = from.numel == to.numel &&
+                             element_size(from.dtype) == element_size(to.dtype) &&
+                             from.padding == to.padding;
       if (in_arena(root) && dies_here && same_size &&
           bytes_[static_cast<size_t>(root)] == bytes_[static_cast<size_t>(out)]) {
         return root;

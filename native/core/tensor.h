@@ -21,7 +21,8 @@ struct Tensor {
   int64_t numel;  ///< product of the dimensions; 1 for a scalar
   int32_t rank;
   DType dtype;
-  /// Zeros in memory behind each row of the last dimension, of types of 16 bits alone.
+  /// Numbers in memory behind each row of the last dimension, see core/rounded_factors.h: zeros
+  /// in types of 16 bits, anything in float32.
   uint8_t padding;
 };
 

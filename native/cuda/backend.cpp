@@ -30,6 +30,12 @@ class CudaBackend final : public Backend {
                                    const RoundedResult& how) const override {
     return cuda::rounds_result(graph, node, how);
   }
+  [[nodiscard]] bool reads_rounded(const Graph& graph, const Node& node) const override {
+    return cuda::reads_rounded(graph, node);
+  }
+  [[nodiscard]] bool reads_padded(const Graph& /*graph*/, const Node& node) const override {
+    return cuda::reads_padded(node.op);
+  }
 
   void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind kind) const override {
     if (bytes == 0) return;

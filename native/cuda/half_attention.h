@@ -15,11 +15,9 @@ struct AttentionGradient;
 /// capability 9.0 has them (kernels/attention_wgmma.cu).
 enum class AttentionWay : uint8_t { kWarps, kWarpgroups };
 
-/// What attention and its gradients take where it is offered, otherwise kWarps. Groups of warps
-/// have never run on a device: once gpu_every_way_attends, and
-/// gpu_every_way_differentiates_attention, pass on one, these are the lines to change.
-inline constexpr AttentionWay kPreferredAttention = AttentionWay::kWarps;
-inline constexpr AttentionWay kPreferredGradients = AttentionWay::kWarps;
+/// What attention and its gradients take where it is offered, otherwise kWarps.
+inline constexpr AttentionWay kPreferredAttention = AttentionWay::kWarpgroups;
+inline constexpr AttentionWay kPreferredGradients = AttentionWay::kWarpgroups;
 
 /// Whether the current device has groups of warps, and attention by them computes `a`: heads of 64
 /// or 128 numbers, values like keys, without a mask. Gradients: heads of 64.

@@ -110,8 +110,10 @@ class Node {
  public:
   Node(Op op, const HeadSizes& s, bool float16)
       : rounded_type_(float16 ? DType::kFloat16 : DType::kBFloat16) {
+    // those of the gradients are the same
     storage_ = make_attributes(
-        op, {{"causal", s.causal}, {"heads", s.joined ? static_cast<double>(s.heads) : 0.0}});
+        Op::attention,
+        {{"causal", s.causal}, {"heads", s.joined ? static_cast<double>(s.heads) : 0.0}});
     auto* const attributes = reinterpret_cast<ops::AttentionAttributes*>(storage_.bytes.data());
     attributes->bf16 = !float16;
     attributes->fp16 = float16;

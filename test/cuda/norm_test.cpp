@@ -1,6 +1,6 @@
-// The normalisations on a GPU against the CPU's: rows for a warp and for a block, channels side by
-// side and in planes, without weights, with a residual, and whole training steps with running
-// statistics.
+// The normalisations on a GPU against the CPU's: rows for a warp, in its registers, and for a
+// block, channels side by side and in planes, without weights, with a residual, and whole training
+// steps with running statistics.
 #include <vector>
 
 #include "core/trainer.h"
@@ -18,8 +18,19 @@ NodeDescription node(const char* op, std::vector<int64_t> inputs, AttributeList 
 }  // namespace
 
 TEST(gpu_row_norms) {
-  for (const Shape& shape :
-       {Shape{1, 3}, {7, 5}, {65, 33}, {300, 768}, {5, 1024}, {3, 1025}, {2, 5000}, {3, 5, 31}}) {
+  for (const Shape& shape : {Shape{1, 3},
+                             {7, 5},
+                             {65, 33},
+                             {300, 768},
+                             {5, 1024},
+                             {3, 1025},
+                             {2, 5000},
+                             {3, 5, 31},
+                             {1, 4},
+                             {9, 252},
+                             {1601, 260},
+                             {700, 640},
+                             {5000, 900}}) {
     const Shape row{shape.back()};
     const std::string name = to_string(shape);
     compare({"layerNorm " + name,

@@ -218,6 +218,69 @@ TEST(gpu_rounds_factors_once_and_predicts) {
   }
 }
 
+/// Logits whose rows have padding, products in parts, sums of columns of 16 bits, and rows of the
+/// loss in shared memory; and logits without padding, which are an output, too.
+TEST(gpu_trains_and_predicts_classes_of_any_number) {
+  constexpr int64_t kMany = 600;
+  constexpr int64_t kClasses = 10007;
+  constexpr int64_t kWidth = 256;
+  GraphDescription d;
+  const Initializer uniform{InitializerKind::kUniform, -0.1, 0.1};
+  d.inputs = {{"x", {-1, kWidth}, DType::kFloat32}, {"t", {-1}, DType::kInt32}};
+  d.parameters = {{"w", {kWidth, kWidth}, true, uniform},
+                  {"b", {kWidth}, true, uniform},
+                  {"head", {kClasses, kWidth}, true, uniform}};
+  d.nodes = {{"linear", {0, 2, 3}, {}},
+             {"silu", {5}, {}},
+             {"linear", {6, 4}, {}},
+             {"countTargets", {1}, {}},
+             {"crossEntropy", {7, 1, -1, -1, 8}, {}}};
+  std::vector<float> x(static_cast<size_t>(kMany * kWidth));
+  std::mt19937 engine(6);
+  for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-23F - 1.0F;
+  const std::vector<int32_t> t = tokens(kMany, kClasses, 7);
+  for (const Precision precision : kMixed) {
+    const auto trained = [&](const Backend& backend, double rate) {
+      d.outputs = {9};
+      auto store = std::make_shared<ParameterStore>(d.parameters, 3);
+      TrainerOptions options;
+      options.optimizer = Op::sgd;
+      options.optimizer_attributes = make_attributes(Op::sgd, {});
+      options.precision = precision;
+      Trainer trainer(store, d, options, backend);
+      double results[1 + Trainer::kStepResults];
+      for (int i = 0; i < 3; ++i) trainer.train(kMany, {x.data(), t.data()}, rate, results);
+      trainer.sync();
+      return floats(store->memory());
+    };
+    const std::vector<float> start = trained(cpu_backend(), 0.0);
+    const std::vector<float> want = trained(cpu_backend(), 4.0);
+    const std::vector<float> got = trained(gpu(), 4.0);
+    // each parameter apart, as they move by amounts of their own
+    const auto moved_as_wanted = [&](int64_t begin, int64_t count) {
+      const double moved = distance(want.data() + begin, start.data() + begin, count);
+      const double apart = distance(got.data() + begin, want.data() + begin, count);
+      if (!(apart < 1e-2 * moved))
+        std::printf("  %d: %g of %g\n", static_cast<int>(begin), apart, moved);
+      return apart < 1e-2 * moved;
+    };
+    CHECK(moved_as_wanted(0, kWidth * kWidth));
+    CHECK(moved_as_wanted(kWidth * kWidth, kWidth));
+    CHECK(moved_as_wanted(kWidth * kWidth + kWidth, kClasses * kWidth));
+    CHECK(trained(gpu(), 4.0) == got);
+    const auto predicted = [&](const Backend& backend) {
+      d.outputs = {7};
+      const ParameterStore store(d.parameters, 4);
+      Predictor predictor(store, d, 0, 4, backend, precision);
+      Predictor::Session session(predictor);
+      std::vector<float> logits(static_cast<size_t>(kMany * kClasses));
+      session.run(kMany, {x.data(), t.data()}, {logits.data()});
+      return logits;
+    };
+    CHECK(far(predicted(gpu()), predicted(cpu_backend())) < 4e-3);
+  }
+}
+
 TEST(gpu_kernels_round_their_results) {
   // f(x) w^T, where f rounds, for rows with and without padding, and y beside it or not; and maps
   // behind a product and before none, so that a kernel of its own computes the derivative, which

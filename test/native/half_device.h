@@ -18,6 +18,13 @@ struct HalfDevice final : CpuDevice {
                                    const RoundedResult& how) const override {
     return merges && cuda::rounds_result(graph, node, how);
   }
+  // what the CPU has no kernels for: such plans cannot run
+  [[nodiscard]] bool reads_rounded(const Graph& graph, const Node& node) const override {
+    return !runs && cuda::reads_rounded(graph, node);
+  }
+  [[nodiscard]] bool reads_padded(const Graph& /*graph*/, const Node& node) const override {
+    return !runs && cuda::reads_padded(node.op);
+  }
   [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
                                         bool frozen) const override {
     // numbers of 16 bits cost a device with kernels for them nothing

@@ -182,6 +182,55 @@ TEST(kernels_round_what_they_compute) {
   CHECK(dtype_of(pinned, normal) == DType::kFloat32 && pinned.nodes[0].rounds_too);
 }
 
+TEST(sums_of_columns_read_what_products_round) {
+  Graph graph;
+  const ValueId x = graph.add_input(f32({4, 8}));
+  const ValueId w = graph.add_parameter(f32({8, 6}));
+  const ValueId dy = graph.apply(Op::neg, {graph.add_input(f32({4, 6}))});
+  const AttributeStorage trans_a = make_attributes(Op::matmul, {{"transA", true}});
+  const auto sum_of = [&](double axis) {
+    const AttributeStorage axes = make_attributes(Op::sum, {{"axes", std::vector<double>{axis}}});
+    return graph.apply(Op::sum, {dy}, axes);
+  };
+  const ValueId early = sum_of(0);
+  const ValueId dw = graph.apply(Op::matmul, {dy, x}, trans_a);
+  graph.outputs = {early, dw, sum_of(0), sum_of(1), w};
+  const ValueId columns = graph.outputs[2];
+  const ValueId rows = graph.outputs[3];
+  share(graph, HalfDevice(true, true, false));
+  const auto read_by = [&](ValueId id) { return graph.producer(id)->inputs[0]; };
+  CHECK(read_by(early) == dy && read_by(rows) == dy);  // no copy is there, or it is not asked for
+  CHECK(read_by(columns) == graph.producer(dw)->inputs[0]);
+  CHECK(dtype_of(graph, read_by(columns)) == DType::kBFloat16);
+  CHECK(graph.tensor(read_by(columns)).padding == 2);
+}
+
+TEST(logits_of_any_number_of_classes_lie_in_whole_rows) {
+  constexpr int64_t kRows = 1024;
+  constexpr int64_t kClasses = 1029;
+  const auto logits = [&](int64_t rows, bool is_output, bool has_bias) {
+    Graph graph;
+    // its rounding moves into it, so that fewer nodes are left than there have been
+    const ValueId x = graph.apply(Op::neg, {graph.add_input(f32({rows / 4, 4, 8}))});
+    const ValueId targets = graph.add_input(make_tensor({rows}, DType::kInt32));
+    std::vector<ValueId> factors{x, graph.add_parameter(f32({kClasses, 8}))};
+    if (has_bias) factors.push_back(graph.add_parameter(f32({kClasses})));
+    const ValueId y = graph.apply(Op::linear, factors);
+    const ValueId flat = reshaped(graph, y, {static_cast<double>(rows), kClasses});
+    const ValueId count = graph.apply(Op::countTargets, {targets});
+    graph.outputs = {graph.apply(Op::crossEntropy, {flat, targets, kNoValue, kNoValue, count})};
+    if (is_output) graph.outputs.push_back(flat);
+    share(graph, HalfDevice(true, true, false));
+    CHECK(graph.tensor(flat).padding == graph.tensor(y).padding);
+    return graph.tensor(y);
+  };
+  const Tensor padded = logits(kRows, false, false);
+  CHECK(padded.padding == 3 && byte_size(padded) == kRows * (kClasses + 3) * 4);
+  CHECK(logits(kRows, true, false).padding == 0);
+  CHECK(logits(kRows, false, true).padding == 0);
+  CHECK(logits(8, false, false).padding == 0);  // too few to matter
+}
+
 TEST(results_in_place_have_numbers_of_one_size) {
   Graph graph;
   const ValueId x = graph.add_input(f32({1, 8}));

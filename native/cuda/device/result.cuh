@@ -19,6 +19,13 @@ TANDEM_DEVICE uint32_t round_pair(float low, float high, bool bfloat16) {
   return round_to_16(low, bfloat16) | static_cast<uint32_t>(round_to_16(high, bfloat16)) << 16;
 }
 
+/// Two neighbours of 16 bits as floats.
+TANDEM_DEVICE float2 widen_pair(uint32_t pair, bool bfloat16) {
+  if (bfloat16)
+    return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xFFFF0000U));
+  return __half22float2(*reinterpret_cast<const __half2*>(&pair));
+}
+
 /// Element `i` of a result without padding.
 TANDEM_DEVICE void store(const Result& to, int64_t i, float value) {
   if (to.y != nullptr) to.y[i] = value;
@@ -54,6 +61,10 @@ struct ResultRow {
   TANDEM_DEVICE void store(int64_t i, float value) const {
     if (y != nullptr) y[i] = value;
     if (rounded != nullptr) rounded[i] = round_to_16(value, bfloat16);
+  }
+  /// Four neighbours from `i` on, where rows are multiples of 4.
+  TANDEM_DEVICE void store4(int64_t i, float4 values) const {
+    cuda::store4({y, rounded, 0, bfloat16}, i, values);
   }
   /// What follows the row, by thread `thread` of those that have it.
   TANDEM_DEVICE void pad(const Result& result, int64_t columns, unsigned thread) const {

@@ -14,7 +14,7 @@ bool fits(const Product& p) {
   constexpr int64_t kMost = int64_t{1} << 30;
   const int64_t most = std::max({p.m, p.n, p.k, p.batch});
   const int64_t least = std::min({p.m, p.n, p.k, p.batch});
-  return p.type == ProductType::kFloat32 && least > 0 && most <= kMost;
+  return p.type == ProductType::kFloat32 && !p.adds && least > 0 && most <= kMost;
 }
 
 }  // namespace

@@ -180,7 +180,9 @@ lt::Status ProductDescription::run(lt::Handle handle, const ProductOperands& ope
   const int32_t whole_zero = 0;
   const bool integers = product_.type == ProductType::kInt8;
   const void* const alpha = integers ? static_cast<const void*>(&whole_one) : &one;
-  const void* const beta = integers ? static_cast<const void*>(&whole_zero) : &zero;
+  const void* const beta = product_.adds ? alpha
+                           : integers    ? static_cast<const void*>(&whole_zero)
+                                         : &zero;
   return lt_.Matmul(handle, descriptor_, alpha, operands.b, a_, operands.a, b_, beta, operands.y,
                     y_, operands.y, y_, &algorithm, operands.workspace,
                     static_cast<size_t>(workspace_bytes), stream);

@@ -40,6 +40,7 @@ struct Product {
   bool trans_a = false;  ///< a is [k, m]
   bool trans_b = false;  ///< b is [n, k]
   bool bias = false;     ///< n floats
+  bool adds = false;     ///< to what y holds
   int64_t m = 0, n = 0, k = 0;
   int64_t batch = 1, a_step = 0, b_step = 0, y_step = 0;
   int64_t a_row = 0, b_row = 0,

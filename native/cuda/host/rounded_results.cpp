@@ -2,6 +2,7 @@
 
 #include "core/ops/attention.h"
 #include "core/ops/fused_matmul.h"
+#include "core/ops/reduce.h"
 #include "core/ops/row_norm.h"
 
 namespace tandem::cuda {
@@ -71,6 +72,12 @@ bool rounds_result(const Graph& graph, const Node& node, const RoundedResult& ho
     default:
       return false;
   }
+}
+
+bool reads_rounded(const Graph& graph, const Node& node) {
+  if (node.op != Op::sum) return false;
+  const IntList& axes = node.attrs<ops::ReduceAttributes>().axes;
+  return graph.tensor(node.inputs[0]).rank == 2 && axes.count == 1 && axes.values[0] == 0;
 }
 
 }  // namespace tandem::cuda

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "cuda/host/product_parts.h"
 #include "cuda/kernels.h"
 #include "cuda/product_runner.h"
 
@@ -56,7 +57,9 @@ Batches batches_of(const Tensor& a, const Tensor& b, const Tensor& y) {
 Product describe(const Launch& launch, const Attributes& attributes, Batches& batches) {
   const Tensor& a = launch.input(0);
   const Tensor& b = launch.input(1);
+  const Tensor& y = launch.output();
   Product p;
+  if (!is_half(y.dtype) && y.padding > 0) p.y_row = y.dims[y.rank - 1] + y.padding;
   if (attributes.linear) {
     p.k = b.dims[1];
     p.n = b.dims[0];
@@ -70,7 +73,7 @@ Product describe(const Launch& launch, const Attributes& attributes, Batches& ba
   p.m = a.dims[a.rank - (p.trans_a ? 1 : 2)];
   p.k = a.dims[a.rank - (p.trans_a ? 2 : 1)];
   p.n = b.dims[b.rank - (p.trans_b ? 2 : 1)];
-  batches = batches_of(a, b, launch.output());
+  batches = batches_of(a, b, y);
   if (batches.count > 0) {
     p.batch = batches.size[0];
     p.a_step = batches.a[0];
@@ -180,11 +183,55 @@ int64_t pieces_of(const Product& p) {
   constexpr int64_t kLeast = int64_t{1} << 22;  // elements of y
   constexpr int64_t kPiece = int64_t{1} << 25;  // elements of a piece at most
   constexpr int64_t kMost = 64;
-  if (factor_bytes(p.type) != 2 || p.batch != 1 || p.trans_a || p.n % 4 == 0) return 0;
+  if (factor_bytes(p.type) != 2 || p.batch != 1 || p.trans_a || p.n % 4 == 0 || p.y_row > 0)
+    return 0;
   if (p.m * p.n < kLeast) return 0;
   int64_t pieces = ceil_div(p.m * p.n, kPiece);
   while (pieces <= kMost && p.m % pieces != 0) ++pieces;
   return pieces <= kMost ? pieces : 0;
+}
+
+/// The parts of a product (host/product_parts.h), and what cuBLASLt computes each by.
+struct Parts {
+  std::vector<ProductPart> parts;
+  std::vector<ProductChoice> choices;
+  int64_t workspace_bytes = 0;
+};
+
+/// Without parts where cuBLASLt cannot compute one of them.
+Parts parts_of(Launch& launch, const Product& whole) {
+  Parts found{aligned_parts(whole), {}, 0};
+  for (const ProductPart& part : found.parts) {
+    found.choices.push_back(launch.products().choose(part.product));
+    if (!found.choices.back().found) return {};
+    found.workspace_bytes = std::max(found.workspace_bytes, found.choices.back().workspace_bytes);
+  }
+  return found;
+}
+
+void run_parts(Launch& launch, const Parts& all, const ProductOperands& operands) {
+  for (size_t i = 0; i < all.parts.size(); ++i) {
+    const auto& [product, a, b, y] = all.parts[i];
+    const int64_t bytes = factor_bytes(product.type);
+    ProductOperands own = operands;
+    own.a = static_cast<const std::byte*>(operands.a) + a * bytes;
+    own.b = static_cast<const std::byte*>(operands.b) + b * bytes;
+    own.y = static_cast<float*>(operands.y) + y;
+    launch.products().run(product, own, all.choices[i], launch.stream());
+  }
+}
+
+/// y = a b in parts. False where it has none.
+bool launch_in_parts(Launch& launch, const Product& whole) {
+  const Parts parts = parts_of(launch, whole);
+  if (parts.parts.size() < 2) return false;
+  ProductOperands operands;
+  operands.a = factor(launch, 0, whole.type, whole.a_row);
+  operands.b = factor(launch, 1, whole.type, whole.b_row);
+  operands.y = launch.out();
+  operands.workspace = launch.workspace<std::byte>(parts.workspace_bytes);
+  if (!launch.measuring()) run_parts(launch, parts, operands);
+  return true;
 }
 
 /// y = a b, in such pieces. False where cuBLASLt cannot.
@@ -192,19 +239,19 @@ bool launch_in_pieces(Launch& launch, const Product& whole, int64_t pieces) {
   Product p = whole;
   p.m /= pieces;
   p.y_row = ceil_div(p.n, kFactorRow) * kFactorRow;
-  const ProductChoice choice = launch.products().choose(p);
-  if (!choice.found) return false;
+  const Parts parts = parts_of(launch, p);
+  if (parts.parts.empty()) return false;
   ProductOperands operands;
   const auto* const a = static_cast<const std::byte*>(factor(launch, 0, p.type, p.a_row));
   operands.b = factor(launch, 1, p.type, p.b_row);
   auto* const piece = launch.workspace<float>(p.m * p.y_row);
   operands.y = piece;
-  operands.workspace = launch.workspace<std::byte>(choice.workspace_bytes);
+  operands.workspace = launch.workspace<std::byte>(parts.workspace_bytes);
   if (launch.measuring()) return true;
   const int64_t a_bytes = p.m * std::max(p.k, p.a_row) * factor_bytes(p.type);
   for (int64_t i = 0; i < pieces; ++i) {
     operands.a = a + i * a_bytes;
-    launch.products().run(p, operands, choice, launch.stream());
+    run_parts(launch, parts, operands);
     launch_pack_rows(launch, piece, launch.out() + i * p.m * p.n, p.m, p.n, p.y_row);
   }
   return true;
@@ -230,7 +277,7 @@ Epilogue epilogue_of(Launch& launch, const Attributes& attributes, int64_t colum
 bool multiply(Launch& launch, const Product& plain, const Product& wanted, const Batches& batches,
               float* y, float* saved) {
   if (plain.k == 0) {
-    launch.zero(y, launch.output().numel * 4);
+    launch.zero(y, byte_size(launch.output()));
     return false;
   }
   ProductChoice choice;
@@ -293,8 +340,11 @@ void launch_product(Launch& launch, const Attributes& attributes) {
   if (is_half(launch.output().dtype))
     return launch_rounded_product(launch, attributes, plain, batches);
   const bool bare = !launch.has_input(2) && attributes.activation < 0;
-  const int64_t pieces = bare && plain.k > 0 ? pieces_of(plain) : 0;
-  if (pieces > 0 && launch_in_pieces(launch, plain, pieces)) return;
+  if (bare && plain.k > 0) {
+    const int64_t pieces = pieces_of(plain);
+    if (pieces > 0 ? launch_in_pieces(launch, plain, pieces) : launch_in_parts(launch, plain))
+      return;
+  }
   launch_whole(launch, attributes, plain, batches, launch.out());
 }
 

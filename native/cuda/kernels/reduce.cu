@@ -3,9 +3,12 @@
 // ("columns"), neighbouring threads have neighbouring outputs. Few outputs with much to reduce are
 // cut into pieces, whose partial results a kernel of its own combines in order. Sums are in double
 // precision: memory is the limit, not the adders.
-#include "cuda/device/fold.cuh"
+#include "cuda/device/column_sums.cuh"
 #include "cuda/device/index.cuh"
+#include "cuda/device/result.cuh"
 #include "cuda/kernels.h"
+
+#include <algorithm>
 
 #include "core/ops/reduce.h"
 
@@ -203,9 +206,84 @@ void launch_fold(Launch& launch, bool is_mean) {
                 launch.out(), static_cast<double*>(nullptr));
 }
 
+// ---- sums of the columns of a matrix of 16 bits ------------------------------------------------
+
+constexpr unsigned kEights = 8;                     // of neighbouring columns, in a block
+constexpr unsigned kStrip = 8 * kEights;            // columns of a block
+constexpr unsigned kHalfRows = kThreads / kEights;  // that a block reads at once
+constexpr int64_t kHalfBlocks = 2 * kEnoughBlocks;  // all of a device at once
+constexpr int64_t kMostRows = 1024;                 // of a piece: few enough to add up as floats
+
+struct HalfColumns {
+  const uint16_t* x;
+  int64_t rows, columns, along;  // along: from row to row, a multiple of 8
+  int64_t piece;                 // rows of a piece
+  double* partial;
+};
+
+template <bool bfloat16>
+__global__ void __launch_bounds__(kThreads) half_columns_kernel(HalfColumns s) {
+  __shared__ float sums[kHalfRows][kStrip + 1];
+  const int64_t strips = (s.columns + kStrip - 1) / kStrip;
+  const int64_t piece = blockIdx.x / strips;
+  const int64_t strip = (blockIdx.x % strips) * kStrip;
+  const unsigned eight = 8 * (threadIdx.x % kEights);
+  const unsigned row = threadIdx.x / kEights;
+  const int64_t begin = piece * s.piece;
+  const int64_t end = begin + s.piece < s.rows ? begin + s.piece : s.rows;
+  float own[8] = {};
+  if (strip + eight < s.columns) {
+    const uint16_t* const x = s.x + strip + eight;
+#pragma unroll 4
+    for (int64_t i = begin + row; i < end; i += kHalfRows) {
+      const uint4 pairs = *reinterpret_cast<const uint4*>(x + i * s.along);
+      const uint32_t all[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const float2 two = widen_pair(all[k], bfloat16);
+        own[2 * k] += two.x;
+        own[2 * k + 1] += two.y;
+      }
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < 8; ++k) sums[row][eight + k] = own[k];
+  __syncthreads();
+  const unsigned column = threadIdx.x;
+  if (column >= kStrip || strip + column >= s.columns) return;
+  double sum = 0.0;
+  for (unsigned i = 0; i < kHalfRows; ++i) sum += static_cast<double>(sums[i][column]);
+  s.partial[piece * s.columns + strip + column] = sum;
+}
+
+void launch_half_columns(Launch& launch) {
+  const Tensor& x = launch.input(0);
+  HalfColumns s{};
+  s.x = launch.in<uint16_t>(0);
+  s.rows = x.dims[0];
+  s.columns = x.dims[1];
+  s.along = s.columns + x.padding;
+  if (s.columns == 0) return;
+  const int64_t strips = ceil_div(s.columns, kStrip);
+  int64_t pieces = std::max(ceil_div(kHalfBlocks, strips), ceil_div(s.rows, kMostRows));
+  s.piece = std::max(ceil_div(s.rows, pieces), int64_t{kHalfRows});
+  pieces = std::max(ceil_div(s.rows, s.piece), int64_t{1});
+  s.partial = launch.workspace<double>(pieces * s.columns);
+  if (x.dtype == DType::kBFloat16) {
+    launch.kernel(half_columns_kernel<true>, strips * pieces, kThreads, s);
+  } else {
+    launch.kernel(half_columns_kernel<false>, strips * pieces, kThreads, s);
+  }
+  launch_join_columns<double>(launch, s.partial, pieces, s.columns,
+                              {launch.out(), s.columns, nullptr});
+}
+
 }  // namespace
 
-void launch_sum(Launch& launch) { launch_fold<Kind::kSum>(launch, false); }
+void launch_sum(Launch& launch) {
+  if (is_half(launch.input(0).dtype)) return launch_half_columns(launch);
+  launch_fold<Kind::kSum>(launch, false);
+}
 void launch_mean(Launch& launch) { launch_fold<Kind::kSum>(launch, true); }
 void launch_max(Launch& launch) { launch_fold<Kind::kMax>(launch, false); }
 void launch_min(Launch& launch) { launch_fold<Kind::kMin>(launch, false); }
