@@ -65,8 +65,10 @@ TANDEM_DEVICE void for_own_parts(int32_t parts, const Use& use) {
   }
 }
 
-/// By a warp that multiplies: lets the tile be filled again whose barrier this is.
+/// By a warp that multiplies: lets the tile be filled again whose barrier this is, once all of its
+/// lanes have read what they read themselves.
 TANDEM_DEVICE void release(uint32_t empty) {
+  __syncwarp();
   if (threadIdx.x % 32 == 0) arrive(empty);
 }
 
@@ -84,42 +86,78 @@ TANDEM_DEVICE float4 load_quad(const float* from, bool there) {
   return quad;
 }
 
-/// By those who copy, of whom this is number `thread`: `rows` rows of `depth` numbers from `row` on
-/// to the tile `to`, zeros where there are none. `wait()` is called before the first of them is
-/// written, when loads are under way.
-template <Arithmetic kind, int depth, int rows, typename Wait>
-TANDEM_DEVICE void copy_rows(uint32_t to, const HeadRows& from, int32_t row, int thread,
-                             const Wait& wait) {
-  constexpr int kInRow = depth / 4;          // threads
-  constexpr int kApart = kCopiers / kInRow;  // rows of a thread
-  constexpr int kHeld = 8;                   // that it has in registers
-  static_assert(rows % (kApart * kHeld) == 0 && (kApart == 4 || kApart == 8));
-  const int own = thread / kInRow;
-  const int column = thread % kInRow * 4;
-  int there = static_cast<int>(from.rows) - row - own;
-  const float* data = from.data + int64_t{row + own} * from.stride + column;
-  const int64_t apart = from.stride * kApart;
-  to +=
-      static_cast<uint32_t>(column / kBlockNumbers * rows * kBlockRowBytes) +
-      swizzled_place(static_cast<uint32_t>(own), static_cast<uint32_t>(column % kBlockNumbers) * 2);
-#pragma unroll 1
-  for (int piece = 0; piece < rows / kApart / kHeld; ++piece) {
-    float4 held[kHeld];
+/// By those who copy, of whom this is number `thread`: `held` quads of rows of `depth` numbers on
+/// their way to a tile of `rows` rows. What is under way at once decides how fast rows come.
+template <Arithmetic kind, int depth, int rows, int held>
+class CopiedRows {
+ public:
+  static constexpr int kInRow = depth / 4;          // threads
+  static constexpr int kApart = kCopiers / kInRow;  // rows of a thread
+  static constexpr int kRows = kApart * held;       // of a piece
+  static constexpr int kPieces = rows / kRows;
+  static_assert(rows % kRows == 0 && (kApart == 4 || kApart == 8));
+
+  /// Starts to load a piece from `row` on, zeros where there are no rows.
+  TANDEM_DEVICE void load(const HeadRows& from, int32_t row, int thread) {
+    const int own = thread / kInRow;
+    const int there = static_cast<int>(from.rows) - row - own;
+    const float* data = from.data + int64_t{row + own} * from.stride + thread % kInRow * 4;
+    const int64_t apart = from.stride * kApart;
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      held[i] = load_quad(data, i * kApart < there);
+    for (int i = 0; i < held; ++i) {
+      quads_[i] = load_quad(data, i * kApart < there);
       data += apart;
     }
-    if (piece == 0) wait();
+  }
+  /// Rounds it and writes it to the tile, as piece `piece`.
+  TANDEM_DEVICE void store(uint32_t tile, int piece, int thread) const {
+    const int column = thread % kInRow * 4;
+    const uint32_t to = tile + static_cast<uint32_t>(piece * kRows * kBlockRowBytes) +
+                        static_cast<uint32_t>(column / kBlockNumbers * rows * kBlockRowBytes) +
+                        swizzled_place(static_cast<uint32_t>(thread / kInRow),
+                                       static_cast<uint32_t>(column % kBlockNumbers) * 2);
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
+    for (int i = 0; i < held; ++i) {
       // rows that are 4 apart are swizzled by numbers that are, too
       const uint32_t flip = kApart == 4 && i % 2 == 1 ? 4 * 16 : 0;
       store_words((to ^ flip) + static_cast<uint32_t>(i * kApart * kBlockRowBytes),
-                  to_pair<kind>(held[i].x, held[i].y), to_pair<kind>(held[i].z, held[i].w));
+                  to_pair<kind>(quads_[i].x, quads_[i].y), to_pair<kind>(quads_[i].z, quads_[i].w));
     }
-    to += kHeld * kApart * kBlockRowBytes;
-    there -= kHeld * kApart;
+  }
+
+ private:
+  float4 quads_[held];
+};
+
+/// `rows` rows from `row` on to the tile `to`, in pieces of `held` quads a thread. `wait()` is
+/// called before the first of them is written, when loads are under way.
+template <Arithmetic kind, int depth, int rows, int held = 8, typename Wait>
+TANDEM_DEVICE void copy_rows(uint32_t to, const HeadRows& from, int32_t row, int thread,
+                             const Wait& wait) {
+  using Copied = CopiedRows<kind, depth, rows, held>;
+#pragma unroll 1
+  for (int piece = 0; piece < Copied::kPieces; ++piece) {
+    Copied copied;
+    copied.load(from, row + piece * Copied::kRows, thread);
+    if (piece == 0) wait();
+    copied.store(to, piece, thread);
+  }
+}
+
+/// The same rows of two operands, one tile behind the other, both under way at once.
+template <Arithmetic kind, int depth, int rows, typename Wait>
+TANDEM_DEVICE void copy_both(uint32_t to, uint32_t apart, const HeadRows& first,
+                             const HeadRows& second, int32_t row, int thread, const Wait& wait) {
+  using Copied = CopiedRows<kind, depth, rows, 8>;
+#pragma unroll 1
+  for (int piece = 0; piece < Copied::kPieces; ++piece) {
+    Copied a;
+    Copied b;
+    a.load(first, row + piece * Copied::kRows, thread);
+    b.load(second, row + piece * Copied::kRows, thread);
+    if (piece == 0) wait();
+    a.store(to, piece, thread);
+    b.store(to + apart, piece, thread);
   }
 }
 

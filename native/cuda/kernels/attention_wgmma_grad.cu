@@ -100,10 +100,8 @@ TANDEM_DEVICE void copy_tiles(const Work& w, Rings rings) {
     const GradientHead h = gradient_head(w.gradient, matrix);
     auto& own = rings.own;
     auto& met = rings.met;
-    copy_rows<kind, kDepth, kRows>(own.tile(), transposed ? h.k : h.q, row, thread,
-                                   [&] { own.wait_empty(); });
-    copy_rows<kind, kDepth, kRows>(own.tile() + kOwnSecond, transposed ? h.v : h.dy, row, thread,
-                                   [] {});
+    copy_both<kind, kDepth, kRows>(own.tile(), kOwnSecond, transposed ? h.k : h.q,
+                                   transposed ? h.v : h.dy, row, thread, [&] { own.wait_empty(); });
     own.filled();
     const TileRange range = tiles_met<transposed>(a, row, kRows);
 #pragma unroll 1
@@ -111,10 +109,8 @@ TANDEM_DEVICE void copy_tiles(const Work& w, Rings rings) {
       const int32_t at = i * kMet;
       QueryState state;
       if (transposed && thread < kMet) state.fetch(h, at + thread);
-      copy_rows<kind, kDepth, kMet>(met.tile(), transposed ? h.q : h.k, at, thread,
-                                    [&] { met.wait_empty(); });
-      copy_rows<kind, kDepth, kMet>(met.tile() + kMetSecond, transposed ? h.dy : h.v, at, thread,
-                                    [] {});
+      copy_both<kind, kDepth, kMet>(met.tile(), kMetSecond, transposed ? h.q : h.k,
+                                    transposed ? h.dy : h.v, at, thread, [&] { met.wait_empty(); });
       if (transposed && thread < kMet) states_at(met.tile() + kMetStates).put(thread, state);
       met.filled();
     }

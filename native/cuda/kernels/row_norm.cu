@@ -251,10 +251,12 @@ __global__ void __launch_bounds__(kSumsThreads, fours < 8 ? 3 : 2)
     const auto count = static_cast<float>(p.n);
     float4 g[fours];
     float4 x[fours];  // centered, times r
+    float4 residual[fours];
     float sum = 0.0F;
     float products = 0.0F;
     each_four<fours>(p.n, [&](int k, int i) {
       g[k] = load4(p.dy + base + i);
+      residual[k] = p.residual == nullptr ? four_of(0.0F) : load4(p.residual + base + i);
       x[k] = moved(load4(p.x + base + i), -center, r);
       db[k] = db[k] + g[k];
       dw[k] = dw[k] + g[k] * x[k];
@@ -266,9 +268,7 @@ __global__ void __launch_bounds__(kSumsThreads, fours < 8 ? 3 : 2)
     const float slope = fold_warp(products, Add{}) / count;
     const ResultRow dx(p.dx, row, p.n);
     each_four<fours>(p.n, [&](int k, int i) {
-      float4 d = moved(g[k] + x[k] * four_of(-slope), -shift, r);
-      if (p.residual != nullptr) d = d + load4(p.residual + base + i);
-      dx.store4(i, d);
+      dx.store4(i, moved(g[k] + x[k] * four_of(-slope), -shift, r) + residual[k]);
     });
     dx.pad(p.dx, p.n, threadIdx.x % 32);
   }
@@ -294,7 +294,7 @@ template <bool centered>
 void launch_warp_backward(Launch& launch, const Backward& p, float* dw, float* db, bool has_sums) {
   constexpr int64_t kWarps = kSumsThreads / 32;
   constexpr int64_t kBlocks = 396;  // three for each multiprocessor of the largest devices
-  const int64_t rows = std::max(ceil_div(ceil_div(p.rows, kBlocks), kWarps), int64_t{1}) * kWarps;
+  const int64_t rows = std::max(ceil_div(p.rows, kBlocks), kWarps);
   const int64_t blocks = ceil_div(p.rows, rows);
   float* const sums = has_sums ? launch.workspace<float>(blocks * 2 * p.n) : nullptr;
   with_fours(p.n, [&](auto fours) {
