@@ -1,6 +1,7 @@
 #include "cuda/measure.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 #include "cuda/byte_product.h"
@@ -11,6 +12,8 @@
 
 namespace tandem::cuda {
 namespace {
+
+constexpr double kNoMemory = std::numeric_limits<double>::infinity();
 
 /// Pieces of one allocation, each aligned to 256 bytes.
 class Scratch {
@@ -159,7 +162,7 @@ double measure_product(lt::Handle handle, ProductDescription& description, const
   const auto workspace = static_cast<int64_t>(candidate.workspace_bytes);
   Scratch scratch;
   static_cast<void>(place(scratch, product, workspace));
-  if (!scratch.allocate()) return -1;
+  if (!scratch.allocate()) return kNoMemory;
   const ProductOperands operands = place(scratch, product, workspace);
   return time_recorded([&](cudaStream_t stream) {
     return description.run(handle, operands, candidate.algorithm, workspace, stream) ==
@@ -170,7 +173,7 @@ double measure_product(lt::Handle handle, ProductDescription& description, const
 double measure_floats(const Product& product, FloatWay way) {
   Scratch scratch;
   static_cast<void>(place(scratch, product, 0));
-  if (!scratch.allocate()) return -1;
+  if (!scratch.allocate()) return kNoMemory;
   const ProductOperands operands = place(scratch, product, 0);
   return time_recorded([&](cudaStream_t stream) {
     try {
@@ -199,7 +202,7 @@ double measure_bytes(ProductRunner& products, const ByteShape& shape, ByteWay wa
   }
   Scratch scratch;
   static_cast<void>(place(scratch, product, shape, workspace));
-  if (!scratch.allocate()) return -1;
+  if (!scratch.allocate()) return kNoMemory;
   const Operands operands{{}, {}, place(scratch, product, shape, workspace), nullptr};
   return time_of([&](cudaStream_t stream) {
     try {

@@ -6,7 +6,7 @@
 namespace tandem::cuda {
 
 /// Milliseconds of one product by a candidate's algorithm, on memory of its own; negative where it
-/// fails. Where there is no memory to try in, 0, so that the first candidate is taken.
+/// fails, and infinity where there is no memory to try in.
 double measure_product(lt::Handle handle, ProductDescription& description, const Product& product,
                        const lt::HeuristicResult& candidate);
 /// The same of a product of floats by a kernel of our own.

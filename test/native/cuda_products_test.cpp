@@ -3,6 +3,7 @@
 #include "cuda/host/products.h"
 
 #include <cstring>
+#include <limits>
 
 #include "check.h"
 #include "core/error.h"
@@ -195,6 +196,22 @@ TEST(cuda_products_take_no_candidate_that_does_not_fit) {
   calls.results = {candidate(9, 0)};
   CHECK(!choices.choose(product(10, 8, 8)).found);
   CHECK(calls.created == calls.destroyed);
+}
+
+TEST(cuda_products_take_the_first_where_no_memory_is_left_to_try_them) {
+  calls = {};
+  calls.results = {candidate(4, 0), candidate(2, 0)};
+  const lt::Functions lt = fake_functions();
+  bool has_memory = false;
+  ProductChoices choices(
+      lt, nullptr, [&](ProductDescription& d, const Product& p, const lt::HeuristicResult& c) {
+        return has_memory ? by_id(d, p, c) : std::numeric_limits<double>::infinity();
+      });
+  CHECK(choices.choose(product(8, 8, 8)).algorithm.data[0] == 4);
+  CHECK(choices.size() == 0);
+  has_memory = true;
+  CHECK(choices.choose(product(8, 8, 8)).algorithm.data[0] == 2);
+  CHECK(choices.size() == 1);
 }
 
 TEST(cuda_products_claim_the_alignment_that_strides_have) {

@@ -1,5 +1,6 @@
 #include "cuda/host/byte_choices.h"
 
+#include <cmath>
 #include <utility>
 
 #include "cuda/host/byte_tiles.h"
@@ -54,7 +55,7 @@ ByteWay ByteChoices::choose(const ByteShape& shape) {
     least = ms;
     best = way;
   }
-  choices_.emplace(shape, best);
+  if (std::isfinite(least)) choices_.emplace(shape, best);
   return best;
 }
 

@@ -1,5 +1,6 @@
 #include "cuda/host/products.h"
 
+#include <cmath>
 #include <numeric>
 #include <string>
 
@@ -193,10 +194,12 @@ ProductChoice ProductChoices::choose(const Product& product) {
   const std::lock_guard lock(mutex_);
   const auto known = choices_.find(product);
   if (known != choices_.end()) return known->second;
-  return choices_[product] = measure(product);
+  const auto [choice, ms] = measure(product);
+  if (!choice.found || std::isfinite(ms)) choices_[product] = choice;
+  return choice;
 }
 
-ProductChoice ProductChoices::measure(const Product& product) {
+std::pair<ProductChoice, double> ProductChoices::measure(const Product& product) {
   ProductDescription description(lt_, product);
   // The first of those that take as long, give or take what timing does, so that further processes
   // choose the same, and with it the same bits, as a rule.
@@ -216,7 +219,7 @@ ProductChoice ProductChoices::measure(const Product& product) {
     best_ms = ms;
     best = {{}, 0, true, way};
   }
-  return best;
+  return {best, best_ms};
 }
 
 size_t ProductChoices::size() const {

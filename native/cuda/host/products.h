@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/host/cublaslt.h"
@@ -100,14 +101,16 @@ class ProductDescription {
   lt::Layout a_ = nullptr, b_ = nullptr, y_ = nullptr;  ///< as cuBLASLt sees them: b is its a
 };
 
-/// Milliseconds that a candidate takes for the product, or a negative number where it fails.
+/// Milliseconds that a candidate takes for the product, a negative number where it fails, or
+/// infinity where there is no memory to try it in.
 using MeasureProduct =
     std::function<double(ProductDescription&, const Product&, const lt::HeuristicResult&)>;
 
 /// The same of a way of our own.
 using MeasureFloats = std::function<double(const Product&, FloatWay)>;
 
-/// The best algorithm for each product, measured when it is first asked for. Any thread may ask.
+/// The best algorithm for each product, measured when it is first asked for; without memory for
+/// that, the one that comes first, until there is. Any thread may ask.
 class ProductChoices {
  public:
   ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure)
@@ -135,7 +138,8 @@ class ProductChoices {
   static constexpr int kCandidates = 16;
 
  private:
-  ProductChoice measure(const Product& product);
+  /// With the milliseconds that it takes.
+  std::pair<ProductChoice, double> measure(const Product& product);
 
   const lt::Functions& lt_;
   lt::Handle handle_;
