@@ -107,7 +107,7 @@ function gpt2Training(tiny, batch, more = {}, padded) {
     ...{ name, task: 'train', model: () => model(false), batch, torch, large: true },
     ...{ precisions: [precision], peers: each([precision], ['eager', 'compile']) },
     ...{ input: tokens, target: tokens, optimizer: () => adamw({ learningRate: 1e-3 }) },
-    ...{ rows: 32 * batch, tokens: batch * time, ...more },
+    ...{ rows: 64 * batch, tokens: batch * time, ...more },
   };
 }
 

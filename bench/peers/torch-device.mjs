@@ -1,5 +1,6 @@
 // PyTorch beside the cases of bench/gpu.mjs: one process for what runs at once, and one for each case that
-// has something to compile, all of these at one time.
+// has something to compile, as many of these at one time as there are cores for.
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { startAsked } from '../lib/asked.mjs';
 
@@ -11,6 +12,8 @@ import { startAsked } from '../lib/asked.mjs';
  * @typedef {{ peer: Peer, measure: (seconds: number) => Promise<PeerTime> }} PeerSide
  */
 
+/** Cores for each process that compiles. */
+const coresOfCompiler = 4;
 const script = fileURLToPath(new URL('torch_device.py', import.meta.url));
 const isCompiled = ({ mode }) => mode === 'compile' || mode === 'reduce-overhead';
 const keyOf = (/** @type {GpuCase} */ { name }, /** @type {Peer} */ { precision, mode }) =>
@@ -89,16 +92,24 @@ export async function openTorch({ device, python, note }) {
      */
     async compile(cases, milliseconds) {
       const compiling = new Map();
-      for (const work of cases.filter(({ peers }) => peers.some(isCompiled))) {
-        const done = compileCase(work).then(() => compiling.delete(work.name));
-        compiling.set(work.name, done);
-      }
+      const next = cases.filter(({ peers }) => peers.some(isCompiled)).values();
+      // in turn, the most telling first: compilers that share a processor would all be late
+      const compileInTurn = async () => {
+        for (const work of next) {
+          if (isOver) return;
+          const done = compileCase(work).then(() => compiling.delete(work.name));
+          compiling.set(work.name, done);
+          await done;
+        }
+      };
+      const turns = Math.max(1, Math.floor(availableParallelism() / coresOfCompiler));
+      const all = Promise.all(Array.from({ length: turns }, compileInTurn));
       /** @type {NodeJS.Timeout | undefined} */
       let timer;
       const late = new Promise((resolve) => {
         timer = setTimeout(resolve, milliseconds);
       });
-      await Promise.race([Promise.all(compiling.values()), late]);
+      await Promise.race([all, late]);
       clearTimeout(timer);
       isOver = true;
       for (const name of compiling.keys()) {
