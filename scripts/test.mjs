@@ -92,11 +92,11 @@ const suites = {
       .map((name) => `test/${name.replaceAll('\\', '/')}`)
       .filter((name) => name.endsWith('.test.mjs'))
       .sort();
-    const kernels = files.filter((name) => /^test\/(ops|parity)\//.test(name));
+    const kernels = files.filter((name) => /^test\/(fusion|layers|ops|parity)\//.test(name));
     const rest = files.filter((name) => !kernels.includes(name));
     await suite('tests', () => avaTests('tests', rest));
     for (const isa of isas()) {
-      const title = `ops and parity, ${isa || 'default'}`;
+      const title = `ops, fusions, layers and parity, ${isa || 'default'}`;
       await suite(title, () => avaTests(title, kernels, isaEnvironment(isa)));
     }
   },

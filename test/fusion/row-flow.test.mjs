@@ -34,8 +34,8 @@ import {
   transpose,
   where,
 } from 'tandem-ml';
-import { constant } from '../dist/internals.js';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { constant } from '../../dist/internals.js';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const rows = 7;
 const row = 12;

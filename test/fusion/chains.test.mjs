@@ -3,7 +3,7 @@
 import test from 'ava';
 import * as tandem from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
-import { generator, uniform } from './helpers/numbers.mjs';
+import { generator, uniform } from '../helpers/numbers.mjs';
 
 const {
   add,

@@ -15,7 +15,7 @@ import {
   silu,
   Trainer,
 } from 'tandem-ml';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const shape = [2, 13, 10];
 const batch = 6;

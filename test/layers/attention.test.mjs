@@ -16,8 +16,8 @@ import {
   transpose,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
-import { makeFolder } from './helpers/folder.mjs';
-import { fixed, generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { fixed, generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const [batch, time, keys, dim, heads] = [3, 7, 5, 24, 4];
 

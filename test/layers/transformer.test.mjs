@@ -17,8 +17,8 @@ import {
   Trainer,
   transformerBlock,
 } from 'tandem-ml';
-import { makeFolder } from './helpers/folder.mjs';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const [batch, time, dim, heads] = [2, 9, 16, 4];
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import * as tandem from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
-import { makeFolder } from './helpers/folder.mjs';
-import { fixed, generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { fixed, generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const { conv1d, conv2d, convTranspose2d, dense, flatten, functional, input, Model } = tandem;
 

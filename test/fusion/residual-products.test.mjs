@@ -3,9 +3,9 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { add, dense, input, Model, quantize, sgd, Trainer, tanh } from 'tandem-ml';
-import { makeFolder } from './helpers/folder.mjs';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
-import { loadPredictor } from './helpers/predictors.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
+import { loadPredictor } from '../helpers/predictors.mjs';
 
 const [features, width, classes, rows] = [21, 37, 5, 19];
 const x = uniform(rows * features, generator(1));

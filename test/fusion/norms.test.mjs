@@ -22,7 +22,7 @@ import {
   tanh,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const random = generator(1);
 

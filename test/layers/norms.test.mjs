@@ -16,8 +16,8 @@ import {
   Trainer,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
-import { makeFolder } from './helpers/folder.mjs';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const [rows, channels, length] = [6, 5, 7];
 const count = rows * channels * length;

@@ -1,7 +1,7 @@
 // What predictions make of a convolution and the maxima of windows of 2 x 2 behind it.
 import test from 'ava';
 import { conv2d, flatten, input, Model, maxPool2d, Predictor, sequential } from 'tandem-ml';
-import { generator, relativeError, uniform } from './helpers/numbers.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
 
 const random = generator(1);
 
