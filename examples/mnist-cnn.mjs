@@ -1,5 +1,5 @@
 // A convolutional network on MNIST's 10,000 images: 8,000 to train on, 2,000 held out.
-//   npm run build && node examples/mnist-cnn.mjs [--device cpu] [--precision bf16-mixed] [--seed 1]
+//   npm run build && node examples/mnist-cnn.mjs [--device cpu] [--precision bf16-mixed] [--seed 1] [--quick]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -17,10 +17,9 @@ import {
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
 import { loadMnist, size } from './lib/mnist.mjs';
-import { device, precision, seed } from './lib/options.mjs';
+import { device, out, precision, quick, seed } from './lib/options.mjs';
 
-const wantedAccuracy = 0.985;
-const epochs = 12;
+const [epochs, wantedAccuracy] = quick ? [2, 0.97] : [12, 0.985];
 const batchSize = 64;
 
 const [train, test] = await loadMnist(8000);
@@ -58,7 +57,6 @@ console.log(
 );
 
 // Served from a file.
-const out = new URL('../out/', import.meta.url);
 await mkdir(out, { recursive: true });
 await model.save(new URL('mnist-cnn.safetensors', out));
 const predictor = await Predictor.load(new URL('mnist-cnn.safetensors', out), { device });

@@ -1,6 +1,6 @@
 // Trains a small GPT on Shakespeare's plays, character by character, and lets it write:
 // Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
-//   npm run build && node examples/shakespeare-gpt.mjs [--device cpu] [--precision bf16-mixed] [--seed 1]
+//   npm run build && node examples/shakespeare-gpt.mjs [--device cpu] [--precision bf16-mixed] [--seed 1] [--quick]
 import { mkdir } from 'node:fs/promises';
 import {
   adamw,
@@ -15,14 +15,13 @@ import {
   transformerBlock,
 } from 'tandem-ml';
 import { compare, timeRuns } from './lib/measure.mjs';
-import { device, precision, seed } from './lib/options.mjs';
+import { device, out, precision, quick, seed } from './lib/options.mjs';
 import { chart } from './lib/terminal.mjs';
 import { allWindows, loadPlays, randomWindows } from './lib/text.mjs';
 
-const wantedLoss = 1.9;
 const [layers, width, heads, context] = [4, 128, 4, 64];
-const [steps, batchSize, rounds] = [2000, 12, 8];
-const out = new URL('../out/', import.meta.url);
+const batchSize = 12;
+const [steps, rounds, wantedLoss] = quick ? [240, 2, 2.4] : [2000, 8, 1.9];
 await mkdir(out, { recursive: true });
 
 // Data: windows of 64 characters; each character is to foretell the next.
@@ -45,7 +44,7 @@ console.log(model.summary());
 const trainer = new Trainer(model, {
   loss: 'crossEntropy',
   optimizer: adamw({ learningRate: 3e-3, weightDecay: 0.1, betas: [0.9, 0.99] }),
-  lrScheduler: cosine({ warmupSteps: 100, totalSteps: steps, minimum: 0.1 }),
+  lrScheduler: cosine({ warmupSteps: steps / 20, totalSteps: steps, minimum: 0.1 }),
   maxGradNorm: 1,
   device,
   precision,
