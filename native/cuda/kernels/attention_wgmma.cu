@@ -21,10 +21,6 @@ constexpr int kGroupRows = 64;
 constexpr int kRows = kGroups * kGroupRows;  // queries of a block
 constexpr int kWarps = 4 * kGroups;          // that multiply
 constexpr int kThreads = (kWarps + 4) * 32;  // with those that copy
-// A block's registers come in equal parts, 128 to a thread; who copies leaves some to the others.
-constexpr int registers_left(int few) {
-  return ((kWarps + 4) * 128 - 4 * few) / kWarps / 8 * 8;  // a multiple of 8
-}
 
 constexpr int kStages = 6;            // tiles of keys and of values in turn
 constexpr int kQueryStages = 2;       // tiles of queries
@@ -38,10 +34,6 @@ struct Tiles {
   static constexpr int kKeys = depth == 64 ? 128 : 64;  // rows of a tile of keys, or of values
   static constexpr int kBytes = kKeys * depth * 2;
   static constexpr int kQueryBytes = kRows * depth * 2;
-  /// Quads of rows that who copies has under way: as many as the sums leave registers for.
-  static constexpr int kHeld = depth == 64 ? 16 : 8;
-  static constexpr int kFewRegisters = depth == 64 ? 96 : 56;
-  static constexpr int kManyRegisters = registers_left(kFewRegisters);
   static constexpr int64_t kShared =
       int64_t{kStages} * kBytes + int64_t{kQueryStages} * kQueryBytes + kAlignment;
 };
@@ -56,6 +48,15 @@ struct Work {
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// A block's registers come in equal parts, 128 to a thread; who copies leaves some to the others.
+template <int depth>
+struct Registers {
+  /// Quads of rows that a thread has under way: as many as the sums leave room for.
+  static constexpr int kHeld = depth == 64 ? 16 : 8;
+  static constexpr int kFew = depth == 64 ? 96 : 56;
+  static constexpr int kMany = ((kWarps + 4) * 128 - 4 * kFew) / kWarps / 8 * 8;  // by eights
+};
 
 template <int depth>
 struct Rings {
@@ -99,9 +100,9 @@ TANDEM_DEVICE void copy_tiles(const Work& w, Rings<depth> rings) {
     const int32_t count = 2 * tiles_seen<depth>(a, query + kRows);
 #pragma unroll 1
     for (int32_t i = 0; i < count; ++i) {
-      copy_rows<kind, depth, kKeys, Tiles<depth>::kHeld>(rings.tiles.tile(), i % 2 == 0 ? k : v,
-                                                         i / 2 * kKeys, thread,
-                                                         [&] { rings.tiles.wait_empty(); });
+      copy_rows<kind, depth, kKeys, Registers<depth>::kHeld>(rings.tiles.tile(), i % 2 == 0 ? k : v,
+                                                             i / 2 * kKeys, thread,
+                                                             [&] { rings.tiles.wait_empty(); });
       rings.tiles.filled();
     }
   });
@@ -305,11 +306,11 @@ TANDEM_DEVICE void attend(const Work& w) {
   // a warp's number as its lanes agree on it, so that the compiler knows that they do
   const int warp = __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / 32, 0);
   if (warp < kWarps) {
-    take_registers<Tiles<depth>::kManyRegisters>();
+    take_registers<Registers<depth>::kMany>();
     Group<kind, depth> group(w, rings, warp);
     for_own_queries(w, [&](int32_t matrix, int32_t query) { group.attend(matrix, query); });
   } else {
-    give_registers<Tiles<depth>::kFewRegisters>();
+    give_registers<Registers<depth>::kFew>();
     copy_tiles<kind, depth>(w, rings);
   }
 }
