@@ -8,6 +8,7 @@
 // nothing and gives NaN, in the loss and in its gradient; one with v = 0 counts as ignored.
 #include "core/ops/cross_entropy.h"
 
+#include "cpu/isa/denormals.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/softmax_row.h"
 #include "cpu/isa/tiles.h"
@@ -133,6 +134,7 @@ double row_loss(const LossParams& p, const float* x, const float* weights, int64
 
 template <bool grad>
 void rows_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
+  const FlushDenormals flush;
   const auto& p = params_of<LossParams>(params);
   const auto* targets = static_cast<const int32_t*>(operands[kTargets]);
   const float* weights = weights_of(p, operands);

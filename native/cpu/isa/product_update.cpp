@@ -2,6 +2,7 @@
 // memory and used at once to update its rows of the parameter.
 #include "core/ops/product_update.h"
 
+#include "cpu/isa/denormals.h"
 #include "cpu/isa/gemm_kernel.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/update.h"
@@ -56,6 +57,7 @@ void pack_tile(const void* params, void* const* operands, int64_t tile, const Ti
 
 void update_tile(const void* params, void* const* operands, int64_t tile,
                  const TileContext& context) {
+  const FlushDenormals flush;
   const auto& p = params_of<ProductParams>(params);
   int64_t row = 0;
   const GemmPlan& plan = plan_of(p, tile, row);
