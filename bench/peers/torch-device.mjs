@@ -91,15 +91,15 @@ export async function openTorch({ device, python, note }) {
      * @param {number} milliseconds
      */
     async compile(cases, milliseconds) {
-      const compiling = new Map();
-      const next = cases.filter(({ peers }) => peers.some(isCompiled)).values();
+      const asked = cases.filter(({ peers }) => peers.some(isCompiled));
+      const compiling = new Set(asked.map(({ name }) => name));
+      const next = asked.values();
       // in turn, the most telling first: compilers that share a processor would all be late
       const compileInTurn = async () => {
         for (const work of next) {
           if (isOver) return;
-          const done = compileCase(work).then(() => compiling.delete(work.name));
-          compiling.set(work.name, done);
-          await done;
+          await compileCase(work);
+          compiling.delete(work.name);
         }
       };
       const turns = Math.max(1, Math.floor(availableParallelism() / coresOfCompiler));
@@ -112,7 +112,7 @@ export async function openTorch({ device, python, note }) {
       await Promise.race([all, late]);
       clearTimeout(timer);
       isOver = true;
-      for (const name of compiling.keys()) {
+      for (const name of compiling) {
         note(`PyTorch, ${name}: did not compile within ${Math.round(milliseconds / 1000)} s`);
         const process = compilers.get(name);
         compilers.delete(name);

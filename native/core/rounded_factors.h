@@ -4,7 +4,10 @@
 // take numbers of 16 bits (Backend::factor_row), a value is rounded once, by a node of its own
 // (roundFactor) before the first product that reads it, or by the kernel that computes it
 // (Backend::rounds_result): beside the floats, or in their place where nothing else reads these.
-// The numbers are the same, and plans keep two bytes of them instead of four.
+// The numbers are the same, and plans keep two bytes of them instead of four. Other nodes may read
+// a copy that is there (Backend::reads_rounded). Rows of a product's float32 result, which nothing
+// but losses reads, get padding where they would not begin at whole 16 bytes
+// (Backend::reads_padded).
 #pragma once
 
 #include <vector>

@@ -4,8 +4,9 @@
 // in namespace tandem::cuda. A launcher is called several times for a node: to measure, when the
 // plan is made and compiled; to freeze what it makes of weights that never change; and while the
 // stream records the plan as a CUDA graph. What changes from step to step therefore has to come
-// from device memory: the StepState, and the operands. The grid follows from the shapes alone, and
-// sums run in a fixed order without atomics, so that results are the same bits in every run.
+// from device memory: the StepState, and the operands. The grid follows from the shapes alone, or
+// from the device where no sum crosses blocks, and sums run in a fixed order without atomics, so
+// that results are the same bits in every run.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -49,7 +50,7 @@ struct Operands {
 struct Result {
   float* y = nullptr;
   uint16_t* rounded = nullptr;
-  int32_t padding = 0;  ///< zeros behind each row of `rounded`
+  int32_t padding = 0;  ///< zeros behind each row of `rounded`; rows of `y` have none
   bool bfloat16 = false;
 };
 
@@ -149,11 +150,7 @@ class Launch {
   void kernel_with_shared(void (*function)(Parameters...), int64_t blocks, unsigned threads,
                           int64_t shared, Arguments&&... arguments) {
     if (measuring() || blocks == 0) return;
-    if (shared > kPlainSharedBytes) {
-      check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(shared)),
-            "more shared memory");
-    }
+    if (shared > kPlainSharedBytes) allow_shared(function, static_cast<int>(shared));
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(checked_blocks(blocks));
     config.blockDim = dim3(threads);
@@ -205,6 +202,16 @@ class Launch {
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
  private:
+  /// Never takes back what an earlier node of the same kernel was allowed.
+  template <typename Function>
+  static void allow_shared(Function function, int bytes) {
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, function), "a question for shared memory");
+    if (attributes.maxDynamicSharedSizeBytes >= bytes) return;
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+          "more shared memory");
+  }
+
   enum class Phase : uint8_t { kMeasure, kFreeze, kRun };
   static constexpr int64_t kWorkspaceAlignment = 256;
   static constexpr int64_t kPlainSharedBytes = 48 * 1024;  // what no kernel has to ask for

@@ -1,6 +1,5 @@
 #include "cuda/host/byte_choices.h"
 
-#include <cmath>
 #include <utility>
 
 #include "cuda/host/byte_tiles.h"
@@ -55,7 +54,7 @@ ByteWay ByteChoices::choose(const ByteShape& shape) {
     least = ms;
     best = way;
   }
-  if (std::isfinite(least)) choices_.emplace(shape, best);
+  choices_.emplace(shape, best);
   return best;
 }
 

@@ -5,24 +5,23 @@
 namespace tandem::cuda {
 namespace {
 
-constexpr int64_t kAligned = 8;                   // numbers of 16 bits in 16 bytes
-constexpr int64_t kLeastWork = int64_t{1} << 30;  // multiplications
+constexpr int64_t kAligned = 8;  // numbers of 16 bits in 16 bytes
 
 int64_t a_row(const Product& p) { return std::max(p.a_row, p.trans_a ? p.m : p.k); }
 int64_t b_row(const Product& p) { return std::max(p.b_row, p.trans_b ? p.k : p.n); }
 int64_t y_row(const Product& p) { return std::max(p.y_row, p.n); }
 
-bool may_be_cut(const Product& p) {
+bool may_be_cut(const Product& p, int64_t least_work) {
   constexpr int64_t kFloats = 4;  // in 16 bytes
   return factor_bytes(p.type) == 2 && p.batch == 1 && !p.bias &&
-         p.epilogue == ProductEpilogue::kNone && p.m * p.n * p.k >= kLeastWork &&
+         p.epilogue == ProductEpilogue::kNone && p.m * p.n * p.k >= least_work &&
          a_row(p) % kAligned == 0 && b_row(p) % kAligned == 0 && y_row(p) % kFloats == 0;
 }
 
 }  // namespace
 
-std::vector<ProductPart> aligned_parts(const Product& whole) {
-  if (!may_be_cut(whole)) return {{whole}};
+std::vector<ProductPart> aligned_parts(const Product& whole, int64_t least_work) {
+  if (!may_be_cut(whole, least_work)) return {{whole}};
   Product first = whole;
   first.a_row = a_row(whole);
   first.b_row = b_row(whole);

@@ -17,9 +17,13 @@ struct ProductPart {
   int64_t a = 0, b = 0, y = 0;
 };
 
+/// Multiplications of the smallest product that is worth two.
+inline constexpr int64_t kLeastWork = int64_t{1} << 30;
+
 /// `whole` as a product of a multiple of 8 and one of the few numbers beyond, which comes second
-/// and may add to what the first has written; `whole` alone where it is small, where that is not
-/// what is in the way, or where it has an epilogue.
-std::vector<ProductPart> aligned_parts(const Product& whole);
+/// and may add to what the first has written; `whole` alone where it has less than `least_work`,
+/// where that is not what is in the way, or where it has an epilogue. One of its sizes is cut, n
+/// before k before m.
+std::vector<ProductPart> aligned_parts(const Product& whole, int64_t least_work = kLeastWork);
 
 }  // namespace tandem::cuda

@@ -1,6 +1,5 @@
 #include "cuda/host/products.h"
 
-#include <cmath>
 #include <numeric>
 #include <string>
 
@@ -194,12 +193,10 @@ ProductChoice ProductChoices::choose(const Product& product) {
   const std::lock_guard lock(mutex_);
   const auto known = choices_.find(product);
   if (known != choices_.end()) return known->second;
-  const auto [choice, ms] = measure(product);
-  if (!choice.found || std::isfinite(ms)) choices_[product] = choice;
-  return choice;
+  return choices_[product] = measure(product);
 }
 
-std::pair<ProductChoice, double> ProductChoices::measure(const Product& product) {
+ProductChoice ProductChoices::measure(const Product& product) {
   ProductDescription description(lt_, product);
   // The first of those that take as long, give or take what timing does, so that further processes
   // choose the same, and with it the same bits, as a rule.
@@ -219,7 +216,7 @@ std::pair<ProductChoice, double> ProductChoices::measure(const Product& product)
     best_ms = ms;
     best = {{}, 0, true, way};
   }
-  return {best, best_ms};
+  return best;
 }
 
 size_t ProductChoices::size() const {

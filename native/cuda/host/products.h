@@ -8,7 +8,6 @@
 #include <map>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cuda/host/cublaslt.h"
@@ -109,8 +108,9 @@ using MeasureProduct =
 /// The same of a way of our own.
 using MeasureFloats = std::function<double(const Product&, FloatWay)>;
 
-/// The best algorithm for each product, measured when it is first asked for; without memory for
-/// that, the one that comes first, until there is. Any thread may ask.
+/// The best algorithm for each product, measured when it is first asked for; without memory to try
+/// any, the one that comes first. It stays the same from then on: plans have made room for what it
+/// needs, and ask for it again while they are recorded. Any thread may ask.
 class ProductChoices {
  public:
   ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure)
@@ -138,8 +138,7 @@ class ProductChoices {
   static constexpr int kCandidates = 16;
 
  private:
-  /// With the milliseconds that it takes.
-  std::pair<ProductChoice, double> measure(const Product& product);
+  ProductChoice measure(const Product& product);
 
   const lt::Functions& lt_;
   lt::Handle handle_;

@@ -56,6 +56,7 @@ struct Registers {
   static constexpr int kHeld = depth == 64 ? 16 : 8;
   static constexpr int kFew = depth == 64 ? 96 : 56;
   static constexpr int kMany = ((kWarps + 4) * 128 - 4 * kFew) / kWarps / 8 * 8;  // by eights
+  static_assert(kFew < 128 && kMany > 128);
 };
 
 template <int depth>

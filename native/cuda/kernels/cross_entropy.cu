@@ -13,6 +13,7 @@
 
 #include "cuda/device/online_softmax.cuh"
 #include "cuda/device/result.cuh"
+#include "cuda/device/shared.cuh"
 #include "cuda/device_attribute.h"
 #include "cuda/kernels.h"
 
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
 /// A block a row, which lies in shared memory from its one reading on: rows of tens of thousands of
 /// classes would have left the cache before they are read again.
 __global__ void __launch_bounds__(kLongThreads) long_rows_kernel(Loss p) {
-  extern __shared__ float kept[];
+  float* const kept = dynamic_shared();
   const int64_t row = blockIdx.x;
   const unsigned first = threadIdx.x;
   const float* const x = p.x + row * p.along;

@@ -9,7 +9,8 @@
 // A row belongs to a warp or to a block, and an element of it to the same thread in every pass, so
 // that y may lie on x or on the residual, and dx (=) on dy, x or the residual. Rows of up to 1024
 // numbers, a multiple of 4, lie in a warp's registers from their one reading on, and their warps
-// add up dw and db on the way; otherwise these come first: they read what dx may overwrite.
+// add up dw and db on the way, as floats over a block's rows; otherwise these come first: they read
+// what dx may overwrite.
 #include "core/ops/row_norm.h"
 
 #include <algorithm>
@@ -236,7 +237,7 @@ template <bool centered, int fours>
 __global__ void __launch_bounds__(kSumsThreads, fours < 8 ? 3 : 2)
     warp_backward_kernel(Backward p, int64_t rows, float* sums) {
   constexpr unsigned kWarps = kSumsThreads / 32;
-  __shared__ float shared[2][128 * fours];
+  __shared__ alignas(16) float shared[2][128 * fours];
   const unsigned warp = threadIdx.x / 32;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows;
   const int64_t end = begin + rows < p.rows ? begin + rows : p.rows;
@@ -293,14 +294,16 @@ __global__ void __launch_bounds__(kSumsThreads, fours < 8 ? 3 : 2)
 template <bool centered>
 void launch_warp_backward(Launch& launch, const Backward& p, float* dw, float* db, bool has_sums) {
   constexpr int64_t kWarps = kSumsThreads / 32;
-  constexpr int64_t kBlocks = 396;  // three for each multiprocessor of the largest devices
-  const int64_t rows = std::max(ceil_div(p.rows, kBlocks), kWarps);
-  const int64_t blocks = ceil_div(p.rows, rows);
-  float* const sums = has_sums ? launch.workspace<float>(blocks * 2 * p.n) : nullptr;
+  constexpr int64_t kMultiprocessors = 132;  // of the largest devices
   with_fours(p.n, [&](auto fours) {
+    // as many blocks as registers let run at once
+    constexpr int64_t kBlocks = kMultiprocessors * (fours() == 8 ? 2 : fours() == 2 ? 5 : 3);
+    const int64_t rows = std::max(ceil_div(p.rows, kBlocks), kWarps);
+    const int64_t blocks = ceil_div(p.rows, rows);
+    float* const sums = has_sums ? launch.workspace<float>(blocks * 2 * p.n) : nullptr;
     launch.kernel(warp_backward_kernel<centered, fours()>, blocks, kSumsThreads, p, rows, sums);
+    if (has_sums) launch_join_columns<float>(launch, sums, blocks, 2 * p.n, {dw, p.n, db});
   });
-  if (has_sums) launch_join_columns<float>(launch, sums, blocks, 2 * p.n, {dw, p.n, db});
 }
 
 /// What dw and db are the sums of.
