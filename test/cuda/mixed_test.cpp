@@ -4,6 +4,7 @@
 
 #include "core/trainer.h"
 #include "parity.h"
+#include "training_support.h"
 
 using namespace tandem;
 using namespace tandem::check;
@@ -32,19 +33,14 @@ GraphDescription model() {
 std::vector<float> trained(const Backend& backend, Precision precision) {
   const GraphDescription d = model();
   auto store = std::make_shared<ParameterStore>(d.parameters, 5);
-  TrainerOptions options;
-  options.optimizer = Op::sgd;
-  options.optimizer_attributes = make_attributes(Op::sgd, {});
-  options.precision = precision;
-  Trainer trainer(store, d, options, backend);
+  Trainer trainer(store, d, sgd_options(precision), backend);
   std::vector<float> x(static_cast<size_t>(kRows * 4 * 20 * 24));
   std::mt19937 engine(3);
   for (float& value : x) value = static_cast<float>(engine() >> 8) * 0x1p-23F - 1.0F;
   double results[1 + Trainer::kStepResults];
   for (int i = 0; i < kSteps; ++i) trainer.train(kRows, {x.data()}, 0.1, results);
   trainer.sync();
-  const auto* p = reinterpret_cast<const float*>(store->memory().data.get());
-  return {p, p + store->memory().bytes / 4};
+  return floats(store->memory());
 }
 
 double far(const std::vector<float>& a, const std::vector<float>& b) {

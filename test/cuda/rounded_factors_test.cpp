@@ -182,9 +182,7 @@ TEST(gpu_rounds_factors_once_with_epilogues) {
     for (const int64_t width : {48, 36}) {
       const GraphDescription d = transformer(width, 77, false);
       // adam would move parameters whose gradient is zero but for rounding, such as biases of keys
-      TrainerOptions options = adam(precision);
-      options.optimizer = Op::sgd;
-      options.optimizer_attributes = make_attributes(Op::sgd, {});
+      const TrainerOptions options = sgd_options(precision);
       constexpr double kRate = 0.5;
       const Trained start = train(d, options, gpu(), 77, 3, 0.0);
       const Trained want = train(d, options, Gpu(false, false), 77, 3, kRate);
@@ -245,11 +243,7 @@ TEST(gpu_trains_and_predicts_classes_of_any_number) {
     const auto trained = [&](const Backend& backend, double rate) {
       d.outputs = {9};
       auto store = std::make_shared<ParameterStore>(d.parameters, 3);
-      TrainerOptions options;
-      options.optimizer = Op::sgd;
-      options.optimizer_attributes = make_attributes(Op::sgd, {});
-      options.precision = precision;
-      Trainer trainer(store, d, options, backend);
+      Trainer trainer(store, d, sgd_options(precision), backend);
       double results[1 + Trainer::kStepResults];
       for (int i = 0; i < 3; ++i) trainer.train(kMany, {x.data(), t.data()}, rate, results);
       trainer.sync();

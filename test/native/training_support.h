@@ -66,6 +66,14 @@ inline TrainerOptions adam_options(int threads = 0) {
   return options;
 }
 
+inline TrainerOptions sgd_options(Precision precision = Precision::kFloat32) {
+  TrainerOptions options;
+  options.optimizer = Op::sgd;
+  options.optimizer_attributes = make_attributes(Op::sgd, {});
+  options.precision = precision;
+  return options;
+}
+
 inline std::vector<float> floats(const Memory& memory) {
   std::vector<float> values(static_cast<size_t>(memory.bytes) / sizeof(float));
   std::memcpy(values.data(), memory.data.get(), values.size() * sizeof(float));

@@ -1,6 +1,6 @@
 // Products of 16 bits whose numbers end in the middle of 16 bytes, in parts that do not. cuBLASLt's
 // fastest kernels read and write whole 16 bytes of what lies side by side; a vocabulary of 50,257
-// words would take all of a product to kernels that are seven times as slow, where only its last
+// words would take all of a product to kernels that are several times as slow, where only its last
 // word has to.
 #pragma once
 
