@@ -8,7 +8,8 @@
 
 namespace tandem::cuda {
 
-/// What the kernel may ask of a device: nothing below compute capability 8.0.
+/// What the kernel may ask of a device: nothing below compute capability 8.0. Throws ERR_DEVICE for
+/// one that nothing here was compiled for.
 FloatDevice float_device(int device);
 
 /// Computes y in one of the ways of float_ways(), without workspace. All that Product can say is

@@ -91,6 +91,8 @@ struct Factors {
         return gelu(sum);
       case ProductEpilogue::kGeluGradient:
         return sum * (gelu(x + kStep) - gelu(x - kStep)) / (2 * kStep);
+      case ProductEpilogue::kReluGradient:
+        return x > 0 ? sum : 0.0;
       case ProductEpilogue::kNone:
         break;
     }
@@ -215,8 +217,10 @@ TEST(gpu_every_way_finishes_floats) {
         compare_ways(p);
       }
       Product p = product(37, n, 100, t);
-      p.epilogue = E::kGeluGradient;
-      compare_ways(p);
+      for (const E epilogue : {E::kGeluGradient, E::kReluGradient}) {
+        p.epilogue = epilogue;
+        compare_ways(p);
+      }
     }
   }
 }

@@ -269,6 +269,24 @@ TEST(cuda_products_take_ways_of_their_own_where_they_are_faster) {
   CHECK(!choices.choose(tf32).found && choices.ways(tf32).empty());
 }
 
+TEST(cuda_products_ask_the_library_only_for_epilogues_that_it_has) {
+  calls = {};
+  calls.results = {candidate(1, 100)};
+  const lt::Functions lt = fake_functions();
+  const auto measure = [](const Product& /*product*/, FloatWay /*way*/) { return 10.0; };
+  ProductChoices choices(lt, nullptr, by_id, FloatDevice{132, 8}, measure);
+  Product p = product(128, 256, 512);
+  p.epilogue = ProductEpilogue::kReluGradient;
+  const ProductChoice own = choices.choose(p);
+  CHECK(own.found && own.own.splits > 0 && own.ms == 10);
+  CHECK(calls.heuristics == 0);
+  p.type = ProductType::kTf32;  // which kernels of our own do not multiply
+  CHECK(!choices.choose(p).found);
+  p.epilogue = ProductEpilogue::kGeluGradient;
+  const ProductChoice library = choices.choose(p);
+  CHECK(library.found && library.own.splits == 0 && library.ms == 1);
+}
+
 TEST(cuda_float_ways_give_every_multiprocessor_work) {
   constexpr FloatDevice kDevice{132, 8};
   using Ways = std::vector<FloatWay>;

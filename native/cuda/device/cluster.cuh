@@ -24,6 +24,29 @@ TANDEM_DEVICE void sync_cluster() {
 #endif
 }
 
+/// All threads of all blocks of the cluster: what they wrote to their own shared memory before can
+/// be read after. Nothing is said of the device's memory, for which a barrier takes longer than a
+/// small product.
+TANDEM_DEVICE void sync_shared_of_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "fence.release.sync_restrict::shared::cta.cluster;"
+      "barrier.cluster.arrive.relaxed.aligned;"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+#endif
+}
+
+/// Waits for all threads of the cluster, whose blocks' shared memory is there until then.
+TANDEM_DEVICE void leave_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "barrier.cluster.arrive.relaxed;"
+      "barrier.cluster.wait;" ::
+          : "memory");
+#endif
+}
+
 /// The same place in the shared memory of block `rank` of the cluster.
 TANDEM_DEVICE const float* in_block(const float* shared, int rank) {
 #if __CUDA_ARCH__ >= 900

@@ -34,6 +34,7 @@ struct FloatBlock {
 /// four summands meet all banks.
 template <int side, bool deep>
 struct FloatStage {
+  static constexpr bool kDeep = deep;
   static constexpr int kLines = deep ? side : kStageDepth;
   static constexpr int kWidth = deep ? kStageDepth : side;
   static constexpr int kAlong = kWidth + (deep ? 4 : 8);
@@ -51,40 +52,76 @@ struct FloatMatrix {
   bool whole;            // lines begin at multiples of 16 bytes
 };
 
-/// Begins to copy a stage, from `line` and the float `column` of it on; zeros where there is
-/// nothing.
+/// A factor's stages on their way to shared memory, one after another along the summands: what a
+/// thread copies of each. Addresses and what is left of the matrix are kept from stage to stage,
+/// since finding them anew would take longer than the products of a stage.
 template <typename S, int threads>
-TANDEM_DEVICE void copy_stage(float* to, const FloatMatrix& x, int32_t line, int32_t column) {
-  constexpr int kUnit = 4;
-  if (x.whole) {
-    constexpr int kUnits = S::kWidth / kUnit;
-    for (int i = static_cast<int>(threadIdx.x); i < S::kLines * kUnits; i += threads) {
-      const int l = i / kUnits;
-      const int c = i % kUnits * kUnit;
-      const int32_t left = x.width - column - c;
-      const bool there = line + l < x.lines && left > 0;
-      const float* const from = there ? x.data + (line + l) * x.along + column + c : x.data;
-      copy_async_part(to + l * S::kAlong + c, from, there ? (left < kUnit ? left : kUnit) : 0);
+class StageSource {
+ public:
+  /// From the summand `depth` on, for the tile that begins at row or column `place` of the result.
+  TANDEM_DEVICE StageSource(const FloatMatrix& x, int32_t place, int32_t depth)
+      : x_(x.data), along_(x.along), whole_(x.whole) {
+    const auto thread = static_cast<int32_t>(threadIdx.x);
+    const int32_t across = whole_ ? S::kWidth / kUnit : S::kWidth;
+    const int32_t l = thread / across;
+    const int32_t c = thread % across * (whole_ ? kUnit : 1);
+    const int32_t line = (S::kDeep ? place : depth) + l;
+    const int32_t column = (S::kDeep ? depth : place) + c;
+    lines_left_ = x.lines - line;
+    columns_left_ = x.width - column;
+    at_ = line * along_ + column;
+    to_ = l * S::kAlong + c;
+  }
+  /// Begins to copy a stage, with zeros where there is nothing, and goes on to the next.
+  TANDEM_DEVICE void copy(float* stage) {
+    if (whole_) {
+      copy_by<kUnit>(stage);
+    } else {
+      copy_by<1>(stage);
     }
-    return;
+    (S::kDeep ? columns_left_ : lines_left_) -= kStageDepth;
+    at_ += S::kDeep ? kStageDepth : kStageDepth * along_;
   }
-  for (int i = static_cast<int>(threadIdx.x); i < S::kLines * S::kWidth; i += threads) {
-    const int l = i / S::kWidth;
-    const int c = i % S::kWidth;
-    const bool there = line + l < x.lines && column + c < x.width;
-    const float* const from = there ? x.data + (line + l) * x.along + column + c : x.data;
-    copy_async_word(to + l * S::kAlong + c, from, there);
-  }
-}
 
-/// x = large + small, but for the last bit or two.
+ private:
+  static constexpr int kUnit = 4;  // floats of a copy
+
+  template <int unit>
+  TANDEM_DEVICE void copy_by(float* stage) {
+    constexpr int kAcross = S::kWidth / unit;
+    constexpr int kLines = threads / kAcross;  // of a pass
+    static_assert(threads % kAcross == 0 && S::kLines % kLines == 0);
+    const int32_t count = columns_left_ < unit ? columns_left_ : unit;
+#pragma unroll
+    for (int l = 0; l < S::kLines; l += kLines) {
+      const bool there = l < lines_left_ && count > 0;
+      const float* const from = there ? x_ + at_ + l * along_ : x_;
+      float* const to = stage + to_ + l * S::kAlong;
+      if constexpr (unit == 1) {
+        copy_async_word(to, from, there);
+      } else {
+        copy_async_part(to, from, there ? count : 0);
+      }
+    }
+  }
+
+  const float* x_;
+  int64_t along_, at_;
+  int32_t lines_left_, columns_left_, to_;
+  bool whole_;
+};
+
+/// x = large + small, but for the last bit or two. Rounded by integers, as to_tf32() rounds, which
+/// conversions take four times as long for; the instruction leaves out what it does not keep of
+/// the small number.
 template <int n>
 struct SplitFloats {
   uint32_t large[n], small[n];
 
   TANDEM_DEVICE void set(int i, float x) {
-    large[i] = to_tf32(x);
-    small[i] = to_tf32(x - __uint_as_float(large[i]));
+    constexpr uint32_t kLeftOut = 0x1fff;
+    large[i] = (__float_as_uint(x) + (kLeftOut + 1) / 2) & ~kLeftOut;
+    small[i] = __float_as_uint(x - __uint_as_float(large[i]));
   }
 };
 

@@ -47,6 +47,7 @@ lt::Epilogue epilogue_of(const Product& product) {
       return product.bias ? lt::kGeluAuxBias : lt::kGeluAux;
     case ProductEpilogue::kGeluGradient:
       return lt::kDGelu;
+    case ProductEpilogue::kReluGradient:  // see library_has()
     case ProductEpilogue::kNone:
       break;
   }
@@ -197,24 +198,25 @@ ProductChoice ProductChoices::choose(const Product& product) {
 }
 
 ProductChoice ProductChoices::measure(const Product& product) {
-  ProductDescription description(lt_, product);
   // The first of those that take as long, give or take what timing does, so that further processes
   // choose the same, and with it the same bits, as a rule.
   constexpr double kClearly = 0.97;
   ProductChoice best;
-  double best_ms = 0;
-  for (const lt::HeuristicResult& candidate :
-       description.candidates(handle_, kCandidates, kMaxWorkspace)) {
-    const double ms = measure_(description, product, candidate);
-    if (ms < 0 || (best.found && ms >= kClearly * best_ms)) continue;
-    best_ms = ms;
-    best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true, {}};
+  const auto is_better = [&](double ms) {
+    return ms >= 0 && (!best.found || ms < kClearly * best.ms);
+  };
+  if (library_has(product.epilogue)) {
+    ProductDescription description(lt_, product);
+    for (const lt::HeuristicResult& candidate :
+         description.candidates(handle_, kCandidates, kMaxWorkspace)) {
+      const double ms = measure_(description, product, candidate);
+      if (!is_better(ms)) continue;
+      best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true, {}, ms};
+    }
   }
   for (const FloatWay way : ways(product)) {
     const double ms = measure_floats_(product, way);
-    if (ms < 0 || (best.found && ms >= kClearly * best_ms)) continue;
-    best_ms = ms;
-    best = {{}, 0, true, way};
+    if (is_better(ms)) best = {{}, 0, true, way, ms};
   }
   return best;
 }

@@ -30,7 +30,20 @@ constexpr int64_t factor_bytes(ProductType type) {
   return type == ProductType::kBfloat16 || type == ProductType::kFloat16 ? 2 : 4;
 }
 
-enum class ProductEpilogue : uint8_t { kNone, kRelu, kGelu, kGeluSaving, kGeluGradient };
+enum class ProductEpilogue : uint8_t {
+  kNone,
+  kRelu,
+  kGelu,
+  kGeluSaving,
+  kGeluGradient,
+  kReluGradient,
+};
+
+/// Whether cuBLASLt may have it; the others only kernels of our own have. It knows the gradient of
+/// a ReLU by bits that its own ReLU has saved.
+constexpr bool library_has(ProductEpilogue epilogue) {
+  return epilogue != ProductEpilogue::kReluGradient;
+}
 
 /// y[m, n] = epilogue(op(a) op(b) + bias), row-major, `batch` times with these steps in elements.
 /// Compared and remembered as it is: plain data.
@@ -50,7 +63,8 @@ struct Product {
   auto operator<=>(const Product&) const = default;
 };
 
-/// Device memory of one product. `saved` is read by kGeluGradient and written by kGeluSaving.
+/// Device memory of one product. `saved` is written by kGeluSaving, and read by kGeluGradient and,
+/// what came out of the ReLU, by kReluGradient.
 struct ProductOperands {
   const void* a = nullptr;
   const void* b = nullptr;
@@ -67,6 +81,7 @@ struct ProductChoice {
   int64_t workspace_bytes = 0;
   bool found = false;
   FloatWay own{};
+  double ms = 0;  ///< measured; infinite where there was no memory to try any
 };
 
 /// The descriptors of one product, as long as this lives. Throws ERR_DEVICE.

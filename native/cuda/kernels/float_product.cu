@@ -7,12 +7,14 @@
 #include "cuda/float_product.h"
 
 #include <algorithm>
+#include <string>
 
 #include "core/error.h"
 #include "cuda/check.h"
 #include "cuda/device/cluster.cuh"
 #include "cuda/device/float_tile.cuh"
 #include "cuda/device/shared.cuh"
+#include "cuda/device_attribute.h"
 
 namespace tandem::cuda {
 namespace {
@@ -106,6 +108,11 @@ TANDEM_DEVICE void finish_four(const FloatProduct& p, float* y, float (&sums)[4]
     read_four(before, saved, count, p.whole_saved);
 #pragma unroll
     for (int i = 0; i < 4; ++i) sums[i] = gelu_gradient(sums[i], before[i]);
+  } else if (p.epilogue == ProductEpilogue::kReluGradient) {
+    float after[4];
+    read_four(after, saved, count, p.whole_saved);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[i] = 0.0F >= after[i] ? 0.0F : sums[i];
   } else if (p.epilogue == ProductEpilogue::kRelu) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) sums[i] = max_(sums[i], 0.0F);
@@ -132,13 +139,13 @@ TANDEM_DEVICE void multiply_tile(const FloatProduct& p, const FloatMatrix& a, co
   const int slice = warp % T::kSlices;
   const int row = warp / T::kSlices / T::kWarpsAlong * kWarpSide;
   const int column = warp / T::kSlices % T::kWarpsAlong * kWarpSide;
+  StageSource<A, T::kThreads> rows(a, tile.row, begin * kStageDepth);
+  StageSource<B, T::kThreads> columns(b, tile.column, begin * kStageDepth);
   const auto fetch = [&](int32_t step) {
     if (step < end) {
       float* const to = stages + (step - begin) % kSmallStages * kStage;
-      const int32_t k = step * kStageDepth;
-      copy_stage<A, T::kThreads>(to, a, trans_a ? k : tile.row, trans_a ? tile.row : k);
-      copy_stage<B, T::kThreads>(to + A::kFloats, b, trans_b ? tile.column : k,
-                                 trans_b ? k : tile.column);
+      rows.copy(to);
+      columns.copy(to + A::kFloats);
     }
     commit_copies();  // groups are counted, even those of nothing
   };
@@ -173,7 +180,7 @@ TANDEM_DEVICE void compute(const FloatProduct& p) {
   if (p.splits == 1) {
     __syncthreads();
   } else {
-    sync_cluster();
+    sync_shared_of_cluster();
   }
   constexpr int kQuads = T::kSide / 4;
   const int rows = T::kSide / p.splits;
@@ -204,7 +211,7 @@ TANDEM_DEVICE void compute(const FloatProduct& p) {
     }
     finish_four(p, y, sums, row, column, count);
   }
-  if (p.splits > 1) sync_cluster();  // others still read this block's shared memory
+  if (p.splits > 1) leave_cluster();  // others still read this block's shared memory
 }
 
 template <typename T, bool trans_a, bool trans_b>
@@ -280,8 +287,15 @@ FloatDevice float_device(int device) {
   cudaFuncAttributes code{};
   const Kernel any = kernel_of(FloatTile::k32x32, false, false).kernel;
   if (cudaFuncGetAttributes(&code, any) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());  // nothing was compiled for this device
-    return {};
+    static_cast<void>(cudaGetLastError());
+    const auto version = [device](cudaDeviceAttr part) {
+      return std::to_string(device_attribute(device, part));
+    };
+    fail(ErrorCode::kDevice, "expected kernels for compute capability " +
+                                 version(cudaDevAttrComputeCapabilityMajor) + "." +
+                                 version(cudaDevAttrComputeCapabilityMinor) +
+                                 ", received a library that was built without; build it with "
+                                 "TANDEM_CUDA_ARCHITECTURES=release, or use device \"cpu\"");
   }
   constexpr int kMost = 8;  // blocks of a cluster that all devices have
   FloatDevice found;

@@ -83,7 +83,8 @@ Product describe(const Launch& launch, const Attributes& attributes, Batches& ba
   return p;
 }
 
-/// The product with the epilogue that cuBLASLt may know; without one if it surely does not.
+/// The product with the epilogue that cuBLASLt or a kernel of our own may know; without one if they
+/// surely do not.
 Product fused(const Product& product, const Attributes& attributes, bool bias) {
   Product p = product;
   const bool whole_rows = p.n % 8 == 0;  // what the saved value of a GELU must have
@@ -99,6 +100,8 @@ Product fused(const Product& product, const Attributes& attributes, bool bias) {
     p.epilogue = attributes.save_pre ? ProductEpilogue::kGeluSaving : ProductEpilogue::kGelu;
   } else if (activation == Op::geluTanhGrad && whole_rows) {
     p.epilogue = ProductEpilogue::kGeluGradient;
+  } else if (activation == Op::reluGrad && p.type == ProductType::kFloat32) {
+    p.epilogue = ProductEpilogue::kReluGradient;
   }
   return p;
 }
@@ -272,6 +275,17 @@ Epilogue epilogue_of(Launch& launch, const Attributes& attributes, int64_t colum
   return e;
 }
 
+/// How to compute `wanted` at once. Not found where nothing does, or where an epilogue that only
+/// kernels of our own have is not worth it: another product may be so much faster that a pass
+/// behind it is made up for.
+ProductChoice choose_whole(Launch& launch, const Product& plain, const Product& wanted) {
+  constexpr double kPassMs = 2e-3;  // of a small one, in a graph
+  const ProductChoice choice = launch.products().choose(wanted);
+  if (!choice.found || library_has(wanted.epilogue)) return choice;
+  const ProductChoice other = launch.products().choose(plain);
+  return other.found && other.ms + kPassMs < choice.ms ? ProductChoice() : choice;
+}
+
 /// Puts the product, with its bias where cuBLASLt adds that, to `y`. Returns whether all of
 /// `wanted` was done.
 bool multiply(Launch& launch, const Product& plain, const Product& wanted, const Batches& batches,
@@ -281,7 +295,7 @@ bool multiply(Launch& launch, const Product& plain, const Product& wanted, const
     return false;
   }
   ProductChoice choice;
-  if (wanted != plain) choice = launch.products().choose(wanted);
+  if (wanted != plain) choice = choose_whole(launch, plain, wanted);
   const bool complete = choice.found;
   if (!complete) choice = launch.products().choose(plain);
   if (!choice.found) {
@@ -303,7 +317,9 @@ void launch_whole(Launch& launch, const Attributes& attributes, const Product& p
   const Product wanted = fused(plain, attributes, launch.has_input(2));
   Epilogue e = epilogue_of(launch, attributes, plain.n);
   e.z = y;
-  float* const saved = wanted.epilogue == ProductEpilogue::kGeluGradient ? launch.in(3) : e.pre;
+  const bool reads_saved = wanted.epilogue == ProductEpilogue::kGeluGradient ||
+                           wanted.epilogue == ProductEpilogue::kReluGradient;
+  float* const saved = reads_saved ? launch.in(3) : e.pre;
   const bool complete = multiply(launch, plain, wanted, batches, y, saved);
   const bool bare = !launch.has_input(2) && attributes.activation < 0;
   if (!complete && !bare) return launch_epilogue(launch, e);
