@@ -18,6 +18,9 @@ class BoundJob : public Job {
   [[nodiscard]] double expected_ms() const noexcept override {
     return plan_->session.expected_bound_ms();
   }
+  [[nodiscard]] bool waits_for_device() const noexcept override {
+    return plan_->prediction->predictor.on_device();
+  }
   napi_value finish(napi_env /*env*/) override {
     plan_->store();
     return nullptr;

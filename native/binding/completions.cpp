@@ -1,5 +1,6 @@
 #include "binding/completions.h"
 
+#include <thread>
 #include <utility>
 
 #include "binding/addon.h"
@@ -14,6 +15,7 @@ Completions::Completions(napi_env env, Addon& addon) : env_(env), addon_(addon) 
   set_immediate_ = Reference(env, Napi::Env(env).Global().Get("setImmediate"));
   resume_ = make_callback<&Completions::on_resume>("settle");
   turned_ = make_callback<&Completions::on_turn>("turn");
+  polled_ = make_callback<&Completions::on_poll>("poll");
 }
 
 template <void (Completions::*method)()>
@@ -38,7 +40,9 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
     run_here(*job);
     return promise;
   }
+  if (pending_ == 0 && job->waits_for_device()) begin_polling(job->expected_ms());
   if (pending_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+  job->on_push();
   lane.push(std::move(job));
   return promise;
 }
@@ -58,6 +62,25 @@ bool Completions::begin_turn() noexcept {
   turn_open_ = call_set_immediate(turned_);
   turn_began_ = std::chrono::steady_clock::now();
   return turn_open_;
+}
+
+/// Has the loop turn again and again, other events served in each turn, until a job that a device
+/// will soon have done is there: a loop that has gone to sleep takes as long to wake up as a small
+/// training step. Not where the lane that waits for the device needs this processor.
+void Completions::begin_polling(double expected_ms) noexcept {
+  constexpr double kSoonMs = 0.3;
+  static const bool kHasProcessors = std::thread::hardware_concurrency() > 2;
+  if (!(expected_ms < kSoonMs) || !kHasProcessors) return;
+  const std::chrono::duration<double, std::milli> patience(2 * expected_ms + 0.1);
+  poll_end_ = std::chrono::steady_clock::now() +
+              std::chrono::duration_cast<std::chrono::steady_clock::duration>(patience);
+  if (!polling_) polling_ = call_set_immediate(polled_);
+}
+
+void Completions::on_poll() {
+  settle_some(env_);
+  polling_ =
+      pending_ > 0 && std::chrono::steady_clock::now() < poll_end_ && call_set_immediate(polled_);
 }
 
 void Completions::run_here(Job& job) {
@@ -86,6 +109,7 @@ void Completions::drop() noexcept {
   set_immediate_.reset();
   resume_.reset();
   turned_.reset();
+  polled_.reset();
 }
 
 std::unique_ptr<Job> Completions::next_finished() noexcept {

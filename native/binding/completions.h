@@ -39,6 +39,7 @@ class Completions {
 
  private:
   bool has_time_for(double expected_ms) noexcept;
+  void begin_polling(double expected_ms) noexcept;
   bool begin_turn() noexcept;
   void run_here(Job& job);
   static void on_wake(napi_env env, napi_value function, void* context, void* data);
@@ -51,6 +52,7 @@ class Completions {
   Reference make_callback(const char* name);
   void on_resume() { settle_some(env_); }
   void on_turn() { turn_open_ = false; }
+  void on_poll();
   void settle(napi_env env, Job& job);
 
   napi_env env_;
@@ -60,9 +62,13 @@ class Completions {
   /// When the first job of this turn of the loop ran here; of the JavaScript thread.
   std::chrono::steady_clock::time_point turn_began_;
   bool turn_open_ = false;  ///< one did, and the loop has not turned since
+  /// Until when the loop turns without sleeping; of the JavaScript thread.
+  std::chrono::steady_clock::time_point poll_end_;
+  bool polling_ = false;
   Reference set_immediate_;
-  Reference resume_;  ///< the functions that defer() and begin_turn() hand to setImmediate
+  Reference resume_;  ///< the functions that defer(), begin_turn() and on_poll() hand to it
   Reference turned_;
+  Reference polled_;
 
   std::mutex mutex_;  ///< guards what follows
   JobQueue finished_;

@@ -103,11 +103,13 @@ void Lane::halt_and_join() noexcept {
 
 /// A while for the next job, which often follows: someone who sends many small ones, each when the
 /// one before is done, would otherwise pay for waking this thread each time, which takes longer
-/// than a small training step. Others who want the processor get it.
+/// than a small training step. Others who want the processor get it. Behind a job on a device, for
+/// which processors have nothing to do, for as long as the way over JavaScript may take.
 void Lane::linger() const noexcept {
   using Clock = std::chrono::steady_clock;
   constexpr auto kPatience = std::chrono::microseconds(60);
-  const auto end = Clock::now() + kPatience;
+  constexpr auto kDevicePatience = std::chrono::microseconds(300);
+  const auto end = Clock::now() + (waited_for_device_ ? kDevicePatience : kPatience);
   while (!pushed_.load(std::memory_order_relaxed) && !halt_ && Clock::now() < end) {
     std::this_thread::yield();
   }
@@ -137,6 +139,7 @@ void Lane::work() noexcept {
     } catch (...) {
       job->failure_ = current_failure();
     }
+    waited_for_device_ = job->waits_for_device();
     completions_.post(std::move(job));
     // An event loop that has been woken on this processor runs now, and not at the end of a time
     // slice of some milliseconds; elsewhere this costs next to nothing.

@@ -32,6 +32,10 @@ class Job {
   [[nodiscard]] virtual double expected_ms() const noexcept {
     return std::numeric_limits<double>::infinity();
   }
+  /// On the JavaScript thread, just before it goes to its lane, which it then does.
+  virtual void on_push() noexcept {}
+  /// Whether run() hands its work to a device and waits for it.
+  [[nodiscard]] virtual bool waits_for_device() const noexcept { return false; }
   /// On the JavaScript thread after run() has succeeded: what the promise resolves with.
   virtual napi_value finish(napi_env env) = 0;
 
@@ -97,8 +101,9 @@ class Lane {
 
   Completions& completions_;
   void (*prepare_)();
-  JobQueue taken_;    ///< of the thread: jobs that it took from queue_ together
-  std::mutex mutex_;  ///< guards queue_, asleep_, and halt_ for those who wait
+  JobQueue taken_;                  ///< of the thread: jobs that it took from queue_ together
+  bool waited_for_device_ = false;  ///< of the thread: its last job was
+  std::mutex mutex_;                ///< guards queue_, asleep_, and halt_ for those who wait
   std::condition_variable wake_;
   JobQueue queue_;
   bool asleep_ = false;

@@ -91,6 +91,9 @@ class PredictionJob : public Job {
   ~PredictionJob() override;
   void run(const std::atomic<bool>& halt) override;
   [[nodiscard]] double expected_ms() const noexcept override;
+  [[nodiscard]] bool waits_for_device() const noexcept override {
+    return prediction_->predictor.on_device();
+  }
   napi_value finish(napi_env env) override;
 
  private:

@@ -56,8 +56,6 @@ void Training::report_memory(uint64_t size, const MemoryUse& use) {
 }
 
 void Training::check_pending(Work work) const {
-  // One runs while the next one's rows are gathered.
-  constexpr int kMaxPending = 2;
   if (pending[static_cast<size_t>(work)] < kMaxPending) return;
   constexpr const char* kNames[] = {"train()", "evaluate()", "evaluate()", "divisors()"};
   fail(ErrorCode::kBusy, std::string("expected at most two pending calls of ") +
@@ -159,7 +157,7 @@ void StagedRows::find_inputs(size_t first_row, std::vector<const void*>& inputs)
   }
 }
 
-void TrainingQueue::push(const void* call, const StagedRows* rows) {
+void TrainingQueue::push(const void* call, const StagedRows* rows) noexcept {
   const std::lock_guard lock(mutex_);
   waiting_.push_back({call, rows});
 }
@@ -198,6 +196,10 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work 
   if (trains()) lease_parameters();
   training_.parameters->begin_use();
   ++training_.pending[static_cast<size_t>(work_)];
+}
+
+// Not before: a call that never comes to the lane must not be announced there.
+void TrainingJob::on_push() noexcept {
   if (trains()) training_.queue.push(this, &rows_);
 }
 

@@ -21,7 +21,9 @@ class StagedRows;
 /// first of theirs. They end on the thread that makes them, and not while another one runs.
 class TrainingQueue {
  public:
-  void push(const void* call, const StagedRows* rows);
+  explicit TrainingQueue(size_t most) { waiting_.reserve(most); }
+  /// One of `most` at a time.
+  void push(const void* call, const StagedRows* rows) noexcept;
   void remove(const void* call) noexcept;
   /// On the lane: a call begins. Whether its first step has been announced.
   bool begin(const void* call) noexcept;
@@ -47,7 +49,9 @@ struct Training {
   std::string device_reason;  ///< why 'auto' is the CPU
   Trainer trainer;            ///< used behind the arena's gate
 
-  TrainingQueue queue;
+  /// Calls of one kind that may be pending: one runs while the next one's rows are gathered.
+  static constexpr int kMaxPending = 2;
+  TrainingQueue queue{kMaxPending};
   std::atomic<uint64_t> step{0};        ///< written by the lane
   std::atomic<uint32_t> stop_count{0};  ///< written by stop(): jobs made before it end
 
@@ -154,8 +158,12 @@ class TrainingJob : public Job {
   /// Throws ERR_BUSY when a pending call writes to the parameters as its output.
   TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work work);
   ~TrainingJob() override;
+  void on_push() noexcept override;
   void run(const std::atomic<bool>& halt) override;
   [[nodiscard]] double expected_ms() const noexcept override;
+  [[nodiscard]] bool waits_for_device() const noexcept override {
+    return training_.trainer.on_device();
+  }
   napi_value finish(napi_env env) override;
 
  private:

@@ -61,6 +61,8 @@ class Predictor {
   [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
   /// See op_relating_rows(): a graph that has one runs all rows of a call at a time.
   [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
+  /// Whether it runs on another device than the host.
+  [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
   /// Zeros where the device keeps state: for inputs that nodes change, which sessions expect there.
   [[nodiscard]] Memory allocate_state(int64_t bytes) const { return backend_.allocate(bytes); }
   /// Counts memory that a caller is about to take, `buffers` bytes of inputs and outputs on the

@@ -85,6 +85,8 @@ class Trainer {
   [[nodiscard]] size_t graph_count() const { return graphs_.size(); }
   /// "cpu", "cuda:0"
   [[nodiscard]] const char* device() const { return backend_.name(); }
+  /// Whether that is another one than the host.
+  [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
   /// Numbers that evaluate() writes for `batch` rows: all elements of a graph's outputs. train()
   /// writes two more: the gradients' norm, and the learning rate as used, 0 for a step that was
   /// skipped.
