@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/plan.h"
+#include "core/backend.h"
 
 namespace tandem::binding {
 
@@ -17,9 +17,14 @@ namespace tandem::binding {
 class Staging {
  public:
   Staging() = default;
+  /// Of memory that `device` best reads inputs from.
+  explicit Staging(const Backend& device) : device_(&device) {}
   Staging(Staging&& other) noexcept
-      : block_(std::move(other.block_)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : device_(other.device_),
+        block_(std::move(other.block_)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
   Staging& operator=(Staging&& other) noexcept {
+    device_ = other.device_;
     block_ = std::move(other.block_);
     bytes_ = std::exchange(other.bytes_, 0);
     return *this;
@@ -29,7 +34,9 @@ class Staging {
     if (bytes <= bytes_) return;
     block_.reset();
     bytes_ = 0;
-    block_.reset(static_cast<std::byte*>(::operator new(bytes, kAlign)));
+    if (device_ != nullptr) block_ = device_->allocate_staging(static_cast<int64_t>(bytes));
+    if (block_ == nullptr)
+      block_.reset(static_cast<std::byte*>(::operator new(bytes, kAlign)), Free());
     bytes_ = bytes;
   }
   [[nodiscard]] std::byte* data() const { return block_.get(); }
@@ -40,7 +47,8 @@ class Staging {
   struct Free {
     void operator()(std::byte* block) const { ::operator delete(block, kAlign); }
   };
-  std::unique_ptr<std::byte, Free> block_;
+  const Backend* device_ = nullptr;
+  std::shared_ptr<std::byte> block_;
   size_t bytes_ = 0;
 };
 
@@ -48,10 +56,13 @@ class Staging {
 /// the JavaScript thread.
 class StagingPool {
  public:
+  StagingPool() = default;
+  explicit StagingPool(const Backend& device) : device_(&device) {}
+
   Staging take() {
     // Room for its return, which then cannot fail.
     if (free_.size() + ++taken_ > free_.capacity()) free_.reserve(2 * (free_.size() + taken_));
-    if (free_.empty()) return {};
+    if (free_.empty()) return device_ == nullptr ? Staging() : Staging(*device_);
     Staging block = std::move(free_.back());
     free_.pop_back();
     kept_ -= block.bytes();
@@ -69,6 +80,7 @@ class StagingPool {
   static constexpr size_t kAnySize = 2;
   static constexpr size_t kMostBytes = size_t{4} << 20;
 
+  const Backend* device_ = nullptr;
   std::vector<Staging> free_;
   size_t kept_ = 0;   ///< bytes in free_
   size_t taken_ = 0;  ///< blocks in use

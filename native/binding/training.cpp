@@ -18,6 +18,7 @@ Training::Training(napi_env env, std::shared_ptr<ParameterArena> arena,
                           return Trainer(parameters->store, graph, options, backend);
                         })),
       step(trainer.step()),
+      staging(trainer.backend()),
       memory(env) {
   rows.push_back(make_rows(trainer.graph(), ranges));
   report_memory(1, trainer.profile().memory);

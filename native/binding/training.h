@@ -61,8 +61,8 @@ struct Training {
 
   // Of the JavaScript thread.
   std::vector<std::unique_ptr<const RowPlan>> rows;  ///< by graph of the trainer
-  StagingPool staging;
-  std::array<int, 4> pending{};  ///< by Work
+  StagingPool staging;                               ///< of the trainer's device
+  std::array<int, 4> pending{};                      ///< by Work
   bool closed = false;
   uint64_t reported_size = 0;
   ExternalMemory memory;

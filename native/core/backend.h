@@ -123,6 +123,11 @@ class Backend {
   }
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
+  /// Memory of the host that run() best reads inputs from, where a device copies by itself: it may
+  /// do so until the run is over. Null where none is better than other memory. Not zeroed.
+  [[nodiscard]] virtual std::shared_ptr<std::byte> allocate_staging(int64_t /*bytes*/) const {
+    return nullptr;
+  }
   /// Temporary memory that the kernels of this node need within the arena. `frozen`: parameters
   /// will be compiled as FrozenWeights.
   [[nodiscard]] virtual int64_t workspace_bytes(const Graph& graph, const Node& node,

@@ -31,7 +31,7 @@ consteval uint64_t device_abi() {
     for (; *name != '\0'; ++name) mix(static_cast<uint64_t>(*name));
     mix(0);
   };
-  constexpr uint64_t kBorderVersion = 4;  // counts changes of Backend and Executable
+  constexpr uint64_t kBorderVersion = 5;  // counts changes of Backend and Executable
   mix(kBorderVersion);
 #define UNARY(name, A, a_default, B, b_default, forward, derivative, SAVED) mix_name(#name);
 #define BINARY(name, forward, gradient_a, gradient_b) mix_name(#name);

@@ -85,6 +85,7 @@ class Trainer {
   [[nodiscard]] size_t graph_count() const { return graphs_.size(); }
   /// "cpu", "cuda:0"
   [[nodiscard]] const char* device() const { return backend_.name(); }
+  [[nodiscard]] const Backend& backend() const { return backend_; }
   /// Whether that is another one than the host.
   [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
   /// Numbers that evaluate() writes for `batch` rows: all elements of a graph's outputs. train()

@@ -49,6 +49,10 @@ class CudaBackend final : public Backend {
   }
   [[nodiscard]] Memory allocate(int64_t bytes) const override { return device_->allocate(bytes); }
 
+  [[nodiscard]] std::shared_ptr<std::byte> allocate_staging(int64_t bytes) const override {
+    return device_->allocate_staging(bytes);
+  }
+
   [[nodiscard]] int64_t workspace_bytes(const Graph& graph, const Node& node,
                                         bool frozen) const override {
     const NodeView view = view_of(graph, node);

@@ -108,4 +108,23 @@ Memory Device::allocate(int64_t bytes) {
   return {std::shared_ptr<std::byte>(static_cast<std::byte*>(data), release), bytes};
 }
 
+std::shared_ptr<std::byte> Device::allocate_staging(int64_t bytes) {
+  constexpr int64_t kMost = int64_t{64} << 20;
+  if (bytes == 0 || bytes > kMost) return nullptr;
+  use();
+  void* data = nullptr;
+  if (cudaHostAlloc(&data, static_cast<size_t>(bytes), cudaHostAllocPortable) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // memory of another kind will do
+    return nullptr;
+  }
+  const auto release = [this](std::byte* memory) {
+    staging_.remove(memory);
+    // waits for copies out of it
+    static_cast<void>(cudaFreeHost(memory));
+  };
+  std::shared_ptr<std::byte> block(static_cast<std::byte*>(data), release);
+  staging_.add(block.get(), bytes);
+  return block;
+}
+
 }  // namespace tandem::cuda

@@ -5,10 +5,12 @@
 #include <cuda_runtime.h>
 
 #include <atomic>
+#include <memory>
 #include <string>
 
 #include "core/backend.h"
 #include "cuda/host/lt_library.h"
+#include "cuda/host/pinned_ranges.h"
 #include "cuda/host/products.h"
 #include "cuda/product_runner.h"
 
@@ -31,6 +33,11 @@ class Device {
   void use() const;
   /// Throws ERR_OUT_OF_MEMORY with what was asked for and what is free.
   Memory allocate(int64_t bytes);
+  /// Pinned memory of the host; null where the system gives none, or for more than should be
+  /// pinned.
+  std::shared_ptr<std::byte> allocate_staging(int64_t bytes);
+  /// What allocate_staging() has given.
+  [[nodiscard]] const PinnedRanges& staging() const { return staging_; }
   [[nodiscard]] ProductRunner& products() { return products_; }
   /// What a block may have of shared memory.
   [[nodiscard]] int64_t shared_bytes() const { return shared_bytes_; }
@@ -50,6 +57,7 @@ class Device {
   ProductRunner products_;
   int multiprocessors_ = 0;
   std::atomic<int64_t> used_{0};  ///< bytes
+  PinnedRanges staging_;
 };
 
 }  // namespace tandem::cuda

@@ -239,12 +239,46 @@ GraphExec CudaExecutable::record(bool copies_inputs) {
   return recording.finish();
 }
 
+bool CudaExecutable::lie_in_staging(const InputSlots::Inputs& inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs_[i].bytes > 0 && !device_.staging().hold(inputs[i], inputs_[i].bytes)) return false;
+  }
+  return state_offset_ > 0;
+}
+
+/// Whether inputs lie in staging as in the block, so that one copy is enough.
+bool CudaExecutable::lie_as_in_block(const InputSlots::Inputs& inputs) const {
+  const auto* const first = static_cast<const std::byte*>(inputs.front());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs_[i].bytes == 0 || inputs[i] != first + inputs_[i].offset) return false;
+  }
+  return device_.staging().hold(first, inputs_.back().offset + inputs_.back().bytes);
+}
+
+void CudaExecutable::copy_inputs(int slot, cudaStream_t stream) {
+  const auto copy = [&](int64_t offset, const void* from, int64_t bytes) {
+    check(cudaMemcpyAsync(inputs_on_device(slot) + offset, from, static_cast<size_t>(bytes),
+                          cudaMemcpyHostToDevice, stream),
+          "a copy");
+  };
+  const InputSlots::Inputs* const direct = direct_[slot];
+  if (direct == nullptr) return copy(0, inputs_on_host(slot), state_offset_);
+  if (lie_as_in_block(*direct))
+    return copy(0, direct->front(), inputs_.back().offset + inputs_.back().bytes);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (inputs_[i].bytes > 0) copy(inputs_[i].offset, (*direct)[i], inputs_[i].bytes);
+  }
+}
+
 struct CudaExecutable::Run {
   CudaExecutable& self;
 
   void fill(int slot, const InputSlots::Inputs& from) {
     // an event that was never recorded is not waited for
     if (self.second_) check(cudaEventSynchronize(self.second_->sent[slot].get()), "a copy");
+    // the device copies from where they are
+    self.direct_[slot] = self.lie_in_staging(from) ? &from : nullptr;
+    if (self.direct_[slot] != nullptr) return;
     std::byte* const to = self.inputs_on_host(slot);
     for (size_t i = 0; i < from.size(); ++i) {
       const Slot& input = self.inputs_[i];
@@ -253,20 +287,28 @@ struct CudaExecutable::Run {
     }
   }
   void send(int slot) {
-    check(cudaMemcpyAsync(self.inputs_on_device(slot), self.inputs_on_host(slot),
-                          static_cast<size_t>(self.state_offset_), cudaMemcpyHostToDevice,
-                          self.second_->copies.get()),
-          "a copy");
+    self.copy_inputs(slot, self.second_->copies.get());
     check(cudaEventRecord(self.second_->sent[slot].get(), self.second_->copies.get()), "a copy");
   }
   void await(int slot) {
     check(cudaStreamWaitEvent(self.stream_.get(), self.second_->sent[slot].get(), 0), "a copy");
   }
   void start(InputSlots::Use use) {
+    if (!use.staged && self.direct_[use.slot] != nullptr) {
+      self.copy_inputs(use.slot, self.stream_.get());
+      use.staged = true;  // by this stream itself
+    }
     check(cudaGraphLaunch(self.graph_of(use), self.stream_.get()), "the start of a graph");
   }
   void finish() { check(cudaStreamSynchronize(self.stream_.get()), "a run"); }
 };
+
+void CudaExecutable::forget() {
+  const int slot = slots_.forget();
+  // what had been announced may be memory that the device still reads
+  if (slot != InputSlots::kNone && direct_[slot] != nullptr)
+    check(cudaEventSynchronize(second_->sent[slot].get()), "a copy");
+}
 
 void CudaExecutable::announce(const std::vector<const void*>& inputs) {
   if (second_) slots_.announce(inputs);

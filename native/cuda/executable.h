@@ -13,6 +13,9 @@
 // block: they stay on the device. Where a request does not say that they do, they are, and are
 // copied back, too.
 //
+// Inputs that lie in memory which the device copies from by itself (Backend::allocate_staging())
+// never go through the pinned block.
+//
 // A plan whose next inputs are announced has a second block for inputs. While a run reads the one,
 // what comes next is copied into the other on a second stream, for which the next run only waits:
 // see host/input_slots.h. Its graphs read either block, and copy inputs themselves or do not.
@@ -41,7 +44,7 @@ class CudaExecutable final : public Executable {
   void bind_output(size_t index, void* data) override;
   void bind_state(size_t index, std::byte* data) override;
   void announce(const std::vector<const void*>& inputs) override;
-  void forget() override { slots_.forget(); }
+  void forget() override;
   void run(StepState& state) override;
   [[nodiscard]] std::vector<bool> plain_parameters() const override;
   [[nodiscard]] std::vector<std::string> kernels() const override { return kernels_; }
@@ -78,6 +81,11 @@ class CudaExecutable final : public Executable {
   Recording::Ends record_nodes(Recording& recording, const Recording::Ends& inputs);
   /// Finds what each node waits for.
   void order_nodes();
+  /// Whether the device can copy all of them from where they are.
+  [[nodiscard]] bool lie_in_staging(const InputSlots::Inputs& inputs) const;
+  [[nodiscard]] bool lie_as_in_block(const InputSlots::Inputs& inputs) const;
+  /// Puts the copies of a slot's inputs on a stream.
+  void copy_inputs(int slot, cudaStream_t stream);
   [[nodiscard]] std::byte* inputs_on_device(int slot) const;
   [[nodiscard]] std::byte* inputs_on_host(int slot) const;
   /// Whether parameters never change.
@@ -109,6 +117,9 @@ class CudaExecutable final : public Executable {
   std::optional<Second> second_;
   InputSlots slots_;
   InputSlots::Inputs bound_;
+  /// By slot: the inputs that the device copies from the caller's memory, while their run is under
+  /// way; null where they were copied to the slot's pinned block.
+  const InputSlots::Inputs* direct_[2] = {};
   std::vector<std::vector<size_t>> after_;  ///< by node: earlier ones that end before it starts
   std::vector<std::string> kernels_;
 };

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "cuda/host/input_slots.h"
+#include "cuda/host/pinned_ranges.h"
 
 using namespace tandem;
 using namespace tandem::cuda;
@@ -118,4 +119,33 @@ TEST(cuda_inputs_survive_any_order_of_announcements) {
       promised = false;
     }
   }
+}
+
+TEST(cuda_inputs_that_are_forgotten_are_where_they_were_sent) {
+  LateDevice device;
+  InputSlots slots;
+  const int numbers[] = {3, 1};
+  CHECK(slots.forget() == InputSlots::kNone);
+  slots.announce({&numbers[1]});
+  CHECK(slots.forget() == InputSlots::kNone);  // nothing was sent
+  slots.announce({&numbers[1]});
+  run_with(device, slots, {&numbers[0]});
+  CHECK(slots.forget() == 1);
+  CHECK(slots.forget() == InputSlots::kNone);
+  run_with(device, slots, {&numbers[1]});
+  CHECK(device.seen == 1);
+}
+
+TEST(cuda_pinned_memory_is_known_by_its_ranges) {
+  std::byte memory[64];
+  PinnedRanges ranges;
+  CHECK(!ranges.hold(memory, 1));
+  ranges.add(memory + 8, 16);
+  ranges.add(memory + 32, 8);
+  CHECK(ranges.hold(memory + 8, 16) && ranges.hold(memory + 23, 1) && ranges.hold(memory + 32, 8));
+  CHECK(!ranges.hold(memory + 7, 2) && !ranges.hold(memory + 8, 17) &&
+        !ranges.hold(memory + 24, 1));
+  CHECK(!ranges.hold(memory + 20, 20) && !ranges.hold(memory + 40, 1));
+  ranges.remove(memory + 8);
+  CHECK(!ranges.hold(memory + 8, 1) && ranges.hold(memory + 32, 8));
 }

@@ -19,10 +19,11 @@ class InputSlots {
 
   /// What the run behind the next one is going to be bound to; it stays as it is until then.
   void announce(const Inputs& inputs) { announced_ = inputs; }
-  /// Nothing of what has been announced will come.
-  void forget() {
+  /// Nothing of what has been announced will come. Returns the slot that it may be on its way to,
+  /// or kNone.
+  int forget() {
     announced_.clear();
-    staged_slot_ = kNone;
+    return std::exchange(staged_slot_, kNone);
   }
   /// Where a run with these inputs finds them.
   Use begin(const Inputs& bound) {
