@@ -313,7 +313,8 @@ export class Predictor {
 
   /**
    * The outputs for each item of an iterable, in order: what predict gives for it. Several are
-   * computed at one time, and no more than that is read ahead of whoever reads the results. An error
+   * computed at one time, and no more than that is read ahead of whoever reads the results. An item is
+   * copied before the next is asked for, so that a source may fill one array again and again. An error
    * of the source or of a prediction is thrown where its result would have been, and closes the
    * source. Throws ERR_ARGUMENT; iterating throws as predict rejects.
    *
@@ -336,19 +337,8 @@ export class Predictor {
       ...(signal !== undefined && { signal }),
       ...(priority !== undefined && { priority }),
     };
-    return streamed(source, (x, left) => this.#predictInTurn(x, call, left), set);
-  }
-
-  /**
-   * predict() of a stream: where `maxQueue` calls are pending, it waits for a place, in turn with other
-   * streams. Nothing is predicted once the stream is `left`.
-   */
-  #predictInTurn(
-    x: PredictInput,
-    options: PredictOptions,
-    left: AbortSignal,
-  ): Promise<PredictOutput> {
-    return this.#queue.places.inTurn(left, () => this.#predict(x, options));
+    const predict = (x: PredictInput) => this.#predict(x, call);
+    return streamed(source, { predict, places: this.#queue.places }, set);
   }
 
   /**

@@ -184,13 +184,37 @@ test('what was read and not begun before return is not predicted any more', asyn
   const { log, items } = source(10);
   const stream = predictor.stream(items, { concurrency: 4 });
   const next = stream.next();
-  await whenRead(log, 4);
+  await whenRead(log, 1);
+  t.is(log.read, 1); // the source waits for the place as well
   await stream.return();
   t.true((await next).done);
   free();
   await aborted;
   await sleep(1);
   t.is((await predictor.predict(full)).length, 6); // the only place is free
+});
+
+test('a source may fill one array again and again, also where items wait for places', async (t) => {
+  const count = 40;
+  for (const batching of [undefined, { maxBatch: 4, maxDelayUs: 100 }]) {
+    const predictor = await load(t, { maxQueue: 2, batching });
+    const read = async (_, stream) => {
+      const array = new Float32Array(2);
+      const items = (function* () {
+        for (let i = 0; i < count; i++) {
+          array.set(rowOf(stream * count + i));
+          yield array;
+        }
+      })();
+      let i = stream * count;
+      for await (const y of predictor.stream(items)) {
+        const wanted = predictor.predictSync(rowOf(i++));
+        for (const k of [0, 1, 2]) t.true(Math.abs(y[k] - wanted[k]) < 1e-5);
+      }
+      t.is(i, (stream + 1) * count);
+    };
+    await Promise.all(Array.from({ length: 3 }, read));
+  }
 });
 
 test('streams get places in the order in which they came', async (t) => {

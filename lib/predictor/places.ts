@@ -37,19 +37,17 @@ export class Places {
   }
 
   /**
-   * What `call` gives, which takes a place or fails before it returns; called once there is a place,
-   * first come, first served. Rejects with ERR_ABORTED, and does not call, once `left` aborts.
+   * Calls `begin`, which takes a place or fails before it returns, once there is a place, first come,
+   * first served. Rejects with ERR_ABORTED, and does not call, once `left` aborts.
    */
-  async inTurn<T>(left: AbortSignal, call: () => Promise<T>): Promise<T> {
+  async inTurn(left: AbortSignal, begin: () => void): Promise<void> {
     if (!left.aborted && this.full && (await this.#wait(left))) this.#kept--;
-    let made: Promise<T>;
     try {
       if (left.aborted) throw aborted(left);
-      made = call();
+      begin();
     } finally {
       this.#invite();
     }
-    return await made;
   }
 
   /** Whether a place is kept for the caller: not when `left` came first. */

@@ -5,6 +5,7 @@ import { aborted, checkSignal } from '../trainer/signal.js';
 import { offAbort, onAbort } from './aborts.js';
 import type { PredictInput, PredictOutput } from './arrays.js';
 import { endable } from './endable.js';
+import type { Places } from './places.js';
 import { checkPriority } from './queue.js';
 
 /** Options of `predictor.stream`. */
@@ -23,9 +24,17 @@ export interface StreamOptions {
 /** Where a stream comes from: what predict takes, one after the other. */
 export type StreamSource = AsyncIterable<PredictInput> | Iterable<PredictInput>;
 
-/** What still waits to begin when the stream is `left` never does. */
-type Predict = (x: PredictInput, left: AbortSignal) => Promise<PredictOutput>;
-type Pull = Promise<IteratorResult<PredictInput>>;
+/** What a stream needs of a Predictor. */
+interface Predicts {
+  /** Has read its input when it returns. */
+  readonly predict: (x: PredictInput) => Promise<PredictOutput>;
+  readonly places: Pick<Places, 'inTurn'>;
+}
+
+/** A prediction that has begun. */
+interface Begun {
+  readonly result: Promise<PredictOutput>;
+}
 
 /** Checks what stream() was given. Throws ERR_ARGUMENT. */
 export function checkStream(
@@ -48,17 +57,17 @@ export function checkStream(
 /** See Predictor.stream. */
 export function streamed(
   source: StreamSource,
-  predict: Predict,
+  predicts: Predicts,
   set: ReturnType<typeof checkStream>,
 ): AsyncGenerator<PredictOutput, void, undefined> {
   const left = new AbortController();
-  return endable(results(source, predict, set, left), () => left.abort());
+  return endable(results(source, predicts, set, left), () => left.abort());
 }
 
 /** Ends without an error once `leaving` aborts, as nobody reads on, and aborts it at any end. */
 async function* results(
   source: StreamSource,
-  predict: Predict,
+  predicts: Predicts,
   { concurrency, signal }: ReturnType<typeof checkStream>,
   leaving: AbortController,
 ): AsyncGenerator<PredictOutput, void, undefined> {
@@ -71,17 +80,17 @@ async function* results(
   const signals = signal === undefined ? [left] : [left, signal];
   for (const each of signals) onAbort(each, end);
   if (signals.some((each) => each.aborted)) end();
-  let pull: Pull | undefined;
+  let pull: Promise<Begun | undefined> | undefined;
   let ended = false;
   try {
     while (!(ended && pending.length === 0)) {
       if (!ended && pull === undefined && pending.length < concurrency) {
-        pull = next(iterator);
+        pull = beginNext(iterator, predicts, left);
       }
       const [head] = pending;
       const first = await ending.unlessEnded(
         Promise.race([
-          ...(pull === undefined ? [] : [pull.then((item) => ({ item }))]),
+          ...(pull === undefined ? [] : [pull.then((begun) => ({ begun }))]),
           // Also a failure is the head's turn: it is thrown where its result would have been.
           ...(head === undefined ? [] : [head.then(isReady, isReady)]),
         ]),
@@ -89,10 +98,10 @@ async function* results(
       if (left.aborted) return;
       if (signal?.aborted) throw aborted(signal);
       if (first === undefined) continue;
-      if ('item' in first) {
+      if ('begun' in first) {
         pull = undefined;
-        if (first.item.done) ended = true;
-        else pending.push(handled(predict(first.item.value, left)));
+        if (first.begun === undefined) ended = true;
+        else pending.push(first.begun.result);
       } else {
         pending.shift();
         yield await (head as Promise<PredictOutput>);
@@ -111,8 +120,24 @@ async function* results(
 
 const isReady = () => ({ ready: true as const });
 
-const next = async (iterator: AsyncIterator<PredictInput> | Iterator<PredictInput>) =>
-  await iterator.next();
+/**
+ * The prediction of the next item, once it has a place; undefined at the end. Before that nothing more
+ * is read: a source may fill one array again and again, and an item is copied when its prediction
+ * begins. Nothing begins once the stream is `left`.
+ */
+async function beginNext(
+  iterator: AsyncIterator<PredictInput> | Iterator<PredictInput>,
+  { predict, places }: Predicts,
+  left: AbortSignal,
+): Promise<Begun | undefined> {
+  const item = await iterator.next();
+  if (item.done) return undefined;
+  let begun: Begun | undefined;
+  await places.inTurn(left, () => {
+    begun = { result: handled(predict(item.value)) };
+  });
+  return begun;
+}
 
 /** A promise that nobody need wait for: one that fails is thrown when its turn comes, or not. */
 function handled<T>(promise: Promise<T>): Promise<T> {
