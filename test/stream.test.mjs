@@ -86,6 +86,15 @@ test('errors are thrown in their place and close the source', async (t) => {
     { message: 'broken' },
   );
   t.is(got.length, 3);
+  const several = [];
+  await t.throwsAsync(
+    async () => {
+      const stream = predictor.stream(source(10, { fail: 3 }).items, { concurrency: 5 });
+      for await (const y of stream) several.push(y);
+    },
+    { message: 'broken' },
+  );
+  t.is(several.length, 3);
   const closing = { closed: false };
   const bad = (async function* () {
     try {

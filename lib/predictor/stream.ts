@@ -31,9 +31,10 @@ interface Predicts {
   readonly places: Pick<Places, 'inTurn'>;
 }
 
-/** A prediction that has begun. */
+/** An item's prediction that has begun, or that the source failed in the place of an item. */
 interface Begun {
   readonly result: Promise<PredictOutput>;
+  readonly last: boolean;
 }
 
 /** Checks what stream() was given. Throws ERR_ARGUMENT. */
@@ -100,8 +101,8 @@ async function* results(
       if (first === undefined) continue;
       if ('begun' in first) {
         pull = undefined;
-        if (first.begun === undefined) ended = true;
-        else pending.push(first.begun.result);
+        ended = first.begun?.last ?? true;
+        if (first.begun !== undefined) pending.push(first.begun.result);
       } else {
         pending.shift();
         yield await (head as Promise<PredictOutput>);
@@ -130,11 +131,16 @@ async function beginNext(
   { predict, places }: Predicts,
   left: AbortSignal,
 ): Promise<Begun | undefined> {
-  const item = await iterator.next();
+  let item: IteratorResult<PredictInput>;
+  try {
+    item = await iterator.next();
+  } catch (error) {
+    return { result: handled(Promise.reject(error)), last: true };
+  }
   if (item.done) return undefined;
   let begun: Begun | undefined;
   await places.inTurn(left, () => {
-    begun = { result: handled(predict(item.value)) };
+    begun = { result: handled(predict(item.value)), last: false };
   });
   return begun;
 }
