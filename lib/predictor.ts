@@ -124,10 +124,8 @@ export class Predictor {
     const batcher = new Batcher(layout);
     const { batchRows } = queue;
     const joins = batchRows !== undefined && batcher.joins(predictor);
-    this.#queue = new CallQueue(predictor, batcher, {
-      ...queue,
-      batchRows: joins ? batchRows : undefined,
-    });
+    const joined = { ...queue, batchRows: joins ? batchRows : undefined };
+    this.#queue = new CallQueue(predictor, batcher, joined, engine?.places);
     this.#lengths = buckets && new Lengths(predictor, buckets, queue, this.#queue.places);
     this.#queues = batchRows !== undefined || queue.maxQueue !== Number.MAX_SAFE_INTEGER;
   }
@@ -217,7 +215,8 @@ export class Predictor {
    * The same off the event loop, but for a call that takes less time than the way to another thread
    * and back. Inputs are copied at once and may be changed afterwards; `out` is written just before
    * the promise resolves. Rejects as predictSync throws, with ERR_ABORTED, and
-   * with ERR_BUSY when another pending call writes to the same `out` or `maxQueue` calls are pending.
+   * with ERR_BUSY when another pending call writes to the same `out`, or `maxQueue` calls are pending
+   * and generations under way.
    */
   predict(
     x: Float32Array,
@@ -345,7 +344,8 @@ export class Predictor {
    * The tokens that follow a prompt, one by one, as a causal model foretells them; the Predictor was
    * loaded with `generation`. Each step computes new tokens alone: keys and values of earlier ones are
    * kept. Generations that run at one time share their steps. Throws ERR_ARGUMENT, ERR_CLOSED;
-   * iterating throws ERR_ABORTED, ERR_NUMERIC, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   * iterating throws ERR_ABORTED, ERR_NUMERIC, ERR_CLOSED, ERR_OUT_OF_MEMORY, and ERR_BUSY where `maxQueue`
+   * has no place for it.
    *
    * @example for await (const token of predictor.generate(prompt, { temperature: 0.8 })) write(token);
    */

@@ -73,6 +73,30 @@ test('no more generations than maxQueue are under way', async (t) => {
   t.is((await predictor.generate([3]).next()).done, false);
 });
 
+test('maxQueue bounds predictions and generations together', async (t) => {
+  const predictor = await load(t, { sequences: 2 }, { maxQueue: 3 });
+  const row = new Int32Array(time);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const all = [
+    predictor.generate([1]),
+    predictor.generate([2]),
+    predictor.generate([3], { signal }),
+  ];
+  for (const tokens of all) await tokens.next();
+  await t.throwsAsync(predictor.predict(row), { code: 'ERR_BUSY' });
+  const streamed = predictor.stream([row]).next(); // waits
+  await all[0]?.return();
+  t.false((await streamed).done);
+  const pending = predictor.predict(row);
+  await t.throwsAsync(predictor.generate([4]).next(), { code: 'ERR_BUSY' });
+  await pending;
+  await t.notThrowsAsync(predictor.generate([4]).next());
+  await t.throwsAsync(predictor.predict(row), { code: 'ERR_BUSY' });
+  controller.abort(); // frees the place of a reader that does nothing
+  await t.notThrowsAsync(predictor.predict(row));
+});
+
 test('many generations and streams with one signal warn of nothing', async (t) => {
   /** @type {Error[]} */
   const warnings = [];

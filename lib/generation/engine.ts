@@ -7,6 +7,7 @@ import * as is from '../is.js';
 import { offAbort, onAbort } from '../predictor/aborts.js';
 import { bucketRows } from '../predictor/batch.js';
 import { endable } from '../predictor/endable.js';
+import { Places } from '../predictor/places.js';
 import { aborted } from '../trainer/signal.js';
 import type { GenerationPlan } from './graph.js';
 import type { Sequence } from './sequence.js';
@@ -37,9 +38,10 @@ interface Step {
 
 export class GenerationEngine {
   readonly plan: GenerationPlan;
+  /** Of `maxQueue`; those that are under way have one each. */
+  readonly places: Places;
   readonly #predictor: NativePredictor;
   readonly #maxRows: number;
-  readonly #maxQueue: number;
   /** By rows; all share the caches of the first. */
   readonly #steps = new Map<number, Step>();
   readonly #active = new Set<Sequence>();
@@ -60,7 +62,7 @@ export class GenerationEngine {
     this.#predictor = predictor;
     this.plan = plan;
     this.#maxRows = Math.min(maxBatch, stepRows);
-    this.#maxQueue = maxQueue;
+    this.places = new Places(maxQueue);
     this.#free = Array.from({ length: plan.sequences }, (_, i) => plan.sequences - 1 - i);
     try {
       this.#prepare(1);
@@ -92,7 +94,7 @@ export class GenerationEngine {
   run(sequence: Sequence): AsyncGenerator<number, void, undefined> {
     return endable(this.#tokens(sequence), () => {
       sequence.leave();
-      this.#release(sequence);
+      this.#end(sequence);
     });
   }
 
@@ -100,15 +102,13 @@ export class GenerationEngine {
     const { signal } = sequence;
     if (signal?.aborted) throw aborted(signal);
     if (this.#closed !== undefined) throw this.#closed;
-    if (this.#open.size >= this.#maxQueue) {
-      const received = `one more than the ${this.#open.size} that are under way`;
-      throw is.mismatch('ERR_BUSY', 'generations within `maxQueue`', 'generate', received);
-    }
+    if (this.places.full) throw this.places.refusal('generate');
     const abort = () => {
       sequence.fail(aborted(signal as AbortSignal));
-      this.#release(sequence);
+      this.#end(sequence);
     };
     if (signal) onAbort(signal, abort);
+    this.places.take();
     this.#open.add(sequence);
     this.#waiting.add(sequence);
     try {
@@ -119,9 +119,8 @@ export class GenerationEngine {
       }
     } finally {
       if (signal) offAbort(signal, abort);
-      this.#open.delete(sequence);
       sequence.leave();
-      this.#release(sequence);
+      this.#end(sequence);
     }
   }
 
@@ -130,9 +129,15 @@ export class GenerationEngine {
     this.#closed ??= error;
     for (const sequence of [...this.#open]) {
       sequence.fail(error);
-      this.#release(sequence);
+      this.#end(sequence);
     }
     this.#steps.clear();
+  }
+
+  /** It is under way no more, whether or not its reader ever notices. */
+  #end(sequence: Sequence): void {
+    if (this.#open.delete(sequence)) this.places.free();
+    this.#release(sequence);
   }
 
   #release(sequence: Sequence): void {

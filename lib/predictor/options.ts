@@ -31,8 +31,8 @@ export interface PredictorOptions extends QuantizedOptions {
   /** Makes one run of concurrent calls of predict; each is a run of its own by default. */
   batching?: BatchingOptions;
   /**
-   * Calls of predict pending at one time, and generations under way; more reject with ERR_BUSY.
-   * Without a bound by default.
+   * Calls of predict pending at one time and generations under way, both together; one more rejects
+   * with ERR_BUSY. Without a bound by default.
    */
   maxQueue?: number;
   /**

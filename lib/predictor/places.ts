@@ -1,7 +1,9 @@
+import type { TandemError } from '../errors.js';
+import * as is from '../is.js';
 import { aborted } from '../trainer/signal.js';
 import { offAbort, onAbort } from './aborts.js';
 
-/** The places of `maxQueue`, which queues may share. */
+/** The places of `maxQueue`, which queues and generations of one Predictor share. */
 export class Places {
   readonly #most: number;
   #taken = 0;
@@ -25,6 +27,12 @@ export class Places {
 
   get full(): boolean {
     return this.used >= this.#most;
+  }
+
+  /** Of a call of `method` where they are full. */
+  refusal(method: string): TandemError {
+    const received = `one more than the ${this.used} that are pending`;
+    return is.mismatch('ERR_BUSY', 'calls within `maxQueue`', method, received);
   }
 
   take(): void {

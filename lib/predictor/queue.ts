@@ -31,7 +31,7 @@ export interface QueueSettings {
   /** Rows of one run; undefined: every call is a run of its own. */
   readonly batchRows: number | undefined;
   readonly delayMs: number;
-  /** Calls pending at one time. */
+  /** Calls pending at one time, and generations under way, together. */
   readonly maxQueue: number;
 }
 
@@ -99,7 +99,7 @@ export class CallQueue {
 
   /** Rejects with ERR_BUSY, ERR_ABORTED, and as a prediction does. */
   push(call: QueuedCall): Promise<PredictOutput> {
-    if (this.places.full) return this.#refuse();
+    if (this.places.full) return Promise.reject(this.places.refusal('predict'));
     const entry = this.#open(call.rows);
     try {
       entry.lease = call.outputs && native.lease(...call.outputs);
@@ -125,7 +125,7 @@ export class CallQueue {
 
   /** The same for rows of the only input, with nothing else to say. */
   pushRows(rows: number, x: Arrays[number]): Promise<PredictOutput> {
-    if (this.places.full) return this.#refuse();
+    if (this.places.full) return Promise.reject(this.places.refusal('predict'));
     const entry = this.#open(rows);
     try {
       this.#batcher.copyInput(0, x, entry.copies);
@@ -134,11 +134,6 @@ export class CallQueue {
       return Promise.reject(error);
     }
     return this.#enter(entry);
-  }
-
-  #refuse(): Promise<never> {
-    const received = `one more than the ${this.places.used} that are pending`;
-    return Promise.reject(is.mismatch('ERR_BUSY', 'calls within `maxQueue`', 'predict', received));
   }
 
   #open(rows: number): Entry {
