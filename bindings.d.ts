@@ -219,12 +219,15 @@ export interface Key<T> {
 export function lease(...arrays: TypedArray[]): object;
 export function endLease(lease: object): void;
 
-/** `arrays`: one a graph input, then one an output, which is written before it returns. */
+/**
+ * `arrays`: one a graph input, then one an output, which is written before it returns and may overlap
+ * inputs.
+ */
 export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
 /**
  * The same on the plans of predict(), where that is expected to take less time than the way to another
- * thread and back, and the event loop has not been held up for long. Outputs may overlap inputs. Whether
- * it has run; otherwise, and where it throws, nothing is written.
+ * thread and back, and the event loop has not been held up for long. Whether it has run; otherwise, and
+ * where it throws, nothing is written.
  */
 export function predictHere(
   predictor: Key<Predictor>,

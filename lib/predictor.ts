@@ -148,8 +148,8 @@ export class Predictor {
   /**
    * The outputs for n rows, without a promise: the shortest path. `x` is one typed array of n rows
    * (one input), an array of them in the order of inputs, or a record of names. The result is one
-   * array (one output) or a record, and is `out` when that is given. `length` is as of predict. Throws
-   * ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   * array (one output) or a record, and is `out` when that is given, which may overlap `x`. `length` is as
+   * of predict. Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
    */
   predictSync(x: Float32Array, out?: Float32Array): Float32Array;
   predictSync(x: TypedArray, out?: Float32Array | Int32Array): Float32Array | Int32Array;

@@ -99,6 +99,13 @@ test('`out` may overlap the rows, which are read before it is written', async (t
     t.is(await predictor.predict(memory.subarray(0, 10), { out }), out);
     t.deepEqual(out, wanted);
   }
+  for (const rows of [1, 2, 5]) {
+    const memory = new Float32Array(20);
+    memory.set(x);
+    const out = memory.subarray(1, 1 + 3 * rows);
+    t.is(predictor.predictSync(memory.subarray(0, 2 * rows), out), out);
+    t.deepEqual(out, wanted.subarray(0, 3 * rows));
+  }
 });
 
 test('a predictor keeps the parameters that it was loaded with', async (t) => {

@@ -15,6 +15,7 @@ Prediction::Prediction(napi_env env, LoadedPredictor loaded, size_t graph)
       output_count(predictor.graph(which).outputs.size()),
       sync_inputs(input_count),
       sync_outputs(output_count),
+      aside_outputs(output_count),
       memory(env),
       lane_inputs(input_count),
       lane_outputs(output_count) {

@@ -49,9 +49,10 @@ struct Prediction {
   std::unordered_set<BindingObject*> bindings;
   StagingPool staging;
   Staging converted;  ///< integers that predictSync() could not read in place
-  Staging aside;      ///< outputs of predictHere(), until its run is over
+  Staging aside;      ///< outputs that become JavaScript's when their run is over
   std::vector<const void*> sync_inputs;
   std::vector<void*> sync_outputs;
+  std::vector<void*> aside_outputs;  ///< in `aside`
   int64_t reported_rows = 0;
   ExternalMemory memory;
 

@@ -70,8 +70,9 @@ const Signature& find_arrays(const Call& call, Prediction& prediction, int64_t r
   return signature;
 }
 
-/// Outputs that are written in place overlap neither inputs nor each other.
-void check_apart(const Prediction& prediction, const Signature& signature) {
+/// Whether an output overlaps an input, so that it cannot be written in place. Two outputs must not
+/// overlap.
+bool overlaps_inputs(const Prediction& prediction, const Signature& signature) {
   const auto range_of = [&](size_t i) -> ByteRange {
     const void* const data = i < prediction.input_count
                                  ? prediction.sync_inputs[i]
@@ -79,27 +80,31 @@ void check_apart(const Prediction& prediction, const Signature& signature) {
     const auto* const begin = static_cast<const std::byte*>(data);
     return {begin, begin + signature.entries[i].elements * 4};
   };
+  bool overlaps = false;
   for (size_t i = prediction.input_count; i < signature.entries.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {
-      if (range_of(i).overlaps(range_of(k))) {
+      if (!range_of(i).overlaps(range_of(k))) continue;
+      if (k >= prediction.input_count) {
         fail_expected(ErrorCode::kArgument, "memory of its own", prediction.name_of(i),
                       "memory of `" + prediction.name_of(k) + "`");
       }
+      overlaps = true;
     }
   }
+  return overlaps;
 }
 
 /// Outputs become what the run gives once it is over, so that they may overlap inputs, and a run
 /// that fails leaves them alone.
-void run_aside(Prediction& prediction, const Signature& signature) {
+void run_aside(Prediction& prediction, const Signature& signature, Predictor::Session& session) {
   const size_t first = prediction.input_count;
   prediction.aside.resize(signature.bytes);
   for (size_t k = 0; k < prediction.output_count; ++k)
-    prediction.lane_outputs[k] = prediction.aside.data() + signature.entries[first + k].offset;
-  prediction.lane_session.run(signature.rows, prediction.sync_inputs, prediction.lane_outputs);
+    prediction.aside_outputs[k] = prediction.aside.data() + signature.entries[first + k].offset;
+  session.run(signature.rows, prediction.sync_inputs, prediction.aside_outputs);
   for (size_t k = 0; k < prediction.output_count; ++k) {
     const auto bytes = static_cast<size_t>(signature.entries[first + k].elements) * 4;
-    if (bytes > 0) std::memcpy(prediction.sync_outputs[k], prediction.lane_outputs[k], bytes);
+    if (bytes > 0) std::memcpy(prediction.sync_outputs[k], prediction.aside_outputs[k], bytes);
   }
 }
 
@@ -271,8 +276,13 @@ napi_value PredictorObject::relates_rows(const Call& call) {
 napi_value PredictorObject::predict_sync(const Call& call) {
   Prediction& prediction = keyed<PredictorObject>(call).open();
   const int64_t rows = read_rows(call.env(), call[1], "rows");
-  check_apart(prediction, find_arrays(call, prediction, rows));
-  prediction.sync_session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+  const Signature& signature = find_arrays(call, prediction, rows);
+  Predictor::Session& session = prediction.sync_session;
+  if (overlaps_inputs(prediction, signature)) {
+    run_aside(prediction, signature, session);
+  } else {
+    session.run(rows, prediction.sync_inputs, prediction.sync_outputs);
+  }
   report_growth(prediction, rows);
   return nullptr;
 }
@@ -287,7 +297,7 @@ napi_value PredictorObject::predict_here(const Call& call) {
   Predictor::Session& session = prediction->lane_session;
   const bool here = call.addon().completions().runs_here([&] { return session.expected_ms(rows); });
   if (here) {
-    run_aside(*prediction, find_arrays(call, *prediction, rows));
+    run_aside(*prediction, find_arrays(call, *prediction, rows), session);
     report_growth(*prediction, rows);
   }
   napi_value ran = nullptr;
