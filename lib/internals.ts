@@ -17,6 +17,8 @@ import * as windows from './ops/windows.js';
 
 export { checkState } from './data/encoders/state.js';
 export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
+export { GenerationEngine } from './generation/engine.js';
+export { Sequence } from './generation/sequence.js';
 export { constant } from './graph/leaves.js';
 export { definition } from './graph/value.js';
 export { toCSV } from './history/csv.js';

@@ -44,9 +44,10 @@ export class GenerationEngine {
   readonly #maxRows: number;
   /** By rows; all share the caches of the first. */
   readonly #steps = new Map<number, Step>();
+  /** Those with a place in the cache; none of them is done. */
   readonly #active = new Set<Sequence>();
   readonly #waiting = new Set<Sequence>();
-  /** Those that have begun and not ended, with a place or without. */
+  /** Those that have begun and are not done, with a place in the cache or without. */
   readonly #open = new Set<Sequence>();
   readonly #free: number[];
   #first: Binding | undefined;
@@ -137,10 +138,6 @@ export class GenerationEngine {
   /** It is under way no more, whether or not its reader ever notices. */
   #end(sequence: Sequence): void {
     if (this.#open.delete(sequence)) this.places.free();
-    this.#release(sequence);
-  }
-
-  #release(sequence: Sequence): void {
     this.#waiting.delete(sequence);
     if (!this.#active.delete(sequence)) return;
     this.#free.push(sequence.slot);
@@ -168,12 +165,18 @@ export class GenerationEngine {
         this.#admit();
         const pieces = this.#compose();
         if (pieces.length === 0 || this.#closed !== undefined) break;
-        await this.#step(pieces);
+        await this.#step(pieces).catch((error: unknown) => this.#fail(pieces, error));
       }
-    } catch (error) {
-      for (const sequence of this.#active) sequence.fail(error);
     } finally {
       this.#running = false;
+    }
+  }
+
+  /** Of a step that failed. Its places are free at once: a reader may take its time to notice. */
+  #fail(pieces: readonly Piece[], error: unknown): void {
+    for (const { sequence } of pieces) {
+      sequence.fail(error);
+      this.#end(sequence);
     }
   }
 
@@ -193,7 +196,7 @@ export class GenerationEngine {
    */
   #evict(): number | undefined {
     for (const sequence of this.#active) {
-      if (sequence.done || sequence.ahead < maxAhead) continue;
+      if (sequence.ahead < maxAhead) continue;
       this.#active.delete(sequence);
       sequence.cached = 0;
       return sequence.slot;
@@ -208,7 +211,7 @@ export class GenerationEngine {
    */
   #compose(): Piece[] {
     const pieces: Piece[] = [];
-    const line = [...this.#active].filter(({ done, ahead }) => !done && ahead < maxAhead);
+    const line = [...this.#active].filter(({ ahead }) => ahead < maxAhead);
     const kept = Math.min(Math.max(1, this.#maxRows >> 2), this.#maxRows - 1);
     const share = line.some(({ isNew }) => isNew) ? this.#maxRows - kept : this.#maxRows;
     let row = 0;
@@ -251,7 +254,7 @@ export class GenerationEngine {
       // One that left or lost its place meanwhile has no use for it.
       if (!this.#active.has(sequence)) continue;
       sequence.extend(step.logits.subarray(last * vocabulary, (last + 1) * vocabulary));
-      if (sequence.done) this.#release(sequence);
+      if (sequence.done) this.#end(sequence);
     }
   }
 
