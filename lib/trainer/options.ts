@@ -64,7 +64,8 @@ export interface TrainerOptions<T extends Targets = Value> {
   /**
    * Batches whose gradients are averaged, weighted by what their losses divide by, to one step; 1 by
    * default. The step is that of one batch of all their rows, but for batchNorm, which sees batch by
-   * batch; the last step of an epoch takes what batches are left. Where the terms of a loss divide by
+   * batch, and for a loss that is a number and no mean, such as a sum over the batch, of which batches
+   * are weighted by their rows. The last step of an epoch takes what batches are left. Where the terms of a loss divide by
    * different numbers, the batches of a step are read before it begins. Schedules, callbacks and
    * checkpoints count steps.
    */
