@@ -24,7 +24,10 @@ nccl::UniqueId make_nccl_id(const nccl::Functions& functions);
 /// Every rank gets the same bits: each piece of a sum is computed by one rank and sent to all.
 class NcclReducer final : public GradientReducer {
  public:
-  /// Waits for the other ranks. `functions` has to outlive it. Gradients have to be there for
+  /// Waits for the other ranks, without a limit: `patience` is that of reduce() alone. NCCL before
+  /// 2.14 has no CommInitRank that returns at once, and one that waits cannot be aborted, since the
+  /// communicator is not known yet; whoever starts the ranks ends those whose company never comes.
+  /// `functions` has to outlive it. Gradients have to be there for
   /// `stream` when reduce() is called. Throws ERR_ARGUMENT for a rank that is none, ERR_DEVICE.
   NcclReducer(const nccl::Functions& functions, const nccl::UniqueId& id, int rank, int ranks,
               ReducerStream stream, std::chrono::milliseconds patience = kPatience);
