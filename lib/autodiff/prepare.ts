@@ -4,6 +4,7 @@ import type { GraphDescription, TypedArray } from '../../bindings.js';
 import { toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
 import { collect, nodeOf, parameterOf } from '../graph/describe.js';
+import { asValue } from '../graph/leaves.js';
 import { checkRange, findRanges } from '../graph/ranges.js';
 import {
   definition,
@@ -80,18 +81,15 @@ function checkValues(given: unknown, name: string, mayBeEmpty = false): Value[] 
   if (!Array.isArray(given) || (given.length === 0 && !mayBeEmpty)) {
     throw is.invalid('a Value or an array of them', name, given);
   }
-  return given.map((value: unknown, i) => {
-    if (value instanceof Value) return value;
-    throw is.invalid('a Value', `${name}[${i}]`, value);
-  });
+  return given.map((value: unknown, i) => asValue(value, `${name}[${i}]`));
 }
 
 type Fed = readonly [value: Value, array: Float32Array | Int32Array, name: string];
 
 function checkFeeds(feeds: unknown): Fed[] {
   if (!(feeds instanceof Map)) throw is.invalid('a Map of Values and typed arrays', 'feeds', feeds);
-  return [...(feeds as Map<unknown, unknown>)].map(([value, array], i) => {
-    if (!(value instanceof Value)) throw is.invalid('a Value', `feeds (key ${i})`, value);
+  return [...(feeds as Map<unknown, unknown>)].map(([key, array], i) => {
+    const value = asValue(key, `feeds (key ${i})`);
     const name = value.name === undefined ? `feeds (${value})` : `feeds (${value.name})`;
     return [value, toInput(array, name, value.dtype), name];
   });

@@ -66,6 +66,16 @@ export function constant(data: Float32Array | Int32Array, shape: readonly number
   return makeValue(dtype, [shape, shape], { kind: 'constant', data });
 }
 
+/** A value as it is. Throws ERR_ARGUMENT for anything else. */
+export function asValue(value: unknown, name: string): Value {
+  if (value instanceof Value) return value;
+  throw is.invalid('a Value', name, value);
+}
+
+/** The same of one that may be left out, as undefined or null. */
+export const asOptional = (value: unknown, name: string): Value | null =>
+  value === undefined || value === null ? null : asValue(value, name);
+
 /** A value as it is, or a number as a scalar constant. */
 export function toValue(value: Value | number, name: string): Value {
   if (value instanceof Value) return value;

@@ -1,7 +1,7 @@
 import type { InitializerDescription } from '../../bindings.js';
-import { parameterValue } from '../graph/leaves.js';
+import { asValue, parameterValue } from '../graph/leaves.js';
 import { within } from '../graph/scope.js';
-import { type LayerIdentity, Value } from '../graph/value.js';
+import type { LayerIdentity, Value } from '../graph/value.js';
 import * as is from '../is.js';
 
 /**
@@ -40,7 +40,7 @@ export function makeLayer<Rest extends unknown[] = []>(
   const identity: LayerIdentity = { type, name };
   let parameters = new Map<string, Value>();
   const call = (x: Value, ...rest: Rest): Value => {
-    if (!(x instanceof Value)) throw is.invalid('a Value', 'x', x);
+    asValue(x, 'x');
     // Taken over only when the call succeeds: a wrong first input leaves no parameters behind.
     const next = new Map(parameters);
     const own: Own = {

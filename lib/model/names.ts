@@ -1,4 +1,5 @@
 import type { NamedValue } from '../graph/describe.js';
+import { asValue } from '../graph/leaves.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { Form } from './state.js';
@@ -50,9 +51,9 @@ function collectValues(
   if (items.length === 0) {
     throw is.invalid('a Value, an array of them or a record of names', what, given);
   }
-  const entries = items.map(([key, value], i): [string | undefined, Value] => {
-    if (value instanceof Value) return [key, value];
-    throw is.invalid('a Value', `${what}${key === undefined ? `[${i}]` : `.${key}`}`, value);
-  });
+  const entries = items.map(([key, value], i): [string | undefined, Value] => [
+    key,
+    asValue(value, `${what}${key === undefined ? `[${i}]` : `.${key}`}`),
+  ]);
   return { entries, form };
 }

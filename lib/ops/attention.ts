@@ -1,5 +1,6 @@
 import { apply } from '../graph/apply.js';
-import { Value } from '../graph/value.js';
+import { asOptional, asValue } from '../graph/leaves.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 
 /** What an attention may look at. */
@@ -10,7 +11,7 @@ export interface AttentionOptions {
    * Added to the scores; broadcast to `[batch, heads, time, keys]`. -Infinity hides a key. The mask may
    * depend on parameters: it gets gradients.
    */
-  mask?: Value;
+  mask?: Value | null;
 }
 
 /**
@@ -22,11 +23,9 @@ export interface AttentionOptions {
  */
 export function attention(q: Value, k: Value, v: Value, options?: AttentionOptions): Value {
   const { causal, mask } = is.options(options, 'options of attention', ['causal', 'mask']);
-  for (const [name, value] of Object.entries({ q, k, v, ...(mask !== undefined && { mask }) })) {
-    if (!(value instanceof Value)) throw is.invalid('a Value', name, value);
-  }
-  const inputs = mask === undefined ? [q, k, v] : [q, k, v, mask];
-  return apply('attention', inputs, {
+  const required = Object.entries({ q, k, v }).map(([name, value]) => asValue(value, name));
+  const added = asOptional(mask, 'mask');
+  return apply('attention', added === null ? required : [...required, added], {
     causal: causal !== undefined && is.boolean(causal, 'causal'),
   });
 }

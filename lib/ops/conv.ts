@@ -1,6 +1,7 @@
 // Convolutions of values with values; the layers are in layers/conv.ts. Layouts are PyTorch's.
 import { apply } from '../graph/apply.js';
-import { Value } from '../graph/value.js';
+import { asOptional, asValue } from '../graph/leaves.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { pad } from './indexing.js';
 import { attributesOf, type Check, type Checks } from './make.js';
@@ -74,12 +75,9 @@ function samePadding(kernel: readonly number[], stride: Pair, dilation: Pair): P
 }
 
 function operands(x: unknown, w: unknown, b: unknown): Value[] {
-  const check = (value: unknown, name: string): Value => {
-    if (value instanceof Value) return value;
-    throw is.invalid('a Value', name, value);
-  };
-  const required = [check(x, 'x'), check(w, 'w')];
-  return b === undefined || b === null ? required : [...required, check(b, 'b')];
+  const required = [asValue(x, 'x'), asValue(w, 'w')];
+  const bias = asOptional(b, 'b');
+  return bias === null ? required : [...required, bias];
 }
 
 function convolve<O extends { padding?: Pair | 'same' }>(

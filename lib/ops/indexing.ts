@@ -1,7 +1,7 @@
 // Ops that choose elements, put them elsewhere, or sum along an axis. Axes count the batch as axis 0;
 // negative ones count from the end. All of them throw ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
 import { apply } from '../graph/apply.js';
-import { constant, toValue } from '../graph/leaves.js';
+import { asValue, constant, toValue } from '../graph/leaves.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { attributesOf, type Operand, reduction } from './make.js';
@@ -31,8 +31,8 @@ export const cumsum = reduction<AxisOptions>('cumsum', { axis });
  * computes gives NaN (0 where x is int32).
  */
 export function gather(x: Value, index: Value, options?: AxisOptions): Value {
-  if (!(x instanceof Value)) throw is.invalid('a Value', 'x', x);
-  if (!(index instanceof Value)) throw is.invalid('a Value', 'index', index);
+  asValue(x, 'x');
+  asValue(index, 'index');
   const attributes = attributesOf<AxisOptions>('gather', options, { axis });
   const rank = x.shape.length;
   const given = Number(attributes.axis ?? 0);

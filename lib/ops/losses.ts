@@ -2,8 +2,8 @@
 // ERR_DTYPE and ERR_ARGUMENT. What a mean divides by, where that differs from batch to batch, is an
 // operand of the op: a Trainer reads it there (lib/trainer/divisors.ts).
 import { apply } from '../graph/apply.js';
-import { constant, toValue } from '../graph/leaves.js';
-import { type Dimension, Value } from '../graph/value.js';
+import { asValue, constant, toValue } from '../graph/leaves.js';
+import type { Dimension, Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { add, mul, neg, softplus, sub } from './elementwise.js';
 import { where } from './indexing.js';
@@ -67,8 +67,8 @@ export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOpti
 /**
  * Weights as the fused ops take them: with the first axes of `like`. `whole` is a value of its shape.
  */
-function fitWeights(weights: unknown, like: { shape: Value['shape'] }, whole: () => Value): Value {
-  if (!(weights instanceof Value)) throw is.invalid('a Value', 'weights', weights);
+function fitWeights(given: unknown, like: { shape: Value['shape'] }, whole: () => Value): Value {
+  const weights = asValue(given, 'weights');
   const { shape, dtype } = weights;
   if (dtype !== 'float32') throw is.mismatch('ERR_DTYPE', 'float32', 'weights', dtype);
   const rank = shape.length;

@@ -1,7 +1,8 @@
 // Normalisations whose weights are values, or null where one is left out before another. They throw
 // ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
 import { apply } from '../graph/apply.js';
-import { Value } from '../graph/value.js';
+import { asOptional, asValue } from '../graph/leaves.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 
 const epsilon = (value: unknown, otherwise = 1e-5): number =>
@@ -9,11 +10,9 @@ const epsilon = (value: unknown, otherwise = 1e-5): number =>
 
 /** Values by name, checked; null where an optional one is left out or null, none behind the last. */
 function operands(values: Readonly<Record<string, unknown>>, required: string): (Value | null)[] {
-  const list = Object.entries(values).map(([name, value]) => {
-    if (value instanceof Value) return value;
-    if ((value === undefined || value === null) && name !== required) return null;
-    throw is.invalid('a Value', name, value);
-  });
+  const list = Object.entries(values).map(([name, value]) =>
+    name === required ? asValue(value, name) : asOptional(value, name),
+  );
   while (list.at(-1) === null) list.pop();
   return list;
 }

@@ -1,6 +1,7 @@
 // Reductions, softmax, and ops that move elements. Axes count the batch as axis 0; negative ones
 // count from the end. All of them throw ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT.
 import { apply } from '../graph/apply.js';
+import { asValue } from '../graph/leaves.js';
 import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { type Layer, makeLayer } from '../layers/layer.js';
@@ -88,10 +89,8 @@ export function concat(values: readonly Value[], options?: ConcatOptions): Value
   if (!Array.isArray(values) || values.length === 0) {
     throw is.invalid('an array of one Value or more', 'values', values);
   }
-  values.forEach((value, i) => {
-    if (!(value instanceof Value)) throw is.invalid('a Value', `values[${i}]`, value);
-  });
-  return apply('concat', values, attributesOf<ConcatOptions>('concat', options, { axis: integer }));
+  const all = values.map((value: unknown, i) => asValue(value, `values[${i}]`));
+  return apply('concat', all, attributesOf<ConcatOptions>('concat', options, { axis: integer }));
 }
 
 /** The part of an axis that slice takes, as Python's `start:end:step`. */
