@@ -3,16 +3,21 @@
 import * as attention from './ops/attention.js';
 import * as conv from './ops/conv.js';
 import * as elementwise from './ops/elementwise.js';
+import * as embedding from './ops/embedding.js';
 import * as functional from './ops/functional.js';
 import * as indexing from './ops/indexing.js';
+import * as linear from './ops/linear.js';
 import * as losses from './ops/losses.js';
 import * as make from './ops/make.js';
+import * as multiHeadAttention from './ops/multi-head-attention.js';
 import * as norms from './ops/norms.js';
 import * as pooling from './ops/pooling.js';
 import * as products from './ops/products.js';
 import * as recurrent from './ops/recurrent.js';
 import * as rotary from './ops/rotary.js';
 import * as shapes from './ops/shapes.js';
+import * as transformerBlock from './ops/transformer-block.js';
+import * as weights from './ops/weights.js';
 import * as windows from './ops/windows.js';
 
 export { checkState } from './data/encoders/state.js';
@@ -39,15 +44,20 @@ export const ops: Readonly<Record<string, object>> = {
   attention,
   conv,
   elementwise,
+  embedding,
   functional,
   indexing,
+  linear,
   losses,
   make,
+  'multi-head-attention': multiHeadAttention,
   norms,
   pooling,
   products,
   recurrent,
   rotary,
   shapes,
+  'transformer-block': transformerBlock,
+  weights,
   windows,
 };

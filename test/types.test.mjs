@@ -10,8 +10,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 const source = `
 import {
-  abs, crossValidate, dense, earlyStopping, input, max, Model, metrics, mse, Predictor, search, sequential, space, sub, TandemError,
-  Trainer, type Metric,
+  abs, crossValidate, dense, earlyStopping, functional, input, max, Model, metrics, mse, Predictor, search, sequential, space, sub, TandemError,
+  Trainer, type Metric, type Value,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
 import { csv, cyclic, fitEncoder, type RowEncodings } from 'tandem-ml/data';
@@ -45,6 +45,12 @@ export async function run(): Promise<number> {
   predictor[Symbol.dispose]();
   const x = input([2]);
   evaluate(x, new Map([[x, data.x]]));
+  const inProj: functional.Weights = { weight: input([4], { batch: 12 }), bias: null };
+  const attention: functional.MultiHeadAttentionWeights = { inProj, outProj: { weight: x } };
+  const mixed: Value = functional.multiHeadAttention(x, attention, { heads: 2, context: null, mask: x });
+  const mlp = { up: inProj, down: inProj };
+  functional.transformerBlock(mixed, { norm1: inProj, attention, norm2: inProj, mlp }, { heads: 2, norm: 'rms' });
+  functional.embedding(x, x, { positions: x });
   const verdict: string = history.overfitting().verdict + history.toCSV() + history.matrices.x?.length;
   const worst: Metric = {
     values: (output, target) => [max(abs(sub(output, target)))],

@@ -1,6 +1,6 @@
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import { linear } from '../ops/functional.js';
+import { linear } from '../ops/linear.js';
 import { type Activation, toActivation } from './activations.js';
 import {
   biasInitializer,

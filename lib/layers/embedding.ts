@@ -1,12 +1,8 @@
 import type { InitializerDescription } from '../../bindings.js';
-import { TandemError } from '../errors.js';
-import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
-import { add } from '../ops/elementwise.js';
-import { embedding as lookUp } from '../ops/functional.js';
-import { slice } from '../ops/shapes.js';
+import * as ops from '../ops/embedding.js';
 import { checkInitializer, type Initializer, weightInitializer } from './initializers.js';
-import { type Layer, makeLayer, type Own } from './layer.js';
+import { type Layer, makeLayer } from './layer.js';
 
 /** Options of embedding. */
 export interface EmbeddingOptions {
@@ -33,10 +29,10 @@ export function embedding(count: number, dim: number, options?: EmbeddingOptions
   if (positions !== undefined) is.integer(positions, 'positions', 1);
   const initializer = tableInitializer(checkInitializer(set.initializer), dim);
   return makeLayer('embedding', set.name, (own, index) => {
-    const y = lookUp(index, own.parameter('weight', [count, dim], initializer(count)));
-    return positions === undefined
-      ? y
-      : add(y, positionRows(own, index, positions, dim, initializer(positions)));
+    const weight = own.parameter('weight', [count, dim], initializer(count));
+    if (positions === undefined) return ops.embedding(index, weight);
+    const table = own.parameter('positions', [positions, dim], initializer(positions));
+    return ops.embedding(index, weight, { positions: table });
   });
 }
 
@@ -47,23 +43,4 @@ function tableInitializer(
 ): (count: number) => InitializerDescription {
   if (name === 'pytorch') return () => ({ kind: 'normal', a: 0, b: 1 });
   return (count) => weightInitializer(name, count, dim);
-}
-
-/** The first rows of the table of positions: as many as x is long. */
-function positionRows(
-  own: Own,
-  index: Value,
-  positions: number,
-  dim: number,
-  initializer: InitializerDescription,
-): Value {
-  const time = index.shape.at(-1);
-  if (typeof time !== 'number' || time > positions) {
-    throw new TandemError(
-      'ERR_SHAPE',
-      `expected [..., time] with a time of at most ${positions} for \`embedding\`, received ${index}`,
-    );
-  }
-  const table = own.parameter('positions', [positions, dim], initializer);
-  return time === positions ? table : slice(table, { axis: 0, end: time });
 }

@@ -1,7 +1,6 @@
 import { TandemError } from '../errors.js';
-import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
-import { gruStates, lstmStates, type RecurrentWeights } from '../ops/recurrent.js';
+import * as ops from '../ops/recurrent.js';
 import { reshape, slice } from '../ops/shapes.js';
 import { weightInitializer } from './initializers.js';
 import { type Layer, makeLayer } from './layer.js';
@@ -23,7 +22,7 @@ export interface RecurrentOptions {
  * ERR_DTYPE.
  */
 export function lstm(units: number, options?: RecurrentOptions): Layer {
-  return recurrent('lstm', 4, lstmStates, units, options);
+  return recurrent('lstm', 4, ops.lstm, units, options);
 }
 
 /**
@@ -35,13 +34,13 @@ export function lstm(units: number, options?: RecurrentOptions): Layer {
  * ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
 export function gru(units: number, options?: RecurrentOptions): Layer {
-  return recurrent('gru', 3, gruStates, units, options);
+  return recurrent('gru', 3, ops.gru, units, options);
 }
 
 function recurrent(
   type: 'lstm' | 'gru',
   gates: number,
-  states: (x: Value, weights: RecurrentWeights) => Value,
+  states: typeof ops.lstm,
   units: number,
   options: RecurrentOptions | undefined,
 ): Layer {
@@ -58,12 +57,13 @@ function recurrent(
       );
     }
     const rows = gates * units;
-    const y = states(x, {
-      wIh: own.parameter('weightIh', [rows, count], start),
-      wHh: own.parameter('weightHh', [rows, units], start),
-      bIh: own.parameter('biasIh', [rows], start),
-      bHh: own.parameter('biasHh', [rows], start),
-    });
+    const y = states(
+      x,
+      own.parameter('weightIh', [rows, count], start),
+      own.parameter('weightHh', [rows, units], start),
+      own.parameter('biasIh', [rows], start),
+      own.parameter('biasHh', [rows], start),
+    );
     return sequence ? y : reshape(slice(y, { axis: 1, start: time - 1 }), [-1, units]);
   });
 }

@@ -176,7 +176,11 @@ test('what it refuses', (t) => {
   );
   refuses(() => multiHeadAttention({ heads: 2 })(x, 3), 'ERR_ARGUMENT', /`context`/);
   refuses(() => multiHeadAttention({ heads: 2 })(x, x, { mask: 1 }), 'ERR_ARGUMENT', /`mask`/);
-  refuses(() => multiHeadAttention({ heads: 2 })(x, input([time, 5])), 'ERR_SHAPE', /linear/);
+  refuses(
+    () => multiHeadAttention({ heads: 2 })(x, input([time, 5])),
+    'ERR_SHAPE',
+    /a context .*, 5\]$/,
+  );
   refuses(
     () => multiHeadAttention({ heads: 8, rotary: true })(x),
     'ERR_SHAPE',

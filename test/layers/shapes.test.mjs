@@ -17,21 +17,22 @@ const layers = {
     good: () => input([5], { dtype: 'int32' }),
     shape: [null, 5, 2],
     bad: () => input([6], { dtype: 'int32' }),
-    message: /expected \[\.\.\., time\] .* at most 5 .*received Value\(int32 \[batch, 6\]\)/,
+    message:
+      /expected index \[\.\.\., time\] .* at most 5 .*received \[batch, 6\] and positions \[5, 2\]/,
   },
   lstm: {
     make: (name) => lstm(3, { sequence: true, ...name }),
     good: () => input([5, 4]),
     shape: [null, 5, 3],
     bad: () => input([5, 6]),
-    message: /expected .*w \[out, in\].*received \[batch, 5, 6\] and \[12, 4\]/,
+    message: /expected .*wIh \[4 \* units, in\].*received \[batch, 5, 6\], \[12, 4\]/,
   },
   gru: {
     make: (name) => gru(3, name),
     good: () => input([5, 4]),
     shape: [null, 3],
     bad: () => input([5, 6]),
-    message: /expected .*w \[out, in\].*received \[batch, 5, 6\] and \[9, 4\]/,
+    message: /expected .*wIh \[3 \* units, in\].*received \[batch, 5, 6\], \[9, 4\]/,
   },
   reshape: {
     make: () => reshape([-1, 2, 2]),

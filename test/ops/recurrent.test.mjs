@@ -133,7 +133,7 @@ for (const [name, { layer, gates }] of Object.entries(kinds)) {
     named(input([5, 7]));
     t.throws(
       () => named(input([5, 6])),
-      shape(/^in layer `memory`: .* received \[batch, 5, 6\] and \[\d+, 7\]/),
+      shape(/^in layer `memory`: .* received \[batch, 5, 6\], \[\d+, 7\]/),
     );
     t.throws(() => named(input([5, 7], { dtype: 'int32' })), { code: 'ERR_DTYPE' });
     const [x, w] = [fixed([2, 3, 5]), fixed([gates * 4, 5])];
