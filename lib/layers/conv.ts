@@ -1,5 +1,5 @@
 // The layers of convolution. Weights and biases start as in torch.nn.Conv2d by default.
-import type { Value } from '../graph/value.js';
+import { showShape, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import * as ops from '../ops/conv.js';
 import { both, channelsOf, type Pair, pair, single } from '../ops/windows.js';
@@ -77,7 +77,8 @@ function convolution<O extends { groups?: number }>(
     const inputs = channelsOf(x, kind.rank, kind.type);
     if (inputs % groups !== 0 || filters % groups !== 0) {
       const counts = `${inputs} channels and ${filters} filters`;
-      throw is.mismatch('ERR_ARGUMENT', `a divisor of ${counts}`, 'groups', String(groups));
+      const received = `${groups} with x ${showShape(x)}`;
+      throw is.mismatch('ERR_ARGUMENT', `a divisor of ${counts}`, 'groups', received);
     }
     const taps = plane.reduce((product, length) => product * length, 1);
     const [fanIn, fanOut] = [(inputs / groups) * taps, (filters / groups) * taps];

@@ -66,7 +66,7 @@ function samePadding(kernel: readonly number[], stride: Pair, dilation: Pair): P
   const halves = [0, 1].map((i) => {
     const reach = (wide[i] ?? 1) * ((kernel.at(i - 2) ?? 1) - 1);
     if (steps[i] !== 1 || reach % 2 !== 0) {
-      const even = "a stride of 1 and an even `dilation * (kernel - 1)` for `padding: 'same'`";
+      const even = "a stride of 1 and an even `dilation * (kernel - 1)` with 'same'";
       throw is.mismatch('ERR_ARGUMENT', even, 'padding', `a kernel of ${kernel.join(' x ')}`);
     }
     return reach / 2;

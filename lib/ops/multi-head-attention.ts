@@ -94,7 +94,12 @@ export function attend(
   const dim = widthOf(caller);
   if (dim % heads !== 0) {
     const received = `${showShape(x)} for ${heads} heads`;
-    throw is.mismatch('ERR_SHAPE', 'a width that `heads` divides', op, received);
+    throw is.mismatch(
+      'ERR_SHAPE',
+      'x [batch, time, dim] of a width that `heads` divides',
+      op,
+      received,
+    );
   }
   const parts = partsOf(weights, ['inProj', 'outProj']);
   const inProj = checkWeights(caller, parts.inProj, [3 * dim, dim]);

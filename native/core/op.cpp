@@ -340,6 +340,34 @@ void InferContext::expect_dtype(size_t i, DType dtype) const {
   }
 }
 
+int64_t InferContext::axis(int64_t given, const char* what) const {
+  const int64_t rank = input(0).rank;
+  if (given < -rank || given >= rank) {
+    fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) +
+                                   ", " + std::to_string(rank) + ") for `" + name(op_) +
+                                   "`, received " + std::to_string(given) + " for " +
+                                   to_string(input(0)));
+  }
+  return given < 0 ? given + rank : given;
+}
+
+IntList InferContext::axes(const IntList& given, const char* what) const {
+  bool chosen[kMaxRank] = {};
+  for (int i = 0; i < given.count; ++i) {
+    const int64_t at = axis(given.values[i], what);
+    if (chosen[at]) {
+      fail(ErrorCode::kArgument, std::string("expected distinct `") + what + "` for `" + name(op_) +
+                                     "`, received axis " + std::to_string(at) + " twice");
+    }
+    chosen[at] = true;
+  }
+  IntList out{};
+  for (int64_t at = 0; at < input(0).rank; ++at) {
+    if (given.count == 0 || chosen[at]) out.values[out.count++] = at;
+  }
+  return out;
+}
+
 Shape InferContext::broadcast(const Shape& a, const Shape& b) const {
   const std::optional<Shape> shape = broadcast_shapes(a, b);
   if (!shape) bad_shape("shapes that broadcast");

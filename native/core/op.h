@@ -41,6 +41,11 @@ class InferContext {
 
   /// Throws ERR_DTYPE unless input `i` has this type.
   void expect_dtype(size_t i, DType dtype) const;
+  /// An axis of input 0, where negative ones count from the end, as one from 0. `what` is the
+  /// attribute that it comes from. Throws ERR_ARGUMENT.
+  [[nodiscard]] int64_t axis(int64_t given, const char* what = "axis") const;
+  /// Sorted, distinct axes of input 0; an empty list means all of them.
+  [[nodiscard]] IntList axes(const IntList& given, const char* what) const;
   /// The shape that both broadcast to, as NumPy does. Throws ERR_SHAPE.
   [[nodiscard]] Shape broadcast(const Shape& a, const Shape& b) const;
   /// Throws ERR_SHAPE: "expected ... for `op`, received [..]", the shapes of the first inputs, or

@@ -98,32 +98,6 @@ std::optional<Shape> broadcast_shapes(const Shape& a, const Shape& b) {
   return out;
 }
 
-int64_t normalize_axis(int64_t axis, int64_t rank, const char* what) {
-  if (axis < -rank || axis >= rank) {
-    fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) +
-                                   ", " + std::to_string(rank) + "), received " +
-                                   std::to_string(axis));
-  }
-  return axis < 0 ? axis + rank : axis;
-}
-
-IntList normalize_axes(const IntList& axes, int64_t rank, const char* what) {
-  bool chosen[kMaxRank] = {};
-  for (int i = 0; i < axes.count; ++i) {
-    const int64_t axis = normalize_axis(axes.values[i], rank, what);
-    if (chosen[axis]) {
-      fail(ErrorCode::kArgument, std::string("expected distinct `") + what + "`, received axis " +
-                                     std::to_string(axis) + " twice");
-    }
-    chosen[axis] = true;
-  }
-  IntList out{};
-  for (int64_t axis = 0; axis < rank; ++axis) {
-    if (axes.count == 0 || chosen[axis]) out.values[out.count++] = axis;
-  }
-  return out;
-}
-
 IntList make_list(const Shape& values) {
   if (values.size() > kMaxRank) {
     fail(ErrorCode::kShape, "expected at most 8 dimensions, received " + to_string(values));

@@ -33,10 +33,6 @@ std::string to_string(const Tensor& tensor);
 
 /// The shape that both broadcast to, as NumPy does; none if they do not.
 std::optional<Shape> broadcast_shapes(const Shape& a, const Shape& b);
-/// An axis in [-rank, rank) as one in [0, rank). Throws ERR_ARGUMENT.
-int64_t normalize_axis(int64_t axis, int64_t rank, const char* what);
-/// Sorted, distinct axes; an empty list means all of them.
-IntList normalize_axes(const IntList& axes, int64_t rank, const char* what);
 IntList make_list(std::initializer_list<int64_t> values);
 IntList make_list(const Shape& values);
 Shape to_shape(const IntList& list);

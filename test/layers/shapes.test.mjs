@@ -1,7 +1,10 @@
 // Layers infer shapes and types when they are applied; an error names the layer, what it expects and
 // what it got.
+import { readdir, readFile } from 'node:fs/promises';
 import test from 'ava';
-import { dense, dropout, embedding, gru, input, lstm, relu, reshape, sequential } from 'tandem-ml';
+import * as tandem from 'tandem-ml';
+
+const { dense, dropout, embedding, gru, input, lstm, relu, reshape, sequential } = tandem;
 
 /** The layers whose parameters or ops ask for a shape. */
 const layers = {
@@ -93,4 +96,100 @@ test('sequential names the layer that does not fit', (t) => {
   const layers = [dense(4), lstm(3, { sequence: true }), lstm(2), lstm(2)];
   const message = /^in layer `lstm_2`: expected x \[batch, time, in\] .*received .*\[batch, 2\]/;
   t.throws(() => sequential(layers, { input: [5, 6] }), { code: 'ERR_SHAPE', message });
+});
+
+/** Layers that mind shapes: how each is made, rows that fit, and rows that do not, by rank or by size. */
+const minding = {
+  dense: [(name) => tandem.dense(3, name), [5, 4], [[5, 6]]],
+  conv1d: [(name) => tandem.conv1d(3, { kernel: 3, ...name }), [4, 9], [[4], [5, 9], [4, 2]]],
+  conv2d: [
+    (name) => tandem.conv2d(3, { kernel: 3, ...name }),
+    [4, 9, 9],
+    [
+      [4, 9],
+      [5, 9, 9],
+      [4, 2, 9],
+    ],
+  ],
+  convTranspose2d: [
+    (name) => tandem.convTranspose2d(3, { kernel: 3, padding: 2, ...name }),
+    [4, 9, 9],
+    [
+      [4, 9],
+      [5, 9, 9],
+      [4, 1, 1],
+    ],
+  ],
+  embedding: [
+    (name) => tandem.embedding(7, 2, { positions: 5, ...name }),
+    [5],
+    [[], [6], [4, 6]],
+    'int32',
+  ],
+  batchNorm: [(name) => tandem.batchNorm(name), [4, 3], [[], [5, 3]]],
+  layerNorm: [(name) => tandem.layerNorm(name), [3, 4], [[], [3, 5]]],
+  rmsNorm: [(name) => tandem.rmsNorm(name), [3, 4], [[], [3, 5]]],
+  groupNorm: [(name) => tandem.groupNorm({ groups: 2, ...name }), [4, 3], [[], [6, 3]]],
+  lstm: [(name) => tandem.lstm(3, name), [5, 4], [[5], [5, 6], [2, 5, 4]]],
+  gru: [(name) => tandem.gru(3, { sequence: true, ...name }), [5, 4], [[5], [5, 6]]],
+  multiHeadAttention: [
+    (name) => tandem.multiHeadAttention({ heads: 2, ...name }),
+    [5, 4],
+    [[4], [5, 6], [5, 5], [2, 5, 4]],
+  ],
+  transformerBlock: [
+    (name) => tandem.transformerBlock({ heads: 2, ...name }),
+    [5, 4],
+    [[4], [5, 6], [5, 5], [2, 5, 4]],
+  ],
+  maxPool2d: [
+    () => tandem.maxPool2d({ kernel: 3 }),
+    [4, 9, 9],
+    [
+      [9, 9],
+      [4, 2, 9],
+    ],
+  ],
+  avgPool2d: [
+    () => tandem.avgPool2d({ kernel: 3 }),
+    [4, 9, 9],
+    [
+      [9, 9],
+      [4, 2, 9],
+    ],
+  ],
+  globalAvgPool2d: [() => tandem.globalAvgPool2d(), [4, 9, 9], [[9, 9]]],
+  reshape: [() => tandem.reshape([-1, 2, 2]), [4], [[3]]],
+  transpose: [() => tandem.transpose({ perm: [0, 2, 1] }), [4, 3], [[3], [2, 4, 3]]],
+};
+
+for (const [type, [make, good, bads, dtype = 'float32']] of Object.entries(minding)) {
+  test(`errors of the layer ${type} name it and both shapes`, (t) => {
+    const name = make.length === 0 ? type : 'mine';
+    for (const bad of bads) {
+      // What it is called with first makes its parameters.
+      const layer = make({ name });
+      layer(input(good, { dtype }));
+      const error = t.throws(() => layer(input(bad, { dtype })));
+      t.is(error.code, 'ERR_SHAPE');
+      t.true(error.message.startsWith(`in layer \`${name}\`: expected `), error.message);
+      const received = `[${['batch', ...bad].join(', ')}]`;
+      const shapes = new Set(error.message.match(/\[[^[\]]*\]/g));
+      t.true(shapes.has(received), error.message);
+      t.true(shapes.size > 1, error.message);
+    }
+  });
+}
+
+test('every layer with parameters is among them', async (t) => {
+  const folder = new URL('../../lib/layers/', import.meta.url);
+  const files = await readdir(folder);
+  const texts = await Promise.all(files.map((file) => readFile(new URL(file, folder), 'utf8')));
+  const makers = /^export function (\w+)\([^)]*\): \w*Layer \{/gm;
+  const names = texts.flatMap((text) => [...text.matchAll(makers)].map(([, name]) => name));
+  t.true(names.length > 10);
+  t.deepEqual(
+    names.filter((name) => !(name in minding)),
+    [],
+  );
 });

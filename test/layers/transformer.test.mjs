@@ -145,5 +145,8 @@ test('what it refuses', (t) => {
   }
   const error = t.throws(() => transformerBlock({ heads: 3 })(input([time, dim])));
   t.is(error.code, 'ERR_SHAPE');
-  t.regex(error.message, /in layer `transformerBlock`: expected a width that `heads` divides/);
+  t.regex(
+    error.message,
+    /in layer `transformerBlock`: expected x \[batch, time, dim\] of a width that `heads` divides/,
+  );
 });

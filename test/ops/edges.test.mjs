@@ -290,6 +290,43 @@ test('options that float32 holds as infinite or 0 are refused', (t) => {
   t.regex(error.message, /`epsilon`.*0 in float32/);
 });
 
+test('axes that x does not have are refused with the op and the shape of x', (t) => {
+  const x = tandem.input([4, 3]);
+  const { concat, cumsum, gather, logSoftmax, max, min, slice, softmax, sum, variance } = tandem;
+  const { mean, transpose } = tandem;
+  const index = tandem.input([4, 3], { dtype: 'int32' });
+  const along = (op) => (axis) => op(x, { axis });
+  const over = (op) => (axes) => op(x, { axes });
+  const uses = {
+    axis: {
+      ...{ softmax: along(softmax), logSoftmax: along(logSoftmax) },
+      ...{ cumsum: along(cumsum), slice: along(slice) },
+      concat: (axis) => concat([x, x], { axis }),
+      gather: (axis) => gather(x, index, { axis }),
+    },
+    axes: {
+      sum: over(sum),
+      mean: over(mean),
+      max: over(max),
+      min: over(min),
+      variance: over(variance),
+    },
+    perm: { transpose: (axis) => transpose(x, { perm: [0, 1, axis] }) },
+  };
+  for (const [option, ops] of Object.entries(uses)) {
+    for (const [op, use] of Object.entries(ops)) {
+      for (const axis of [3, -4]) {
+        const message = `expected \`${option}\` in [-3, 3) for \`${op}\`, received ${axis} for [batch, 4, 3]`;
+        t.throws(() => use(axis), { code: 'ERR_ARGUMENT', message });
+      }
+      t.notThrows(() => use(option === 'perm' ? 2 : -3));
+    }
+  }
+  const twice = /distinct `(axes|perm)` for `\w+`, received axis 1 twice/;
+  t.throws(() => sum(x, { axes: [1, -2] }), { code: 'ERR_ARGUMENT', message: twice });
+  t.throws(() => transpose(x, { perm: [1, 0, 1] }), { code: 'ERR_ARGUMENT', message: twice });
+});
+
 test('equal extremes share the gradient', (t) => {
   const x = fixed([2, 3]);
   const feeds = new Map([[x, Float32Array.of(1, 1, 0, 2, 2, 2)]]);

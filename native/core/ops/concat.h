@@ -20,7 +20,7 @@ struct Concat : Base {
   static void infer(InferContext& context) {
     auto& attributes = context.attributes<Attributes>();
     Shape shape = context.shape(0);
-    attributes.axis = normalize_axis(attributes.axis, static_cast<int64_t>(shape.size()), "axis");
+    attributes.axis = context.axis(attributes.axis);
     const auto axis = static_cast<size_t>(attributes.axis);
     for (size_t i = 1; i < context.input_count(); ++i) {
       context.expect_dtype(i, context.input(0).dtype);

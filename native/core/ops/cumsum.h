@@ -23,7 +23,7 @@ struct CumSum : Base {
     auto& attributes = context.attributes<Attributes>();
     const Shape shape = context.shape(0);
     if (shape.empty()) context.bad_shape("x of at least one dimension");
-    attributes.axis = normalize_axis(attributes.axis, static_cast<int64_t>(shape.size()), "axis");
+    attributes.axis = context.axis(attributes.axis);
     context.output(shape);
   }
 

@@ -29,7 +29,7 @@ struct Gather : Base {
     const Shape x = context.shape(0);
     Shape index = context.shape(1);
     if (index.size() != x.size()) context.bad_shape("x and an index of one rank");
-    attributes.axis = normalize_axis(attributes.axis, static_cast<int64_t>(x.size()), "axis");
+    attributes.axis = context.axis(attributes.axis);
     const auto axis = static_cast<size_t>(attributes.axis);
     attributes.length = x[axis];
     index[axis] = x[axis];

@@ -46,7 +46,10 @@ struct PoolBase : Base {
     plane = plane_of(x);
     check_plane(context, plane);
     const Shape y = pooled_shape(x, context.attributes<Attributes>());
-    if (y[2] < 1 || y[3] < 1) context.bad_shape("x that the kernel fits in");
+    if (y[2] < 1 || y[3] < 1) {
+      context.bad_shape("x [n, c, h, w] that the kernel fits in, " +
+                        to_string(Shape{kernel.height, kernel.width}) + ",");
+    }
     context.output(y);
   }
 };

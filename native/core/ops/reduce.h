@@ -23,7 +23,7 @@ struct Reduce : Base {
   static void infer(InferContext& context) {
     auto& attributes = context.attributes<Attributes>();
     const Shape shape = context.shape(0);
-    attributes.axes = normalize_axes(attributes.axes, static_cast<int64_t>(shape.size()), "axes");
+    attributes.axes = context.axes(attributes.axes, "axes");
     Shape out = kept_shape(shape, attributes.axes);
     if (!attributes.keep_dims) {
       Shape squeezed;

@@ -38,7 +38,7 @@ struct Rotary : Base {
     if (attributes.columns == 0) attributes.columns = width;
     const int64_t depth = attributes.depth;
     if (depth < 2 || depth % 2 != 0) {
-      fail(ErrorCode::kShape, "expected an even number of numbers a head for rotary, received " +
+      fail(ErrorCode::kShape, "expected an even number of numbers a head for `rotary`, received " +
                                   std::to_string(depth) + " in " + to_string(context.input(0)));
     }
     if (attributes.columns < 0 || attributes.columns > width || attributes.columns % depth != 0)

@@ -31,7 +31,7 @@ struct Slice : Base {
   static void infer(InferContext& context) {
     auto& attributes = context.attributes<Attributes>();
     Shape shape = context.shape(0);
-    attributes.axis = normalize_axis(attributes.axis, static_cast<int64_t>(shape.size()), "axis");
+    attributes.axis = context.axis(attributes.axis);
     if (attributes.step < 1) {
       fail(ErrorCode::kArgument,
            "expected `step` of 1 or more for slice, received " + std::to_string(attributes.step));

@@ -23,9 +23,12 @@ struct Transpose : Base {
     if (perm.count == 0) {
       for (int i = rank; i-- > 0;) perm.values[perm.count++] = i;
     }
-    if (perm.count != rank) context.bad_shape("`perm` with one entry a dimension");
-    for (int i = 0; i < rank; ++i) perm.values[i] = normalize_axis(perm.values[i], rank, "perm");
-    (void)normalize_axes(perm, rank, "perm");
+    if (perm.count != rank) {
+      context.bad_shape("x with a dimension for each of `perm`, " + to_string(to_shape(perm)) +
+                        ",");
+    }
+    for (int i = 0; i < rank; ++i) perm.values[i] = context.axis(perm.values[i], "perm");
+    (void)context.axes(perm, "perm");
     Shape out;
     for (int i = 0; i < rank; ++i) out.push_back(shape[static_cast<size_t>(perm.values[i])]);
     context.output(out, context.input(0).dtype);
