@@ -4,13 +4,16 @@ import {
   add,
   dense,
   embedding,
+  exp,
   flatten,
+  functional,
   input,
   lstm,
   Model,
   mul,
   multiHeadAttention,
   Predictor,
+  reshape,
   rmsNorm,
   sequential,
   transformerBlock,
@@ -99,6 +102,29 @@ test('a prompt longer than a step takes several', async (t) => {
   ]);
   t.deepEqual(long, wanted);
   t.deepEqual(short, recompute(predictor, [1, 2], 30, { length }));
+});
+
+test('weights that are computed and shared serve, too', async (t) => {
+  const one = reshape(exp(0), [1, 1]);
+  const weight = (...shape) => {
+    const layer = dense(shape[0] * shape[1], { bias: false, initializer: 'glorotUniform' });
+    return mul(reshape(layer(one), shape), 4);
+  };
+  const [table, inProj, outProj] = [weight(vocabulary, 16), weight(48, 16), weight(16, 16)];
+  const weights = { inProj: { weight: inProj }, outProj: { weight: outProj } };
+  const options = { heads: 4, causal: true, rotary: true };
+  const x = input([time], { dtype: 'int32' });
+  let y = functional.embedding(x, table);
+  for (let i = 0; i < 2; i++) y = add(y, functional.multiHeadAttention(y, weights, options));
+  const model = new Model({ inputs: x, outputs: functional.linear(y, table), seed: 3 });
+  const predictor = await load(t, model);
+  const all = [];
+  for (const prompt of prompts) {
+    const tokens = await collect(predictor.generate(prompt, { maxTokens: 9 }));
+    t.deepEqual(tokens, recompute(predictor, prompt, 9));
+    all.push(...tokens);
+  }
+  t.true(new Set(all).size > 3);
 });
 
 test('the layers alone serve, too', async (t) => {

@@ -114,10 +114,20 @@ class ConstantFolder {
     for (const int64_t output : graph_.outputs) read(output);
   }
 
+  /// Nodes with effects, such as those that fill caches, count as read and themselves read inputs.
+  static void drop_effects(Graph& graph) {
+    std::vector<size_t> kept;
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+      if ((info(graph.nodes[i].op).flags & kEffect) == 0) kept.push_back(i);
+    }
+    graph.reorder(kept);
+  }
+
   [[nodiscard]] std::vector<std::vector<std::byte>> run() const {
     Graph graph = shapes_;
     graph.outputs.clear();
     for (const size_t index : results_) graph.outputs.push_back(ids_[first_node() + index]);
+    drop_effects(graph);
     graph.remove_dead_nodes();
     const Plan plan = make_plan(std::move(graph), layout_, {}, cpu_backend());
     const auto executable = cpu_backend().compile({plan, {host_.data.get(), nullptr, nullptr}});
