@@ -6,7 +6,7 @@ import { evaluate } from 'tandem-ml/autodiff';
 import { check, count, numbers } from '../helpers/differences.mjs';
 import { fixed, generator, uniform } from '../helpers/numbers.mjs';
 
-const { add, dense, functional, input, mean, Model, mul, reshape, sgd, slice, Trainer } = tandem;
+const { dense, exp, functional, input, Model, reshape, sgd, slice, Trainer } = tandem;
 
 const [time, dim, heads] = [5, 8, 2];
 const row = [time, dim];
@@ -179,8 +179,7 @@ for (const [name, pair] of Object.entries(pairs)) {
     const { model, weights: all } = modelOf(pair);
     const weights = all.filter(([, { trainable }]) => trainable);
     const x = input(pair.row, { dtype: pair.dtype ?? 'float32' });
-    const any = pair.dtype ? tandem.embedding(11, 1, { initializer: 'zeros' })(x) : x;
-    const one = reshape(add(mul(mean(any), 0), 1), [1, 1]);
+    const one = reshape(exp(0), [1, 1]);
     const made = weights.map(([key, { shape }]) => {
       const layer = dense(count(shape), { bias: false, name: key });
       return [key, reshape(layer(one), shape)];
