@@ -17,6 +17,10 @@ enum GemmElement : int { GEMM_TO_F32, GEMM_TO_BF16, GEMM_TO_S32, GEMM_TO_S8, GEM
 
 struct GemmKernels;  // gemm_kernels.h
 
+// Products of up to so many rows in float with a B that was packed when the plan was made have the
+// bits of one row alone in each: such predictions may be computed together.
+inline constexpr int kAlikeRows = 4;
+
 // How the processor multiplies its widest vectors, which decides what a step of k hides.
 enum GemmUnits : int {
   GEMM_UNITS_DETECTED,
@@ -101,6 +105,7 @@ struct GemmPlan {
   bool pack_a_block;     // compute tiles pack it, some panels at a time, for a step of k
   bool pack_last_a;      // of the last panel only: other rows have more behind them
   bool pack_tail_a;      // of other panels the last k_step words, where k ends within them
+  bool rows_alike;       // rows are summed as each alone would be
   int64_t col_panels;    // of kPanelColumns columns
   GemmParts row_panels;  // of units of row_unit rows, at most panel_rows in a panel
   int64_t row_unit;

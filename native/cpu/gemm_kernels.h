@@ -94,6 +94,8 @@ struct GemmKernels {
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
   const MicroKernel* micro;
+  // [4][kAlikeRows], the same for products whose rows are summed as each alone would be; or null.
+  const MicroKernel* alike;
   // Products of at most so many rows are those of another family, which reads the same packed B,
   // and so are products of less than a step of k.
   int few_rows;

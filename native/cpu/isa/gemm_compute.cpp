@@ -282,7 +282,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
   args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
   for (int64_t j = t.j0; j < t.j1;) {
     const int64_t left = t.j1 - j;
-    const int width = choose_width(kernels, rows, left, padded);
+    const int width = choose_width(kernels, plan.rows_alike ? 1 : rows, left, padded);
     place_b(plan, t, j, k0, args);
     const int64_t at = row * d.c_row + j;
     args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
@@ -300,7 +300,10 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
     place_next(plan, t, panel, j, args);
     if (args.next_k == 0) place_next_b(plan, t, panel, k0, args);
     if (plan.k_words == 0) place_nothing(args);
-    kernels.micro[width * kernels.panel_rows + rows - 1](args);
+    if (plan.rows_alike)
+      kernels.alike[width * kAlikeRows + rows - 1](args);
+    else
+      kernels.micro[width * kernels.panel_rows + rows - 1](args);
     j += args.columns;
   }
   // These epilogues read what the next panel overwrites, or what late ones write.

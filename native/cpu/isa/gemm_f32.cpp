@@ -1,4 +1,5 @@
 // Register kernels of the matrix product in float.
+#include "cpu/isa/gemm_alike.h"
 #include "cpu/isa/gemm_finish.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -27,7 +28,23 @@ struct F32 {
   }
 };
 
+// Several rows take what the processor would bring of B at a time: it waits less where a part of B
+// that is a good many words ahead is asked for. One row waits for the memory all the same.
+struct F32Ahead : F32 {
+  static constexpr int kAhead = 8192;  // bytes
+  TANDEM_INLINE Operand b(const char* p, int part) {
+    __builtin_prefetch(p + kAhead);
+    return F32::b(p, part);
+  }
+  TANDEM_INLINE Operand b(const char* p, int part, int columns) {
+    __builtin_prefetch(p + kAhead);
+    return F32::b(p, part, columns);
+  }
+};
+
 constexpr MicroKernel kMicro[4 * kPanelRows] = TANDEM_MICRO_KERNELS(F32);
+
+constexpr MicroKernel kAlike[4 * kAlikeRows] = TANDEM_ALIKE_KERNELS(F32Ahead);
 
 bool always() { return true; }
 
@@ -52,6 +69,7 @@ const GemmKernels kF32Kernels = {.name = "f32",
                                  .row_unit = 1,
                                  .keeps_sums = false,
                                  .micro = kMicro,
+                                 .alike = kAlike,
                                  .few_rows = 0,
                                  .for_few_rows = nullptr,
                                  .state_bytes = 0,

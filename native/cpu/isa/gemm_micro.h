@@ -75,12 +75,13 @@ inline constexpr int kLatency = 8;
 // Accumulations beside which one more load a word of k costs nothing.
 inline constexpr int kHidesPrefetch = 10;
 
-// Few sums would wait for their own results: words of k go to several of each in turn. Returns how
-// many words are left.
-template <typename Family, int M, int N, int groups>
+// Few sums would wait for their own results: words of k go to several of each in turn.
+inline constexpr int chains_of(int sums) { return 2 * sums <= kLatency ? kLatency / sums : 1; }
+
+// Returns how many words are left.
+template <typename Family, int M, int N, int kChains, int groups>
 TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], const char*& b,
                                  int64_t left, typename Family::Sum (&acc)[M][N]) {
-  constexpr int kChains = kLatency / (M * N);
   if (left < kChains) return left;
   typename Family::Sum chains[kChains][M][N] = {};
   if constexpr (Family::kHasFirst) {
@@ -105,7 +106,7 @@ TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], c
   return left;
 }
 
-template <typename Family, int M, int N>
+template <typename Family, int M, int N, int kChains = chains_of(M * N)>
 static void micro(const MicroArgs& t) {
   // C is not needed before the sums are done: its misses cost nothing if they start here. Short
   // sums would be over before that helps.
@@ -138,7 +139,7 @@ static void micro(const MicroArgs& t) {
       for (int i = 0; i < M; ++i) acc[i][j] = start;
     }
   }
-  if constexpr (2 * M * N <= kLatency) left = add_chains<Family, M, N>(t, a, b, left, acc);
+  if constexpr (kChains > 1) left = add_chains<Family, M, N, kChains>(t, a, b, left, acc);
   const char* next = t.next;
   for (; left > 0; --left) {
     if constexpr (M * N >= kHidesPrefetch) {

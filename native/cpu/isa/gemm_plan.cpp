@@ -16,8 +16,10 @@ constexpr int64_t kTileSum = 256, kLongestTileSum = 384, kTileColumnPanels = 4;
 // Half of this, some 2 us, is still worth handing out to a thread that is awake; more tiles than
 // this says are not.
 constexpr int64_t kTileMacs = 16 * 1024 * kLanes;
-// Rows in the time that reading B takes, of floats and of smaller types.
+// Rows in the time that reading B takes, of floats and of smaller types. Grids of rows alike have
+// to be those of one row.
 constexpr int64_t kReadRows = 4, kReadRowsSmall = 12;
+static_assert(kAlikeRows <= kReadRows && kAlikeRows <= kPanelRows);
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 40;
 constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however its rows fall
@@ -328,6 +330,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   const bool reads_words = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32;
   p.pack_tail_a = reads_words && d.kernels->k_step > 1 && !has_whole_words(d);
   p.pack_last_a = reads_words && (d.m % p.row_unit != 0 || (!p.pack_tail_a && !has_whole_words(d)));
+  p.rows_alike = d.b_packed && d.kernels->alike && d.m > 1 && d.m <= kAlikeRows;
   const int64_t wanted = wanted_tiles(p, matrices);
   if (p.source == GEMM_B_DOT) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);

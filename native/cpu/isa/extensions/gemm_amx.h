@@ -315,6 +315,7 @@ static constexpr GemmKernels amx_family(const char* name, bool (*available)(), G
           .row_unit = kTileRows,
           .keeps_sums = true,
           .micro = micro,
+          .alike = nullptr,
           .few_rows = kFewRows,
           .for_few_rows = for_few_rows,
           .state_bytes = sizeof(LatePiece),

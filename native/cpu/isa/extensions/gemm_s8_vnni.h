@@ -51,6 +51,7 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .row_unit = 1,
           .keeps_sums = false,
           .micro = kVnniMicro,
+          .alike = nullptr,
           .few_rows = 0,
           .for_few_rows = nullptr,
           .state_bytes = 0,
