@@ -134,6 +134,7 @@ void Lane::work() noexcept {
   lower_thread_priority();
   if (prepare_ != nullptr) prepare_();
   while (std::unique_ptr<Job> job = next()) {
+    if (Job* const waiting = taken_.front()) job->meet(*waiting);
     try {
       job->run(halt_);
     } catch (...) {

@@ -28,6 +28,9 @@ class Job {
 
   /// On the lane. `halt` turns true when the environment ends: return at the next step boundary.
   virtual void run(const std::atomic<bool>& halt) = 0;
+  /// On the lane, before run(): may do the work of jobs that wait behind this one as well, and
+  /// leaves their run() nothing to do then. They are `next` and those behind() it.
+  virtual void meet(Job& /*next*/) noexcept {}
   /// Milliseconds that run() is expected to take, as far as known. Asked while no lane has work.
   [[nodiscard]] virtual double expected_ms() const noexcept {
     return std::numeric_limits<double>::infinity();
@@ -38,6 +41,9 @@ class Job {
   [[nodiscard]] virtual bool waits_for_device() const noexcept { return false; }
   /// On the JavaScript thread after run() has succeeded: what the promise resolves with.
   virtual napi_value finish(napi_env env) = 0;
+
+  /// The job that waits behind this one, or null.
+  [[nodiscard]] Job* behind() const noexcept { return next_.get(); }
 
  private:
   friend class Completions;
@@ -61,6 +67,8 @@ class JobQueue {
   }
   void push(std::unique_ptr<Job> job) noexcept;
   /// The oldest job, or null.
+  [[nodiscard]] Job* front() const noexcept { return head_.get(); }
+  /// The same, no longer of the queue.
   std::unique_ptr<Job> pop() noexcept;
   void swap(JobQueue& other) noexcept {
     std::swap(head_, other.head_);

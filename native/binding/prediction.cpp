@@ -1,5 +1,6 @@
 #include "binding/prediction.h"
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -130,7 +131,36 @@ void PredictionJob::lease_outputs(const Call& call, size_t first) {
   }
 }
 
+// What fails together runs alone, so that each call fails for its own reasons.
+void PredictionJob::meet(Job& next) noexcept {
+  if (has_run_ || prediction_->joined.most_rows() == 1) return;
+  try {
+    run_joined(next);
+  } catch (...) {
+    prediction_->joined.give_up();
+  }
+}
+
+void PredictionJob::run_joined(Job& next) {
+  // The first run alone shows how long one takes.
+  const double expected_ms = prediction_->lane_session.expected_ms(signature_->rows);
+  if (!std::isfinite(expected_ms)) return;
+  JoinedRuns& runs = prediction_->joined;
+  std::vector<PredictionJob*> jobs;
+  runs.begin();
+  for (Job* job = this; job != nullptr; job = job == this ? &next : job->behind()) {
+    auto* const call = dynamic_cast<PredictionJob*>(job);
+    if (call == nullptr || call->prediction_ != prediction_) break;
+    if (!runs.add(*call->signature_, call->staging_.data())) break;
+    jobs.push_back(call);
+  }
+  if (jobs.size() < 2) return;
+  runs.run(expected_ms);
+  for (PredictionJob* job : jobs) job->has_run_ = true;
+}
+
 void PredictionJob::run(const std::atomic<bool>& halt) {
+  if (has_run_) return;
   std::vector<const void*>& inputs = prediction_->lane_inputs;
   std::vector<void*>& outputs = prediction_->lane_outputs;
   for (size_t i = 0; i < signature_->entries.size(); ++i) {

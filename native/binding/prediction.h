@@ -8,26 +8,15 @@
 
 #include "binding/arrays.h"
 #include "binding/call.h"
+#include "binding/joined_runs.h"
 #include "binding/lane.h"
 #include "binding/shared_buffer.h"
 #include "binding/shared_predictors.h"
+#include "binding/signature.h"
 #include "binding/staging.h"
 #include "core/predictor.h"
 
 namespace tandem::binding {
-
-/// Elements and type of each input, then of each output, at so many rows, and their places in the
-/// staging block of a call.
-struct Signature {
-  struct Entry {
-    int64_t elements;
-    DType dtype;
-    size_t offset;
-  };
-  int64_t rows = 0;
-  std::vector<Entry> entries;
-  size_t bytes = 0;  ///< of the staging block
-};
 
 class BindingObject;
 
@@ -59,6 +48,7 @@ struct Prediction {
   // Of the prediction lane.
   std::vector<const void*> lane_inputs;
   std::vector<void*> lane_outputs;
+  JoinedRuns joined{predictor, which};
 
   [[nodiscard]] Profile profile() const {
     Profile profile = predictor.profile();
@@ -91,6 +81,7 @@ class PredictionJob : public Job {
                 size_t first, napi_value cancel);
   ~PredictionJob() override;
   void run(const std::atomic<bool>& halt) override;
+  void meet(Job& next) noexcept override;
   [[nodiscard]] double expected_ms() const noexcept override;
   [[nodiscard]] bool waits_for_device() const noexcept override {
     return prediction_->predictor.on_device();
@@ -102,6 +93,8 @@ class PredictionJob : public Job {
     Reference array;
     ByteRange lease;
   };
+  /// Makes a run of this job and those behind it that are calls of the same predictor.
+  void run_joined(Job& next);
   ArrayView checked_view(const Call& call, size_t first, size_t i) const;
   void copy_inputs(const Call& call, size_t first);
   void lease_outputs(const Call& call, size_t first);
@@ -117,8 +110,9 @@ class PredictionJob : public Job {
   std::vector<Output> outputs_;  ///< empty when finish() makes them
   Reference cancel_;
   bool cancellable_ = false;
-  bool may_grow_;       ///< no call before had so many rows
-  int64_t bytes_ = -1;  ///< what the predictor holds, once run() has found out
+  bool has_run_ = false;  ///< with that of another job; of the lane
+  bool may_grow_;         ///< no call before had so many rows
+  int64_t bytes_ = -1;    ///< what the predictor holds, once run() has found out
 };
 
 }  // namespace tandem::binding

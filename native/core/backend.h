@@ -121,6 +121,9 @@ class Backend {
   [[nodiscard]] virtual bool reads_padded(const Graph& /*graph*/, const Node& /*node*/) const {
     return false;
   }
+  /// How many rows at most, 1 or more, predictions of the graph may have for each row to be the
+  /// bits that it is alone. The graph has some rows, along axis 0 of every input.
+  [[nodiscard]] virtual int64_t alike_rows(const Graph& /*graph*/) const { return 1; }
   /// Throws ERR_OUT_OF_MEMORY with what was asked for.
   [[nodiscard]] virtual Memory allocate(int64_t bytes) const = 0;
   /// Memory of the host that run() best reads inputs from, where a device copies by itself: it may

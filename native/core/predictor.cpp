@@ -256,6 +256,7 @@ Profile Predictor::profile() const {
   std::vector<float> samples;
   for (const Session* session : sessions_) {
     session->latencies_.collect(samples);
+    if (!session->is_named_) continue;
     for (const auto& [batch, plan] : session->plans_) {
       const bool before = session->which_ < which;
       if (before || (batch >= profile.batch && session->which_ == which)) {
@@ -272,8 +273,17 @@ Profile Predictor::profile() const {
   return profile;
 }
 
-Predictor::Session::Session(Predictor& owner, size_t which)
-    : owner_(owner), which_(which), fixed_batch_(!has_free_batch(owner.graphs_[which])) {
+std::unique_ptr<Predictor::Session> Predictor::Session::for_joined_calls(Predictor& owner,
+                                                                         size_t which, bool alone) {
+  return std::unique_ptr<Session>(new Session(owner, which, alone ? 1 : owner.threads_, false));
+}
+
+Predictor::Session::Session(Predictor& owner, size_t which, int threads, bool is_named)
+    : owner_(owner),
+      which_(which),
+      threads_(threads),
+      is_named_(is_named),
+      fixed_batch_(!has_free_batch(owner.graphs_[which])) {
   const std::lock_guard lock(owner_.mutex_);
   owner_.sessions_.push_back(this);
 }
@@ -297,7 +307,7 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   owner_.check_memory(growth);
   compiled->executable = owner_.backend_.compile({compiled->plan,
                                                   {owner_.parameters_.data.get(), nullptr, nullptr},
-                                                  owner_.threads_,
+                                                  threads_,
                                                   owner_.frozen_.get(),
                                                   false,
                                                   true});
@@ -344,6 +354,17 @@ void Predictor::Session::forget_oldest_plan() {
 
 std::optional<Op> Predictor::relates_rows(size_t which) const {
   return op_relating_rows(graphs_[which]);
+}
+
+int64_t Predictor::joinable_rows(size_t which) const {
+  if (memory_limit_ != 0) return 1;
+  for (const InputDescription& input : graphs_[which].inputs) {
+    if (input.shape.empty() || input.shape[0] != -1) return 1;
+  }
+  if (graphs_[which].inputs.empty()) return 1;
+  constexpr int64_t kSome = 2;
+  const Graph graph = inference_graph(graphs_[which], kSome, precision_, backend_);
+  return std::min(backend_.alike_rows(graph), max_batch_);
 }
 
 Predictor::Session::Compiled& Predictor::Session::use(int64_t batch, Compiled& plan) {

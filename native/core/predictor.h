@@ -63,6 +63,10 @@ class Predictor {
   [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
   /// Whether it runs on another device than the host.
   [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
+  /// How many rows at most a run of several calls may have for nobody to notice: each row is the
+  /// bits that it is alone. 1 where that is not known, and where memory is limited, which others
+  /// would miss that asked for theirs.
+  [[nodiscard]] int64_t joinable_rows(size_t which = 0) const;
   /// Zeros where the device keeps state: for inputs that nodes change, which sessions expect there.
   [[nodiscard]] Memory allocate_state(int64_t bytes) const { return backend_.allocate(bytes); }
   /// Counts memory that a caller is about to take, `buffers` bytes of inputs and outputs on the
@@ -74,7 +78,11 @@ class Predictor {
   /// Plans and scratch of one caller at a time.
   class Session {
    public:
-    explicit Session(Predictor& owner, size_t which = 0);
+    explicit Session(Predictor& owner, size_t which = 0)
+        : Session(owner, which, owner.threads_, true) {}
+    /// For runs of calls that nobody asked to join: profile() counts what they take and does not
+    /// name their kernels. `alone`: each stays on the thread that makes it.
+    static std::unique_ptr<Session> for_joined_calls(Predictor& owner, size_t which, bool alone);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -95,6 +103,7 @@ class Predictor {
    private:
     friend class Predictor;
     struct Compiled;
+    Session(Predictor& owner, size_t which, int threads, bool is_named);
     void run_rows(int64_t rows, const std::vector<const void*>& inputs,
                   const std::vector<void*>& outputs, const std::atomic<bool>* halt);
     Compiled& compiled(int64_t batch);
@@ -107,6 +116,8 @@ class Predictor {
 
     Predictor& owner_;
     size_t which_;          ///< of the owner's graphs
+    int threads_;           ///< of runs
+    bool is_named_;         ///< in profile(), by its kernels
     bool fixed_batch_;      ///< no input has a free batch: every run is one whole batch
     bool may_cut_ = false;  ///< check_rows() has found that calls may be cut
     Memory arena_;

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <new>
 
+#include "cpu/alike_rows.h"
 #include "cpu/executable.h"
+#include "cpu/gemm.h"
 #include "cpu/held_memory.h"
 #include "cpu/isa_select.h"
 
@@ -80,6 +82,9 @@ class CpuBackend final : public Backend {
   [[nodiscard]] bool shares_host_memory() const override { return true; }
   [[nodiscard]] bool updates_on_the_way() const override { return true; }
   [[nodiscard]] bool adds_in_products() const override { return true; }
+  [[nodiscard]] int64_t alike_rows(const Graph& graph) const override {
+    return cpu::are_rows_alike(graph) ? cpu::kAlikeRows : 1;
+  }
 
   void copy(std::byte* to, const std::byte* from, int64_t bytes, CopyKind /*kind*/) const override {
     if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
