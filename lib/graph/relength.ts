@@ -5,6 +5,7 @@ import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { apply } from './apply.js';
+import { attributesAt, checkCarried, elementwise } from './carry.js';
 import { collect, type NamedValue, nodeOf } from './describe.js';
 import { freeInput, inputLike } from './leaves.js';
 import { definition, type Node, showShape, type Value } from './value.js';
@@ -138,7 +139,10 @@ class Rewriter {
     if (!node.inputs.some((input) => input !== null && this.#made.has(input))) return;
     try {
       const operands = node.inputs.map((input) => this.#operand(node, value, input));
-      this.#made.set(value, apply(node.op, operands, this.#attributes(node, value)));
+      const attributes = attributesAt(node, value, operands, this.#time, this.#length);
+      const made = apply(node.op, operands, attributes);
+      checkCarried(value, made);
+      this.#made.set(value, made);
     } catch (error) {
       if (!(error instanceof TandemError)) throw error;
       const what = 'a model that computes at any length of its inputs';
@@ -185,29 +189,4 @@ class Rewriter {
     }
     return cut;
   }
-
-  /** That of a reshape names the length. */
-  #attributes({ op, inputs, attributes }: Node, result: Value): Node['attributes'] {
-    const { shape } = attributes;
-    const [input] = inputs;
-    if (op !== 'reshape' || !Array.isArray(shape) || !input) return attributes;
-    const [was] = definition(input).samples;
-    const [now] = definition(this.of(input)).samples;
-    const [target] = definition(result).samples;
-    const changed = shape.map(Number);
-    for (const [axis, size] of was.entries()) {
-      if (size === now[axis]) continue;
-      const before = product(was.slice(0, axis));
-      const at = target.findIndex(
-        (length, i) => length === size && product(target.slice(0, i)) === before,
-      );
-      if (at !== -1 && changed[at] !== -1) changed[at] = this.#length;
-    }
-    return { ...attributes, shape: changed };
-  }
 }
-
-const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
-
-/** Ops whose operands meet element by element. */
-const elementwise = new Set('add sub mul div pow maximum minimum where'.split(' '));
