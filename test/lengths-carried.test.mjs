@@ -1,11 +1,14 @@
 // What a model's ops become at another length: what they are in the model that is built for it, or
 // the model is refused.
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import {
   add,
   dense,
   gru,
   input,
+  lstm,
   Model,
   matmul,
   mean,
@@ -16,6 +19,7 @@ import {
   Trainer,
   transpose,
 } from 'tandem-ml';
+import { makeFolder } from './helpers/folder.mjs';
 
 const [time, width, rows] = [8, 3, 2];
 
@@ -91,6 +95,35 @@ test('a Trainer does not train at a length that a slice does not fit', async (t)
   );
   t.true((await trainer.step(batch(7))).loss > 0);
 });
+
+for (const layer of [gru, lstm]) {
+  test(`the last state of ${layer.name} is that at every length`, async (t) => {
+    await carries(t, layer(4));
+    await carries(t, (x) => layer(4)(layer(3, { sequence: true })(x)));
+    const losses = [];
+    for (const model of [build(layer(4)), build(layer(4), 5)]) {
+      const trainer = new Trainer(model, { loss: 'mse' });
+      t.teardown(() => trainer.close());
+      const batch = { x: sample(5), y: new Float32Array(4), rows };
+      losses.push((await trainer.step(batch)).loss, (await trainer.step(batch)).loss);
+    }
+    t.deepEqual(losses.slice(0, 2), losses.slice(2));
+  });
+
+  test(`the last state of ${layer.name} as earlier versions wrote it, too`, async (t) => {
+    const path = join(await makeFolder(t), 'old.safetensors');
+    await build(layer(4)).save(path);
+    const bytes = (await readFile(path)).toString('latin1');
+    const old = bytes.replace('\\"start\\":-1', `\\"start\\": ${time - 1}`);
+    t.not(old, bytes);
+    await writeFile(path, Buffer.from(old, 'latin1'));
+    for (const length of [1, 5]) {
+      const wanted = await predict(t, build(layer(4), length), length);
+      t.deepEqual(await predict(t, path, length, { lengths: [length] }), wanted);
+    }
+    t.deepEqual(await predict(t, path, time), await predict(t, build(layer(4)), time));
+  });
+}
 
 test('reshapes keep rows and positions apart', async (t) => {
   const pooled = (x) => mean(x, { axes: 1 });

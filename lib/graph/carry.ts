@@ -48,6 +48,7 @@ function sliceAt(node: Node, from: readonly number[], to: readonly number[]): No
   const axis = given < 0 ? given + from.length : given;
   const [was = 0, now = 0] = [from[axis], to[axis]];
   if (was === now) return attributes;
+  if (isLastState(node, axis, was)) return { ...attributes, start: -1 };
   const first = Number(attributes.start ?? 0);
   const start = first <= -was ? 0 : first;
   const last = attributes.end === undefined ? Number.POSITIVE_INFINITY : Number(attributes.end);
@@ -60,6 +61,15 @@ function sliceAt(node: Node, from: readonly number[], to: readonly number[]): No
   if (!isMixed && begin >= 0 && begin < end && end <= now) return attributes;
   const positions = `${first} to ${attributes.end ?? 'the end'} of ${was}`;
   throw refused(`positions that ${now} have too, received ${positions}`);
+}
+
+/** The last state of lstm or gru, which earlier versions wrote as a position from the beginning. */
+function isLastState({ inputs, attributes, layer }: Node, axis: number, was: number): boolean {
+  const { source } = definition(inputs[0] as Value);
+  const [, states] = /^(lstm|gru)$/.exec(layer?.type ?? '') ?? [];
+  const { start, end, step } = attributes;
+  const isLast = axis === 1 && start === was - 1 && end === undefined && step === undefined;
+  return isLast && source.kind === 'output' && source.node.op === states;
 }
 
 /**

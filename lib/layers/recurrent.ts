@@ -64,6 +64,7 @@ function recurrent(
       own.parameter('biasIh', [rows], start),
       own.parameter('biasHh', [rows], start),
     );
-    return sequence ? y : reshape(slice(y, { axis: 1, start: time - 1 }), [-1, units]);
+    // Counted from the end, it is the last at every length: see graph/carry.ts.
+    return sequence ? y : reshape(slice(y, { axis: 1, start: -1 }), [-1, units]);
   });
 }
