@@ -127,6 +127,7 @@ export class Model {
       encoder: undefined,
       training: false,
       taken: undefined,
+      looks: new Set(),
       restoring: undefined,
     });
   }

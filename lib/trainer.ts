@@ -65,7 +65,7 @@ export class Trainer<T extends Targets = Value> {
   readonly #state: ModelState;
   readonly #graph: TrainingGraph;
   readonly #engine: Engine;
-  readonly #run: RunState = makeRun();
+  readonly #run: RunState;
   readonly #onGpu: boolean;
   /** The call that trains just now. */
   #training: Promise<unknown> | undefined;
@@ -78,6 +78,7 @@ export class Trainer<T extends Targets = Value> {
     if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
     this.model = model;
     this.#state = stateOf(model);
+    this.#run = makeRun(this.#state.looks);
     const made = makeEngine(this.#state, model.parameters, options, this.#run);
     this.#engine = made.engine;
     this.#graph = made.graph;
@@ -127,9 +128,9 @@ export class Trainer<T extends Targets = Value> {
         await refuseBadRows(rows, feeds, this.#engine.native.step);
       }
       const steps: Step[] = [];
-      const never = () => false;
+      const closed = () => this.#run.closed;
       const source = this.#batches.source(rows);
-      await this.#engine.train(source, true, never, (done) => {
+      await this.#engine.train(source, true, closed, (done) => {
         steps.push(...done);
         return true;
       });

@@ -24,6 +24,8 @@ export interface ModelState {
   training: boolean;
   /** Of the Trainer that is in fit or step, also while it waits for a callback. */
   taken: object | undefined;
+  /** Evaluations and copies of the parameters that are under way, of all Trainers; none of them rejects. */
+  readonly looks: Set<Promise<unknown>>;
   /** The last copying of best weights over the parameters. */
   restoring: Promise<void> | undefined;
 }

@@ -62,7 +62,7 @@ export function makeEngine<T extends Targets = Value>(
     settings.mixup === undefined
       ? undefined
       : new Mixer(settings.mixup, settings.native.seed, feeds.x, feeds.y, mixed.classes),
-    () => run.settled(),
+    () => run.resting(),
   );
   return { engine, graph };
 }

@@ -84,7 +84,7 @@ export class Engine {
     /** Of one row, over all feeds. */
     readonly rowBytes: number,
     readonly mixer: Mixer | undefined,
-    /** Resolves when nothing stands in the parameters' place. */
+    /** Resolves when nobody looks at the parameters. */
     readonly resting: () => Promise<void>,
   ) {}
 
@@ -116,9 +116,7 @@ export class Engine {
     halted: () => boolean,
     onChunk: (steps: readonly Step[]) => Promise<boolean> | boolean,
   ): Promise<void> {
-    await this.resting();
-    // Before anything else waits, so that nobody looks at parameters that are about to change.
-    this.model.training = true;
+    await this.#take();
     const most = singly ? 1 : this.#mostSteps(source.batchSize);
     const depth = singly ? 1 : 2;
     const flights: Flight[] = [];
@@ -164,7 +162,7 @@ export class Engine {
         landed = now;
         if (singly) this.model.training = false;
         const goOn = await onChunk(steps);
-        this.model.training = true;
+        if (singly) await this.#take();
         if (!goOn) break;
         // Stopped, but the next chunk may have finished a step that this one began.
         if (done < flight.piece.sizes.length) exhausted = true;
@@ -177,6 +175,22 @@ export class Engine {
       await parts?.settled();
       this.model.training = false;
     }
+  }
+
+  /** Lets `body` write to the parameters. */
+  async changing(body: () => Promise<void>): Promise<void> {
+    await this.#take();
+    try {
+      await body();
+    } finally {
+      this.model.training = false;
+    }
+  }
+
+  /** Has nobody begin to look at the parameters, and waits for those who do. */
+  async #take(): Promise<void> {
+    this.model.training = true;
+    await this.resting();
   }
 
   /**

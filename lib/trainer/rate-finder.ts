@@ -96,7 +96,7 @@ export async function findRate(
     }
   } finally {
     engine.ownSchedule = undefined;
-    await native.loadState(before, progress);
+    await engine.changing(() => native.loadState(before, progress));
   }
   return curve.result;
 }

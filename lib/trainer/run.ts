@@ -23,9 +23,12 @@ export interface RunState {
   alone<R>(body: () => Promise<R>): Promise<R>;
   /** Resolves when none of them is under way. */
   settled(): Promise<void>;
+  /** Resolves when none of any Trainer of the model is, or once closed. */
+  resting(): Promise<void>;
 }
 
-export function makeRun(): RunState {
+/** `looks` are the model's. */
+export function makeRun(looks: Set<Promise<unknown>>): RunState {
   const ended = new AbortController();
   const ending = new Ending();
   let last: Promise<unknown> = Promise.resolve();
@@ -47,12 +50,20 @@ export function makeRun(): RunState {
     locate: undefined,
     alone(body) {
       const running = last.then(body);
+      const done = () => {
+        looks.delete(look);
+      };
       // Whoever awaits it sees the error.
-      last = running.catch(() => {});
+      const look: Promise<void> = running.then(done, done);
+      looks.add(look);
+      last = look;
       return running;
     },
     async settled() {
       await last;
+    },
+    async resting() {
+      if (looks.size > 0) await ending.unlessEnded(Promise.all(looks));
     },
   };
 }

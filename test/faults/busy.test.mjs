@@ -1,4 +1,5 @@
 // One user at a time of what cannot be shared: ERR_BUSY for the second, and all fine afterwards.
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, input, Model, TandemError } from 'tandem-ml';
@@ -157,6 +158,39 @@ test('a model has one trainer at work at a time', async (t) => {
   t.true(Number.isFinite((await first.step(data)).loss));
   await Promise.all([first, second, alone].map((trainer) => trainer.close()));
   t.true(Number.isFinite((await work(1)).loss[0]));
+});
+
+test('no trainer of a model begins while another one looks at the parameters', async (t) => {
+  const model = build();
+  const [first, second] = [makeTrainer(model, { ema: {} }), makeTrainer(model, { ema: {} })];
+  const [few, many] = [makeData(64), makeData(20_000)];
+  const folder = await makeFolder(t);
+  const paths = ['before', 'beside'].map((name) => join(folder, `${name}.safetensors`));
+  await first.step(few);
+  const { loss } = await second.evaluate(many);
+  await second.saveCheckpoint(paths[0]);
+  const looking = [second.evaluate(many), second.saveCheckpoint(paths[1])];
+  const changing = first.fit(few, { ...quiet, epochs: 300, batchSize: 8 });
+  const [found] = await Promise.all(looking);
+  t.is(found.loss, loss);
+  t.deepEqual(await readFile(paths[1]), await readFile(paths[0]));
+  await changing;
+
+  // Neither in a callback that does not wait for it, nor while a checkpoint is read.
+  const trained = bits(model);
+  const after = (await second.evaluate(many)).loss;
+  let beside;
+  const onTrainBegin = () => {
+    beside = second.evaluate(many);
+  };
+  await first.fit(few, { ...quiet, epochs: 300, batchSize: 8, callbacks: [{ onTrainBegin }] });
+  t.is((await beside).loss, after);
+  t.notDeepEqual(bits(model), trained);
+  const last = (await second.evaluate(many)).loss;
+  const evaluated = second.evaluate(many);
+  await first.loadCheckpoint(paths[0]);
+  t.is((await evaluated).loss, last);
+  await Promise.all([first.close(), second.close()]);
 });
 
 test('a model is saved at rest, also by callbacks', async (t) => {

@@ -37,7 +37,7 @@ export async function restoreSnapshot(
   const { native, settings } = engine;
   checkSetup(contents.setup, setupOf(engine));
   if (contents.scheduler !== undefined) settings.schedule.loadState?.(contents.scheduler);
-  await native.loadState(state, contents.progress);
+  await engine.changing(() => native.loadState(state, contents.progress));
   run.epoch = contents.position.epoch;
   run.resume = contents.position;
 }
