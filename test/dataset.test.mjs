@@ -133,6 +133,9 @@ test('checkNumerics names the row and the step', async (t) => {
   const error = await t.throwsAsync(trainer.fit(data, { ...quiet, batchSize: 10, shuffle: false }));
   t.like(error, { code: 'ERR_NUMERIC', step: 4 });
   t.regex(error?.message ?? '', /row 42/);
+  const accumulating = make(t, { checkNumerics: true, gradientAccumulationSteps: 3 });
+  const fit = accumulating.fit(data, { ...quiet, batchSize: 10, shuffle: false });
+  t.like(await t.throwsAsync(fit), { code: 'ERR_NUMERIC', step: 1 });
 });
 
 test('misuse', async (t) => {

@@ -44,13 +44,19 @@ export function makeEngine<T extends Targets = Value>(
   const terms = results[0]?.terms ?? [];
   const all = [...feeds.x, ...feeds.y, ...mixed.feeds];
   const rowBytes = all.reduce((sum, { elements }) => sum + 4 * elements, 0);
-  claim(settings.schedule);
   const trainer = new native.Trainer(state.native, description, {
     ...settings.native,
     divisors: terms.flatMap(({ divisor }) => divisor ?? []),
     scales,
     ranges: rangesOf(all),
   });
+  try {
+    // Not before: a trainer that there is no memory for has taken none.
+    claim(settings.schedule);
+  } catch (error) {
+    trainer.close();
+    throw error;
+  }
   engine = new Engine(
     trainer,
     state,

@@ -210,7 +210,8 @@ export class Fit {
     try {
       await this.#call((callback) => callback.onEpochBegin?.(open.epoch, trainer));
       source = await this.#epochs.afresh(next, source);
-      progress.epochBegin(open.epoch, source.steps ?? 0);
+      const { microBatches } = this.engine.settings;
+      progress.epochBegin(open.epoch, Math.ceil((source.steps ?? 0) / microBatches));
       const noticed = this.#epochs.noticing(source, () => this.#readAhead(open.epoch + 1));
       await this.#train(noticed, open, progress);
     } finally {
@@ -299,13 +300,15 @@ export class Fit {
     const { plan, engine } = this;
     const { seed } = engine.settings.native;
     const training = supply === plan.training;
+    const microBatches = training ? engine.settings.microBatches : 1;
     return {
       epoch,
       batchSize: plan.batchSize,
       start,
       seed: training && plan.shuffle ? seed : undefined,
       signal: (training ? this.#ending : this.#cutting).signal,
-      checkFrom: this.#throwsOnBadRows ? engine.native.step : undefined,
+      checkFrom: this.#throwsOnBadRows ? engine.native.step * microBatches : undefined,
+      microBatches,
     };
   }
 

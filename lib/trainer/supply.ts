@@ -44,8 +44,10 @@ export interface EpochPlan {
   /** Undefined: in order. */
   readonly seed: number | undefined;
   readonly signal: AbortSignal | undefined;
-  /** Of the epoch's first step, where a NaN shall be an error. */
+  /** Of the epoch's first step, where a NaN shall be an error, in batches. */
   readonly checkFrom?: number | undefined;
+  /** Batches of a step; 1 by default. */
+  readonly microBatches?: number;
 }
 
 /** Rows to go through any number of times. */
@@ -131,7 +133,7 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
   return {
     prepare,
     ...(version && { version }),
-    async epoch({ epoch, batchSize, start, seed, signal, checkFrom }) {
+    async epoch({ epoch, batchSize, start, seed, signal, checkFrom, microBatches = 1 }) {
       await prepare();
       const chunks = dataset.chunks({
         epoch,
@@ -145,7 +147,8 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
       const whole = count !== undefined && (dataset.lengths?.length ?? 1) === 1;
       const steps = whole ? Math.ceil(count / batchSize) : undefined;
       const read = (block: TensorBatch) => readBlock(block, feeds, name, dataset);
-      return new ChunkSource(chunks, feeds, read, name, batchSize, steps, checkFrom);
+      const check = checkFrom === undefined ? undefined : { from: checkFrom, microBatches };
+      return new ChunkSource(chunks, feeds, read, name, batchSize, steps, check);
     },
   };
 }
@@ -155,7 +158,8 @@ class ChunkSource implements StepSource {
   /** Batches and rows of the chunk that are gone. */
   #batch = 0;
   #row = 0;
-  #step: number;
+  /** Batches before, counted from the training's first. */
+  #before: number;
   /** What was asked for ahead. */
   #first: Promise<IteratorResult<Chunk<TensorBatch>>> | undefined;
 
@@ -166,9 +170,9 @@ class ChunkSource implements StepSource {
     readonly name: string,
     readonly batchSize: number,
     readonly steps: number | undefined,
-    readonly checkFrom: number | undefined,
+    readonly check: { readonly from: number; readonly microBatches: number } | undefined,
   ) {
-    this.#step = checkFrom ?? 0;
+    this.#before = check?.from ?? 0;
   }
 
   async next(steps: number): Promise<Piece | undefined> {
@@ -182,7 +186,7 @@ class ChunkSource implements StepSource {
     const order = chunk.order.subarray(this.#row, this.#row + rows);
     this.#batch += sizes.length;
     this.#row += rows;
-    this.#step += sizes.length;
+    this.#before += sizes.length;
     return { rows: chunk.rows, order, sizes };
   }
 
@@ -209,7 +213,7 @@ class ChunkSource implements StepSource {
       const what = `whole batches of ${batch} rows, which the inputs fix,`;
       throw is.mismatch('ERR_SHAPE', what, this.name, `one of ${odd} rows`);
     }
-    if (this.checkFrom !== undefined) await this.#refuseBad(rows, feeds, order, sizes);
+    if (this.check) await this.#refuseBad(rows, feeds, order, sizes, this.check.microBatches);
     this.#chunk = { rows, order, sizes };
     this.#batch = 0;
     this.#row = 0;
@@ -221,16 +225,18 @@ class ChunkSource implements StepSource {
     feeds: Feeds,
     order: Uint32Array,
     sizes: Uint32Array,
+    microBatches: number,
   ): Promise<void> {
     const bad = await findBadRows(rows, feeds);
     if (bad.size === 0) return;
     let end = 0;
-    let step = this.#step;
+    let before = this.#before;
     for (const size of sizes) {
       const row = order.subarray(end, end + size).find((item) => bad.has(item));
-      if (row !== undefined) throw badRow(bad, row, `${this.name}: `, step);
+      if (row !== undefined)
+        throw badRow(bad, row, `${this.name}: `, Math.floor(before / microBatches));
       end += size;
-      step++;
+      before++;
     }
   }
 }

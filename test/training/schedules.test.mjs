@@ -84,6 +84,14 @@ test('schedules refuse what makes no sense', (t) => {
   t.throws(() => reduceOnPlateau().loadState?.({ current: 2 }), bad);
 });
 
+test('a trainer that could not be made leaves its scheduler to another', (t) => {
+  const model = sequential([dense(1)], { input: [1], seed: 1 });
+  const options = { loss: /** @type {const} */ ('mse'), lrScheduler: reduceOnPlateau() };
+  t.throws(() => new Trainer(model, { ...options, memoryLimit: 8 }), { code: 'ERR_OUT_OF_MEMORY' });
+  t.notThrows(() => new Trainer(model, options));
+  t.throws(() => new Trainer(model, options), { code: 'ERR_ARGUMENT', message: /another Trainer/ });
+});
+
 test('fit tells reduceOnPlateau what epochs reported', async (t) => {
   const model = sequential([dense(1)], { input: [1], seed: 1 });
   const lrScheduler = reduceOnPlateau({ monitor: 'loss', patience: 0, factor: 0.5, threshold: 0 });
