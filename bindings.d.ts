@@ -219,10 +219,7 @@ export interface Key<T> {
 export function lease(...arrays: TypedArray[]): object;
 export function endLease(lease: object): void;
 
-/**
- * `arrays`: one a graph input, then one an output, which is written before it returns and may overlap
- * inputs.
- */
+/** `arrays`: one a graph input, then one an output, which may overlap inputs, written on return. */
 export function predictSync(predictor: Key<Predictor>, rows: number, ...arrays: TypedArray[]): void;
 /**
  * The same on the plans of predict(), where that is expected to take less time than the way to another

@@ -50,7 +50,6 @@ napi_value Completions::submit(Lane& lane, std::unique_ptr<Job> job) {
 /// For a millisecond of each turn of the loop: a loop of awaited calls would otherwise stay among
 /// its own microtasks and the event loop would never turn.
 bool Completions::has_time_for(double expected_ms) noexcept {
-  constexpr double kBriefMs = 0.05;
   constexpr std::chrono::milliseconds kShare{1};
   if (expected_ms >= kBriefMs) return false;
   if (!turn_open_) return begin_turn();

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "binding/lane.h"
+
 namespace tandem::binding {
 namespace {
 
@@ -34,7 +36,6 @@ bool JoinedRuns::add(const Signature& signature, std::byte* block) {
 
 void JoinedRuns::run(double expected_ms) {
   // Calls that are brief alone keep to the lane's thread together as well.
-  constexpr double kBriefMs = 0.05;
   if (session_ == nullptr)
     session_ = Predictor::Session::for_joined_calls(predictor_, which_, expected_ms < kBriefMs);
   place_arrays();

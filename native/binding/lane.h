@@ -19,6 +19,10 @@
 
 namespace tandem::binding {
 
+/// What takes less than so many milliseconds is best done where it is: the way to another thread
+/// and back would take longer.
+inline constexpr double kBriefMs = 0.05;
+
 class Job {
  public:
   Job() = default;

@@ -111,9 +111,9 @@ class StageSource {
   bool whole_;
 };
 
-/// x = large + small, but for the last bit or two. Rounded by integers, as to_tf32() rounds, which
-/// conversions take four times as long for; the instruction leaves out what it does not keep of
-/// the small number.
+/// x = large + small, but for the last bit or two. Rounded by integers, as to_tf32() rounds, in
+/// less time than its conversions take; the instruction leaves out what it does not keep of the
+/// small number.
 template <int n>
 struct SplitFloats {
   uint32_t large[n], small[n];
