@@ -39,9 +39,9 @@ TANDEM_INLINE void load_operands(typename Family::Operand (&bv)[N], const MicroA
   }
 }
 
-// One word of k.
+// One word of k. Rows of A are `a_row` bytes apart.
 template <typename Family, int M, int N, bool is_first>
-TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
+TANDEM_INLINE void step(const MicroArgs& t, int64_t a_row, const char* const* a, const char* b,
                         typename Family::Sum (&acc)[M][N]) {
 #pragma GCC unroll 2
   for (int part = 0; part < Family::kParts; ++part) {
@@ -49,7 +49,7 @@ TANDEM_INLINE void step(const MicroArgs& t, const char* const* a, const char* b,
     load_operands<Family, N>(bv, t, b, part);
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
-      const auto av = Family::a(a[i / kGroupRows] + (i % kGroupRows) * t.a_row, part);
+      const auto av = Family::a(a[i / kGroupRows] + (i % kGroupRows) * a_row, part);
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) {
         if constexpr (is_first) {
@@ -87,7 +87,7 @@ TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], c
   if constexpr (Family::kHasFirst) {
 #pragma GCC unroll 8
     for (int c = 0; c < kChains; ++c) {
-      step<Family, M, N, true>(t, a, b, chains[c]);
+      step<Family, M, N, true>(t, t.a_row, a, b, chains[c]);
       next_word(t, a, b);
     }
     left -= kChains;
@@ -95,7 +95,7 @@ TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], c
   for (; left >= kChains; left -= kChains) {
 #pragma GCC unroll 8
     for (int c = 0; c < kChains; ++c) {
-      step<Family, M, N, false>(t, a, b, chains[c]);
+      step<Family, M, N, false>(t, t.a_row, a, b, chains[c]);
       next_word(t, a, b);
     }
   }
@@ -103,6 +103,40 @@ TANDEM_INLINE int64_t add_chains(const MicroArgs& t, const char* (&a)[groups], c
   for (int c = 0; c < kChains; ++c)
 #pragma GCC unroll 8
     for (int i = 0; i < M * N; ++i) acc[i / N][i % N] = acc[i / N][i % N] + chains[c][i / N][i % N];
+  return left;
+}
+
+// So many sums take every port that multiplies, where pointers that move are felt, too. They move
+// once in a turn of some words of k, longer ones where fewer sums make shorter steps.
+#if defined(TANDEM_ISA_AVX512)
+inline constexpr int kFillsPorts = 20, kTurn = 2;
+#else
+inline constexpr int kFillsPorts = 10, kTurn = 4;
+#endif
+
+// Whole turns of the words of k: of rows of A whose words are neighbours, or of `columns` of A,
+// whose rows are and which need one pointer. Returns how many words are left.
+template <typename Family, int M, int N, bool columns, bool prefetches, int groups>
+TANDEM_INLINE int64_t add_turns(const MicroArgs& t, const char* (&a)[groups], const char*& b,
+                                const char*& next, int64_t left,
+                                typename Family::Sum (&acc)[M][N]) {
+  constexpr int64_t kWord = 4;
+  const int64_t a_row = columns ? kWord : t.a_row, a_k = columns ? t.a_k : kWord;
+  for (; left >= kTurn; left -= kTurn) {
+#pragma GCC unroll 4
+    for (int word = 0; word < kTurn; ++word) {
+      if constexpr (prefetches) __builtin_prefetch(next + word * t.next_k, 0, 2);
+      const char* at[groups];
+#pragma GCC unroll 4
+      for (int g = 0; g < groups; ++g)
+        at[g] = (columns ? a[0] + g * kGroupRows * kWord : a[g]) + word * a_k;
+      step<Family, M, N, false>(t, a_row, at, b + word * t.b_k, acc);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) a[g] += kTurn * a_k;
+    b += kTurn * t.b_k;
+    if constexpr (prefetches) next += kTurn * t.next_k;
+  }
   return left;
 }
 
@@ -128,7 +162,7 @@ static void micro(const MicroArgs& t) {
   typename Family::Sum acc[M][N];
   int64_t left = t.k;
   if constexpr (Family::kHasFirst) {
-    step<Family, M, N, true>(t, a, b, acc);
+    step<Family, M, N, true>(t, t.a_row, a, b, acc);
     next_word(t, a, b);
     --left;
   } else {
@@ -141,12 +175,20 @@ static void micro(const MicroArgs& t) {
   }
   if constexpr (kChains > 1) left = add_chains<Family, M, N, kChains>(t, a, b, left, acc);
   const char* next = t.next;
+  if constexpr (M * N >= kFillsPorts && Family::kParts == 1) {
+    if (t.a_k == 4)
+      left = t.next_k == 0 ? add_turns<Family, M, N, false, false>(t, a, b, next, left, acc)
+                           : add_turns<Family, M, N, false, true>(t, a, b, next, left, acc);
+    else if (t.a_row == 4)
+      left = t.next_k == 0 ? add_turns<Family, M, N, true, false>(t, a, b, next, left, acc)
+                           : add_turns<Family, M, N, true, true>(t, a, b, next, left, acc);
+  }
   for (; left > 0; --left) {
     if constexpr (M * N >= kHidesPrefetch) {
       __builtin_prefetch(next, 0, 2);
       next += t.next_k;
     }
-    step<Family, M, N, false>(t, a, b, acc);
+    step<Family, M, N, false>(t, t.a_row, a, b, acc);
     next_word(t, a, b);
   }
   Family::template finish<M, N>(t, acc);
