@@ -207,8 +207,11 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
     const int64_t tall = fewest * ceil_div(p.row_panels.count, kBlockPanels);
     wanted = least(wanted, most(kLocalTiles, tall));
   }
-  // Kernels that keep sums wait for rows of A, and not for B.
-  const int64_t read_a = p.pack_a || p.desc.kernels->keeps_sums ? 16 : 4;
+  // Kernels that keep sums wait for rows of A, and not for B; others for an A that has left the L2
+  // when the next columns of B come.
+  const GemmDesc& d = p.desc;
+  const bool far = d.type == GEMM_F32 && !hides_misses(d) && d.m * d.k > kL2Floats;
+  const int64_t read_a = p.pack_a || d.kernels->keeps_sums || far ? 16 : 4;
   int64_t best = -1;
   for (int64_t cols = fewest; cols <= limit && (best < 0 || cols <= wanted); ++cols) {
     const int64_t rows = least(ceil_div(wanted, cols), p.row_panels.count);
