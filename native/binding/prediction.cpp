@@ -172,7 +172,7 @@ void PredictionJob::run(const std::atomic<bool>& halt) {
     }
   }
   prediction_->lane_session.run(signature_->rows, inputs, outputs, &halt);
-  // Here and not in finish(), which would wait for a plan that the next job compiles.
+  // Here and not in finish(): the event loop has better things to do.
   if (may_grow_) bytes_ = prediction_->predictor.profile().memory.total();
 }
 

@@ -28,7 +28,8 @@ class FrozenWeights {
   FrozenWeights(const FrozenWeights&) = delete;
   FrozenWeights& operator=(const FrozenWeights&) = delete;
   virtual ~FrozenWeights() = default;
-  [[nodiscard]] virtual int64_t bytes() const = 0;
+  /// Of all that has been made so far. Any thread may ask, and waits for none that makes more.
+  [[nodiscard]] virtual int64_t bytes() const noexcept = 0;
 };
 
 /// The arenas that outlive a plan. Pointers are to the device's memory and may be null when unused.

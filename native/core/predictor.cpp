@@ -217,6 +217,7 @@ MemoryUse Predictor::memory_use(const Executable* more) const {
 
 void Predictor::check_memory(int64_t bytes, const Executable* executable) const {
   if (memory_limit_ == 0) return;
+  const std::lock_guard lock(profile_mutex_);
   check_memory_limit(memory_limit_, checked_add(memory_use().total(), held_state_),
                      checked_add(checked_add(memory_use(executable).total(), held_state_), bytes),
                      backend_);
@@ -230,7 +231,7 @@ struct Predictor::Held {
   Held(const Held&) = delete;
   Held& operator=(const Held&) = delete;
   ~Held() {
-    const std::lock_guard lock(owner.mutex_);
+    const std::lock_guard lock(owner.profile_mutex_);
     owner.held_buffers_ -= buffers;
     owner.held_state_ -= state;
   }
@@ -238,22 +239,23 @@ struct Predictor::Held {
 
 std::shared_ptr<const void> Predictor::hold(int64_t buffers, int64_t state) {
   if (!backend_.shares_host_memory()) buffers = 0;
-  const auto held = std::make_shared<Held>(*this);  // before the lock, which its end takes
-  const std::lock_guard lock(mutex_);
+  const auto held = std::make_shared<Held>(*this);  // before the locks, one of which its end takes
+  const std::lock_guard granting(mutex_);           // what a plan has been granted stays free
   check_memory(checked_add(buffers, state));
+  const std::lock_guard lock(profile_mutex_);
   held_buffers_ += held->buffers = buffers;
   held_state_ += held->state = state;
   return held;
 }
 
 Profile Predictor::profile() const {
-  const std::lock_guard lock(mutex_);
   Profile profile;
   profile.device = backend_.name();
   profile.batch = 1;
-  profile.memory = memory_use();
   size_t which = graphs_.size();  // the kernels are of: the first graph that has run
   std::vector<float> samples;
+  std::unique_lock lock(profile_mutex_);
+  profile.memory = memory_use();
   for (const Session* session : sessions_) {
     session->latencies_.collect(samples);
     if (!session->is_named_) continue;
@@ -266,6 +268,7 @@ Profile Predictor::profile() const {
       }
     }
   }
+  lock.unlock();
   if (which == graphs_.size()) which = 0;
   profile.flops = count_flops(inference_graph(graphs_[which], profile.batch, precision_, backend_));
   profile.p50_ms = percentile(samples, 0.50);
@@ -284,12 +287,12 @@ Predictor::Session::Session(Predictor& owner, size_t which, int threads, bool is
       threads_(threads),
       is_named_(is_named),
       fixed_batch_(!has_free_batch(owner.graphs_[which])) {
-  const std::lock_guard lock(owner_.mutex_);
+  const std::lock_guard lock(owner_.profile_mutex_);
   owner_.sessions_.push_back(this);
 }
 
 Predictor::Session::~Session() {
-  const std::lock_guard lock(owner_.mutex_);
+  const std::lock_guard lock(owner_.profile_mutex_);
   std::erase(owner_.sessions_, this);
 }
 
@@ -297,7 +300,7 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   if (batch == latest_batch_) return *latest_;
   const auto found = plans_.find(batch);
   if (found != plans_.end()) return use(batch, *found->second);
-  const std::lock_guard lock(owner_.mutex_);
+  const std::lock_guard compiling(owner_.mutex_);
   forget_oldest_plan();
   auto compiled = std::make_unique<Compiled>();
   compiled->plan =
@@ -325,14 +328,20 @@ Predictor::Session::Compiled& Predictor::Session::compiled(int64_t batch) {
   owner_.check_memory(growth, compiled->executable.get());
   if (growth > 0) grow_arena(compiled->plan.arena_bytes);
   compiled->executable->bind_arena(arena_.data.get());
+  const std::lock_guard lock(owner_.profile_mutex_);
   return use(batch, *(plans_[batch] = std::move(compiled)));
 }
 
 void Predictor::Session::grow_arena(int64_t bytes) {
-  arena_ = {};
+  const auto replace = [this](Memory memory) {
+    const std::lock_guard lock(owner_.profile_mutex_);
+    std::swap(arena_, memory);
+  };
+  replace({});
   try {
-    arena_ = owner_.backend_.allocate(bytes);
+    replace(owner_.backend_.allocate(bytes));
   } catch (...) {
+    const std::lock_guard lock(owner_.profile_mutex_);
     // what there was is gone: the next run makes its plan anew
     plans_.clear();
     latest_ = nullptr;
@@ -346,6 +355,7 @@ void Predictor::Session::grow_arena(int64_t bytes) {
 void Predictor::Session::forget_oldest_plan() {
   constexpr size_t kMaxPlans = 32;
   if (plans_.size() < kMaxPlans || bound_ != nullptr) return;
+  const std::lock_guard lock(owner_.profile_mutex_);
   plans_.erase(std::min_element(plans_.begin(), plans_.end(), [](const auto& a, const auto& b) {
     return a.second->used < b.second->used;
   }));

@@ -135,7 +135,7 @@ class Predictor {
  private:
   struct Held;
   [[nodiscard]] std::vector<bool> pack_parameters();
-  /// What is held, and with `more` what that would add; behind the mutex.
+  /// What is held, and with `more` what that would add; behind profile_mutex_.
   [[nodiscard]] MemoryUse memory_use(const Executable* more = nullptr) const;
   /// Throws ERR_OUT_OF_MEMORY where there is no room for so many bytes, and for `executable`,
   /// beside what is held and the state of callers.
@@ -154,7 +154,10 @@ class Predictor {
   int threads_;
   int64_t max_batch_;
   int64_t memory_limit_;
-  mutable std::mutex mutex_;  ///< guards compiling, weights and the profile
+  std::mutex mutex_;  ///< guards compiling and weights; taken before the next one
+  /// Guards what profile() reads: the sessions, their plans and arenas, what is held. Nobody keeps
+  /// it for long, since event loops wait for it.
+  mutable std::mutex profile_mutex_;
   Memory parameters_;
   std::unique_ptr<FrozenWeights> frozen_;
   std::vector<Session*> sessions_;

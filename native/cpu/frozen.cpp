@@ -40,6 +40,7 @@ void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void*
   if (plain == nullptr)
     fail(ErrorCode::kArgument, "expected a weight that is packed already, received none");
   memory = cpu_backend().allocate(packed_bytes);
+  bytes_ += memory.bytes;
   std::vector<std::max_align_t> copy(bytes / sizeof(std::max_align_t) + 1);
   if (bytes > 0) std::memcpy(copy.data(), params, bytes);
   void* const source = const_cast<void*>(plain);
@@ -47,12 +48,6 @@ void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void*
   void* operands[3] = {is_bytes ? nullptr : source, memory.data.get(), is_bytes ? source : nullptr};
   pack(fn, copy.data(), operands, tiles, packed_bytes);
   return memory.data.get();
-}
-
-int64_t CpuFrozenWeights::bytes() const {
-  int64_t total = 0;
-  for (const auto& [key, memory] : packed_) total += memory.bytes;
-  return total;
 }
 
 }  // namespace tandem::cpu

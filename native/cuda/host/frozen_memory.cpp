@@ -4,19 +4,13 @@
 
 namespace tandem::cuda {
 
-int64_t FrozenMemory::bytes() const {
-  const std::lock_guard lock(mutex_);
-  int64_t sum = 0;
-  for (const auto& [key, memory] : made_) sum += memory.bytes;
-  return sum;
-}
-
 std::byte* FrozenMemory::find_or_make(const FrozenKey& key, int64_t bytes, const Fill& fill) {
   const std::lock_guard lock(mutex_);
   const auto found = made_.find(key);
   if (found != made_.end()) return found->second.data.get();
   Memory memory = allocate_(bytes);
   fill(memory.data.get());
+  bytes_ += memory.bytes;
   return made_.emplace(key, std::move(memory)).first->second.data.get();
 }
 

@@ -2,6 +2,7 @@
 // Predictor. Knows no CUDA: whoever owns it gives a function that allocates.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -26,7 +27,7 @@ class FrozenMemory final : public FrozenWeights {
   explicit FrozenMemory(Allocate allocate) : allocate_(std::move(allocate)) {}
 
   /// Bytes of everything that was made.
-  [[nodiscard]] int64_t bytes() const override;
+  [[nodiscard]] int64_t bytes() const noexcept override { return bytes_; }
   /// What was made, after `fill` has been called with it if it is new. Any thread may call; nothing
   /// is kept where allocating or filling throws.
   std::byte* find_or_make(const FrozenKey& key, int64_t bytes, const Fill& fill);
@@ -35,8 +36,9 @@ class FrozenMemory final : public FrozenWeights {
 
  private:
   Allocate allocate_;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  ///< held while memory is filled
   std::map<FrozenKey, Memory> made_;
+  std::atomic<int64_t> bytes_{0};  ///< of made_
 };
 
 }  // namespace tandem::cuda
