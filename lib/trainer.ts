@@ -9,14 +9,7 @@ import { averagedModel, checkAverages } from './trainer/averages.js';
 import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
 import { restoreSnapshot, takeSnapshot } from './trainer/checkpoint/snapshot.js';
 import { makeEngine } from './trainer/create.js';
-import {
-  checkWhole,
-  type Data,
-  type Feeds,
-  type Rows,
-  readBatchSize,
-  readData,
-} from './trainer/data.js';
+import { checkWhole, type Data, readBatchSize } from './trainer/data.js';
 import type { Engine, Step } from './trainer/engine.js';
 import { busyError, closedError } from './trainer/errors.js';
 import {
@@ -28,7 +21,7 @@ import {
 import { Fit } from './trainer/fit.js';
 import type { TrainingGraph } from './trainer/graph.js';
 import type { History } from './trainer/history.js';
-import { graphFor } from './trainer/lengths.js';
+import { readRows } from './trainer/lengths.js';
 import type { Targets } from './trainer/losses.js';
 import { refuseBadRows } from './trainer/numerics.js';
 import type { TrainerOptions } from './trainer/options.js';
@@ -117,7 +110,8 @@ export class Trainer<T extends Targets = Value> {
    */
   async step(data: Data): Promise<StepResult> {
     this.#assertFree('step');
-    const { rows, feeds } = this.#readStep(data);
+    const { feeds } = this.#graph;
+    const rows = readRows(data, feeds, 'data');
     if (feeds.batch !== undefined && rows.count !== feeds.batch) {
       const what = `${feeds.batch} rows, which the inputs fix,`;
       throw is.mismatch('ERR_SHAPE', what, 'data', `${rows.count} rows`);
@@ -125,7 +119,7 @@ export class Trainer<T extends Targets = Value> {
     return await this.#exclusively(async () => {
       const { checkNumerics, skip } = this.#engine.settings.native;
       if (checkNumerics && skip === null) {
-        await refuseBadRows(rows, feeds, this.#engine.native.step);
+        await refuseBadRows(rows, this.#engine.native.step);
       }
       const steps: Step[] = [];
       const closed = () => this.#run.closed;
@@ -222,21 +216,11 @@ export class Trainer<T extends Targets = Value> {
     );
   }
 
-  /** Rows of a step; those that say how many they are may be shorter sequences than the model's. */
-  #readStep(data: Data): { rows: Rows; feeds: Feeds } {
-    const { feeds: own } = this.#graph;
-    const given: unknown = data;
-    const { x, rows: count }: { x?: unknown; rows?: unknown } = is.isRecord(given) ? given : {};
-    const { graph, feeds } =
-      typeof count === 'number' ? graphFor(x, count, own) : { graph: 0, feeds: own };
-    return { rows: { ...readData(data, feeds, 'data'), graph }, feeds };
-  }
-
   /** All rows of data that are checked as far as they are known. */
   #supply(data: Data | Dataset): Supply {
     const { feeds } = this.#graph;
     if (isDataset(data)) return datasetSupply(data, feeds, 'data');
-    const rows = readData(data, feeds, 'data');
+    const rows = readRows(data, feeds, 'data');
     checkWhole(rows.count, feeds, 'data');
     return arraySupply(rows, { start: 0, count: rows.count });
   }

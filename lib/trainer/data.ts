@@ -10,11 +10,13 @@ import { elementsPerTurn, nextTurn } from './turns.js';
 /** One typed array, an array of them in order, or a record of names. */
 export type Arrays = TypedArray | readonly TypedArray[] | Readonly<Record<string, TypedArray>>;
 
-/** Rows of inputs and targets; batches of a dataset are some, which say their `rows`, too. */
+/** Rows of inputs and targets; batches of a dataset are some. */
 export interface Data {
   x: Arrays;
   /** Class numbers for crossEntropy: Int32Array or any integer typed array; else Float32Array. */
   y: Arrays;
+  /** How many, which tells shorter sequences than the model's; by default as the inputs' shapes say. */
+  rows?: number;
 }
 
 /** An input of the training graph. */
@@ -40,6 +42,8 @@ export interface Feeds {
 export interface Rows {
   readonly arrays: readonly (Float32Array | Int32Array)[];
   readonly count: number;
+  /** What they were checked against. */
+  readonly feeds: Feeds;
   /** Of the trainer's graphs, where it is not the first. */
   readonly graph?: number;
 }
@@ -73,7 +77,7 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
   if (stated !== undefined && stated !== count) {
     throw is.mismatch('ERR_SHAPE', `${count} for \`rows\``, name, is.show(stated));
   }
-  return { arrays, count: count ?? 0 };
+  return { arrays, count: count ?? 0, feeds };
 }
 
 /** The batch size given, or its default. Throws ERR_ARGUMENT, and ERR_SHAPE for a fixed batch. */
@@ -102,10 +106,7 @@ function readArray(given: unknown, name: string, feed: Feed) {
 }
 
 /** The rows with a NaN or an infinity, each with the name of the first feed that has one there. */
-export async function findBadRows(
-  { arrays }: Rows,
-  feeds: Feeds,
-): Promise<ReadonlyMap<number, string>> {
+export async function findBadRows({ arrays, feeds }: Rows): Promise<ReadonlyMap<number, string>> {
   const bad = new Map<number, string>();
   for (const [i, feed] of [...feeds.x, ...feeds.y].entries()) {
     const array = arrays[i];

@@ -3,11 +3,12 @@ import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Matrix } from '../metrics/metric.js';
 import { checkAverages } from './averages.js';
-import { checkWhole, type Data, readBatchSize, readData } from './data.js';
+import { checkWhole, type Data, readBatchSize } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
 import type { TrainingGraph } from './graph.js';
 import { Means } from './history.js';
+import { readRows } from './lengths.js';
 import { refuseBadRows } from './numerics.js';
 import type { RunState } from './run.js';
 import {
@@ -56,7 +57,7 @@ export async function evaluate(
   if (ema) checkAverages(engine, 'ema');
   const given = isDataset(data) ? data.batchSize : undefined;
   const batchSize = readBatchSize(set.batchSize ?? given, feeds);
-  const rows = isDataset(data) ? undefined : readData(data, feeds, 'data');
+  const rows = isDataset(data) ? undefined : readRows(data, feeds, 'data');
   if (rows) checkWhole(rows.count, feeds, 'data');
   const supply: Supply =
     rows === undefined
@@ -65,7 +66,7 @@ export async function evaluate(
   const { checkNumerics } = engine.settings.native;
   const ended = () => run.closed;
   const measuring = run.alone(async () => {
-    if (rows && checkNumerics) await refuseBadRows(rows, feeds);
+    if (rows && checkNumerics) await refuseBadRows(rows);
     const source = await supply.epoch({
       epoch: 0,
       batchSize,

@@ -117,7 +117,7 @@ export class Fit {
     this.#readAhead(run.epoch, run.resume?.batch ?? 0);
     if (this.#throwsOnBadRows) {
       const open = () => this.#openSource(plan.training, run.epoch, run.resume?.batch ?? 0);
-      await checkArrays(plan, this.engine, this.graph.feeds, open);
+      await checkArrays(plan, this.engine, open);
     }
     // Their memory is taken now, so that where there is none no epoch is in vain.
     if (plan.validation !== undefined && this.engine.settings.validatesAverages)

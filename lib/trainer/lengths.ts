@@ -2,7 +2,7 @@
 import type { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import type { Feeds } from './data.js';
+import { type Feeds, type Rows, readData } from './data.js';
 import { nextTurn } from './turns.js';
 
 /** A graph of the trainer, by its number, and what it takes. */
@@ -63,13 +63,16 @@ export async function planLengths(
   }
 }
 
-/** The graph for rows whose first input is `x`: one of `lengths`, or of any where these are not given. */
+/**
+ * The graph for rows whose first input is `x`: one of `lengths`, or of any where these are not given.
+ * The model's own where it has none at the rows' length, with what it says to that.
+ */
 export function graphFor(
   x: unknown,
   rows: number,
   feeds: Feeds,
   lengths?: readonly number[],
-): GraphFeeds {
+): GraphFeeds & { readonly refusal?: string } {
   const own = { graph: 0, feeds };
   const [first] = feeds.x;
   const positions = feeds.lengths.own;
@@ -87,7 +90,21 @@ export function graphFor(
   } catch (error) {
     if (!(error instanceof TandemError) || error.code !== 'ERR_ARGUMENT') throw error;
     if (feeds.lengths.full) throw error;
-    // Rows of another width than the model's, as the check of their arrays will say.
-    return own;
+    // Perhaps they are rows of another width than the model's, as the check of their arrays will say.
+    return { ...own, refusal: `at length ${length}: ${error.message}` };
+  }
+}
+
+/** Arrays for `feeds`; those that say their `rows` may be shorter sequences than the model's. */
+export function readRows(data: unknown, feeds: Feeds, name: string): Rows {
+  const { x, rows }: { x?: unknown; rows?: unknown } = is.isRecord(data) ? data : {};
+  if (typeof rows !== 'number') return readData(data, feeds, name);
+  const { graph, feeds: taken, refusal } = graphFor(x, rows, feeds);
+  try {
+    return { ...readData(data, taken, name), graph };
+  } catch (error) {
+    if (refusal === undefined || !(error instanceof TandemError)) throw error;
+    if (error.code !== 'ERR_SHAPE') throw error;
+    throw new TandemError('ERR_SHAPE', `${error.message}; ${refusal}`);
   }
 }

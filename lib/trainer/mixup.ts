@@ -199,7 +199,12 @@ export class Mixer {
       }
     }
     if (mixedIn.length > 0) arrays.push(...mixedIn, shares);
-    return { ...rest, rows: { arrays, count }, order: numbersOf({ start: 0, count }), sizes };
+    return {
+      ...rest,
+      rows: { ...rows, arrays, count },
+      order: numbersOf({ start: 0, count }),
+      sizes,
+    };
   }
 
   /** Rows as the graph takes them where nothing is mixed. */
@@ -208,7 +213,7 @@ export class Mixer {
     const { arrays, count } = piece.rows;
     const classes = this.#classes.flatMap((i) => arrays[i] ?? []);
     const ones = await this.#onesFor(count);
-    const rows: Rows = { arrays: [...arrays, ...classes, ones], count };
+    const rows: Rows = { ...piece.rows, arrays: [...arrays, ...classes, ones] };
     return { ...piece, rows };
   }
 

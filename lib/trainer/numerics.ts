@@ -1,14 +1,14 @@
 // NaN and infinities: in data before they are used, and in what steps report.
 import { TandemError } from '../errors.js';
-import { type Feeds, findBadRows, type Rows } from './data.js';
+import { findBadRows, type Rows } from './data.js';
 import type { Engine, Step } from './engine.js';
 import type { FitPlan } from './plan.js';
 import { badRow, smallest } from './reports.js';
 import type { StepSource } from './supply.js';
 
 /** Throws ERR_NUMERIC for a NaN or an infinity; `step` is the one that would meet it. */
-export async function refuseBadRows(rows: Rows, feeds: Feeds, step?: number): Promise<void> {
-  const bad = await findBadRows(rows, feeds);
+export async function refuseBadRows(rows: Rows, step?: number): Promise<void> {
+  const bad = await findBadRows(rows);
   const first = smallest(bad.keys());
   if (first !== undefined) throw badRow(bad, first, '', step);
 }
@@ -20,11 +20,10 @@ export async function refuseBadRows(rows: Rows, feeds: Feeds, step?: number): Pr
 export async function checkArrays(
   { arrays, batchSize }: FitPlan,
   { native, settings }: Engine,
-  feeds: Feeds,
   open: () => Promise<StepSource>,
 ): Promise<void> {
   const { training, validation } = arrays;
-  const bad = training ? await findBadRows(training.rows, feeds) : new Map<number, string>();
+  const bad = training ? await findBadRows(training.rows) : new Map<number, string>();
   if (bad.size > 0) {
     const source = await open();
     const order = (await source.next(source.steps ?? 0))?.order ?? new Uint32Array();
@@ -36,7 +35,7 @@ export async function checkArrays(
   }
   if (validation === undefined) return;
   const apart = validation.rows !== training?.rows;
-  const held = apart ? await findBadRows(validation.rows, feeds) : bad;
+  const held = apart ? await findBadRows(validation.rows) : bad;
   const { start, count } = validation.which;
   const row = smallest(held.keys(), start, start + count);
   if (row !== undefined) throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');

@@ -3,7 +3,8 @@ import type { Dataset } from '../data/dataset.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback } from './callbacks.js';
-import { checkWhole, type Data, type Feeds, type Rows, readBatchSize, readData } from './data.js';
+import { checkWhole, type Data, type Feeds, type Rows, readBatchSize } from './data.js';
+import { readRows } from './lengths.js';
 import type { Span } from './random.js';
 import { retrying } from './retry.js';
 import { checkSignal } from './signal.js';
@@ -210,7 +211,7 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
   let validation: ArrayRows | undefined;
   if (isDataset(set.validationData)) checkLength(set.validationData, feeds, 'validationData');
   else if (set.validationData !== undefined) {
-    const held = readData(set.validationData, feeds, 'validationData');
+    const held = readRows(set.validationData, feeds, 'validationData');
     checkWhole(held.count, feeds, 'validationData');
     validation = { rows: held, which: { start: 0, count: held.count } };
   }
@@ -222,7 +223,7 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
     checkLength(data, feeds, 'data');
     return { training: undefined, validation };
   }
-  const rows = readData(data, feeds, 'data');
+  const rows = readRows(data, feeds, 'data');
   let training = rows.count;
   if (set.validationSplit !== undefined) {
     const split = is.number(set.validationSplit, 'validationSplit', 0, 1);

@@ -154,7 +154,7 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
 }
 
 class ChunkSource implements StepSource {
-  #chunk: (Omit<Chunk<TensorBatch>, 'block'> & Pick<Block, 'rows'>) | undefined;
+  #chunk: (Omit<Chunk<TensorBatch>, 'block'> & { readonly rows: Rows }) | undefined;
   /** Batches and rows of the chunk that are gone. */
   #batch = 0;
   #row = 0;
@@ -166,7 +166,7 @@ class ChunkSource implements StepSource {
   constructor(
     readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
     readonly feeds: Feeds,
-    readonly read: (block: TensorBatch) => Block,
+    readonly read: (block: TensorBatch) => Rows,
     readonly name: string,
     readonly batchSize: number,
     readonly steps: number | undefined,
@@ -205,7 +205,7 @@ class ChunkSource implements StepSource {
     this.#first = undefined;
     const { value, done } = await (first ?? this.chunks.next());
     if (done === true || value === undefined) return false;
-    const { rows, feeds } = this.read(value.block);
+    const rows = this.read(value.block);
     const { order, sizes } = value;
     const { batch } = this.feeds;
     const odd = batch === undefined ? undefined : sizes.find((size) => size !== batch);
@@ -213,7 +213,7 @@ class ChunkSource implements StepSource {
       const what = `whole batches of ${batch} rows, which the inputs fix,`;
       throw is.mismatch('ERR_SHAPE', what, this.name, `one of ${odd} rows`);
     }
-    if (this.check) await this.#refuseBad(rows, feeds, order, sizes, this.check.microBatches);
+    if (this.check) await this.#refuseBad(rows, order, sizes, this.check.microBatches);
     this.#chunk = { rows, order, sizes };
     this.#batch = 0;
     this.#row = 0;
@@ -222,12 +222,11 @@ class ChunkSource implements StepSource {
 
   async #refuseBad(
     rows: Rows,
-    feeds: Feeds,
     order: Uint32Array,
     sizes: Uint32Array,
     microBatches: number,
   ): Promise<void> {
-    const bad = await findBadRows(rows, feeds);
+    const bad = await findBadRows(rows);
     if (bad.size === 0) return;
     let end = 0;
     let before = this.#before;
@@ -263,23 +262,17 @@ function binaryAsFloats(
   return Object.fromEntries(entries.map(([name, array]) => [name, convert(array, name)] as const));
 }
 
-/** Rows as a graph takes them. */
-interface Block {
-  readonly rows: Rows;
-  readonly feeds: Feeds;
-}
-
 /** Blocks that are the same in every epoch are checked once. */
-const checked = new WeakMap<TensorBatch, Block & { readonly by: Feeds }>();
+const checked = new WeakMap<TensorBatch, { readonly rows: Rows; readonly by: Feeds }>();
 
 function readBlock(
   block: TensorBatch,
   by: Feeds,
   name: string,
   { encoder, lengths = [] }: Dataset,
-): Block {
+): Rows {
   const known = checked.get(block);
-  if (known?.by === by) return known;
+  if (known?.by === by) return known.rows;
   if ('columns' in block) {
     const what = 'rows as arrays, which `encoder.encode(table)` makes,';
     throw is.mismatch('ERR_ARGUMENT', what, name, 'a table');
@@ -293,9 +286,8 @@ function readBlock(
     const received = `arrays of ${rows.count} rows; \`rows\` of fromArrays or of a batch says how many`;
     throw is.mismatch('ERR_SHAPE', `${count} rows`, name, received);
   }
-  const made = { rows, feeds, by };
-  checked.set(block, made);
-  return made;
+  checked.set(block, { rows, by });
+  return rows;
 }
 
 export const isDataset = (data: unknown): data is Dataset => data instanceof Dataset;

@@ -227,6 +227,45 @@ test('batches that map changes, and single steps, have lengths of their own', as
   await t.throwsAsync(singly.step(wrong), { code: 'ERR_SHAPE', message: /multiple of 16/ });
 });
 
+test('arrays that say their rows have a length of their own, whoever takes them', async (t) => {
+  const data = fromSequences(texts(12)).bucketByLength({ lengths: [9, time] });
+  const [batch] = await collect(data.batches({ batchSize: 4 }));
+  t.is(batch.x.length, batch.rows * 9);
+  const once = { ...quiet, batchSize: batch.rows, shuffle: false };
+  const [stepped, fitted, validated] = [language(), language(), language()];
+  const trainer = open(t, stepped, {});
+  const { loss } = await trainer.step(batch);
+  const { loss: losses, valLoss } = await open(t, fitted, {}).fit(batch, {
+    ...once,
+    validationData: batch,
+  });
+  t.deepEqual(losses, [loss]);
+  t.deepEqual(bits(fitted), bits(stepped));
+  const whole = longest(batch, -100);
+  const after = await open(t, validated, {}).fit(whole, { ...once, validationData: whole });
+  const scores = await trainer.evaluate(batch);
+  t.deepEqual(valLoss, [scores.loss]);
+  t.true(Math.abs(scores.loss - after.valLoss[0]) < 1e-5);
+  t.is((await trainer.findLearningRate(batch, { steps: 3, batchSize: 2 })).losses.length, 3);
+});
+
+test('rows of a length that the model has not say which op belongs to another', async (t) => {
+  const tokens = input([time], { dtype: 'int32' });
+  const model = new Model({ inputs: tokens, outputs: dense(3)(flatten(embedding(9, 3)(tokens))) });
+  const trainer = open(t, model, {});
+  for (const [rows, message] of /** @type {const} */ ([
+    [3, /multiple of 16 elements for `x`.* 24; at length 8: .*`linear` belongs to a length of 16/],
+    [4, /2 rows, as in `x` for `y`, .* 4 rows; at length 8: .*`linear` belongs to a length of 16/],
+  ])) {
+    const data = { x: new Int32Array(rows * 8), y: new Int32Array(rows), rows };
+    const refusal = { code: 'ERR_SHAPE', message };
+    for (const call of ['step', 'fit', 'evaluate'])
+      await t.throwsAsync(trainer[call](data), refusal);
+  }
+  const wrong = { x: new Float32Array(24), y: new Int32Array(3), rows: 3 };
+  await t.throwsAsync(trainer.step(wrong), { code: 'ERR_DTYPE', message: /^((?!at length).)*$/ });
+});
+
 test('single steps of more lengths than there is room for say so', async (t) => {
   const model = sequential([dense(1)], { input: [70, 2], seed: 1 });
   const trainer = open(t, model, { loss: 'mse', optimizer: sgd({ learningRate: 0.1 }) });
