@@ -31,11 +31,13 @@ test('toCSV quotes names and leaves out what is not there', (t) => {
   t.is(csv, 'epoch,"a,""b""",nan\r\n0,1.5,NaN\r\n1,,0\r\n');
 });
 
-const program = (verbose, terminal, streamed) => `
+const program = (verbose, terminal, streamed, batchesOfStep) => `
   import { dense, sequential, Trainer } from 'tandem-ml';
   import { fromBatches } from 'tandem-ml/data';
   if (${terminal}) Object.assign(process.stdout, { isTTY: true, columns: 200, cursorTo: () => {} });
-  const trainer = new Trainer(sequential([dense(1)], { input: [1] }), { loss: 'mse' });
+  const trainer = new Trainer(sequential([dense(1)], { input: [1] }), {
+    loss: 'mse', gradientAccumulationSteps: ${batchesOfStep},
+  });
   const count = ${streamed} ? 20000 : 200000;
   const data = { x: new Float32Array(count), y: new Float32Array(count) };
   if (${streamed}) {
@@ -54,9 +56,10 @@ const program = (verbose, terminal, streamed) => `
   await trainer.close();
 `;
 
-async function run(verbose, terminal, streamed = false) {
+async function run(verbose, terminal, streamed = false, batchesOfStep = 1) {
   const options = { cwd: new URL('..', import.meta.url) };
-  const args = ['--input-type=module', '--eval', program(verbose, terminal, streamed)];
+  const code = program(verbose, terminal, streamed, batchesOfStep);
+  const args = ['--input-type=module', '--eval', code];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, args, options);
   return { stdout, stderr };
 }
@@ -94,6 +97,16 @@ test('on a terminal there is a bar with loss, rate and time left', async (t) => 
     /epoch 1\/3 \S+ \d+\/22500 {2}loss [\d.e-]+ {2}[\d.e+]+ steps\/s {2}(\d+ s|[\d:]+) left/,
   );
   t.regex(stdout, /epoch 3\/3 {2}[\d.]+ s {2}loss/);
+});
+
+test('the bar counts steps where they have several batches, of which the last may have fewer', async (t) => {
+  const { stdout } = await run(1, true, false, 7);
+  const counts = [...stdout.matchAll(/epoch \d\/3 \S+ (\d+)\/(\d+) {2}loss/g)];
+  t.true(counts.length > 0);
+  for (const [, steps, all] of counts) {
+    t.is(all, '3215');
+    t.true(Number(steps) <= 3215);
+  }
 });
 
 test('of a stream of unknown length the bar counts steps, and from the second epoch on has a total', async (t) => {
