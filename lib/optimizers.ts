@@ -74,7 +74,7 @@ function makeAdam(name: string, options: AdamOptions | undefined, decoupled: boo
   const set = fill<AdamOptions>(name, options, defaults);
   return make(name, 'adam', set.learningRate, {
     ...readBetas(set.betas),
-    epsilon: is.number(set.eps, 'eps', 0),
+    eps: is.number(set.eps, 'eps', 0),
     weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
     decoupled,
   });
@@ -156,7 +156,7 @@ export function lamb(options?: LambOptions): Optimizer {
   const set = fill<LambOptions>('lamb', options, defaults);
   return make('lamb', 'lamb', set.learningRate, {
     ...readBetas(set.betas),
-    epsilon: is.positive(set.eps, 'eps'),
+    eps: is.positive(set.eps, 'eps'),
     weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
   });
 }
@@ -192,7 +192,7 @@ export function rmsprop(options?: RmspropOptions): Optimizer {
   });
   return make('rmsprop', 'rmsprop', set.learningRate, {
     alpha: is.number(set.alpha, 'alpha', 0, 1),
-    epsilon: is.number(set.eps, 'eps', 0),
+    eps: is.number(set.eps, 'eps', 0),
     weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
     momentum: is.number(set.momentum, 'momentum', 0),
     centered: is.boolean(set.centered, 'centered'),
@@ -221,6 +221,6 @@ export function adagrad(options?: AdagradOptions): Optimizer {
   return make('adagrad', 'adagrad', set.learningRate, {
     lrDecay: is.number(set.lrDecay, 'lrDecay', 0),
     weightDecay: is.number(set.weightDecay, 'weightDecay', 0),
-    epsilon: is.number(set.eps, 'eps', 0),
+    eps: is.number(set.eps, 'eps', 0),
   });
 }

@@ -110,7 +110,7 @@ TEST(core_attributes_are_checked) {
   for (const double number : {1e39, -1e39, 1e-60, -1e-60}) {
     CHECK(code_of([&] { (void)make_attributes(Op::leakyRelu, {{"alpha", number}}); }) ==
           ErrorCode::kArgument);
-    CHECK(code_of([&] { (void)make_attributes(Op::adam, {{"epsilon", number}}); }) ==
+    CHECK(code_of([&] { (void)make_attributes(Op::adam, {{"eps", number}}); }) ==
           ErrorCode::kArgument);
   }
   for (const double number : {0.0, 3e38, 1e-45, HUGE_VAL})

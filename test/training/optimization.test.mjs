@@ -1,6 +1,8 @@
 // Accumulation, clipping, groups, freezing, lion and lamb.
 import test from 'ava';
 import {
+  adagrad,
+  adam,
   adamw,
   batchNorm,
   crossEntropy,
@@ -234,6 +236,15 @@ test('lion and lamb learn', async (t) => {
     t.throws(() => lamb(options), { code: 'ERR_ARGUMENT' });
   }
   t.throws(() => lamb({ eps: 0 }), { code: 'ERR_ARGUMENT' });
+});
+
+test('numbers beyond float32 are refused by the name of their option', (t) => {
+  for (const make of [adam, adamw, rmsprop, adagrad, lamb]) {
+    const optimizer = make({ eps: 1e300 });
+    const error = t.throws(() => new Trainer(perceptron(), { loss: 'mse', optimizer }));
+    t.like(error, { code: 'ERR_ARGUMENT' });
+    t.regex(error.message, /float32 for `eps` of/, make.name);
+  }
 });
 
 test('findLearningRate finds a rate and leaves everything as it was', async (t) => {

@@ -79,7 +79,7 @@ struct Adam : OptimizerBase {
   static constexpr AttributeField kFieldTable[] = {
       {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
       {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
-      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"decoupled", AttributeType::kBoolean, offsetof(Attributes, decoupled), false},
       {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
@@ -101,7 +101,7 @@ struct RmsProp : OptimizerBase {
   };
   static constexpr AttributeField kFieldTable[] = {
       {"alpha", AttributeType::kDouble, offsetof(Attributes, alpha), false},
-      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"momentum", AttributeType::kDouble, offsetof(Attributes, momentum), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"centered", AttributeType::kBoolean, offsetof(Attributes, centered), false},
@@ -121,7 +121,7 @@ struct Adagrad : OptimizerBase {
   };
   static constexpr AttributeField kFieldTable[] = {
       {"lrDecay", AttributeType::kDouble, offsetof(Attributes, lr_decay), false},
-      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
@@ -162,7 +162,7 @@ struct Lamb : OptimizerBase {
   static constexpr AttributeField kFieldTable[] = {
       {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
       {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
-      {"epsilon", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
+      {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
