@@ -4,7 +4,7 @@
 #include <span>
 
 #include "binding/errors.h"
-#include "core/shape.h"
+#include "core/input_block.h"
 
 namespace tandem::binding {
 namespace {
@@ -87,15 +87,13 @@ GatheredRows::GatheredRows(const RowPlan& plan, std::vector<uint32_t> rows, Stag
     : rows_(std::move(rows)),
       last_row_(rows_.empty() ? 0 : *std::max_element(rows_.begin(), rows_.end())),
       staging_(std::move(staging)) {
-  // as on devices, which then copy the inputs of a single step at once
-  constexpr int64_t kApart = 256;
   int64_t bytes = 0;
   offsets_.reserve(plan.inputs.size());
   for (const InputRows& input : plan.inputs) {
     offsets_.push_back(static_cast<size_t>(bytes));
     const int64_t count = input.whole ? 1 : static_cast<int64_t>(rows_.size());
     const int64_t own = checked_mul(checked_mul(input.elements, count), 4);
-    bytes = checked_mul(checked_add(bytes, checked_add(own, kApart - 1)) / kApart, kApart);
+    bytes = checked_add(bytes, align_input(own));
   }
   staging_.resize(static_cast<size_t>(bytes));
 }

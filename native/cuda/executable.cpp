@@ -3,18 +3,10 @@
 #include <cstring>
 
 #include "core/hazards.h"
+#include "core/input_block.h"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
-namespace {
-
-/// Parts of the block begin where 16-byte accesses and whole lines of the L2 cache do.
-constexpr int64_t kPartAlignment = 256;
-int64_t align_part(int64_t bytes) {
-  return (bytes + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
-}
-
-}  // namespace
 
 NodeView view_of(const Graph& graph, const Node& node) {
   NodeView view{node.op, node.rounds_too, node.attributes.bytes.data(), {}, {}, {}};
@@ -48,7 +40,7 @@ void CudaExecutable::lay_out_block(bool keeps_state) {
   int64_t end = 0;
   const auto add = [&](std::vector<Slot>& slots, int64_t bytes) {
     slots.push_back({end, bytes});
-    end = checked_add(end, align_part(bytes));
+    end = checked_add(end, align_input(bytes));
   };
   const std::vector<bool> changed = graph.changed_inputs();
   for (size_t i = 0; i < changed.size(); ++i) {
@@ -59,7 +51,7 @@ void CudaExecutable::lay_out_block(bool keeps_state) {
   }
   bound_.resize(inputs_.size());
   state_offset_ = end;
-  end += align_part(sizeof(StepState));
+  end += align_input(sizeof(StepState));
   for (const ValueId id : graph.outputs) add(outputs_, byte_size(graph.tensor(id)));
   block_ = device_.allocate(end);
   pinned_ = PinnedMemory(end);
@@ -69,7 +61,7 @@ void CudaExecutable::copy_constants() {
   int64_t bytes = 0;
   for (const Constant& constant : plan_.graph.constant_data) {
     constant_offsets_.push_back(bytes);
-    bytes = checked_add(bytes, align_part(static_cast<int64_t>(constant.data.size())));
+    bytes = checked_add(bytes, align_input(static_cast<int64_t>(constant.data.size())));
   }
   constants_ = device_.allocate(bytes);
   for (size_t i = 0; i < constant_offsets_.size(); ++i) {
