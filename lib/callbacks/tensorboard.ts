@@ -1,5 +1,6 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../files/folder.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
@@ -83,7 +84,7 @@ let files = 0;
 class EventFile {
   static async create(dir: string): Promise<EventFile> {
     const { hostname } = await import('node:os');
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     const seconds = Date.now() / 1000;
     // TensorBoard looks for "tfevents" and reads files in the order of their names.
     const name = `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}.${files++}`;

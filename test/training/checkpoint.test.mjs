@@ -1,7 +1,9 @@
 // Files and folders of checkpoints: what stays, what is refused, and the format of older versions.
+import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test from 'ava';
 import { adam, dense, earlyStopping, sequential, sgd, Trainer } from 'tandem-ml';
 import { copyArrays, copyWeights, restoreWeights, weightsRestored } from '../../dist/internals.js';
@@ -193,6 +195,43 @@ test('what cannot be written ends fit with the reason', async (t) => {
   const error = await t.throwsAsync(trainer.fit(data, blocked));
   t.regex(String(error), /EISDIR|ENOTEMPTY|EEXIST|EPERM/);
 });
+
+// A process of its own: what waits for the folder without end holds it, too.
+const unwritable = process.platform === 'linux' ? test : test.skip;
+unwritable(
+  'a folder that cannot be made or written to ends fit, and nothing is lost',
+  async (t) => {
+    const program = `
+    import { dense, sequential, tensorBoard, Trainer } from 'tandem-ml';
+    const data = { x: new Float32Array(64), y: new Float32Array(64).fill(1) };
+    const fit = async (options) => {
+      const model = sequential([dense(1)], { input: [1] });
+      const trainer = new Trainer(model, { loss: 'mse' });
+      const bias = model.parameters.get('dense.bias').data;
+      const [before] = bias;
+      const outcome = await trainer.fit(data, { verbose: 0, ...options }).catch((error) => error);
+      const learned = bias[0] !== before;
+      const { loss } = await trainer.fit(data, { verbose: 0 });
+      console.log(outcome.code, outcome.syscall, learned, Number.isFinite(loss[0]));
+      await trainer.close();
+    };
+    await fit({ checkpoint: { dir: '/proc/nothing/here' } });
+    await fit({ callbacks: [tensorBoard({ dir: '/proc/nothing/here' })] });
+    await fit({ checkpoint: { dir: '/proc' } });
+  `;
+    const args = ['--input-type=module', '--eval', program];
+    const limits = { timeout: 30_000, killSignal: /** @type {const} */ ('SIGKILL') };
+    const { stdout } = await promisify(execFile)(process.execPath, args, {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      ...limits,
+    });
+    t.deepEqual(stdout.trim().split('\n'), [
+      'ENOENT mkdir false true',
+      'ENOENT mkdir true true',
+      'ENOENT open true true',
+    ]);
+  },
+);
 
 test('a trainer that trains is busy, and one that is closed is closed', async (t) => {
   const path = join(await makeFolder(t), 'c.safetensors');

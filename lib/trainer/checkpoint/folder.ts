@@ -1,7 +1,8 @@
 // The checkpoints of a folder: one file a step that was asked for, and the best one.
-import { mkdir, readdir, stat, unlink } from 'node:fs/promises';
+import { readdir, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { TandemError } from '../../errors.js';
+import { makeFolder } from '../../files/folder.js';
 import {
   type Owner,
   type Restored,
@@ -92,7 +93,7 @@ export class CheckpointFolder {
 
   /** Makes the folder, and clears what is unfinished in it. */
   async prepare(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder(this.#folder);
     for (const name of await readdir(this.#folder)) {
       if (unfinished.test(name)) await unlink(join(this.#folder, name)).catch(() => {});
     }
