@@ -3,8 +3,19 @@ export class Floats {
   length = 0;
   readonly #blocks: Float32Array[] = [];
 
-  at(i: number): number | undefined {
-    return this.#blocks[Math.floor(i / blockLength)]?.[i % blockLength];
+  /** Fills `into` with every `stride`-th number from `first` on. */
+  read(into: Float32Array, first: number, stride: number): void {
+    let at = first % blockLength;
+    let next = (first - at) / blockLength;
+    let block = this.#blocks[next];
+    for (let i = 0; i < into.length; i++, at += stride) {
+      if (at >= blockLength) {
+        next += Math.floor(at / blockLength);
+        at %= blockLength;
+        block = this.#blocks[next];
+      }
+      into[i] = block?.[at] ?? Number.NaN;
+    }
   }
 
   /** The numbers that are there now, in order, as views: those that are added later lie behind them. */

@@ -5,7 +5,7 @@ import * as is from '../is.js';
 import { sub } from '../ops/elementwise.js';
 import { gather } from '../ops/indexing.js';
 import { reshape, slice, softmax, sum } from '../ops/shapes.js';
-import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
+import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
 import { areaUnderRoc } from './auc.js';
 import { classes, expectsClasses, fitsClasses } from './fits.js';
 import { Floats } from './floats.js';
@@ -132,31 +132,87 @@ class Areas implements Accumulator {
   async result(): Promise<number> {
     let total = 0;
     let weights = 0;
+    let done = 0;
+    const rows = this.#scores.length / this.columns;
+    const sides = new Sides(rows);
     for (let column = 0; column < this.columns; column++) {
-      const [yes, no] = await this.#part(column);
+      // What is done of a column without a turn may be little.
+      done += rows;
+      if (done > elementsPerTurn) {
+        await nextTurn();
+        done = 0;
+      }
+      await this.#divide(column, sides);
+      const { yes, no } = sides;
       if (yes.length === 0 || no.length === 0) continue;
       const weight = this.average === 'weighted' ? yes.length : 1;
-      total += weight * (await areaUnderRoc(yes, no));
+      total += weight * (await areaUnderRoc(yes, no, sides.spare));
       weights += weight;
     }
     return total / weights;
   }
 
-  /** A column's scores of rows that are of it, and of the others. */
-  async #part(column: number): Promise<[yes: Float32Array, no: Float32Array]> {
+  /** A column's scores into those of rows that are of it, and of the others. */
+  async #divide(column: number, sides: Sides): Promise<void> {
     const { columns, isClass } = this;
-    const [scores, targets] = [this.#scores, this.#targets];
-    const rows = scores.length / columns;
-    const parts = [new Float32Array(rows), new Float32Array(rows)] as const;
-    const counts: [number, number] = [0, 0];
-    for (let row = 0; row < rows; row++) {
-      const target = targets.at(isClass ? row : row * columns + column) ?? -1;
-      if (target >= 0) {
-        const side = (isClass ? target === column : target > 0.5) ? 0 : 1;
-        parts[side][counts[side]++] = scores.at(row * columns + column) ?? Number.NaN;
-      }
-      if ((row + 1) % elementsPerTurn === 0) await nextTurn();
+    sides.clear();
+    await inPieces(sides.rows, (from, to) => {
+      const { scores, targets } = sides.piece(to - from);
+      this.#scores.read(scores, from * columns + column, columns);
+      if (isClass) this.#targets.read(targets, from, 1);
+      else this.#targets.read(targets, from * columns + column, columns);
+      sides.add(scores, targets, isClass ? column : undefined);
+    });
+  }
+}
+
+/** Scores of a column by what their targets say; one column after another in the same memory. */
+class Sides {
+  /** Those that count from the beginning on, others from the end on. */
+  readonly #all: Float32Array;
+  readonly spare: Uint32Array;
+  readonly #piece: { readonly scores: Float32Array; readonly targets: Float32Array };
+  #yes = 0;
+  #no = 0;
+
+  constructor(readonly rows: number) {
+    this.#all = new Float32Array(rows);
+    this.spare = new Uint32Array(rows);
+    const length = Math.min(rows, elementsPerTurn);
+    this.#piece = { scores: new Float32Array(length), targets: new Float32Array(length) };
+  }
+
+  get yes(): Float32Array {
+    return this.#all.subarray(0, this.#yes);
+  }
+
+  get no(): Float32Array {
+    return this.#all.subarray(this.rows - this.#no);
+  }
+
+  clear(): void {
+    this.#yes = 0;
+    this.#no = 0;
+  }
+
+  /** Room for what add() takes. */
+  piece(rows: number) {
+    const { scores, targets } = this.#piece;
+    return { scores: scores.subarray(0, rows), targets: targets.subarray(0, rows) };
+  }
+
+  /** Targets are classes, of which `column` counts, or else yes or no. */
+  add(scores: Float32Array, targets: Float32Array, column: number | undefined): void {
+    const all = this.#all;
+    let yes = this.#yes;
+    let end = this.rows - this.#no;
+    for (let i = 0; i < scores.length; i++) {
+      const target = targets[i] ?? -1;
+      const score = scores[i] ?? Number.NaN;
+      if (column === undefined ? target > 0.5 : target === column) all[yes++] = score;
+      else if (target >= 0) all[--end] = score;
     }
-    return [parts[0].subarray(0, counts[0]), parts[1].subarray(0, counts[1])];
+    this.#yes = yes;
+    this.#no = this.rows - end;
   }
 }

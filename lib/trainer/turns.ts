@@ -5,3 +5,14 @@ export const elementsPerTurn = 2 ** 15;
 
 /** Resolves in the next turn of the event loop, after timers and sockets have had theirs. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Does work on so many elements, with a turn of the event loop between pieces of them. */
+export async function inPieces(
+  length: number,
+  work: (from: number, to: number) => void,
+): Promise<void> {
+  for (let from = 0; from < length; from += elementsPerTurn) {
+    if (from > 0) await nextTurn();
+    work(from, Math.min(length, from + elementsPerTurn));
+  }
+}

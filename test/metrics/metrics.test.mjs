@@ -146,6 +146,27 @@ test('equal scores count a half', async (t) => {
   t.is(await area([1, Number.NaN], [1, 0]), Number.NaN, 'a score that is none');
 });
 
+test('the area of scores of which nearly all are equal, or on one side, for more than one turn', async (t) => {
+  const trainer = make(t, 1, { loss: 'bceWithLogits', metrics: ['rocAuc'] });
+  const count = 150_000;
+  const area = async (score, target) => {
+    const of = (fill) => Float32Array.from({ length: count }, (_, i) => fill(i));
+    return (await trainer.evaluate({ x: of(score), y: of(target) }, { batchSize: 1000 })).rocAuc;
+  };
+  const last = (i) => (i === count - 1 ? 1 : 0);
+  t.is(await area(() => -0, last), 0.5);
+  t.is(await area(last, last), 1);
+  t.is(await area((i) => -i, last), 0);
+  t.is(
+    await area(
+      (i) => i,
+      (i) => 1 - last(i),
+    ),
+    0,
+  );
+  t.is(await area((i) => Math.abs(i - count / 2), last), (count - 3 + 0.5) / (count - 1));
+});
+
 test('the area is that of all pairs, for more scores than one turn sorts', async (t) => {
   const count = 200_000;
   const scores = new Float32Array(count);
