@@ -1,6 +1,7 @@
 // Searches for a network that reads digits well: 27 sets of options by successive halving, then the best
-// of them by cross-validation. Run it again to see that results in out/ are not computed twice.
-import { mkdir } from 'node:fs/promises';
+// of them by cross-validation. Run it again to see that results in out/ are not computed twice, which
+// they are with --quick, in a folder of its own.
+import { mkdir, rm } from 'node:fs/promises';
 import {
   adamw,
   crossValidate,
@@ -12,9 +13,11 @@ import {
   Trainer,
 } from 'tandem-ml';
 import { classes, loadDigits, pixels } from './lib/digits.mjs';
+import { out, quick } from './lib/options.mjs';
 
-const out = new URL('../out/', import.meta.url);
 await mkdir(out, { recursive: true });
+const files = { search: new URL('search.jsonl', out), folds: new URL('search-folds.jsonl', out) };
+if (quick) await Promise.all(Object.values(files).map((file) => rm(file, { force: true })));
 const [train, validation] = await loadDigits({ sizes: [1000, 400], seed: 1 });
 
 /** @param {{ learningRate: number, units: number, rate: number, activation: 'relu' | 'tanh' }} options */
@@ -41,7 +44,7 @@ const found = await search({
   trials: 27,
   epochs: 27,
   seed: 1,
-  file: new URL('search.jsonl', out),
+  file: files.search,
   verbose: 1,
 });
 const { best } = found;
@@ -52,6 +55,6 @@ const folds = await crossValidate({
   build: () => build(best.options),
   data: train,
   epochs: best.epoch + 1,
-  file: new URL('search-folds.jsonl', out),
+  file: files.folds,
 });
 console.log(`The best of them, in 5 folds of the training data\n\n${folds.table()}`);

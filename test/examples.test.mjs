@@ -34,6 +34,10 @@ const findings = {
     [/the digit on the left +([\d.]+) %/, 98, 100],
     [/the digit on the right +([\d.]+) %/, 98, 100],
   ],
+  'search --quick': [
+    [/^trial (\d+)\/27 +27 epochs/m, 1, 27],
+    [/^mean +[\d.]+ +([\d.]+)/m, 0.955, 1],
+  ],
   overfitting: [
     [/to the end .* ([\d.]+) %/, 0, 72],
     [/stopped, best weights .* ([\d.]+) %/, 74, 100],
