@@ -13,7 +13,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, oneHot, parquet, standard } from 'tandem-ml/data';
 import { describeEngine } from './lib/engine.mjs';
-import { saveResults } from './lib/results.mjs';
+import { refuseOtherMachine, saveResults } from './lib/results.mjs';
 
 const { values: flags } = parseArgs({
   options: {
@@ -29,6 +29,7 @@ const batchSize = 256;
 if (flags.format !== 'csv' && flags.format !== 'parquet') {
   throw new Error(`--format is csv or parquet, not ${flags.format}`);
 }
+if (flags.save) refuseOtherMachine(`data-${flags.format}`, describeEngine());
 const file = join(flags.folder, `tandem-bench-${process.pid}.${flags.format}`);
 
 /** Columns of `rows` rows that follow from the seed. */

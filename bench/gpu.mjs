@@ -8,8 +8,8 @@
 //
 // `--device cpu` runs small models on the CPU, to see that everything works: nothing to quote.
 import { fileURLToPath } from 'node:url';
-import { native } from '../dist/native.js';
 import { startAsked } from './lib/asked.mjs';
+import { describeEngine } from './lib/engine.mjs';
 import { gpuCases } from './lib/gpu-cases.mjs';
 import { resultsOf } from './lib/gpu-results.mjs';
 import { command, eager, gpu, markdown, quick, roundsOr, save, wanted } from './lib/options.mjs';
@@ -50,7 +50,8 @@ let described = device;
 const cases = gpuCases(tiny).filter((work) => wanted(work.name) && (work.quick || !quick));
 const torch = await openTorch({ device: tiny ? 'cpu' : 'cuda', python, note });
 const more = () => ({
-  ...{ isa: native.cpu().isa, gpu: torch?.device ?? described },
+  ...describeEngine(),
+  gpu: torch?.device ?? described,
   peers: torch ? { PyTorch: torch.version } : {},
 });
 print({ suite: 'gpu', quick, budget, machine: { ...describeMachine(), ...more() } });

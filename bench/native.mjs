@@ -10,7 +10,7 @@ import { build } from '../scripts/build.mjs';
 import { setup } from '../scripts/setup.mjs';
 import { CommandError, root, script } from '../scripts/tools/run.mjs';
 import { command, markdown, native, quick, save } from './lib/options.mjs';
-import { describeMachine, saveResults } from './lib/results.mjs';
+import { describeMachine, refuseOtherMachine, saveResults } from './lib/results.mjs';
 import { tables } from './lib/tables.mjs';
 
 function program() {
@@ -58,6 +58,8 @@ async function runNative(take) {
 await script(async () => {
   setup();
   build(['bench']);
+  // What another instruction set gives stands beside the machine's own.
+  const suite = native.isa === undefined ? 'native' : `native-${native.isa}`;
   let more = {};
   /** @type {any[]} one a case; `ratio` of a peer is our speed by its */
   const results = [];
@@ -65,11 +67,10 @@ await script(async () => {
     if (line.machine) {
       const { isa, extensions } = line.machine;
       more = { isa, extensions, peers: line.peers };
+      if (save) refuseOtherMachine(suite, more);
     } else results.push(line);
     if (!markdown) console.log(JSON.stringify(line));
   });
-  // What another instruction set gives stands beside the machine's own.
-  const suite = native.isa === undefined ? 'native' : `native-${native.isa}`;
   if (markdown) {
     const date = new Date().toISOString().slice(0, 10);
     const machine = { ...describeMachine(), ...more };

@@ -18,8 +18,9 @@ import { csv, fitEncoder, fromArrays, fromBatches, standard } from 'tandem-ml/da
 import { describeEngine } from './lib/engine.mjs';
 import { inTurns, median } from './lib/measure.mjs';
 import { command, epochSteps, quick, roundsOr, save, wanted } from './lib/options.mjs';
-import { saveResults } from './lib/results.mjs';
+import { refuseOtherMachine, saveResults } from './lib/results.mjs';
 
+if (save) refuseOtherMachine('pipeline', describeEngine());
 const batchSize = 256;
 /** Of a fit, those of its first epoch aside: the same number for each length. */
 const steps = quick ? 100 : 1000;

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import { machinesOf, pageOf } from '../bench/lib/machines.mjs';
-import { keyOf, readResults, saveResults, slugOf } from '../bench/lib/results.mjs';
+import {
+  describeMachine,
+  keyOf,
+  readResults,
+  refuseOtherMachine,
+  saveResults,
+  slugOf,
+} from '../bench/lib/results.mjs';
 import { tables, targetTable } from '../bench/lib/tables.mjs';
 
 /** A folder for results, gone after the test. */
@@ -102,14 +109,40 @@ test('machines have files of their own, named by their GPU or their processor', 
   );
 });
 
-test('what a machine of the same name has measured stays until a run has come to all its cases', (t) => {
+test('what other versions have measured stays until a run has come to all its cases', (t) => {
   const all = [product(1, 10), product(2, 20)];
-  const other = { ...machine, isa: 'another' };
+  const other = { ...machine, node: 'v1.2.3' };
   const begun = ['node bench/gpu.mjs --save', [product(1, 11)], other, false];
   const values = ({ results }) => results.map(({ value }) => value);
   t.deepEqual(values(after(t, [['node bench/gpu.mjs --save', all], begun])), [10, 20]);
   const whole = ['node bench/gpu.mjs --save', [product(1, 11), product(2, 21)], other, true];
   t.deepEqual(values(after(t, [['node bench/gpu.mjs --save', all], begun, whole])), [11, 21]);
+});
+
+test('another machine of the same name is refused, before it measures and when it saves', (t) => {
+  const folder = folderFor(t);
+  const command = 'node bench/native.mjs --save';
+  const { cores } = describeMachine();
+  const save = (suite, more) => saveResults(suite, command, [product(1, 10)], more, { folder });
+  refuseOtherMachine('native', machine, new URL('nothing/', folder));
+  save('native', machine);
+  save('native-avx2', { ...machine, isa: 'avx2' });
+  const others = [{ cores: cores + 1 }, { isa: 'avx2' }, { extensions: ['vnni'] }];
+  for (const suite of ['native', 'train']) {
+    refuseOtherMachine(suite, { ...machine, node: 'v1.2.3' }, folder);
+    for (const other of others) {
+      const message = /expected the machine of the saved results.* in native.*-a-processor\.json/;
+      t.throws(() => refuseOtherMachine(suite, { ...machine, ...other }, folder), { message });
+      t.throws(() => save(suite, { ...machine, ...other }), { message });
+    }
+  }
+  refuseOtherMachine('native-avx2', { ...machine, isa: 'avx2' }, folder);
+  t.throws(() => refuseOtherMachine('native-avx2', { ...machine, cores: cores + 1 }, folder));
+  refuseOtherMachine('gpu', { ...machine, cores: cores + 1, gpu: 'G' }, folder);
+  t.deepEqual(
+    readResults(folder).map(({ machine: { isa } }) => isa),
+    ['avx512', 'avx2'],
+  );
 });
 
 test('cases that differ in their unit alone stay apart', (t) => {

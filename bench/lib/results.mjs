@@ -1,6 +1,13 @@
 // bench/results/<suite>-<machine>.json: the results of a suite with the machine they come from, which the
 // name of its GPU or its processor stands for.
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
 const saved = new URL('../results/', import.meta.url);
@@ -54,9 +61,9 @@ const leaving = /(^|\s)--(filter|threads|epochs)\b/;
 /**
  * Results of a run of all cases take the place of the last run's. Where a run left cases out, because its
  * command says so or because it did not come to them, its results take the places of the same cases of the
- * last run on this machine, and say of themselves in `from` how they came about. Of a machine that differs
- * behind the same name, or of other versions, what has been measured stays until a run has come to all its
- * cases. Throws where the command leaves cases out of such a run, and for short runs.
+ * last run on this machine, and say of themselves in `from` how they came about. What has been measured of
+ * other versions stays until a run has come to all its cases. Throws where the command leaves cases out of
+ * such a run, for short runs, and as refuseOtherMachine does.
  * @param {string} suite
  * @param {string} command
  * @param {any[]} results
@@ -67,6 +74,7 @@ const leaving = /(^|\s)--(filter|threads|epochs)\b/;
 export function saveResults(suite, command, results, more = {}, options = {}) {
   const { complete = true, folder = saved } = options;
   refuseQuick(/(^|\s)--quick\b/.test(command), true);
+  refuseOtherMachine(suite, more, folder);
   const date = new Date().toISOString().slice(0, 10);
   const machine = { ...describeMachine(), ...more };
   const chosen = leaving.test(command);
@@ -89,6 +97,32 @@ export function saveResults(suite, command, results, more = {}, options = {}) {
 export function refuseQuick(/** @type {boolean} */ quick, /** @type {boolean} */ save) {
   if (quick && save) {
     throw new Error('expected --save without --quick: short runs are not to be quoted');
+  }
+}
+
+/**
+ * Throws where results are there of a machine that goes by the same name and is another one: they would
+ * share files and a page. Suites ask before they measure. GPUs are machines whatever they are in.
+ * @param {string} suite
+ * @param {Partial<Machine>} more about the machine
+ */
+export function refuseOtherMachine(suite, more, folder = saved) {
+  const machine = { ...describeMachine(), ...more };
+  if (machine.gpu !== undefined) return;
+  const name = slugOf(machine);
+  for (const other of readResults(folder)) {
+    if (other.machine.gpu !== undefined || slugOf(other.machine) !== name) continue;
+    // Where an instruction set is forced, it says nothing of the machine.
+    const forced = [suite, other.suite].some((one) => one.startsWith('native-'));
+    const [was, is] = [other.machine, machine].map(({ cores, platform, isa, extensions }) =>
+      JSON.stringify({ cores, platform, ...(!forced && { isa, extensions }) }),
+    );
+    if (was === is) continue;
+    const where = `${other.suite}-${name}.json`;
+    throw new Error(
+      `expected the machine of the saved results, ${was} in ${where}, received ${is}; ` +
+        `without the files *-${name}.json its results can be saved`,
+    );
   }
 }
 
@@ -139,7 +173,7 @@ function textOf(head, results) {
  * @returns {Results[]}
  */
 export const readResults = (folder = saved) =>
-  readdirSync(folder)
+  (existsSync(folder) ? readdirSync(folder) : [])
     .sort()
     .flatMap((name) => read(new URL(name, folder)) ?? []);
 

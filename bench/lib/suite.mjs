@@ -1,7 +1,7 @@
 // What a suite prints and keeps: one JSON line a case below a line on the machine, or a table.
 import { describeEngine } from './engine.mjs';
 import { command, markdown, quick, save } from './options.mjs';
-import { describeMachine, saveResults } from './results.mjs';
+import { describeMachine, refuseOtherMachine, saveResults } from './results.mjs';
 import { tables } from './tables.mjs';
 
 /**
@@ -28,6 +28,7 @@ export function openSuite(name, versions = {}) {
     Object.entries(versions).flatMap(([peer, version]) => (version ? [[peer, version]] : [])),
   );
   const about = { ...describeEngine(), peers };
+  if (save) refuseOtherMachine(name, about);
   const machine = { ...describeMachine(), ...about };
   const date = new Date().toISOString().slice(0, 10);
   const print = (line) => {
