@@ -1,6 +1,6 @@
 // What 8-bit integers cost on held-out data: the models of the examples, trained as there, predicted in
 // float32, with static calibration, by the ranges of rows, and with 8-bit weights alone. Calibration
-// data come from the rows to train on. A JSON line for each: accuracy, error or perplexity, and bytes.
+// data come from the rows to train on. Of each: accuracy, error or perplexity, and bytes by float32's.
 import {
   adam,
   adamw,
@@ -26,6 +26,7 @@ import { loadDigits } from '../examples/lib/digits.mjs';
 import { loadMnist, size } from '../examples/lib/mnist.mjs';
 import { allWindows, loadPlays, randomWindows } from '../examples/lib/text.mjs';
 import { quick, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
 
 const argmax = (row) => row.indexOf(Math.max(...row));
 
@@ -136,6 +137,7 @@ const cases = {
   'GPT 4x128, perplexity': gpt,
 };
 
+const suite = openSuite('accuracy');
 for (const [name, train] of Object.entries(cases)) {
   if (!wanted(name)) continue;
   const { model, calibration, rows, score } = await train();
@@ -153,13 +155,14 @@ for (const [name, train] of Object.entries(cases)) {
     'int8 weights': { precision: 'int8-weights' },
   };
   let plain;
-  for (const [kind, options] of Object.entries(kinds)) {
+  for (const [precision, options] of Object.entries(kinds)) {
     const predictor = await Predictor.load(model, options);
     const value = score(await predictor.predict(rows));
     const bytes = predictor.profile().memory.parameters;
     plain ??= { value, bytes };
     const found = { value, change: value / plain.value - 1, memory: bytes / plain.bytes };
-    console.log(JSON.stringify({ suite: 'accuracy', name, kind, ...found }));
+    suite.add({ name, precision, unit: name.split(', ').at(-1) ?? '', ...found, peers: {} });
     await predictor.close();
   }
 }
+suite.finish();

@@ -1,6 +1,6 @@
 // The forecasts of examples/bike-demand.mjs beside those of the same models in PyTorch: trained from
-// the same initial values, on the same data, in another order. Prints mean absolute errors in
-// rentals an hour, a JSON line for each start and one for the average of each model.
+// the same initial values, on the same data, in another order: mean absolute errors in rentals an hour,
+// of each start and on average of each model.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,6 +10,8 @@ import { promisify } from 'node:util';
 import { adam, Predictor, Trainer } from 'tandem-ml';
 import { loadBike, meanError, models } from '../examples/lib/bike.mjs';
 import { quick, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+import { startTorch } from './peers/torch.mjs';
 
 const seeds = quick ? [1, 2] : [1, 2, 3, 4, 5, 6];
 const { train, test, mean, deviation, width } = await loadBike();
@@ -44,23 +46,25 @@ async function torchErrorOf(name, seed, file) {
 }
 
 const round = (value) => Number(value.toFixed(3));
-const line = (model, start, value, peer) =>
-  console.log(
-    JSON.stringify({
-      ...{ suite: 'bike', model, ...start, unit: 'rentals an hour' },
-      ...{ value: round(value), PyTorch: round(peer), ratio: round(value / peer) },
-    }),
-  );
+const torch = await startTorch();
+await torch?.close();
+const suite = openSuite('bike', { PyTorch: torch?.version });
+const add = (name, value, peer) =>
+  suite.add({
+    ...{ name, value: round(value), unit: 'rentals an hour' },
+    peers: { PyTorch: { value: round(peer), ratio: round(peer / value) } },
+  });
 
 for (const name of /** @type {const} */ (['mlp', 'gru'])) {
   const errors = [];
   for (const seed of seeds.filter((one) => wanted(`bike ${name} ${one}`))) {
     const file = join(folder, `${name}-${seed}.safetensors`);
     const pair = [await errorOf(name, seed, file), await torchErrorOf(name, seed, file)];
-    line(name, { seed }, pair[0], pair[1]);
+    add(`${name}, seed ${seed}`, pair[0], pair[1]);
     errors.push(pair);
   }
   const average = (side) => errors.reduce((sum, pair) => sum + pair[side], 0) / errors.length;
-  if (errors.length > 0) line(name, { seeds: errors.length }, average(0), average(1));
+  if (errors.length > 1) add(`${name}, mean of ${errors.length}`, average(0), average(1));
 }
 await rm(folder, { recursive: true });
+suite.finish();

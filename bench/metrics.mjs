@@ -1,11 +1,14 @@
 // What metrics cost a step: fits of the same steps of a perceptron without metrics, with one and with
-// all of those for classes, in turns on one thread. Prints JSON for each: milliseconds of a step, and by
-// how many percent it is slower than without, the median of the rounds. Where threads share a machine
+// all of those for classes, in turns on one thread: milliseconds of a step, and by how many percent it is
+// slower than without, the median of the rounds. Where threads share a machine
 // with others, they differ by more than that.
-// Usage: metrics.mjs [--rounds 15] [--filter f1] [--quick]
+// Usage: metrics.mjs [--rounds 15] [--filter f1] [--quick] [--markdown] [--save]
 import { adam, dense, sequential, Trainer } from 'tandem-ml';
 import { inTurns, median } from './lib/measure.mjs';
 import { quick, roundsOr, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
+
+const suite = openSuite('metrics');
 
 const [features, classes, batchSize] = [784, 10, 64];
 const rows = batchSize * (quick ? 20 : 200);
@@ -51,5 +54,6 @@ const times = await inTurns(sides, quick ? 3 : roundsOr(15));
 for (const [name, list] of Object.entries(times)) {
   const costs = list.map((time, i) => 100 * (time / times.none[i] - 1));
   const costPercent = Number(median(costs).toFixed(2));
-  console.log(JSON.stringify({ suite: 'metrics', name, stepMs: median(list), costPercent }));
+  suite.add({ name, value: median(list), unit: 'ms a step', costPercent, peers: {} });
 }
+suite.finish();

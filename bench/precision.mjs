@@ -1,11 +1,12 @@
 // The examples that train a convolutional network and a GPT, in float32 and in bf16-mixed from the same
-// seeds: prints validation losses, a JSON line for each run and one for the averages of an example.
+// seeds: validation losses, of each run and on average of an example.
 // Rounding changes a run as another order of its data would, so that single runs differ by more than
 // precisions do.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { quick, wanted } from './lib/options.mjs';
+import { openSuite } from './lib/suite.mjs';
 
 const examples = { 'mnist-cnn': quick ? 2 : 13, 'shakespeare-gpt': 1 };
 const precisions = /** @type {const} */ (['float32', 'bf16-mixed']);
@@ -20,7 +21,9 @@ async function lossOf(example, precision, seed) {
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const round = (value) => Number(value.toFixed(4));
-const line = (result) => console.log(JSON.stringify({ suite: 'precision', ...result }));
+const suite = openSuite('precision');
+const add = (name, precision, loss, more = {}) =>
+  suite.add({ name, precision, value: round(loss), unit: 'validation loss', ...more, peers: {} });
 
 for (const [example, seeds] of Object.entries(examples)) {
   if (!wanted(`precision ${example}`)) continue;
@@ -29,10 +32,11 @@ for (const [example, seeds] of Object.entries(examples)) {
   for (let seed = 1; seed <= seeds; seed++) {
     for (const precision of precisions) {
       losses[precision].push(await lossOf(example, precision, seed));
-      line({ example, seed, precision, loss: losses[precision].at(-1) });
+      add(`${example}, seed ${seed}`, precision, losses[precision].at(-1));
     }
   }
   const [float32, mixed] = precisions.map((precision) => mean(losses[precision]));
-  const averages = { float32: round(float32), 'bf16-mixed': round(mixed) };
-  line({ example, seeds, ...averages, ratio: round(mixed / float32) });
+  add(`${example}, mean of ${seeds}`, 'float32', float32);
+  add(`${example}, mean of ${seeds}`, 'bf16-mixed', mixed, { byFloat32: round(mixed / float32) });
 }
+suite.finish();

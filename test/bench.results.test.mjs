@@ -274,6 +274,32 @@ test('loads are shown with their rates, which are no part of their names', (t) =
   );
 });
 
+test('tables of what is learnt and of metrics have a row for each case', (t) => {
+  const peers = { PyTorch: { value: 37.3, ratio: 0.979 } };
+  const last = (suite, result) =>
+    tables[suite]({ ...head, suite, results: [result] })
+      .split('\n')
+      .at(-1);
+  t.is(
+    last('bike', { name: 'mlp, seed 1', value: 38.1, unit: 'rentals an hour', peers }),
+    '| mlp, seed 1 | 38.1 | 37.3 | 0.979 |',
+  );
+  const mixed = { name: 'mnist-cnn, mean of 13', precision: 'bf16-mixed', value: 0.0263 };
+  t.is(
+    last('precision', { ...mixed, byFloat32: 1.026, unit: 'validation loss', peers: {} }),
+    '| mnist-cnn, mean of 13 | bf16-mixed | 0.0263 | 1.026 |',
+  );
+  const bytes = { name: 'GPT, perplexity', precision: 'int8', value: 5.5041, unit: 'perplexity' };
+  t.is(
+    last('accuracy', { ...bytes, change: 0.00023, memory: 0.27, peers: {} }),
+    '| GPT, perplexity | int8 | 5.504 | +0.023 % | 0.27 |',
+  );
+  t.is(
+    last('metrics', { name: 'f1', value: 0.51, unit: 'ms a step', costPercent: 2.5, peers: {} }),
+    '| f1 | 0.51 | +2.5 % |',
+  );
+});
+
 test('a native table has a row for each case and columns for each number of threads', (t) => {
   const cases = [
     { ...product(1, 100), roofShare: 0.85 },

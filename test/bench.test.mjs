@@ -26,6 +26,10 @@ test('suites say what is wrong with their options', async (t) => {
     'generate',
     'eventloop',
     'native',
+    'metrics',
+    'accuracy',
+    'bike',
+    'precision',
     'gpu',
     'cuda',
   ]) {
@@ -47,14 +51,15 @@ test('suites do not save short runs', async (t) => {
   }
 });
 
-test('eventloop and generate measure the cases that are asked for', async (t) => {
+test('suites measure the cases that are asked for', async (t) => {
   const wanted = {
     eventloop: ['fit of MLP 784-512-256-10 b128, by timer'],
     generate: ['gpt, context 256, one'],
+    metrics: ['none', 'f1'],
   };
-  for (const [suite, [name]] of Object.entries(wanted)) {
+  for (const [suite, names] of Object.entries(wanted)) {
     const path = fileURLToPath(new URL(`../bench/${suite}.mjs`, import.meta.url));
-    const args = ['--quick', '--rounds', '1', '--filter', name];
+    const args = ['--quick', '--rounds', '1', '--filter', names.at(-1)];
     const { stdout } = await promisify(execFile)(process.execPath, [path, ...args]);
     const lines = stdout
       .trim()
@@ -62,7 +67,7 @@ test('eventloop and generate measure the cases that are asked for', async (t) =>
       .map((line) => JSON.parse(line));
     t.deepEqual(
       lines.slice(1).map((line) => line.name),
-      [name],
+      names,
     );
   }
 });

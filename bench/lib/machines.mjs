@@ -24,6 +24,10 @@ const headings = {
   'data-csv': 'Data: CSV',
   'data-parquet': 'Data: Parquet',
   pipeline: 'Preparing batches',
+  metrics: 'Metrics',
+  accuracy: 'What 8-bit integers cost on held-out data',
+  bike: 'Forecasts of bicycle rentals beside PyTorch',
+  precision: 'bf16-mixed beside float32',
   native: 'Kernels',
   'native-avx2': 'Kernels with AVX2',
 };

@@ -175,7 +175,6 @@ const rowsFrom = {
 
 /** @param {Results} results */
 function pipeline(results) {
-  const signed = (value) => `${value > 0 ? '+' : ''}${short(value)} %`;
   const rows = results.results.map(
     ({ rows: from, epochSteps, stepMs, costPercent, atBest, cpu, aloneCpuMs, aloneCpuPercent }) => [
       rowsFrom[from],
@@ -250,6 +249,44 @@ function nativeGroup(cases) {
   );
 }
 
+const signed = (/** @type {number} */ value) => `${value > 0 ? '+' : ''}${short(value)} %`;
+
+/** @param {Results} results */
+function metrics(results) {
+  const rows = results.results.map(({ name, value, costPercent }) => [
+    ...[name, value, name === 'none' ? '-' : signed(costPercent)],
+  ]);
+  return paragraphs(origin(results), table(['metrics', 'ms a step', 'slower by'], rows));
+}
+
+/** @param {Results} results */
+function accuracy(results) {
+  const rows = results.results.map(({ name, precision, value, change, memory: share }) => [
+    ...[name, precision, String(Number(value.toPrecision(4)))],
+    ...(precision === 'float32' ? ['-', '-'] : [signed(100 * change), share]),
+  ]);
+  const columns = ['model, measure', 'weights', 'value', 'by float32', 'memory by float32'];
+  return paragraphs(origin(results), table(columns, rows));
+}
+
+/** @param {Results} results */
+function bike(results) {
+  const rows = results.results.map(({ name, value, peers }) => [
+    ...[name, value, peers.PyTorch?.value, peers.PyTorch?.ratio],
+  ]);
+  const columns = ['model, start', 'mean error', 'of PyTorch', "PyTorch's by ours"];
+  return paragraphs(origin(results), table(columns, rows));
+}
+
+/** @param {Results} results */
+function precision(results) {
+  const rows = results.results.map(({ name, precision: used, value, byFloat32 }) => [
+    ...[name, used, String(value), byFloat32 === undefined ? '-' : String(byFloat32)],
+  ]);
+  const columns = ['example, start', 'precision', 'validation loss', 'by float32'];
+  return paragraphs(origin(results), table(columns, rows));
+}
+
 /** @param {{ name: string, resultsOf: (suite: string) => Results | undefined }[]} machines */
 export const targetTable = (machines) =>
   table(
@@ -273,6 +310,10 @@ export const tables = {
   'data-csv': plain('what'),
   'data-parquet': plain('what'),
   pipeline,
+  metrics,
+  accuracy,
+  bike,
+  precision,
   gpu: paired('PyTorch', 'case', 'µs'),
   cuda,
 };
