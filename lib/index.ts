@@ -55,6 +55,7 @@ export {
   type RmsNormLayerOptions,
   rmsNorm,
 } from './layers/norms.js';
+export { type ParameterOptions, parameter } from './layers/parameter.js';
 export { gru, lstm, type RecurrentOptions } from './layers/recurrent.js';
 export {
   type TransformerBlockLayer,

@@ -1,0 +1,76 @@
+// Parameters that no layer owns: names, first values, training, files, and the bits of a layer's own.
+import { join } from 'node:path';
+import test from 'ava';
+import {
+  adamw,
+  add,
+  dense,
+  functional,
+  input,
+  Model,
+  matmul,
+  mul,
+  parameter,
+  sequential,
+  Trainer,
+} from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
+import { generator, uniform } from '../helpers/numbers.mjs';
+
+const random = generator(7);
+const data = { x: uniform(24 * 4, random), y: uniform(24 * 3, random) };
+const names = (model) => [...model.parameters.keys()];
+const numbers = (model) => [...model.parameters.values()].map(({ data: own }) => Array.from(own));
+
+async function trained(t, model) {
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: adamw({ learningRate: 0.02 }) });
+  t.teardown(() => trainer.close());
+  await trainer.fit(data, { epochs: 3, batchSize: 8, verbose: 0 });
+  return numbers(model);
+}
+
+test('a weight and a bias train to the bits of dense', async (t) => {
+  const x = input([4]);
+  const w = parameter([3, 4], { name: 'dense' });
+  const b = parameter([3], { initializer: 'zeros', name: 'bias' });
+  const model = new Model({ inputs: x, outputs: functional.linear(x, w, b), seed: 5 });
+  const layer = sequential([dense(3)], { input: [4], seed: 5 });
+  const bias = layer.parameters.get('dense.bias');
+  bias?.data.fill(0);
+  t.deepEqual(names(model), ['dense.weight', 'bias.weight']);
+  t.deepEqual(numbers(model), numbers(layer));
+  t.deepEqual(await trained(t, model), await trained(t, layer));
+});
+
+test('names, shapes and first values', async (t) => {
+  const x = input([4]);
+  const scale = parameter([], { initializer: 'ones' });
+  const frozen = parameter([4, 3], { trainable: false, initializer: 'heUniform', name: 'of' });
+  const shared = parameter([3], { initializer: 'zeros' });
+  const y = add(add(mul(matmul(x, frozen), scale), shared), shared);
+  const model = new Model({ inputs: x, outputs: y, seed: 2 });
+  t.deepEqual(names(model).sort(), ['of.weight', 'parameter.weight', 'parameter_1.weight']);
+  const found = [...model.parameters.values()].map(({ shape, trainable }) => [shape, trainable]);
+  t.deepEqual(found.map(String).sort(), [',true', '3,true', '4,3,false']);
+  const weights = model.parameters.get('of.weight')?.data ?? new Float32Array();
+  const before = Array.from(weights);
+  const limit = Math.sqrt(6 / 3);
+  t.true(before.every((value) => Math.abs(value) <= limit) && new Set(before).size === 12);
+  await trained(t, model);
+  t.deepEqual(Array.from(weights), before);
+  const path = join(await makeFolder(t), 'm.safetensors');
+  await model.save(path);
+  const loaded = await Model.load(path);
+  t.deepEqual(names(loaded), names(model));
+  t.deepEqual(numbers(loaded), numbers(model));
+});
+
+test('what is no shape and no option is refused', (t) => {
+  const refused = { code: 'ERR_ARGUMENT' };
+  for (const shape of [3, [0], [2.5], new Array(9).fill(1)]) {
+    t.throws(() => parameter(/** @type {any} */ (shape)), refused);
+  }
+  for (const options of [{ initializer: 'he' }, { name: 3 }, { trainable: 1 }, { shape: [1] }]) {
+    t.throws(() => parameter([1], /** @type {any} */ (options)), refused);
+  }
+});
