@@ -287,7 +287,7 @@ test('options that float32 holds as infinite or 0 are refused', (t) => {
   const model = sequential([dense(1)], { input: [1] });
   const error = t.throws(() => new Trainer(model, { loss: 'mse', optimizer }));
   t.is(error.code, 'ERR_ARGUMENT');
-  t.regex(error.message, /`epsilon`.*0 in float32/);
+  t.regex(error.message, /`eps`.*0 in float32/);
 });
 
 test('axes that x does not have are refused with the op and the shape of x', (t) => {
