@@ -3,7 +3,17 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
-import { dense, dropout, Predictor, sequential, TandemError } from 'tandem-ml';
+import {
+  dense,
+  dropout,
+  input,
+  Model,
+  Predictor,
+  reshape,
+  sequential,
+  softmax,
+  TandemError,
+} from 'tandem-ml';
 import { loadPredictor } from './helpers/predictors.mjs';
 import { runModule } from './helpers/process.mjs';
 
@@ -52,6 +62,16 @@ test('calls that wait have the bits that they have alone, and keep their order',
     t.deepEqual(order, numbers);
   }
   t.true(memory(predictor) > took, 'no calls ran together');
+});
+
+test('calls whose rows a reshape relates run alone', async (t) => {
+  const x = input([inputs]);
+  const halves = softmax(reshape(x, [2, -1]));
+  const model = new Model({ inputs: [x], outputs: [reshape(halves, [-1, inputs])] });
+  const predictor = await loadPredictor(t, model, { maxBatch: 300 });
+  const xs = rowsOf(12);
+  const { want } = await alone(predictor, xs);
+  t.deepEqual(await behind(predictor, () => xs.map((x) => predictor.predict(x))), want);
 });
 
 test('calls of several predictors and of several rows wait in one line', async (t) => {

@@ -372,6 +372,8 @@ int64_t Predictor::joinable_rows(size_t which) const {
     if (input.shape.empty() || input.shape[0] != -1) return 1;
   }
   if (graphs_[which].inputs.empty()) return 1;
+  // A reshape may make rows of other than the batch's, which look like these at just one size.
+  if (relates_rows(which)) return 1;
   constexpr int64_t kSome = 2;
   const Graph graph = inference_graph(graphs_[which], kSome, precision_, backend_);
   return std::min(backend_.alike_rows(graph), max_batch_);
