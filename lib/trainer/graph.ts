@@ -6,9 +6,11 @@ import { fixedInput } from '../graph/leaves.js';
 import { findRanges } from '../graph/ranges.js';
 import { trainingAtLength } from '../graph/relength.js';
 import {
+  definition,
   elements,
   fixedBatch,
   rowElements,
+  sampleBatches,
   shapeAt,
   showShape,
   type Value,
@@ -183,13 +185,18 @@ function locate(
   let width: Width = { fixed: scalars, perRow: 0 };
   const found = new Map<Value, Part>();
   for (const [i, value] of there.entries()) {
-    const count = (batch: number) => elements(shapeAt(value, batch));
-    // Native code refuses what is no fixed number of elements or so many a row.
-    const perRow = count(2) - count(1);
-    const size = { fixed: count(1) - perRow, perRow };
+    const size = sizeOf(value);
     found.set(values[i] ?? value, { begin: width, size });
     width = { fixed: width.fixed + size.fixed, perRow: width.perRow + size.perRow };
   }
   const places = measured.map((metric) => metric.values.flatMap((value) => found.get(value) ?? []));
   return { places, width };
+}
+
+/** Native code refuses what is no fixed number of elements and so many a row. */
+function sizeOf(value: Value): Width {
+  const [few = 0, many = 0] = definition(value).samples.map(elements);
+  const [low, high] = sampleBatches;
+  const perRow = (many - few) / (high - low);
+  return { fixed: few - perRow * low, perRow };
 }

@@ -23,38 +23,6 @@ struct Trainer::Compiled {
 
 namespace {
 
-struct ResultSize {
-  int64_t fixed = 0;
-  int64_t per_row = 0;
-};
-
-/// Elements of the outputs as a fixed number and so many a row. Throws ERR_SHAPE for others, and
-/// for a loss that is not one number.
-ResultSize measure_outputs(const GraphDescription& description) {
-  // at two sizes of a batch: what differs comes with the rows
-  const Graph two = instantiate(description, 2, true);
-  const Graph four = instantiate(description, 4, true);
-  ResultSize size;
-  for (size_t i = 0; i < two.outputs.size(); ++i) {
-    const Tensor& small = two.tensor(two.outputs[i]);
-    const Tensor& large = four.tensor(four.outputs[i]);
-    if (i == 0 && (small.numel != 1 || large.numel != 1 || small.dtype != DType::kFloat32)) {
-      fail(ErrorCode::kShape,
-           "expected one number as the loss, received shape " + to_string(small));
-    }
-    const int64_t more = large.numel - small.numel;
-    const int64_t fixed = small.numel - more;
-    if (more % 2 != 0 || more < 0 || fixed < 0) {
-      fail(ErrorCode::kShape,
-           "expected as many elements of a metric for each row, received shape " +
-               to_string(small) + " for 2 rows and " + to_string(large) + " for 4");
-    }
-    size.fixed = checked_add(size.fixed, fixed);
-    size.per_row = checked_add(size.per_row, more / 2);
-  }
-  return size;
-}
-
 UpdateOptions update_options(const TrainerOptions& options, const GraphDescription& graph,
                              const Backend& backend) {
   UpdateOptions update{};
@@ -130,9 +98,7 @@ std::unique_ptr<Trainer::OwnGraph> Trainer::check_graph(GraphDescription graph) 
                                graph.inputs.back().dtype != DType::kFloat32))
     fail(ErrorCode::kShape, "expected an input for the scales of the loss's terms, received none");
   auto own = std::make_unique<OwnGraph>();
-  const auto [fixed, per_row] = measure_outputs(graph);
-  own->fixed_results = fixed;
-  own->row_results = per_row;
+  own->results = measure_results(graph);
   for (const InputDescription& input : graph.inputs)
     own->row_inputs = checked_add(own->row_inputs, row_elements(input));
   own->description = std::move(graph);
@@ -244,9 +210,7 @@ std::unique_ptr<Trainer::Compiled> Trainer::compile(PlanKey key) {
   for (size_t i = 0; i < outputs; ++i) {
     const Tensor& tensor = built.tensor(built.outputs[i]);
     const size_t end = offset + static_cast<size_t>(tensor.numel);
-    if (end > compiled->results.size())
-      fail(ErrorCode::kShape,
-           "expected outputs linear in the batch, received " + to_string(tensor));
+    if (whole) check_result(graphs_[key.which]->results[i], tensor, key.batch);
     compiled->executable->bind_output(i, compiled->results.data() + offset);
     compiled->dtypes.resize(end, tensor.dtype);
     offset = end;
@@ -305,8 +269,10 @@ void Trainer::run(Compiled& plan, const std::vector<const void*>& inputs, double
 }
 
 size_t Trainer::results_of(int64_t batch, size_t which) const {
-  const OwnGraph& own = *graphs_[which];
-  return static_cast<size_t>(checked_add(own.fixed_results, checked_mul(own.row_results, batch)));
+  int64_t numbers = 0;
+  for (const ResultSize& size : graphs_[which]->results)
+    numbers = checked_add(numbers, size.at(batch));
+  return static_cast<size_t>(numbers);
 }
 
 void Trainer::begin_part(double learning_rate, const MicroBatch& micro_batch) {

@@ -11,6 +11,7 @@
 #include "core/precision.h"
 #include "core/profile.h"
 #include "core/reduce.h"
+#include "core/result_sizes.h"
 #include "core/update.h"
 
 namespace tandem {
@@ -174,9 +175,8 @@ class Trainer {
   };
   struct OwnGraph {
     GraphDescription description;
-    int64_t fixed_results = 0;  ///< elements of all outputs whatever the batch
-    int64_t row_results = 0;    ///< and those that come with each row
-    int64_t row_inputs = 0;     ///< elements of all inputs in a row
+    std::vector<ResultSize> results;  ///< of each output
+    int64_t row_inputs = 0;           ///< elements of all inputs in a row
   };
   [[nodiscard]] std::unique_ptr<OwnGraph> check_graph(GraphDescription graph) const;
   [[nodiscard]] std::vector<StateRange> check_updates(const GraphDescription& graph) const;

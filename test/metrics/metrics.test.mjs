@@ -9,10 +9,13 @@ import {
   max,
   metrics,
   mul,
+  reshape,
   sequential,
   sgd,
+  slice,
   sub,
   sum,
+  TandemError,
   Trainer,
 } from 'tandem-ml';
 
@@ -61,6 +64,47 @@ test('a metric of a user is told every batch', async (t) => {
   t.deepEqual(history.worst, [4, 4]);
   const step = await trainer.step({ x: x.slice(0, 2), y: y.slice(0, 2) });
   t.is(step.worst, 3);
+});
+
+/** A metric that keeps what it is told of each batch. */
+const told = (values) => {
+  const batches = [];
+  const accumulate = () => ({
+    add: (parts) => batches.push(parts.map((part) => [...part])),
+    result: () => batches.length,
+  });
+  return { batches, metric: { values, accumulate } };
+};
+
+test('values of a metric are those of the batch whatever their shapes', async (t) => {
+  const pairs = told((output) => [reshape(output, [-1, 2]), sum(output)]);
+  const trainer = make(t, 1, { loss: 'mse', metrics: { pairs: pairs.metric } });
+  await trainer.evaluate({ x: x.slice(0, 4), y: y.slice(0, 4) }, { batchSize: 2 });
+  t.deepEqual(pairs.batches, [
+    [[1, -3], [-2]],
+    [[2, 7], [9]],
+  ]);
+  const first = told((output) => [slice(output, { axis: 0, end: 3 }), sum(output)]);
+  const cut = make(t, 1, { loss: 'mse', metrics: { first: first.metric } });
+  await cut.evaluate({ x, y });
+  t.deepEqual(first.batches, [[[1, -3, 2], [7]]]);
+});
+
+test('a metric whose values a batch is too short for is refused', async (t) => {
+  for (const values of [{ end: 3 }, { start: -3 }]) {
+    const few = told((output) => [slice(output, { axis: 0, ...values }), sum(output)]);
+    const trainer = make(t, 1, { loss: 'mse', metrics: { few: few.metric } });
+    await t.throwsAsync(trainer.evaluate({ x, y }, { batchSize: 2 }), {
+      instanceOf: TandemError,
+      code: 'ERR_SHAPE',
+    });
+    await t.throwsAsync(trainer.fit({ x, y }, { batchSize: 2, verbose: 0 }), { code: 'ERR_SHAPE' });
+    t.deepEqual(few.batches, []);
+  }
+  const third = told((output) => [slice(output, { axis: 0, step: 3 })]);
+  t.throws(() => make(t, 1, { loss: 'mse', metrics: { third: third.metric } }), {
+    code: 'ERR_SHAPE',
+  });
 });
 
 test('weighted errors, as a quotient of sums', async (t) => {
