@@ -1,5 +1,6 @@
 // Files of other kinds: errors of the system stay what they are, others name the file.
 import { gzipSync } from 'node:zlib';
+import { tableFromArrays, tableToIPC } from 'apache-arrow';
 import test from 'ava';
 import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
@@ -49,6 +50,26 @@ test('Parquet: row groups that are not all there', async (t) => {
   const path = await file(t, 'file.parquet', shortened);
   const error = await t.throwsAsync(parquet(path), { instanceOf: DataError });
   t.regex(error.message, /250 rows, .*received 218 rows/);
+});
+
+test('Arrow: messages that are not what they say', async (t) => {
+  const ids = Int32Array.from({ length: 20 }, (_, i) => i);
+  const whole = Buffer.from(tableToIPC(tableFromArrays({ ids }), 'file'));
+  const end = whole.indexOf(Buffer.from(ids.buffer));
+  // Of the record batch: its type among messages, and how many rows it has.
+  const type = whole.lastIndexOf(3, end);
+  let rows = type;
+  while (rows < end && whole.readBigInt64LE(rows) !== BigInt(ids.length)) rows++;
+  for (const [at, value, message] of [
+    [type, 1, /lead back to byte/], // a schema, behind which the batch is looked for in vain
+    [rows + 5, 1, /a batch of 1099511627796 rows with memory for 20/],
+    [rows, 21, /a batch of 21 rows/],
+  ]) {
+    const bytes = Buffer.from(whole);
+    bytes[at] = value;
+    const path = await file(t, 'file.arrow', bytes);
+    await t.throwsAsync(readRows(arrow(path)), { instanceOf: DataError, message });
+  }
 });
 
 test('URLs that name no file', async (t) => {

@@ -5,6 +5,8 @@ import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js
 import { tableRows } from '../blocks.js';
 import { badData, type DataError, optional } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
+import { watched } from './handle.js';
+import { mostRows, type Vector } from './vector.js';
 
 /** A job for a reader; it can be sent to a worker thread. */
 export interface ArrowJob {
@@ -12,13 +14,6 @@ export interface ArrowJob {
   /** Columns to read, which must be there; all by default. */
   readonly columns: readonly string[] | undefined;
   readonly stages: readonly Stage[];
-}
-
-/** What is used of a column of apache-arrow. */
-interface Vector {
-  readonly length: number;
-  readonly nullCount: number;
-  get(index: number): unknown;
 }
 
 /** Rejects with DataError, the file system's error, and ERR_ARGUMENT without apache-arrow. */
@@ -32,11 +27,12 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
   const selector = new Selector(stages);
   let begin = 0;
   try {
-    for await (const batch of await RecordBatchReader.from(handle)) {
+    for await (const batch of await RecordBatchReader.from(watched(handle))) {
       const names = batch.schema.fields.map(({ name }) => name);
       const wanted = columns ?? names;
       for (const column of wanted) if (!names.includes(column)) throw noColumn(path, column, names);
       const rows = batch.numRows;
+      for (const column of wanted) checkRows(batch.getChild(column), rows);
       const size = tableRows(wanted.length);
       for (let row = 0; row < rows && !selector.done; row += size) {
         const end = Math.min(rows, row + size);
@@ -62,6 +58,12 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
   } finally {
     await handle.close().catch(() => {});
   }
+}
+
+/** Rows are believed only as far as there is memory of them. */
+function checkRows(vector: Vector | null, rows: number): void {
+  const most = vector ? mostRows(vector) : 0;
+  if (most < rows) throw new Error(`a batch of ${rows} rows with memory for ${most}`);
 }
 
 function readBlock(
