@@ -22,6 +22,8 @@ export interface Term {
   readonly divisor: number | undefined;
   /** What `value` has been divided by, where that is not the divisor. */
   readonly by: number | undefined;
+  /** What a mean is divided by at least. */
+  readonly least: number;
   /** Of the mean where nothing counts: 0 or NaN. */
   readonly nothing: number;
   /** Whether times its divisor it is a whole number, which rounding to float32 hides. */
@@ -35,7 +37,9 @@ export interface Part {
   readonly divisor: Value | undefined;
   /** The term divided by another number than the divisor, if it has one. */
   readonly over: ((by: Value) => Value) | undefined;
-  /** Whether there may be something to divide where the divisor is 0. */
+  /** What a mean is divided by at least; 0 by default. */
+  readonly least?: number;
+  /** Whether there may be something to divide that the divisor, 0 or less than `least`, does not say. */
   readonly partial: boolean;
   /** Of the mean where nothing counts: 0 or NaN. */
   readonly nothing: number;
@@ -47,7 +51,7 @@ export interface Part {
 export function partsOf(value: Value): Part[] {
   const parts = new Map<string, Part>();
   for (const part of split(value)) {
-    const key = part.divisor ? keyOf(part.divisor) : '';
+    const key = part.divisor ? `${keyOf(part.divisor)} ${part.least ?? 0}` : '';
     const before = parts.get(key);
     parts.set(key, before ? sumOf(before, part) : part);
   }
@@ -68,6 +72,7 @@ function keyOf(value: Value): string {
 const sumOf = (a: Part, b: Part): Part => ({
   value: add(a.value, b.value),
   divisor: a.divisor,
+  ...(a.least !== undefined && { least: a.least }),
   over: a.over && b.over && join(a.over, b.over),
   partial: a.partial || b.partial,
   nothing: a.nothing + b.nothing,
@@ -114,7 +119,9 @@ function split(value: Value): Part[] {
       const divisor = b && totalOf(a, b);
       if (!divisor) return b && isFactor(b) ? each(a, (part) => div(part, b)) : rows;
       const nothing = divisor === b ? Number.NaN : 0;
-      return [{ value, divisor, over: (by) => div(a, by), partial: false, nothing }];
+      const least = leastOf(b);
+      const partial = least > 0;
+      return [{ value, divisor, over: (by) => div(a, by), least, partial, nothing }];
     }
     case 'accuracy': {
       const divisor = b ? apply('countTargets', [b], { ignoreNegative: true }) : undefined;
@@ -195,6 +202,16 @@ function unguarded(value: Value): Value {
   if (op !== 'maximum') return value;
   if (isConstant(b)) return a;
   return isConstant(a) ? b : value;
+}
+
+/** The constant of `maximum(n, 1)`, which sums of weights may be less than; 0 where there is none. */
+function leastOf(value: Value): number {
+  const { source } = definition(value);
+  if (source.kind !== 'output' || source.node.op !== 'maximum') return 0;
+  const least = source.node.inputs.find((input) => input && isConstant(input));
+  if (!least || isTiny(least)) return 0;
+  const { source: of } = definition(least);
+  return of.kind === 'constant' ? Math.max(0, of.data[0] ?? 0) : 0;
 }
 
 /** A constant that changes no sum of weights but one of 0. */

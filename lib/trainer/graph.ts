@@ -160,10 +160,11 @@ function makeNumbers(results: readonly NamedValue[], accumulates: boolean) {
     const terms = whole && i === 0 ? whole.terms : parts.map(undivided);
     return {
       name,
-      terms: terms.map(({ value, divisor, by, nothing, counts = false }) => ({
+      terms: terms.map(({ value, divisor, by, least = 0, nothing, counts = false }) => ({
         value: numberOf(value),
         divisor: divisor && numberOf(divisor),
         by: by && numberOf(by),
+        least,
         nothing,
         counts,
       })),

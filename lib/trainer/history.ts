@@ -136,7 +136,8 @@ export class Means {
 
   #mean(term: number): number {
     const [sum, total] = [this.#sums[term] ?? Number.NaN, this.#totals[term] ?? 0];
-    return sum === 0 && total === 0 ? (this.#terms[term]?.nothing ?? Number.NaN) : sum / total;
+    const { least = 0, nothing = Number.NaN } = this.#terms[term] ?? {};
+    return sum === 0 && total === 0 ? nothing : sum / Math.max(total, least);
   }
 }
 

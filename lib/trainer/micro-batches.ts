@@ -95,8 +95,8 @@ export class StepPlanner {
         this.#totals[i % length] = (this.#totals[i % length] ?? 0) + divisor;
       }
     }
-    for (const [i, { by }] of this.terms.entries()) {
-      const perBatch = (this.#totals[i] ?? 0) / this.#batches;
+    for (const [i, { by, least }] of this.terms.entries()) {
+      const perBatch = Math.max(this.#totals[i] ?? 0, least) / this.#batches;
       const share = perBatch === 0 ? 0 : (divisors[from + i] ?? 0) / perBatch;
       scales[from + i] = by === undefined ? share : perBatch;
     }

@@ -106,6 +106,19 @@ cases['distillation with weights'] = ({ own }) => ({
   loss: { a: (y, t) => distillation(y, t, { temperature: 2, weights: own }) },
   y: { a: numbers },
 });
+// Less than which the weights of some batches are, or those of all.
+for (const least of [1, 2, 40]) {
+  cases[`a mean by hand of ${least} or more`] = ({ own }) => ({
+    loss: {
+      a: (y, t) => {
+        const ofRow = mean(abs(sub(y, t)), { axes: [1] });
+        const first = div(sum(mul(ofRow, own)), maximum(sum(own), least));
+        return add(first, div(sum(mul(ofRow, own)), sum(own)));
+      },
+    },
+    y: { a: numbers },
+  });
+}
 cases['a mean by hand'] = ({ each }) => ({
   loss: { a: (y, t) => div(sum(mul(abs(sub(y, t)), each)), maximum(sum(each), 1e-3)) },
   y: { a: numbers },
