@@ -80,9 +80,11 @@ function makeAdam(name: string, options: AdamOptions | undefined, decoupled: boo
   });
 }
 
-function readBetas(betas: unknown): { beta1: number; beta2: number } {
+/** Attributes by the names that errors of native code shall have. */
+function readBetas(betas: unknown): Attributes {
   if (!Array.isArray(betas) || betas.length !== 2) throw is.invalid('two numbers', 'betas', betas);
-  return { beta1: fraction(betas[0], 'betas[0]'), beta2: fraction(betas[1], 'betas[1]') };
+  const names = ['betas[0]', 'betas[1]'];
+  return Object.fromEntries(names.map((name, i) => [name, fraction(betas[i], name)]));
 }
 
 function fraction(value: unknown, name: string): number {

@@ -247,6 +247,27 @@ test('numbers beyond float32 are refused by the name of their option', (t) => {
   }
 });
 
+test('betas out of range are refused as they were written', (t) => {
+  for (const make of [adam, adamw, lamb, lion]) {
+    for (const i of [0, 1]) {
+      const betasWith = (beta) => [0.9, 0.9].with(i, beta);
+      const named = (what) => ({
+        code: 'ERR_ARGUMENT',
+        message: new RegExp(`${what} for \`betas\\[${i}\\]\``),
+      });
+      for (const beta of [-0.1, 1, 1e300, Number.NaN, '0.9']) {
+        t.throws(() => make({ betas: betasWith(beta) }), named('0 to below 1'), make.name);
+      }
+      const optimizer = make({ betas: betasWith(1e-60) });
+      t.throws(
+        () => new Trainer(perceptron(), { loss: 'mse', optimizer }),
+        named('float32'),
+        make.name,
+      );
+    }
+  }
+});
+
 test('findLearningRate finds a rate and leaves everything as it was', async (t) => {
   const model = perceptron();
   const options = { optimizer: sgd({ learningRate: 0.01, momentum: 0.9 }) };

@@ -77,8 +77,8 @@ struct Adam : OptimizerBase {
     double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
-      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
-      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"betas[0]", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"betas[1]", AttributeType::kDouble, offsetof(Attributes, beta2), false},
       {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"decoupled", AttributeType::kBoolean, offsetof(Attributes, decoupled), false},
@@ -139,8 +139,8 @@ struct Lion : OptimizerBase {
     double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
-      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
-      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"betas[0]", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"betas[1]", AttributeType::kDouble, offsetof(Attributes, beta2), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
   };
@@ -160,8 +160,8 @@ struct Lamb : OptimizerBase {
     double rate_factor = 1.0;
   };
   static constexpr AttributeField kFieldTable[] = {
-      {"beta1", AttributeType::kDouble, offsetof(Attributes, beta1), false},
-      {"beta2", AttributeType::kDouble, offsetof(Attributes, beta2), false},
+      {"betas[0]", AttributeType::kDouble, offsetof(Attributes, beta1), false},
+      {"betas[1]", AttributeType::kDouble, offsetof(Attributes, beta2), false},
       {"eps", AttributeType::kDouble, offsetof(Attributes, epsilon), false},
       {"weightDecay", AttributeType::kDouble, offsetof(Attributes, weight_decay), false},
       {"rateFactor", AttributeType::kDouble, offsetof(Attributes, rate_factor), false},
