@@ -13,6 +13,7 @@ import { type Model, type Port, port } from './model.js';
 import { native } from './native.js';
 import {
   type Layout,
+  layoutIn,
   makeArray,
   type NamedArrays,
   type PredictInput,
@@ -109,7 +110,8 @@ export class Predictor {
       throw is.mismatch('ERR_ARGUMENT', 'Predictor.load()', 'Predictor', 'new');
     }
     const { engine, report, buckets } = opened;
-    const { inputs, outputs, encoder, predictor, layout } = opened.loaded;
+    const { inputs, outputs, encoder, predictor } = opened.loaded;
+    const layout = layoutIn(predictor, opened.loaded.layout);
     this.inputs = inputs.map(port);
     this.outputs = outputs.map(port);
     this.#rows = encoder && new RowCoder(encoder);
@@ -117,13 +119,13 @@ export class Predictor {
     this.#layout = layout;
     this.#native = predictor;
     this.#key = predictor.key;
-    const [rowIn, rowOut] = this.#layout.simple;
+    const [rowIn, rowOut] = layout.simple;
     this.#rowIn = rowIn;
     this.#rowOut = rowOut;
     this.#engine = engine;
     const batcher = new Batcher(layout);
     const { batchRows } = queue;
-    const joins = batchRows !== undefined && batcher.joins(predictor);
+    const joins = batchRows !== undefined && batcher.joins;
     const joined = { ...queue, batchRows: joins ? batchRows : undefined };
     this.#queue = new CallQueue(predictor, batcher, joined, engine?.places);
     this.#lengths = buckets && new Lengths(predictor, buckets, queue, this.#queue.places);
@@ -382,7 +384,7 @@ export class Predictor {
 
   /**
    * Fixed native buffers for `batch` rows and a plan that reads and writes them: nothing is copied
-   * or looked up in a run. Where the inputs have a fixed batch it is theirs. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY.
+   * or looked up in a run. Where the inputs have a fixed batch it is theirs. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_CLOSED, ERR_OUT_OF_MEMORY.
    *
    * @example const io = predictor.bind(1); io.inputs.x.set(row); io.runSync(); io.outputs.y;
    */

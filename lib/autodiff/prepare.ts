@@ -22,7 +22,6 @@ export interface Call {
   readonly batch: number;
   readonly arrays: readonly (Float32Array | Int32Array)[];
   readonly wrt: readonly number[];
-  readonly outputSizes: readonly number[];
 }
 
 export function prepareCall(
@@ -73,8 +72,7 @@ export function prepareCall(
     if (number !== undefined && value.dtype === 'float32') return number;
     throw is.mismatch('ERR_ARGUMENT', 'a float32 value of this graph', `wrt[${i}]`, String(value));
   });
-  const outputSizes = outputs.map((value) => elements(shapeAt(value, batch)));
-  return { graph, batch, arrays, wrt: targets, outputSizes };
+  return { graph, batch, arrays, wrt: targets };
 }
 
 function checkValues(given: unknown, name: string, mayBeEmpty = false): Value[] {

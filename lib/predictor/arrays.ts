@@ -1,6 +1,6 @@
 // Arrays of users -> the arrays of one native call, and back.
 import { constants } from 'node:buffer';
-import type { DType, TypedArray } from '../../bindings.js';
+import type { DType, Predictor as NativePredictor, TypedArray } from '../../bindings.js';
 import { matchArrays, toInput } from '../arrays.js';
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
@@ -38,6 +38,11 @@ export interface Layout {
   readonly outputs: readonly Slot[];
   /** Elements of a row of the only input and of the only output, float32 both; zeros otherwise. */
   readonly simple: readonly [number, number];
+  /**
+   * Shapes of the outputs at so many rows, where rows depend on each other: every third row of a
+   * batch, rounded up, or all but its first three. Undefined where each row has results of its own.
+   */
+  readonly shapesAt?: (rows: number) => readonly (readonly number[])[];
 }
 
 /** `results`: what the ops of the graph give. */
@@ -55,6 +60,20 @@ export function layoutOf(
   const [inputs, outputs] = [state.inputs.map(slot), state.outputs.map(slot)];
   return { inputs, outputs, simple: simpleRows(inputs, outputs) };
 }
+
+/** The layout of a graph that `predictor` computes. */
+export function layoutIn(
+  predictor: Pick<NativePredictor, 'relatesRows' | 'shapes'>,
+  layout: Layout,
+): Layout {
+  if (predictor.relatesRows === null) return layout;
+  const shapesAt = (rows: number) => predictor.shapes(rows).outputs.map(({ shape }) => shape);
+  return { ...layout, simple: [0, 0], shapesAt };
+}
+
+/** Of the outputs at so many rows. Throws ERR_SHAPE for rows that the graph does not take. */
+export const outputShapes = (layout: Layout, rows: number): readonly (readonly number[])[] =>
+  layout.shapesAt?.(rows) ?? layout.outputs.map(({ value }) => shapeAt(value, rows));
 
 function simpleRows(inputs: readonly Slot[], outputs: readonly Slot[]): [number, number] {
   const [x, y] = [inputs[0], outputs[0]];
@@ -79,8 +98,7 @@ export interface Call {
 /** Checks arrays of any form; results get new arrays where `out` is left out. */
 export function prepare(layout: Layout, x: unknown, out: unknown): Call {
   const { rows, arrays } = prepareInputs(layout, x);
-  const outputs =
-    prepareOutputs(layout, out, rows) ?? layout.outputs.map((slot) => makeSlot(slot, rows));
+  const outputs = prepareOutputs(layout, out, rows) ?? makeOutputs(layout, rows);
   return { rows, arrays, outputs };
 }
 
@@ -109,9 +127,15 @@ export function prepareOutputs(
   rows: number,
 ): Call['outputs'] | undefined {
   if (out === undefined) return undefined;
-  return matchArrays(out, layout.outputs, 'out').map(([array, name, slot]) =>
-    checkOutput(array, name, slot.dtype, elements(shapeAt(slot.value, rows))),
+  const shapes = outputShapes(layout, rows);
+  return matchArrays(out, layout.outputs, 'out').map(([array, name, slot], i) =>
+    checkOutput(array, name, slot.dtype, elements(shapes[i] ?? [])),
   );
+}
+
+function makeOutputs(layout: Layout, rows: number): Call['outputs'] {
+  const shapes = outputShapes(layout, rows);
+  return layout.outputs.map((slot, i) => makeElements(slot, elements(shapes[i] ?? [])));
 }
 
 /** The only output alone, or all of them by name. */
@@ -149,18 +173,17 @@ export const makeElements = (
 ): Float32Array | Int32Array =>
   dtype === 'float32' ? makeArray(Float32Array, length, name) : makeArray(Int32Array, length, name);
 
-const makeSlot = (slot: Slot, rows: number): Float32Array | Int32Array =>
-  makeElements(slot, elements(shapeAt(slot.value, rows)));
-
 /** Zeros for the inputs at so many rows. Throws ERR_OUT_OF_MEMORY. */
 export function zeroInputs(layout: Layout, rows: number): Call['arrays'] {
-  return layout.inputs.map((slot) => makeSlot(slot, rows));
+  return layout.inputs.map((slot) => makeElements(slot, elements(shapeAt(slot.value, rows))));
 }
 
 /** Throws ERR_OUT_OF_MEMORY where an array of so many rows is longer than any can be. */
 export function checkArrays(layout: Layout, rows: number): void {
-  for (const { name, value } of [...layout.inputs, ...layout.outputs]) {
-    const length = elements(shapeAt(value, rows));
+  const ports = [...layout.inputs, ...layout.outputs];
+  const inputs = layout.inputs.map(({ value }) => shapeAt(value, rows));
+  for (const [i, shape] of [...inputs, ...outputShapes(layout, rows)].entries()) {
+    const [name, length] = [ports[i]?.name ?? 'y', elements(shape)];
     if (4 * length > constants.MAX_LENGTH) throw noRoom(name, length, undefined);
   }
 }

@@ -1,5 +1,4 @@
 // Rows of several calls in one set of arrays, and the results apart again.
-import type { Predictor as NativePredictor } from '../../bindings.js';
 import { rowElements } from '../graph/value.js';
 import { gone, type Layout, makeElements, type PredictOutput, result } from './arrays.js';
 import { Blocks, type Copy, elementsOf, emptyCopy } from './blocks.js';
@@ -40,13 +39,14 @@ export class Batcher {
     this.#layout = layout;
     this.#blocks = layout.inputs.map((input) => new Blocks(input));
     this.#rowIn = layout.inputs.map(({ value }) => rowElements(value));
-    this.#rowOut = layout.outputs.map(({ value }) => rowElements(value));
+    this.#rowOut = layout.outputs.map(({ value }) =>
+      layout.shapesAt === undefined ? rowElements(value) : null,
+    );
   }
 
-  /** Whether the rows of calls may stand side by side in runs of `predictor`. */
-  joins(predictor: NativePredictor): boolean {
-    const all = [...this.#layout.inputs, ...this.#layout.outputs];
-    return all.every(({ value }) => rowElements(value) !== null) && predictor.relatesRows === null;
+  /** Whether the rows of calls may stand side by side in runs. */
+  get joins(): boolean {
+    return [...this.#rowIn, ...this.#rowOut].every((size) => size !== null);
   }
 
   /** Room for the copies of a call's inputs. */

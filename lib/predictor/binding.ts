@@ -47,7 +47,7 @@ export class PredictorBinding<
   }
 }
 
-/** Buffers for `batch` rows. Throws ERR_ARGUMENT, ERR_CLOSED, ERR_OUT_OF_MEMORY. */
+/** Buffers for `batch` rows. Throws ERR_ARGUMENT, ERR_SHAPE, ERR_CLOSED, ERR_OUT_OF_MEMORY. */
 export function bindRows<I extends NamedArrays, O extends NamedArrays>(
   predictor: Pick<Predictor, 'bind'>,
   layout: Layout,

@@ -14,8 +14,10 @@ import {
   checkOutput,
   gone,
   type Layout,
+  layoutIn,
   layoutOf,
   type NamedArrays,
+  outputShapes,
   type PredictOutput,
   prepare,
   prepareInputs,
@@ -112,7 +114,8 @@ export class Lengths {
   ) {
     this.#predictor = predictor;
     this.#buckets = buckets;
-    this.#full = buckets.at(-1) as Bucket;
+    const full = buckets.at(-1) as Bucket;
+    this.#full = { ...full, layout: layoutIn(predictor, full.layout) };
     this.#settings = settings;
     this.#places = places;
   }
@@ -158,14 +161,15 @@ export class Lengths {
     const bucket = this.#buckets[at] as Bucket;
     const known = this.#served.get(bucket.length);
     if (known !== undefined) return known;
-    const which = bucket === this.#full ? 0 : at + 1;
+    const which = at === this.#buckets.length - 1 ? 0 : at + 1;
     const predictor = this.#predictor.variant(which);
-    const batcher = new Batcher(bucket.layout);
+    const layout = layoutIn(predictor, bucket.layout);
+    const batcher = new Batcher(layout);
     const { batchRows } = this.#settings;
-    const joins = batchRows !== undefined && batcher.joins(predictor);
+    const joins = batchRows !== undefined && batcher.joins;
     const settings = { ...this.#settings, batchRows: joins ? batchRows : undefined };
     const queue = new CallQueue(predictor, batcher, settings, this.#places);
-    const served = { ...bucket, predictor, queue };
+    const served = { ...bucket, layout, predictor, queue };
     this.#served.set(bucket.length, served);
     return served;
   }
@@ -198,8 +202,9 @@ export class Lengths {
   /** The checked arrays of `out`. */
   #targets(out: PredictOutput | undefined, rows: number, length: number): Floats[] | undefined {
     if (out === undefined) return undefined;
+    const shapes = outputShapes(this.#full.layout, rows);
     return matchArrays(out, this.#full.layout.outputs, 'out').map(([array, name, slot], i) => {
-      const whole = elements(shapeAt(slot.value, rows));
+      const whole = elements(shapes[i] ?? []);
       const cut = this.#full.outputAxes[i] !== undefined;
       const size = cut ? (whole / this.#full.length) * length : whole;
       return checkOutput(array, name, slot.dtype, size);
@@ -214,14 +219,14 @@ export class Lengths {
     length: number,
     targets: Floats[] | undefined,
   ): PredictOutput {
-    const { outputs } = bucket.layout;
-    const parts = outputs.map(({ name, value }, i) => {
+    const shapes = outputShapes(bucket.layout, rows);
+    const parts = bucket.layout.outputs.map(({ name }, i) => {
       const array = ArrayBuffer.isView(made) ? made : ((made as NamedArrays)[name] as Floats);
       const axis = this.#full.outputAxes[i];
       const cut =
         axis === undefined || length === bucket.length
           ? array
-          : resized(array, shapeAt(value, rows), axis, bucket.length, length);
+          : resized(array, shapes[i] ?? [], axis, bucket.length, length);
       const target = targets?.[i];
       if (target === undefined) return cut;
       if (target.length !== cut.length) throw gone(name, target);

@@ -4,7 +4,7 @@ import { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import { rowElements } from '../graph/value.js';
 import * as is from '../is.js';
-import { layoutOf, prepare } from '../predictor/arrays.js';
+import { layoutOf, prepareInputs } from '../predictor/arrays.js';
 import type { Frozen } from './frozen.js';
 import type { Rows } from './run.js';
 import { type Metric, readTargets, type Validation } from './validate.js';
@@ -44,8 +44,7 @@ function readRows(data: unknown, frozen: Frozen, name: string): Rows {
   if (!is.isRecord(data)) throw is.invalid('{ x }', name, data);
   const { x } = is.options<{ x?: unknown; y?: unknown }>(data, name, ['x', 'y']);
   try {
-    const { rows, arrays } = prepare(layoutOf(frozen.state, frozen.results), x, undefined);
-    return { rows, arrays };
+    return prepareInputs(layoutOf(frozen.state, frozen.results), x);
   } catch (error) {
     if (!(error instanceof TandemError)) throw error;
     throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
