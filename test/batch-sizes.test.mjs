@@ -1,7 +1,19 @@
-// Models whose outputs have other rows than the batch.
+// Models whose outputs have other rows than the batch, or that take some numbers of rows alone.
 import { join } from 'node:path';
 import test from 'ava';
-import { concat, input, Model, Predictor, relu, slice, softmax } from 'tandem-ml';
+import {
+  add,
+  concat,
+  input,
+  Model,
+  mean,
+  Predictor,
+  relu,
+  reshape,
+  slice,
+  softmax,
+  TandemError,
+} from 'tandem-ml';
 import { vjp } from 'tandem-ml/autodiff';
 import { makeFolder } from './helpers/folder.mjs';
 
@@ -98,3 +110,42 @@ test('sequences of any length in every third row', async (t) => {
   }
   await predictor.close();
 });
+
+/** Those that take n rows where n is a multiple of the number. */
+const divided = {
+  pairs: [2, (v) => reshape(v, [-1, 2, width])],
+  'pairs, put together again': [2, (v) => reshape(reshape(v, [-1, 2, width]), [-1, width])],
+  'threes and a mean': [3, (v) => add(reshape(v, [-1, 3, width]), mean(v))],
+};
+
+for (const [name, [divisor, make]] of Object.entries(divided)) {
+  test(`loads without taking one row: ${name}`, async (t) => {
+    const model = build(make);
+    const path = join(await makeFolder(t), 'm.safetensors');
+    await model.save(path);
+    for (const [source, options] of [
+      [model, {}],
+      [path, {}],
+      [model, { maxBatch: 7 }],
+      [model, { maxBatch: 255, precision: 'bfloat16' }],
+    ]) {
+      const predictor = await Predictor.load(source, options);
+      t.true(predictor.profile().flops > 0);
+      const refusal = { instanceOf: TandemError, code: 'ERR_SHAPE', message: /`reshape`/ };
+      for (const n of [1, 2, 3, 4, 6]) {
+        if (n % divisor === 0) {
+          t.is(predictor.predictSync(numbered(n)).length, n * width);
+          t.is((await predictor.predict(numbered(n))).length, n * width);
+          predictor.bind(n).close();
+        } else {
+          t.throws(() => predictor.predictSync(numbered(n)), refusal);
+          await t.throwsAsync(predictor.predict(numbered(n)), refusal);
+          t.throws(() => predictor.bind(n), refusal);
+        }
+      }
+      await predictor.close();
+    }
+    const error = { code: 'ERR_SHAPE', message: /`reshape`/ };
+    await t.throwsAsync(Predictor.load(model, { maxBatch: 1 }), error);
+  });
+}

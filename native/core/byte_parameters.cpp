@@ -51,7 +51,7 @@ void expand_bytes(HostParameters& parameters, std::vector<GraphDescription>& gra
   const auto is_bytes = [](const ParameterDescription& one) { return one.is_bytes; };
   if (std::none_of(before.begin(), before.end(), is_bytes)) return;
   // throws unless all numbers and readers are right
-  for (const GraphDescription& graph : graphs) instantiate(graph, 1, false);
+  for (const GraphDescription& graph : graphs) instantiate(graph, kSampleRows, false);
   const auto scales = find_scales(graphs);
   for (GraphDescription& graph : graphs) {
     for (NodeDescription& node : graph.nodes) {

@@ -25,7 +25,7 @@ class NormFolder {
 
   /// Folds all that can be folded, but nothing beyond `allowed`; returns what that was.
   std::set<Fold> run(const std::set<Fold>* allowed) {
-    instantiate(graph_, 1, false);  // throws unless all numbers and shapes are right
+    instantiate(graph_, kSampleRows, false);  // throws unless all numbers and shapes are right
     allowed_ = allowed;
     for (size_t i = 0; i < graph_.nodes.size();) {
       if (!fold(i)) ++i;
@@ -77,7 +77,7 @@ class NormFolder {
     if (node.inputs.size() < 2 || !is_own(node.inputs[1])) return nullptr;
     if (node.op == "linear") {
       std::vector<ValueId> ids;
-      const Graph graph = instantiate(graph_, 1, false, &ids);
+      const Graph graph = instantiate(graph_, kSampleRows, false, &ids);
       if (graph.tensor(ids[static_cast<size_t>(number)]).rank != 2) return nullptr;
     }
     return shape(node.inputs[1])[0] > 0 ? &node : nullptr;

@@ -59,6 +59,11 @@ struct GraphDescription {
 Graph instantiate(const GraphDescription& description, int64_t batch, bool training,
                   std::vector<ValueId>* ids = nullptr);
 
+/// Rows at which TypeScript has known the shapes of every value (lib/graph/value.ts), and that most
+/// numbers divide: a graph need not have any at one row, of which a reshape may make less than one.
+inline constexpr int64_t kSampleRows = 720720;
+inline constexpr int64_t kMoreSampleRows = 1081080;
+
 /// Elements of input `index` in one row (all of them when its batch is fixed).
 int64_t row_elements(const InputDescription& input);
 /// Whether any input has a free batch dimension.

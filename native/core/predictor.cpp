@@ -1,6 +1,7 @@
 #include "core/predictor.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -78,6 +79,27 @@ int64_t place_behind(int64_t end, int64_t bytes) {
   return bytes < kShort ? (end + kVector - 1) / kVector * kVector : align_up(end);
 }
 
+bool has_shapes(const GraphDescription& graph, int64_t rows) {
+  try {
+    instantiate(graph, rows, false);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// The least and the largest number of rows up to `most` that a graph has shapes at: it may take
+/// pairs of rows alone. Where there are none, or far between, a number that it refuses.
+std::array<int64_t, 2> extreme_rows(const GraphDescription& graph, int64_t most) {
+  if (!has_free_batch(graph)) return {1, 1};
+  constexpr int64_t kTries = 4096;
+  std::array<int64_t, 2> rows{1, most};
+  auto& [least, largest] = rows;
+  while (least < std::min(most, kTries) && !has_shapes(graph, least)) ++least;
+  while (largest > std::max(least, most - kTries) && !has_shapes(graph, largest)) --largest;
+  return rows;
+}
+
 /// Calls longer than the largest plan are cut along axis 0, which must be the batch everywhere, and
 /// no row may depend on others.
 void check_rows(const Graph& graph, int64_t batch, std::optional<Op> relating) {
@@ -138,19 +160,21 @@ Predictor::Predictor(HostParameters parameters, std::vector<GraphDescription> gr
 Predictor::~Predictor() = default;
 
 /// Compiles the smallest and the largest plan of each graph, which packs all that is ever packed;
-/// returns what kernels read in the plain layout.
+/// returns what kernels read in the plain layout. Throws ERR_SHAPE for a graph that no run of up to
+/// `maxBatch` rows fits.
 std::vector<bool> Predictor::pack_parameters() {
   std::vector<bool> read(graphs_.front().parameters.size(), false);
   for (const GraphDescription& graph : graphs_) {
-    const int64_t largest = has_free_batch(graph) ? max_batch_ : 1;
-    for (const int64_t batch : {int64_t{1}, largest}) {
+    const auto [least, largest] = extreme_rows(graph, max_batch_);
+    least_rows_.push_back(least);
+    for (const int64_t batch : {least, largest}) {
       const Plan plan = make_plan(inference_graph(graph, batch, precision_, backend_), layout_, {},
                                   backend_, true);
       const auto probe = backend_.compile(
           {plan, {parameters_.data.get(), nullptr, nullptr}, threads_, frozen_.get(), false, true});
       const std::vector<bool> plain = probe->plain_parameters();
       for (size_t i = 0; i < read.size(); ++i) read[i] = read[i] || plain[i];
-      if (largest == 1) break;
+      if (largest == least) break;
     }
   }
   return read;
@@ -251,7 +275,6 @@ std::shared_ptr<const void> Predictor::hold(int64_t buffers, int64_t state) {
 Profile Predictor::profile() const {
   Profile profile;
   profile.device = backend_.name();
-  profile.batch = 1;
   size_t which = graphs_.size();  // the kernels are of: the first graph that has run
   std::vector<float> samples;
   std::unique_lock lock(profile_mutex_);
@@ -269,7 +292,10 @@ Profile Predictor::profile() const {
     }
   }
   lock.unlock();
-  if (which == graphs_.size()) which = 0;
+  if (which == graphs_.size()) {
+    which = 0;
+    profile.batch = least_rows_.front();
+  }
   profile.flops = count_flops(inference_graph(graphs_[which], profile.batch, precision_, backend_));
   profile.p50_ms = percentile(samples, 0.50);
   profile.p99_ms = percentile(std::move(samples), 0.99);

@@ -147,6 +147,7 @@ class Predictor {
   }
 
   std::vector<GraphDescription> graphs_;
+  std::vector<int64_t> least_rows_;  ///< of a run, by graph
   ParameterLayout layout_;
   std::shared_ptr<const HostFile> file_;  ///< that parameters_ is mapped from; null once copied
   const Backend& backend_;

@@ -18,15 +18,14 @@ ResultSize size_of(const Tensor& small, int64_t rows, const Tensor& large, int64
 }  // namespace
 
 std::vector<ResultSize> measure_results(const GraphDescription& description) {
-  // At the sizes that TypeScript knows values at (lib/graph/value.ts), which says the same of them.
-  constexpr int64_t kRows = 720720;
-  constexpr int64_t kMoreRows = 1081080;
-  const Graph small = instantiate(description, kRows, true);
-  const Graph large = instantiate(description, kMoreRows, true);
+  // lib/graph/value.ts says the same of values
+  const Graph small = instantiate(description, kSampleRows, true);
+  const Graph large = instantiate(description, kMoreSampleRows, true);
   std::vector<ResultSize> sizes;
   for (size_t i = 0; i < small.outputs.size(); ++i) {
     const Tensor& output = small.tensor(small.outputs[i]);
-    const ResultSize size = size_of(output, kRows, large.tensor(large.outputs[i]), kMoreRows);
+    const ResultSize size =
+        size_of(output, kSampleRows, large.tensor(large.outputs[i]), kMoreSampleRows);
     const bool one = size.fixed == 1 && size.per_row == 0 && output.dtype == DType::kFloat32;
     if (i == 0 && !one) {
       fail(ErrorCode::kShape,

@@ -8,8 +8,6 @@ namespace tandem {
 
 namespace {
 
-/// A number of rows with many divisors, so that reshapes divide.
-constexpr int64_t kSampleRows = 720720;
 /// Of a value that does not depend on any row.
 constexpr int kNoAxis = -1;
 

@@ -38,7 +38,7 @@ class ConstantFolder {
 
   /// Computes what can be folded, and appends it to `all` where it is not there yet.
   void compute(std::vector<Folded>& all) {
-    shapes_ = instantiate(graph_, 1, false, &ids_);
+    shapes_ = instantiate(graph_, kSampleRows, false, &ids_);
     known_.assign(graph_.nodes.size(), false);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) known_[i] = is_known(i);
     find_results();
