@@ -5,8 +5,8 @@ import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js
 import { tableRows } from '../blocks.js';
 import { badData, type DataError, optional } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
-import { watched } from './handle.js';
-import { mostRows, type Vector } from './vector.js';
+import { checkMessages } from './messages.js';
+import { type Vector, VectorChecker } from './vector.js';
 
 /** A job for a reader; it can be sent to a worker thread. */
 export interface ArrowJob {
@@ -25,14 +25,17 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
   );
   const handle = await open(path);
   const selector = new Selector(stages);
+  const vectors = new VectorChecker();
   let begin = 0;
   try {
-    for await (const batch of await RecordBatchReader.from(watched(handle))) {
+    const messages = checkMessages(handle);
+    await messages.next();
+    for await (const batch of await RecordBatchReader.from(handle)) {
       const names = batch.schema.fields.map(({ name }) => name);
       const wanted = columns ?? names;
       for (const column of wanted) if (!names.includes(column)) throw noColumn(path, column, names);
       const rows = batch.numRows;
-      for (const column of wanted) checkRows(batch.getChild(column), rows);
+      for (const column of wanted) vectors.check(batch.getChild(column), rows);
       const size = tableRows(wanted.length);
       for (let row = 0; row < rows && !selector.done; row += size) {
         const end = Math.min(rows, row + size);
@@ -45,6 +48,7 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
       }
       begin += rows;
       if (selector.done) return;
+      await messages.next();
     }
   } catch (cause) {
     if (!(cause instanceof Error) || cause.name === 'TandemError' || 'syscall' in cause)
@@ -58,12 +62,6 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
   } finally {
     await handle.close().catch(() => {});
   }
-}
-
-/** Rows are believed only as far as there is memory of them. */
-function checkRows(vector: Vector | null, rows: number): void {
-  const most = vector ? mostRows(vector) : 0;
-  if (most < rows) throw new Error(`a batch of ${rows} rows with memory for ${most}`);
 }
 
 function readBlock(
