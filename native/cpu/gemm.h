@@ -55,8 +55,8 @@ enum GemmActivation : int { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_APPLY };
 
 // value = product [+ C] [+ residual] [+ bias]; pre = value; value = activation(value);
 // value = apply_grad(value, saved); C = value. Each part is optional.
-// GEMM_S8: product = sum of (A - zero) * B, times scale[column] and row_scale[row]; C is float, or
-// round(value * c_inverse) + c_zero, saturated. With C int32 the product is all there is.
+// GEMM_S8: product = sum of (A - zero) * (B - zero), times scale[column] and row_scale[row]; C is
+// float, or round(value * c_inverse) + c_zero, saturated. With C int32 the product is all there is.
 struct GemmEpilogue {
   const float* bias;      // [n] or null
   const float* row_bias;  // [m] or null, where sums start; not with accumulate, residual or dots
@@ -70,12 +70,14 @@ struct GemmEpilogue {
   const void* saved;     // operand of apply_grad, laid out as C and of its type
   const void* residual;  // the same; not together with accumulate. C is float or bfloat16
   // GEMM_S8 alone; `pre`, `saved` and `residual` need C to be float.
-  const float* scale;       // [n], scale of A times scale of B; null: 1
-  const float* row_scale;   // [rows of the whole batch] or null: 1
-  const int32_t* row_zero;  // [rows of the whole batch] or null: 0; added to a_zero
-  int32_t a_zero;           // the value of A that stands for zero
-  float c_inverse;          // 1 / scale of C
-  int32_t c_zero;           // the value of C that stands for zero
+  const float* scale;          // [n], scale of A times scale of B; null: 1
+  const float* row_scale;      // [rows of the whole batch] or null: 1
+  const int32_t* row_zero;     // [rows of the whole batch] or null: 0; added to a_zero
+  int32_t a_zero;              // the value of A that stands for zero
+  const int32_t* column_zero;  // [n], the value of B that does; null: 0
+  const int32_t* row_sums;     // [rows of the whole batch] with column_zero: of A less its zero
+  float c_inverse;             // 1 / scale of C
+  int32_t c_zero;              // the value of C that stands for zero
   // Sums of the columns of a packed B, whole vectors of them, where they are not behind it.
   const int32_t* sums;
   const int16_t* short_sums;  // instead, where they fit

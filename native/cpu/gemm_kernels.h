@@ -37,6 +37,8 @@ struct MicroArgs {
   const float* scale;
   const float* row_scale;
   const int32_t* row_zero;
+  const int32_t* column_zero;
+  const int32_t* row_sums;
   const int32_t* sums;        // of the columns of B
   const int16_t* short_sums;  // instead; or null
   int32_t a_zero;

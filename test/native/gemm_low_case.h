@@ -67,7 +67,8 @@ struct Case {
   int64_t gap = 0, batch = 1;
   bool b_repeats = false, extremes = false;
   bool bias = false, pre = false, gradient = false, residual = false, accumulate = false;
-  bool scale = false, row_scale = false, row_zero = false, exact_scale = false;
+  bool scale = false, row_scale = false, row_zero = false, column_zero = false;
+  bool exact_scale = false;
   int scale_exponent = 0;  // of a power of two that scales are multiplied by
   GemmActivation activation = GEMM_ACT_NONE;
   int a_zero = 0, c_zero = 0;
@@ -174,16 +175,23 @@ inline void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case&
   Guarded<float> bias(t.bias ? t.n : 0, 0.0f), scale(t.scale ? t.n : 0, 0.0f);
   Guarded<float> row_scale(t.row_scale ? t.m * t.batch : 0, 0.0f);
   Guarded<int32_t> row_zero(t.row_zero ? t.m * t.batch : 0, 0);
+  Guarded<int32_t> column_zero(t.column_zero ? t.n : 0, 0);
+  Guarded<int32_t> row_sums(t.column_zero ? t.m * t.batch : 0, 0);
   Guarded<float> row_bias(t.row_bias ? t.m : 0, 0.0f);
   for (int64_t i = 0; i < row_bias.size(); ++i) row_bias[i] = random_value();
   ColumnSums sums(b, t);
   for (int64_t j = 0; j < t.n; ++j) {
     if (t.bias) bias[j] = t.exact_scale ? static_cast<float>(random_in(-8, 8)) : random_value();
+    if (t.column_zero) column_zero[j] = static_cast<int32_t>(random_in(-128, 127));
     if (t.scale) scale[j] = std::ldexp(random_scale(t.exact_scale), t.scale_exponent);
   }
   for (int64_t i = 0; i < t.m * t.batch; ++i) {
     if (t.row_scale) row_scale[i] = t.exact_scale ? 0.5f : 0.1f * static_cast<float>(i % 9 + 1);
     if (t.row_zero) row_zero[i] = static_cast<int32_t>(random_in(-100, 100));
+    for (int64_t l = 0; t.column_zero && l < t.k; ++l) {
+      const auto value = static_cast<int32_t>(a.value(i / t.m, i % t.m, l));
+      row_sums[i] += value - t.a_zero - (t.row_zero ? row_zero[i] : 0);
+    }
   }
 
   GemmDesc d = {};
@@ -217,6 +225,8 @@ inline void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case&
   e.scale = t.scale ? scale.data() : nullptr;
   e.row_scale = t.row_scale ? row_scale.data() : nullptr;
   e.row_zero = t.row_zero ? row_zero.data() : nullptr;
+  e.column_zero = t.column_zero ? column_zero.data() : nullptr;
+  e.row_sums = t.column_zero ? row_sums.data() : nullptr;
   e.sums = t.sum_bytes == 4 ? sums.words.data() : nullptr;
   e.short_sums = t.sum_bytes == 2 ? sums.halves.data() : nullptr;
   e.a_zero = t.a_zero;
@@ -252,6 +262,7 @@ inline void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case&
         for (int64_t l = 0; l < t.k; ++l) {
           double left = a.value(x, i, l), right = b.value(t.b_repeats ? 0 : x, l, j);
           if (t.from_float) left = rounded(left), right = rounded(right);
+          if (t.column_zero) right -= column_zero[j];
           const double term = (left - (s8 ? zero : 0)) * right;
           sum += term;
           size += std::fabs(term);
@@ -284,17 +295,17 @@ inline void run_case(const GemmIsa& isa, const GemmKernels& kernels, const Case&
       good = false;
   good = good && a.bytes.intact() && b.bytes.intact() && c.bytes.intact() && pre.bytes.intact() &&
          saved.bytes.intact() && residual.bytes.intact() && bias.intact() && row_bias.intact() &&
-         scale.intact() && row_scale.intact() && row_zero.intact() && packed.intact() &&
-         packed_a.intact() && scratch.intact();
+         scale.intact() && row_scale.intact() && row_zero.intact() && column_zero.intact() &&
+         row_sums.intact() && packed.intact() && packed_a.intact() && scratch.intact();
   if (!good)
     std::printf(
         "%s %s: m %d n %d k %d c %d signed %d at %d bt %d gap %d batch %d frozen %d bias %d pre %d "
-        "gradient %d residual %d accumulate %d scale %d rows %d %d exact %d act %d source %d "
+        "gradient %d residual %d accumulate %d scale %d rows %d %d %d exact %d act %d source %d "
         "from float %d row bias %d one block %d sums %d\n",
         isa.name, kernels.name, int(t.m), int(t.n), int(t.k), t.c_type, t.a_signed, t.a_transposed,
         t.b_transposed, int(t.gap), int(t.batch), t.frozen, t.bias, t.pre, t.gradient, t.residual,
-        t.accumulate, t.scale, t.row_scale, t.row_zero, t.exact_scale, t.activation, plan.source,
-        t.from_float, t.row_bias, t.one_block, t.sum_bytes);
+        t.accumulate, t.scale, t.row_scale, t.row_zero, t.column_zero, t.exact_scale, t.activation,
+        plan.source, t.from_float, t.row_bias, t.one_block, t.sum_bytes);
   CHECK(good);
 }
 

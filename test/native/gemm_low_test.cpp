@@ -40,6 +40,7 @@ Case random_case(GemmType type, int64_t largest) {
   t.a_signed = coin();
   t.a_zero = coin() ? static_cast<int>(random_in(-120, 200)) : 0;
   t.row_zero = random_in(0, 3) == 0;
+  t.column_zero = random_in(0, 3) == 0;
   t.extremes = random_in(0, 3) == 0;
   if (t.c_type == GEMM_TO_S32) {
     t.bias = false;
@@ -85,6 +86,27 @@ TEST(gemm_low_handles_every_edge_of_a_kernel) {
             run_case(isa, kernels, t);
           }
     });
+}
+
+TEST(gemm_s8_takes_a_zero_of_each_column_away) {
+  for_each_family(GEMM_S8, [](const GemmIsa& isa, const GemmKernels& kernels) {
+    const GemmElement types[] = {GEMM_TO_S32, GEMM_TO_F32, GEMM_TO_S8, GEMM_TO_U8};
+    for (const int64_t m : {1, 3, 13, 16, 31, 32, 45})
+      for (const int64_t n : {1, 15, 16, 17, 32, 33, 64, 101})
+        for (const int64_t k : {1, 5, 63, 64, 65, 200})
+          for (int form = 0; form < 8; ++form) {
+            Case t;
+            t.m = m, t.n = n, t.k = k;
+            t.c_type = types[(form + k) % 4];
+            t.column_zero = true;
+            t.a_signed = t.frozen = form & 1;
+            t.row_zero = form & 2;
+            t.a_zero = form & 4 ? 77 : 0;
+            t.scale = t.exact_scale = t.c_type != GEMM_TO_S32;
+            t.extremes = n == 101;
+            run_case(isa, kernels, t);
+          }
+  });
 }
 
 // Sums times their scale that no integer holds become the largest or the lowest byte.

@@ -280,6 +280,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
   place_a(plan, t, panel, k0, r.scratch, args);
   args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
   args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
+  args.row_sums = e.column_zero ? e.row_sums + t.first_row + row : nullptr;
   for (int64_t j = t.j0; j < t.j1;) {
     const int64_t left = t.j1 - j;
     const int width = choose_width(kernels, plan.rows_alike ? 1 : rows, left, padded);
@@ -290,6 +291,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
     args.add = starts ? r.scratch + plan.row_bias_at : add ? add + at * d_bytes : nullptr;
     args.bias = last && e.bias ? e.bias + j : nullptr;
     args.scale = e.scale ? e.scale + j : nullptr;
+    args.column_zero = e.column_zero ? e.column_zero + j : nullptr;
     args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
     args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
     args.earlier = first ? nullptr : kept;

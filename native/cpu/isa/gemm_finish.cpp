@@ -47,6 +47,8 @@ void finish_integer_sums(const MicroArgs& t, const char* sums, int width) {
       const int count = static_cast<int>(least(t.columns - j, kLanes));
       Words sum = load_words(sums + (i * width + j) * 4);
       if (t.row_zero) sum = sum - row_zero * column_sums(t, j);
+      if (t.column_zero)
+        sum = sum - spread_word(t.row_sums[i]) * load_words(t.column_zero + j, count);
       if (t.c_type == GEMM_TO_S32) {
         store_words(c + j * 4, sum, count);
         continue;

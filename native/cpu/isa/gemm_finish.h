@@ -192,11 +192,16 @@ TANDEM_INLINE void load_scale(const MicroArgs& t, Lanes* scale, Lanes* bias) {
   }
 }
 
+// Whether sums in int32 need more than the scale and bias of their column.
+TANDEM_INLINE bool depends_on_row(const MicroArgs& t) {
+  return t.row_scale || t.row_zero || t.column_zero;
+}
+
 // Sums in int32, stored as float or bytes. What depends on the row goes through memory.
 template <int M, int N>
 TANDEM_INLINE void finish_integers(const MicroArgs& t, const Words (&acc)[M][N]) {
   const bool whole = N == 1 || t.columns == N * kLanes;
-  if (!whole || t.c_type == GEMM_TO_S32 || t.add || t.row_scale || t.row_zero) {
+  if (!whole || t.c_type == GEMM_TO_S32 || t.add || depends_on_row(t)) {
     alignas(64) char sums[M * N * kLanes * 4];
     spill(acc, sums, N * kLanes * 4);
     finish_integer_sums(t, sums, N * kLanes);

@@ -76,14 +76,14 @@ TANDEM_INLINE void begin_sums(Tiles& tiles, const MicroArgs& t) {
 template <typename Tiles>
 TANDEM_INLINE bool is_plain(const MicroArgs& t) {
   if (t.columns > kLanes && t.columns < 2 * kLanes) return false;
-  return !Tiles::kIntegers || !(t.add || t.row_scale || t.row_zero || t.c_type == GEMM_TO_S32);
+  return !Tiles::kIntegers || !(t.add || depends_on_row(t) || t.c_type == GEMM_TO_S32);
 }
 
 // Whether tiles are what C becomes.
 template <typename Tiles, int rows, int columns>
 TANDEM_INLINE bool is_product_alone(const MicroArgs& t) {
   if (t.rows != rows * kTileRows || t.columns != columns * kLanes) return false;
-  if (Tiles::kIntegers) return t.c_type == GEMM_TO_S32 && !t.row_zero;
+  if (Tiles::kIntegers) return t.c_type == GEMM_TO_S32 && !t.row_zero && !t.column_zero;
   return t.c_type == GEMM_TO_F32 && !t.add && !t.bias && t.floor != 0.0F;
 }
 
