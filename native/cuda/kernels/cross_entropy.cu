@@ -11,6 +11,7 @@
 #include "core/ops/count_targets.h"
 #include "core/ops/cross_entropy.h"
 
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/device/online_softmax.cuh"
 #include "cuda/device/result.cuh"
 #include "cuda/device/shared.cuh"
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Loss p) {
 
 /// A block a row, which lies in shared memory from its one reading on: rows of tens of thousands of
 /// classes would have left the cache before they are read again.
-__global__ void __launch_bounds__(kLongThreads) long_rows_kernel(Loss p) {
+__global__ void TANDEM_LAUNCH_BOUNDS(kLongThreads) long_rows_kernel(Loss p) {
   float* const kept = dynamic_shared();
   const int64_t row = blockIdx.x;
   const unsigned first = threadIdx.x;

@@ -6,6 +6,7 @@
 #include "core/ops/optimizer.h"
 
 #include "cuda/device/fold.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -46,7 +47,7 @@ struct Step {
   }
 };
 
-__global__ void __launch_bounds__(kThreads) direct_kernel(Lamb p, const StepState* state) {
+__global__ void TANDEM_LAUNCH_BOUNDS(kThreads) direct_kernel(Lamb p, const StepState* state) {
   if (skips(p, state)) return;
   const Step step(p.attributes, *state);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * ops::kSweepTile;

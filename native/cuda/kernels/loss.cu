@@ -4,6 +4,7 @@
 // count, not even as NaN. Blocks sum up their elements in double
 // precision; one block adds the blocks' sums in order. Of no elements the mean is NaN.
 #include "cuda/device/fold.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/device/map.cuh"
 #include "cuda/kernels.h"
 
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename F>
-__global__ void __launch_bounds__(kMapThreads)
+__global__ void TANDEM_LAUNCH_BOUNDS(kMapThreads)
     gradient_kernel(F f, const float* x, const float* t, const float* dy, Weights weights,
                     float* out, int64_t n) {
   const float scale = static_cast<float>(weights.share(static_cast<double>(*dy), n));

@@ -8,6 +8,7 @@
 #include "core/ops/optimizer.h"
 
 #include "cuda/device/fold.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/kernels.h"
 
 namespace tandem::cuda {
@@ -181,7 +182,7 @@ TANDEM_DEVICE float update_pack(const Rule& rule, const SweepOperands& o, float 
 /// A block has a piece of a tile; `sums`: by piece, null where that is the whole tile, or where no
 /// norm is wanted.
 template <typename Rule, int width, int pieces>
-__global__ void __launch_bounds__(kThreads)
+__global__ void TANDEM_LAUNCH_BOUNDS(kThreads)
     sweep_kernel(typename Rule::Attributes attributes, SweepOperands o, double* sums,
                  const StepState* state) {
   constexpr int64_t kPiece = ops::kSweepTile / pieces;

@@ -11,6 +11,7 @@
 #include "cuda/device/attention_grad.cuh"
 #include "cuda/device/byte_mma.cuh"
 #include "cuda/device/byte_rows.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/device/shared.cuh"
 #include "cuda/kernels.h"
 
@@ -66,7 +67,7 @@ __global__ void __launch_bounds__(kThreads) keys_kernel(const __grid_constant__ 
 }
 
 /// A thread has a column of values.
-__global__ void __launch_bounds__(kThreads) values_kernel(const __grid_constant__ ByteHeads h) {
+__global__ void TANDEM_LAUNCH_BOUNDS(kThreads) values_kernel(const __grid_constant__ ByteHeads h) {
   const AttentionLayout& p = h.a.layout;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (at >= p.batch * p.heads * p.value_depth) return;

@@ -17,6 +17,7 @@
 
 #include "cuda/device/channels.cuh"
 #include "cuda/device/column_sums.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/device/result.cuh"
 #include "cuda/kernels.h"
 
@@ -37,7 +38,7 @@ struct Forward {
 
 /// `threads` threads a row: a warp, or the block.
 template <bool centered, unsigned threads>
-__global__ void __launch_bounds__(kThreads) forward_kernel(Forward p) {
+__global__ void TANDEM_LAUNCH_BOUNDS(kThreads) forward_kernel(Forward p) {
   constexpr unsigned kPerBlock = kThreads / threads;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / threads;
   if (row >= p.rows) return;  // whole warps alike
@@ -111,7 +112,7 @@ TANDEM_DEVICE void each_four(int64_t n, F f) {
 
 /// As forward_kernel, for rows of up to 128 `fours` numbers.
 template <bool centered, int fours>
-__global__ void __launch_bounds__(kThreads) warp_forward_kernel(Forward p) {
+__global__ void TANDEM_LAUNCH_BOUNDS(kThreads) warp_forward_kernel(Forward p) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
   if (row >= p.rows) return;
   const int64_t base = row * p.n;
