@@ -2,6 +2,7 @@
 // broadcast to. A block owns a part of the mask, 64 by 64 numbers or what is broadcast there, and
 // goes through all heads, queries and keys that add to it in rising order.
 #include "cuda/device/attention_grad.cuh"
+#include "cuda/device/launch_bounds.cuh"
 #include "cuda/device/shared.cuh"
 #include "cuda/kernels.h"
 
@@ -48,7 +49,7 @@ TANDEM_DEVICE void write_mask(const AttentionLayout& p, float* tile, const Score
 }
 
 template <Arithmetic kind>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void TANDEM_LAUNCH_BOUNDS(kAttentionThreads)
     mask_kernel(AttentionGradient g, MaskGrid grid, float* dmask) {
   float* const left = dynamic_shared();
   float* const right = left + kTile;
