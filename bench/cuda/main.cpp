@@ -21,6 +21,7 @@
 #include "cuda/float_product.h"
 #include "cuda/half_attention.h"
 #include "cuda/handles.h"
+#include "cuda/host/library_candidates.h"
 #include "cuda/kernels.h"
 #include "cuda/measure.h"
 

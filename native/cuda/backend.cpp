@@ -8,6 +8,7 @@
 #include "core/device_library.h"
 #include "cuda/check.h"
 #include "cuda/executable.h"
+#include "cuda/host/library_candidates.h"
 #include "cuda/host/rounded_results.h"
 #include "cuda/host/shared_needed.h"
 #include "cuda/kernels.h"

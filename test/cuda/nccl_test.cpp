@@ -1,6 +1,6 @@
 // That a real NCCL takes what host/nccl.h declares: a communicator of one rank, whose mean is what
 // it was given. Where there is none, nothing is tested, and the test says so.
-#include "cuda/host/lt_library.h"
+#include "cuda/host/library_candidates.h"
 #include "cuda/host/nccl_library.h"
 #include "parity.h"
 

@@ -8,6 +8,7 @@
 
 #include "cuda/check.h"
 #include "cuda/device.h"
+#include "cuda/host/library_candidates.h"
 
 namespace tandem::cuda {
 

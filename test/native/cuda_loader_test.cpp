@@ -2,10 +2,14 @@
 // (test/native/fakes), and what is said when one is missing or does not fit.
 #include "cuda/host/loader.h"
 
-#include <algorithm>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
 
 #include "check.h"
 #include "cuda/host/lt_library.h"
+#include "cuda/host/nccl_library.h"
 
 using namespace tandem;
 using cuda::Loader;
@@ -96,15 +100,69 @@ TEST(cuda_loader_remembers_what_it_found) {
   CHECK(failure(other).code == ErrorCode::kOutOfMemory);
 }
 
-TEST(cuda_lt_is_looked_for_where_it_may_be) {
-  const std::vector<std::string> places = cuda::lt_candidates({"/venv/site-packages"});
-  const auto has = [&](const char* place) {
-    return std::find(places.begin(), places.end(), place) != places.end();
-  };
-  CHECK(places[0] == "libcublasLt.so.13" && places[1] == "libcublasLt.so.12");
-  CHECK(has("/usr/local/cuda/lib64/libcublasLt.so.13"));
-  CHECK(has("/venv/site-packages/nvidia/cu13/lib/libcublasLt.so.13"));
-  CHECK(has("/venv/site-packages/nvidia/cublas/lib/libcublasLt.so.12"));
+namespace {
+
+/// `CUDA_PATH` as told, for as long as it lives; the tests run one after another.
+class ToolkitFolder {
+ public:
+  explicit ToolkitFolder(const char* folder) {
+    const char* const before = std::getenv("CUDA_PATH");
+    if (before != nullptr) before_ = before;
+    set(folder);
+  }
+  ~ToolkitFolder() { set(before_.empty() ? nullptr : before_.c_str()); }
+  ToolkitFolder(const ToolkitFolder&) = delete;
+  ToolkitFolder& operator=(const ToolkitFolder&) = delete;
+
+ private:
+  static void set(const char* folder) {
+    if (folder == nullptr) {
+      unsetenv("CUDA_PATH");
+    } else {
+      setenv("CUDA_PATH", folder, 1);
+    }
+  }
+  std::string before_;
+};
+
+}  // namespace
+
+TEST(cuda_libraries_are_looked_for_where_they_may_be) {
+  using Places = std::vector<std::string>;
+  const ToolkitFolder toolkit("/opt/cuda");
+  CHECK(cuda::lt_candidates({"/venv"}) ==
+        (Places{
+            "libcublasLt.so.13", "libcublasLt.so.12", "/opt/cuda/lib64/libcublasLt.so.13",
+            "/opt/cuda/lib64/libcublasLt.so.12", "/opt/cuda/lib/libcublasLt.so.13",
+            "/opt/cuda/lib/libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
+            "/usr/local/cuda/lib64/libcublasLt.so.12", "/venv/nvidia/cu13/lib/libcublasLt.so.13",
+            "/venv/nvidia/cu13/lib/libcublasLt.so.12", "/venv/nvidia/cublas/lib/libcublasLt.so.13",
+            "/venv/nvidia/cublas/lib/libcublasLt.so.12"}));
+  CHECK(cuda::nccl_candidates({"/venv", "/usr/lib/python3"}) ==
+        (Places{"libnccl.so.2", "/opt/cuda/lib64/libnccl.so.2", "/opt/cuda/lib/libnccl.so.2",
+                "/usr/local/cuda/lib64/libnccl.so.2", "/venv/nvidia/nccl/lib/libnccl.so.2",
+                "/usr/lib/python3/nvidia/nccl/lib/libnccl.so.2"}));
+}
+
+TEST(cuda_libraries_are_looked_for_without_a_toolkit) {
+  const ToolkitFolder toolkit(nullptr);
+  CHECK(cuda::nccl_candidates({}) ==
+        (std::vector<std::string>{"libnccl.so.2", "/usr/local/cuda/lib64/libnccl.so.2"}));
+}
+
+TEST(cuda_nccl_opens_below_a_toolkit) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("tandem-nccl-" + std::to_string(getpid()));
+  fs::create_directories(folder / "lib64");
+  fs::create_symlink(fake("fake_nccl"), folder / "lib64" / "libnccl.so.2");
+  {
+    const ToolkitFolder toolkit(folder.c_str());
+    std::vector<std::string> places = cuda::nccl_candidates({});
+    places.erase(places.begin());  // the loader's own path, where there may be one
+    const cuda::NcclLibrary opened = cuda::open_nccl(places);
+    CHECK(opened.name == folder / "lib64" / "libnccl.so.2");
+  }
+  fs::remove_all(folder);
 }
 
 TEST(cuda_lt_that_is_missing_or_something_else) {

@@ -1,11 +1,8 @@
 #include "cuda/host/lt_library.h"
 
-#include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-
 #include "core/error.h"
 #include "cuda/host/dynamic_library.h"
+#include "cuda/host/library_candidates.h"
 
 namespace tandem::cuda {
 namespace {
@@ -16,64 +13,11 @@ constexpr const char* kNames[] = {"cublasLt64_13.dll", "cublasLt64_12.dll"};
 constexpr const char* kNames[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
 #endif
 
-std::string environment(const char* name) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of ours changes the environment
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-/// lib/python3.x/{site,dist}-packages below a prefix, newest first.
-void add_site_packages(const std::string& prefix, std::vector<std::string>& paths) {
-  std::vector<std::string> found;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(prefix + "/lib", error);
-  for (const std::filesystem::directory_iterator end; !error && entries != end;
-       entries.increment(error)) {
-    const std::string folder = entries->path().string();
-    if (entries->path().filename().string().rfind("python3", 0) != 0) continue;
-    found.push_back(folder + "/site-packages");
-    found.push_back(folder + "/dist-packages");
-  }
-  std::sort(found.rbegin(), found.rend());
-  paths.insert(paths.end(), found.begin(), found.end());
-}
-
 }  // namespace
 
-std::vector<std::string> python_paths() {
-  std::vector<std::string> paths;
-  const std::string listed = environment("PYTHONPATH");
-  for (size_t begin = 0; begin < listed.size();) {
-    const size_t end = std::min(listed.find(':', begin), listed.size());
-    if (end > begin) paths.push_back(listed.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  for (const char* const name : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
-    const std::string prefix = environment(name);
-    if (!prefix.empty()) add_site_packages(prefix, paths);
-  }
-  add_site_packages("/usr/local", paths);
-  add_site_packages("/usr", paths);
-  return paths;
-}
-
 std::vector<std::string> lt_candidates(const std::vector<std::string>& python_paths) {
-  std::vector<std::string> folders;
-  const std::string toolkit = environment("CUDA_PATH");
-  if (!toolkit.empty()) {
-    folders.push_back(toolkit + "/lib64/");
-    folders.push_back(toolkit + "/lib/");
-  }
-  folders.emplace_back("/usr/local/cuda/lib64/");
-  for (const std::string& path : python_paths) {
-    folders.push_back(path + "/nvidia/cu13/lib/");
-    folders.push_back(path + "/nvidia/cublas/lib/");
-  }
-  std::vector<std::string> candidates(std::begin(kNames), std::end(kNames));
-  for (const std::string& folder : folders) {
-    for (const char* const name : kNames) candidates.push_back(folder + name);
-  }
-  return candidates;
+  return library_candidates({std::begin(kNames), std::end(kNames)}, python_paths,
+                            {"cu13", "cublas"});
 }
 
 LtLibrary open_lt(const std::vector<std::string>& candidates) {

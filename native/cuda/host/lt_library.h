@@ -8,13 +8,8 @@
 
 namespace tandem::cuda {
 
-/// Where to look, best first: the loader's own path, CUDA_PATH, /usr/local/cuda, and the folders
-/// into which pip puts NVIDIA's wheels, below each of `python_paths`.
+/// Where to look, best first, `python_paths` being those of host/library_candidates.h.
 std::vector<std::string> lt_candidates(const std::vector<std::string>& python_paths);
-
-/// The site-packages folders of the interpreters that the environment names (VIRTUAL_ENV,
-/// CONDA_PREFIX, PYTHONPATH) and of the system's.
-std::vector<std::string> python_paths();
 
 struct LtLibrary {
   lt::Functions functions;

@@ -2,21 +2,20 @@
 
 #include "core/error.h"
 #include "cuda/host/dynamic_library.h"
+#include "cuda/host/library_candidates.h"
 
 namespace tandem::cuda {
 
 std::vector<std::string> nccl_candidates(const std::vector<std::string>& python_paths) {
-  std::vector<std::string> candidates = {"libnccl.so.2"};
-  for (const std::string& path : python_paths)
-    candidates.push_back(path + "/nvidia/nccl/lib/libnccl.so.2");
-  return candidates;
+  return library_candidates({"libnccl.so.2"}, python_paths, {"nccl"});
 }
 
 NcclLibrary open_nccl(const std::vector<std::string>& candidates) {
   const DynamicLibrary library(candidates);
   if (!library.is_open()) {
     fail(ErrorCode::kDevice,
-         "expected NCCL 2 in the loader's path or among Python's packages, received none" +
+         "expected NCCL 2 in the loader's path, below CUDA_PATH, /usr/local/cuda or among Python's "
+         "packages, received none" +
              (library.why().empty() ? std::string() : " that opens (" + library.why() + ")") +
              "; install libnccl2 or `pip install nvidia-nccl-cu13`");
   }

@@ -8,8 +8,7 @@
 
 namespace tandem::cuda {
 
-/// Where to look, best first: the loader's own path, and the folders into which pip puts NVIDIA's
-/// wheels, below each of `python_paths`.
+/// Where to look, best first, `python_paths` being those of host/library_candidates.h.
 std::vector<std::string> nccl_candidates(const std::vector<std::string>& python_paths);
 
 struct NcclLibrary {
