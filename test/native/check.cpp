@@ -24,3 +24,11 @@ TEST(check_near_accepts_nan_and_infinity_only_for_themselves) {
 }
 
 TEST(check_throws_sees_exceptions) { CHECK_THROWS(throw std::runtime_error("expected")); }
+
+TEST(check_asks_for_parts_of_names_and_whole_ones) {
+  using tandem::check::asks_for;
+  CHECK(asks_for(nullptr, "gpu_softmax"));
+  CHECK(asks_for("soft", "gpu_softmax") && !asks_for("hard", "gpu_softmax"));
+  CHECK(asks_for("=gpu_softmax", "gpu_softmax"));
+  CHECK(!asks_for("=gpu_softmax", "gpu_softmax_of_rows") && !asks_for("=softmax", "gpu_softmax"));
+}

@@ -44,12 +44,19 @@ inline bool near(double got, double want, double tolerance) {
   return std::fabs(got - want) <= tolerance * std::fmax(1.0, std::fabs(want));
 }
 
-// Runs the tests whose name contains `filter`. The closing line is what scripts/test.mjs reads.
+// Whether `filter` asks for a test: `=name` for the one of that name, else by a part of its name.
+inline bool asks_for(const char* filter, const char* name) {
+  if (filter == nullptr) return true;
+  if (filter[0] == '=') return std::strcmp(name, filter + 1) == 0;
+  return std::strstr(name, filter) != nullptr;
+}
+
+// Runs the tests that `filter` asks for. The closing line is what scripts/test.mjs reads.
 inline int run(const char* filter) {
   int passed = 0;
   int failed = 0;
   for (const Test& test : tests()) {
-    if (filter != nullptr && std::strstr(test.name, filter) == nullptr) continue;
+    if (!asks_for(filter, test.name)) continue;
     std::printf("%s\n", test.name);
     std::fflush(stdout);  // a crash must leave the name of the test that it happened in
     const int before = failures();
