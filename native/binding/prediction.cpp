@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "core/plan.h"
+#include "core/input_block.h"
 
 namespace tandem::binding {
 
@@ -35,7 +35,7 @@ const std::shared_ptr<const Signature>& Prediction::signature(int64_t rows) {
   for (const auto* tensors : {&shapes.inputs, &shapes.outputs}) {
     for (const Tensor& tensor : *tensors) {
       fresh->entries.push_back({tensor.numel, tensor.dtype, fresh->bytes});
-      fresh->bytes += static_cast<size_t>(align_up(checked_mul(tensor.numel, 4)));
+      fresh->bytes += static_cast<size_t>(align_input(checked_mul(tensor.numel, 4)));
     }
   }
   constexpr size_t kRemembered = 4;
@@ -70,26 +70,27 @@ PredictionJob::PredictionJob(const Call& call, std::shared_ptr<Prediction> predi
     : addon_(call.addon()),
       prediction_(std::move(prediction)),
       signature_(prediction_->signature(rows)),
+      pool_(prediction_->staging.pool_of(signature_->bytes)),
       may_grow_(rows > prediction_->reported_rows) {
   // Everything is checked before anything is taken.
   for (size_t i = first; i < call.count(); ++i) checked_view(call, first, i - first);
   if (cancel != nullptr) cancel_ = Reference(call.env(), cancel);
   cancellable_ = cancel != nullptr;
-  staging_ = prediction_->staging.take();
+  staging_ = pool_.take();
   try {
     staging_.resize(signature_->bytes);
     copy_inputs(call, first);
     if (call.count() - first > prediction_->input_count) lease_outputs(call, first);
   } catch (...) {
     drop_leases();
-    prediction_->staging.give(std::move(staging_));
+    pool_.give(std::move(staging_));
     throw;
   }
 }
 
 PredictionJob::~PredictionJob() {
   drop_leases();
-  prediction_->staging.give(std::move(staging_));
+  pool_.give(std::move(staging_));
 }
 
 void PredictionJob::drop_leases() noexcept {

@@ -36,7 +36,7 @@ struct Prediction {
 
   // Of the JavaScript thread.
   std::unordered_set<BindingObject*> bindings;
-  StagingPool staging;
+  CallStaging staging{predictor.backend()};
   Staging converted;  ///< integers that predictSync() could not read in place
   Staging aside;      ///< outputs that become JavaScript's when their run is over
   std::vector<const void*> sync_inputs;
@@ -106,6 +106,7 @@ class PredictionJob : public Job {
   Addon& addon_;  // outlives every job: its cleanup hook drops them
   std::shared_ptr<Prediction> prediction_;
   std::shared_ptr<const Signature> signature_;
+  StagingPool& pool_;  ///< of staging_
   Staging staging_;
   std::vector<Output> outputs_;  ///< empty when finish() makes them
   Reference cancel_;

@@ -75,6 +75,8 @@ class StagingPool {
     kept_ += block.bytes();
     free_.push_back(std::move(block));
   }
+  /// Blocks in use.
+  [[nodiscard]] size_t taken() const { return taken_; }
 
  private:
   static constexpr size_t kAnySize = 2;
@@ -82,8 +84,31 @@ class StagingPool {
 
   const Backend* device_ = nullptr;
   std::vector<Staging> free_;
-  size_t kept_ = 0;   ///< bytes in free_
-  size_t taken_ = 0;  ///< blocks in use
+  size_t kept_ = 0;  ///< bytes in free_
+  size_t taken_ = 0;
+};
+
+/// The blocks of a predictor's calls. A large call copies its inputs to where the device reads them
+/// by itself, which saves it another copy; for a small one that would be a transfer of its own. Few
+/// of those that wait are copied so, for such memory is slow to make. Of the JavaScript thread.
+class CallStaging {
+ public:
+  explicit CallStaging(const Backend& device)
+      : copies_(!device.shares_host_memory()), direct_(device) {}
+
+  /// Where a call with so many bytes takes its block from, and gives it back to.
+  StagingPool& pool_of(size_t bytes) {
+    const bool direct = copies_ && bytes >= kLarge && direct_.taken() < kDirectAtOnce;
+    return direct ? direct_ : others_;
+  }
+
+ private:
+  static constexpr size_t kLarge = size_t{64} << 10;
+  static constexpr size_t kDirectAtOnce = 2;  // all that a pool keeps, whatever their size
+
+  bool copies_;
+  StagingPool direct_;
+  StagingPool others_;
 };
 
 }  // namespace tandem::binding

@@ -61,6 +61,7 @@ class Predictor {
   [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
   /// See op_relating_rows(): a graph that has one runs all rows of a call at a time.
   [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
+  [[nodiscard]] const Backend& backend() const { return backend_; }
   /// Whether it runs on another device than the host.
   [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
   /// How many rows at most a run of several calls may have for nobody to notice: each row is the
