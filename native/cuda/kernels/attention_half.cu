@@ -55,6 +55,17 @@ struct Output {
   int64_t row_blocks, chunks;  // chunks: of a value's numbers
 };
 
+/// Whether the next keys are on their way while scores become exponentials, and values of more than
+/// 64 numbers while queries are multiplied with keys: not where the compiler would spill what holds
+/// them.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr bool kHoldsKeys = __CUDA_ARCH__ >= 1200;
+constexpr bool kHoldsWideValues = __CUDA_ARCH__ < 1200;
+#else
+constexpr bool kHoldsKeys = true;
+constexpr bool kHoldsWideValues = true;
+#endif
+
 /// `narrow`: heads of 64 numbers or fewer, that can be read 16 bytes at a time.
 template <Arithmetic kind, int columns, bool narrow>
 TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
@@ -96,11 +107,13 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
 #pragma unroll
     for (int r = 0; r < kRowTiles; ++r) scores[r].clear();
     if constexpr (narrow) {
+      constexpr bool kHoldsValues = kHoldsWideValues || columns <= kAttentionDepth;
+      if (!kHoldsValues && sees) add_along<kind>(scores, own_queries, keys);
       next_values.fetch_half(v, key, 0, chunk * columns);
-      if (sees) add_along<kind, 0, kSteps / 2>(scores, own_queries, keys);
+      if (kHoldsValues && sees) add_along<kind, 0, kSteps / 2>(scores, own_queries, keys);
       next_values.template put_half<kind>(values, 0);
       next_values.fetch_half(v, key, 1, chunk * columns);
-      if (sees) add_along<kind, kSteps / 2, kSteps>(scores, own_queries, keys);
+      if (kHoldsValues && sees) add_along<kind, kSteps / 2, kSteps>(scores, own_queries, keys);
       next_values.template put_half<kind>(values, 1);
     } else {
       for (int64_t column = 0; column < p.depth; column += kAttentionDepth) {
@@ -115,7 +128,7 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
     __syncthreads();
     const int64_t next = key + kAttentionRows;
     const bool more = narrow && next < end;
-    if (more) next_keys.fetch_half(k, next, 0, 0);
+    if (kHoldsKeys && more) next_keys.fetch_half(k, next, 0, 0);
     if (sees) {
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r) {
@@ -129,6 +142,7 @@ TANDEM_DEVICE void attend(const Attention& a, const Output& out) {
       }
     }
     if (more) {
+      if (!kHoldsKeys) next_keys.fetch_half(k, next, 0, 0);
       next_keys.template put_half<kind>(keys, 0);
       next_keys.fetch_half(k, next, 1, 0);
     }
