@@ -389,8 +389,13 @@ export class Trainer {
   };
   /** All that a step changes, as it is between two steps. */
   saveState(): Promise<ArrayBuffer>;
-  /** Goes on from what saveState() gave. The array is copied at once. */
-  loadState(state: Float32Array, progress: TrainerProgress): Promise<void>;
+  /**
+   * Copies a piece of what saveState() gave, that from float `begin` on: in their order, so that the event
+   * loop may turn in between. One from 0 on begins anew.
+   */
+  stageState(piece: Float32Array, begin: number): void;
+  /** Goes on from the state that stageState() has copied all of. */
+  loadState(progress: TrainerProgress): Promise<void>;
   /** Copies the averages of the trainable parameters, and the others, for evaluate(). */
   copyAverages(): Promise<void>;
   profile(): ProfileDescription;

@@ -1,4 +1,4 @@
-import type { DType } from '../bindings.js';
+import type { DType, ParameterDescription } from '../bindings.js';
 import { RowEncoder } from './data/encoder.js';
 import { readModel } from './files/load.js';
 import { writeModel } from './files/save.js';
@@ -15,7 +15,7 @@ import { type Dimension, elements, type LayerIdentity, Value } from './graph/val
 import * as is from './is.js';
 import type { Layer } from './layers/layer.js';
 import { nameValues, type Values } from './model/names.js';
-import { bare, stateOf, states } from './model/state.js';
+import { bare, blank, stateOf, states } from './model/state.js';
 import { summarize } from './model/summary.js';
 import { native } from './native.js';
 
@@ -94,7 +94,9 @@ export class Model {
     });
     const { graph } = describe(inputs, targets, parameters);
     const isBare = Object.hasOwn(options, bare);
-    const arena = new native.Parameters(isBare ? [] : graph.parameters, seed);
+    const isBlank = Object.hasOwn(options, blank);
+    const started = isBlank ? graph.parameters.map(zeros) : graph.parameters;
+    const arena = new native.Parameters(isBare ? [] : started, seed);
 
     const views = new Map<string, Parameter>();
     parameters.forEach(({ name, value }, i) => {
@@ -103,14 +105,16 @@ export class Model {
       const data = isBare
         ? new Float32Array(0)
         : new Float32Array(arena.buffer, arena.offsets[i], elements(shape));
-      if (source.data !== undefined) {
-        if (source.data.length !== data.length) {
-          const what = 'memory that has been transferred elsewhere';
-          throw is.mismatch('ERR_ARGUMENT', 'the values of another model', name, what);
+      if (!isBlank) {
+        if (source.data !== undefined) {
+          if (source.data.length !== data.length) {
+            const what = 'memory that has been transferred elsewhere';
+            throw is.mismatch('ERR_ARGUMENT', 'the values of another model', name, what);
+          }
+          data.set(source.data);
         }
-        data.set(source.data);
+        source.data = data;
       }
-      source.data = data;
       views.set(name, makeParameter(name, { shape, dtype: value.dtype, data, trainable }));
     });
     this.parameters = views;
@@ -171,6 +175,12 @@ export class Model {
     return await readModel(path, (options) => new Model(options));
   }
 }
+
+/** A parameter that starts from zeros, which takes no time. */
+const zeros = (parameter: ParameterDescription): ParameterDescription => ({
+  ...parameter,
+  initializer: { kind: 'constant', a: 0, b: 0 },
+});
 
 /** `trainable` can be changed where the parameter is one that training may update. */
 function makeParameter(name: string, { trainable: able, ...fixed }: Parameter): Parameter {

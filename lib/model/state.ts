@@ -46,6 +46,9 @@ export const states = {
 /** In the options of a model: it has no memory, as its parameters are elsewhere. */
 export const bare = Symbol('bare');
 
+/** In the options of a model: parameters of its own, all 0, whatever its layers start from. */
+export const blank = Symbol('blank');
+
 export function stateOf(model: Model): ModelState {
   const state = states.get(model);
   if (state === undefined) {

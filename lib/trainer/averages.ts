@@ -1,8 +1,7 @@
 // Models of averaged parameters.
-import { parameterOf } from '../graph/describe.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
-import { type ModelState, stateOf } from '../model/state.js';
+import { blank, type ModelState, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
 import type { Engine } from './engine.js';
 import { copyInTurns } from './weights.js';
@@ -34,24 +33,17 @@ export async function averagedModel(
   return copy;
 }
 
-/** The same graph with parameters of its own. */
+/** The same graph with parameters of its own, which are yet to be filled. */
 function copyOf(model: Model, state: ModelState): Model {
   const values = (named: ModelState['inputs']): Record<string, Value> =>
     Object.fromEntries(named.map(({ name, value }) => [name, value]));
   const [output] = state.outputs;
   const single = state.outputForm === 'single' && output?.name === 'y';
-  const sources = state.parameters.map(({ value }) => parameterOf(value));
-  const owned = sources.map(({ data }) => data);
-  try {
-    return new Model({
-      name: model.name,
-      inputs: values(state.inputs),
-      outputs: single ? output.value : values(state.outputs),
-    });
-  } finally {
-    // Models that share these layers later start from the model that was trained.
-    sources.forEach((source, i) => {
-      source.data = owned[i];
-    });
-  }
+  const options = {
+    name: model.name,
+    inputs: values(state.inputs),
+    outputs: single ? output.value : values(state.outputs),
+    [blank]: true,
+  };
+  return new Model(options);
 }

@@ -2,6 +2,7 @@
 import * as is from '../is.js';
 import type { Engine, Step } from './engine.js';
 import type { StepSource } from './supply.js';
+import { loadState } from './weights.js';
 
 /** How findLearningRate goes through learning rates. */
 export interface RateFinderOptions {
@@ -96,7 +97,7 @@ export async function findRate(
     }
   } finally {
     engine.ownSchedule = undefined;
-    await engine.changing(() => native.loadState(before, progress));
+    await engine.changing(() => loadState(native, before, progress));
   }
   return curve.result;
 }

@@ -1,4 +1,5 @@
 // Copies of parameters and other large arrays, taken on the event loop in pieces.
+import type { Trainer, TrainerProgress } from '../../bindings.js';
 import { stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
 import { nextTurn } from './turns.js';
@@ -22,6 +23,19 @@ export async function copyInTurns(
       await nextTurn();
     }
   }
+}
+
+/** Goes on from what saveState() of a trainer gave. Nothing may train or load meanwhile. */
+export async function loadState(
+  trainer: Trainer,
+  state: Float32Array,
+  progress: TrainerProgress,
+): Promise<void> {
+  for (let begin = 0; begin < state.length; begin += floatsPerTurn) {
+    trainer.stageState(state.subarray(begin, begin + floatsPerTurn), begin);
+    await nextTurn();
+  }
+  await trainer.loadState(progress);
 }
 
 /** Copies of arrays. Nothing may write to those meanwhile. */

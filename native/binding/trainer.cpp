@@ -29,7 +29,9 @@ void TrainerObject::define(napi_env env, napi_value exports, Addon* addon) {
        method<T, &T::stop>("stop", addon), getter<T, &T::step>("step", addon),
        getter<T, &T::device>("device", addon), method<T, &T::sync>("sync", addon),
        method<T, &T::upload>("upload", addon), method<T, &T::profile>("profile", addon),
-       method<T, &T::save_state>("saveState", addon), method<T, &T::load_state>("loadState", addon),
+       method<T, &T::save_state>("saveState", addon),
+       method<T, &T::stage_state>("stageState", addon),
+       method<T, &T::load_state>("loadState", addon),
        method<T, &T::copy_averages>("copyAverages", addon),
        getter<T, &T::progress>("progress", addon),
        getter<T, &T::saved_layout>("savedLayout", addon), method<T, &T::close>("close", addon)});
@@ -111,18 +113,24 @@ napi_value TrainerObject::save_state(const Call& call) {
                                            std::make_unique<SaveStateJob>(call.addon(), training_));
 }
 
-napi_value TrainerObject::load_state(const Call& call) {
+napi_value TrainerObject::stage_state(const Call& call) {
   const napi_env env = call.env();
+  Training& training = open();
+  const int64_t begin = read_integer({env, call[1]}, "begin", 0);
+  const ArrayView view = view_array(env, call[0], [] { return "piece"; });
+  if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, "piece");
+  binding::stage_state(training, static_cast<const float*>(view.data),
+                       static_cast<int64_t>(view.length), begin);
+  return nullptr;
+}
+
+napi_value TrainerObject::load_state(const Call& call) {
   open();
-  // Read before the array is looked at: a getter among it may run anything, even close().
-  const Trainer::Progress progress = read_progress({env, call[1]}, "progress");
-  const int64_t floats = open().trainer.saved_layout().floats();
-  const ArrayView view = view_array(env, call[0], [] { return "state"; });
-  if (!is_exactly(view, DType::kFloat32)) fail_dtype(view, DType::kFloat32, "state");
-  if (static_cast<int64_t>(view.length) != floats) fail_length(floats, view.length, "state");
-  return call.addon().completions().submit(
-      call.addon().training(),
-      std::make_unique<LoadStateJob>(training_, static_cast<const float*>(view.data), progress));
+  const Trainer::Progress progress = read_progress({call.env(), call[0]}, "progress");
+  // A getter among it may have run anything, even close().
+  open();
+  return call.addon().completions().submit(call.addon().training(),
+                                           std::make_unique<LoadStateJob>(training_, progress));
 }
 
 napi_value TrainerObject::copy_averages(const Call& call) {

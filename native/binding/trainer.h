@@ -33,6 +33,7 @@ class TrainerObject : public Wrapped<TrainerObject> {
   napi_value sync(const Call& call);
   napi_value upload(const Call& call);
   napi_value save_state(const Call& call);
+  napi_value stage_state(const Call& call);
   napi_value load_state(const Call& call);
   napi_value copy_averages(const Call& call);
   napi_value progress(const Call& call);

@@ -40,6 +40,12 @@ class TrainingQueue {
   const void* announced_ = nullptr;  ///< of the lane
 };
 
+/// What is to be loaded, as far as it was copied.
+struct StagedState {
+  Memory memory;
+  int64_t floats = 0;
+};
+
 struct Training {
   Training(napi_env env, std::shared_ptr<ParameterArena> parameters, const GraphDescription& graph,
            const TrainerOptions& options, const DeviceOption& device,
@@ -63,6 +69,7 @@ struct Training {
   std::vector<std::unique_ptr<const RowPlan>> rows;  ///< by graph of the trainer
   StagingPool staging;                               ///< of the trainer's device
   std::array<int, 4> pending{};                      ///< by Work
+  StagedState staged_state;
   bool closed = false;
   uint64_t reported_size = 0;
   ExternalMemory memory;

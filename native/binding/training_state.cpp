@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "binding/values.h"
 
@@ -39,12 +40,31 @@ napi_value SaveStateJob::finish(napi_env env) {
   return buffer.array_buffer();
 }
 
-LoadStateJob::LoadStateJob(std::shared_ptr<Training> training, const float* data,
-                           const Trainer::Progress& progress)
-    : training_(std::move(training)),
-      memory_(cpu_backend().allocate(saved_bytes(*training_))),
-      progress_(progress) {
-  std::memcpy(memory_.data.get(), data, static_cast<size_t>(saved_bytes(*training_)));
+void stage_state(Training& training, const float* piece, int64_t floats, int64_t begin) {
+  StagedState& staged = training.staged_state;
+  if (begin == 0) staged = {cpu_backend().allocate(saved_bytes(training)), 0};
+  const int64_t left = training.trainer.saved_layout().floats() - staged.floats;
+  if (begin != staged.floats || floats > left) {
+    fail_expected(
+        ErrorCode::kArgument,
+        "at most " + std::to_string(left) + " floats from " + std::to_string(staged.floats) + " on",
+        "piece", std::to_string(floats) + " from " + std::to_string(begin) + " on");
+  }
+  if (floats == 0) return;
+  auto* const to = reinterpret_cast<float*>(staged.memory.data.get());
+  std::memcpy(to + begin, piece, static_cast<size_t>(floats) * sizeof(float));
+  staged.floats += floats;
+}
+
+LoadStateJob::LoadStateJob(std::shared_ptr<Training> training, const Trainer::Progress& progress)
+    : training_(std::move(training)), progress_(progress) {
+  const int64_t floats = training_->trainer.saved_layout().floats();
+  StagedState staged = std::exchange(training_->staged_state, {});
+  if (staged.floats != floats) {
+    fail_expected(ErrorCode::kArgument, "all of " + std::to_string(floats) + " floats", "state",
+                  std::to_string(staged.floats));
+  }
+  memory_ = std::move(staged.memory);
   training_->parameters->begin_use();
 }
 
@@ -53,6 +73,8 @@ void LoadStateJob::run(const std::atomic<bool>& /*halt*/) {
     training_->trainer.load(reinterpret_cast<const float*>(memory_.data.get()), progress_);
     training_->step = training_->trainer.step();
   });
+  // Here, since giving large memory back takes the event loop milliseconds.
+  memory_ = {};
 }
 
 napi_value make_progress(napi_env env, const Trainer::Progress& progress) {

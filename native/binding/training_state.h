@@ -19,11 +19,11 @@ class SaveStateJob : public Job {
   Memory memory_;
 };
 
-/// Trainer::load() of a copy of `data`, between two steps.
+/// Trainer::load() of what stage_state() has copied, between two steps.
 class LoadStateJob : public Job {
  public:
-  LoadStateJob(std::shared_ptr<Training> training, const float* data,
-               const Trainer::Progress& progress);
+  /// Throws ERR_ARGUMENT where only a part of it was copied.
+  LoadStateJob(std::shared_ptr<Training> training, const Trainer::Progress& progress);
   ~LoadStateJob() override { training_->parameters->end_use(); }
   void run(const std::atomic<bool>& halt) override;
   napi_value finish(napi_env /*env*/) override { return nullptr; }
@@ -49,6 +49,10 @@ class CopyAveragesJob : public Job {
  private:
   std::shared_ptr<Training> training_;
 };
+
+/// Copies a piece of what SaveStateJob gave, in their order; one from float 0 on begins anew.
+/// Throws ERR_ARGUMENT.
+void stage_state(Training& training, const float* piece, int64_t floats, int64_t begin);
 
 napi_value make_progress(napi_env env, const Trainer::Progress& progress);
 /// Throws ERR_ARGUMENT.

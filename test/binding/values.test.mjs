@@ -347,3 +347,35 @@ test('divisors are computed alone, and scales are an input without rows', async 
   t.throws(() => make({ scales: 2 }), { code: 'ERR_SHAPE', message: /scales/ });
   trainer.close();
 });
+
+test('a state is loaded that was copied in pieces, and no other', async (t) => {
+  const { store, trainer } = makeTrainer();
+  const bits = () => [...new Uint32Array(store.buffer)];
+  const before = bits();
+  const state = new Float32Array(await trainer.saveState());
+  const { progress } = trainer;
+  await trainer.train(...work(2, 4));
+  t.notDeepEqual(bits(), before);
+  const load = () => trainer.loadState(progress);
+  const cut = state.length - 3;
+  t.throws(load, { code: 'ERR_ARGUMENT', message: /expected all of \d+ floats for `state`/ });
+  trainer.stageState(state.subarray(0, cut), 0);
+  for (const [piece, begin] of [
+    [state.subarray(cut), cut - 1],
+    [state.subarray(cut), cut + 1],
+    [new Float32Array(4), cut],
+    [state.subarray(cut), 2 ** 53 - 1],
+  ]) {
+    const call = () => trainer.stageState(piece, begin);
+    t.throws(call, { code: 'ERR_ARGUMENT', message: /expected at most 3 floats from/ });
+  }
+  const integers = () => trainer.stageState(new Int32Array(3), cut);
+  t.throws(integers, { code: 'ERR_DTYPE' });
+  t.throws(load, { code: 'ERR_ARGUMENT', message: /received/ });
+  trainer.stageState(state.subarray(0, cut), 0);
+  trainer.stageState(state.subarray(cut), cut);
+  await load();
+  t.deepEqual(bits(), before);
+  trainer.close();
+  t.throws(() => trainer.stageState(state, 0), { code: 'ERR_CLOSED' });
+});

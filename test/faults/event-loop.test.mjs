@@ -5,12 +5,12 @@ import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { dense, Predictor, sequential, sgd, Trainer } from 'tandem-ml';
+import { adam, dense, Predictor, sequential, sgd, Trainer } from 'tandem-ml';
 import { csv, fitEncoder } from 'tandem-ml/data';
 import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
 
-const limit = 5;
+const usualLimit = 5;
 
 const never = new Int32Array(new SharedArrayBuffer(4));
 
@@ -30,7 +30,7 @@ const leastTurns = 300;
  * No turn of the loop but those computes for as long as `limit`. Where other load leaves few turns,
  * `start` runs again.
  */
-async function staysFree(t, start) {
+async function staysFree(t, start, limit = usualLimit) {
   const turns = [];
   let over = false;
   let runs = 0;
@@ -191,3 +191,33 @@ test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t
   });
   await trainer.close();
 });
+
+test.serial(
+  'while the state of a large model is put back and averages become a model',
+  async (t) => {
+    const [inputs, units, rows] = [4096, 1024, 4];
+    const trainer = new Trainer(sequential([dense(units)], { input: [inputs] }), {
+      loss: 'mse',
+      optimizer: adam(),
+      ema: { decay: 0.9 },
+    });
+    const data = { x: new Float32Array(inputs * rows), y: new Float32Array(units * rows) };
+    await trainer.step(data);
+    const path = await file(t, 'large.safetensors', '');
+    await trainer.saveCheckpoint(path);
+    const work = {
+      findLearningRate: () => trainer.findLearningRate(data, { steps: 3 }),
+      loadCheckpoint: () => trainer.loadCheckpoint(path),
+      averagedModel: () => trainer.averagedModel(),
+    };
+    for (const [name, call] of Object.entries(work)) {
+      t.log(name);
+      const often = async () => {
+        for (let i = 0; i < 2 * spared; i++) await call();
+      };
+      // Longer than usual: 64 MB each time are pages that the system maps and takes back.
+      await staysFree(t, often, 3 * usualLimit);
+    }
+    await trainer.close();
+  },
+);

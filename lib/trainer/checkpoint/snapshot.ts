@@ -3,7 +3,7 @@ import * as is from '../../is.js';
 import type { Engine } from '../engine.js';
 import { placeBefore } from '../epoch.js';
 import type { RunState } from '../run.js';
-import { copyArrays } from '../weights.js';
+import { copyArrays, loadState } from '../weights.js';
 import { encode, type Setup } from './contents.js';
 import type { Restored, Snapshot } from './file.js';
 
@@ -37,7 +37,7 @@ export async function restoreSnapshot(
   const { native, settings } = engine;
   checkSetup(contents.setup, setupOf(engine));
   if (contents.scheduler !== undefined) settings.schedule.loadState?.(contents.scheduler);
-  await engine.changing(() => native.loadState(state, contents.progress));
+  await engine.changing(() => loadState(native, state, contents.progress));
   run.epoch = contents.position.epoch;
   run.resume = contents.position;
 }
