@@ -142,7 +142,8 @@ export async function quantize(
   ]);
   if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
   const precision = is.oneOf(set.precision ?? 'int8', 'precision', ['int8', 'int8-weights']);
-  return construct(compact(await run(model, requestOf(set, precision, checkThreads(set.threads)))));
+  const request = requestOf(set, precision, checkThreads(set.threads));
+  return construct(await compact(await run(model, request)));
 }
 
 function requestOf(

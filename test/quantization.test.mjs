@@ -1,6 +1,17 @@
 // Layers as 8-bit integers: how they become bytes, what they cost, and what stays float32.
 import test from 'ava';
-import { dense, gelu, input, Model, matmul, quantize, reshape, sequential } from 'tandem-ml';
+import {
+  dense,
+  gelu,
+  input,
+  Model,
+  matmul,
+  quantize,
+  reshape,
+  sequential,
+  sgd,
+  Trainer,
+} from 'tandem-ml';
 import { relativeError } from './helpers/numbers.mjs';
 import { error } from './helpers/outcomes.mjs';
 import { loadPredictor } from './helpers/predictors.mjs';
@@ -203,4 +214,26 @@ test('NaN goes on through relu, with 8-bit weights', async (t) => {
       t.true(y.subarray(3).every(Number.isFinite), `${precision}, ${rows} rows`);
     }
   }
+});
+
+test('what is quantized is the model at the time of the call, whatever trains it then', async (t) => {
+  // Copied over several turns of the event loop, in which a step could begin.
+  const width = 2048;
+  const build = () => sequential([dense(width), dense(16)], { input: [width], seed: 3 });
+  const [model, untrained] = [build(), build()];
+  // So that a step takes less time than the copying.
+  model.parameters.get('dense.weight').trainable = false;
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: sgd({ learningRate: 1 }) });
+  const x = noise(width);
+  const quantizing = quantize(model, { precision: 'int8-weights' });
+  const [quantized] = await Promise.all([quantizing, trainer.step({ x, y: noise(16, 2) })]);
+  const expected = await quantize(untrained, { precision: 'int8-weights' });
+  const results = await Promise.all(
+    [quantized, expected].map(async (each) => {
+      const predictor = await loadPredictor(t, each);
+      return predictor.predictSync(x);
+    }),
+  );
+  t.deepEqual(results[0], results[1]);
+  await trainer.close();
 });

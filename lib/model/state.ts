@@ -57,6 +57,17 @@ export function stateOf(model: Model): ModelState {
   return state;
 }
 
+/** Copies parameters, or reads them, over turns of the event loop, in which no step of training begins. */
+export async function looking(state: ModelState, read: () => Promise<void>): Promise<void> {
+  const reading = read();
+  const done = () => {
+    state.looks.delete(look);
+  };
+  const look: Promise<void> = reading.then(done, done);
+  state.looks.add(look);
+  await reading;
+}
+
 /** Throws ERR_BUSY while a training step may be writing to the parameters. */
 export function assertIdle(state: ModelState, what: string): void {
   if (!state.training) return;

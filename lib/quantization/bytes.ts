@@ -56,14 +56,19 @@ export function viewsOf(
 }
 
 /** The same model with a byte in place of each float that is one; the floats are given back. */
-export function compact({ frozen, graph, parameters, report }: Quantized): Quantized {
+export async function compact({
+  frozen,
+  graph,
+  parameters,
+  report,
+}: Quantized): Promise<Quantized> {
   const scales = byteWeights(frozen, graph);
   const small = withBytes(graph, (name) => scales.has(name));
   const arena = makeArena(small);
   for (const [name, view] of viewsOf(small, arena)) {
     const own = scales.get(name);
     if (view instanceof Float32Array) view.set(frozen.data(name));
-    else if (own !== undefined) toBytes(frozen.data(name), own, view);
+    else if (own !== undefined) await toBytes(frozen.data(name), own, view);
   }
   parameters.release();
   return { frozen, graph: small, parameters: arena, report };

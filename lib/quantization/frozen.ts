@@ -4,8 +4,9 @@ import { describe } from '../graph/describe.js';
 import { rebuild } from '../graph/rebuild.js';
 import { serialize } from '../graph/serialize.js';
 import type { Value } from '../graph/value.js';
-import { assertIdle, type ModelState, stateOf } from '../model/state.js';
+import { assertIdle, looking, type ModelState, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
+import { copyInTurns } from '../trainer/weights.js';
 import { type Fold, findFolds, foldWeights } from './fold.js';
 
 export class Frozen {
@@ -66,11 +67,18 @@ export async function freeze(model: Model): Promise<Frozen> {
   const folds: Fold[] = findFolds(file);
   const { inputs, outputs, name } = rebuild(file);
   const frozen = new Frozen(new Model({ inputs, outputs, ...(name !== undefined && { name }) }));
-  for (const [name, { data }] of frozen.model.parameters) {
-    const from = model.parameters.get(name)?.data;
-    if (from !== undefined) data.set(from);
-  }
   frozen.state.encoder = state.encoder;
-  for (const fold of folds) foldWeights(fold, frozen.model.parameters, model.parameters);
+  await looking(state, () => copyParameters(frozen.model.parameters, model.parameters, folds));
   return frozen;
+}
+
+async function copyParameters(
+  to: Model['parameters'],
+  from: Model['parameters'],
+  folds: readonly Fold[],
+): Promise<void> {
+  await copyInTurns(
+    Array.from(to, ([name, { data }]) => [from.get(name)?.data ?? new Float32Array(0), data]),
+  );
+  for (const fold of folds) foldWeights(fold, to, from);
 }

@@ -52,6 +52,8 @@ class Quantization {
   readonly #layers: readonly QuantizableLayer[];
   readonly #kept: Map<string, string>;
   #calibrations = new Map<number, Calibration>();
+  /** Of weights, by name. */
+  readonly #scales = new Map<string, Float32Array>();
   #data: Rows | undefined;
   #noise = new Map<number, number>();
   #smoothed = 0;
@@ -81,6 +83,7 @@ class Quantization {
       const known = await calibrate(frozen, this.#layers, this.#data, settings, this.#run);
       this.#calibrations = known;
     }
+    await this.#findScales();
     const validation = await this.#request.validation?.(frozen);
     const { maxAccuracyLoss } = this.#request;
     if (validation?.metric === 'accuracy') is.number(maxAccuracyLoss ?? 0, 'maxAccuracyLoss', 0, 1);
@@ -145,7 +148,7 @@ class Quantization {
           mode,
           scale,
           zero,
-          weightScales: this.#weightScales(layer),
+          weightScales: this.#scales.get(layer.weight ?? '') ?? new Float32Array(0),
           index: layer.index,
         },
       };
@@ -153,11 +156,16 @@ class Quantization {
     return { ...graph, nodes };
   }
 
-  #weightScales({ weight }: QuantizableLayer): Float32Array {
-    const parameter = weight === undefined ? undefined : this.#frozen.model.parameters.get(weight);
-    if (parameter === undefined) return new Float32Array(0);
-    const { data, shape } = parameter;
-    return weightScales(data, shape[0] ?? 1, this.#request.settings.perChannel);
+  /** Of the weights that become bytes. */
+  async #findScales(): Promise<void> {
+    const { perChannel } = this.#request.settings;
+    for (const layer of this.#layers) {
+      const { weight = '' } = layer;
+      const parameter = this.#frozen.model.parameters.get(weight);
+      if (parameter === undefined || typeof this.#precision(layer) !== 'string') continue;
+      const { data, shape } = parameter;
+      this.#scales.set(weight, await weightScales(data, shape[0] ?? 1, perChannel));
+    }
   }
 
   /** Of weights, how many are bytes. */

@@ -4,6 +4,7 @@
 import type { Frozen } from './frozen.js';
 import type { QuantizableLayer } from './layers.js';
 import { type Rows, type Run, runRows } from './run.js';
+import { rowsInTurns } from './weights.js';
 
 /** A norm, and the dense layers that are all that reads it. */
 interface Group {
@@ -30,7 +31,9 @@ export async function smooth(
   await runRows(run, frozen.graph, numbers, data, (values) => {
     for (const [i, value] of values.entries()) raiseColumns(largest[i] ?? none, value);
   });
-  for (const [i, group] of groups.entries()) smoothGroup(frozen, group, largest[i] ?? none, power);
+  for (const [i, group] of groups.entries()) {
+    await smoothGroup(frozen, group, largest[i] ?? none, power);
+  }
   return groups.length;
 }
 
@@ -65,9 +68,23 @@ function raiseColumns(largest: Float64Array, values: ArrayLike<number>): void {
   }
 }
 
-function smoothGroup(frozen: Frozen, group: Group, input: Float64Array, power: number): void {
-  const weight = new Float64Array(input.length);
-  for (const name of group.weights) raiseColumns(weight, frozen.data(name));
+async function smoothGroup(
+  frozen: Frozen,
+  group: Group,
+  input: Float64Array,
+  power: number,
+): Promise<void> {
+  const width = input.length;
+  const weight = new Float64Array(width);
+  const eachRow = async (work: (row: Float32Array) => void) => {
+    for (const name of group.weights) {
+      const data = frozen.data(name);
+      await rowsInTurns(data.length / width, width, (row) => {
+        work(data.subarray(row * width, (row + 1) * width));
+      });
+    }
+  };
+  await eachRow((row) => raiseColumns(weight, row));
   const factors = input.map((size, j) => {
     const factor = Math.max(size, 1e-5) ** power / Math.max(weight[j] ?? 0, 1e-5) ** (1 - power);
     return Number.isFinite(factor) && factor > 1e-5 ? factor : 1;
@@ -78,10 +95,7 @@ function smoothGroup(frozen: Frozen, group: Group, input: Float64Array, power: n
       data[j] = (data[j] ?? 0) / factor;
     });
   }
-  for (const name of group.weights) {
-    const data = frozen.data(name);
-    for (let i = 0; i < data.length; i++) {
-      data[i] = (data[i] as number) * (factors[i % factors.length] as number);
-    }
-  }
+  await eachRow((row) => {
+    for (let j = 0; j < width; j++) row[j] = (row[j] as number) * (factors[j] as number);
+  });
 }

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { adam, dense, Predictor, sequential, sgd, Trainer } from 'tandem-ml';
+import { adam, dense, layerNorm, Predictor, quantize, sequential, sgd, Trainer } from 'tandem-ml';
 import { csv, fitEncoder } from 'tandem-ml/data';
 import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
@@ -221,3 +221,15 @@ test.serial(
     await trainer.close();
   },
 );
+
+test.serial('while a large model is quantized', async (t) => {
+  const width = 2048;
+  const large = sequential([layerNorm(), dense(width)], { input: [width], seed: 1 });
+  const calibration = { x: Float32Array.from({ length: 8 * width }, (_, i) => Math.sin(i)) };
+  for (const options of [{ calibration }, { precision: 'int8-weights' }]) {
+    const often = async () => {
+      for (let i = 0; i < 2 * spared; i++) (await quantize(large, options)).close();
+    };
+    await staysFree(t, often, 3 * usualLimit);
+  }
+});
