@@ -366,8 +366,8 @@ export class Trainer {
    * length: its number. `ranges` are of its inputs. Waits for the step that runs.
    */
   addGraph(graph: GraphDescription, ranges: readonly (IntegerRange | null)[]): number;
-  /** Ends the pending calls at the next step boundary. */
-  stop(): void;
+  /** Ends the pending calls at the next step boundary: of evaluate() only with `evaluations`. */
+  stop(evaluations?: boolean): void;
   /** 'cpu' or 'cuda:N'. */
   readonly device: string;
   /** Brings the host's copy of the parameters up to date with the device's; upload() the reverse. */

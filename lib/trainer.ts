@@ -274,7 +274,7 @@ export class Trainer<T extends Targets = Value> {
 
   async #close(): Promise<void> {
     this.#run.close();
-    this.#engine.native.stop();
+    this.#engine.native.stop(true);
     await Promise.allSettled([this.#training, this.#run.settled()]);
     const { native: trainer } = this.#engine;
     try {

@@ -389,3 +389,38 @@ test('onTrainEnd is called once however fit ends, and does not hide the error', 
   await t.throwsAsync(trainer.fit({ x, y }, { ...options, signal }), { code: 'ERR_ABORTED' });
   t.is(seen.length, 2);
 });
+
+test('stop() and an abort leave evaluations whole', async (t) => {
+  const many = Float32Array.from({ length: 50_000 }, (_, i) => i / 50_000);
+  const all = { x: many, y: many };
+  const small = { ...quiet, batchSize: 8 };
+  const trainer = still(t);
+  const { loss } = await trainer.evaluate(all, { batchSize: 8 });
+  for (const delay of [0, 1, 2, 4, 8]) {
+    const onBatchEnd = () => void setTimeout(() => trainer.stop(), delay);
+    const history = await trainer.fit(
+      { x, y },
+      { ...small, validationData: all, callbacks: [{ onBatchEnd }] },
+    );
+    t.deepEqual(history.valLoss, [loss], `${delay} ms`);
+  }
+
+  const waited = trainer.evaluate(all, { batchSize: 8 });
+  const behind = trainer.fit({ x, y }, small);
+  trainer.stop();
+  t.is((await waited).loss, loss);
+  t.deepEqual((await behind).loss, []);
+
+  const controller = new AbortController();
+  let inside;
+  const onBatchEnd = () => {
+    inside = trainer.evaluate(all, { batchSize: 8 });
+    setTimeout(() => controller.abort(), 2);
+  };
+  const aborted = trainer.fit(
+    { x, y },
+    { ...small, signal: controller.signal, callbacks: [{ onBatchEnd }] },
+  );
+  await t.throwsAsync(aborted, { code: 'ERR_ABORTED' });
+  t.is((await inside).loss, loss);
+});

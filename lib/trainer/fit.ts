@@ -32,6 +32,8 @@ export class Fit {
   #open: OpenEpoch | undefined;
   /** Whether SIGTERM has come. */
   #terminated = false;
+  /** Whether an evaluation that runs is that of this run: those of others are to be whole. */
+  #validating = false;
   /** Of sources to train on, which may never answer: whatever ends the run. */
   readonly #ending = new AbortController();
   /** Of those to validate on: the same but stop(), which waits for the epoch's report. */
@@ -54,7 +56,7 @@ export class Fit {
   async start(): Promise<History> {
     const { plan, run } = this;
     const stop = () => {
-      this.engine.native.stop();
+      this.engine.native.stop(this.#validating);
       this.#interrupt();
     };
     const terminate = () => {
@@ -333,9 +335,10 @@ export class Fit {
     const { validatesAverages } = this.engine.settings;
     const source = await this.#openSource(validation, 0, 0);
     try {
-      const measured = await this.run.alone(() =>
-        measure(this.engine, results, tracked, source, validatesAverages, ended),
-      );
+      const measured = await this.run.alone(async () => {
+        this.#validating = true;
+        return await measure(this.engine, results, tracked, source, validatesAverages, ended);
+      });
       this.#throwIfEnded();
       return await measured(validationName);
     } catch (error) {
@@ -343,6 +346,7 @@ export class Fit {
       if (this.#terminated && isAborted(error)) return { numbers: {}, matrices: {} };
       throw error;
     } finally {
+      this.#validating = false;
       await source.close?.();
     }
   }

@@ -83,8 +83,9 @@ napi_value TrainerObject::add_graph(const Call& call) {
   return Napi::Number::New(call.env(), static_cast<double>(which));
 }
 
-napi_value TrainerObject::stop(const Call& /*call*/) {
-  open().stop();
+napi_value TrainerObject::stop(const Call& call) {
+  const Napi::Value evaluations(call.env(), call[0]);
+  open().stop(!evaluations.IsUndefined() && read_boolean(evaluations, "evaluations"));
   return nullptr;
 }
 
@@ -155,7 +156,7 @@ napi_value TrainerObject::profile(const Call& call) {
 
 napi_value TrainerObject::close(const Call& /*call*/) {
   if (training_ == nullptr) return nullptr;
-  training_->stop();
+  training_->stop(true);
   training_->closed = true;
   last_step_ = training_->step;
   training_ = nullptr;  // pending jobs hold on to it until they are settled

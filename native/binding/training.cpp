@@ -109,7 +109,8 @@ StagedRows::StagedRows(std::shared_ptr<Training> training, size_t which, std::ve
       plan_(training_->rows[which].get()),
       sizes_(std::move(sizes)),
       gathered_(*plan_, std::move(rows), training_->staging.take()),
-      stop_count_(training_->stop_count) {}
+      stop_count_(training_->stop_count),
+      evaluation_stop_count_(training_->evaluation_stop_count) {}
 
 StagedRows::~StagedRows() {
   if (training_ != nullptr) training_->staging.give(gathered_.take_staging());
@@ -241,7 +242,7 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
   if (trains() && !training_.queue.begin(this)) training_.trainer.forget_next();
   for (size_t i = 0; i < sizes.size(); ++i) {
     // A step that has begun is finished, unless the environment ends.
-    if (halt || (rows_.stopped() && !(trains() && training_.trainer.is_within_step()))) return;
+    if (halt || (rows_.stopped(work_) && !(trains() && training_.trainer.is_within_step()))) return;
     rows_.find_inputs(first_row, inputs);
     first_row += sizes[i];
     run_step(i, inputs, find_next(i, first_row, next) ? &next : nullptr);

@@ -58,8 +58,10 @@ struct Training {
   /// Calls of one kind that may be pending: one runs while the next one's rows are gathered.
   static constexpr int kMaxPending = 2;
   TrainingQueue queue{kMaxPending};
-  std::atomic<uint64_t> step{0};        ///< written by the lane
-  std::atomic<uint32_t> stop_count{0};  ///< written by stop(): jobs made before it end
+  std::atomic<uint64_t> step{0};  ///< written by the lane
+  // Written by stop(): jobs made before it end.
+  std::atomic<uint32_t> stop_count{0};
+  std::atomic<uint32_t> evaluation_stop_count{0};
 
   // Of the job that runs: where the inputs of its step lie, and those of the next.
   std::vector<const void*> inputs;
@@ -74,7 +76,11 @@ struct Training {
   uint64_t reported_size = 0;
   ExternalMemory memory;
 
-  void stop() { ++stop_count; }
+  /// Who ends a training may still want to know what an evaluation says, and all of it.
+  void stop(bool evaluations) {
+    ++stop_count;
+    if (evaluations) ++evaluation_stop_count;
+  }
   /// Throws ERR_BUSY when as many calls are pending as may be.
   void check_pending(Work work) const;
   Profile profile() {
@@ -131,8 +137,12 @@ class StagedRows {
   /// Where each input of a step that begins with this row lies.
   void find_inputs(size_t first_row, std::vector<const void*>& inputs) const;
   [[nodiscard]] const std::vector<uint32_t>& sizes() const { return sizes_; }
-  /// Whether Training::stop() has been called since these were made.
-  [[nodiscard]] bool stopped() const { return training_->stop_count != stop_count_; }
+  /// Whether Training::stop() has been called for such work since these were made.
+  [[nodiscard]] bool stopped(Work work) const {
+    const bool evaluates = work == Work::kEvaluate || work == Work::kEvaluateAverages;
+    return evaluates ? training_->evaluation_stop_count != evaluation_stop_count_
+                     : training_->stop_count != stop_count_;
+  }
 
  private:
   std::shared_ptr<Training> training_;  ///< null when moved from
@@ -141,6 +151,7 @@ class StagedRows {
   std::vector<uint32_t> sizes_;
   GatheredRows gathered_;
   uint32_t stop_count_;
+  uint32_t evaluation_stop_count_;
 };
 
 /// sync() or upload(): the parameters between the device and the host, between two steps.

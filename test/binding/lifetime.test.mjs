@@ -24,7 +24,7 @@ test('at most two calls of train() are pending', async (t) => {
   const second = long(trainer);
   t.throws(() => long(trainer), { code: 'ERR_BUSY' });
   const evaluated = trainer.evaluate(...longWork.slice(0, 3));
-  trainer.stop();
+  trainer.stop(true);
   const results = await Promise.all([first, second, evaluated]);
   t.true(results[0].length < 3 * steps);
   t.true(results[2].length < steps);
@@ -32,6 +32,17 @@ test('at most two calls of train() are pending', async (t) => {
   // An output, the norm and the learning rate.
   t.is(results[0].length / 3, trainer.step);
   t.is((await trainer.train(...work(1, 1, 256, 256))).length, 3);
+});
+
+test('stop() leaves evaluations whole, unless they are meant, too', async (t) => {
+  const { trainer } = makeLong();
+  const some = work(200, 1, 256, 256).slice(0, 3);
+  const training = long(trainer);
+  const evaluated = trainer.evaluate(...some);
+  trainer.stop();
+  t.true((await training).length < 3 * steps);
+  t.is((await evaluated).length, 200);
+  t.throws(() => trainer.stop(1), { code: 'ERR_ARGUMENT', message: /evaluations/ });
 });
 
 test('profile() answers between two steps', async (t) => {
