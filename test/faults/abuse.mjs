@@ -69,7 +69,14 @@ const weights = openSync(join(folder, 'weights'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
 
 const makeParameters = () => new addon.Parameters(list(), 1);
-const makeTrainer = () => new addon.Trainer(makeParameters(), lossGraph(), trainerOptions());
+const makeState = ({ savedLayout: { parameters, trainable, slots } }) =>
+  new Float32Array(parameters + trainable * (slots + 1));
+/** With a state that waits to be loaded. */
+const makeTrainer = () => {
+  const trainer = new addon.Trainer(makeParameters(), lossGraph(), trainerOptions());
+  trainer.stageState(makeState(trainer), 0);
+  return trainer;
+};
 /** Predictors take a turn of the loop to make: there are some in stock, the last one for all. */
 const stock = [];
 const fillStock = async () => {
@@ -227,11 +234,11 @@ const good = {
   'Trainer.evaluate': () => [...steps(), false, 0],
   'Trainer.divisors': () => [...steps(), 0],
   'Trainer.addGraph': () => [lossGraph(), []],
+  'Trainer.stop': () => [true],
+  'Trainer.stageState': () => [makeState(makeTrainer()), 0],
   'Trainer.loadState': () => {
-    const { parameters, trainable, slots } = makeTrainer().savedLayout;
-    const state = new Float32Array(parameters + trainable * (slots + 1));
     const scaling = { skipped: 1, lossScale: 1024, scaleSteps: 7 };
-    return [state, { step: 3, backoff: 1, goodSteps: 0, skips: 0, ...scaling }];
+    return [{ step: 3, backoff: 1, goodSteps: 0, skips: 0, ...scaling }];
   },
   'Predictor.shapes': () => [2],
   predictSync: () => [living(makePredictor()).key, 2, f(6), new Float32Array(4)],
