@@ -77,8 +77,8 @@ TEST(staging_of_many_calls_is_the_devices_for_few) {
   const CopyingDevice device;
   CallStaging staging(device);
   for (int wave = 0; wave < 3; ++wave) {
-    std::vector<std::unique_ptr<Call>> calls;
-    for (int i = 0; i < 40; ++i) calls.push_back(std::make_unique<Call>(staging, kLarge));
+    std::vector<std::unique_ptr<Call>> calls(40);
+    for (auto& call : calls) call = std::make_unique<Call>(staging, kLarge);
     // what was made for the first of them is there for the next ones
     CHECK(device.made == 2);
   }
