@@ -42,7 +42,9 @@ std::vector<std::string> library_candidates(const std::vector<std::string>& name
   }
   folders.emplace_back("/usr/local/cuda/lib64/");
   for (const std::string& path : python_paths) {
-    for (const std::string& wheel : wheels) folders.push_back(path + "/nvidia/" + wheel + "/lib/");
+    const std::string wheel_folder = path + "/nvidia/";
+    for (const std::string& wheel : wheels)
+      folders.emplace_back(wheel_folder).append(wheel).append("/lib/");
   }
   std::vector<std::string> candidates = names;
   for (const std::string& folder : folders) {
