@@ -102,7 +102,8 @@ TEST(cuda_loader_remembers_what_it_found) {
 
 namespace {
 
-/// `CUDA_PATH` as told, for as long as it lives; the tests run one after another.
+/// `CUDA_PATH` as told, for as long as it lives. Tests run one after another:
+// NOLINTBEGIN(concurrency-mt-unsafe)
 class ToolkitFolder {
  public:
   explicit ToolkitFolder(const char* folder) {
@@ -124,6 +125,7 @@ class ToolkitFolder {
   }
   std::string before_;
 };
+// NOLINTEND(concurrency-mt-unsafe)
 
 }  // namespace
 

@@ -49,7 +49,7 @@ struct Worst {
 };
 
 void report(const char* isa, const char* function, const Worst& worst, double limit) {
-  // Nothing in this program changes the environment. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  // Only tests change the environment, one after another. NOLINTNEXTLINE(concurrency-mt-unsafe)
   if (std::getenv("TANDEM_TEST_VERBOSE") != nullptr || !(worst.ulps <= limit)) {
     std::printf("  %-7s %-9s %.3f ulp at %a, %a\n", isa, function, worst.ulps,
                 static_cast<double>(worst.x), static_cast<double>(worst.y));
