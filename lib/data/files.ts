@@ -95,7 +95,8 @@ export async function parquet(
 /**
  * The rows of a file in Arrow's file or stream format, read in a thread of its own each time rows are
  * gone through. Columns whose values in a piece of the file are all numbers are numbers. Needs the
- * package `apache-arrow`. Reading rejects with ERR_ARGUMENT, DataError or the file system's error.
+ * package `apache-arrow`, and `hyparquet-compressors` for batches compressed with ZSTD. Reading rejects
+ * with ERR_ARGUMENT, DataError or the file system's error.
  */
 export function arrow(
   path: string | URL,

@@ -1,5 +1,6 @@
 // The messages of an Arrow file or stream, looked at before apache-arrow reads them.
 import type { FileHandle } from 'node:fs/promises';
+import { memoryOf, prefixLength, useCodec } from './compression.js';
 import { checkFlatbuffer, type Table } from './flatbuffer.js';
 import { footer, headers, message } from './tables.js';
 
@@ -89,8 +90,28 @@ class Messages {
     if (body < 0 || end > this.#size) throw new Error(`a message of ${body} bytes at byte ${at}`);
     const header = root.table(2);
     const batch = type === headers.dictionaryBatch ? header?.table(1) : header;
-    if (batch !== undefined && type !== headers.schema) checkBatch(batch, body);
+    if (batch !== undefined && type !== headers.schema) {
+      const buffers = checkBuffers(batch, body);
+      const codec = batch.table(3);
+      const memory = codec && (await this.#decompressed(codec, buffers, end - body, body));
+      checkRows(batch, memory ?? body);
+    }
     return { type, end };
+  }
+
+  /** What the buffers of a compressed body take. */
+  async #decompressed(codec: Table, buffers: Buffers, begin: number, body: number) {
+    const method = codec.small(1, 1);
+    if (method !== 0) throw new Error(`a batch compressed by method ${method}, not by buffers`);
+    await useCodec(codec.small(0, 1));
+    const prefixed: [number, number][] = [];
+    for (const [offset = 0, length = 0] of buffers) {
+      if (length === 0) continue; // nothing, and no prefix
+      if (length < prefixLength) throw new Error(`a compressed buffer of ${length} bytes`);
+      const prefix = await this.#read(begin + offset, prefixLength);
+      prefixed.push([length, Number(prefix.readBigInt64LE(0))]);
+    }
+    return memoryOf(prefixed, body);
   }
 
   async #read(at: number, length: number): Promise<Buffer> {
@@ -112,18 +133,26 @@ function checkVersion(root: Table): void {
   if (version < oldestVersion) throw new Error(`metadata of version ${version + 1}`);
 }
 
-/** Rows and buffers are believed only as far as the body goes. */
-function checkBatch(batch: Table, body: number): void {
-  const rows = batch.long(0);
-  // Where nothing takes memory, as columns of nulls, rows are what the batch says.
-  const most = body === 0 ? rows : 8 * body;
-  if (rows < 0 || rows > most) throw new Error(`a batch of ${rows} rows in ${body} bytes`);
-  for (const [length = 0, nulls = 0] of batch.structs(1, 16, 2)) {
-    if (length >= 0 && length <= most && nulls >= -1 && nulls <= length) continue;
-    throw new Error(`a column of ${length} rows, ${nulls} of them null, in ${body} bytes`);
-  }
-  for (const [offset = 0, length = 0] of batch.structs(2, 16, 2)) {
+/** Offset and length of each. */
+type Buffers = readonly (readonly number[])[];
+
+function checkBuffers(batch: Table, body: number): Buffers {
+  const buffers = batch.structs(2, 16, 2);
+  for (const [offset = 0, length = 0] of buffers) {
     if (offset >= 0 && length >= 0 && offset + length <= body) continue;
     throw new Error(`a buffer of ${length} bytes at byte ${offset} of ${body}`);
+  }
+  return buffers;
+}
+
+/** Rows are believed only as far as the memory goes that the buffers take. */
+function checkRows(batch: Table, memory: number): void {
+  const rows = batch.long(0);
+  // Where nothing takes memory, as columns of nulls, rows are what the batch says.
+  const most = memory === 0 ? rows : 8 * memory;
+  if (rows < 0 || rows > most) throw new Error(`a batch of ${rows} rows in ${memory} bytes`);
+  for (const [length = 0, nulls = 0] of batch.structs(1, 16, 2)) {
+    if (length >= 0 && length <= most && nulls >= -1 && nulls <= length) continue;
+    throw new Error(`a column of ${length} rows, ${nulls} of them null, in ${memory} bytes`);
   }
 }
