@@ -88,10 +88,12 @@ bool has_shapes(const GraphDescription& graph, int64_t rows) {
   }
 }
 
-/// The least and the largest number of rows up to `most` that a graph has shapes at: it may take
-/// pairs of rows alone. Where there are none, or far between, a number that it refuses.
-std::array<int64_t, 2> extreme_rows(const GraphDescription& graph, int64_t most) {
+/// The least and the largest number of rows up to `most` that a graph has shapes at: one that
+/// relates rows may take pairs of them alone. Where there are none, or far between, a number that
+/// it refuses.
+std::array<int64_t, 2> extreme_rows(const GraphDescription& graph, bool relates, int64_t most) {
   if (!has_free_batch(graph)) return {1, 1};
+  if (!relates) return {1, most};
   constexpr int64_t kTries = 4096;
   std::array<int64_t, 2> rows{1, most};
   auto& [least, largest] = rows;
@@ -165,7 +167,8 @@ Predictor::~Predictor() = default;
 std::vector<bool> Predictor::pack_parameters() {
   std::vector<bool> read(graphs_.front().parameters.size(), false);
   for (const GraphDescription& graph : graphs_) {
-    const auto [least, largest] = extreme_rows(graph, max_batch_);
+    relating_.push_back(op_relating_rows(graph));
+    const auto [least, largest] = extreme_rows(graph, relating_.back().has_value(), max_batch_);
     least_rows_.push_back(least);
     for (const int64_t batch : {least, largest}) {
       const Plan plan = make_plan(inference_graph(graph, batch, precision_, backend_), layout_, {},
@@ -386,10 +389,6 @@ void Predictor::Session::forget_oldest_plan() {
     return a.second->used < b.second->used;
   }));
   latest_batch_ = -1;
-}
-
-std::optional<Op> Predictor::relates_rows(size_t which) const {
-  return op_relating_rows(graphs_[which]);
 }
 
 int64_t Predictor::joinable_rows(size_t which) const {

@@ -60,7 +60,7 @@ class Predictor {
   };
   [[nodiscard]] Shapes shapes(int64_t rows, size_t which = 0) const;
   /// See op_relating_rows(): a graph that has one runs all rows of a call at a time.
-  [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const;
+  [[nodiscard]] std::optional<Op> relates_rows(size_t which = 0) const { return relating_[which]; }
   [[nodiscard]] const Backend& backend() const { return backend_; }
   /// Whether it runs on another device than the host.
   [[nodiscard]] bool on_device() const { return !backend_.shares_host_memory(); }
@@ -148,7 +148,8 @@ class Predictor {
   }
 
   std::vector<GraphDescription> graphs_;
-  std::vector<int64_t> least_rows_;  ///< of a run, by graph
+  std::vector<std::optional<Op>> relating_;  ///< rows, by graph
+  std::vector<int64_t> least_rows_;          ///< of a run, by graph
   ParameterLayout layout_;
   std::shared_ptr<const HostFile> file_;  ///< that parameters_ is mapped from; null once copied
   const Backend& backend_;
