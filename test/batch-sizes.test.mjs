@@ -15,6 +15,7 @@ import {
   TandemError,
 } from 'tandem-ml';
 import { vjp } from 'tandem-ml/autodiff';
+import { layoutIn, layoutOf, outputShapes } from '../dist/internals.js';
 import { makeFolder } from './helpers/folder.mjs';
 
 const width = 4;
@@ -83,6 +84,23 @@ for (const [name, [make, wanted]] of Object.entries(sizes)) {
     }
   });
 }
+
+test('native code is asked once for the shapes at a number of rows', (t) => {
+  const asked = [];
+  const native = {
+    relatesRows: 'slice',
+    shapes(rows) {
+      asked.push(rows);
+      return { inputs: [], outputs: [{ dtype: 'float32', shape: [rows - 3, width] }] };
+    },
+  };
+  const layout = layoutIn(native, layoutOf({ inputs: [], outputs: [] }, []));
+  const counts = Array.from({ length: 40 }, (_, i) => i + 3);
+  for (const rows of counts) {
+    for (let i = 0; i < 3; i++) t.deepEqual(outputShapes(layout, rows), [[rows - 3, width]]);
+  }
+  t.deepEqual(asked, counts);
+});
 
 test('cotangents are as long as outputs are', (t) => {
   const x = input([width], { name: 'x' });

@@ -33,6 +33,12 @@ interface Slot {
   readonly range: Range | undefined;
 }
 
+/** Of outputs, in their order. */
+type Shapes = readonly (readonly number[])[];
+
+/** Numbers of rows whose shapes are remembered: native code finds them by way of the whole graph. */
+const mostShapes = 32;
+
 export interface Layout {
   readonly inputs: readonly Slot[];
   readonly outputs: readonly Slot[];
@@ -42,7 +48,7 @@ export interface Layout {
    * Shapes of the outputs at so many rows, where rows depend on each other: every third row of a
    * batch, rounded up, or all but its first three. Undefined where each row has results of its own.
    */
-  readonly shapesAt?: (rows: number) => readonly (readonly number[])[];
+  readonly shapesAt?: (rows: number) => Shapes;
 }
 
 /** `results`: what the ops of the graph give. */
@@ -67,12 +73,21 @@ export function layoutIn(
   layout: Layout,
 ): Layout {
   if (predictor.relatesRows === null) return layout;
-  const shapesAt = (rows: number) => predictor.shapes(rows).outputs.map(({ shape }) => shape);
+  const known = new Map<number, Shapes>();
+  const shapesAt = (rows: number) => {
+    let shapes = known.get(rows);
+    if (shapes === undefined) {
+      shapes = predictor.shapes(rows).outputs.map(({ shape }) => shape);
+      if (known.size === mostShapes) known.clear();
+      known.set(rows, shapes);
+    }
+    return shapes;
+  };
   return { ...layout, simple: [0, 0], shapesAt };
 }
 
 /** Of the outputs at so many rows. Throws ERR_SHAPE for rows that the graph does not take. */
-export const outputShapes = (layout: Layout, rows: number): readonly (readonly number[])[] =>
+export const outputShapes = (layout: Layout, rows: number): Shapes =>
   layout.shapesAt?.(rows) ?? layout.outputs.map(({ value }) => shapeAt(value, rows));
 
 function simpleRows(inputs: readonly Slot[], outputs: readonly Slot[]): [number, number] {
