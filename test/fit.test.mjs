@@ -1,6 +1,8 @@
 // The loop: history, shuffling, validation, callbacks, early stopping.
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import {
+  abs,
   add,
   crossEntropy,
   dense,
@@ -423,4 +425,31 @@ test('stop() and an abort leave evaluations whole', async (t) => {
   );
   await t.throwsAsync(aborted, { code: 'ERR_ABORTED' });
   t.is((await inside).loss, loss);
+});
+
+test('an abort while a validation has its metrics made leaves evaluations whole', async (t) => {
+  const many = Float32Array.from({ length: 50_000 }, (_, i) => i / 50_000);
+  const all = { x: many, y: many };
+  const controller = new AbortController();
+  let inside;
+  const slow = {
+    values: (output, target) => [mean(abs(sub(output, target)))],
+    accumulate: () => ({
+      add() {},
+      async result() {
+        if (inside === undefined) {
+          inside = trainer.evaluate(all, { batchSize: 8 });
+          await sleep(2);
+          controller.abort();
+        }
+        return 0;
+      },
+    }),
+  };
+  const trainer = still(t, { metrics: { slow } });
+  const { signal } = controller;
+  const aborted = trainer.fit({ x, y }, { ...quiet, signal, validationData: { x, y } });
+  await t.throwsAsync(aborted, { code: 'ERR_ABORTED' });
+  const { loss } = await inside;
+  t.is(loss, (await trainer.evaluate(all, { batchSize: 8 })).loss);
 });

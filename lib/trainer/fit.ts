@@ -337,7 +337,11 @@ export class Fit {
     try {
       const measured = await this.run.alone(async () => {
         this.#validating = true;
-        return await measure(this.engine, results, tracked, source, validatesAverages, ended);
+        try {
+          return await measure(this.engine, results, tracked, source, validatesAverages, ended);
+        } finally {
+          this.#validating = false;
+        }
       });
       this.#throwIfEnded();
       return await measured(validationName);
@@ -346,7 +350,6 @@ export class Fit {
       if (this.#terminated && isAborted(error)) return { numbers: {}, matrices: {} };
       throw error;
     } finally {
-      this.#validating = false;
       await source.close?.();
     }
   }
