@@ -30,6 +30,7 @@ export { toCSV } from './history/csv.js';
 export { overfitting } from './history/overfitting.js';
 export { trendOf } from './history/trend.js';
 export { packMatrix, unpackMatrix } from './metrics/matrices.js';
+export { stateOf } from './model/state.js';
 export { layoutIn, layoutOf, outputShapes } from './predictor/arrays.js';
 export { readLoadOptions } from './predictor/options.js';
 export { beta, mixtureOf } from './trainer/mixup.js';

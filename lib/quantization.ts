@@ -122,7 +122,8 @@ export class QuantizedModel {
 export const quantizedOf = (model: QuantizedModel): Quantized => read(model);
 
 /**
- * Makes a model of 8-bit integers out of a copy of `model`; it does not depend on the model later.
+ * Makes a model of 8-bit integers out of a copy of `model`; it does not depend on the model later. Steps
+ * of training wait until the copy is whole; do not write to `parameters` before the promise is settled.
  * Rejects with ERR_ARGUMENT, ERR_DTYPE and ERR_SHAPE for data that do not fit, with ERR_NUMERIC for
  * calibration data that are not finite and for a model that loses more than `maxAccuracyLoss`, and
  * with ERR_BUSY while a step is training the model.

@@ -1,4 +1,5 @@
 // Layers as 8-bit integers: how they become bytes, what they cost, and what stays float32.
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import {
   dense,
@@ -12,6 +13,7 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
+import { stateOf } from '../dist/internals.js';
 import { relativeError } from './helpers/numbers.mjs';
 import { error } from './helpers/outcomes.mjs';
 import { loadPredictor } from './helpers/predictors.mjs';
@@ -235,5 +237,25 @@ test('what is quantized is the model at the time of the call, whatever trains it
     }),
   );
   t.deepEqual(results[0], results[1]);
+  await trainer.close();
+});
+
+test('no step begins while parameters come from a GPU to be quantized', async (t) => {
+  const model = sequential([dense(2)], { input: [3], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse', optimizer: sgd({ learningRate: 1 }) });
+  const before = [...model.parameters.get('dense.weight').data];
+  let stepping;
+  const { devices } = stateOf(model);
+  devices.add({
+    async sync() {
+      stepping = trainer.step({ x: noise(3), y: noise(2) });
+      await sleep(20);
+      t.deepEqual([...model.parameters.get('dense.weight').data], before);
+    },
+  });
+  (await quantize(model, { precision: 'int8-weights' })).close();
+  devices.clear();
+  await stepping;
+  t.notDeepEqual([...model.parameters.get('dense.weight').data], before);
   await trainer.close();
 });

@@ -62,13 +62,15 @@ export class Frozen {
 export async function freeze(model: Model): Promise<Frozen> {
   const state = stateOf(model);
   assertIdle(state, 'quantize');
-  for (const trainer of state.devices) await trainer.sync();
   const file = serialize(model.name, state);
   const folds: Fold[] = findFolds(file);
   const { inputs, outputs, name } = rebuild(file);
   const frozen = new Frozen(new Model({ inputs, outputs, ...(name !== undefined && { name }) }));
   frozen.state.encoder = state.encoder;
-  await looking(state, () => copyParameters(frozen.model.parameters, model.parameters, folds));
+  await looking(state, async () => {
+    for (const trainer of state.devices) await trainer.sync();
+    await copyParameters(frozen.model.parameters, model.parameters, folds);
+  });
   return frozen;
 }
 
