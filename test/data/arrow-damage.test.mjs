@@ -1,4 +1,7 @@
 // Arrow files whose lengths and offsets lie: apache-arrow believes them, and would be busy for minutes.
+import { execFileSync } from 'node:child_process';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   Decimal,
   Field,
@@ -14,7 +17,7 @@ import {
 } from 'apache-arrow';
 import test from 'ava';
 import { arrow, DataError } from 'tandem-ml/data';
-import { file, readRows } from '../helpers/folder.mjs';
+import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 
 const most = 0x7fffffff;
 const seconds = 20;
@@ -141,4 +144,15 @@ test('files that end too soon', async (t) => {
       t.true(isDamage(await settles(t, whole.subarray(0, length), `${length} bytes`)));
     }
   }
+});
+
+// Windows has no pipes in folders.
+(process.platform === 'win32' ? test.skip : test)('a pipe is told from a file', async (t) => {
+  const path = join(await makeFolder(t), 'pipe.arrow');
+  execFileSync('mkfifo', [path]);
+  const writer = await open(path, 'r+'); // which does not wait for a reader
+  t.teardown(() => writer.close());
+  const found = await read(path);
+  t.true(isDamage(found), `${found}`);
+  t.regex(found.message, /received a pipe/);
 });

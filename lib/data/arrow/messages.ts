@@ -15,7 +15,10 @@ const oldestVersion = 3;
  * with each next one, and ends behind the last. Throws an Error for messages that are not what they say.
  */
 export async function* checkMessages(handle: FileHandle): AsyncGenerator<void> {
-  const messages = new Messages(handle, (await handle.stat()).size);
+  const found = await handle.stat();
+  // apache-arrow would find nothing in it, since it has no size.
+  if (found.isFIFO()) throw new Error('a pipe, of which parts cannot be read in any order');
+  const messages = new Messages(handle, found.size);
   yield* (await messages.isFile()) ? messages.ofFile() : messages.ofStream();
 }
 
