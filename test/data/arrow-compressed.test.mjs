@@ -41,13 +41,13 @@ for (const codec of ['lz4', 'zstd']) {
       random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
       return Math.floor((random / 2 ** 32) * below);
     };
-    for (let i = 0; i < 250; i++) {
+    for (let i = 0; i < 60; i++) {
       const bytes = Buffer.from(whole[i % 2]);
       const places = Array.from({ length: 1 + next(3) }, () => next(8 * bytes.length));
       for (const bit of places) bytes[bit >> 3] ^= 1 << (bit & 7);
       told += (await settles(t, bytes, `bits ${places}`)) instanceof DataError;
     }
-    t.true(told > 30, `${told}`);
+    t.true(told > 15, `${told} of them`);
   });
 }
 
