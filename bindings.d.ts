@@ -389,10 +389,7 @@ export class Trainer {
   };
   /** All that a step changes, as it is between two steps. */
   saveState(): Promise<ArrayBuffer>;
-  /**
-   * Copies a piece of what saveState() gave, that from float `begin` on: in their order, so that the event
-   * loop may turn in between. One from 0 on begins anew.
-   */
+  /** Copies a piece of what saveState() gave, from float `begin` on, behind the last; 0 begins anew. */
   stageState(piece: Float32Array, begin: number): void;
   /** Goes on from the state that stageState() has copied all of. */
   loadState(progress: TrainerProgress): Promise<void>;
