@@ -8,6 +8,7 @@ import {
   FixedSizeList,
   Int32,
   List,
+  Null,
   Struct,
   Table,
   tableFromArrays,
@@ -109,6 +110,22 @@ test('columns of lists, records, decimals and words are what they were', async (
     );
     t.is(rows[1].decimals, '2');
     t.regex(rows[1].records, /bc/);
+  }
+});
+
+test('lists of nulls, which take no memory', async (t) => {
+  const nulls = vectorFromArray(
+    [Array(5000).fill(null), [null]],
+    new List(new Field('', new Null())),
+  );
+  for (const kind of ['file', 'stream']) {
+    const rows = await readRows(
+      arrow(await file(t, 'a.arrow', tableToIPC(new Table({ nulls }), kind))),
+    );
+    t.deepEqual(
+      rows.map((row) => row.nulls),
+      [`[${','.repeat(4999)}]`, '[]'],
+    );
   }
 });
 
