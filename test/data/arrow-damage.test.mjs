@@ -129,6 +129,25 @@ test('lists of nulls, which take no memory', async (t) => {
   }
 });
 
+test('big-endian numbers', async (t) => {
+  for (const kind of ['file', 'stream']) {
+    const bytes = Buffer.from(tableToIPC(tableFromArrays({ ids }), kind));
+    const leap = (at) => at + bytes.readUInt32LE(at);
+    const slots = (table) => table - bytes.readInt32LE(table);
+    const follow = (table, slot) => leap(table + bytes.readUInt16LE(slots(table) + 4 + 2 * slot));
+    // The schema is what the footer of a file has in slot 1, the first message of a stream in slot 2.
+    const schema =
+      kind === 'file'
+        ? follow(leap(bytes.length - 10 - bytes.readInt32LE(bytes.length - 10)), 1)
+        : follow(leap(8), 2);
+    // Its byte order, in slot 0, is left out where it is 0: another slot's bytes are not.
+    bytes.writeUInt16LE(bytes.readUInt16LE(slots(schema) + 6), slots(schema) + 4);
+    const found = await settles(t, bytes, kind);
+    t.true(isDamage(found), `${found}`);
+    t.regex(found.message, /big-endian/);
+  }
+});
+
 test('files without rows', async (t) => {
   for (const kind of ['file', 'stream']) {
     const none = new Table(columns).slice(0, 0);

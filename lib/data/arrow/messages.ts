@@ -54,6 +54,7 @@ class Messages {
       footer,
     );
     checkVersion(root);
+    checkOrder(root.table(1));
     for (const [offset = 0] of root.structs(2, 24, 1)) {
       await this.#block(offset, headers.dictionaryBatch, 'a dictionary');
     }
@@ -94,6 +95,7 @@ class Messages {
     const end = begin + length + body;
     if (body < 0 || end > this.#size) throw new Error(`a message of ${body} bytes at byte ${at}`);
     const header = root.table(2);
+    if (type === headers.schema) checkOrder(header);
     const batch = type === headers.dictionaryBatch ? header?.table(1) : header;
     if (batch !== undefined && type !== headers.schema) {
       const buffers = checkBuffers(batch, body);
@@ -136,6 +138,11 @@ class Messages {
 function checkVersion(root: Table): void {
   const version = root.small(0, 2);
   if (version < oldestVersion) throw new Error(`metadata of version ${version + 1}`);
+}
+
+/** apache-arrow would take numbers for little-endian all the same. */
+function checkOrder(schema: Table | undefined): void {
+  if (schema !== undefined && schema.small(0, 2) !== 0) throw new Error('big-endian numbers');
 }
 
 /** Offset and length of each. */
