@@ -45,16 +45,18 @@ export function machinesOf(all) {
     if (!machines.has(slug)) machines.set(slug, new Map());
     machines.get(slug)?.set(results.suite, results);
   }
-  return Array.from(machines, ([slug, suites]) => {
-    // The instruction set of native-avx2 is not the machine's own.
-    const [{ machine }] = [...suites.values()].sort((a, b) => own(b) - own(a));
-    return {
-      name: nameOf(machine.cpu),
-      description: describeProcessor(machine),
-      page: `performance-${slug}.md`,
-      resultsOf: (suite) => suites.get(suite),
-    };
-  });
+  return [...machines]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([slug, suites]) => {
+      // The instruction set of native-avx2 is not the machine's own.
+      const [{ machine }] = [...suites.values()].sort((a, b) => own(b) - own(a));
+      return {
+        name: nameOf(machine.cpu),
+        description: describeProcessor(machine),
+        page: `performance-${slug}.md`,
+        resultsOf: (suite) => suites.get(suite),
+      };
+    });
 }
 
 const own = (/** @type {Results} */ { suite }) => Number(!suite.startsWith('native-'));
