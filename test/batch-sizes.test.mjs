@@ -49,18 +49,19 @@ function build(make) {
   return new Model({ inputs: x, outputs: make(relu(x)) });
 }
 
+/** What a predictor is loaded from, and how: the model, its file, and the model with other options. */
+async function sources(t, model, others) {
+  const path = join(await makeFolder(t), 'm.safetensors');
+  await model.save(path);
+  return [[model, {}], [path, {}], ...others.map((options) => [model, options])];
+}
+
 const rowsIn = (y) => [...y].filter((_, i) => i % width === 0);
 
 for (const [name, [make, wanted]] of Object.entries(sizes)) {
   test(`as many rows as there are: ${name}`, async (t) => {
-    const model = build(make);
-    const path = join(await makeFolder(t), 'm.safetensors');
-    await model.save(path);
-    for (const [source, options] of [
-      [model, {}],
-      [path, {}],
-      [model, { batching: { maxDelayUs: 100 } }],
-    ]) {
+    const queued = { batching: { maxDelayUs: 100 } };
+    for (const [source, options] of await sources(t, build(make), [queued])) {
       const predictor = await Predictor.load(source, options);
       for (const n of counts) {
         const x = numbered(n);
@@ -139,14 +140,8 @@ const divided = {
 for (const [name, [divisor, make]] of Object.entries(divided)) {
   test(`loads without taking one row: ${name}`, async (t) => {
     const model = build(make);
-    const path = join(await makeFolder(t), 'm.safetensors');
-    await model.save(path);
-    for (const [source, options] of [
-      [model, {}],
-      [path, {}],
-      [model, { maxBatch: 7 }],
-      [model, { maxBatch: 255, precision: 'bfloat16' }],
-    ]) {
+    const others = [{ maxBatch: 7 }, { maxBatch: 255, precision: 'bfloat16' }];
+    for (const [source, options] of await sources(t, model, others)) {
       const predictor = await Predictor.load(source, options);
       t.true(predictor.profile().flops > 0);
       const refusal = { instanceOf: TandemError, code: 'ERR_SHAPE', message: /`reshape`/ };
