@@ -79,19 +79,21 @@ struct GemmKernels {
   const char* name;
   bool (*available)();
   GemmType type;
-  int group;                     // elements of A and B in a word
-  int k_step;                    // words of k that it multiplies at a time
-  bool fills_k;                  // whether zeros fill up a packed B to a multiple of those
-  double steps_per_word;         // time to multiply a word, by the time of a float
-  int a_word;                    // bytes of a word of A as the kernel reads it
-  int b_word;                    // the same of B
-  bool a_in_place;               // A need not be copied if it is made of whole words
-  bool a_panels;                 // reads a packed A with any strides, otherwise as rows
-  const GemmRounding* rounding;  // for GemmDesc::from_float; GEMM_BF16 alone
+  int group;              // elements of A and B in a word
+  int k_step;             // words of k that it multiplies at a time
+  bool fills_k;           // whether zeros fill up a packed B to a multiple of those
+  double steps_per_word;  // time to multiply a word, by the time of a float
+  int a_word;             // bytes of a word of A as the kernel reads it
+  int b_word;             // the same of B
+  bool a_in_place;        // A need not be copied if it is made of whole words
+  bool a_panels;          // reads a packed A with any strides, otherwise as rows
+  // For GemmDesc::from_float; of GEMM_BF16, or of GEMM_F32 that splits.
+  const GemmRounding* rounding;
   // Rows of a panel, and the rows that kernels of 4 and of 8 vectors of columns serve.
   int panel_rows, wide4_rows, wide8_rows;
   int best_rows;    // of the panels of many rows, panel_rows or fewer
   int row_unit;     // multiplies so many rows at a time; more than 1: of tiles of a packed A
+  bool splits;      // multiplies floats as sums of bfloat16, which packing makes of them
   bool keeps_sums;  // sums wait in scratch between steps of k, without the epilogue
   // [4][panel_rows], by width (1, 2, 4 and 8 vectors) and rows. A width of 1 loads only the columns
   // that exist if the family reads B in place, the others load all of their columns.
@@ -103,8 +105,10 @@ struct GemmKernels {
   int few_rows;
   const GemmKernels* for_few_rows;
   int64_t state_bytes;  // of what kernels keep from piece to piece: their epilogues may be late
-  // On a thread before the kernels of a tile; for all late epilogues; and behind them. May be null.
+  // On a thread before the kernels of a tile; for what needs the words of A before others take
+  // their place; for all late epilogues; and behind them. May be null.
   void (*begin)(void* state);
+  void (*settle)(void* state);
   void (*flush)(void* state);
   void (*end)();
 };

@@ -27,6 +27,7 @@ struct GemmIsa {
   void (*compute)(const GemmPlan&, const void*, const void*, void*, const GemmEpilogue&, int64_t,
                   void*);
   GemmUnits units = GEMM_UNITS_DETECTED;  // what plans are made for
+  const GemmKernels* floats = nullptr;    // of products of floats; null: what the plan chooses
 };
 
 inline std::vector<GemmIsa> gemm_isas() {
@@ -55,6 +56,17 @@ inline std::vector<const GemmKernels*> gemm_families(const GemmIsa& isa, GemmTyp
   std::vector<const GemmKernels*> all;
   for (const GemmKernels* const* k = isa.kernels(type); *k; ++k)
     if ((*k)->available()) all.push_back(*k);
+  return all;
+}
+
+// Every instruction set, with each of its families for floats.
+inline std::vector<GemmIsa> float_isas() {
+  std::vector<GemmIsa> all;
+  for (GemmIsa isa : gemm_isas())
+    for (const GemmKernels* kernels : gemm_families(isa, GEMM_F32)) {
+      isa.floats = kernels;
+      all.push_back(isa);
+    }
   return all;
 }
 

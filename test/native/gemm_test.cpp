@@ -61,6 +61,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   d.b_packed = t.frozen;
   d.pack_a_first = true;
   d.units = isa.units;
+  d.kernels = isa.floats;
   const bool never[2] = {false, false};
   for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -145,11 +146,12 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
          residual.intact();
   if (!good)
     std::printf(
-        "%s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre %d "
+        "%s %s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre "
+        "%d "
         "grad %d residual %d act %d source %d\n",
-        isa.name, int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed, int(t.gap),
-        int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad, t.residual,
-        t.activation, plan.source);
+        isa.name, isa.floats->name, int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed,
+        int(t.gap), int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad,
+        t.residual, t.activation, plan.source);
   CHECK(good);
 }
 
@@ -170,14 +172,14 @@ Case random_case(int64_t largest) {
 }
 
 TEST(gemm_matches_naive_on_random_shapes) {
-  for (const GemmIsa& isa : gemm_isas()) {
+  for (const GemmIsa& isa : float_isas()) {
     random_state = 7;
     for (int i = 0; i < 1500; ++i) run_case(isa, random_case(70));
   }
 }
 
 TEST(gemm_handles_every_edge_of_a_kernel) {
-  for (const GemmIsa& isa : gemm_isas())
+  for (const GemmIsa& isa : float_isas())
     for (int64_t m = 1; m <= 16; ++m)
       for (int64_t n = 1; n <= 35; ++n)
         for (int form = 0; form < 8; ++form) {
@@ -190,7 +192,7 @@ TEST(gemm_handles_every_edge_of_a_kernel) {
 }
 
 TEST(gemm_handles_every_edge_of_the_widest_kernels) {
-  for (const GemmIsa& isa : gemm_isas())
+  for (const GemmIsa& isa : float_isas())
     for (const int64_t m : {1, 2, 3, 6, 7, 14})
       for (int64_t n = 36; n <= 137; ++n)
         for (int form = 0; form < 8; ++form) {
@@ -211,7 +213,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
                                {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100},
                                {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}, {512, 130, 700},
                                {300, 200, 1300}};
-  for (const GemmIsa& isa : gemm_isas())
+  for (const GemmIsa& isa : float_isas())
     for (const auto& s : shapes)
       for (int form = 0; form < 8; ++form) {
         Case t = random_case(2);
@@ -226,7 +228,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
 
 // Columns of A that leave the L2 before they are read are packed by the tiles that multiply them.
 TEST(gemm_packs_long_columns_by_blocks) {
-  for (const GemmIsa& isa : gemm_isas()) {
+  for (const GemmIsa& isa : float_isas()) {
     GemmDesc d = {};
     d.m = 512, d.n = 130, d.k = 700;
     d.a_row = 1, d.a_col = d.m;
@@ -234,6 +236,8 @@ TEST(gemm_packs_long_columns_by_blocks) {
     d.batch[0] = d.batch[1] = 1;
     d.pack_a_first = true;
     d.units = isa.units;
+    d.kernels = isa.floats;
+    if (isa.floats->splits) continue;
     const GemmPlan plan = isa.plan(d);
     const bool waits = isa.units != GEMM_UNITS_SPLIT;
     if (plan.pack_a_block != waits || plan.pack_a_tiles != 0) printf("of %s\n", isa.name);
@@ -244,7 +248,7 @@ TEST(gemm_packs_long_columns_by_blocks) {
 
 // A batch may leave no more than a tile to each matrix, of any height.
 TEST(gemm_packs_tall_blocks_in_pieces) {
-  for (const GemmIsa& isa : gemm_isas()) {
+  for (const GemmIsa& isa : float_isas()) {
     Case t = {256, 100, 64};
     t.a_transposed = true;
     t.gap = 256;
@@ -256,14 +260,15 @@ TEST(gemm_packs_tall_blocks_in_pieces) {
     d.batch[0] = 1, d.batch[1] = 40;
     d.a_batch[1] = d.m * d.k, d.b_batch[1] = d.k * d.n, d.c_batch[1] = d.m * d.n;
     d.units = isa.units;
+    d.kernels = isa.floats;
     const GemmPlan plan = isa.plan(d);
-    CHECK(plan.pack_a_block == (isa.units != GEMM_UNITS_SPLIT));
+    CHECK(plan.pack_a_block == (isa.units != GEMM_UNITS_SPLIT && !isa.floats->splits));
     CHECK(plan.scratch_bytes < 1024 * 1024);
   }
 }
 
 TEST(gemm_handles_batches_and_repeated_operands) {
-  for (const GemmIsa& isa : gemm_isas()) {
+  for (const GemmIsa& isa : float_isas()) {
     random_state = 11;
     for (int i = 0; i < 300; ++i) {
       Case t = random_case(i % 20 == 0 ? 150 : 40);
@@ -278,7 +283,7 @@ TEST(gemm_handles_batches_and_repeated_operands) {
 }
 
 TEST(gemm_of_nothing_is_the_epilogue_of_zero) {
-  for (const GemmIsa& isa : gemm_isas())
+  for (const GemmIsa& isa : float_isas())
     for (int form = 0; form < 8; ++form) {
       Case t = {19, 37, 0};
       t.b_transposed = form & 1;

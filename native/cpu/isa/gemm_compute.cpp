@@ -97,9 +97,10 @@ int choose_width(const GemmKernels& kernels, int64_t rows, int64_t left, bool pa
   return left >= 2 * kLanes || (padded && left > kLanes) ? 1 : 0;
 }
 
-// Without k there is one word of zeros, for kernels that multiply at least once.
+// Without k there is one word of zeros, for kernels that multiply at least once: of as many parts
+// as words have.
 void place_nothing(MicroArgs& args) {
-  alignas(64) static constexpr char kZeros[kPanelColumns * 4] = {};
+  alignas(64) static constexpr char kZeros[3 * kPanelColumns * 4] = {};
   args.a = args.b = args.next = kZeros;
   args.tail = nullptr;
   args.a_row = args.a_k = args.b_pair = args.b_k = args.next_k = 0;
@@ -161,11 +162,12 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
   const bool is_last = panel + 1 == plan.row_panels.count, before = plan.pack_a_tiles > 0;
   const bool packs = plan.pack_a || (plan.pack_last_a && is_last);
   const int64_t words = args.k;
-  if (step > 1 && !before) args.k = k / (group * step) * step;  // the others are the tail
+  if (step > 1 && !before && !d.from_float)
+    args.k = k / (group * step) * step;  // the others are the tail
   if (packs) {
     if (before && packs_tiles(d)) {
-      args.a_row = kLanes * 4;
-      args.a_k = d.kernels->panel_rows * 4;
+      args.a_row = kLanes * d.kernels->a_word;
+      args.a_k = d.kernels->panel_rows * d.kernels->a_word;
     } else if (plan.a_stride > 0) {
       args.a_row = plan.a_stride;
       args.a_k = d.kernels->a_word;
@@ -308,6 +310,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
       kernels.micro[width * kernels.panel_rows + rows - 1](args);
     j += args.columns;
   }
+  if (kernels.settle) kernels.settle(args.state);
   // These epilogues read what the next panel overwrites, or what late ones write.
   if (kernels.flush && last && (starts || r.rows_after)) kernels.flush(args.state);
   if (!last || !r.rows_after) return;

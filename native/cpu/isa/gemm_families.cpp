@@ -7,17 +7,18 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
-const GemmKernels* const kOfF32[] = {&kF32Kernels, nullptr};
-
 #if defined(TANDEM_ISA_AVX512)
+const GemmKernels* const kOfF32[] = {&kF32Kernels, &kF32AmxKernels, &kF32AmxReference, nullptr};
 const GemmKernels* const kOfBf16[] = {&kBf16AmxKernels, &kBf16DotKernels, &kBf16Kernels,
                                       &kBf16AmxReference, nullptr};
 const GemmKernels* const kOfS8[] = {&kS8AmxKernels, &kS8VnniKernels, &kS8Kernels, &kS8AmxReference,
                                     nullptr};
 #elif defined(TANDEM_ISA_AVX2)
+const GemmKernels* const kOfF32[] = {&kF32Kernels, nullptr};
 const GemmKernels* const kOfBf16[] = {&kBf16Kernels, nullptr};
 const GemmKernels* const kOfS8[] = {&kS8VnniKernels, &kS8Kernels, nullptr};
 #else
+const GemmKernels* const kOfF32[] = {&kF32Kernels, nullptr};
 const GemmKernels* const kOfBf16[] = {&kBf16Kernels, nullptr};
 const GemmKernels* const kOfS8[] = {&kS8Kernels, nullptr};
 #endif

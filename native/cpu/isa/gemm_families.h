@@ -16,8 +16,10 @@ extern const GemmKernels kBf16DotKernels;
 extern const GemmKernels kS8VnniKernels;
 extern const GemmKernels kBf16AmxKernels;
 extern const GemmKernels kS8AmxKernels;
+extern const GemmKernels kF32AmxKernels;
 // The same in software, for tests: they stand behind kernels that are always available.
 extern const GemmKernels kBf16AmxReference;
 extern const GemmKernels kS8AmxReference;
+extern const GemmKernels kF32AmxReference;
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

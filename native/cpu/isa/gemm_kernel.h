@@ -66,7 +66,8 @@ TANDEM_INLINE int64_t panel_bytes(int64_t words) {
 
 // Bytes of a panel of A that is packed before the first compute tile.
 TANDEM_INLINE int64_t packed_a_panel(const GemmPlan& plan) {
-  if (packs_tiles(plan.desc)) return plan.k_words * plan.desc.kernels->panel_rows * 4;
+  if (packs_tiles(plan.desc))
+    return plan.k_words * plan.desc.kernels->panel_rows * plan.desc.kernels->a_word;
   return panel_bytes(plan.k_words);
 }
 

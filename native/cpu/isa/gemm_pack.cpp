@@ -6,39 +6,6 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
-#if defined(TANDEM_ISA_AVX512)
-
-// The squares reach their lanes as they are loaded: that leaves half of the shuffles of a
-// transpose between registers.
-TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
-  const auto four = [](const char* p) { return _mm_loadu_ps(reinterpret_cast<const float*>(p)); };
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const char* p = src + i * src_row + 16 * q;
-      __m512 v = _mm512_castps128_ps512(four(p));
-      v = _mm512_mask_broadcast_f32x4(v, 0x00f0, four(p + 4 * src_row));
-      v = _mm512_mask_broadcast_f32x4(v, 0x0f00, four(p + 8 * src_row));
-      r[4 * q + i].v = _mm512_mask_broadcast_f32x4(v, 0xf000, four(p + 12 * src_row));
-    }
-    transpose_squares(r + 4 * q);
-  }
-}
-
-#endif
-
-TANDEM_INLINE Lanes load_raw(const char* p) { return as_lanes(load_words(p)); }
-TANDEM_INLINE Lanes load_raw(const char* p, int n) { return as_lanes(load_words(p, n)); }
-
-#if !defined(TANDEM_ISA_AVX512)
-TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) r[i] = load_raw(src + i * src_row);
-  transpose(r);
-}
-#endif
-
 // Columns of A, `k` floats each, as words of panels of some rows that follow each other: a row of
 // words of all panels, then the next, so that memory is read from end to end.
 void copy_across_rows(const float* x, int64_t x_row, int64_t k, char* out, const GemmStrip& strip) {
@@ -155,11 +122,23 @@ void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile
 
 namespace {
 
+// Tiles of a panel of rows, whose words are neighbours.
+void round_panel_of_rows(const GemmPlan& plan, const float* a, int64_t panel, char* packed) {
+  const GemmDesc& d = plan.desc;
+  const int64_t first = panel_row(plan, panel), rows = panel_row(plan, panel + 1) - first;
+  const int64_t row = kLanes * d.kernels->a_word, word = d.kernels->panel_rows * d.kernels->a_word;
+  char* const out = packed + panel * packed_a_panel(plan);
+  for (int64_t w = 0; w < plan.k_words; w += kLanes)
+    d.kernels->rounding->along_rows(a + first * d.a_row + 2 * w, d.a_row, rows, d.k - 2 * w, kLanes,
+                                    out + w * word, row);
+}
+
 // Tiles of all panels for some words of k, a vector at a time.
 void round_tiles(const GemmPlan& plan, const float* a, int64_t w0, int64_t words, char* packed) {
   const GemmDesc& d = plan.desc;
   const GemmRounding& rounding = *d.kernels->rounding;
-  const int64_t panel = packed_a_panel(plan), word = d.kernels->panel_rows * 4, row = kLanes * 4;
+  const int64_t panel = packed_a_panel(plan), word = d.kernels->panel_rows * d.kernels->a_word;
+  const int64_t row = kLanes * d.kernels->a_word;
   for (int64_t w = w0; w < w0 + words; w += kLanes)
     for (int64_t p = 0; p < plan.row_panels.count; ++p) {
       const int64_t first = panel_row(plan, p), rows = panel_row(plan, p + 1) - first;
@@ -192,8 +171,12 @@ void pack_a_panels(const GemmPlan& plan, const char* a, int64_t p0, int64_t p1, 
   pack(most(p0, panels.longer), p1, panels.size);
 }
 
-// All panels for some words of k.
+// All panels for some words of k, or a panel of rows.
 void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile) {
+  if (plan.desc.a_col == 1) {
+    round_panel_of_rows(plan, static_cast<const float*>(a), tile, static_cast<char*>(packed));
+    return;
+  }
   const int64_t w0 = tile * plan.pack_a_k, words = least(plan.pack_a_k, plan.k_words - w0);
   if (packs_tiles(plan.desc)) {
     round_tiles(plan, static_cast<const float*>(a), w0, words, static_cast<char*>(packed));

@@ -1,6 +1,8 @@
 // Decides from the shape alone how a matrix product is cut in tiles and what is packed.
 #include "cpu/cpu_features.h"
+#include "cpu/isa/gemm_families.h"
 #include "cpu/isa/gemm_kernel.h"
+#include "cpu/tile_config.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -40,6 +42,14 @@ constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
 // Words of a packed panel of A that the L1 holds beside what else passes through it.
 constexpr int64_t kLongestPacked = 256;
+// Products of floats that are split: words of k whose sums stay in tiles; tiles of C that are
+// wanted, since each has to split its part of A; and panels of A that the columns of B are split
+// for by each tile for itself.
+constexpr int64_t kSplitSum = 256, kSplitTiles = 16, kSplitRowPanels = 8;
+// What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
+// and beside its steps; of splitting a number; and by how much that has to be faster.
+constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
+constexpr double kCyclesPerSplit = 0.7, kWorthSplitting = 1.15;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -52,6 +62,11 @@ void fold_batch(GemmDesc& d) {
     d.m *= d.batch[i];
     d.batch[i] = 1;
   }
+}
+
+// Floats that take as much memory as so many packed words of B, or a little more.
+int64_t word_floats(const GemmDesc& d, int64_t words) {
+  return d.kernels->splits ? words * d.kernels->b_word / 4 : words;
 }
 
 // Whether a step of k takes as long as loads from the L2.
@@ -124,6 +139,15 @@ bool packs_a_first(const GemmPlan& p) {
   return d.from_float || (d.type == GEMM_F32 && columns_wait(p) && d.m * d.k <= kL2Floats);
 }
 
+// Rows that several parts of the columns would split, each for itself.
+bool may_pack_rows_first(const GemmDesc& d) {
+  const bool one = d.batch[0] * d.batch[1] == 1;
+  return d.kernels->splits && d.pack_a_first && d.a_col == 1 && one && d.m * d.k <= kL2Floats;
+}
+bool packs_rows_first(const GemmPlan& p) {
+  return may_pack_rows_first(p.desc) && p.col_blocks.count > 2;
+}
+
 // What would leave the L2 before it is read is packed by each tile for itself, some words of k at a
 // time.
 bool packs_a_block(const GemmPlan& p) {
@@ -158,11 +182,23 @@ int64_t most_column_blocks(const GemmPlan& p) {
   return p.desc.kernels->keeps_sums ? ceil_div(p.col_panels, kTileColumnPanels) : p.col_panels;
 }
 
+// Few panels of rows that are split once leave the columns of B to the tiles, which read no more of
+// memory than B then.
+bool choose_local_split(GemmPlan& p, int64_t wanted) {
+  const bool once = packs_a_first(p) || may_pack_rows_first(p.desc);
+  const bool fits = word_floats(p.desc, p.k_words) * kPanelColumns <= kLocalFloats;
+  if (p.row_panels.count > kSplitRowPanels || !once || !fits || wanted < 3) return false;
+  p.row_blocks.count = 1;
+  p.col_blocks.count = least(p.col_panels, wanted);
+  return true;
+}
+
 // Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
   const bool small = p.k_words * d.n <= kLocalSmall;
+  if (d.kernels->splits && (wanted > 1 || !small)) return choose_local_split(p, wanted);
   // Packing little is nothing beside many rows, unless those are rounded for each part of B.
   const bool few_tiles = small && !d.from_float && wanted <= kLocalTiles;
   if (p.k_words * kPanelColumns > kLocalFloats) return false;
@@ -191,7 +227,8 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
   const bool reads_fast = d.type == GEMM_F32 || packs_tiles(d);
   const int64_t rows = most(time, reads_fast ? kReadRows : kReadRowsSmall);
   const int64_t macs = rows * most(d.n, kLanes) * p.k_words;
-  const int64_t worth = least(ceil_div(kTiles, matrices), ceil_div(macs, kTileMacs));
+  const int64_t tiles = d.kernels->splits ? kSplitTiles : kTiles;
+  const int64_t worth = least(ceil_div(tiles, matrices), ceil_div(macs, kTileMacs));
   if (matrices > 1) return most(1, worth);
   // An odd number of few tiles would leave one of two threads without its last one.
   return macs < kTileMacs ? 1 : worth < kLocalTiles ? round_up(worth, 2) : worth;
@@ -200,8 +237,10 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
 // The grid of blocks: `wanted` of them where the shape has them. Columns are split so that their
 // part of B stays in L2, but A is read once per part, or copied.
 void choose_grid(GemmPlan& p, int64_t wanted) {
-  const int64_t l2_parts = ceil_div(p.col_panels * kPanelColumns * p.kc, kL2Floats);
-  const int64_t fewest = p.pack_a && !p.pack_a_block ? 1 : least(l2_parts, p.col_panels);
+  const bool packs_again = p.pack_a && !p.pack_a_block && !p.desc.kernels->splits;
+  const int64_t l2_parts =
+      ceil_div(p.col_panels * kPanelColumns * word_floats(p.desc, p.kc), kL2Floats);
+  const int64_t fewest = packs_again ? 1 : least(l2_parts, p.col_panels);
   const int64_t limit = most(fewest, most_column_blocks(p));
   if (p.pack_a_block) {
     const int64_t tall = fewest * ceil_div(p.row_panels.count, kBlockPanels);
@@ -247,6 +286,7 @@ void measure_words(GemmPlan& p) {
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
   int64_t steps = keeps ? most(1, ceil_div(p.k_words, kLongestSum)) : 1;
+  if (kernels.splits) steps = most(1, ceil_div(p.k_words, kSplitSum));
   if (kernels.keeps_sums) {
     const int64_t halves = d.m <= kernels.row_unit ? 2 : 1;  // half as many rows take half the L1
     steps = p.k_words <= halves * kLongestTileSum ? 1 : ceil_div(p.k_words, halves * kTileSum);
@@ -294,8 +334,25 @@ const GemmKernels* best_kernels(GemmType type) {
 
 namespace {
 
+// Whether floats are multiplied faster as sums of bfloat16, by an estimate in cycles of a product
+// whose operands are in the L2.
+bool splits_floats([[maybe_unused]] const GemmDesc& d) {
+#if defined(TANDEM_ISA_AVX512)
+  if (d.type != GEMM_F32 || d.b_packed || !kF32AmxKernels.available()) return false;
+  const auto floats = static_cast<double>(d.m) * static_cast<double>(round_up(d.n, kLanes)) *
+                      static_cast<double>(d.k) / kFloatsPerCycle;
+  const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
+  const auto split = static_cast<double>((d.m + d.n) * d.k);
+  const double steps = kCyclesPerStep * static_cast<double>(ceil_div(d.k, 2 * kTileRows));
+  return kWorthSplitting * (tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split) < floats;
+#else
+  return false;
+#endif
+}
+
 // Whatever the rows, the layout of a packed B is the same.
 const GemmKernels* choose_kernels(const GemmDesc& d) {
+  if (splits_floats(d)) return &kF32AmxKernels;
   const GemmKernels* best = best_kernels(d.type);
   const bool few = d.m <= best->few_rows || ceil_div(d.k, best->group) < best->k_step;
   return best->for_few_rows && few ? best->for_few_rows : best;
@@ -314,6 +371,10 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
 
   d.a_signed = d.a_signed && d.type == GEMM_S8;
   if (!d.kernels) d.kernels = choose_kernels(d);
+  if (d.kernels->splits) {
+    d.type = GEMM_BF16;
+    d.from_float = true;
+  }
   if (d.units == GEMM_UNITS_DETECTED)
     d.units = kLanes == 16 && splits_avx512() ? GEMM_UNITS_SPLIT : GEMM_UNITS_WHOLE;
   const int64_t matrices = d.batch[0] * d.batch[1];
@@ -355,6 +416,10 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     p.pack_a_tiles = ceil_div(p.k_words, p.pack_a_k);
     p.packed_a_bytes = p.row_panels.count * packed_a_panel(p);
   }
+  if (packs_rows_first(p)) {
+    p.pack_a_tiles = p.row_panels.count;
+    p.packed_a_bytes = p.row_panels.count * packed_a_panel(p);
+  }
   measure_scratch(p);
 
   if (p.source == GEMM_B_PACKED && d.k > 0) {
@@ -368,7 +433,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     if (d.from_float && d.b_row != 1) {
       // Whole rows as far as they go, since pairs of them are read together.
       p.pack_panels = least(p.col_panels, kPackTileFloats / kPanelColumns / 8);
-      p.pack_k = least(p.k_words, kPackTileFloats / kPanelColumns / p.pack_panels);
+      const int64_t fitting = kPackTileFloats / kPanelColumns / p.pack_panels;
+      p.pack_k = least(p.k_words, round_up(fitting, d.kernels->k_step));
     }
     p.pack_tiles =
         p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(p.k_words, p.pack_k);

@@ -52,7 +52,7 @@ void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k
     for (int64_t i = 0; i < rows; i += kLanes)
       for (int64_t w = 0; w < words; w += kLanes)
         rounding.square(a + i + 2 * w * d.a_col, d.a_col, least(rows - i, kLanes), k - 2 * w,
-                        panel + i * plan.a_stride + w * 4, plan.a_stride);
+                        panel + i * plan.a_stride + w * d.kernels->a_word, plan.a_stride);
   }
 }
 
@@ -60,25 +60,25 @@ void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0,
                     int64_t w0, int64_t w1, char* packed) {
   const GemmDesc& d = plan.desc;
   const GemmRounding& rounding = *d.kernels->rounding;
-  const int64_t k = d.k - 2 * w0, words = w1 - w0;
+  const int64_t k = d.k - 2 * w0, words = w1 - w0, word = d.kernels->b_word;
   const auto from = [&](int64_t p) { return b + p * kPanelColumns * d.b_col + 2 * w0 * d.b_row; };
   const auto to = [&](int64_t p, int64_t row) {
-    return packed + p * kPanelColumns * plan.k_words * 4 + w0 * row;
+    return packed + p * kPanelColumns * plan.k_words * word + w0 * row;
   };
   if (d.b_row != 1) {
     // Whole panels together, so that rows are read from end to end; the last one is narrower.
-    const int64_t full = most(p0, least(p1, n / kPanelColumns)), panel = kPanelColumns * 4;
+    const int64_t full = most(p0, least(p1, n / kPanelColumns)), panel = kPanelColumns * word;
     rounding.across_rows(from(p0), d.b_row, k, words, to(p0, panel),
                          {full - p0, kPanelColumns, panel, plan.k_words * panel});
     if (full == p1) return;
     const int64_t columns = n - full * kPanelColumns;
-    const int64_t row = round_up(columns, kLanes) * 4;
+    const int64_t row = round_up(columns, kLanes) * word;
     rounding.across_rows(from(full), d.b_row, k, words, to(full, row), {1, columns, row, 0});
     return;
   }
   for (int64_t p = p0; p < p1; ++p) {
     const int64_t columns = least(n - p * kPanelColumns, kPanelColumns);
-    const int64_t row = round_up(columns, kLanes) * 4;
+    const int64_t row = round_up(columns, kLanes) * word;
     for (int64_t j = 0; j < columns; j += kLanes)
       rounding.transposed(from(p) + j * d.b_col, d.b_col, least(columns - j, kLanes), k, words,
                           to(p, row) + j * 4, row);

@@ -155,6 +155,7 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
   desc.b_packed = whole.source == GEMM_B_PACKED || whole.source == GEMM_B_LOCAL;
   desc.pack_a_first = desc.m * desc.k > kTile;
   p.scratch_at = round_up((p.tiles.size + 1) * desc.n * 4, 64);
+  desc.kernels = whole.desc.kernels;
   for (int64_t more : {1, 0}) {
     desc.m = p.tiles.size + more;
     p.plans[more] = plan_gemm(desc);

@@ -1,7 +1,7 @@
 // A square of words in registers, transposed.
 #pragma once
 
-#include "cpu/isa/lanes.h"
+#include "cpu/isa/words.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -76,6 +76,39 @@ TANDEM_INLINE void transpose(Lanes r[kLanes]) {
     }
 }
 
+#endif
+
+#if defined(TANDEM_ISA_AVX512)
+
+// The squares reach their lanes as they are loaded: that leaves half of the shuffles of a
+// transpose between registers.
+TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
+  const auto four = [](const char* p) { return _mm_loadu_ps(reinterpret_cast<const float*>(p)); };
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const char* p = src + i * src_row + 16 * q;
+      __m512 v = _mm512_castps128_ps512(four(p));
+      v = _mm512_mask_broadcast_f32x4(v, 0x00f0, four(p + 4 * src_row));
+      v = _mm512_mask_broadcast_f32x4(v, 0x0f00, four(p + 8 * src_row));
+      r[4 * q + i].v = _mm512_mask_broadcast_f32x4(v, 0xf000, four(p + 12 * src_row));
+    }
+    transpose_squares(r + 4 * q);
+  }
+}
+
+#endif
+
+TANDEM_INLINE Lanes load_raw(const char* p) { return as_lanes(load_words(p)); }
+TANDEM_INLINE Lanes load_raw(const char* p, int n) { return as_lanes(load_words(p, n)); }
+
+#if !defined(TANDEM_ISA_AVX512)
+TANDEM_INLINE void load_transposed(const char* src, int64_t src_row, Lanes r[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) r[i] = load_raw(src + i * src_row);
+  transpose(r);
+}
 #endif
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -47,7 +47,7 @@ TANDEM_INLINE void reads_memory([[maybe_unused]] const char* p) {
 template <bool integers>
 struct HardwareTiles {
   using Rounding = RoundingPairs;
-  static constexpr bool kIntegers = integers;
+  static constexpr bool kIntegers = integers, kSplits = false;
 
   template <int tile>
   TANDEM_INLINE void zero() {
@@ -95,8 +95,10 @@ struct HardwareTiles {
 
 constexpr AmxKernels kInt8 = amx_kernels<HardwareTiles<true>>();
 constexpr AmxKernels kBf16 = amx_kernels<HardwareTiles<false>>();
+constexpr AmxKernels kFloat = amx_kernels<Splitting<HardwareTiles<false>>>();
 constexpr AmxKernels kInt8Software = amx_kernels<SoftwareTiles<true>>();
 constexpr AmxKernels kBf16Software = amx_kernels<SoftwareTiles<false>>();
+constexpr AmxKernels kFloatSoftware = amx_kernels<Splitting<SoftwareTiles<false>>>();
 
 constexpr GemmRounding kRounding = rounding_of<RoundOperands>();
 
@@ -110,11 +112,17 @@ const GemmKernels kS8AmxKernels =
 const GemmKernels kBf16AmxKernels =
     amx_family("amx_bf16", has_amx_bf16, GEMM_BF16, kBf16.micro, &kRounding, nullptr, begin,
                flush_pieces<HardwareTiles<false>>, end);
+const GemmKernels kF32AmxKernels =
+    amx_float_family("amx_bf16x3", has_amx_bf16, kFloat.micro, begin,
+                     flush_pieces<Splitting<HardwareTiles<false>>>, end);
 const GemmKernels kS8AmxReference =
     amx_family("amx_int8_reference", always, GEMM_S8, kInt8Software.micro, nullptr, nullptr,
                begin_pieces, flush_pieces<SoftwareTiles<true>>, nullptr);
 const GemmKernels kBf16AmxReference =
     amx_family("amx_bf16_reference", always, GEMM_BF16, kBf16Software.micro, &kBf16Rounding,
                nullptr, begin_pieces, flush_pieces<SoftwareTiles<false>>, nullptr);
+const GemmKernels kF32AmxReference =
+    amx_float_family("amx_bf16x3_reference", always, kFloatSoftware.micro, begin_pieces,
+                     flush_pieces<Splitting<SoftwareTiles<false>>>, nullptr);
 
 }  // namespace tandem::cpu::TANDEM_ISA_NS

@@ -49,6 +49,7 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .wide8_rows = kWide8Rows,
           .best_rows = kPanelRows,
           .row_unit = 1,
+          .splits = false,
           .keeps_sums = false,
           .micro = kVnniMicro,
           .alike = nullptr,
@@ -56,6 +57,7 @@ static constexpr GemmKernels vnni_kernels(const char* name, bool (*available)())
           .for_few_rows = nullptr,
           .state_bytes = 0,
           .begin = nullptr,
+          .settle = nullptr,
           .flush = nullptr,
           .end = nullptr};
 }
