@@ -87,6 +87,7 @@ struct GemmEpilogue {
 enum GemmSource : int {
   GEMM_B_PACKED,  // packed by the pack tiles before any compute tile starts
   GEMM_B_LOCAL,   // packed by each compute tile in its scratch
+  GEMM_B_SPLIT,   // packed as floats, and split by each compute tile in its scratch
   GEMM_B_DIRECT,  // read in place, b_col == 1; float only
   GEMM_B_DOT,     // read in place as dot products, b_row == 1 and a_col == 1; float only
 };
@@ -117,6 +118,7 @@ struct GemmPlan {
   int64_t kc;
   int64_t pack_panels, pack_k;  // extent of a pack tile
   int64_t b_matrices;           // distinct matrices of B
+  int64_t packed_words;         // of k in a packed B, which is k where each tile splits it
   int64_t packed_bytes;         // of one packed matrix of B
   int64_t sums_at;              // where in it the sums of its columns are, for GEMM_S8
   int64_t packed_b_bytes;       // of all of them; the layout depends on the type, k and n alone
@@ -142,7 +144,8 @@ struct GemmPlan {
 //   gemm_pack_b   tile in [0, pack_tiles); all of them end before the first compute tile starts
 //   gemm_pack_a   tile in [0, pack_a_tiles); the same
 //   gemm_compute  tile in [0, compute_tiles); `b` is the packed buffer if source is
-//                 GEMM_B_PACKED and the caller's matrix otherwise, `a` if there are pack_a_tiles
+//                 GEMM_B_PACKED or _SPLIT and the caller's matrix otherwise, `a` if there are
+//                 pack_a_tiles
 // Tiles write disjoint memory and run in any order on any thread. Packed buffers and scratch are
 // 64-byte aligned.
 #define TANDEM_GEMM_DECLARE(ns)                                                      \

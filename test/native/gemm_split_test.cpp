@@ -42,8 +42,7 @@ struct Product {
     for (int64_t i = 0; i < plan.pack_tiles; ++i) isa.pack(plan, b.data(), packed.data(), i);
     for (int64_t i = 0; i < plan.pack_a_tiles; ++i) isa.pack_a(plan, a.data(), packed_a.data(), i);
     const void* a_used = plan.pack_a_tiles > 0 ? packed_a.data() : static_cast<void*>(a.data());
-    const void* b_used =
-        plan.source == GEMM_B_PACKED ? packed.data() : static_cast<void*>(b.data());
+    const void* b_used = reads_packed(plan) ? packed.data() : static_cast<void*>(b.data());
     for (int64_t i = 0; i < plan.compute_tiles; ++i)
       isa.compute(plan, a_used, b_used, c.data(), {}, i, scratch.data());
   }
@@ -68,7 +67,7 @@ struct Product {
 std::vector<GemmIsa> splitting_isas() {
   std::vector<GemmIsa> all;
   for (const GemmIsa& isa : float_isas())
-    if (isa.floats->splits) all.push_back(isa);
+    if (isa.floats && isa.floats->splits) all.push_back(isa);
   return all;
 }
 
@@ -166,7 +165,7 @@ TEST(gemm_split_knows_infinity_and_what_is_no_number) {
     }
 }
 
-// Small products are not worth splitting, and weights that are packed once stay floats.
+// Small products are not worth splitting.
 TEST(gemm_splits_floats_where_that_is_faster) {
   for (const GemmIsa& isa : gemm_isas()) {
     bool has = false;
@@ -181,7 +180,7 @@ TEST(gemm_splits_floats_where_that_is_faster) {
       return isa.plan(d).desc.kernels->splits;
     };
     CHECK(splits(256, 256, 256, false) == has);
-    CHECK(!splits(256, 256, 256, true));
+    CHECK(splits(256, 256, 256, true) == has);
     for (const int64_t m : {1, 8, 33}) CHECK(!splits(m, 64, 64, false));
     CHECK(!splits(512, 10, 256, false));
   }

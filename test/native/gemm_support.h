@@ -59,15 +59,20 @@ inline std::vector<const GemmKernels*> gemm_families(const GemmIsa& isa, GemmTyp
   return all;
 }
 
-// Every instruction set, with each of its families for floats.
+// Every instruction set, with the family for floats that a plan chooses, and with each.
 inline std::vector<GemmIsa> float_isas() {
-  std::vector<GemmIsa> all;
+  std::vector<GemmIsa> all = gemm_isas();
   for (GemmIsa isa : gemm_isas())
     for (const GemmKernels* kernels : gemm_families(isa, GEMM_F32)) {
       isa.floats = kernels;
       all.push_back(isa);
     }
   return all;
+}
+
+// Whether the compute tiles read what the pack tiles made of B.
+inline bool reads_packed(const GemmPlan& plan) {
+  return plan.source == GEMM_B_PACKED || plan.source == GEMM_B_SPLIT;
 }
 
 inline uint32_t random_state = 1;

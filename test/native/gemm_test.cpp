@@ -107,7 +107,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   for (int64_t i = 0; i < plan.pack_a_tiles; ++i)
     isa.pack_a(plan, a.data(), packed_a.data(), reverse ? plan.pack_a_tiles - 1 - i : i);
   const float* a_used = plan.pack_a_tiles > 0 ? packed_a.data() : a.data();
-  const float* b_used = plan.source == GEMM_B_PACKED ? packed.data() : b.data();
+  const float* b_used = reads_packed(plan) ? packed.data() : b.data();
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
     isa.compute(plan, a_used, b_used, c.data(), e, reverse ? plan.compute_tiles - 1 - i : i,
                 scratch.data());
@@ -149,9 +149,9 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
         "%s %s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre "
         "%d "
         "grad %d residual %d act %d source %d\n",
-        isa.name, isa.floats->name, int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed,
-        int(t.gap), int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen, t.bias, t.pre, t.grad,
-        t.residual, t.activation, plan.source);
+        isa.name, plan.desc.kernels->name, int(t.m), int(t.n), int(t.k), t.a_transposed,
+        t.b_transposed, int(t.gap), int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen,
+        t.bias, t.pre, t.grad, t.residual, t.activation, plan.source);
   CHECK(good);
 }
 
@@ -237,8 +237,8 @@ TEST(gemm_packs_long_columns_by_blocks) {
     d.pack_a_first = true;
     d.units = isa.units;
     d.kernels = isa.floats;
-    if (isa.floats->splits) continue;
     const GemmPlan plan = isa.plan(d);
+    if (plan.desc.kernels->splits) continue;
     const bool waits = isa.units != GEMM_UNITS_SPLIT;
     if (plan.pack_a_block != waits || plan.pack_a_tiles != 0) printf("of %s\n", isa.name);
     CHECK(plan.pack_a_block == waits);
@@ -262,7 +262,7 @@ TEST(gemm_packs_tall_blocks_in_pieces) {
     d.units = isa.units;
     d.kernels = isa.floats;
     const GemmPlan plan = isa.plan(d);
-    CHECK(plan.pack_a_block == (isa.units != GEMM_UNITS_SPLIT && !isa.floats->splits));
+    CHECK(plan.pack_a_block == (isa.units != GEMM_UNITS_SPLIT && !plan.desc.kernels->splits));
     CHECK(plan.scratch_bytes < 1024 * 1024);
   }
 }

@@ -410,7 +410,9 @@ char* pack_local(const GemmPlan& plan, Block& t, bool corrects, char* scratch) {
   const int64_t words = round_up(columns * plan.k_words * d.kernels->b_word, 64);
   const char* from = t.b + t.j0 * d.b_col * operand_bytes(d);
   auto* sums = reinterpret_cast<int32_t*>(scratch + words);
-  if (d.type == GEMM_F32)
+  if (plan.source == GEMM_B_SPLIT)
+    round_packed_panels(plan, reinterpret_cast<const float*>(t.b) + t.j0 * d.k, n, scratch);
+  else if (d.type == GEMM_F32)
     pack_b_panels(reinterpret_cast<const float*>(from), d.b_row, d.b_col, n, d.k, 0, panels, 0, d.k,
                   reinterpret_cast<float*>(scratch));
   else if (d.from_float)
@@ -446,7 +448,7 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
   t.saved = e.saved ? static_cast<const char*>(e.saved) + c_at : nullptr;
   t.residual = e.residual ? static_cast<const char*>(e.residual) + c_at : nullptr;
   t.b = static_cast<const char*>(b);
-  if (plan.source == GEMM_B_PACKED) {
+  if (plan.source == GEMM_B_PACKED || plan.source == GEMM_B_SPLIT) {
     t.b += packed_index(d, outer, inner) * plan.packed_bytes;
     t.sums = e.sums ? e.sums : reinterpret_cast<const int32_t*>(t.b + plan.sums_at);
   } else {
@@ -459,7 +461,7 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
     compute_dots(plan, t, e);
     return;
   }
-  if (plan.source == GEMM_B_LOCAL) {
+  if (plan.source == GEMM_B_LOCAL || plan.source == GEMM_B_SPLIT) {
     const bool corrects = d.type == GEMM_S8 && (d.a_signed || e.a_zero != 0 || e.row_zero);
     free_scratch = pack_local(plan, t, corrects, free_scratch);
   }

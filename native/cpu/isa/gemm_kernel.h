@@ -115,6 +115,8 @@ void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k
                    char* panel);
 void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,
                     int64_t w0, int64_t w1, char* packed);
+// The same for all of k of panels of floats, which cover n columns.
+void round_packed_panels(const GemmPlan& plan, const float* b, int64_t n, char* packed);
 
 // C[rows, columns] = [add +] dot products of rows of A and columns of B, both contiguous in k.
 void dot_block(const float* a, int64_t a_row, int64_t rows, const float* b, int64_t b_col,

@@ -97,7 +97,7 @@ void pack_b_panels(const float* b, int64_t b_row, int64_t b_col, int64_t n, int6
 void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile) {
   const GemmDesc& d = plan.desc;
   const int64_t panel_tiles = ceil_div(plan.col_panels, plan.pack_panels);
-  const int64_t k_tiles = ceil_div(plan.k_words, plan.pack_k);
+  const int64_t k_tiles = ceil_div(plan.packed_words, plan.pack_k);
   const int64_t kt = tile % k_tiles;
   const int64_t pt = tile / k_tiles % panel_tiles;
   const int64_t matrix = tile / k_tiles / panel_tiles;
@@ -107,7 +107,7 @@ void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile
   const int64_t p0 = pt * plan.pack_panels;
   const int64_t p1 = least(p0 + plan.pack_panels, plan.col_panels);
   char* out = static_cast<char*>(packed) + matrix * plan.packed_bytes;
-  if (d.type == GEMM_F32) {
+  if (d.type == GEMM_F32 || plan.source == GEMM_B_SPLIT) {
     pack_b_panels(static_cast<const float*>(b) + at, d.b_row, d.b_col, d.n, d.k, p0, p1,
                   kt * plan.pack_k, least((kt + 1) * plan.pack_k, d.k),
                   reinterpret_cast<float*>(out));

@@ -43,9 +43,9 @@ constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
 // Words of a packed panel of A that the L1 holds beside what else passes through it.
 constexpr int64_t kLongestPacked = 256;
 // Products of floats that are split: words of k whose sums stay in tiles; tiles of C that are
-// wanted, since each has to split its part of A; and panels of A that the columns of B are split
-// for by each tile for itself.
-constexpr int64_t kSplitSum = 256, kSplitTiles = 16, kSplitRowPanels = 8;
+// wanted, since each has to split its part of A; panels of A that the columns of B are split for by
+// each tile for itself; and floats of rows of A that are split before.
+constexpr int64_t kSplitSum = 256, kSplitTiles = 16, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
 // What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
 // and beside its steps; of splitting a number; and by how much that has to be faster.
 constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
@@ -142,7 +142,7 @@ bool packs_a_first(const GemmPlan& p) {
 // Rows that several parts of the columns would split, each for itself.
 bool may_pack_rows_first(const GemmDesc& d) {
   const bool one = d.batch[0] * d.batch[1] == 1;
-  return d.kernels->splits && d.pack_a_first && d.a_col == 1 && one && d.m * d.k <= kL2Floats;
+  return d.kernels->splits && d.pack_a_first && d.a_col == 1 && one && d.m * d.k <= kSplitFirst;
 }
 bool packs_rows_first(const GemmPlan& p) {
   return may_pack_rows_first(p.desc) && p.col_blocks.count > 2;
@@ -191,6 +191,14 @@ bool choose_local_split(GemmPlan& p, int64_t wanted) {
   p.row_blocks.count = 1;
   p.col_blocks.count = least(p.col_panels, wanted);
   return true;
+}
+
+// Each tile splits its part of B, which many rows should share and the L2 hold.
+void choose_split_grid(GemmPlan& p, int64_t wanted) {
+  const int64_t b = p.col_panels * kPanelColumns * word_floats(p.desc, p.k_words);
+  p.row_blocks.count = most(1, p.row_panels.count / kSplitRowPanels);
+  p.col_blocks.count =
+      least(p.col_panels, most(ceil_div(wanted, p.row_blocks.count), ceil_div(b, kL2Floats)));
 }
 
 // Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
@@ -281,7 +289,9 @@ void measure_words(GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const GemmKernels& kernels = *d.kernels;
   p.k_words = filled_words(kernels, ceil_div(d.k, kernels.group));
-  p.sums_at = round_up(p.k_words * kernels.b_word * round_up(d.n, kLanes), 64);
+  p.packed_words = p.source == GEMM_B_SPLIT ? d.k : p.k_words;
+  const int64_t word = p.source == GEMM_B_SPLIT ? 4 : kernels.b_word;
+  p.sums_at = round_up(p.packed_words * word * round_up(d.n, kLanes), 64);
   p.packed_bytes = p.sums_at + sums_bytes(d.type, round_up(d.n, kLanes));
   // Sums of floats are kept in C between steps of k, where other types could not keep them.
   const bool keeps = d.type != GEMM_S8 && d.c_type == GEMM_TO_F32;
@@ -301,7 +311,7 @@ void measure_scratch(GemmPlan& p) {
   const int64_t columns =
       least(ceil_div(p.col_panels, p.col_blocks.count) * kPanelColumns, round_up(d.n, kLanes));
   int64_t local = 0;
-  if (p.source == GEMM_B_LOCAL)
+  if (p.source == GEMM_B_LOCAL || p.source == GEMM_B_SPLIT)
     local = round_up(p.k_words * columns * kernels.b_word, 64) + sums_bytes(d.type, columns);
   if (p.pack_a || p.pack_last_a || p.pack_tail_a) {
     const bool rows =
@@ -338,7 +348,9 @@ namespace {
 // whose operands are in the L2.
 bool splits_floats([[maybe_unused]] const GemmDesc& d) {
 #if defined(TANDEM_ISA_AVX512)
-  if (d.type != GEMM_F32 || d.b_packed || !kF32AmxKernels.available()) return false;
+  if (d.type != GEMM_F32 || !kF32AmxKernels.available()) return false;
+  // Such callers pack B for each call, and would split A again as often.
+  if (d.b_packed && d.one_block) return false;
   const auto floats = static_cast<double>(d.m) * static_cast<double>(round_up(d.n, kLanes)) *
                       static_cast<double>(d.k) / kFloatsPerCycle;
   const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
@@ -350,7 +362,6 @@ bool splits_floats([[maybe_unused]] const GemmDesc& d) {
 #endif
 }
 
-// Whatever the rows, the layout of a packed B is the same.
 const GemmKernels* choose_kernels(const GemmDesc& d) {
   if (splits_floats(d)) return &kF32AmxKernels;
   const GemmKernels* best = best_kernels(d.type);
@@ -370,6 +381,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   if (d.n == 1 && d.b_row != 1) d.b_col = 1;
 
   d.a_signed = d.a_signed && d.type == GEMM_S8;
+  // Whatever the rows, the layout of a packed B is the same: that of floats.
+  const bool splits_packed = !d.kernels && d.b_packed && splits_floats(d);
   if (!d.kernels) d.kernels = choose_kernels(d);
   if (d.kernels->splits) {
     d.type = GEMM_BF16;
@@ -380,10 +393,10 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
   p.row_unit = d.kernels->row_unit;
+  p.source = splits_packed ? GEMM_B_SPLIT : choose_source(d);
   measure_words(p);
   if (d.m == 0 || d.n == 0 || matrices == 0) return p;
 
-  p.source = choose_source(d);
   p.row_panels.count = p.source == GEMM_B_DOT ? 1 : ceil_div(d.m, choose_panel_rows(p));
   p.col_panels = ceil_div(d.n, kPanelColumns);
   p.row_blocks.count = p.col_blocks.count = 1;
@@ -400,6 +413,8 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
     if (d.n <= kDotColumns) p.row_panels.count = ceil_div(d.m, kDotRows);
     p.row_blocks.count = least(wanted, p.row_panels.count);
     p.col_blocks.count = least(ceil_div(wanted, p.row_blocks.count), p.col_panels);
+  } else if (p.source == GEMM_B_SPLIT) {
+    if (!d.one_block) choose_split_grid(p, wanted);
   } else if (d.one_block) {
     if (p.source == GEMM_B_PACKED && !d.b_packed) p.source = GEMM_B_LOCAL;
   } else if (p.source == GEMM_B_PACKED && !d.b_packed && choose_local(p, matrices, wanted)) {
@@ -422,22 +437,22 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   }
   measure_scratch(p);
 
-  if (p.source == GEMM_B_PACKED && d.k > 0) {
+  if ((p.source == GEMM_B_PACKED || p.source == GEMM_B_SPLIT) && d.k > 0) {
     p.packed_b_bytes = p.b_matrices * p.packed_bytes;
     // Long pieces of the rows that B has in memory, of k or of n; sums of columns need all of k.
     const bool whole = d.type != GEMM_F32 && !d.from_float;
-    p.pack_k = whole ? p.k_words : least(p.k_words, d.b_col == 1 ? 256 : 1024);
+    p.pack_k = whole ? p.k_words : least(p.packed_words, d.b_col == 1 ? 256 : 1024);
     // Few tiles would be one thread's while others wait.
     const int64_t fit = kPackTileFloats / (kPanelColumns * p.pack_k);
     p.pack_panels = most(1, whole ? least(fit, ceil_div(p.col_panels, kPackTiles)) : fit);
-    if (d.from_float && d.b_row != 1) {
+    if (p.source == GEMM_B_PACKED && d.from_float && d.b_row != 1) {
       // Whole rows as far as they go, since pairs of them are read together.
       p.pack_panels = least(p.col_panels, kPackTileFloats / kPanelColumns / 8);
       const int64_t fitting = kPackTileFloats / kPanelColumns / p.pack_panels;
       p.pack_k = least(p.k_words, round_up(fitting, d.kernels->k_step));
     }
     p.pack_tiles =
-        p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(p.k_words, p.pack_k);
+        p.b_matrices * ceil_div(p.col_panels, p.pack_panels) * ceil_div(p.packed_words, p.pack_k);
   }
   return p;
 }

@@ -56,6 +56,16 @@ void round_a_panel(const GemmPlan& plan, const float* a, int64_t rows, int64_t k
   }
 }
 
+void round_packed_panels(const GemmPlan& plan, const float* b, int64_t n, char* packed) {
+  const GemmDesc& d = plan.desc;
+  const int64_t word = d.kernels->b_word;
+  for (int64_t j = 0; j < n; j += kPanelColumns) {
+    const int64_t width = n - j > kLanes ? kPanelColumns : kLanes;
+    d.kernels->rounding->across_rows(b + j * d.k, width, d.k, plan.k_words,
+                                     packed + j * plan.k_words * word, {1, width, width * word, 0});
+  }
+}
+
 void round_b_panels(const GemmPlan& plan, const float* b, int64_t n, int64_t p0, int64_t p1,
                     int64_t w0, int64_t w1, char* packed) {
   const GemmDesc& d = plan.desc;

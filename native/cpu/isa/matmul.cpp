@@ -69,7 +69,8 @@ void product_tile(const void* raw, void* const* operands, int64_t tile,
     epilogue.activation = GEMM_ACT_APPLY;
     epilogue.apply = product.activation;
   }
-  const bool packed = product.plan.source == GEMM_B_PACKED;
+  const GemmSource source = product.plan.source;
+  const bool packed = source == GEMM_B_PACKED || source == GEMM_B_SPLIT;
   const bool packed_a = product.plan.pack_a_tiles > 0;
   gemm_compute(product.plan,
                static_cast<const float*>(operands[product.a]) + (packed_a ? 0 : product.a_offset),
@@ -217,6 +218,7 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
   GemmDesc desc = describe(node, attributes, batches);
   if (node.outputs[0]->numel == 0) return;
 
+  desc.pack_a_first = desc.m * desc.k > kWorthPacking;
   if (node.inputs[1]->rank == 2) {
     desc.b_packed = true;
     product.plan = plan_gemm(desc);
@@ -230,7 +232,6 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
     }
     desc.b_packed = false;
   }
-  desc.pack_a_first = desc.m * desc.k > kWorthPacking;
   product.plan = plan_gemm(desc);
   // batch dimensions beyond two become steps of their own
   int64_t outer = 1;
