@@ -42,10 +42,12 @@ constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
 // Words of a packed panel of A that the L1 holds beside what else passes through it.
 constexpr int64_t kLongestPacked = 256;
-// Products of floats that are split: words of k whose sums stay in tiles; tiles of C that are
-// wanted, since each has to split its part of A; panels of A that the columns of B are split for by
-// each tile for itself; and floats of rows of A that are split before.
-constexpr int64_t kSplitSum = 256, kSplitTiles = 16, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
+// Tiles of C where each has to round or split its rows of A, which takes a good part of the time.
+constexpr int64_t kRoundingTiles = 16;
+// Products of floats that are split: words of k whose sums stay in tiles; panels of A that the
+// columns of B are split for by each tile for itself; and floats of rows of A that are split
+// before.
+constexpr int64_t kSplitSum = 256, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
 // What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
 // and beside its steps; of splitting a number; and by how much that has to be faster.
 constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
@@ -235,7 +237,8 @@ int64_t wanted_tiles(const GemmPlan& p, int64_t matrices) {
   const bool reads_fast = d.type == GEMM_F32 || packs_tiles(d);
   const int64_t rows = most(time, reads_fast ? kReadRows : kReadRowsSmall);
   const int64_t macs = rows * most(d.n, kLanes) * p.k_words;
-  const int64_t tiles = d.kernels->splits ? kSplitTiles : kTiles;
+  const bool rounds_rows = d.from_float && packs_tiles(d) && d.a_col == 1;
+  const int64_t tiles = d.kernels->splits || rounds_rows ? kRoundingTiles : kTiles;
   const int64_t worth = least(ceil_div(tiles, matrices), ceil_div(macs, kTileMacs));
   if (matrices > 1) return most(1, worth);
   // An odd number of few tiles would leave one of two threads without its last one.
