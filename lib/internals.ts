@@ -36,7 +36,7 @@ export { readLoadOptions } from './predictor/options.js';
 export { beta, mixtureOf } from './trainer/mixup.js';
 export { generator } from './trainer/random.js';
 export { Tally } from './trainer/tally.js';
-export { copyArrays, copyWeights, restoreWeights, weightsRestored } from './trainer/weights.js';
+export { copyArrays, copyWeights, restoreWeights } from './trainer/weights.js';
 export { dealFolds } from './tuning/folds.js';
 export { halvingRungs } from './tuning/rungs.js';
 export { sample } from './tuning/space.js';

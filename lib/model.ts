@@ -132,6 +132,7 @@ export class Model {
       training: false,
       taken: undefined,
       looks: new Set(),
+      copies: new Set(),
       restoring: undefined,
     });
   }
@@ -160,8 +161,8 @@ export class Model {
   /**
    * Writes graph and parameters to one safetensors file, which other tools read too. The parameters
    * are those at the time of the call. The file appears whole or not at all: it is written beside
-   * `path`, synced and renamed. Rejects with ERR_BUSY while a step is training the model, or with
-   * an error of the file system.
+   * `path`, synced and renamed. Rejects with ERR_BUSY while a step is training the model, or
+   * earlyStopping puts its best weights back, or with an error of the file system.
    */
   async save(path: string | URL): Promise<void> {
     await writeModel(this, path);

@@ -3,7 +3,7 @@ import type { ProfileDescription } from '../bindings.js';
 import type { Dataset } from './data/dataset.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
-import { type ModelState, stateOf } from './model/state.js';
+import { type ModelState, restored, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { averagedModel, checkAverages } from './trainer/averages.js';
 import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
@@ -71,13 +71,18 @@ export class Trainer<T extends Targets = Value> {
     if (!(model instanceof Model)) throw is.invalid('a Model', 'model', model);
     this.model = model;
     this.#state = stateOf(model);
-    this.#run = makeRun(this.#state.looks);
+    this.#run = makeRun(this.#state);
     const made = makeEngine(this.#state, model.parameters, options, this.#run);
     this.#engine = made.engine;
     this.#graph = made.graph;
     const { native: trainer } = made.engine;
     this.#onGpu = trainer.device !== 'cpu';
     if (this.#onGpu) this.#state.devices.add(trainer);
+    this.#run.changing = (body) =>
+      this.#engine.changing(async () => {
+        await body();
+        if (this.#onGpu) await this.#run.alone(() => trainer.upload());
+      });
   }
 
   /**
@@ -245,7 +250,9 @@ export class Trainer<T extends Targets = Value> {
    */
   async sync(): Promise<void> {
     if (this.#run.closed) throw closedError();
-    if (this.#onGpu) await this.#run.alone(() => this.#engine.native.sync());
+    if (!this.#onGpu) return;
+    await restored(this.#state);
+    await this.#run.alone(() => this.#engine.native.sync());
   }
 
   /**

@@ -206,15 +206,15 @@ test('stop() outside of fit does nothing', async (t) => {
 
 /** Feeds made-up numbers to earlyStopping through onEpochEnd, as fit would. */
 async function feed(t, stopper, numbers, name = 'valLoss') {
-  const { model } = make(t);
-  const weight = model.parameters.get('dense.weight')?.data;
-  stopper.onTrainBegin({ model }, [name]);
+  const trainer = make(t);
+  const weight = trainer.model.parameters.get('dense.weight')?.data;
+  stopper.onTrainBegin(trainer, [name]);
   let epoch = 0;
   for (; epoch < numbers.length; epoch++) {
     weight?.fill(epoch);
-    if ((await stopper.onEpochEnd(epoch, { [name]: numbers[epoch] }, { model })) === false) break;
+    if ((await stopper.onEpochEnd(epoch, { [name]: numbers[epoch] }, trainer)) === false) break;
   }
-  stopper.onTrainEnd({ model });
+  await stopper.onTrainEnd(trainer);
   return { epoch, weight: weight?.[0] };
 }
 

@@ -23,10 +23,12 @@ export interface ModelState {
   /** Whether native code may be writing to the parameters just now. */
   training: boolean;
   /** Of the Trainer that is in fit or step, also while it waits for a callback. */
-  taken: object | undefined;
-  /** Evaluations and copies of the parameters that are under way, of all Trainers; none of them rejects. */
+  taken: { changing(body: () => Promise<void>): Promise<void> } | undefined;
+  /** What Trainers have under way that reads the parameters, such as evaluations; none of it rejects. */
   readonly looks: Set<Promise<unknown>>;
-  /** The last copying of best weights over the parameters. */
+  /** The same of saving, serving and quantizing, which wait for nobody's data. */
+  readonly copies: Set<Promise<unknown>>;
+  /** While best weights are copied over the parameters; it does not reject. */
   restoring: Promise<void> | undefined;
 }
 
@@ -58,14 +60,19 @@ export function stateOf(model: Model): ModelState {
 }
 
 /** Copies parameters, or reads them, over turns of the event loop, in which no step of training begins. */
-export async function looking(state: ModelState, read: () => Promise<void>): Promise<void> {
+export async function copying<T>(state: ModelState, read: () => Promise<T>): Promise<T> {
   const reading = read();
   const done = () => {
-    state.looks.delete(look);
+    state.copies.delete(copy);
   };
-  const look: Promise<void> = reading.then(done, done);
-  state.looks.add(look);
-  await reading;
+  const copy: Promise<void> = reading.then(done, done);
+  state.copies.add(copy);
+  return await reading;
+}
+
+/** Resolves when no best weights are being copied over the parameters. */
+export async function restored(state: ModelState): Promise<void> {
+  while (state.restoring !== undefined) await state.restoring;
 }
 
 /** Throws ERR_BUSY while a training step may be writing to the parameters. */

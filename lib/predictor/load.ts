@@ -1,7 +1,7 @@
 // Files and models -> native predictors.
 import { buildModel, type OpenFile, openFile } from '../files/load.js';
 import { describe } from '../graph/describe.js';
-import { type ModelState, stateOf } from '../model/state.js';
+import { copying, type ModelState, restored, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
 import { native } from '../native.js';
 import { layoutOf } from './arrays.js';
@@ -32,9 +32,13 @@ export async function loadPredictor(
   if (source instanceof Model) {
     const { graph, rest, variants } = prepare(source, variantsOf);
     const state = stateOf(source);
-    for (const trainer of state.devices) await trainer.sync();
     const all = { ...options, variants };
-    return { ...rest, predictor: await native.loadPredictor(state.native, graph, all) };
+    await restored(state);
+    const predictor = await copying(state, async () => {
+      for (const trainer of state.devices) await trainer.sync();
+      return await native.loadPredictor(state.native, graph, all);
+    });
+    return { ...rest, predictor };
   }
   const opened = await openFile(source);
   if (opened === undefined) return undefined;

@@ -4,7 +4,7 @@ import { describe } from '../graph/describe.js';
 import { rebuild } from '../graph/rebuild.js';
 import { serialize } from '../graph/serialize.js';
 import type { Value } from '../graph/value.js';
-import { assertIdle, looking, type ModelState, stateOf } from '../model/state.js';
+import { assertIdle, copying, type ModelState, stateOf } from '../model/state.js';
 import { Model } from '../model.js';
 import { copyInTurns } from '../trainer/weights.js';
 import { type Fold, findFolds, foldWeights } from './fold.js';
@@ -67,7 +67,7 @@ export async function freeze(model: Model): Promise<Frozen> {
   const { inputs, outputs, name } = rebuild(file);
   const frozen = new Frozen(new Model({ inputs, outputs, ...(name !== undefined && { name }) }));
   frozen.state.encoder = state.encoder;
-  await looking(state, async () => {
+  await copying(state, async () => {
     for (const trainer of state.devices) await trainer.sync();
     await copyParameters(frozen.model.parameters, model.parameters, folds);
   });

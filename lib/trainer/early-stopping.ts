@@ -140,9 +140,9 @@ class Stopper implements EarlyStopping {
   }
 
   async onTrainEnd(trainer: Trainer): Promise<void> {
-    const weights = this.#weights ?? new Map<string, Float32Array>();
+    const weights = this.#weights;
     this.#weights = undefined;
     this.#spare = undefined;
-    await restoreWeights(trainer.model, weights);
+    if (weights !== undefined) await restoreWeights(trainer.model, weights);
   }
 }

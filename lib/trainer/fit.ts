@@ -1,5 +1,6 @@
 // The loop over epochs.
 import { TandemError } from '../errors.js';
+import { restored } from '../model/state.js';
 import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
 import { EpochsAhead } from './ahead.js';
@@ -22,7 +23,6 @@ import { Saver } from './saver.js';
 import { aborted, isAborted } from './signal.js';
 import { type EpochPlan, noRows, type StepSource, type Supply } from './supply.js';
 import type { Tallied } from './tally.js';
-import { weightsRestored } from './weights.js';
 
 export class Fit {
   readonly #history: History = makeHistory();
@@ -193,9 +193,9 @@ export class Fit {
     await quietly(() => this.#fromGpu());
     for (const callback of this.plan.callbacks) {
       await quietly(() => this.run.unlessClosed(this.#trainEnd(callback, error)));
+      // A trainer that is closed meanwhile ends with them, too.
+      await restored(this.engine.model);
     }
-    // A trainer that is closed meanwhile ends with them, too.
-    await weightsRestored(this.trainer.model);
     await quietly(() => this.#toGpu());
     await this.run.settled();
     if (interrupted && failure) throw failure.error;

@@ -1,5 +1,6 @@
 // What a Trainer keeps between its calls.
 import { Ending } from '../ending.js';
+import type { ModelState } from '../model/state.js';
 import type { Position } from './checkpoint/contents.js';
 
 /** What ends a run early, and who looks at the parameters between its steps. */
@@ -19,16 +20,20 @@ export interface RunState {
   resume: Position | undefined;
   /** Where the fit that runs is, for checkpoints. */
   locate: (() => Position) | undefined;
+  /** Lets `body` write to the parameters, which nobody reads meanwhile, and sends them to a GPU. */
+  changing: (body: () => Promise<void>) => Promise<void>;
   /** Runs evaluations and copies of the parameters one after another. */
   alone<R>(body: () => Promise<R>): Promise<R>;
   /** Resolves when none of them is under way. */
   settled(): Promise<void>;
-  /** Resolves when none of any Trainer of the model is, or once closed. */
+  /**
+   * Resolves when nobody reads the model's parameters; once closed, it does not wait for evaluations,
+   * whose data may never come.
+   */
   resting(): Promise<void>;
 }
 
-/** `looks` are the model's. */
-export function makeRun(looks: Set<Promise<unknown>>): RunState {
+export function makeRun({ looks, copies }: Pick<ModelState, 'looks' | 'copies'>): RunState {
   const ended = new AbortController();
   const ending = new Ending();
   let last: Promise<unknown> = Promise.resolve();
@@ -48,6 +53,7 @@ export function makeRun(looks: Set<Promise<unknown>>): RunState {
     epoch: 0,
     resume: undefined,
     locate: undefined,
+    changing: (body) => body(),
     alone(body) {
       const running = last.then(body);
       const done = () => {
@@ -64,6 +70,7 @@ export function makeRun(looks: Set<Promise<unknown>>): RunState {
     },
     async resting() {
       if (looks.size > 0) await ending.unlessEnded(Promise.all(looks));
+      if (copies.size > 0) await Promise.all(copies);
     },
   };
 }

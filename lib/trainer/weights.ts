@@ -61,20 +61,21 @@ export async function copyWeights(
   return copies;
 }
 
-/** Puts what copyWeights gave back. Nothing may train meanwhile. */
+/** Puts what copyWeights gave back; nobody reads the parameters meanwhile, and nothing may train. */
 export function restoreWeights(
   model: Model,
   weights: ReadonlyMap<string, Float32Array>,
 ): Promise<void> {
   const { parameters } = model;
-  const copying = copyInTurns(
-    Array.from(weights, ([name, values]) => [values, parameters.get(name)?.data ?? values]),
-  );
-  stateOf(model).restoring = copying;
-  return copying;
-}
-
-/** Resolves when no restoreWeights of the model is under way. */
-export async function weightsRestored(model: Model): Promise<void> {
-  await stateOf(model).restoring;
+  const state = stateOf(model);
+  const copy = () =>
+    copyInTurns(
+      Array.from(weights, ([name, values]) => [values, parameters.get(name)?.data ?? values]),
+    );
+  const restoring = state.taken ? state.taken.changing(copy) : copy();
+  const done = () => {
+    state.restoring = undefined;
+  };
+  state.restoring = restoring.then(done, done);
+  return restoring;
 }

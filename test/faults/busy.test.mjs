@@ -2,7 +2,17 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { dense, input, Model, TandemError } from 'tandem-ml';
+import {
+  dense,
+  earlyStopping,
+  input,
+  Model,
+  Predictor,
+  quantize,
+  sequential,
+  sgd,
+  TandemError,
+} from 'tandem-ml';
 import { makeFolder } from '../helpers/folder.mjs';
 import { loadPredictor } from '../helpers/predictors.mjs';
 import { bits, build, makeData, makeTrainer, makeX, quiet, startFit, work } from './support.mjs';
@@ -228,4 +238,85 @@ test('a model is served while it is trained', async (t) => {
   trainer.stop();
   await done;
   await trainer.close();
+});
+
+/**
+ * A trainer whose fit puts best weights of 1 back over those of 2, in some turns of the event loop;
+ * `ending` is called before.
+ */
+function makeRestoring(t) {
+  const model = sequential([dense(1024, { bias: false })], { input: [1024] });
+  const { data } = model.parameters.get('dense.weight');
+  const optimizer = sgd({ learningRate: 0 });
+  const trainer = makeTrainer(model, { loss: 'mse', metrics: [], optimizer, ema: { decay: 0.5 } });
+  t.teardown(() => trainer.close());
+  const rows = { x: new Float32Array(1024).fill(1), y: new Float32Array(1024) };
+  const restore = async (ending) => {
+    const filling = {
+      onEpochEnd: (epoch) => data.fill(epoch + 1),
+      onTrainEnd: () => {
+        ending();
+      },
+    };
+    const stopping = earlyStopping({ monitor: 'loss', patience: 9, restoreBestWeights: true });
+    await trainer.fit(rows, { ...quiet, epochs: 2, callbacks: [filling, stopping] });
+    t.true(data.every((value) => value === 1));
+  };
+  return { model, trainer, rows, restore };
+}
+
+const isWhole = (numbers) => numbers.length > 0 && numbers.every((value) => value === numbers[0]);
+
+test('nobody reads best weights that are being put back', async (t) => {
+  const folder = await makeFolder(t);
+  const [path, checkpoint] = [join(folder, 'm.safetensors'), join(folder, 'c.safetensors')];
+  const { model, trainer, rows, restore } = makeRestoring(t);
+  let loading;
+  const refused = [];
+  await restore(() =>
+    // In the midst of it.
+    setImmediate(() => {
+      loading = Predictor.load(model);
+      refused.push(
+        model.save(path),
+        quantize(model, { precision: 'int8-weights' }),
+        trainer.evaluate(rows),
+        trainer.saveCheckpoint(checkpoint),
+        trainer.averagedModel(),
+      );
+      for (const call of refused) call.catch(() => {});
+    }),
+  );
+  t.is(refused.length, 5);
+  for (const call of refused) await t.throwsAsync(call, busy);
+  const predictor = await loading;
+  const y = predictor.predictSync(rows.x);
+  await predictor.close();
+  t.true(isWhole(y) && y[0] === 1024);
+  t.is((await trainer.evaluate(rows)).loss, 1024 ** 2);
+});
+
+test('best weights are put back once nobody reads those before', async (t) => {
+  const path = join(await makeFolder(t), 'm.safetensors');
+  for (const closes of [false, true]) {
+    const { model, trainer, rows, restore } = makeRestoring(t);
+    let reading = [];
+    const restoring = restore(() => {
+      reading = [
+        Predictor.load(model),
+        quantize(model, { precision: 'int8-weights' }).then((quantized) => {
+          return Predictor.load(quantized);
+        }),
+        model.save(path).then(() => Predictor.load(path)),
+      ];
+      if (closes) setImmediate(() => trainer.close());
+    });
+    await (closes ? t.throwsAsync(restoring, { code: 'ERR_CLOSED' }) : restoring);
+    t.true(model.parameters.get('dense.weight').data.every((value) => value === 1));
+    for (const predictor of await Promise.all(reading)) {
+      const y = predictor.predictSync(rows.x);
+      t.true(isWhole(y) && Math.abs(y[0] - 2048) < 20, `${y[0]}`);
+      await predictor.close();
+    }
+  }
 });
