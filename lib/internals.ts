@@ -20,6 +20,7 @@ import * as transformerBlock from './ops/transformer-block.js';
 import * as weights from './ops/weights.js';
 import * as windows from './ops/windows.js';
 
+export { decodeHadoopLz4 } from './data/codecs/lz4.js';
 export { checkState } from './data/encoders/state.js';
 export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
 export { GenerationEngine } from './generation/engine.js';

@@ -6,7 +6,8 @@ import type { CellType, CsvJob } from './csv/read.js';
 import { Dataset } from './dataset.js';
 import { type EncoderState, type GroupState, isNumeric } from './encoders/state.js';
 import { checkOnError, type DataError, type OnError } from './errors.js';
-import { openParquet, type ParquetJob } from './parquet/read.js';
+import { openParquet } from './parquet/file.js';
+import type { ParquetJob } from './parquet/read.js';
 import type { ErrorPolicy, StreamOptions, StreamSource } from './source.js';
 import { versionOf } from './version.js';
 import { readInThread } from './worker/client.js';
@@ -74,8 +75,8 @@ export function csv(path: string | URL, options?: CsvOptions): Dataset<TableBatc
  * columns of lists, maps and structs are left out.
  * The file is read in a thread of its own each time rows are gone through, within the memory that one
  * row group takes: of one of more than 64 MiB of values a part, but a page of each column at least.
- * Needs the packages `hyparquet` and, unless pages are plain or in Snappy,
- * `hyparquet-compressors`. Rejects with ERR_ARGUMENT, DataError or the file system's error.
+ * Needs the packages `hyparquet` and, for pages in Zstandard, `hyparquet-compressors`. Rejects with
+ * ERR_ARGUMENT, DataError or the file system's error.
  */
 export async function parquet(
   path: string | URL,

@@ -1,26 +1,19 @@
 // Compressed buffers of record batches: apache-arrow has a register of codecs, with none in it.
-import { optional } from '../errors.js';
-import { decodeLz4 } from './lz4.js';
-import { checkZstd } from './zstd.js';
+import { mostOf } from '../codecs/limits.js';
+import { decodeLz4 } from '../codecs/lz4.js';
+import { loadZstd } from '../codecs/zstd.js';
 
 /** What stands before each compressed buffer: how long it is without compression, in 64 bits. */
 export const prefixLength = 8;
 /** In place of a length: the buffer is not compressed. */
 const stored = -1;
 
-/**
- * What the buffers of a batch may take altogether, or more where they have a part of it in the file: ZSTD
- * makes 128 KiB of four bytes, so that a file of a megabyte could ask for 32 GiB.
- */
-const mostBytes = 2 ** 30;
-const mostPerByte = 64;
-
 type Decode = (bytes: Uint8Array, length: number) => Uint8Array;
 
 /** By the number in a batch. */
 const codecs = [
   { name: 'LZ4_FRAME', load: async (): Promise<Decode> => decodeLz4 },
-  { name: 'ZSTD', load: loadZstd },
+  { name: 'ZSTD', load: () => loadZstd('Arrow files compressed with ZSTD') },
 ] as const;
 
 /** Makes apache-arrow read batches with this codec. Throws an Error for one that is unknown. */
@@ -41,7 +34,7 @@ export async function useCodec(number: number): Promise<void> {
  * for what none can have, or is not to be believed.
  */
 export function memoryOf(buffers: readonly (readonly [number, number])[], body: number): number {
-  const most = Math.max(mostBytes, mostPerByte * body);
+  const most = mostOf(body);
   let memory = 0;
   for (const [length, prefix] of buffers) {
     if (prefix < stored) throw new Error(`a buffer of ${prefix} bytes that is compressed`);
@@ -55,19 +48,4 @@ export function memoryOf(buffers: readonly (readonly [number, number])[], body: 
 function lengthBefore(bytes: Uint8Array): number {
   const prefix = new DataView(bytes.buffer, bytes.byteOffset - prefixLength, prefixLength);
   return Number(prefix.getBigInt64(0, true));
-}
-
-async function loadZstd(): Promise<Decode> {
-  const { decompressZstd } = await optional(
-    () => import('hyparquet-compressors'),
-    'hyparquet-compressors',
-    'Arrow files compressed with ZSTD',
-  );
-  return (bytes, length) => {
-    checkZstd(bytes, length);
-    const output = new Uint8Array(length);
-    // fzstd compares it with 1, which would make a text of all its numbers.
-    Object.defineProperty(output, 'toString', { value: () => 'output' });
-    return decompressZstd(bytes, output);
-  };
 }

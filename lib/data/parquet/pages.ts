@@ -1,7 +1,9 @@
 // Parts of a large row group: its columns' pages are found by their headers, and those of some rows are
 // read as a file of their own, so that neither the rest of a column nor its values are in memory.
 import type { AsyncBuffer, ColumnChunk, FileMetaData, RowGroup } from 'hyparquet';
+import { usualMost } from '../codecs/limits.js';
 import { optional } from '../errors.js';
+import { endOfStruct } from './thrift.js';
 
 /** A page of values, and the rows of its group that it has. */
 interface Page {
@@ -29,6 +31,13 @@ export interface Part {
 /** Bytes of values, uncompressed, that a part of a group may have; smaller groups are read at once. */
 export const partBytes = 2 ** 26;
 
+/** Of what is read of a file, beside what it takes in there: numbers are floats of 64 bits. */
+const bytesPerValue = 8;
+
+/** What a group's rows count for in `partBytes`: all of them together are no more than what is always read. */
+export const bytesOfRows = (rows: number, columns: number): number =>
+  (bytesPerValue * rows * columns * partBytes) / usualMost;
+
 /** Headers with statistics of long texts are longer than the first. */
 const headerBytes = [2 ** 10, 2 ** 16, 2 ** 22];
 
@@ -38,14 +47,7 @@ export async function findPages(
   group: RowGroup,
   chunk: ColumnChunk,
 ): Promise<Pages> {
-  const {
-    data_page_offset: data,
-    dictionary_page_offset: first,
-    total_compressed_size: size,
-  } = chunk.meta_data ?? raise('a column without metadata');
-  const start = Number(first && first < data ? first : data);
-  const end = start + Number(size);
-  if (!(start > 0 && end <= buffer.byteLength)) raise('a column outside the file');
+  const { start, end } = placeOf(buffer, chunk.meta_data ?? raise('a column without metadata'));
   let dictionary: Pages['dictionary'];
   const pages: Page[] = [];
   let begin = 0;
@@ -66,6 +68,21 @@ export async function findPages(
   return { chunk, group, dictionary, pages };
 }
 
+/** The bytes of a column's pages. Throws an Error for a place outside the file. */
+export function placeOf(
+  { byteLength }: AsyncBuffer,
+  {
+    data_page_offset: data,
+    dictionary_page_offset: first,
+    total_compressed_size: size,
+  }: NonNullable<ColumnChunk['meta_data']>,
+): { start: number; end: number } {
+  const start = Number(first && first < data ? first : data);
+  const end = start + Number(size);
+  if (!(start > 0 && end >= start && end <= byteLength)) raise('a column outside the file');
+  return { start, end };
+}
+
 async function readHeader(buffer: AsyncBuffer, offset: number, end: number) {
   const { parquetHeader } = await optional(
     () => import('hyparquet/src/column.js'),
@@ -77,6 +94,7 @@ async function readHeader(buffer: AsyncBuffer, offset: number, end: number) {
     const slice = await buffer.slice(offset, Math.min(end, offset + size));
     const reader = { view: new DataView(slice), offset: 0 };
     try {
+      endOfStruct(reader.view, 0);
       const header = parquetHeader(reader);
       return { header, length: reader.offset };
     } catch (error) {

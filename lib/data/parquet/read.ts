@@ -1,19 +1,14 @@
 // A Parquet file -> tables, in the thread that calls, one row group after another, large ones in parts.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import type {
-  AsyncBuffer,
-  ColumnData,
-  Compressors,
-  DecodedArray,
-  FileMetaData,
-  RowGroup,
-} from 'hyparquet';
+import { closeSync, openSync } from 'node:fs';
+import type { DecodedArray, FileMetaData, RowGroup } from 'hyparquet';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
 import { tableRows } from '../blocks.js';
-import { badData, type DataError, type OnError, optional, type Place } from '../errors.js';
+import { badData, type DataError, type OnError } from '../errors.js';
 import { Selector, type Stage } from '../select.js';
-import { findPages, type Pages, partBytes, readPart, rowsOfPart } from './pages.js';
+import { readPages, type Source } from './column.js';
+import { asDataError, bytesOf, type ParquetFile, withMetadata } from './file.js';
+import { bytesOfRows, findPages, type Pages, partBytes, readPart, rowsOfPart } from './pages.js';
 
 /** A job for a reader; it can be sent to a worker thread. */
 export interface ParquetJob {
@@ -22,77 +17,6 @@ export interface ParquetJob {
   readonly columns: readonly string[] | undefined;
   readonly onError: OnError;
   readonly stages: readonly Stage[];
-}
-
-interface File {
-  readonly path: string;
-  readonly buffer: AsyncBuffer;
-  readonly metadata: FileMetaData;
-  readonly compressors: Compressors;
-}
-
-/** Rejects with DataError, the file system's error, and ERR_ARGUMENT where a package is missing. */
-export async function openParquet(path: string): Promise<File> {
-  const { asyncBufferFromFile } = await hyparquet();
-  return await withMetadata(path, await asyncBufferFromFile(path));
-}
-
-async function withMetadata(path: string, buffer: AsyncBuffer): Promise<File> {
-  const { parquetMetadataAsync } = await hyparquet();
-  try {
-    const metadata = await parquetMetadataAsync(buffer);
-    checkCounts(metadata, path);
-    return { path, buffer, metadata, compressors: await loadCompressors(metadata) };
-  } catch (cause) {
-    throw asDataError('a Parquet file', cause, { file: path });
-  }
-}
-
-/**
- * The bytes of an open file, read by this thread itself, which has nothing else to do: threads of libuv
- * would compete with the event loop.
- */
-function bytesOf(file: number): AsyncBuffer {
-  const byteLength = fstatSync(file).size;
-  return {
-    byteLength,
-    slice(start, end = byteLength) {
-      if (end > byteLength) throw new Error(`bytes up to ${end} of ${byteLength}`);
-      const bytes = new Uint8Array(Math.max(0, end - start));
-      for (let done = 0; done < bytes.length; ) {
-        const count = readSync(file, bytes, done, bytes.length - done, start + done);
-        if (count === 0) throw new Error('a file that was cut short meanwhile');
-        done += count;
-      }
-      return bytes.buffer;
-    },
-  };
-}
-
-/** A file that lacks row groups must not pass for a smaller one. */
-function checkCounts({ row_groups: groups, num_rows: rows }: FileMetaData, file: string): void {
-  const found = groups.reduce((sum, { num_rows: count }) => sum + Number(count), 0);
-  if (found === Number(rows)) return;
-  throw badData(`row groups of ${rows} rows, as its footer says`, `${found} rows`, { file });
-}
-
-const hyparquet = () => optional(() => import('hyparquet'), 'hyparquet', 'Parquet files');
-
-/**
- * The package with all of them; of Snappy alone hyparquet has one of its own, which takes more than
- * twice as long.
- */
-async function loadCompressors({ row_groups: groups }: FileMetaData): Promise<Compressors> {
-  const codecs = new Set(
-    groups.flatMap(({ columns }) => columns.map(({ meta_data: data }) => data?.codec)),
-  );
-  codecs.delete('UNCOMPRESSED');
-  if (codecs.size === 0) return {};
-  const name = 'hyparquet-compressors';
-  const loading = optional(() => import(name), name, 'compressed Parquet files');
-  codecs.delete('SNAPPY');
-  if (codecs.size > 0) return (await loading).compressors;
-  return (await loading.catch(() => ({ compressors: {} }))).compressors;
 }
 
 /** Rejects with DataError, or the file system's error. Tables may be views of larger ones. */
@@ -109,7 +33,7 @@ export async function* readParquet(
 }
 
 async function* readFile(
-  file: File,
+  file: ParquetFile,
   job: ParquetJob,
   skipped: (error: DataError) => void,
 ): AsyncGenerator<TableBatch> {
@@ -134,7 +58,7 @@ async function* readFile(
       const kept = selector.next(rows);
       if (kept.length > 0) {
         try {
-          const table = await readRows(file, types, start, parts, from, rows);
+          const table = await readRows(file, types, group, start, parts, from, rows);
           yield* blocks(kept.length === rows ? table : gatherRows(table, kept), types.size);
         } catch (error) {
           skip(error);
@@ -157,7 +81,7 @@ interface Parts {
 
 /** `start` is the number of the group's first row. */
 async function planParts(
-  { buffer, path }: File,
+  { buffer, path }: ParquetFile,
   types: ReadonlyMap<string, boolean>,
   group: RowGroup,
   start: number,
@@ -169,7 +93,8 @@ async function planParts(
     return deeper.length === 0 && types.has(name);
   });
   const sizes = chunks.map(({ meta_data: data }) => Number(data?.total_uncompressed_size ?? 0));
-  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  const stored = sizes.reduce((sum, size) => sum + size, 0);
+  const bytes = Math.max(stored, bytesOfRows(rows, chunks.length));
   if (bytes <= partBytes) return whole;
   const pages = new Map<string, Pages>();
   for (const chunk of chunks) {
@@ -211,7 +136,7 @@ function plainColumns([root, ...elements]: readonly Element[]): Element[] {
 }
 
 /** The columns to read, and whether each holds numbers. */
-function columnTypes({ path, metadata }: File, wanted: readonly string[] | undefined) {
+function columnTypes({ path, metadata }: ParquetFile, wanted: readonly string[] | undefined) {
   const types = new Map<string, boolean>();
   for (const element of plainColumns(metadata.schema)) {
     const { name, type, converted_type: converted, logical_type: logical } = element;
@@ -239,8 +164,9 @@ function columnTypes({ path, metadata }: File, wanted: readonly string[] | undef
 
 /** Rows of a group, from number `from` of it on; `start` is the number of its first row in the file. */
 async function readRows(
-  file: File,
+  file: ParquetFile,
   types: ReadonlyMap<string, boolean>,
+  group: RowGroup,
   start: number,
   { pages }: Parts,
   from: number,
@@ -254,13 +180,13 @@ async function readRows(
     const own = pages?.get(name);
     try {
       if (own === undefined) {
-        columns.push([name, await readColumn(file, name, numeric, begin, rows)]);
+        columns.push([name, await readColumn(file, group, name, numeric, from, rows)]);
       } else {
         const part = await readPart(file, own, from, from + rows);
-        const { compressors, path } = file;
+        const { codecs } = file;
         const at = from - part.begin;
-        const whole = { ...part, compressors, path };
-        columns.push([name, await readColumn(whole, name, numeric, at, rows)]);
+        const [only = group] = part.metadata.row_groups;
+        columns.push([name, await readColumn({ ...part, codecs }, only, name, numeric, at, rows)]);
       }
     } catch (cause) {
       throw asDataError('pages that can be read', cause, place);
@@ -271,30 +197,26 @@ async function readRows(
   return { rows, columns: Object.fromEntries(columns), at };
 }
 
+/** So many rows of a group, from row `from` of it on. */
 async function readColumn(
-  { buffer, metadata, compressors }: File,
+  source: Source,
+  group: RowGroup,
   name: string,
   numeric: boolean,
-  begin: number,
+  from: number,
   rows: number,
 ): Promise<Column> {
-  const { parquetRead } = await hyparquet();
   const numbers = numeric ? new Float64Array(rows) : undefined;
   const values: unknown[] = [];
   let done = 0;
-  await parquetRead({
-    ...{ file: buffer, metadata, compressors, columns: [name] },
-    ...{ rowStart: begin, rowEnd: begin + rows },
-    onChunk({ columnData, rowStart }: ColumnData) {
-      // Pages may begin before the rows and end behind them.
-      const offset = rowStart - begin;
-      const first = Math.max(0, -offset);
-      const end = Math.max(first, Math.min(columnData.length, rows - offset));
-      done += end - first;
-      if (numbers !== undefined) copyNumbers(columnData, first, end, numbers, offset);
-      else
-        for (let i = first; i < end; i++) values[offset + i] = (columnData[i] as unknown) ?? null;
-    },
+  await readPages(source, group, name, [from, from + rows], (page, begin) => {
+    // Pages may begin before the rows and end behind them.
+    const offset = begin - from;
+    const first = Math.max(0, -offset);
+    const end = Math.max(first, Math.min(page.length, rows - offset));
+    done += end - first;
+    if (numbers !== undefined) copyNumbers(page, first, end, numbers, offset);
+    else for (let i = first; i < end; i++) values[offset + i] = (page[i] as unknown) ?? null;
   });
   if (done < rows) throw new Error(`${done} values for ${rows} rows`);
   return numbers ?? values;
@@ -316,10 +238,4 @@ function copyNumbers(
   } else if (from instanceof BigInt64Array || from instanceof BigUint64Array) {
     for (let i = first; i < end; i++) to[offset + i] = Number(from[i]);
   } else to.set(from.subarray(first, end), offset + first);
-}
-
-function asDataError(what: string, cause: unknown, place: Place): unknown {
-  if (!(cause instanceof Error) || 'syscall' in cause || 'place' in cause) return cause;
-  if (cause.name === 'TandemError') return cause;
-  return badData(what, cause.message, place, { cause });
 }

@@ -1,4 +1,5 @@
-// What is looked at in a Zstandard frame before it is decompressed by fzstd, which believes it.
+// Zstandard frames -> bytes, by fzstd, which believes them: they are looked at before.
+import { optional } from '../errors.js';
 
 const magic = 0xfd2fb528;
 const mostBlock = 1 << 17;
@@ -10,10 +11,31 @@ const literalsHeader = [3, 3, 4, 5] as const;
 const [repeated, compressed] = [1, 2];
 
 /**
+ * What one frame holds, so many bytes. Rejects with ERR_ARGUMENT where the package is missing that `what`
+ * needs.
+ */
+export async function loadZstd(
+  what: string,
+): Promise<(bytes: Uint8Array, length: number) => Uint8Array> {
+  const { decompressZstd } = await optional(
+    () => import('hyparquet-compressors'),
+    'hyparquet-compressors',
+    what,
+  );
+  return (bytes, length) => {
+    checkZstd(bytes, length);
+    const output = new Uint8Array(length);
+    // fzstd compares it with 1, which would make a text of all its numbers.
+    Object.defineProperty(output, 'toString', { value: () => 'output' });
+    return decompressZstd(bytes, output);
+  };
+}
+
+/**
  * Throws an Error for what is not one whole frame, cannot be of `length` bytes, or would never come to an
  * end.
  */
-export function checkZstd(frame: Uint8Array, length: number): void {
+function checkZstd(frame: Uint8Array, length: number): void {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   if (view.byteLength < 6 || view.getUint32(0, true) !== magic) throw new Error('no ZSTD frame');
   const flags = view.getUint8(4);

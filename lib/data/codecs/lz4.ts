@@ -1,5 +1,5 @@
-// Frames of LZ4 -> bytes. Most packages know blocks that stand alone; those of frames that Arrow files
-// have go back to the blocks before them. Checksums are not looked at.
+// LZ4 -> bytes: the frames of Arrow files, whose blocks may go back to the blocks before them, and the
+// blocks of Parquet files, which stand alone. Checksums are not looked at.
 
 const magic = 0x184d2204;
 /** By the number in the header of a frame; those below 4 are none. */
@@ -22,6 +22,39 @@ export function decodeLz4(frame: Uint8Array, length: number): Uint8Array<ArrayBu
   if (length > most) throw new Error(`${length} bytes in LZ4 blocks of at most ${most}`);
   const decoder = new Decoder(frame, length);
   for (const block of blocks) decoder.block(block, linked);
+  return decoder.finish();
+}
+
+/** What one block without a frame holds. Throws as decodeLz4. */
+export function decodeLz4Block(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  return decodeBlocks(bytes, [{ begin: 0, end: bytes.length, stored: false }], length);
+}
+
+/**
+ * What blocks hold that each have their length before them, with and without compression, as Hadoop
+ * writes them; or one block alone, as other writers do. Throws as decodeLz4.
+ */
+export function decodeHadoopLz4(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const blocks: Block[] = [];
+  let [at, total] = [0, 0];
+  while (at + 8 <= bytes.length) {
+    const begin = at + 8;
+    const end = begin + view.getUint32(at + 4);
+    total += view.getUint32(at);
+    if (end > bytes.length) break;
+    blocks.push({ begin, end, stored: false });
+    at = end;
+  }
+  if (at < bytes.length || total !== length) return decodeLz4Block(bytes, length);
+  return decodeBlocks(bytes, blocks, length);
+}
+
+function decodeBlocks(bytes: Uint8Array, blocks: readonly Block[], length: number) {
+  const most = mostPerByte * bytes.length;
+  if (length > most) throw new Error(`${length} bytes in LZ4 blocks of at most ${most}`);
+  const decoder = new Decoder(bytes, length);
+  for (const block of blocks) decoder.block(block, false);
   return decoder.finish();
 }
 
