@@ -1,5 +1,6 @@
 import * as is from './is.js';
 import { largerIsBetter } from './metrics/direction.js';
+import { tookSteps } from './trainer/callbacks.js';
 
 /**
  * The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. Any
@@ -204,7 +205,10 @@ export interface ReduceOnPlateauOptions {
   mode?: 'auto' | 'min' | 'max';
   /** On the learning rate each time; 0.1 by default. */
   factor?: number;
-  /** Epochs without improvement that are still waited for; 10 by default. */
+  /**
+   * Epochs without improvement that are still waited for; 10 by default. Those whose steps were all left
+   * out do not count.
+   */
   patience?: number;
   /** Smaller changes are no improvement; 1e-4 by default. */
   threshold?: number;
@@ -257,6 +261,7 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
     checkMonitor(monitor, Object.keys(logs));
     const value = logs[monitor] ?? Number.NaN;
     const better = improves(value);
+    if (!better && !tookSteps(logs)) return;
     if (better) state.best = value;
     state.bad = better ? 0 : state.bad + 1;
     if (state.wait > 0) {

@@ -4,6 +4,10 @@ import type { Trainer } from '../trainer.js';
 /** Numbers of a step or an epoch by name: `loss`, `valLoss`, metrics, `learningRate`, ... */
 export type Logs = Readonly<Record<string, number>>;
 
+/** Whether an epoch took a step; where all were left out, the parameters are what they were. */
+export const tookSteps = ({ skippedSteps = 0, learningRate }: Logs): boolean =>
+  skippedSteps === 0 || learningRate !== 0;
+
 /** What may come back from a callback: `false` stops the training. */
 export type CallbackResult = unknown;
 

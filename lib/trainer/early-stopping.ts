@@ -1,14 +1,17 @@
 import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
 import type { Trainer } from '../trainer.js';
-import type { Callback, Logs } from './callbacks.js';
+import { type Callback, type Logs, tookSteps } from './callbacks.js';
 import { copyWeights, restoreWeights } from './weights.js';
 
 /** When earlyStopping ends training, and what it leaves. */
 export interface EarlyStoppingOptions {
   /** What should improve; 'valLoss' by default. */
   monitor?: string;
-  /** Epochs without improvement after which training ends; 0 by default, which is as 1. */
+  /**
+   * Epochs without improvement after which training ends; 0 by default, which is as 1. Those whose steps
+   * were all left out do not count.
+   */
   patience?: number;
   /** Smaller changes are no improvement; 0 by default. */
   minDelta?: number;
@@ -102,7 +105,7 @@ class Stopper implements EarlyStopping {
       this.#wait = 0;
       return true;
     }
-    this.#wait++;
+    if (tookSteps(logs)) this.#wait++;
     if (this.#wait < this.patience) return true;
     this.stoppedEpoch = epoch;
     return false;

@@ -5,7 +5,7 @@ import type { Position } from './checkpoint/contents.js';
 import type { Step } from './engine.js';
 import type { TrainingGraph } from './graph.js';
 import { Means } from './history.js';
-import { badLoss, isSkipped } from './numerics.js';
+import { badLoss, hasLoss, isSkipped } from './numerics.js';
 import { type Tallied, Tally } from './tally.js';
 
 type Place = Omit<Position, 'fit'>;
@@ -60,21 +60,23 @@ export class OpenEpoch {
     };
   }
 
-  /** Throws ERR_NUMERIC for a loss that is not finite where steps are not left out. */
+  /**
+   * Throws ERR_NUMERIC for a loss that is not finite where steps are not left out. What rows of those that
+   * are came to counts where it is finite: an epoch is of all its rows.
+   */
   add(steps: readonly Step[]): void {
     for (const step of steps) {
       this.#batch += step.parts.length;
       if (this.skips && isSkipped(step)) {
         this.#skippedSteps++;
-        continue;
-      }
+        if (!hasLoss(step)) continue;
+      } else this.#learningRate = step.learningRate;
       for (const part of step.parts) {
         const { values, offset, rows } = part;
         const finite = this.#means.add(values, offset, rows);
         if (!finite) throw badLoss(step.step, values[offset] ?? Number.NaN);
         this.#tally.add(part);
       }
-      this.#learningRate = step.learningRate;
     }
   }
 

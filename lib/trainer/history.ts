@@ -6,7 +6,8 @@ import type { Result, Term } from './divisors.js';
 /**
  * Numbers for each epoch. Losses and metrics are of the whole epoch: means over its rows, of losses
  * with weights by these, and of crossEntropy and accuracy over the targets that count; those of
- * validation data have `val` before their name.
+ * validation data have `val` before their name. Steps that were left out count where their loss is finite,
+ * and an epoch has NaN where none was.
  */
 export interface EpochNumbers {
   /** The epochs' numbers, from 0 on, over all calls of fit. */
@@ -123,13 +124,12 @@ export class Means {
     return finite;
   }
 
-  /** The means by `rename(name)`; none before the first rows. */
+  /** The means by `rename(name)`; NaN before the first rows. */
   logs(rename: (name: string) => string = (name) => name): Record<string, number> {
-    if (this.#rows === 0) return {};
     let next = 0;
     const entries = this.#results.map(({ name, terms }) => {
       const mean = terms.reduce((sum) => sum + this.#mean(next++), 0);
-      return [rename(name), mean] as const;
+      return [rename(name), this.#rows === 0 ? Number.NaN : mean] as const;
     });
     return Object.fromEntries(entries);
   }

@@ -42,10 +42,11 @@ export async function checkArrays(
 }
 
 /** Where steps may be left out: whether this one was. */
-export function isSkipped({ gradNorm, parts }: Step): boolean {
-  if (!Number.isFinite(gradNorm)) return true;
-  return parts.some(({ values, offset }) => !Number.isFinite(values[offset]));
-}
+export const isSkipped = (step: Step): boolean => !Number.isFinite(step.gradNorm) || !hasLoss(step);
+
+/** Whether the loss of all its rows is finite: its gradients may be too large all the same. */
+export const hasLoss = ({ parts }: Step): boolean =>
+  parts.every(({ values, offset }) => Number.isFinite(values[offset]));
 
 /** For a loss that is not finite where nothing else was asked for. */
 export function badLoss(step: number, loss: number): TandemError {

@@ -2,7 +2,7 @@
 // scale of the loss is too large, the same bits for every number of threads and after a checkpoint.
 import { join } from 'node:path';
 import test from 'ava';
-import { adam, dense, sequential, Trainer } from 'tandem-ml';
+import { adam, dense, earlyStopping, reduceOnPlateau, sequential, Trainer } from 'tandem-ml';
 import { makeFolder } from '../helpers/folder.mjs';
 import { openRun, runs } from '../helpers/golden-runs.mjs';
 import { generator, uniform } from '../helpers/numbers.mjs';
@@ -57,6 +57,10 @@ test('steps whose gradients overflow are left out and counted', async (t) => {
   // 2 * 1000 / 32 of the scale is the gradient of an output.
   t.deepEqual(seen, [0, 0, 0, 0]);
   t.deepEqual(first.skippedSteps, [4]);
+  // All that went wrong is the scale: the forward pass is as without it.
+  const { loss } = await trainer.evaluate(data, { batchSize: 16 });
+  t.true(Math.abs(first.loss[0] - loss) < 1e-3 * loss);
+  t.deepEqual(first.learningRate, [0]);
   t.deepEqual(bits(model), before);
   const second = await trainer.fit(data, { ...fit, epochs: 2 });
   const [more, none] = second.skippedSteps;
@@ -108,4 +112,32 @@ test('findLearningRate passes over steps that are left out', async (t) => {
   const { learningRates } = await trainer.findLearningRate(data, { steps: 20, batchSize: 16 });
   t.is(learningRates.length, 20);
   t.true(learningRates.every((rate, i) => rate > (learningRates[i - 1] ?? 0)));
+});
+
+test('epochs without a step that is taken end nothing', async (t) => {
+  const lrScheduler = reduceOnPlateau({ patience: 0, threshold: 0 });
+  const { trainer, data } = large(t, { lrScheduler, metrics: ['mae'] });
+  const stopping = earlyStopping({ patience: 1, restoreBestWeights: true });
+  const options = {
+    ...fit,
+    batchSize: 64,
+    validationData: data,
+    epochs: 12,
+    callbacks: [stopping],
+  };
+  const history = await trainer.fit(data, options);
+  const taken = history.skippedSteps.indexOf(0);
+  t.true(taken > 2);
+  t.is(history.loss.length, 12);
+  t.is(stopping.stoppedEpoch, -1);
+  t.deepEqual(
+    history.learningRate,
+    history.skippedSteps.map((skipped) => (skipped === 0 ? 0.01 : 0)),
+  );
+  for (const name of ['loss', 'mae', 'valLoss']) {
+    t.true(history[name].every(Number.isFinite), name);
+    t.true(history[name].slice(0, taken).every((value) => value === history[name][0]));
+  }
+  t.not(history.overfitting().verdict, 'diverging');
+  t.not(history.overfitting().message, 'some losses are not finite');
 });

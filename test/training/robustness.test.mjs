@@ -1,7 +1,7 @@
 // Numbers that are not finite, and data that fail for a while or for good.
 import { readdir } from 'node:fs/promises';
 import test from 'ava';
-import { dense, l1, log, mse, sequential, sgd, Trainer } from 'tandem-ml';
+import { dense, l1, log, mse, reduceOnPlateau, sequential, sgd, Trainer } from 'tandem-ml';
 import { fromArrays, fromBatches } from 'tandem-ml/data';
 import { makeFolder } from '../helpers/folder.mjs';
 import { bits, quiet, start } from './support.mjs';
@@ -217,4 +217,16 @@ test('an epoch of skipped steps has a place in every list of the history', async
   }
   t.deepEqual(history.skippedSteps, [0, 5, 0]);
   t.deepEqual(history.learningRate.map(Math.sign), [1, 0, 1]);
+});
+
+test('an epoch without a finite loss reports none, and names all that others do', async (t) => {
+  const checkNumerics = { skip: true, maxSkips: 100 };
+  const lrScheduler = reduceOnPlateau({ monitor: 'loss', patience: 0 });
+  const trainer = make(t, { checkNumerics, lrScheduler, metrics: ['mae'] });
+  for (const { data } of trainer.model.parameters.values()) data.fill(Number.NaN);
+  const seen = [];
+  const callbacks = [{ onEpochEnd: (_, logs) => void seen.push(logs) }];
+  await trainer.fit({ x, y }, { ...quiet, epochs: 2, batchSize: 8, callbacks });
+  t.deepEqual(Object.keys(seen[0]), ['loss', 'mae', 'learningRate', 'skippedSteps']);
+  t.deepEqual([seen[1].loss, seen[1].mae, seen[1].skippedSteps], [Number.NaN, Number.NaN, 5]);
 });
