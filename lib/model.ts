@@ -160,7 +160,8 @@ export class Model {
 
   /**
    * Writes graph and parameters to one safetensors file, which other tools read too. The parameters
-   * are those at the time of the call. The file appears whole or not at all: it is written beside
+   * are those at the time of the call: fit and step wait until they are copied, and large ones (more than
+   * a megabyte) have to be left alone as long. The file appears whole or not at all: it is written beside
    * `path`, synced and renamed. Rejects with ERR_BUSY while a step is training the model, or
    * earlyStopping puts its best weights back, or with an error of the file system.
    */

@@ -1,8 +1,9 @@
 import { serialize } from '../graph/serialize.js';
 import { elements } from '../graph/value.js';
 import * as is from '../is.js';
-import { assertIdle, type ModelState, stateOf } from '../model/state.js';
+import { assertIdle, copying, type ModelState, stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
+import { copyArrays } from '../trainer/weights.js';
 import { pathOf } from './paths.js';
 import { tensorOf, writeTensors } from './safetensors.js';
 
@@ -13,17 +14,29 @@ export async function writeModel(model: Model, path: string | URL): Promise<void
   const target = pathOf(path, 'path');
   const state = stateOf(model);
   assertIdle(state, 'save');
-  for (const trainer of state.devices) await trainer.sync();
-  const tensors = [...model.parameters].map(([name, { shape, data }]) => {
-    const count = elements(shape);
-    if (data.length !== count) {
-      const what = `${count} elements`;
-      throw is.mismatch('ERR_ARGUMENT', what, name, 'memory that has been transferred elsewhere');
-    }
-    // A copy: training may go on while the file is being written.
-    return tensorOf(name, 'F32', shape, data.slice());
+  const metadata = metadataOf(model.name, state);
+  // A copy: training may go on while the file is being written.
+  const copies = await copying(state, async () => {
+    for (const trainer of state.devices) await trainer.sync();
+    const copied = await copyArrays(valuesOf(model));
+    // The event loop had its turns.
+    valuesOf(model);
+    return copied;
   });
-  await writeTensors(target, metadataOf(model.name, state), tensors);
+  const tensors = [...model.parameters].map(([name, { shape }], i) =>
+    tensorOf(name, 'F32', shape, copies[i] ?? new Float32Array()),
+  );
+  await writeTensors(target, metadata, tensors);
+}
+
+/** Throws ERR_ARGUMENT where they are no longer there. */
+function valuesOf(model: Model): Float32Array[] {
+  return [...model.parameters].map(([name, { shape, data }]) => {
+    const count = elements(shape);
+    if (data.length === count) return data;
+    const what = `${count} elements`;
+    throw is.mismatch('ERR_ARGUMENT', what, name, 'memory that has been transferred elsewhere');
+  });
 }
 
 /** What the file of a model says beside its tensors. */

@@ -11,7 +11,7 @@ import { classes, expectsClasses, fitsClasses } from './fits.js';
 import { Floats } from './floats.js';
 import { type Accumulator, type BuiltIn, builtIn, type Pair } from './metric.js';
 import { lastAxis } from './predictions.js';
-import { readLists, readSums } from './state.js';
+import { readPieces, readSums } from './state.js';
 
 /** How many classes topKAccuracy looks at. */
 export interface TopKOptions {
@@ -116,8 +116,8 @@ class Areas implements Accumulator {
     readonly average: 'macro' | 'weighted',
     state: unknown,
   ) {
-    const { scores, targets } = readLists(state, ['scores', 'targets']);
-    this.add([scores, targets]);
+    for (const piece of readPieces(state, 'scores')) this.#scores.append(piece);
+    for (const piece of readPieces(state, 'targets')) this.#targets.append(piece);
   }
 
   state(): unknown {
@@ -130,6 +130,9 @@ class Areas implements Accumulator {
   }
 
   async result(): Promise<number> {
+    for (const floats of [this.#scores, this.#targets]) {
+      while (!floats.settle(2 * elementsPerTurn)) await nextTurn();
+    }
     let total = 0;
     let weights = 0;
     let done = 0;

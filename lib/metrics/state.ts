@@ -13,6 +13,14 @@ export function readSums(state: unknown, length: number): Float64Array {
   return Float64Array.from(state as number[]);
 }
 
+/** One of such lists as readLists reads, in pieces that are not copied. */
+export function* readPieces(state: unknown, name: string): Generator<Float32Array | Float64Array> {
+  const list: unknown = is.isRecord(state) ? state[name] : undefined;
+  const inParts = Array.isArray(list) && list.every((item) => item instanceof Float32Array);
+  if (inParts) yield* list;
+  else yield readLists(state, [name])[name] ?? new Float64Array();
+}
+
 /** Lists of numbers by name, all empty without a state. Throws ERR_FILE_FORMAT. */
 export function readLists<N extends string>(
   state: unknown,

@@ -5,7 +5,18 @@ import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { adam, dense, layerNorm, Predictor, quantize, sequential, sgd, Trainer } from 'tandem-ml';
+import {
+  adam,
+  dense,
+  input,
+  layerNorm,
+  metrics,
+  Predictor,
+  quantize,
+  sequential,
+  sgd,
+  Trainer,
+} from 'tandem-ml';
 import { csv, fitEncoder } from 'tandem-ml/data';
 import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
@@ -221,6 +232,35 @@ test.serial(
     await trainer.close();
   },
 );
+
+test.serial('while a large model is saved', async (t) => {
+  const large = sequential([dense(4096)], { input: [4096], seed: 1 });
+  const path = await file(t, 'large.safetensors', '');
+  const often = async () => {
+    for (let i = 0; i < 2 * spared; i++) await large.save(path);
+  };
+  await staysFree(t, often, 2 * usualLimit);
+});
+
+test.serial('while rocAuc has a million scores at once, and goes on from them', async (t) => {
+  const rows = 1_000_000;
+  const { accumulate } = metrics
+    .rocAuc()
+    .build({ output: input([1]), target: input([1]), loss: 'bceWithLogits' });
+  const scores = Float64Array.from({ length: rows }, (_, i) => Math.sin(i));
+  const targets = scores.map((_, i) => i % 2);
+  const often = async () => {
+    for (let i = 0; i < 2 * spared; i++) {
+      const areas = accumulate();
+      areas.add([scores, targets]);
+      await areas.result();
+      const again = accumulate(areas.state());
+      await new Promise((resolve) => setImmediate(resolve));
+      t.is(await again.result(), await areas.result());
+    }
+  };
+  await staysFree(t, often, 2 * usualLimit);
+});
 
 test.serial('while a large model is quantized', async (t) => {
   const width = 2048;
