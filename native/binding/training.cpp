@@ -185,6 +185,9 @@ bool TrainingQueue::announce_first(uint32_t rows, size_t which, std::vector<cons
   return true;
 }
 
+/// Numbers that take the event loop a noticeable time to copy.
+constexpr size_t kManyResults = size_t{1} << 16U;
+
 TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work work)
     : addon_(addon),
       rows_(std::move(rows)),
@@ -192,7 +195,7 @@ TrainingJob::TrainingJob(Addon& addon, StagedRows rows, TrainingPlan plan, Work 
       plan_(std::move(plan)),
       work_(work),
       offsets_(result_offsets(rows_, work)),
-      results_(offsets_.back()),
+      results_(offsets_.back() < kManyResults ? offsets_.back() : 0),
       largest_(largest_of(rows_)),
       may_grow_(work != Work::kDivisors && largest_ > training_.reported_size) {
   if (trains()) lease_parameters();
@@ -232,6 +235,10 @@ double TrainingJob::expected_ms() const noexcept {
   return training_.trainer.expected_step_ms(rows_.sizes()[0], rows_.which());
 }
 
+double* TrainingJob::results() noexcept {
+  return shared_.data == nullptr ? results_.data() : reinterpret_cast<double*>(shared_.data.get());
+}
+
 void TrainingJob::run(const std::atomic<bool>& halt) {
   const std::vector<uint32_t>& sizes = rows_.sizes();
   std::vector<const void*>& inputs = training_.inputs;
@@ -239,6 +246,9 @@ void TrainingJob::run(const std::atomic<bool>& halt) {
   inputs.resize(rows_.inputs());
   next.resize(rows_.inputs());
   size_t first_row = 0;
+  // Here, as the event loop would take milliseconds for it.
+  if (offsets_.back() >= kManyResults)
+    shared_ = cpu_backend().allocate(static_cast<int64_t>(offsets_.back() * sizeof(double)));
   if (trains() && !training_.queue.begin(this)) training_.trainer.forget_next();
   for (size_t i = 0; i < sizes.size(); ++i) {
     // A step that has begun is finished, unless the environment ends.
@@ -271,7 +281,7 @@ void TrainingJob::run_step(size_t i, const std::vector<const void*>& inputs,
       training.parameters->gate.end_step();
     }
   } const end{training_};
-  double* const results = results_.data() + offsets_[i];
+  double* const results = this->results() + offsets_[i];
   switch (work_) {
     case Work::kTrain:
       training_.trainer.train(rows_.sizes()[i], inputs, plan_.learning_rates[i], results,
@@ -301,7 +311,12 @@ MicroBatch TrainingJob::micro_batch(size_t i) const {
 
 napi_value TrainingJob::finish(napi_env env) {
   if (memory_) training_.report_memory(largest_, *memory_);
-  return make_array(env, results_.data(), offsets_[done_]);
+  if (shared_.data == nullptr) return make_array(env, results_.data(), offsets_[done_]);
+  const SharedBuffer buffer(env, addon_, shared_, shared_.bytes);
+  napi_value array = nullptr;
+  check(env, napi_create_typedarray(env, napi_float64_array, offsets_[done_], buffer.array_buffer(),
+                                    0, &array));
+  return array;
 }
 
 }  // namespace tandem::binding

@@ -188,6 +188,7 @@ class TrainingJob : public Job {
   [[nodiscard]] bool trains() const { return work_ == Work::kTrain; }
   void lease_parameters();
   bool find_next(size_t i, size_t first_row, std::vector<const void*>& next);
+  [[nodiscard]] double* results() noexcept;
   void run_step(size_t i, const std::vector<const void*>& inputs,
                 const std::vector<const void*>* next);
   [[nodiscard]] MicroBatch micro_batch(size_t i) const;
@@ -199,6 +200,7 @@ class TrainingJob : public Job {
   Work work_;
   std::vector<size_t> offsets_;  ///< of each step's results, and their end
   std::vector<double> results_;
+  Memory shared_;  ///< in place of results_ where they are many, so that nothing is copied
   size_t done_ = 0;
   uint64_t largest_;                 ///< elements of a step
   bool may_grow_;                    ///< no step before had so many

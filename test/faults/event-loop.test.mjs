@@ -262,6 +262,23 @@ test.serial('while rocAuc has a million scores at once, and goes on from them', 
   await staysFree(t, often, 2 * usualLimit);
 });
 
+test.serial('while a batch of a million rows gives as many numbers', async (t) => {
+  const rows = 1_000_000;
+  const trainer = new Trainer(sequential([dense(1)], { input: [1], seed: 1 }), {
+    ...{ loss: 'bceWithLogits', metrics: ['rocAuc'] },
+  });
+  const data = { x: new Float32Array(rows), y: new Float32Array(rows) };
+  for (let i = 0; i < rows; i++) [data.x[i], data.y[i]] = [Math.sin(i), i % 2];
+  const { rocAuc } = await trainer.evaluate(data, { batchSize: 1000 });
+  const often = async () => {
+    for (let i = 0; i < 2 * spared; i++) {
+      t.is((await trainer.evaluate(data, { batchSize: rows })).rocAuc, rocAuc);
+    }
+  };
+  await staysFree(t, often, 2 * usualLimit);
+  await trainer.close();
+});
+
 test.serial('while a large model is quantized', async (t) => {
   const width = 2048;
   const large = sequential([layerNorm(), dense(width)], { input: [width], seed: 1 });
