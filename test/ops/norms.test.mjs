@@ -35,6 +35,28 @@ test('functional.batchNorm by the statistics of the batch', (t) => {
   }
 });
 
+test('a number that is normalised alone is the bias, and has no gradient', (t) => {
+  for (const [shape, channels, norm] of [
+    [[999, 1], 1, layerNorm],
+    [[41, 7, 1], 7, (x, w, b) => groupNorm(x, w, b, { groups: 7 })],
+    [[1, 37], 37, batchNorm],
+  ]) {
+    const count = shape.reduce((product, length) => product * length);
+    const [x, w, b] = [fixed(shape), fixed([channels]), fixed([channels])];
+    const bias = uniform(channels, generator(7));
+    const sizes = uniform(count, generator(8)).map((value, i) => value * 10 ** ((i % 9) - 4));
+    const feeds = new Map([
+      [x, sizes],
+      [w, uniform(channels, generator(9)).map((value) => value + 1.7)],
+      [b, bias],
+    ]);
+    const dy = uniform(count, generator(10));
+    const { outputs, gradients } = vjp(norm(x, w, b), feeds, dy, { wrt: [x, w], training: true });
+    t.true(outputs[0].every((value, i) => value === bias[i % channels]));
+    for (const gradient of gradients) t.true(gradient.every((value) => value === 0));
+  }
+});
+
 test('weights that are null are none', (t) => {
   const [x, w, b] = [fixed([5, 4, 3]), fixed([4]), fixed([4])];
   const feeds = new Map([

@@ -142,7 +142,8 @@ void gradient_group(const GroupNormParams& p, void* const* operands, int64_t gro
   const auto count = static_cast<double>(size);
   const Vec shift = set1(static_cast<float>(sums[0] / count));
   const Vec slope = set1(static_cast<float>(sums[1] * r * r / count));
-  const Vec scale = set1(inverse);
+  // A group of one is its mean whatever x is; g and its mean may be rounded differently.
+  const Vec scale = set1(size == 1 ? 0.0F : inverse);
   each_of_group(
       p, first, [&](int64_t c) { return set1(number_at(w, c, 1.0F)); },
       [&](int64_t c, int64_t m) { return numbers_at(w, c, m, 1.0F); },

@@ -62,7 +62,9 @@ TANDEM_INLINE RowNumbers row_numbers(const float* dy, const float* x, const floa
   }
   const auto r = static_cast<double>(inverse);
   const auto count = static_cast<double>(n);
-  return {set1(inverse), set1(static_cast<float>(sums[0] / count)),
+  // A row of one is its mean whatever x is; g and its mean may be rounded differently.
+  const float scale = centered && n == 1 ? 0.0F : inverse;
+  return {set1(scale), set1(static_cast<float>(sums[0] / count)),
           set1(static_cast<float>(sums[1] * r * r / count)), center};
 }
 
