@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   add,
+  attention,
   avgPool2d,
   conv2d,
   dense,
@@ -144,8 +145,23 @@ test('attention with a mask', async (t) => {
   const error = relativeError(int8.predictSync(rows), exact);
   t.true(error < 0.03, `${error}`);
   t.true(kernels(int8).includes('quantizedAttention'));
-  const attention = int8.quantization.layers.find(({ op }) => op === 'attention');
-  t.deepEqual([attention.precision, attention.signalToNoise > 20], ['dynamic', true]);
+  const layer = int8.quantization.layers.find(({ op }) => op === 'attention');
+  t.deepEqual([layer.precision, layer.signalToNoise > 20], ['dynamic', true]);
+});
+
+test('attention to more keys than sums of 32 bits hold', async (t) => {
+  for (const [keys, kernel] of [
+    [65_793, 'quantizedAttention'],
+    [66_400, 'attention'],
+  ]) {
+    const [q, k, v] = [1, keys, keys].map((time, i) => input([1, time, 2], { name: 'qkv'[i] }));
+    const model = new Model({ inputs: [q, k, v], outputs: attention(q, k, v), seed: 1 });
+    const int8 = await loadPredictor(t, model, { precision: 'int8' });
+    const ones = (length) => new Float32Array(length).fill(1);
+    const found = int8.predictSync({ q: ones(2), k: ones(2 * keys), v: ones(2 * keys) });
+    t.true(relativeError(found, ones(2)) < 0.01, `${keys} keys: ${found}`);
+    t.is(kernels(int8), kernel);
+  }
 });
 
 test('the gate counts what recurrences lose', async (t) => {

@@ -1,6 +1,7 @@
 #include "core/quantize.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -75,6 +76,7 @@ class Quantizer {
 
   void add(Node& node) {
     if (node.quantization != nullptr && node.op == Op::embedding) return add_embedding(node);
+    if (has_too_many_keys(node)) node.quantization = nullptr;
     if (node.quantization != nullptr && node.op == Op::attention) return add_attention(node);
     if (is_widened(node)) return add_widened(node);
     if (node.quantization != nullptr && is_recurrent(node)) return add_recurrent(node);
@@ -107,6 +109,15 @@ class Quantizer {
   static bool is_widened(const Node& node) {
     return node.quantization != nullptr && node.quantization->mode == QuantizationMode::kWeights &&
            (is_convolution(node) || is_recurrent(node));
+  }
+
+  /// Whether sums of probabilities times values may be more than 32 bits hold: such an attention
+  /// stays one of floats.
+  [[nodiscard]] bool has_too_many_keys(const Node& node) const {
+    if (node.quantization == nullptr || node.op != Op::attention) return false;
+    const bool apart = node.inputs.size() > 1 && node.inputs[1] != kNoValue;
+    const Tensor& k = graph_.tensor(node.inputs[apart ? 1 : 0]);
+    return k.dims[k.rank - 2] > INT32_MAX / (255 * 128);
   }
 
   static bool is_bytes_alone(const Form& form) {
