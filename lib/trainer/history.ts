@@ -137,7 +137,9 @@ export class Means {
   #mean(term: number): number {
     const [sum, total] = [this.#sums[term] ?? Number.NaN, this.#totals[term] ?? 0];
     const { least = 0, nothing = Number.NaN } = this.#terms[term] ?? {};
-    return sum === 0 && total === 0 ? nothing : sum / Math.max(total, least);
+    // A loss with weights, whose mean is 0 where nothing counts, is 0 whatever there was to divide.
+    const isNothing = total === 0 && (sum === 0 || (nothing === 0 && least === 0));
+    return isNothing ? nothing : sum / Math.max(total, least);
   }
 }
 

@@ -251,6 +251,18 @@ test('weights that are all 0 leave the model alone, with checks of numbers, too'
   }
 });
 
+test('smoothed targets of classes without weight count for nothing where rows have weights', async (t) => {
+  const { model, own } = makeModel(['a']);
+  const options = { classWeights: [0, 1, 0, 0], labelSmoothing: 0.1, weights: own };
+  const trainer = new tandem.Trainer(model, {
+    loss: (y, target) => crossEntropy(y, target, options),
+  });
+  t.teardown(() => trainer.close());
+  const data = { x: arrays, y: new Int32Array(rows) };
+  t.is((await trainer.step(data)).loss, 0);
+  for (const batchSize of [5, rows]) t.is((await trainer.evaluate(data, { batchSize })).loss, 0);
+});
+
 test('a micro-batch without a target that counts is no bad number', async (t) => {
   const run = async (batchSize, gradientAccumulationSteps) => {
     const { model } = makeModel(['a', 'b']);
