@@ -97,15 +97,17 @@ test('gradients of pad', (t) => {
 
 test('pad of integers, of a batch and its arguments', (t) => {
   const x = fixed([2, 2], 'int32');
-  const padded = pad(x, {
-    pads: [
-      [0, 1],
-      [1, 0],
-    ],
-    value: -7,
-  });
-  const [y] = evaluate(padded, new Map([[x, Int32Array.of(1, 2, 3, 4)]]));
-  t.deepEqual(y, Int32Array.of(-7, 1, 2, -7, 3, 4, -7, -7, -7));
+  for (const value of [-7, -(2 ** 31), 2 ** 31 - 1]) {
+    const padded = pad(x, {
+      pads: [
+        [0, 1],
+        [1, 0],
+      ],
+      value,
+    });
+    const [y] = evaluate(padded, new Map([[x, Int32Array.of(1, 2, 3, 4)]]));
+    t.deepEqual(y, Int32Array.of(value, 1, 2, value, 3, 4, value, value, value));
+  }
   const pads = [
     [0, 0],
     [1, 1],
@@ -113,6 +115,7 @@ test('pad of integers, of a batch and its arguments', (t) => {
   t.deepEqual(pad(input([3]), { pads }).shape, [null, 5]);
   t.throws(() => pad(x, { pads, value: 0.5 }), argument(/`value` that is an int32/));
   t.throws(() => pad(x, { pads, value: 2 ** 31 }), argument(/int32/));
+  t.throws(() => pad(x, { pads, value: -(2 ** 31) - 1 }), argument(/int32/));
   t.throws(() => pad(x, { pads: [[1, 1]] }), argument(/`pads` for each of 2 axes/));
   t.throws(() => pad(x, { pads: [[1], [1]] }), argument(/`pads\[0\]`/));
   t.throws(

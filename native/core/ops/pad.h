@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include "core/ops/base.h"
 
@@ -44,7 +45,7 @@ struct Pad : Base {
       shape[i] = checked_add(checked_add(shape[i], before[i]), after[i]);
     }
     const bool whole = attributes.value == std::trunc(attributes.value) &&
-                       std::abs(attributes.value) <= 2147483647.0;
+                       attributes.value >= INT32_MIN && attributes.value <= INT32_MAX;
     if (context.input(0).dtype == DType::kInt32 && !whole) {
       fail(ErrorCode::kArgument, "expected a `value` that is an int32 for pad, received " +
                                      std::to_string(attributes.value));
