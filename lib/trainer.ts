@@ -96,6 +96,8 @@ export class Trainer<T extends Targets = Value> {
     this.#assertFree('fit');
     const { feeds } = this.#graph;
     const plan = planFit(data, options, feeds);
+    const { encoder } = this.#state;
+    const { step } = this.#engine.native;
     if (isDataset(data) && data.encoder !== undefined) this.#state.encoder = data.encoder;
     // Before anything waits, so that stop() acts on a call that has just been made.
     this.#fitting = true;
@@ -104,6 +106,10 @@ export class Trainer<T extends Targets = Value> {
         const fit = new Fit(this, this.#engine, this.#graph, plan, this.#run, this.#owner);
         return fit.start();
       });
+    } catch (error) {
+      // The parameters are still those of the rows before, and so is what encodes them.
+      if (this.#engine.native.step === step) this.#state.encoder = encoder;
+      throw error;
     } finally {
       this.#fitting = false;
     }

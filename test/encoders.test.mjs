@@ -260,6 +260,37 @@ test('one target gives its values, two classes may have one logit', async (t) =>
   t.throws(() => Object.assign(model, { encoder: {} }), { code: 'ERR_ARGUMENT' });
 });
 
+test('a fit that takes no step leaves the encoder of the steps before', async (t) => {
+  const data = fromTable({ a: [0, 1, 2, 3], b: [1, 2, 3, 4], y: [10, 20, 30, 40] });
+  const large = fromTable({ a: [0, 1, 2, 3], y: [1e3, 2e3, 3e3, 4e3] });
+  const fitted = (table, ...columns) => {
+    const x = Object.fromEntries(columns.map((column) => [column, 'standard']));
+    return fitEncoder(table, { x, y: { y: 'standard' } });
+  };
+  const [own, wide, other] = [
+    await fitted(data, 'a'),
+    await fitted(data, 'a', 'b'),
+    await fitted(large, 'a'),
+  ];
+  const model = sequential([dense(1)], { input: [1], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse' });
+  t.teardown(() => trainer.close());
+  await t.throwsAsync(trainer.fit(wide.encode(data), { verbose: 0 }), { code: 'ERR_SHAPE' });
+  t.is(model.encoder, undefined);
+  await trainer.fit(own.encode(data), { verbose: 0 });
+  await t.throwsAsync(trainer.fit(wide.encode(data), { verbose: 0 }), { code: 'ERR_SHAPE' });
+  t.is(model.encoder?.state, own.state);
+  const aborted = { verbose: 0, signal: AbortSignal.abort() };
+  await t.throwsAsync(trainer.fit(other.encode(large), aborted), { code: 'ERR_ABORTED' });
+  t.is(model.encoder?.state, own.state);
+  const failing = {
+    verbose: 0,
+    callbacks: [{ onBatchEnd: () => Promise.reject(new Error('no')) }],
+  };
+  await t.throwsAsync(trainer.fit(other.encode(large), failing), { message: 'no' });
+  t.is(model.encoder?.state, other.state);
+});
+
 /** A tokenizer of whole words as Hugging Face's files describe it. */
 const words = (vocabulary) => ({
   version: '1.0',
