@@ -1,9 +1,9 @@
 import type { TypedArray } from '../../bindings.js';
 import * as is from '../is.js';
 import {
-  type Column,
+  type Batch,
   type Columns,
-  columnsOf,
+  checkColumns,
   type TableBatch,
   type TensorBatch,
 } from './batch.js';
@@ -23,14 +23,8 @@ export function fromArrays(
   const { x, y } = is.options<Pick<TensorBatch, 'x' | 'y'>>(data, 'data', ['x', 'y']);
   const rows = is.integer(set.rows ?? rowsOf(y), 'rows', 1, 2 ** 32 - 1);
   const batch: TensorBatch = { rows, x: checkGroup(x, 'x'), y: checkGroup(y, 'y') };
-  for (const [name, column] of columnsOf(batch)) checkRows(column, name, rows);
+  checkColumns(batch, set.rows === undefined);
   return new Dataset<TensorBatch>({ kind: 'memory', length: rows, all: () => batch });
-}
-
-function checkRows(column: Column, name: string, rows: number): void {
-  if (column.length > 0 && column.length % rows === 0) return;
-  const what = `a multiple of ${rows} elements, one row or more,`;
-  throw is.mismatch('ERR_SHAPE', what, name, is.show(column));
 }
 
 function rowsOf(y: unknown): number {
@@ -100,8 +94,7 @@ function checkSequences(given: unknown, name: string): readonly Sequence[] {
 function checkTargets(y: unknown, x: readonly Sequence[]): SequenceBatch['y'] {
   if (!isSequences(y)) {
     const group = checkGroup(y, 'y');
-    const targets = { rows: x.length, y: group };
-    for (const [name, column] of columnsOf(targets)) checkRows(column, name, x.length);
+    checkColumns({ rows: x.length, y: group } as Batch);
     return group;
   }
   const targets = checkSequences(y, 'y');

@@ -61,8 +61,11 @@ export function columnsOf(batch: Batch): (readonly [name: string, column: Column
   );
 }
 
-/** Throws ERR_SHAPE where a column has not a whole number of elements, the same for each row. */
-export function checkColumns(batch: Batch): void {
+/**
+ * Throws ERR_SHAPE where a column has not a whole number of elements, the same for each row. `counted`:
+ * the number of rows is that of the targets, for want of one.
+ */
+export function checkColumns(batch: Batch, counted = false): void {
   for (const [name, column] of columnsOf(batch)) {
     const elements = column.length / batch.rows;
     const fits = is.isTypedArray(column)
@@ -70,9 +73,12 @@ export function checkColumns(batch: Batch): void {
       : elements === 1;
     if (fits) continue;
     const what = is.isTypedArray(column) ? `a multiple of ${batch.rows} elements` : `${batch.rows}`;
-    throw is.mismatch('ERR_SHAPE', `${what}, one row or more each,`, name, is.show(column));
+    const received = `${is.show(column)}${counted ? rowsMissing : ''}`;
+    throw is.mismatch('ERR_SHAPE', `${what}, one row or more each,`, name, received);
   }
 }
+
+const rowsMissing = '; without `rows` each number of `y` counts as a row';
 
 export const tableNeeded = 'a dataset of rows, such as csv(path),';
 

@@ -65,7 +65,7 @@ export function fromBatches(
       const counted = rows ?? (is.isTypedArray(y) ? y.length : undefined);
       if (x === undefined || y === undefined) throw is.invalid('{ x, y }', 'a batch', batch);
       const made: TensorBatch = { rows: is.integer(counted, 'rows of a batch', 1), x, y };
-      checkColumns(made);
+      checkColumns(made, rows === undefined);
       first ??= made;
       checkAlike(first, made);
       yield made;

@@ -63,6 +63,16 @@ test('what map returns has as many elements in each row', async (t) => {
   t.deepEqual(batch, { rows: 1, x: f(1, 2), y: f(7) });
 });
 
+test('arrays with several targets a row ask for `rows`', async (t) => {
+  const data = { x: f(1, 1, 2, 2), y: f(1, 1, 1, 2, 2, 2) };
+  const refusal = { code: 'ERR_SHAPE', message: /`rows` each number of `y` counts as a row/ };
+  t.throws(() => fromArrays(data), refusal);
+  await t.throwsAsync(batchesOf(fromBatches(() => [data])), refusal);
+  t.is(fromArrays(data, { rows: 2 }).length, 2);
+  const few = t.throws(() => fromArrays(data, { rows: 3 }), { code: 'ERR_SHAPE' });
+  t.notRegex(few.message, /counts as/);
+});
+
 test('a generator that is given twice is named as what it is', async (t) => {
   function* rows() {
     yield { x: f(1, 2), y: f(1) };
