@@ -60,7 +60,8 @@ export function fromTable(columns: Columns): Dataset<TableBatch> {
     }
   }
   if (!rows) throw is.mismatch('ERR_SHAPE', 'one row or more', 'columns', 'none');
-  const at = Float64Array.from({ length: rows }, (_, i) => i);
+  const at = new Float64Array(rows);
+  for (let i = 0; i < rows; i++) at[i] = i;
   const batch: TableBatch = { rows, columns, at };
   return new Dataset<TableBatch>({ kind: 'memory', length: rows, all: () => batch });
 }

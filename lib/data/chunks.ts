@@ -1,6 +1,7 @@
 // Rows in the order of an epoch -> whole batches.
 import { Ending } from '../ending.js';
 import * as is from '../is.js';
+import { numbersOf } from '../trainer/random.js';
 import { aborted } from '../trainer/signal.js';
 import { type Batch, checkColumns, concatRows, gatherRows } from './batch.js';
 import type { Piece } from './pieces.js';
@@ -26,7 +27,7 @@ export async function* cut<B extends Batch>(
     const block = concatRows(rest);
     rest = [];
     waiting = 0;
-    const order = Uint32Array.from({ length: block.rows }, (_, i) => i);
+    const order = numbersOf({ start: 0, count: block.rows });
     return { block, order, sizes: Uint32Array.of(block.rows) };
   };
   for await (const piece of pieces) {
@@ -72,7 +73,7 @@ export async function* transformed<B extends Batch>(
   for await (const before of batches) {
     let batch = before;
     for (const transform of transforms) batch = checkBatch(await transform(batch), before.rows);
-    const order = Uint32Array.from({ length: batch.rows }, (_, i) => i);
+    const order = numbersOf({ start: 0, count: batch.rows });
     yield { block: batch, order, sizes: Uint32Array.of(batch.rows) };
   }
 }

@@ -1,6 +1,7 @@
 // Classes that some rows have more often than others.
 import type { TypedArray } from '../../bindings.js';
 import * as is from '../is.js';
+import { inPieces, nextTurn } from '../trainer/turns.js';
 import type { Batch, TensorBatch } from './batch.js';
 import { columnsOf } from './batch.js';
 import { Dataset } from './dataset.js';
@@ -22,22 +23,24 @@ export async function classWeights(
     () => 0,
   );
   let rows = 0;
-  const add = (column: ArrayLike<unknown>) => {
-    for (let i = 0; i < column.length; i++) {
+  const add = (column: ArrayLike<unknown>, from = 0, to = column.length) => {
+    for (let i = from; i < to; i++) {
       const label = is.integer(column[i], 'labels', 0, (set.count ?? 2 ** 24) - 1);
       while (counts.length <= label) counts.push(0);
       counts[label] = (counts[label] ?? 0) + 1;
     }
-    rows += column.length;
+    rows += to - from;
   };
   if (labels instanceof Dataset) {
-    for await (const batch of labels.shuffle(false).batches({ batchSize: 1024 }))
+    for await (const batch of labels.shuffle(false).batches({ batchSize: 1024 })) {
       add(labelsOf(batch));
+      await nextTurn(); // rows in memory come without one
+    }
   } else {
     if (!is.isTypedArray(labels) && !Array.isArray(labels)) {
       throw is.invalid('class numbers or a dataset', 'labels', labels);
     }
-    add(labels);
+    await inPieces(labels.length, (from, to) => add(labels, from, to));
   }
   if (rows === 0) throw is.mismatch('ERR_SHAPE', 'one label or more', 'labels', 'none');
   const present = counts.filter((count) => count > 0).length;
@@ -80,6 +83,6 @@ export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> 
       const more = random() / 2 ** 32 < wanted - whole - 1e-9 ? 1 : 0;
       for (let i = 0; i < whole + more; i++) rows.push(row);
     }
-    return Uint32Array.from(rows);
+    return new Uint32Array(rows);
   };
 }

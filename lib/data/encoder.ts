@@ -1,4 +1,5 @@
 import * as is from '../is.js';
+import { nextTurn } from '../trainer/turns.js';
 import { checkTable, type TableBatch, type TensorBatch, tableNeeded } from './batch.js';
 import { Dataset } from './dataset.js';
 import { classesOf } from './encoders/decode.js';
@@ -149,6 +150,7 @@ export async function fitEncoder(
       }
       fitter.add(column, (row) => ({ ...place(row), column: name }));
     }
+    await nextTurn(); // rows in memory come without one
   }
   return new RowEncoder({ x: await finish(x), y: await finish(y) });
 }

@@ -1,6 +1,6 @@
 // Which rows an epoch goes through, by their numbers, and in which order.
 import { generator, shuffled } from '../trainer/random.js';
-import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
+import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
 import { Selector, type Stage } from './select.js';
 
 /** The numbers of the rows that the stages leave. */
@@ -22,8 +22,11 @@ export async function mixed(
   order: Uint32Array,
   { seed, epoch }: { readonly seed: number; readonly epoch: number },
 ): Promise<Uint32Array> {
-  const places = await shuffled({ start: 0, count: order.length }, generator(seed, epoch));
-  return places.map((i) => order[i] ?? 0);
+  const rows = await shuffled({ start: 0, count: order.length }, generator(seed, epoch));
+  await inPieces(rows.length, (from, to) => {
+    for (let i = from; i < to; i++) rows[i] = order[rows[i] ?? 0] ?? 0;
+  });
+  return rows;
 }
 
 /** The rows that the stages leave of `rows`, in the order of an epoch. */

@@ -2,6 +2,7 @@
 // several processes.
 import * as is from '../is.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
+import { inPieces, nextTurn } from '../trainer/turns.js';
 import { type Batch, concatRows, gatherRows } from './batch.js';
 import { mixed, selected } from './order.js';
 import { Selector, type Stage } from './select.js';
@@ -57,7 +58,7 @@ export async function* pieces<B extends Batch>(
   const { rank, worldSize } = options;
   if (plan.source.kind === 'memory') {
     const block = await plan.source.all();
-    yield { block, order: share(await memoryOrder(plan, block, options), rank, worldSize) };
+    yield { block, order: await share(await memoryOrder(plan, block, options), rank, worldSize) };
     return;
   }
   const rows = streamPieces(plan, options);
@@ -65,13 +66,13 @@ export async function* pieces<B extends Batch>(
 }
 
 /** Every worldSize-th row from number `rank` on; the first rows again where some would have fewer. */
-function share(order: Uint32Array, rank: number, worldSize: number): Uint32Array {
+async function share(order: Uint32Array, rank: number, worldSize: number): Promise<Uint32Array> {
   if (worldSize === 1 || order.length === 0) return order;
-  const count = Math.ceil(order.length / worldSize);
-  return Uint32Array.from(
-    { length: count },
-    (_, i) => order[(i * worldSize + rank) % order.length] ?? 0,
-  );
+  const mine = new Uint32Array(Math.ceil(order.length / worldSize));
+  await inPieces(mine.length, (from, to) => {
+    for (let i = from; i < to; i++) mine[i] = order[(i * worldSize + rank) % order.length] ?? 0;
+  });
+  return mine;
 }
 
 async function memoryOrder<B extends Batch>(
@@ -82,13 +83,36 @@ async function memoryOrder<B extends Batch>(
   let order = await selected(block.rows, stages);
   if (keep !== undefined) order = await keep.memory(block, order);
   if (resample !== undefined) {
-    order = resample(block, order, generator(shuffle?.seed ?? 0, resampleStream + epoch));
+    const random = generator(shuffle?.seed ?? 0, resampleStream + epoch);
+    order = await inParts(order, (rows) => resample(block, rows, random));
   }
   if (shuffle === undefined) return order;
   const all = stages.length === 0 && keep === undefined && resample === undefined;
   return all
     ? await shuffled({ start: 0, count: order.length }, generator(shuffle.seed, epoch))
     : await mixed(order, { seed: shuffle.seed, epoch });
+}
+
+/** Copied in a millisecond or two. */
+const partsPerTurn = 32;
+
+/** What `change` makes of the parts of `order`, one after another, with turns of the event loop between. */
+async function inParts(
+  order: Uint32Array,
+  change: (part: Uint32Array) => Uint32Array,
+): Promise<Uint32Array> {
+  const parts: Uint32Array[] = [];
+  await inPieces(order.length, (from, to) => {
+    parts.push(change(order.subarray(from, to)));
+  });
+  const all = new Uint32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let begin = 0;
+  for (const [i, part] of parts.entries()) {
+    if (i % partsPerTurn === partsPerTurn - 1) await nextTurn();
+    all.set(part, begin);
+    begin += part.length;
+  }
+  return all;
 }
 
 async function* streamPieces<B extends Batch>(

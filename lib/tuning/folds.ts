@@ -6,7 +6,7 @@ import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Arrays, Data } from '../trainer/data.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
-import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
+import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
 
 /**
  * The fold of each of `count` rows: shuffled by the seed, then dealt in turn, so that sizes differ by
@@ -97,7 +97,9 @@ function labelsOf(
 /** Copies of the rows for which `take` holds. */
 async function takeRows(data: Data, count: number, take: (row: number) => boolean): Promise<Data> {
   const rows: number[] = [];
-  for (let row = 0; row < count; row++) if (take(row)) rows.push(row);
+  await inPieces(count, (from, to) => {
+    for (let row = from; row < to; row++) if (take(row)) rows.push(row);
+  });
   const copy = async (array: TypedArray): Promise<TypedArray> => {
     const width = array.length / count;
     const Type = array.constructor as new (length: number) => TypedArray;

@@ -17,7 +17,7 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
-import { csv, fitEncoder } from 'tandem-ml/data';
+import { classWeights, csv, fitEncoder, fromArrays, fromTable } from 'tandem-ml/data';
 import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
 
@@ -182,6 +182,33 @@ test.serial('while 1,000 predictions are in flight', async (t) => {
     await Promise.all(pending);
   });
   await predictor.close();
+});
+
+test.serial('while rows in memory are weighed, repeated, dealt out and learnt from', async (t) => {
+  const rows = 2 ** 20;
+  const labels = Int32Array.from({ length: rows }, (_, i) => Number(i % 5 === 0));
+  const dataset = fromArrays({ x: new Float32Array(rows), y: labels });
+  const table = fromTable({ a: new Float32Array(rows).fill(1), b: labels });
+  const first = async (batches) => {
+    for await (const batch of batches) return batch;
+    throw new Error('no batch');
+  };
+  const work = async () => {
+    for (let i = 0; i < 5; i++) {
+      const weights = await classWeights(dataset);
+      t.deepEqual(await classWeights(labels), weights);
+      await first(dataset.oversample(weights).shuffle().batches());
+      await first(
+        dataset
+          .take(rows - 1)
+          .shuffle()
+          .batches({ rank: 1, worldSize: 2 }),
+      );
+      await fitEncoder(table, { x: { a: 'standard' }, y: { b: 'category' } });
+    }
+  };
+  await work();
+  await staysFree(t, work);
 });
 
 test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
