@@ -351,7 +351,7 @@ namespace {
 // whose operands are in the L2.
 bool splits_floats([[maybe_unused]] const GemmDesc& d) {
 #if defined(TANDEM_ISA_AVX512)
-  if (d.type != GEMM_F32 || !kF32AmxKernels.available()) return false;
+  if (d.type != GEMM_F32) return false;
   // Such callers pack B for each call, and would split A again as often.
   if (d.b_packed && d.one_block) return false;
   const auto floats = static_cast<double>(d.m) * static_cast<double>(round_up(d.n, kLanes)) *
@@ -359,7 +359,9 @@ bool splits_floats([[maybe_unused]] const GemmDesc& d) {
   const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
   const auto split = static_cast<double>((d.m + d.n) * d.k);
   const double steps = kCyclesPerStep * static_cast<double>(ceil_div(d.k, 2 * kTileRows));
-  return kWorthSplitting * (tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split) < floats;
+  const double cycles = tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split;
+  // Last, since it asks the system for the tiles.
+  return kWorthSplitting * cycles < floats && kF32AmxKernels.available();
 #else
   return false;
 #endif
