@@ -30,7 +30,7 @@ struct Case {
   int64_t batch[2] = {1, 1};
   bool a_repeats[2] = {false, false}, b_repeats[2] = {false, false};
   bool accumulate = false, frozen = false, bias = false, pre = false, grad = false;
-  bool residual = false;
+  bool residual = false, row_bias = false;
   GemmActivation activation = GEMM_ACT_NONE;
 };
 
@@ -59,6 +59,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   d.m = t.m, d.n = t.n, d.k = t.k;
   d.accumulate = t.accumulate;
   d.b_packed = t.frozen;
+  d.row_bias = t.row_bias;
   d.pack_a_first = true;
   d.units = isa.units;
   d.kernels = isa.floats;
@@ -73,7 +74,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   const int64_t c_size = lay_out(t.m, t.n, false, t.gap, t.batch, never, d.c_row, c_col, d.c_batch);
   Guarded<float> a(a_size, nan), b(b_size, nan), c(c_size, MARK), pre(t.pre ? c_size : 0, MARK);
   Guarded<float> saved(t.grad ? c_size : 0, nan), bias(t.bias ? t.n : 0, 0.0f);
-  Guarded<float> residual(t.residual ? c_size : 0, nan);
+  Guarded<float> residual(t.residual ? c_size : 0, nan), row_bias(t.row_bias ? t.m : 0, 0.0f);
   for (int64_t x = 0; x < t.batch[0]; ++x)
     for (int64_t y = 0; y < t.batch[1]; ++y) {
       fill_operand(a, x * d.a_batch[0] + y * d.a_batch[1], t.m, t.k, d.a_row, d.a_col);
@@ -85,10 +86,12 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
     }
   if (t.bias)
     for (int64_t j = 0; j < t.n; ++j) bias[j] = random_value();
+  for (int64_t i = 0; i < row_bias.size(); ++i) row_bias[i] = random_value();
 
   const float slope = 0.25f;
   GemmEpilogue e = {};
   e.bias = t.bias ? bias.data() : nullptr;
+  e.row_bias = t.row_bias ? row_bias.data() : nullptr;
   e.activation = t.activation;
   e.apply = t.activation == GEMM_ACT_APPLY ? apply_test : nullptr;
   e.params = &slope;
@@ -131,6 +134,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
           }
           if (t.residual) v += residual[at];
           if (t.bias) v += bias[j];
+          if (t.row_bias) v += row_bias[i];
           const double tolerance = size * 1e-6;
           if (t.pre && !(std::fabs(pre[at] - v) <= tolerance)) good = false;
           if (t.activation == GEMM_ACT_RELU && v < 0) v = 0;
@@ -143,15 +147,15 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
       good = false;
   good = good && a.intact() && b.intact() && c.intact() && pre.intact() && packed.intact() &&
          packed_a.intact() && scratch.intact() && saved.intact() && bias.intact() &&
-         residual.intact();
+         residual.intact() && row_bias.intact();
   if (!good)
     std::printf(
         "%s %s: m %d n %d k %d at %d bt %d gap %d batch %dx%d accumulate %d frozen %d bias %d pre "
         "%d "
-        "grad %d residual %d act %d source %d\n",
+        "grad %d residual %d row_bias %d act %d source %d\n",
         isa.name, plan.desc.kernels->name, int(t.m), int(t.n), int(t.k), t.a_transposed,
         t.b_transposed, int(t.gap), int(t.batch[0]), int(t.batch[1]), t.accumulate, t.frozen,
-        t.bias, t.pre, t.grad, t.residual, t.activation, plan.source);
+        t.bias, t.pre, t.grad, t.residual, t.row_bias, t.activation, plan.source);
   CHECK(good);
 }
 
@@ -223,6 +227,22 @@ TEST(gemm_matches_naive_on_larger_shapes) {
         t.b_transposed = form & 2;
         t.frozen = form & 4;
         run_case(isa, t, form & 1);
+      }
+}
+
+// Whose epilogue may be late, in several panels of rows and steps of k.
+TEST(gemm_starts_sums_at_the_bias_of_rows) {
+  for (const GemmIsa& isa : float_isas())
+    for (const int64_t k : {40, 600, 1700})
+      for (int form = 0; form < 16; ++form) {
+        Case t = {100, form & 1 ? 64 : 45, k};
+        t.row_bias = true;
+        t.a_transposed = form & 2;
+        t.batch[1] = form & 4 ? 3 : 1;
+        t.a_repeats[1] = true;
+        t.pre = form & 8;
+        t.activation = form & 2 ? GEMM_ACT_RELU : GEMM_ACT_NONE;
+        run_case(isa, t);
       }
 }
 

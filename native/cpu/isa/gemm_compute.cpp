@@ -312,7 +312,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
   }
   if (kernels.settle) kernels.settle(args.state);
   // These epilogues read what the next panel overwrites, or what late ones write.
-  if (kernels.flush && last && (starts || r.rows_after)) kernels.flush(args.state);
+  if (kernels.flush && (starts || (last && r.rows_after))) kernels.flush(args.state);
   if (!last || !r.rows_after) return;
   if (r.staged)
     finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(r.scratch + plan.stage_at));
