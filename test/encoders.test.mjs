@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   adam,
+  concat,
   dense,
   embedding,
   flatten,
@@ -258,6 +259,41 @@ test('one target gives its values, two classes may have one logit', async (t) =>
   t.teardown(() => predictor.close());
   t.deepEqual(await predictor.predictRows([{ a: 0 }, { a: 7 }]), [0, 1]);
   t.throws(() => Object.assign(model, { encoder: {} }), { code: 'ERR_ARGUMENT' });
+});
+
+test('many raw rows are predicted as each alone', async (t) => {
+  const rows = 40_000;
+  const raw = Array.from({ length: rows }, (_, i) => ({ a: i % 97, b: `k${i % 5}` }));
+  const data = fromTable({
+    a: raw.map(({ a }) => a),
+    b: raw.map(({ b }) => b),
+    c: raw.map(({ a }) => 2 * a),
+    d: raw.map((_, i) => `d${i % 3}`),
+  });
+  const encoder = await fitEncoder(data, {
+    x: { left: { a: 'standard' }, right: { b: 'category' } },
+    y: { one: { c: 'standard' }, two: { d: 'category' } },
+  });
+  const left = input([1], { name: 'left' });
+  const right = input([1], { name: 'right', dtype: 'int32' });
+  const both = concat([left, flatten(embedding(5, 4)(right))], { axis: 1 });
+  const outputs = { one: dense(1)(both), two: dense(3)(both) };
+  const model = new Model({ inputs: [left, right], outputs, seed: 1 });
+  model.encoder = encoder;
+  const predictor = await Predictor.load(model, { maxBatch: 1000 });
+  t.teardown(() => predictor.close());
+  const all = await predictor.predictRows(raw);
+  t.is(all.length, rows);
+  for (const i of [0, 1, 4095, 4096, 4097, 8191, 8192, 20_001, rows - 1]) {
+    const [alone] = await predictor.predictRows(raw.slice(i, i + 1));
+    t.is(all[i].d, alone.d);
+    t.true(Math.abs(all[i].c - alone.c) < 1e-3, `${i}`);
+  }
+  raw[30_000] = { a: 'warm', b: 'k1' };
+  const error = await t.throwsAsync(predictor.predictRows(raw), { instanceOf: DataError });
+  t.is(error.row, 30_000);
+  raw[30_000] = { b: 'k1' };
+  await t.throwsAsync(predictor.predictRows(raw), { message: /column `a`.*`rows\[30000\]`/ });
 });
 
 test('a fit that takes no step leaves the encoder of the steps before', async (t) => {

@@ -72,17 +72,24 @@ export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> 
   const repeats = factors.map((factor) => factor / least + 1e-9);
   return (block, order, random) => {
     const labels = labelsOf(block);
-    const rows: number[] = [];
-    for (const row of order) {
-      const label = Number(labels[row]);
+    const times = new Uint32Array(order.length);
+    let total = 0;
+    for (let i = 0; i < order.length; i++) {
+      const label = Number(labels[order[i] ?? 0]);
       const wanted = repeats[label];
       if (wanted === undefined) {
         throw is.mismatch('ERR_ARGUMENT', `${repeats.length} classes`, 'y', `class ${label}`);
       }
       const whole = Math.floor(wanted);
       const more = random() / 2 ** 32 < wanted - whole - 1e-9 ? 1 : 0;
-      for (let i = 0; i < whole + more; i++) rows.push(row);
+      times[i] = whole + more;
+      total += whole + more;
     }
-    return new Uint32Array(rows);
+    const rows = new Uint32Array(total);
+    let at = 0;
+    for (let i = 0; i < order.length; i++) {
+      for (let left = times[i] ?? 0; left > 0; left--) rows[at++] = order[i] ?? 0;
+    }
+    return rows;
   };
 }

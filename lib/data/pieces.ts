@@ -94,7 +94,7 @@ async function memoryOrder<B extends Batch>(
 }
 
 /** Copied in a millisecond or two. */
-const partsPerTurn = 32;
+const partsPerTurn = 8;
 
 /** What `change` makes of the parts of `order`, one after another, with turns of the event loop between. */
 async function inParts(

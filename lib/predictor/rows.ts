@@ -1,9 +1,10 @@
 // Raw rows -> inputs, outputs -> values as the data had them.
-import type { TypedArray } from '../../bindings.js';
+import { concatInTurns, type TensorBatch } from '../data/batch.js';
 import { type Decoded, decodeGroup } from '../data/encoders/decode.js';
 import { CompiledEncoder } from '../data/encoders/encoder.js';
 import type { EncoderState } from '../data/encoders/state.js';
 import * as is from '../is.js';
+import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import type { PredictOutput } from './arrays.js';
 
 /** A row as the data had it, by the names of columns. */
@@ -23,46 +24,76 @@ export class RowCoder {
     this.#columns = state.x.flatMap(({ columns }) => columns.map(([name]) => name));
   }
 
-  /** Throws ERR_ARGUMENT, and DataError for a row that cannot be encoded. */
-  async encode(rows: unknown): Promise<Arrays> {
+  /** Rejects with ERR_ARGUMENT, and DataError for a row that cannot be encoded. */
+  async encode(rows: unknown): Promise<Inputs> {
     if (!Array.isArray(rows) || rows.length === 0) {
       throw is.invalid('an array of one row or more', 'rows', rows);
     }
-    rows.forEach((row: unknown, i) => {
-      if (!is.isRow(row)) throw is.invalid('a record of columns', `rows[${i}]`, row);
+    const given: readonly unknown[] = [...rows];
+    this.#compiled ??= CompiledEncoder.compile(this.#state);
+    const encoder = await this.#compiled;
+    const parts: Inputs[] = [];
+    await this.#inParts(given.length, (begin, end) => {
+      const columns = this.#columnsOf(given, begin, end);
+      const count = end - begin;
+      const x = encoder.encodeInputs({ rows: count, columns }, (row) => ({ row: begin + row }));
+      parts.push({ rows: count, x });
+    });
+    return await concatInTurns(parts);
+  }
+
+  #columnsOf(rows: readonly unknown[], begin: number, end: number) {
+    const part = rows.slice(begin, end);
+    part.forEach((row, i) => {
+      const label = `rows[${begin + i}]`;
+      if (!is.isRow(row)) throw is.invalid('a record of columns', label, row);
       const absent = this.#columns.find((name) => !(name in row));
       if (absent !== undefined) {
         const names = Object.keys(row);
         const received = `only ${names.join(', ') || 'an empty row'}${is.didYouMean(absent, names)}`;
-        throw is.mismatch('ERR_ARGUMENT', `column \`${absent}\``, `rows[${i}]`, received);
+        throw is.mismatch('ERR_ARGUMENT', `column \`${absent}\``, label, received);
       }
     });
-    const columns = Object.fromEntries(
-      this.#columns.map((name) => [name, rows.map((row: RawRow) => row[name])] as const),
+    const records = part as readonly RawRow[];
+    return Object.fromEntries(
+      this.#columns.map((name) => [name, records.map((row) => row[name])] as const),
     );
-    this.#compiled ??= CompiledEncoder.compile(this.#state);
-    const encoder = await this.#compiled;
-    return encoder.encodeInputs({ rows: rows.length, columns }, (row) => ({ row }));
   }
 
-  /** Throws ERR_SHAPE for outputs that the target's columns do not make. */
-  decode(outputs: PredictOutput, rows: number): RowPrediction[] {
+  /** Rejects with ERR_SHAPE for outputs that the target's columns do not make. */
+  async decode(outputs: PredictOutput, rows: number): Promise<RowPrediction[]> {
     const { y } = this.#state;
-    const results: Record<string, Decoded>[] = Array.from({ length: rows }, () => ({}));
-    for (const group of y) {
-      const output = outputOf(outputs, group.name);
-      decodeGroup(group, output, rows, group.name ?? 'y').forEach((values, row) => {
-        Object.assign(results[row] ?? {}, values);
-      });
-    }
+    const results: Record<string, Decoded>[] = [];
+    await this.#inParts(rows, (begin, end) => {
+      const part: Record<string, Decoded>[] = Array.from({ length: end - begin }, () => ({}));
+      for (const group of y) {
+        const output = outputOf(outputs, group.name);
+        const width = output.length / rows;
+        const own = output.subarray(begin * width, end * width);
+        decodeGroup(group, own, part.length, group.name ?? 'y').forEach((values, row) => {
+          Object.assign(part[row] ?? {}, values);
+        });
+      }
+      for (const values of part) results.push(values);
+    });
     const [only, ...others] = y.flatMap(({ columns }) => columns.map(([name]) => name));
     if (only === undefined || others.length > 0) return results;
     return results.map((values) => values[only] ?? Number.NaN);
   }
+
+  /** Work on rows, with a turn of the event loop between pieces of them. */
+  async #inParts(rows: number, work: (begin: number, end: number) => void): Promise<void> {
+    const columns = this.#columns.length + this.#state.y.length;
+    const most = Math.max(1, Math.floor(elementsPerTurn / (16 * columns)));
+    for (let begin = 0; begin < rows; begin += most) {
+      if (begin > 0) await nextTurn();
+      work(begin, Math.min(rows, begin + most));
+    }
+  }
 }
 
-type Arrays = TypedArray | Readonly<Record<string, TypedArray>>;
-type Predict = (x: Arrays, options?: { signal: AbortSignal }) => Promise<PredictOutput>;
+type Inputs = Pick<TensorBatch, 'rows' | 'x'>;
+type Predict = (x: Inputs['x'], options?: { signal: AbortSignal }) => Promise<PredictOutput>;
 
 /** predictRows() of a Predictor that has this coder. Rejects as that does. */
 export async function predictRows(
@@ -76,9 +107,9 @@ export async function predictRows(
     const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';
     throw is.mismatch('ERR_ARGUMENT', what, 'predictRows', 'one without an encoder');
   }
-  const x = await coder.encode(rows);
+  const { x, rows: count } = await coder.encode(rows);
   const outputs = await predict(x, signal === undefined ? undefined : { signal });
-  return coder.decode(outputs, rows.length);
+  return await coder.decode(outputs, count);
 }
 
 function outputOf(outputs: PredictOutput, name: string | null): Float32Array | Int32Array {

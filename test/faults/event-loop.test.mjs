@@ -184,32 +184,42 @@ test.serial('while 1,000 predictions are in flight', async (t) => {
   await predictor.close();
 });
 
-test.serial('while rows in memory are weighed, repeated, dealt out and learnt from', async (t) => {
-  const rows = 2 ** 20;
-  const labels = Int32Array.from({ length: rows }, (_, i) => Number(i % 5 === 0));
-  const dataset = fromArrays({ x: new Float32Array(rows), y: labels });
-  const table = fromTable({ a: new Float32Array(rows).fill(1), b: labels });
-  const first = async (batches) => {
-    for await (const batch of batches) return batch;
-    throw new Error('no batch');
-  };
-  const work = async () => {
-    for (let i = 0; i < 5; i++) {
-      const weights = await classWeights(dataset);
-      t.deepEqual(await classWeights(labels), weights);
-      await first(dataset.oversample(weights).shuffle().batches());
-      await first(
-        dataset
-          .take(rows - 1)
-          .shuffle()
-          .batches({ rank: 1, worldSize: 2 }),
-      );
-      await fitEncoder(table, { x: { a: 'standard' }, y: { b: 'category' } });
-    }
-  };
-  await work();
-  await staysFree(t, work);
-});
+test.serial(
+  'while rows in memory are weighed, repeated, dealt out, learnt from and predicted',
+  async (t) => {
+    const rows = 2 ** 19;
+    const labels = Int32Array.from({ length: rows }, (_, i) => Number(i % 5 === 0));
+    const dataset = fromArrays({ x: new Float32Array(rows), y: labels });
+    const table = fromTable({ a: new Float32Array(rows).fill(1), b: labels });
+    const first = async (batches) => {
+      for await (const batch of batches) return batch;
+      throw new Error('no batch');
+    };
+    const encodings = { x: { a: 'standard' }, y: { b: 'category' } };
+    const classifier = sequential([dense(2)], { input: [1] });
+    classifier.encoder = await fitEncoder(table, encodings);
+    const predictor = await Predictor.load(classifier);
+    const raw = Array.from({ length: 20_000 }, (_, i) => ({ a: i }));
+    const work = async () => {
+      for (let i = 0; i < 5; i++) {
+        await predictor.predictRows(raw);
+        const weights = await classWeights(dataset);
+        t.deepEqual(await classWeights(labels), weights);
+        await first(dataset.oversample(weights).shuffle().batches());
+        await first(
+          dataset
+            .take(rows - 1)
+            .shuffle()
+            .batches({ rank: 1, worldSize: 2 }),
+        );
+        await fitEncoder(table, encodings);
+      }
+    };
+    await work();
+    await staysFree(t, work, 2 * usualLimit); // arrays of megabytes are made, page by page
+    await predictor.close();
+  },
+);
 
 test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
   const names = Array.from({ length: 16 }, (_, i) => `f${i}`);
