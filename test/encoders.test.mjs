@@ -296,6 +296,28 @@ test('many raw rows are predicted as each alone', async (t) => {
   await t.throwsAsync(predictor.predictRows(raw), { message: /column `a`.*`rows\[30000\]`/ });
 });
 
+test('validation data are of the encoder that the training data are of', async (t) => {
+  const [data, held] = [
+    fromTable({ a: [0, 1, 2, 3], y: [1, 2, 3, 4] }),
+    fromTable({ a: [5, 6], y: [9, 7] }),
+  ];
+  const encodings = { x: { a: 'standard' }, y: { y: 'standard' } };
+  const encoder = await fitEncoder(data, encodings);
+  const model = sequential([dense(1)], { input: [1], seed: 1 });
+  const trainer = new Trainer(model, { loss: 'mse' });
+  t.teardown(() => trainer.close());
+  const train = (validationData) =>
+    trainer.fit(encoder.encode(data), { validationData, verbose: 0 });
+  const other = await fitEncoder(held, encodings);
+  await t.throwsAsync(train(other.encode(held)), {
+    code: 'ERR_ARGUMENT',
+    message: /`validationData`, received rows of another/,
+  });
+  t.is(model.encoder, undefined);
+  await train(encoder.encode(held));
+  await train((await fitEncoder(data, encodings)).encode(held));
+});
+
 test('a fit that takes no step leaves the encoder of the steps before', async (t) => {
   const data = fromTable({ a: [0, 1, 2, 3], b: [1, 2, 3, 4], y: [10, 20, 30, 40] });
   const large = fromTable({ a: [0, 1, 2, 3], y: [1e3, 2e3, 3e3, 4e3] });

@@ -1,4 +1,5 @@
 // Options of fit, checked once before anything runs.
+import { isDeepStrictEqual } from 'node:util';
 import type { Dataset } from '../data/dataset.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
@@ -209,8 +210,10 @@ function readRetry(given: unknown): Required<RetryOptions> {
 /** Checks all that is given as arrays. */
 function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayPlan {
   let validation: ArrayRows | undefined;
-  if (isDataset(set.validationData)) checkLength(set.validationData, feeds, 'validationData');
-  else if (set.validationData !== undefined) {
+  if (isDataset(set.validationData)) {
+    checkLength(set.validationData, feeds, 'validationData');
+    if (isDataset(data)) checkEncoders(data, set.validationData);
+  } else if (set.validationData !== undefined) {
     const held = readRows(set.validationData, feeds, 'validationData');
     checkWhole(held.count, feeds, 'validationData');
     validation = { rows: held, which: { start: 0, count: held.count } };
@@ -238,6 +241,13 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
   }
   checkWhole(training, feeds, 'data');
   return { training: { rows, which: { start: 0, count: training } }, validation };
+}
+
+/** Throws ERR_ARGUMENT where both have been encoded, and not alike: their numbers would not compare. */
+function checkEncoders({ encoder }: Dataset, { encoder: other }: Dataset): void {
+  if (encoder === undefined || other === undefined || isDeepStrictEqual(encoder, other)) return;
+  const what = 'rows of the encoder that the training data are of';
+  throw is.mismatch('ERR_ARGUMENT', what, 'validationData', 'rows of another one');
 }
 
 /** As far as it is known before reading. */
