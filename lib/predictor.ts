@@ -362,8 +362,9 @@ export class Predictor {
       throw is.mismatch('ERR_ARGUMENT', what, 'generate', 'none');
     }
     const tokens = readPrompt(prompt);
-    checkRange(tokens, 'prompt', this.#layout.inputs[0]?.range);
-    return engine.run(new Sequence(tokens, options, engine.plan.length));
+    const range = this.#layout.inputs[0]?.range;
+    checkRange(tokens, 'prompt', range);
+    return engine.run(new Sequence(tokens, options, engine.plan.length, range?.count));
   }
 
   /**

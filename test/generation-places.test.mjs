@@ -1,6 +1,6 @@
 // Generations in company: places of the cache, readers that wait, leave or never come back.
 import test from 'ava';
-import { Predictor } from 'tandem-ml';
+import { dense, embedding, input, Predictor, sequential } from 'tandem-ml';
 import { languageModel } from './helpers/language.mjs';
 import { collect } from './helpers/outcomes.mjs';
 import { loadPredictor } from './helpers/predictors.mjs';
@@ -146,6 +146,20 @@ test('infinite logits are no probabilities', async (t) => {
     }
     await predictor.close();
   }
+});
+
+test('a token that the model has a logit for and no embedding ends a generation that goes on', async (t) => {
+  const tokens = input([8], { dtype: 'int32' });
+  const model = sequential([embedding(4, 8), dense(6)], { input: tokens, seed: 1 });
+  model.parameters.get('dense.bias')?.data.set([0, 0, 0, 0, 0, 100]);
+  const predictor = await Predictor.load(model, { generation: {} });
+  t.teardown(() => predictor.close());
+  t.deepEqual(await collect(predictor.generate([1], { maxTokens: 1 })), [5]);
+  t.deepEqual(await collect(predictor.generate([1], { stopTokens: [5] })), []);
+  await t.throwsAsync(collect(predictor.generate([1])), {
+    code: 'ERR_NUMERIC',
+    message: /a token below 4, .* received 5 by its logits/,
+  });
 });
 
 test('load takes the cache, says so in profile, and refuses what has no room', async (t) => {

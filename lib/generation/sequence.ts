@@ -28,8 +28,13 @@ export class Sequence {
   #error: unknown;
   #wake: (() => void) | undefined;
 
-  /** Throws ERR_ARGUMENT. */
-  constructor(prompt: Int32Array, options: GenerateOptions | undefined, length: number) {
+  /** `known`: the model takes tokens below it, and may have logits for more. Throws ERR_ARGUMENT. */
+  constructor(
+    prompt: Int32Array,
+    options: GenerateOptions | undefined,
+    length: number,
+    readonly known = Number.POSITIVE_INFINITY,
+  ) {
     const set = is.options(options, 'options of generate', [
       ...(['maxTokens', 'temperature', 'topK', 'topP', 'repetitionPenalty', 'seed'] as const),
       ...(['stop', 'stopTokens', 'decode', 'signal'] as const),
@@ -84,6 +89,9 @@ export class Sequence {
       else if (this.#count === this.#tokens.length) {
         this.#stopper.finish();
         this.#done = true;
+      } else if (token >= this.known) {
+        const what = `a token below ${this.known}, which is what the model takes,`;
+        throw is.mismatch('ERR_NUMERIC', what, 'generate', `${token} by its logits`);
       }
     } catch (error) {
       this.fail(error);
