@@ -33,7 +33,11 @@ export function mismatch(
 }
 
 export function invalid(what: string, name: string, value: unknown): TandemError {
-  return mismatch('ERR_ARGUMENT', what, name, show(value));
+  const received = show(value);
+  const [, found] = /^an instance of (\w+)$/.exec(received) ?? [];
+  const alike = found !== undefined && new RegExp(`\\ba ${found}\\b`).test(what);
+  const copy = alike ? ' of another class, such as that of another copy of tandem-ml' : '';
+  return mismatch('ERR_ARGUMENT', what, name, `${received}${copy}`);
 }
 
 export function number(

@@ -3,6 +3,7 @@ import type { PredictorDescription } from '../../bindings.js';
 import { pathOf } from '../files/paths.js';
 import { type GenerationEngine, openEngine } from '../generation/engine.js';
 import { type GenerationPlan, generationVariants, planGeneration } from '../generation/graph.js';
+import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { Model } from '../model.js';
 import { loadQuantized } from '../quantization/serve.js';
@@ -27,12 +28,20 @@ export interface Opened {
   readonly buckets?: readonly Bucket[] | undefined;
 }
 
+/** Throws ERR_ARGUMENT. */
+function checkPath(source: unknown): void {
+  if (typeof source === 'object' && !(source instanceof URL)) {
+    throw is.invalid('a path, a file: URL, a Model or a QuantizedModel', 'source', source);
+  }
+  pathOf(source, 'source');
+}
+
 /** As Predictor.load rejects. */
 export async function openPredictor(
   source: string | URL | Model | QuantizedModel,
   { set, plain, queue }: LoadSettings,
 ): Promise<Opened> {
-  if (!(source instanceof Model || source instanceof QuantizedModel)) pathOf(source, 'source');
+  if (!(source instanceof Model || source instanceof QuantizedModel)) checkPath(source);
   seekDevice(plain.device);
   // Again where a file was replaced by one of the other kind between the two looks at it.
   for (;;) {

@@ -71,6 +71,16 @@ test('wrong types', async (t) => {
   await refuses(t, 'ERR_DTYPE', ({ predictor }) => predictor.predictSync(x, new Int32Array(128)));
 });
 
+test('a class of the right name from elsewhere is named as that', async (t) => {
+  const { Other, Foreign } = { Other: class Model {}, Foreign: class Value {} };
+  const message = /an instance of (Model|Value) of another class, such as that of another copy/;
+  t.throws(() => new Trainer(new Other(), { loss: 'mse' }), { code: 'ERR_ARGUMENT', message });
+  t.throws(() => dense(3)(new Foreign()), { code: 'ERR_ARGUMENT', message });
+  await t.throwsAsync(Predictor.load(new Other()), { code: 'ERR_ARGUMENT', message });
+  const { message: plain } = t.throws(() => new Trainer(new Foreign(), { loss: 'mse' }));
+  t.notRegex(plain, /another/);
+});
+
 test('class numbers out of range', async (t) => {
   for (const wrong of [4, -1, 2 ** 31 - 1, -(2 ** 31)]) {
     const bad = y.slice();
