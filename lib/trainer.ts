@@ -155,7 +155,8 @@ export class Trainer<T extends Targets = Value> {
    * Loss and metrics on `{ x, y }` in inference mode: of all its rows, of crossEntropy and metrics of
    * classes over the targets that count, and of losses with weights by these, so that they are the
    * same for every batch size; but of a loss that is a number and no mean, such as a sum over the batch,
-   * it is the mean of batches weighted by their rows. Also in callbacks of fit.
+   * it is the mean of batches weighted by their rows. Also in callbacks of fit. One at a time: a source of
+   * rows to evaluate that waits for another evaluation of the trainer, or for a copy of its parameters, never ends.
    * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
    */
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {
