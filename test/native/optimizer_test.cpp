@@ -201,10 +201,15 @@ TEST(updates_of_products_follow_the_gradient) {
   struct Case {
     int64_t m, n, k;
   };
-  const Case cases[] = {
-      {1, 1, 1},      {3, 5, 2},        {33, 40, 8},     {100, 784, 8},
-      {70, 1024, 65}, {130, 4096, 130}, {151, 100, 2600}};  // of tiles of 75 rows and of 76, beside
-                                                            // the L2's limit
+  const Case cases[] = {{1, 1, 1},
+                        {3, 5, 2},
+                        {33, 40, 8},
+                        {100, 784, 8},
+                        {70, 1024, 65},
+                        {130, 4096, 130},
+                        {151, 100, 2600},  // of tiles of 75 rows and of 76, beside
+                                           // the L2's limit
+                        {222, 704, 97}};
   for (const Case& c : cases) {
     for (const bool trans_a : {false, true}) {
       for (const bool trans_b : {false, true}) {

@@ -50,6 +50,8 @@ void pack_tile(const void* params, void* const* operands, int64_t tile, const Ti
   for (int64_t i = 0; i < p.tiles.count; ++i) {
     int64_t row = 0;
     const GemmPlan& plan = plan_of(p, i, row);
+    // Of rows, one more may make a panel more.
+    if (tile - p.pack_tiles >= plan.pack_a_tiles) continue;
     gemm_pack_a(plan, static_cast<const float*>(operands[0]) + row * p.a_row,
                 static_cast<char*>(operands[p.packed_a]) + i * p.a_bytes, tile - p.pack_tiles);
   }
@@ -66,7 +68,7 @@ void update_tile(const void* params, void* const* operands, int64_t tile,
   auto* gradient = static_cast<float*>(context.scratch);
   auto* scratch = static_cast<char*>(context.scratch) + p.scratch_at;
   const void* a =
-      p.a_bytes > 0
+      plan.pack_a_tiles > 0
           ? static_cast<const char*>(operands[p.packed_a]) + tile * p.a_bytes
           : static_cast<const void*>(static_cast<const float*>(operands[0]) + row * p.a_row);
   for (int64_t i = 0; i < plan.compute_tiles; ++i)
@@ -127,12 +129,13 @@ void emit_packing(ProductParams& p, Emitter& emit) {
     p.pack_tiles = packs.pack_tiles;
     elements += packs.desc.n;
   }
-  if (packs.pack_a_tiles > 0) {
+  const int64_t pack_a_tiles = most(p.plans[0].pack_a_tiles, p.plans[1].pack_a_tiles);
+  if (pack_a_tiles > 0) {
     p.a_bytes = most(p.plans[0].packed_a_bytes, p.plans[1].packed_a_bytes);
     p.packed_a = emit.workspace(p.tiles.count * p.a_bytes);
     elements += p.rows;
   }
-  emit_step(emit, pack_tile, p, p.pack_tiles + packs.pack_a_tiles,
+  emit_step(emit, pack_tile, p, p.pack_tiles + pack_a_tiles,
             0.4 * static_cast<double>(packs.desc.k) * static_cast<double>(elements));
 }
 
@@ -159,7 +162,7 @@ void launch_productUpdate(const NodeView& node, Emitter& emit) {
   for (int64_t more : {1, 0}) {
     desc.m = p.tiles.size + more;
     p.plans[more] = plan_gemm(desc);
-    // Fewer rows may fit where these do not: a is packed for all tiles or for none.
+    // Fewer rows may fit where these do not: a is packed for no tiles then.
     desc.pack_a_first = p.plans[more].pack_a_tiles > 0;
     emit.scratch(p.scratch_at + p.plans[more].scratch_bytes);
   }
