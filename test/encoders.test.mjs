@@ -316,6 +316,17 @@ test('validation data are of the encoder that the training data are of', async (
   t.is(model.encoder, undefined);
   await train(encoder.encode(held));
   await train((await fitEncoder(data, encodings)).encode(held));
+  await t.throwsAsync(trainer.evaluate(other.encode(held)), {
+    code: 'ERR_ARGUMENT',
+    message: /`data`, received rows of another/,
+  });
+  await trainer.evaluate(encoder.encode(held));
+  const path = join(await makeFolder(t), 'model.safetensors');
+  await model.save(path);
+  const loaded = new Trainer(await Model.load(path), { loss: 'mse' });
+  t.teardown(() => loaded.close());
+  await loaded.evaluate(encoder.encode(held));
+  await t.throwsAsync(loaded.evaluate(other.encode(held)), { code: 'ERR_ARGUMENT' });
 });
 
 test('a fit that takes no step leaves the encoder of the steps before', async (t) => {

@@ -13,6 +13,7 @@ import { refuseBadRows } from './numerics.js';
 import type { RunState } from './run.js';
 import {
   arraySupply,
+  checkEncoder,
   datasetSupply,
   isDataset,
   noRows,
@@ -59,6 +60,7 @@ export async function evaluate(
   const batchSize = readBatchSize(set.batchSize ?? given, feeds);
   const rows = isDataset(data) ? undefined : readRows(data, feeds, 'data');
   if (rows) checkWhole(rows.count, feeds, 'data');
+  if (isDataset(data)) checkEncoder(engine.model.encoder, data, 'data');
   const supply: Supply =
     rows === undefined
       ? datasetSupply(data as Dataset, feeds, 'data')

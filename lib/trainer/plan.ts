@@ -1,5 +1,4 @@
 // Options of fit, checked once before anything runs.
-import { isDeepStrictEqual } from 'node:util';
 import type { Dataset } from '../data/dataset.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
@@ -9,7 +8,14 @@ import { readRows } from './lengths.js';
 import type { Span } from './random.js';
 import { retrying } from './retry.js';
 import { checkSignal } from './signal.js';
-import { arraySupply, datasetSupply, isDataset, noRows, type Supply } from './supply.js';
+import {
+  arraySupply,
+  checkEncoder,
+  datasetSupply,
+  isDataset,
+  noRows,
+  type Supply,
+} from './supply.js';
 
 export { aborted, checkSignal } from './signal.js';
 
@@ -212,7 +218,7 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
   let validation: ArrayRows | undefined;
   if (isDataset(set.validationData)) {
     checkLength(set.validationData, feeds, 'validationData');
-    if (isDataset(data)) checkEncoders(data, set.validationData);
+    if (isDataset(data)) checkEncoder(data.encoder, set.validationData, 'validationData');
   } else if (set.validationData !== undefined) {
     const held = readRows(set.validationData, feeds, 'validationData');
     checkWhole(held.count, feeds, 'validationData');
@@ -241,13 +247,6 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
   }
   checkWhole(training, feeds, 'data');
   return { training: { rows, which: { start: 0, count: training } }, validation };
-}
-
-/** Throws ERR_ARGUMENT where both have been encoded, and not alike: their numbers would not compare. */
-function checkEncoders({ encoder }: Dataset, { encoder: other }: Dataset): void {
-  if (encoder === undefined || other === undefined || isDeepStrictEqual(encoder, other)) return;
-  const what = 'rows of the encoder that the training data are of';
-  throw is.mismatch('ERR_ARGUMENT', what, 'validationData', 'rows of another one');
 }
 
 /** As far as it is known before reading. */

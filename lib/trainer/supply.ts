@@ -1,4 +1,5 @@
 // Where the rows of steps come from: arrays of users as a whole, or a dataset bit by bit.
+import { isDeepStrictEqual } from 'node:util';
 import type { TypedArray } from '../../bindings.js';
 import type { TensorBatch } from '../data/batch.js';
 import type { Chunk } from '../data/chunks.js';
@@ -291,6 +292,21 @@ function readBlock(
 }
 
 export const isDataset = (data: unknown): data is Dataset => data instanceof Dataset;
+
+/**
+ * Throws ERR_ARGUMENT where rows are of another encoder than those that are learnt from: their numbers
+ * would not compare.
+ */
+export function checkEncoder(
+  learnt: EncoderState | undefined,
+  { encoder }: Dataset,
+  name: string,
+): void {
+  if (encoder === undefined || learnt === undefined) return;
+  if (isDeepStrictEqual(encoder, learnt)) return;
+  const what = 'rows of the encoder that the training data are of';
+  throw is.mismatch('ERR_ARGUMENT', what, name, 'rows of another one');
+}
 
 /** The error for a dataset that came to its end without a row. */
 export const noRows = (name: string): TandemError =>
