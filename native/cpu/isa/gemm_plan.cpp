@@ -48,6 +48,9 @@ constexpr int64_t kRoundingTiles = 16;
 // columns of B are split for by each tile for itself; and floats of rows of A that are split
 // before.
 constexpr int64_t kSplitSum = 256, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
+// Multiply-adds of packed weights that are worth it: predictions come one by one, and tiles that
+// have not been used for a while are slow for some 0.1 ms.
+constexpr int64_t kSplitPacked = int64_t{8} << 20;
 // What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
 // and beside its steps; of splitting a number; and by how much that has to be faster.
 constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
@@ -354,6 +357,7 @@ bool splits_floats([[maybe_unused]] const GemmDesc& d) {
   if (d.type != GEMM_F32) return false;
   // Such callers pack B for each call, and would split A again as often.
   if (d.b_packed && d.one_block) return false;
+  if (d.b_packed && d.m * d.n * d.k < kSplitPacked) return false;
   const auto floats = static_cast<double>(d.m) * static_cast<double>(round_up(d.n, kLanes)) *
                       static_cast<double>(d.k) / kFloatsPerCycle;
   const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
