@@ -59,14 +59,19 @@ inline std::vector<const GemmKernels*> gemm_families(const GemmIsa& isa, GemmTyp
   return all;
 }
 
-// Every instruction set, with the family for floats that a plan chooses, and with each.
-inline std::vector<GemmIsa> float_isas() {
+// Every instruction set, with the family for floats that a plan chooses, and with each. For `large`
+// products tiles in software, which take long, are left out where the processor has them.
+inline std::vector<GemmIsa> float_isas(bool large = false) {
   std::vector<GemmIsa> all = gemm_isas();
-  for (GemmIsa isa : gemm_isas())
-    for (const GemmKernels* kernels : gemm_families(isa, GEMM_F32)) {
+  for (GemmIsa isa : gemm_isas()) {
+    const std::vector<const GemmKernels*> families = gemm_families(isa, GEMM_F32);
+    const bool has_tiles = families.size() > 2;
+    for (const GemmKernels* kernels : families) {
+      if (large && has_tiles && kernels == families.back()) continue;
       isa.floats = kernels;
       all.push_back(isa);
     }
+  }
   return all;
 }
 

@@ -217,7 +217,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
                                {128, 256, 10},  {256, 1, 300},   {1, 300, 1},    {2, 700, 1100},
                                {40, 70, 1024},  {1024, 170, 70}, {60, 1024, 80}, {512, 130, 700},
                                {300, 200, 1300}};
-  for (const GemmIsa& isa : float_isas())
+  for (const GemmIsa& isa : float_isas(true))
     for (const auto& s : shapes)
       for (int form = 0; form < 8; ++form) {
         Case t = random_case(2);
@@ -232,7 +232,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
 
 // Whose epilogue may be late, in several panels of rows and steps of k.
 TEST(gemm_starts_sums_at_the_bias_of_rows) {
-  for (const GemmIsa& isa : float_isas())
+  for (const GemmIsa& isa : float_isas(true))
     for (const int64_t k : {40, 600, 1700})
       for (int form = 0; form < 16; ++form) {
         Case t = {100, form & 1 ? 64 : 45, k};
