@@ -40,7 +40,7 @@ struct Conversions {
 std::vector<Conversions> conversions() {
   std::vector<Conversions> all = {CONVERSIONS(isa_scalar)};
 #if defined(__x86_64__)
-  const size_t sets = gemm_isas().size();
+  const size_t sets = machine_gemm_isas().size();
   if (sets > 1) all.push_back(CONVERSIONS(isa_avx2));
   if (sets > 2) all.push_back(CONVERSIONS(isa_avx512));
 #endif

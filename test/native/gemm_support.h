@@ -30,7 +30,8 @@ struct GemmIsa {
   const GemmKernels* floats = nullptr;    // of products of floats; null: what the plan chooses
 };
 
-inline std::vector<GemmIsa> gemm_isas() {
+// Those that this machine has.
+inline std::vector<GemmIsa> machine_gemm_isas() {
   std::vector<GemmIsa> all = {{"scalar", isa_scalar::gemm_kernels, isa_scalar::plan_gemm,
                                isa_scalar::gemm_pack_b, isa_scalar::gemm_pack_a,
                                isa_scalar::gemm_compute}};
@@ -48,6 +49,18 @@ inline std::vector<GemmIsa> gemm_isas() {
                      isa_avx512::gemm_kernels, isa_avx512::plan_gemm, isa_avx512::gemm_pack_b,
                      isa_avx512::gemm_pack_a, isa_avx512::gemm_compute, units});
 #endif
+  return all;
+}
+
+// Those of them that this run is of: all, or the one that TANDEM_ISA names, since the others have
+// runs of their own.
+inline std::vector<GemmIsa> gemm_isas() {
+  std::vector<GemmIsa> all = machine_gemm_isas();
+  const char* const one = std::getenv("TANDEM_ISA");
+  if (one != nullptr)
+    std::erase_if(all, [one](const GemmIsa& isa) {
+      return std::strncmp(isa.name, one, std::strlen(one)) != 0;
+    });
   return all;
 }
 
