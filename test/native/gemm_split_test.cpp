@@ -180,8 +180,8 @@ TEST(gemm_splits_floats_where_that_is_faster) {
       return isa.plan(d).desc.kernels->splits;
     };
     CHECK(splits(256, 256, 256, false) == has);
-    CHECK(splits(256, 256, 256, true) == has);
-    CHECK(!splits(200, 128, 64, true));
+    CHECK(splits(512, 256, 256, true) == has);
+    CHECK(!splits(256, 256, 256, true));
     for (const int64_t m : {1, 8, 33}) CHECK(!splits(m, 64, 64, false));
     CHECK(!splits(512, 10, 256, false));
   }

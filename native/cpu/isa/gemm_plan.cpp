@@ -50,7 +50,7 @@ constexpr int64_t kRoundingTiles = 16;
 constexpr int64_t kSplitSum = 256, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
 // Multiply-adds of packed weights that are worth it: predictions come one by one, and tiles that
 // have not been used for a while are slow for some 0.1 ms.
-constexpr int64_t kSplitPacked = int64_t{8} << 20;
+constexpr int64_t kSplitPacked = int64_t{32} << 20;
 // What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
 // and beside its steps; of splitting a number; and by how much that has to be faster.
 constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
