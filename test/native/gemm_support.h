@@ -56,6 +56,7 @@ inline std::vector<GemmIsa> machine_gemm_isas() {
 // runs of their own.
 inline std::vector<GemmIsa> gemm_isas() {
   std::vector<GemmIsa> all = machine_gemm_isas();
+  // Nobody writes the environment. NOLINTNEXTLINE(concurrency-mt-unsafe)
   const char* const one = std::getenv("TANDEM_ISA");
   if (one != nullptr)
     std::erase_if(all, [one](const GemmIsa& isa) {
