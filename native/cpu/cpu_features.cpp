@@ -112,6 +112,24 @@ bool splits_avx512() {
   return found;
 }
 
+int l1_ways() {
+  static const int found = [] {
+    // Intel's and AMD's leaves describe a cache for each part, until one of type 0.
+    constexpr unsigned kLeaves[] = {4, 0x8000001D};
+    for (const unsigned leaf : kLeaves) {
+      for (unsigned part = 0; part < 8; ++part) {
+        const Leaf cache = cpuid(leaf, part);
+        const unsigned type = cache.eax & 0x1f, level = cache.eax >> 5 & 7;
+        if (type == 0) break;
+        constexpr unsigned kInstructions = 2;
+        if (level == 1 && type != kInstructions) return static_cast<int>(cache.ebx >> 22) + 1;
+      }
+    }
+    return 8;
+  }();
+  return found;
+}
+
 // Asked once: a virtual machine leaves every cpuid to its host, which takes microseconds, and plans
 // ask for each product.
 bool has_avx_vnni() {

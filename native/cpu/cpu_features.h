@@ -9,6 +9,10 @@ bool has_avx512();  ///< the above and AVX-512 F, BW, DQ, VL
 /// 512-bit instructions are carried out as two halves, so that they take twice as long (Zen 4).
 bool splits_avx512();
 
+/// Lines of the first cache of data that fall in one of its sets; 8 where the processor does not
+/// say.
+int l1_ways();
+
 // What kernels of extensions/ need beyond the instruction set that they belong to.
 bool has_avx_vnni();
 bool has_avx512_vnni();

@@ -49,6 +49,7 @@ struct GemmDesc {
   bool pack_a_first;   // the caller runs pack_a_tiles, if the plan has any
   const GemmKernels* kernels;  // null: the best that this processor has for the type
   GemmUnits units;
+  int l1_ways;  // of the first cache of data; 0: this processor's
 };
 
 enum GemmActivation : int { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_APPLY };

@@ -32,6 +32,7 @@ struct Case {
   bool accumulate = false, frozen = false, bias = false, pre = false, grad = false;
   bool residual = false, row_bias = false;
   GemmActivation activation = GEMM_ACT_NONE;
+  int l1_ways = 0;
 };
 
 int64_t fill_operand(Guarded<float>& g, int64_t base, int64_t rows, int64_t cols, int64_t rs,
@@ -62,6 +63,7 @@ void run_case(const GemmIsa& isa, const Case& t, bool reverse = false) {
   d.row_bias = t.row_bias;
   d.pack_a_first = true;
   d.units = isa.units;
+  d.l1_ways = t.l1_ways;
   d.kernels = isa.floats;
   const bool never[2] = {false, false};
   for (int i = 0; i < 2; ++i) d.batch[i] = t.batch[i];
@@ -223,6 +225,7 @@ TEST(gemm_matches_naive_on_larger_shapes) {
         Case t = random_case(2);
         t.m = s[0], t.n = s[1], t.k = s[2];
         if (form < 4) t.gap = 0;  // rows that lie a multiple of 4 KiB apart
+        t.l1_ways = form & 2 ? 8 : 32;
         t.a_transposed = form & 1;
         t.b_transposed = form & 2;
         t.frozen = form & 4;
@@ -263,6 +266,31 @@ TEST(gemm_packs_long_columns_by_blocks) {
     if (plan.pack_a_block != waits || plan.pack_a_tiles != 0) printf("of %s\n", isa.name);
     CHECK(plan.pack_a_block == waits);
     CHECK(plan.pack_a_tiles == 0);
+  }
+}
+
+// Rows that share a set of the L1 are copied where it does not hold them; columns are anyway.
+TEST(gemm_copies_rows_that_evict_each_other) {
+  for (const GemmIsa& isa : float_isas()) {
+    GemmDesc d = {};
+    d.m = d.n = d.k = d.b_row = d.c_row = 1024;
+    d.b_col = 1;
+    d.batch[0] = d.batch[1] = 1;
+    d.units = isa.units;
+    d.kernels = isa.kernels(GEMM_F32)[0];
+    for (const bool columns : {false, true})
+      for (const int64_t gap : {0, 8})
+        for (const int ways : {4, 32}) {
+          d.a_row = columns ? 1 : 1024 + gap;
+          d.a_col = columns ? 1024 + gap : 1;
+          d.l1_ways = ways;
+          const bool wide = d.kernels->wide4_rows >= 4;  // serve rows that collide where they are
+          const bool copies = isa.plan(d).pack_a;
+          if (columns && gap == 0)
+            CHECK(copies);
+          else if (!columns)
+            CHECK(copies == (gap == 0 && ways == 4 && !wide));
+        }
   }
 }
 

@@ -101,12 +101,14 @@ GemmSource choose_source(const GemmDesc& d) {
   return GEMM_B_PACKED;
 }
 
-// Rows that lie a multiple of 4 KiB apart fall in one set of the L1: more than its 8 ways of them
-// evict each other. Other rows are as good where they are.
+// Rows that lie a multiple of 4 KiB apart fall in one set of the L1: those that would take more
+// than half of its ways are evicted by each other and by what passes through. Columns of A are as
+// many as k is long. Others are as good where they are.
 bool rows_collide(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const bool collide = (d.a_col == 1 ? d.a_row : d.a_col) * operand_bytes(d) % 4096 == 0;
-  return collide && p.k_words >= 64 && d.m > 7;
+  const bool evict = d.a_col != 1 || 2 * d.kernels->panel_rows > d.l1_ways;
+  return collide && evict && p.k_words >= 64 && d.m > 7;
 }
 
 // A few rows with four vectors of columns need no copy of rows that collide: the ways of a set hold
@@ -399,6 +401,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   }
   if (d.units == GEMM_UNITS_DETECTED)
     d.units = kLanes == 16 && splits_avx512() ? GEMM_UNITS_SPLIT : GEMM_UNITS_WHOLE;
+  if (d.l1_ways == 0) d.l1_ways = l1_ways();
   const int64_t matrices = d.batch[0] * d.batch[1];
   p.b_matrices = (d.b_batch[0] != 0 ? d.batch[0] : 1) * (d.b_batch[1] != 0 ? d.batch[1] : 1);
   p.row_unit = d.kernels->row_unit;
