@@ -40,6 +40,8 @@ constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
 // Columns of A: floats between them and how many there are before they no longer stay in the L1,
 // and columns of B.
 constexpr int64_t kFarFloats = 128, kFarRows = 64, kWorthCopying = 96;
+// Panels of B that tiles which pack A divide among them.
+constexpr int64_t kDividedPanels = 8;
 // Words of a packed panel of A that the L1 holds beside what else passes through it.
 constexpr int64_t kLongestPacked = 256;
 // Tiles of C where each has to round or split its rows of A, which takes a good part of the time.
@@ -136,14 +138,13 @@ bool columns_wait(const GemmPlan& p) {
   return kLanes != 16 || d.a_col % kCollidingFloats == 0 || d.m * d.k > kL2Floats;
 }
 
-// Columns of A that lie side by side in memory are read from end to end: panel by panel they would
-// be as many short pieces.
+// Columns of A that are rounded, and lie side by side in memory, are read from end to end: panel by
+// panel they would be as many short pieces.
 bool packs_a_first(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const bool one = d.batch[0] * d.batch[1] == 1;
   const bool packs = d.kernels->a_panels || packs_tiles(d);
-  if (!d.pack_a_first || d.a_col == 1 || !packs || !one) return false;
-  return d.from_float || (d.type == GEMM_F32 && columns_wait(p) && d.m * d.k <= kL2Floats);
+  return d.from_float && d.pack_a_first && d.a_col != 1 && packs && one;
 }
 
 // Rows that several parts of the columns would split, each for itself.
@@ -155,11 +156,10 @@ bool packs_rows_first(const GemmPlan& p) {
   return may_pack_rows_first(p.desc) && p.col_blocks.count > 2;
 }
 
-// What would leave the L2 before it is read is packed by each tile for itself, some words of k at a
-// time.
+// Each tile packs its columns of A for itself, some words of k at a time: one core reads what
+// another has just written much more slowly than what it has packed.
 bool packs_a_block(const GemmPlan& p) {
-  const GemmDesc& d = p.desc;
-  return d.type == GEMM_F32 && d.a_col != 1 && columns_wait(p) && !packs_a_first(p);
+  return p.desc.type == GEMM_F32 && p.desc.a_col != 1 && columns_wait(p);
 }
 
 bool has_whole_words(const GemmDesc& d) {
@@ -176,8 +176,7 @@ bool choose_pack_a(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   if (d.from_float) return true;
   const bool evict = rows_collide(p) && !few_rows_do(p);
-  if (d.type == GEMM_F32)
-    return packs_a_first(p) || p.pack_a_block || (evict && (d.a_col == 1 || p.col_panels > 4));
+  if (d.type == GEMM_F32) return p.pack_a_block || (evict && (d.a_col == 1 || p.col_panels > 4));
   // A kernel reads whole words of unsigned bytes or of bfloat16.
   const bool whole = has_whole_words(d) || ends_in_next_row(d) || d.kernels->k_step > 1;
   return !d.kernels->a_in_place || d.a_col != 1 || d.a_signed || !whole || evict;
@@ -256,7 +255,10 @@ void choose_grid(GemmPlan& p, int64_t wanted) {
   const bool packs_again = p.pack_a && !p.pack_a_block && !p.desc.kernels->splits;
   const int64_t l2_parts =
       ceil_div(p.col_panels * kPanelColumns * word_floats(p.desc, p.kc), kL2Floats);
-  const int64_t fewest = packs_again ? 1 : least(l2_parts, p.col_panels);
+  // One part of the columns: each thread would read what others have packed of B.
+  const bool divides = p.pack_a_block && p.col_panels >= kDividedPanels;
+  const int64_t parts = divides ? most(2, l2_parts) : l2_parts;
+  const int64_t fewest = packs_again ? 1 : least(parts, p.col_panels);
   const int64_t limit = most(fewest, most_column_blocks(p));
   if (p.pack_a_block) {
     const int64_t tall = fewest * ceil_div(p.row_panels.count, kBlockPanels);
@@ -414,8 +416,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   p.row_blocks.count = p.col_blocks.count = 1;
   p.pack_a_block = packs_a_block(p);
   p.pack_a = p.source != GEMM_B_DOT && choose_pack_a(p);
-  if (d.type == GEMM_F32 && (p.pack_a_block || packs_a_first(p)))
-    p.kc = ceil_div(p.k_words, ceil_div(p.k_words, kLongestPacked));
+  if (p.pack_a_block) p.kc = ceil_div(p.k_words, ceil_div(p.k_words, kLongestPacked));
   const bool reads_words = p.source != GEMM_B_DOT && !p.pack_a && d.type != GEMM_F32;
   p.pack_tail_a = reads_words && d.kernels->k_step > 1 && !has_whole_words(d);
   p.pack_last_a = reads_words && (d.m % p.row_unit != 0 || (!p.pack_tail_a && !has_whole_words(d)));
