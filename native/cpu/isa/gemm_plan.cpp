@@ -207,6 +207,13 @@ void choose_split_grid(GemmPlan& p, int64_t wanted) {
       least(p.col_panels, most(ceil_div(wanted, p.row_blocks.count), ceil_div(b, kL2Floats)));
 }
 
+// Whether there are tiles enough if each has all rows of some columns: A has to stay in the L2, by
+// which it passes once for each of them.
+bool packs_columns_once(const GemmPlan& p) {
+  const GemmDesc& d = p.desc;
+  return d.type == GEMM_F32 && !p.pack_a && p.col_panels >= kLocalTiles && d.m * d.k <= kL2Floats;
+}
+
 // Tiles that pack their own part of B have it in L2 when they read it, and need no stage before
 // them. That is best while it happens once, or a few times for the sake of more tiles.
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
@@ -216,7 +223,7 @@ bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   // Packing little is nothing beside many rows, unless those are rounded for each part of B.
   const bool few_tiles = small && !d.from_float && wanted <= kLocalTiles;
   if (p.k_words * kPanelColumns > kLocalFloats) return false;
-  if (p.row_panels.count > kLocalRowPanels && !few_tiles) return false;
+  if (p.row_panels.count > kLocalRowPanels && !few_tiles && !packs_columns_once(p)) return false;
   // Each part of B has to copy A, and where A is packed before there is a stage for B as well.
   const bool copies = p.pack_a_block || (p.pack_a && d.type != GEMM_F32 && !d.from_float);
   if ((copies || packs_a_first(p)) && !small && p.row_panels.count > kFewRowPanels) return false;
