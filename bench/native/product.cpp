@@ -26,7 +26,7 @@ cpu::GemmDesc describe(const Product& product, const std::string& type) {
     desc.type = cpu::GEMM_S8;
     desc.c_type = cpu::GEMM_TO_U8;
   }
-  desc.pack_a_first = product.trans_a;
+  desc.pack_a_first = product.m * product.k > 16 * 1024;
   desc.m = product.m;
   desc.n = product.n;
   desc.k = product.k;

@@ -54,9 +54,11 @@ constexpr int64_t kSplitSum = 256, kSplitRowPanels = 8, kSplitFirst = 256 * 1024
 // have not been used for a while are slow for some 0.1 ms.
 constexpr int64_t kSplitPacked = int64_t{32} << 20;
 // What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
-// and beside its steps; of splitting a number; and by how much that has to be faster.
+// and beside its steps; of splitting a number, and of reading it where another thread has split it;
+// of waiting for that thread; and by how much all that has to be faster.
 constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
-constexpr double kCyclesPerSplit = 0.7, kWorthSplitting = 1.15;
+constexpr double kCyclesPerSplit = 0.7, kCyclesPerShared = 0.5, kCyclesToShare = 20000;
+constexpr double kWorthSplitting = 1.05;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -361,8 +363,8 @@ const GemmKernels* best_kernels(GemmType type) {
 
 namespace {
 
-// Whether floats are multiplied faster as sums of bfloat16, by an estimate in cycles of a product
-// whose operands are in the L2.
+// Whether two threads multiply floats faster as sums of bfloat16, by an estimate in cycles of a
+// product whose operands are in the L2.
 bool splits_floats([[maybe_unused]] const GemmDesc& d) {
 #if defined(TANDEM_ISA_AVX512)
   if (d.type != GEMM_F32) return false;
@@ -374,9 +376,10 @@ bool splits_floats([[maybe_unused]] const GemmDesc& d) {
   const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
   const auto split = static_cast<double>((d.m + d.n) * d.k);
   const double steps = kCyclesPerStep * static_cast<double>(ceil_div(d.k, 2 * kTileRows));
-  const double cycles = tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split;
+  const double alone = tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split;
+  const double cycles = alone / 2 + kCyclesPerShared * split + kCyclesToShare;
   // Last, since it asks the system for the tiles.
-  return kWorthSplitting * cycles < floats && kF32AmxKernels.available();
+  return kWorthSplitting * cycles < floats / 2 && kF32AmxKernels.available();
 #else
   return false;
 #endif
