@@ -1,8 +1,7 @@
 // Decides from the shape alone how a matrix product is cut in tiles and what is packed.
 #include "cpu/cpu_features.h"
-#include "cpu/isa/gemm_families.h"
 #include "cpu/isa/gemm_kernel.h"
-#include "cpu/tile_config.h"
+#include "cpu/isa/gemm_split.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -50,15 +49,6 @@ constexpr int64_t kRoundingTiles = 16;
 // columns of B are split for by each tile for itself; and floats of rows of A that are split
 // before.
 constexpr int64_t kSplitSum = 256, kSplitRowPanels = 8, kSplitFirst = 256 * 1024;
-// Multiply-adds of packed weights that are worth it: predictions come one by one, and tiles that
-// have not been used for a while are slow for some 0.1 ms.
-constexpr int64_t kSplitPacked = int64_t{32} << 20;
-// What they cost: multiply-adds of floats in a cycle, as they are; cycles of a step of a tile of C,
-// and beside its steps; of splitting a number, and of reading it where another thread has split it;
-// of waiting for that thread; and by how much all that has to be faster.
-constexpr double kFloatsPerCycle = 25, kCyclesPerStep = 113, kCyclesPerTile = 100;
-constexpr double kCyclesPerSplit = 0.7, kCyclesPerShared = 0.5, kCyclesToShare = 20000;
-constexpr double kWorthSplitting = 1.05;
 constexpr int64_t kPackTileFloats = 16 * 1024, kPackWords = 16, kPackTiles = 4;
 constexpr int64_t kDotRows = 8, kDotRowsLong = 64, kDotColumns = 4;
 
@@ -146,13 +136,14 @@ bool packs_a_first(const GemmPlan& p) {
   const GemmDesc& d = p.desc;
   const bool one = d.batch[0] * d.batch[1] == 1;
   const bool packs = d.kernels->a_panels || packs_tiles(d);
-  return d.from_float && d.pack_a_first && d.a_col != 1 && packs && one;
+  return d.from_float && d.pack_a_first && d.a_col != 1 && packs && one && !splits_alone(d);
 }
 
 // Rows that several parts of the columns would split, each for itself.
 bool may_pack_rows_first(const GemmDesc& d) {
   const bool one = d.batch[0] * d.batch[1] == 1;
-  return d.kernels->splits && d.pack_a_first && d.a_col == 1 && one && d.m * d.k <= kSplitFirst;
+  const bool rows = d.a_col == 1 && d.m * d.k <= kSplitFirst;
+  return d.kernels->splits && d.pack_a_first && rows && one && !splits_alone(d);
 }
 bool packs_rows_first(const GemmPlan& p) {
   return may_pack_rows_first(p.desc) && p.col_blocks.count > 2;
@@ -221,6 +212,10 @@ bool packs_columns_once(const GemmPlan& p) {
 bool choose_local(GemmPlan& p, int64_t matrices, int64_t wanted) {
   const GemmDesc& d = p.desc;
   const bool small = p.k_words * d.n <= kLocalSmall;
+  if (splits_alone(d)) {
+    choose_alone(p);
+    return true;
+  }
   if (d.kernels->splits && (wanted > 1 || !small)) return choose_local_split(p, wanted);
   // Packing little is nothing beside many rows, unless those are rounded for each part of B.
   const bool few_tiles = small && !d.from_float && wanted <= kLocalTiles;
@@ -363,30 +358,8 @@ const GemmKernels* best_kernels(GemmType type) {
 
 namespace {
 
-// Whether two threads multiply floats faster as sums of bfloat16, by an estimate in cycles of a
-// product whose operands are in the L2.
-bool splits_floats([[maybe_unused]] const GemmDesc& d) {
-#if defined(TANDEM_ISA_AVX512)
-  if (d.type != GEMM_F32) return false;
-  // Such callers pack B for each call, and would split A again as often.
-  if (d.b_packed && d.one_block) return false;
-  if (d.b_packed && d.m * d.n * d.k < kSplitPacked) return false;
-  const auto floats = static_cast<double>(d.m) * static_cast<double>(round_up(d.n, kLanes)) *
-                      static_cast<double>(d.k) / kFloatsPerCycle;
-  const auto tiles = static_cast<double>(ceil_div(d.m, kTileRows) * ceil_div(d.n, kTileRows));
-  const auto split = static_cast<double>((d.m + d.n) * d.k);
-  const double steps = kCyclesPerStep * static_cast<double>(ceil_div(d.k, 2 * kTileRows));
-  const double alone = tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split;
-  const double cycles = alone / 2 + kCyclesPerShared * split + kCyclesToShare;
-  // Last, since it asks the system for the tiles.
-  return kWorthSplitting * cycles < floats / 2 && kF32AmxKernels.available();
-#else
-  return false;
-#endif
-}
-
 const GemmKernels* choose_kernels(const GemmDesc& d) {
-  if (splits_floats(d)) return &kF32AmxKernels;
+  if (const GemmKernels* splitting = splitting_kernels(d)) return splitting;
   const GemmKernels* best = best_kernels(d.type);
   const bool few = d.m <= best->few_rows || ceil_div(d.k, best->group) < best->k_step;
   return best->for_few_rows && few ? best->for_few_rows : best;
@@ -405,7 +378,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
 
   d.a_signed = d.a_signed && d.type == GEMM_S8;
   // Whatever the rows, the layout of a packed B is the same: that of floats.
-  const bool splits_packed = !d.kernels && d.b_packed && splits_floats(d);
+  const bool splits_packed = !d.kernels && d.b_packed && splitting_kernels(d) != nullptr;
   if (!d.kernels) d.kernels = choose_kernels(d);
   if (d.kernels->splits) {
     d.type = GEMM_BF16;
