@@ -1,6 +1,6 @@
-// Runs one kernel as a plan would, but suspiciously: every operand lies between guards, outputs,
-// workspaces and scratch start as NaN, scratch is spoilt again before every tile, and tiles run in
-// any order that is asked for.
+// Runs one kernel as a plan would, but suspiciously: every operand lies between guards, outputs and
+// workspaces start as NaN, scratch does so before every tile or holds what is asked for, and tiles
+// run in any order.
 //
 //   KernelHarness kernel(isa.launchers, Op::add);
 //   kernel.input({2, 3}, a).input({3}, b).output({2, 3}).run();
@@ -34,7 +34,8 @@ class GuardedMemory {
   [[nodiscard]] void* data() const { return pages_.data(); }
   [[nodiscard]] size_t bytes() const { return pages_.bytes(); }
   /// All bits set: NaN as floats, -1 as integers.
-  void spoil() { std::memset(data(), 0xff, bytes()); }
+  void spoil() { fill(0xff); }
+  void fill(int byte) { std::memset(data(), byte, bytes()); }
   [[nodiscard]] bool intact() const { return pages_.intact(); }
 
  private:
@@ -107,6 +108,11 @@ class KernelHarness final : public Emitter {
   }
   KernelHarness& order(TileOrder order) {
     order_ = order;
+    return *this;
+  }
+  /// What each byte of scratch is before a tile.
+  KernelHarness& scratch_of(int byte) {
+    scratch_byte_ = byte;
     return *this;
   }
   StepState& state() { return state_; }
@@ -281,7 +287,7 @@ class KernelHarness final : public Emitter {
     }
     const TileContext context = {&state_, scratch_->data()};
     for (const int64_t tile : tiles) {
-      scratch_->spoil();
+      scratch_->fill(scratch_byte_);
       step.fn(step.params->data(), operands.data(), tile, context);
     }
   }
@@ -306,6 +312,7 @@ class KernelHarness final : public Emitter {
   size_t scratch_bytes_ = 0;
   StepState state_{1e-3, 1, 0, 0.0F, 1.0F, 0, 0};
   TileOrder order_ = TileOrder::kReverse;
+  int scratch_byte_ = 0xff;
   bool launched_ = false;
 };
 

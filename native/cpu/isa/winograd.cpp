@@ -103,8 +103,7 @@ GemmPlan plan_block(const WinogradParams& p, int64_t tiles) {
   GemmDesc desc = {};
   desc.batch[0] = desc.batch[1] = 1;
   desc.m = p.product.rows;
-  // Whole panels are faster than their parts: what is not there is multiplied, too.
-  desc.n = least(round_up(tiles, kPanelColumns), p.blocks.row);
+  desc.n = whole_panels(tiles);
   desc.k = p.product.channels;
   desc.a_row = desc.k;
   desc.a_col = 1;
@@ -182,7 +181,7 @@ TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels) {
   blocks.block_rows = most(1, least(blocks.block_rows, blocks.total_rows));
   blocks.count = ceil_div(blocks.total_rows, blocks.block_rows);
   // An odd number of cache lines, so that rows spread over the sets of the L1.
-  const int64_t tiles = round_up(blocks.block_rows * grid.tile_columns, kPanelColumns);
+  const int64_t tiles = whole_panels(blocks.block_rows * grid.tile_columns);
   blocks.row = (ceil_div(tiles, 16) | 1) * 16;
   return blocks;
 }

@@ -39,6 +39,10 @@ TANDEM_INLINE int64_t tiles_of_block(const TileGrid& grid, const TileBlocks& blo
   return (rows.end - rows.begin) * grid.tile_columns;
 }
 
+/// Columns that products take of the matrices of so many tiles: whole panels are faster than their
+/// parts.
+TANDEM_INLINE int64_t whole_panels(int64_t tiles) { return round_up(tiles, kPanelColumns); }
+
 /// Whether this is worth it, and exact enough: the transforms cost as much for few channels, and
 /// the matrices of many do not stay in the L2.
 bool is_winograd(const ConvShape& shape);
@@ -53,7 +57,7 @@ TileBlocks cut_tiles(const TileGrid& grid, int64_t images, int64_t channels);
 TANDEM_INLINE int64_t pixel_floats(const TileBlocks& blocks) { return kPositions * blocks.row; }
 
 /// Matrices [position][channels][tiles], as far apart as position_step says, from planes: image i,
-/// channel c at (i * channels + c).
+/// channel c at (i * channels + c). Zeros fill up the last panel of tiles.
 void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
                       const float* planes, int64_t channels, float* out, float* pixels);
 /// The same from gradients of the pixels that tiles become.

@@ -59,12 +59,20 @@ TANDEM_INLINE Lanes load_pixels(const float* row, uint32_t lanes) {
   return load_strided(row, lanes, 2);
 }
 
+/// Zeros for the columns that no tile has: by what scratch held before, sums might not be finite,
+/// and products of split floats compute these by another way, with all that are near them.
+void clear_pixels(const TileBlocks& blocks, int64_t first, int64_t last, float* pixels) {
+  for (int64_t i = 0; i < kPositions; ++i, pixels += blocks.row)
+    for (int64_t t = first; t < last; ++t) pixels[t] = 0.0F;
+}
+
 }  // namespace
 
 void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t block,
                       const float* planes, int64_t channels, float* out, float* pixels) {
   const int64_t plane = grid.rows * grid.columns, step = position_step(blocks, channels);
-  const int64_t tiles = tiles_of_block(grid, blocks, block);
+  const int64_t tiles = tiles_of_block(grid, blocks, block), columns = whole_panels(tiles);
+  clear_pixels(blocks, tiles, columns, pixels);
   for (int64_t c = 0; c < channels; ++c, out += blocks.row) {
     for (int64_t q = 0; q < grid.tile_columns; q += kLanes) {
       const int count = static_cast<int>(least(kLanes, grid.tile_columns - q));
@@ -85,7 +93,7 @@ void transform_planes(const TileGrid& grid, const TileBlocks& blocks, int64_t bl
         }
       });
     }
-    for (int64_t t = 0; t < tiles; t += kLanes) {
+    for (int64_t t = 0; t < columns; t += kLanes) {
       Lanes d[4][4];
 #pragma GCC unroll 4
       for (int64_t i = 0; i < 4; ++i) {
