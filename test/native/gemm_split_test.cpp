@@ -15,7 +15,8 @@ using namespace tandem::cpu;
 
 struct Product {
   int64_t m, n, k;
-  std::vector<float> a, b, c;  // [m, k], [k, n], [m, n]
+  std::vector<float> a, b, c;  // [m, k], [k, n] or by columns, [m, n]
+  bool by_columns = false;
 
   Product(int64_t rows, int64_t columns, int64_t depth, const std::function<float()>& number)
       : m(rows),
@@ -31,7 +32,8 @@ struct Product {
   void run(const GemmIsa& isa, bool a_first) {
     GemmDesc d = {};
     d.m = m, d.n = n, d.k = k;
-    d.a_row = k, d.b_row = d.c_row = n, d.a_col = d.b_col = 1;
+    d.a_row = k, d.c_row = n, d.a_col = 1;
+    d.b_row = by_columns ? 1 : n, d.b_col = by_columns ? k : 1;
     d.batch[0] = d.batch[1] = 1;
     d.pack_a_first = a_first;
     d.units = isa.units;
@@ -48,7 +50,9 @@ struct Product {
   }
 
   [[nodiscard]] float a_at(int64_t i, int64_t l) const { return a[static_cast<size_t>(i * k + l)]; }
-  [[nodiscard]] float b_at(int64_t l, int64_t j) const { return b[static_cast<size_t>(l * n + j)]; }
+  [[nodiscard]] float b_at(int64_t l, int64_t j) const {
+    return b[static_cast<size_t>(by_columns ? j * k + l : l * n + j)];
+  }
   [[nodiscard]] float c_at(int64_t i, int64_t j) const { return c[static_cast<size_t>(i * n + j)]; }
 
   /// The sum in double, and that of its terms without their signs.
@@ -90,6 +94,29 @@ TEST(gemm_split_multiplies_all_bits_of_floats) {
         CHECK(std::fabs(p.c_at(i, j) - want) <= 0x1p-22 * std::fabs(want));
       }
   }
+}
+
+// The lower parts of such numbers are no normal ones: they may be lost, and nothing else.
+TEST(gemm_split_keeps_small_numbers_small) {
+  const auto small = [] {
+    return random_value() * std::ldexp(1.0F, static_cast<int>(random_in(-149, -80)));
+  };
+  for (const GemmIsa& isa : splitting_isas())
+    for (const bool by_columns : {false, true})
+      for (const bool of_a : {false, true}) {
+        random_state = 6;
+        Product p(33, 40, 70, random_value);
+        p.by_columns = by_columns;
+        for (float& x : of_a ? p.a : p.b) x = small();
+        p.run(isa, true);
+        for (int64_t i = 0; i < p.m; ++i)
+          for (int64_t j = 0; j < p.n; ++j) {
+            double size = 0;
+            const double want = p.sum(i, j, size);
+            const double lost = 0x1p-124 * static_cast<double>(p.k);
+            CHECK(std::fabs(p.c_at(i, j) - want) <= 1e-6 * size + lost);
+          }
+      }
 }
 
 TEST(gemm_split_sums_are_as_exact_as_those_of_floats) {

@@ -34,9 +34,11 @@ TANDEM_INLINE Words join_neighbours(Lanes first, Lanes second) {
       _mm512_permutex2var_epi16(as_words(first).v, _mm512_load_si512(kOdd), as_words(second).v)};
 }
 
-// Word j of elements j of both.
+// Word j of elements j of both, which are upper halves but for numbers too small to be normal: of
+// those the lower half must not get into the neighbour.
 TANDEM_INLINE Words join_pairs(Lanes low, Lanes high) {
-  return shr_unsigned<16>(as_words(low)) | as_words(high);
+  const Words upper = spread_word(static_cast<int32_t>(0xffff0000));
+  return shr_unsigned<16>(as_words(low)) | (as_words(high) & upper);
 }
 
 // The parts of words of neighbours, of which there are `left` elements.
