@@ -4,6 +4,7 @@ import test from 'ava';
 import {
   adamw,
   add,
+  concat,
   dense,
   functional,
   input,
@@ -14,8 +15,10 @@ import {
   sequential,
   Trainer,
 } from 'tandem-ml';
+import { evaluate } from 'tandem-ml/autodiff';
 import { makeFolder } from '../helpers/folder.mjs';
-import { generator, uniform } from '../helpers/numbers.mjs';
+import { generator, relativeError, uniform } from '../helpers/numbers.mjs';
+import { loadPredictor } from '../helpers/predictors.mjs';
 
 const random = generator(7);
 const data = { x: uniform(24 * 4, random), y: uniform(24 * 3, random) };
@@ -63,6 +66,39 @@ test('names, shapes and first values', async (t) => {
   const loaded = await Model.load(path);
   t.deepEqual(names(loaded), names(model));
   t.deepEqual(numbers(loaded), numbers(model));
+});
+
+/** Whether a Predictor gives what the graph does, on five rows. */
+async function predictsAsEvaluated(t, x, y) {
+  const rows = uniform(5 * x.shape.slice(1).reduce((n, length) => n * length, 1), generator(3));
+  const predictor = await loadPredictor(t, new Model({ inputs: x, outputs: y, seed: 4 }));
+  const [wanted] = evaluate(y, new Map([[x, rows]]));
+  return relativeError(predictor.predictSync(rows), wanted) < 1e-6;
+}
+
+test('weights that are multiplied in two ways predict in both', async (t) => {
+  const shapes = [
+    [8, 1],
+    [1, 8],
+    [1, 1],
+    [3, 5],
+  ];
+  for (const [units, width] of shapes) {
+    const x = input([width]);
+    const w = parameter([units, width]);
+    const back = matmul(functional.linear(x, w), w);
+    t.true(await predictsAsEvaluated(t, x, back), `linear, then matmul by ${units} x ${width}`);
+    const z = input([units]);
+    const forth = functional.linear(matmul(z, w), w);
+    t.true(await predictsAsEvaluated(t, z, forth), `matmul, then linear by ${units} x ${width}`);
+  }
+});
+
+test('weights of two transposed convolutions in other groups predict in both', async (t) => {
+  const x = input([4, 5, 5]);
+  const w = parameter([4, 2, 3, 3]);
+  const [one, two] = [1, 2].map((groups) => functional.convTranspose2d(x, w, null, { groups }));
+  t.true(await predictsAsEvaluated(t, x, concat([one, two], { axis: 1 })));
 });
 
 test('what is no shape and no option is refused', (t) => {

@@ -31,8 +31,9 @@ int32_t emit_swapped(const ConvShape& s, Emitter& emit) {
   SwapParams p = {s.in, s.out, s.tap_rows * s.tap_columns, 0, 1};
   const int64_t tiles = s.groups * s.in;
   const int64_t floats = tiles * s.out * p.taps;
-  constexpr uint64_t kSwapped = 3;
-  const int frozen = emit.frozen(1, kSwapped, swap_tile, &p, sizeof p, tiles, floats * 4);
+  // Convolutions of one weight may differ in their groups.
+  const uint64_t layout = 3 + (static_cast<uint64_t>(s.groups) << 32);
+  const int frozen = emit.frozen(1, layout, swap_tile, &p, sizeof p, tiles, floats * 4);
   if (frozen >= 0) return frozen;
   p.from = 1;
   p.to = emit.workspace(floats * 4);

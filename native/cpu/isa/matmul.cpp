@@ -222,7 +222,8 @@ void launch(const NodeView& node, const Attributes& attributes, Emitter& emit) {
   if (node.inputs[1]->rank == 2) {
     desc.b_packed = true;
     product.plan = plan_gemm(desc);
-    const uint64_t layout = (desc.b_row == 1 ? 1 : 2) + (attributes.bf16 ? 2 : 0);
+    // By what the sides are, as strides do not tell those of a weight of one row or column apart.
+    const uint64_t layout = (attributes.trans_b ? 1 : 2) + (attributes.bf16 ? 2 : 0);
     const int packed = emit.frozen(1, layout, pack_frozen_tile, &product, sizeof product,
                                    product.plan.pack_tiles, product.plan.packed_b_bytes);
     if (packed >= 0) {
