@@ -65,9 +65,7 @@ inline constexpr int32_t kPointerModeAlphaVector = 4;
 /// cublasLtEpilogue_t. GELU is the approximation by tanh; its AUX is the value before it.
 enum Epilogue : uint32_t {
   kDefault = 1,
-  kRelu = 2,
   kBias = 4,
-  kReluBias = 6,
   kGelu = 32,
   kGeluBias = 36,
   kGeluAux = 160,

@@ -39,15 +39,14 @@ Types types_of(ProductType type) {
 
 lt::Epilogue epilogue_of(const Product& product) {
   switch (product.epilogue) {
-    case ProductEpilogue::kRelu:
-      return product.bias ? lt::kReluBias : lt::kRelu;
     case ProductEpilogue::kGelu:
       return product.bias ? lt::kGeluBias : lt::kGelu;
     case ProductEpilogue::kGeluSaving:
       return product.bias ? lt::kGeluAuxBias : lt::kGeluAux;
     case ProductEpilogue::kGeluGradient:
       return lt::kDGelu;
-    case ProductEpilogue::kReluGradient:  // see library_has()
+    case ProductEpilogue::kRelu:  // see library_has()
+    case ProductEpilogue::kReluGradient:
     case ProductEpilogue::kNone:
       break;
   }

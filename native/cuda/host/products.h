@@ -39,10 +39,10 @@ enum class ProductEpilogue : uint8_t {
   kReluGradient,
 };
 
-/// Whether cuBLASLt may have it; the others only kernels of our own have. It knows the gradient of
-/// a ReLU by bits that its own ReLU has saved.
+/// Whether cuBLASLt may have it; the others only kernels of our own have. Its ReLU makes 0 of a
+/// NaN, which shall be seen, and it knows the gradient of one by bits that its own has saved.
 constexpr bool library_has(ProductEpilogue epilogue) {
-  return epilogue != ProductEpilogue::kReluGradient;
+  return epilogue != ProductEpilogue::kRelu && epilogue != ProductEpilogue::kReluGradient;
 }
 
 /// y[m, n] = epilogue(op(a) op(b) + bias), row-major, `batch` times with these steps in elements.

@@ -1,6 +1,6 @@
-// Matrix products: linear, matmul and the fused form, by cuBLASLt. Its epilogues take over bias,
-// ReLU and the GELU of tanh; what they do not know, one pass of launch_epilogue() over the product
-// does. Products of 16 bits round those of their factors first that are floats: weights that never
+// Matrix products: linear, matmul and the fused form, by cuBLASLt. Its epilogues take over bias and
+// the GELU of tanh; what they do not know, one pass of launch_epilogue() over the product does.
+// Products of 16 bits round those of their factors first that are floats: weights that never
 // change, and what plans leave to them (core/rounded_factors.h).
 #include "core/ops/fused_matmul.h"
 #include "core/ops/linear.h"
@@ -89,10 +89,11 @@ Product fused(const Product& product, const Attributes& attributes, bool bias) {
   Product p = product;
   const bool whole_rows = p.n % 8 == 0;  // what the saved value of a GELU must have
   const auto activation = static_cast<Op>(attributes.activation);
+  const bool own = p.type == ProductType::kFloat32;  // what kernels of our own multiply
   if (p.batch != 1) return p;
   if (attributes.activation < 0) {
     p.bias = bias;
-  } else if (activation == Op::relu && !attributes.save_pre) {
+  } else if (activation == Op::relu && !attributes.save_pre && own) {
     p.bias = bias;
     p.epilogue = ProductEpilogue::kRelu;
   } else if (activation == Op::geluTanh && (!attributes.save_pre || whole_rows)) {
@@ -100,7 +101,7 @@ Product fused(const Product& product, const Attributes& attributes, bool bias) {
     p.epilogue = attributes.save_pre ? ProductEpilogue::kGeluSaving : ProductEpilogue::kGelu;
   } else if (activation == Op::geluTanhGrad && whole_rows) {
     p.epilogue = ProductEpilogue::kGeluGradient;
-  } else if (activation == Op::reluGrad && p.type == ProductType::kFloat32) {
+  } else if (activation == Op::reluGrad && own) {
     p.epilogue = ProductEpilogue::kReluGradient;
   }
   return p;

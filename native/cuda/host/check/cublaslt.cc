@@ -50,9 +50,7 @@ static_assert(same(CUBLASLT_POINTER_MODE_HOST, lt::kPointerModeHost));
 static_assert(same(CUBLASLT_POINTER_MODE_ALPHA_DEVICE_VECTOR_BETA_HOST,
                    lt::kPointerModeAlphaVector));
 static_assert(same(CUBLASLT_EPILOGUE_DEFAULT, lt::kDefault));
-static_assert(same(CUBLASLT_EPILOGUE_RELU, lt::kRelu));
 static_assert(same(CUBLASLT_EPILOGUE_BIAS, lt::kBias));
-static_assert(same(CUBLASLT_EPILOGUE_RELU_BIAS, lt::kReluBias));
 static_assert(same(CUBLASLT_EPILOGUE_GELU, lt::kGelu));
 static_assert(same(CUBLASLT_EPILOGUE_GELU_BIAS, lt::kGeluBias));
 static_assert(same(CUBLASLT_EPILOGUE_GELU_AUX, lt::kGeluAux));
