@@ -22,6 +22,7 @@
 #include "core/tensor.h"
 #include "cuda/check.h"
 #include "cuda/host/frozen_memory.h"
+#include "cuda/shared_memory.h"
 
 namespace tandem::cuda {
 
@@ -150,7 +151,7 @@ class Launch {
   void kernel_with_shared(void (*function)(Parameters...), int64_t blocks, unsigned threads,
                           int64_t shared, Arguments&&... arguments) {
     if (measuring() || blocks == 0) return;
-    if (shared > kPlainSharedBytes) allow_shared(function, static_cast<int>(shared));
+    allow_shared(reinterpret_cast<const void*>(function), shared);
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(checked_blocks(blocks));
     config.blockDim = dim3(threads);
@@ -202,19 +203,8 @@ class Launch {
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
  private:
-  /// Never takes back what an earlier node of the same kernel was allowed.
-  template <typename Function>
-  static void allow_shared(Function function, int bytes) {
-    cudaFuncAttributes attributes{};
-    check(cudaFuncGetAttributes(&attributes, function), "a question for shared memory");
-    if (attributes.maxDynamicSharedSizeBytes >= bytes) return;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-          "more shared memory");
-  }
-
   enum class Phase : uint8_t { kMeasure, kFreeze, kRun };
   static constexpr int64_t kWorkspaceAlignment = 256;
-  static constexpr int64_t kPlainSharedBytes = 48 * 1024;  // what no kernel has to ask for
   static int64_t align(int64_t bytes) {
     return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   }

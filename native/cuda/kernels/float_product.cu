@@ -15,6 +15,7 @@
 #include "cuda/device/float_tile.cuh"
 #include "cuda/device/shared.cuh"
 #include "cuda/device_attribute.h"
+#include "cuda/shared_memory.h"
 
 namespace tandem::cuda {
 namespace {
@@ -311,12 +312,7 @@ void launch_float_product(const Product& product, const ProductOperands& operand
   if (way.splits < 1) fail(ErrorCode::kDevice, "expected a way to multiply floats, received none");
   const FloatProduct p = describe(product, operands, way);
   const auto [kernel, threads, shared] = kernel_of(way.tile, product.trans_a, product.trans_b);
-  constexpr int64_t kPlainSharedBytes = 48 * 1024;  // what no kernel has to ask for
-  if (shared > kPlainSharedBytes) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared)),
-          "more shared memory");
-  }
+  allow_shared(reinterpret_cast<const void*>(kernel), shared);
   const auto splits = static_cast<unsigned>(way.splits);
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
