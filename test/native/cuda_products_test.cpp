@@ -162,6 +162,20 @@ TEST(cuda_product_of_transposed_operands) {
   CHECK(calls.epilogue == lt::kDefault);
 }
 
+TEST(cuda_product_of_more_matrices_than_the_library_counts_is_refused) {
+  calls = {};
+  const lt::Functions lt = fake_functions();
+  Product p = product(1, 1, 1);
+  p.batch = (int64_t{1} << 32) + 1;  // of which 32 bits would keep one
+  ErrorCode code = ErrorCode::kDevice;
+  try {
+    const ProductDescription description(lt, p);
+  } catch (const Error& error) {
+    code = error.code();
+  }
+  CHECK(code == ErrorCode::kShape && calls.created == 0);
+}
+
 TEST(cuda_products_choose_the_fastest_and_remember_it) {
   calls = {};
   calls.results = {candidate(4, 100), candidate(9, 0), candidate(2, 200), candidate(3, 0)};

@@ -1,5 +1,6 @@
 #include "cuda/host/products.h"
 
+#include <limits>
 #include <numeric>
 #include <string>
 
@@ -85,6 +86,10 @@ ProductDescription::~ProductDescription() { destroy(); }
 
 void ProductDescription::make() {
   const Product& p = product_;
+  if (p.batch > std::numeric_limits<int32_t>::max()) {
+    fail(ErrorCode::kShape, "expected a batch of fewer than 2^31 matrices on a GPU, received " +
+                                std::to_string(p.batch));
+  }
   const Types types = types_of(p.type);
   check(lt_.MatmulDescCreate(&descriptor_, types.compute, types.scale), "a product");
   const int32_t trans_a = p.trans_b ? lt::kOpT : lt::kOpN;

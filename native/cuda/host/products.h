@@ -84,7 +84,8 @@ struct ProductChoice {
   double ms = 0;  ///< measured; infinite where there was no memory to try any
 };
 
-/// The descriptors of one product, as long as this lives. Throws ERR_DEVICE.
+/// The descriptors of one product, as long as this lives. Throws ERR_DEVICE, and ERR_SHAPE for more
+/// matrices in a batch than cuBLASLt counts.
 class ProductDescription {
  public:
   ProductDescription(const lt::Functions& lt, const Product& product);
