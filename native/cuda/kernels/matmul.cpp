@@ -292,7 +292,8 @@ ProductChoice choose_whole(Launch& launch, const Product& plain, const Product& 
 bool multiply(Launch& launch, const Product& plain, const Product& wanted, const Batches& batches,
               float* y, float* saved) {
   if (plain.k == 0) {
-    launch.zero(y, byte_size(launch.output()));
+    const Tensor& result = launch.output();  // y holds floats, whatever is made of them
+    launch.zero(y, is_half(result.dtype) ? result.numel * 4 : byte_size(result));
     return false;
   }
   ProductChoice choice;
