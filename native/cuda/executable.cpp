@@ -293,6 +293,11 @@ struct CudaExecutable::Run {
     check(cudaGraphLaunch(self.graph_of(use), self.stream_.get()), "the start of a graph");
   }
   void finish() { check(cudaStreamSynchronize(self.stream_.get()), "a run"); }
+  /// The caller's memory is no longer read then, nor are blocks that the next run fills.
+  void abandon() noexcept {
+    if (self.second_) self.second_->wait();
+    static_cast<void>(cudaStreamSynchronize(self.stream_.get()));
+  }
 };
 
 void CudaExecutable::forget() {

@@ -66,6 +66,11 @@ class CudaExecutable final : public Executable {
   struct Second {
     Second(Device& device, int64_t bytes)
         : block(device.allocate(bytes)), pinned(bytes), copies(StreamPriority::kNormal) {}
+    Second(const Second&) = delete;
+    Second& operator=(const Second&) = delete;
+    /// What was announced, and never ran, may still be on its way.
+    ~Second() { wait(); }
+    void wait() const noexcept { static_cast<void>(cudaStreamSynchronize(copies.get())); }
     Memory block;
     PinnedMemory pinned;
     Stream copies;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <stdexcept>
 
 #include "check.h"
 #include "cuda/host/input_slots.h"
@@ -42,9 +43,17 @@ class LateDevice {
     seen = memory_[runs_->slot];
     runs_.reset();
   }
+  void abandon() {
+    runs_.reset();
+    finish_copy(0);
+    finish_copy(1);
+    awaited_[0] = awaited_[1] = false;
+    ++abandoned;
+  }
 
   int seen = 0;
   int sends = 0;
+  int abandoned = 0;
 
  private:
   void finish_copy(int slot) {
@@ -60,6 +69,39 @@ class LateDevice {
   bool sending_[2] = {};
   bool awaited_[2] = {};
   std::optional<InputSlots::Use> runs_;
+};
+
+/// One whose nth call fails, before it does anything.
+class FailingDevice {
+ public:
+  explicit FailingDevice(int fails_at) : left_(fails_at) {}
+  void fill(int slot, const InputSlots::Inputs& from) {
+    call([&] { late.fill(slot, from); });
+  }
+  void send(int slot) {
+    call([&] { late.send(slot); });
+  }
+  void await(int slot) {
+    call([&] { late.await(slot); });
+  }
+  void start(InputSlots::Use use) {
+    call([&] { late.start(use); });
+  }
+  void finish() {
+    call([&] { late.finish(); });
+  }
+  void abandon() { late.abandon(); }
+
+  LateDevice late;
+
+ private:
+  template <typename F>
+  void call(const F& f) {
+    if (--left_ == 0) throw std::runtime_error("a failure");
+    f();
+  }
+
+  int left_;
 };
 
 }  // namespace
@@ -134,6 +176,33 @@ TEST(cuda_inputs_that_are_forgotten_are_where_they_were_sent) {
   CHECK(slots.forget() == InputSlots::kNone);
   run_with(device, slots, {&numbers[1]});
   CHECK(device.seen == 1);
+}
+
+TEST(cuda_inputs_of_a_run_that_fails_are_forgotten) {
+  constexpr int kCalls = 2 * 5;  // of two runs, each with an announcement
+  for (int fails_at = 1; fails_at <= kCalls; ++fails_at) {
+    FailingDevice device(fails_at);
+    InputSlots slots;
+    int numbers[] = {3, 1, 4};
+    const auto run = [&](int i) {
+      slots.announce({&numbers[i + 1]});
+      run_with(device, slots, {&numbers[i]});
+    };
+    int failed = -1;
+    for (int i = 0; i < 2 && failed < 0; ++i) {
+      try {
+        run(i);
+      } catch (const std::runtime_error&) {
+        failed = i;
+      }
+    }
+    CHECK(failed == (fails_at <= 5 ? 0 : 1) && device.late.abandoned == 1);
+    // whoever announced it may have changed it since
+    numbers[failed + 1] = 7;
+    run_with(device, slots, {&numbers[failed + 1]});
+    CHECK(device.late.seen == 7);
+    CHECK(slots.forget() == InputSlots::kNone);  // and nothing else is on its way
+  }
 }
 
 TEST(cuda_pinned_memory_is_known_by_its_ranges) {

@@ -56,21 +56,29 @@ class InputSlots {
 ///   await(slot)         has the run's stream wait for that
 ///   start(use)          starts the run, which copies the pinned block itself unless it is staged
 ///   finish()            waits for the run
+///   abandon()           waits, after a failure, until no run and no copy is under way
+/// Where one of them throws, nothing is under way any more, and what was announced is forgotten.
 template <typename Device>
 void run_with(Device& device, InputSlots& slots, const InputSlots::Inputs& bound) {
-  const InputSlots::Use use = slots.begin(bound);
-  if (use.staged) {
-    device.await(use.slot);
-  } else {
-    device.fill(use.slot, bound);
+  try {
+    const InputSlots::Use use = slots.begin(bound);
+    if (use.staged) {
+      device.await(use.slot);
+    } else {
+      device.fill(use.slot, bound);
+    }
+    device.start(use);
+    const int next = slots.stage();
+    if (next != InputSlots::kNone) {
+      device.fill(next, slots.staged());
+      device.send(next);
+    }
+    device.finish();
+  } catch (...) {
+    slots.forget();
+    device.abandon();
+    throw;
   }
-  device.start(use);
-  const int next = slots.stage();
-  if (next != InputSlots::kNone) {
-    device.fill(next, slots.staged());
-    device.send(next);
-  }
-  device.finish();
 }
 
 }  // namespace tandem::cuda
