@@ -24,7 +24,7 @@ if(NOT WIN32)
   _tandem_fake(fake_backend_other backend.cc FAKE_ABI=1)
   _tandem_fake(fake_empty empty.cc)
   _tandem_fake(fake_nccl nccl.cc FAKE_VERSION=22703)
-  _tandem_fake(fake_nccl_old nccl.cc FAKE_VERSION=20908)
+  _tandem_fake(fake_nccl_old nccl.cc FAKE_VERSION=21304)
   target_compile_definitions(tandem_tests PRIVATE "TANDEM_FAKES=\"${PROJECT_BINARY_DIR}/fakes\"")
 endif()
 

@@ -1,5 +1,5 @@
 // What this library uses of NCCL, declared by hand: it is opened at run time, so neither its header
-// nor the library are needed to build. One set of values holds for 2.10 (ncclAvg) and later.
+// nor the library are needed to build. One set of values holds for 2.14 (ncclConfig_t) and later.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,17 @@ struct UniqueId {
 };
 static_assert(sizeof(UniqueId) == 128 && alignof(UniqueId) == 1);
 
+/// ncclConfig_t as it began, in 2.14, and what it says of a communicator whose calls return before
+/// they have ended. It has grown since: a library reads `size` bytes of it, and what came after
+/// `version` counts as left open, whatever lies there.
+struct Config {
+  size_t size = sizeof(Config);
+  uint32_t magic = 0xcafebeef;
+  uint32_t version = 21400;
+  int32_t blocking = 0;
+};
+static_assert(sizeof(Config) == 24 && offsetof(Config, blocking) == 16);
+
 using Communicator = void*;  ///< ncclComm_t
 using Stream = void*;        ///< cudaStream_t
 static_assert(sizeof(Communicator) == 8);
@@ -30,7 +41,8 @@ static_assert(sizeof(Communicator) == 8);
 struct Functions {
   Result (*GetVersion)(int* version);
   Result (*GetUniqueId)(UniqueId* id);
-  Result (*CommInitRank)(Communicator* communicator, int ranks, UniqueId id, int rank);
+  Result (*CommInitRankConfig)(Communicator* communicator, int ranks, UniqueId id, int rank,
+                               Config* config);
   Result (*CommDestroy)(Communicator communicator);
   Result (*CommAbort)(Communicator communicator);
   Result (*CommGetAsyncError)(Communicator communicator, Result* error);

@@ -27,18 +27,18 @@ NcclLibrary open_nccl(const std::vector<std::string>& candidates) {
   };
   nccl::Functions& f = opened.functions;
   load(f.GetVersion, "GetVersion");
+  constexpr int kOldest = 21400;
+  if (f.GetVersion(&opened.version) != nccl::kSuccess || opened.version < kOldest) {
+    fail(ErrorCode::kDevice, "expected NCCL 2.14 or later, received version " +
+                                 std::to_string(opened.version) + " in " + library.name());
+  }
   load(f.GetUniqueId, "GetUniqueId");
-  load(f.CommInitRank, "CommInitRank");
+  load(f.CommInitRankConfig, "CommInitRankConfig");
   load(f.CommDestroy, "CommDestroy");
   load(f.CommAbort, "CommAbort");
   load(f.CommGetAsyncError, "CommGetAsyncError");
   load(f.AllReduce, "AllReduce");
   load(f.GetErrorString, "GetErrorString");
-  constexpr int kOldest = 21000;
-  if (f.GetVersion(&opened.version) != nccl::kSuccess || opened.version < kOldest) {
-    fail(ErrorCode::kDevice, "expected NCCL 2.10 or later, received version " +
-                                 std::to_string(opened.version) + " in " + library.name());
-  }
   return opened;
 }
 

@@ -18,7 +18,7 @@ struct NcclLibrary {
 };
 
 /// Throws ERR_DEVICE with what was tried and how to install it, when none of `candidates` opens,
-/// one lacks a function, or is older than 2.10, which has no mean.
+/// one is older than 2.14, whose ranks find each other without a time limit, or lacks a function.
 NcclLibrary open_nccl(const std::vector<std::string>& candidates);
 
 }  // namespace tandem::cuda

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <string>
 
 #include "core/reduce.h"
 #include "cuda/host/nccl.h"
@@ -24,11 +23,9 @@ nccl::UniqueId make_nccl_id(const nccl::Functions& functions);
 /// Every rank gets the same bits: each piece of a sum is computed by one rank and sent to all.
 class NcclReducer final : public GradientReducer {
  public:
-  /// Waits for the other ranks, without a limit: `patience` is that of reduce() alone. NCCL before
-  /// 2.14 has no CommInitRank that returns at once, and one that waits cannot be aborted, since the
-  /// communicator is not known yet; whoever starts the ranks ends those whose company never comes.
-  /// `functions` has to outlive it. Gradients have to be there for
-  /// `stream` when reduce() is called. Throws ERR_ARGUMENT for a rank that is none, ERR_DEVICE.
+  /// Waits for the other ranks as long as the `patience` lasts, as reduce() does. `functions` has
+  /// to outlive it. Gradients have to be there for `stream` when reduce() is called. Throws
+  /// ERR_ARGUMENT for a rank that is none, ERR_DEVICE.
   NcclReducer(const nccl::Functions& functions, const nccl::UniqueId& id, int rank, int ranks,
               ReducerStream stream, std::chrono::milliseconds patience = kPatience);
   ~NcclReducer() override;
@@ -42,9 +39,14 @@ class NcclReducer final : public GradientReducer {
   static constexpr std::chrono::milliseconds kPatience = std::chrono::minutes(10);
 
  private:
-  void wait();
-  void check(nccl::Result result, const char* what);
-  [[noreturn]] void give_up(const std::string& why);
+  /// f(), after whose failure there is no communicator.
+  template <typename F>
+  void or_abort(const F& f);
+  /// Waits until NCCL has done `what` it was told, and until `is_done()`. Its calls return before
+  /// that, and the stream knows of their work only once it has.
+  void wait(const char* what, std::chrono::microseconds pause,
+            const std::function<bool()>& is_done) const;
+  void check(nccl::Result result, const char* what) const;
 
   const nccl::Functions& functions_;
   int ranks_;

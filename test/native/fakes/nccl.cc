@@ -15,8 +15,8 @@ FAKE Result ncclGetUniqueId(UniqueId* id) {
   std::memset(id->bytes, 5, sizeof id->bytes);
   return kSuccess;
 }
-FAKE Result ncclCommInitRank(Communicator* /*communicator*/, int /*ranks*/, UniqueId /*id*/,
-                             int /*rank*/) {
+FAKE Result ncclCommInitRankConfig(Communicator* /*communicator*/, int /*ranks*/, UniqueId /*id*/,
+                                   int /*rank*/, Config* /*config*/) {
   return 1;
 }
 FAKE Result ncclCommDestroy(Communicator /*communicator*/) { return kSuccess; }
