@@ -74,6 +74,13 @@ TEST(cuda_loader_without_the_backend) {
   CHECK(says(error, "libno_such_backend.so, received none;"));
 }
 
+#if defined(__linux__)
+TEST(cuda_loader_with_a_backend_that_needs_what_is_not_there) {
+  const Failure error = failure("fake_driver", "fake_incomplete");
+  CHECK(says(error, "received none that opens (libfake_needed.so: "));
+}
+#endif
+
 TEST(cuda_loader_with_another_backend) {
   CHECK(says(failure("fake_driver", "fake_backend_other"), "of the addon's own version"));
   CHECK(says(failure("fake_driver", "fake_empty"), "of the addon's own version"));

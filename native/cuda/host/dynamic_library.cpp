@@ -23,6 +23,14 @@ std::string reason() {
 }
 #endif
 
+/// Whether it is the candidate itself that is not there, and not one that it needs.
+bool says_absent(const std::string& message, const std::string& candidate) {
+  const auto has = [&](const std::string& words) {
+    return message.find(words) != std::string::npos;
+  };
+  return has("No such file") && has(candidate) && !has("needed by");
+}
+
 }  // namespace
 
 DynamicLibrary::DynamicLibrary(const std::vector<std::string>& candidates) {
@@ -33,7 +41,7 @@ DynamicLibrary::DynamicLibrary(const std::vector<std::string>& candidates) {
       return;
     }
     const std::string message = reason();
-    if (message.find("No such file") != std::string::npos) continue;
+    if (says_absent(message, candidate)) continue;
     why_ += (why_.empty() ? "" : "; ") + message;
   }
 }

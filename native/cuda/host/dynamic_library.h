@@ -10,8 +10,8 @@ namespace tandem::cuda {
 class DynamicLibrary {
  public:
   /// Opens the first of `candidates` (names for the loader, or paths) that can be opened. Those
-  /// that are there but do not load are told apart from those that are not: `why()` names the
-  /// former.
+  /// that are there but do not load, as for a library that they need and that is not, are told
+  /// apart from those that are not there: `why()` names the former.
   explicit DynamicLibrary(const std::vector<std::string>& candidates);
 
   [[nodiscard]] bool is_open() const { return handle_ != nullptr; }
