@@ -66,7 +66,14 @@ TANDEM_DEVICE void for_own_parts(int32_t parts, const Use& use) {
 }
 
 /// By a warp that multiplies: lets the tile be filled again whose barrier this is, once all of its
-/// lanes have read what they read themselves.
+/// lanes have read what they read themselves. Nothing that is read is what the tile is filled with
+/// next, by the memory model of the PTX ISA: a lane's reads come before __syncwarp(), which orders
+/// them before what follows it in any of these lanes, and so before the arrival of the one; that
+/// releases, at the scope of the block, what is ordered before it (`mbarrier.arrive` does where it
+/// says nothing else); and who copies has waited for the end of the phase, to which every warp
+/// arrives, before the first byte is written, which acquires (`mbarrier.try_wait`, likewise). Reads
+/// by products are over where these have been waited for (`wgmma.wait_group`), which their warps do
+/// before they arrive.
 TANDEM_DEVICE void release(uint32_t empty) {
   __syncwarp();
   if (threadIdx.x % 32 == 0) arrive(empty);
