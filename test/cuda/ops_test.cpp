@@ -293,4 +293,13 @@ TEST(gpu_products) {
                           {{2, 1, 2, 5, 6}, {3, 1, 6, 7}}};
   for (const auto& [a, b] : batches)
     compare({"batched matmul " + to_string(a), {{a}, {b}}, {node("matmul", {0, 1})}});
+  // the first has no summands, and in 16 bits what the second reads of it is rounded
+  for (const Precision precision : {Precision::kFloat32, Precision::kBf16Mixed}) {
+    compare({"linear of nothing",
+             {{{5, 0}}, {{16, 0}}, {{16}}, {{8, 16}}},
+             {node("linear", {0, 1, 2}), node("gelu", {4}), node("linear", {5, 3})},
+             false,
+             kTolerance,
+             precision});
+  }
 }
