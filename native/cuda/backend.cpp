@@ -74,15 +74,20 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Device> device_;
 };
 
-int64_t number_of(const char* variable) {
+std::string text_of(const char* variable) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of ours changes the environment
   const char* const value = std::getenv(variable);
-  return value == nullptr ? 0 : std::strtoll(value, nullptr, 10);
+  return value == nullptr ? "" : value;
 }
 
-/// TANDEM_CUDA_MEMORY_LIMIT (bytes) and TANDEM_CUDA_TF32 (1).
+int64_t number_of(const char* variable) {
+  return std::strtoll(text_of(variable).c_str(), nullptr, 10);
+}
+
+/// TANDEM_CUDA_MEMORY_LIMIT (bytes), TANDEM_CUDA_TF32 (1) and TANDEM_CUDA_CHOICES (a file).
 DeviceOptions options() {
-  return {number_of("TANDEM_CUDA_MEMORY_LIMIT"), number_of("TANDEM_CUDA_TF32") != 0};
+  return {number_of("TANDEM_CUDA_MEMORY_LIMIT"), number_of("TANDEM_CUDA_TF32") != 0,
+          text_of("TANDEM_CUDA_CHOICES")};
 }
 
 const Backend& open(int ordinal) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/device_library.h"
 #include "cuda/check.h"
 #include "cuda/device_attribute.h"
 #include "cuda/float_product.h"
@@ -32,6 +33,18 @@ int64_t most_shared_bytes(int ordinal) {
   return bytes;
 }
 
+/// All that the fastest way to compute a product depends on beside the product: the library, the
+/// GPU, the driver and our own kernels.
+std::string machine_of(const LtLibrary& lt, int ordinal) {
+  cudaDeviceProp gpu{};
+  check(cudaGetDeviceProperties(&gpu, ordinal), "a question to a device");
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "a question to the driver");
+  return std::to_string(device_abi()) + " cublasLt " + std::to_string(lt.version) + " driver " +
+         std::to_string(driver) + " " + gpu.name + " " + std::to_string(gpu.major) + "." +
+         std::to_string(gpu.minor) + " " + std::to_string(gpu.multiProcessorCount);
+}
+
 }  // namespace
 
 Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
@@ -40,6 +53,8 @@ Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
       name_("cuda:" + std::to_string(ordinal)),
       lt_(std::move(lt)),
       handle_(make_handle(lt_, ordinal)),
+      choice_file_(options.choices.empty() ? ChoiceFile()
+                                           : ChoiceFile(options.choices, machine_of(lt_, ordinal))),
       choices_(
           lt_.functions, handle_,
           [this](ProductDescription& description, const Product& product,
@@ -51,7 +66,8 @@ Device::Device(int ordinal, LtLibrary lt, const DeviceOptions& options)
           [this](const Product& product, FloatWay way) {
             use();
             return measure_floats(product, way);
-          }),
+          },
+          &choice_file_),
       shared_bytes_(most_shared_bytes(ordinal)),
       byte_choices_({shared_bytes_, has_warpgroups(ordinal)},
                     [this](const ByteShape& shape, ByteWay way) {

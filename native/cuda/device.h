@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/backend.h"
+#include "cuda/host/choice_file.h"
 #include "cuda/host/lt_library.h"
 #include "cuda/host/pinned_ranges.h"
 #include "cuda/host/products.h"
@@ -19,6 +20,7 @@ namespace tandem::cuda {
 struct DeviceOptions {
   int64_t memory_limit = 0;  ///< bytes; 0: all that the device has
   bool tf32 = false;         ///< float32 products may round their operands to 10 bits of mantissa
+  std::string choices;       ///< a file that keeps what products were measured to be; empty: none
 };
 
 class Device {
@@ -51,6 +53,7 @@ class Device {
   std::string name_;
   LtLibrary lt_;
   lt::Handle handle_;
+  ChoiceFile choice_file_;
   ProductChoices choices_;
   int64_t shared_bytes_;
   ByteChoices byte_choices_;

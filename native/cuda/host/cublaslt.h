@@ -76,6 +76,7 @@ enum Epilogue : uint32_t {
 /// cublasLtMatmulAlgo_t
 struct Algorithm {
   uint64_t data[8];
+  bool operator==(const Algorithm&) const = default;
 };
 /// cublasLtMatmulHeuristicResult_t
 struct HeuristicResult {

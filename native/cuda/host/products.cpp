@@ -1,10 +1,13 @@
 #include "cuda/host/products.h"
 
+#include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <string>
 
 #include "core/error.h"
+#include "cuda/host/choice_file.h"
 
 namespace tandem::cuda {
 namespace {
@@ -61,6 +64,10 @@ uint32_t alignment_of(int64_t batch, int64_t step, int64_t matrix, int64_t bytes
   constexpr int64_t kMost = 16;
   if (batch == 1) return kMost;
   return static_cast<uint32_t>(std::gcd(kMost, (step == 0 ? matrix : step) * bytes));
+}
+
+ProductChoice choice_of(const lt::HeuristicResult& candidate, double ms) {
+  return {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true, {}, ms};
 }
 
 bool has_aux(ProductEpilogue epilogue) {
@@ -198,30 +205,46 @@ ProductChoice ProductChoices::choose(const Product& product) {
   const std::lock_guard lock(mutex_);
   const auto known = choices_.find(product);
   if (known != choices_.end()) return known->second;
-  return choices_[product] = measure(product);
+  return choices_[product] = find(product);
 }
 
-ProductChoice ProductChoices::measure(const Product& product) {
+ProductChoice ProductChoices::kept(const Product& product, const Offered& offered) const {
+  const ProductChoice* const known = file_ == nullptr ? nullptr : file_->find(product);
+  if (known == nullptr) return {};
+  for (const FloatWay way : ways(product)) {
+    if (way == known->own) return {{}, 0, true, way, known->ms};
+  }
+  if (known->own.splits > 0) return {};
+  for (const lt::HeuristicResult& candidate : offered) {
+    if (candidate.algorithm == known->algorithm) return choice_of(candidate, known->ms);
+  }
+  return {};
+}
+
+ProductChoice ProductChoices::find(const Product& product) {
   // The first of those that take as long, give or take what timing does, so that further processes
   // choose the same, and with it the same bits, as a rule.
   constexpr double kClearly = 0.97;
-  ProductChoice best;
+  std::optional<ProductDescription> description;
+  Offered offered;
+  if (library_has(product.epilogue)) {
+    description.emplace(lt_, product);
+    offered = description->candidates(handle_, kCandidates, kMaxWorkspace);
+  }
+  ProductChoice best = kept(product, offered);
+  if (best.found) return best;
   const auto is_better = [&](double ms) {
     return ms >= 0 && (!best.found || ms < kClearly * best.ms);
   };
-  if (library_has(product.epilogue)) {
-    ProductDescription description(lt_, product);
-    for (const lt::HeuristicResult& candidate :
-         description.candidates(handle_, kCandidates, kMaxWorkspace)) {
-      const double ms = measure_(description, product, candidate);
-      if (!is_better(ms)) continue;
-      best = {candidate.algorithm, static_cast<int64_t>(candidate.workspace_bytes), true, {}, ms};
-    }
+  for (const lt::HeuristicResult& candidate : offered) {
+    const double ms = measure_(*description, product, candidate);
+    if (is_better(ms)) best = choice_of(candidate, ms);
   }
   for (const FloatWay way : ways(product)) {
     const double ms = measure_floats_(product, way);
     if (is_better(ms)) best = {{}, 0, true, way, ms};
   }
+  if (file_ != nullptr && best.found && std::isfinite(best.ms)) file_->add(product, best);
   return best;
 }
 

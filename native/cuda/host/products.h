@@ -124,21 +124,25 @@ using MeasureProduct =
 /// The same of a way of our own.
 using MeasureFloats = std::function<double(const Product&, FloatWay)>;
 
-/// The best algorithm for each product, measured when it is first asked for; without memory to try
-/// any, the one that comes first. It stays the same from then on: plans have made room for what it
-/// needs, and ask for it again while they are recorded. Any thread may ask.
+class ChoiceFile;
+
+/// The best algorithm for each product, measured when it is first asked for, or taken from a file
+/// where it is still offered; without memory to try any, the one that comes first. It stays the
+/// same from then on: plans have made room for what it needs, and ask for it again while they are
+/// recorded. Any thread may ask.
 class ProductChoices {
  public:
   ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure)
       : lt_(lt), handle_(handle), measure_(std::move(measure)) {}
-  /// With the ways of our own that float_ways() finds for the device.
+  /// With the ways of our own that float_ways() finds for the device. `file` has to outlive it.
   ProductChoices(const lt::Functions& lt, lt::Handle handle, MeasureProduct measure,
-                 FloatDevice device, MeasureFloats measure_floats)
+                 FloatDevice device, MeasureFloats measure_floats, ChoiceFile* file = nullptr)
       : lt_(lt),
         handle_(handle),
         measure_(std::move(measure)),
         device_(device),
-        measure_floats_(std::move(measure_floats)) {}
+        measure_floats_(std::move(measure_floats)),
+        file_(file) {}
 
   /// Not found where nothing computes it, as for some epilogues.
   ProductChoice choose(const Product& product);
@@ -154,13 +158,18 @@ class ProductChoices {
   static constexpr int kCandidates = 16;
 
  private:
-  ProductChoice measure(const Product& product);
+  using Offered = std::vector<lt::HeuristicResult>;
+
+  ProductChoice find(const Product& product);
+  /// What the file has, if it is among what is offered; else not found.
+  [[nodiscard]] ProductChoice kept(const Product& product, const Offered& offered) const;
 
   const lt::Functions& lt_;
   lt::Handle handle_;
   MeasureProduct measure_;
   FloatDevice device_{};
   MeasureFloats measure_floats_;
+  ChoiceFile* file_ = nullptr;
   mutable std::mutex mutex_;
   std::map<Product, ProductChoice> choices_;
 };
