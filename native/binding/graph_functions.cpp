@@ -16,7 +16,7 @@ struct GraphCall {
   std::vector<napi_value> arrays;
   EvaluateOptions options;
   DeviceOption device;
-  std::vector<Staging> converted;  ///< feeds of integers that are no Int32Array
+  std::vector<Staging> copied;  ///< feeds of integers
   std::vector<const void*> feeds;
 };
 
@@ -37,7 +37,9 @@ GraphCall read_call(const Call& call, size_t options) {
   return read;
 }
 
-/// The memory of the feeds; no JavaScript may run from here to the end of the call.
+/// The memory of the feeds; no JavaScript may run from here to the end of the call. That of another
+/// thread may, and write to shared memory: integers are copied, since kernels that look at an index
+/// twice, as embeddingGrad does, rely on finding the same one.
 void view_feeds(napi_env env, GraphCall& call, const Graph& graph) {
   for (size_t i = 0; i < call.arrays.size(); ++i) {
     const std::string& name = call.graph.inputs[i].name;
@@ -47,7 +49,7 @@ void view_feeds(napi_env env, GraphCall& call, const Graph& graph) {
     if (view.length != static_cast<uint64_t>(tensor.numel)) {
       fail_length(tensor.numel, view.length, name);
     }
-    if (is_exactly(view, tensor.dtype)) {
+    if (tensor.dtype == DType::kFloat32) {
       call.feeds.push_back(view.data);
       continue;
     }
@@ -55,7 +57,7 @@ void view_feeds(napi_env env, GraphCall& call, const Graph& graph) {
     copy.resize(view.length * 4);
     copy_elements(view, 0, view.length, tensor.dtype, copy.data(), name);
     call.feeds.push_back(copy.data());
-    call.converted.push_back(std::move(copy));
+    call.copied.push_back(std::move(copy));
   }
 }
 

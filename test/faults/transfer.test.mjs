@@ -133,6 +133,35 @@ test('shared memory that another thread might write', async (t) => {
   await predictor.close();
 });
 
+test('indices in shared memory that another thread writes meanwhile', async (t) => {
+  // In a process of its own: an index that is read twice, and two things the second time, ends it.
+  await ends(
+    t,
+    `import { Worker } from 'node:worker_threads';
+    import { vjp } from 'tandem-ml/autodiff';
+    const { functional, input } = tandem;
+    const [rows, count, width] = [4096, 1000, 16];
+    const shared = new Int32Array(new SharedArrayBuffer(4 * rows));
+    const writing = \`
+      const shared = require('node:worker_threads').workerData;
+      for (let round = 0; ; round++)
+        for (let i = 0; i < shared.length; i++)
+          shared[i] = [0, 999, (i * 7919) % 1000][round % 3];\`;
+    new Worker(writing, { eval: true, workerData: shared });
+    const index = input([], { dtype: 'int32', batch: rows });
+    const table = input([width], { batch: count });
+    const feeds = new Map([[index, shared], [table, new Float32Array(count * width)]]);
+    const ones = new Float32Array(rows * width).fill(1);
+    const y = functional.embedding(index, table);
+    for (const end = Date.now() + 1000; Date.now() < end; ) {
+      const { gradients: [found] } = vjp(y, feeds, ones, { wrt: [table] });
+      const sum = found.reduce((a, b) => a + b);
+      if (sum !== rows * width) throw new Error('a sum of ' + sum);
+    }
+    process.exit(0);`,
+  );
+});
+
 test('the memory of a model', async (t) => {
   const model = build();
   const trainer = makeTrainer(model);
