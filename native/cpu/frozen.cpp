@@ -35,19 +35,21 @@ void pack(TileFn fn, const void* params, void* const* operands, int64_t tiles, i
 void* CpuFrozenWeights::find_or_pack(int32_t index, uint64_t layout, const void* plain, DType dtype,
                                      TileFn fn, const void* params, size_t bytes, int64_t tiles,
                                      int64_t packed_bytes) {
-  Memory& memory = packed_[{index, layout}];
-  if (memory.data != nullptr) return memory.data.get();
+  Memory& packed = packed_[{index, layout}];
+  if (packed.data != nullptr) return packed.data.get();
   if (plain == nullptr)
     fail(ErrorCode::kArgument, "expected a weight that is packed already, received none");
-  memory = cpu_backend().allocate(packed_bytes);
-  bytes_ += memory.bytes;
+  Memory memory = cpu_backend().allocate(packed_bytes);
   std::vector<std::max_align_t> copy(bytes / sizeof(std::max_align_t) + 1);
   if (bytes > 0) std::memcpy(copy.data(), params, bytes);
   void* const source = const_cast<void*>(plain);
   const bool is_bytes = dtype == DType::kUInt8;
   void* operands[3] = {is_bytes ? nullptr : source, memory.data.get(), is_bytes ? source : nullptr};
   pack(fn, copy.data(), operands, tiles, packed_bytes);
-  return memory.data.get();
+  // Not before: whoever asks next must not find what is half packed.
+  packed = std::move(memory);
+  bytes_ += packed.bytes;
+  return packed.data.get();
 }
 
 }  // namespace tandem::cpu
