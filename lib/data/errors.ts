@@ -55,7 +55,7 @@ export const cutShort = (file: string): DataError =>
 /** What zlib fails with, as an error of the file; other errors as they are. */
 export function asArchiveError(cause: unknown, file: string): unknown {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  if (code === 'ERR_FS_FILE_TOO_LARGE' || code === 'ERR_BUFFER_TOO_LARGE') {
+  if (code === 'ERR_FS_FILE_TOO_LARGE') {
     return badData('a .gz file of 2 GiB or less', 'a larger one; unpack it', { file }, { cause });
   }
   if (!code.startsWith('Z_')) return cause;

@@ -1,5 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs';
 
+/** For files in any order: to open a pipe does not wait for somebody who writes to it. */
+export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 /** What the functions of safetensors.ts read from; a FileHandle is one, too. */
 export interface Readable {
   stat(): { readonly size: number } | Promise<{ readonly size: number }>;
@@ -23,8 +26,7 @@ export class ModelFile implements Readable {
 
   /** Throws an error of the file system. */
   constructor(path: string | URL) {
-    // Pipes, which are no files of models, do not hold up the thread until somebody writes to them.
-    this.#fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    this.#fd = openSync(path, readFlags);
   }
 
   /** -1 once closed. */

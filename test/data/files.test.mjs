@@ -24,6 +24,20 @@ test('a broken archive of one array', async (t) => {
   }
 });
 
+test('an archive of more than its header says is not unpacked', async (t) => {
+  // An array of four bytes, then zeros: a megabyte, and 4 GiB that take four.
+  const header = Buffer.from([0, 0, 8, 1, 0, 0, 0, 4]);
+  for (const zeros of [2 ** 20, 2 ** 32]) {
+    const part = gzipSync(Buffer.alloc(2 ** 20));
+    const members = Array.from({ length: zeros / 2 ** 20 }, () => part);
+    const path = await file(t, 'x.idx.gz', Buffer.concat([gzipSync(header), ...members]));
+    const error = await t.throwsAsync(readIdx(path), { instanceOf: DataError });
+    t.regex(error.message, /expected 12 bytes for \[4\] of uint8, received more/);
+  }
+  const path = await file(t, 'y.idx.gz', gzipSync(Buffer.concat([header, Buffer.from('abcd')])));
+  t.deepEqual([...(await readIdx(path)).data], [...Buffer.from('abcd')]);
+});
+
 test('Parquet: row groups that are not all there', async (t) => {
   const data = Array.from({ length: 250 }, (_, i) => i);
   const buffer = parquetWriteBuffer({

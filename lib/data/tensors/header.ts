@@ -35,17 +35,26 @@ export const headerBytes = 2 ** 20;
 /** Reads a header at the beginning of a file. Throws DataError. */
 export type ParseHeader = (bytes: Uint8Array, file: string) => Header;
 
+const countOf = ({ shape }: Header): number =>
+  shape.reduce((product, length) => product * length, 1);
+
+/** Of a file with this header. */
+export const neededBytes = (header: Header): number =>
+  header.start + countOf(header) * sizes[header.kind];
+
+/** For a file of another size than its header says. */
+export function wrongSize(header: Header, received: string, file: string): DataError {
+  const { kind, shape } = header;
+  const what = `${neededBytes(header)} bytes for [${shape.join(', ')}] of ${kind}`;
+  return badData(what, received, { file });
+}
+
 /** How many numbers there are in a file of `bytes` bytes. Throws DataError where they do not fit. */
-export function checkSize({ kind, shape, start }: Header, bytes: number, file: string): number {
-  let count = 1;
-  for (const length of shape) count *= length;
-  const needed = start + count * sizes[kind];
-  if (!Number.isSafeInteger(needed) || bytes !== needed) {
-    const what = `${needed} bytes for [${shape.join(', ')}] of ${kind}`;
-    throw badData(what, `${bytes}`, { file });
-  }
-  if (shape.length === 0) throw badData('one dimension or more', 'a number', { file });
-  return count;
+export function checkSize(header: Header, bytes: number, file: string): number {
+  const needed = neededBytes(header);
+  if (!Number.isSafeInteger(needed) || bytes !== needed) throw wrongSize(header, `${bytes}`, file);
+  if (header.shape.length === 0) throw badData('one dimension or more', 'a number', { file });
+  return countOf(header);
 }
 
 const asBuffer = ({ buffer, byteOffset, length }: Uint8Array): Buffer =>

@@ -1,13 +1,23 @@
 // Files of one array: their headers, and all of their numbers.
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import { createGunzip, gunzip } from 'node:zlib';
 import type { TypedArray } from '../../../bindings.js';
+import { readFlags } from '../../files/model-file.js';
 import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
+import { mostOf } from '../codecs/limits.js';
 import { asArchiveError, cutShort } from '../errors.js';
 import { decode, makeArray } from './decode.js';
-import { checkSize, type Header, headerBytes, type ParseHeader, sizes } from './header.js';
+import {
+  checkSize,
+  type Header,
+  headerBytes,
+  neededBytes,
+  type ParseHeader,
+  sizes,
+  wrongSize,
+} from './header.js';
 
 /** A file and what its header says. */
 export interface TensorFile {
@@ -30,7 +40,7 @@ const pieceBytes = 2 ** 20;
 
 /** The header of a file that is not compressed. Rejects with DataError, the file system's error. */
 export async function openTensor(path: string, parse: ParseHeader): Promise<TensorFile> {
-  const handle = await open(path);
+  const handle = await open(path, readFlags);
   try {
     return await readHeader(handle, path, parse);
   } finally {
@@ -57,7 +67,7 @@ export async function readTensor(
   factor?: number,
 ): Promise<Tensor> {
   if (path.endsWith('.gz')) return await readArchive(path, parse, factor);
-  const handle = await open(path);
+  const handle = await open(path, readFlags);
   try {
     const { header, count } = await readHeader(handle, path, parse);
     const { start, kind } = header;
@@ -79,19 +89,46 @@ async function readArchive(
   parse: ParseHeader,
   factor: number | undefined,
 ): Promise<Tensor> {
-  let bytes: Buffer;
-  try {
-    bytes = await unzip(await readFile(path));
-  } catch (cause) {
-    throw asArchiveError(cause, path);
-  }
-  const header = parse(bytes, path);
+  const packed = await readFile(path);
+  const header = parse(await unpackedHead(packed, path), path);
+  const bytes = await unpacked(packed, header, path);
   const count = checkSize(header, bytes.length, path);
   return await decodeAll(header, count, path, factor, async (begin, end) => {
     if (begin > 0) await nextTurn();
     return bytes.subarray(header.start + begin, header.start + end);
   });
 }
+
+/** As many bytes as a header has at most. */
+async function unpackedHead(packed: Buffer, path: string): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let left = headerBytes;
+  try {
+    for await (const part of createGunzip({ chunkSize: headerBytes }).end(packed)) {
+      parts.push(part as Buffer);
+      left -= (part as Buffer).length;
+      if (left <= 0) break;
+    }
+  } catch (cause) {
+    throw asArchiveError(cause, path);
+  }
+  return Buffer.concat(parts);
+}
+
+/** All of them, but for a file of more than its header says. */
+async function unpacked(packed: Buffer, header: Header, path: string): Promise<Buffer> {
+  const [most, needed] = [mostOf(packed.length), neededBytes(header)];
+  try {
+    return await unzip(packed, { maxOutputLength: needed < most ? needed + 1 : most });
+  } catch (cause) {
+    const isLarge = cause instanceof Error && 'code' in cause && cause.code === tooLarge;
+    if (!isLarge) throw asArchiveError(cause, path);
+    const unread = `more than ${most} in a .gz file of ${packed.length}; unpack it`;
+    throw wrongSize(header, needed < most ? 'more' : unread, path);
+  }
+}
+
+const tooLarge = 'ERR_BUFFER_TOO_LARGE';
 
 async function decodeAll(
   { kind, littleEndian, shape }: Header,
