@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { NodeDescription, QuantizationDescription } from '../../bindings.js';
 import { bad, integer, list, parseJson, record, text } from '../files/format.js';
 import { guarded, readDescription, readEncoder } from '../files/load.js';
+import { readFlags } from '../files/model-file.js';
 import { pathOf } from '../files/paths.js';
 import { type Header, readFully, readHeader } from '../files/safetensors.js';
 import * as is from '../is.js';
@@ -27,7 +28,7 @@ export interface OpenQuantized extends Omit<Quantized, 'parameters'> {
 
 /** Undefined where the file holds a model in float32. Rejects with ERR_FILE_FORMAT. */
 export async function openQuantized(path: string | URL): Promise<OpenQuantized | undefined> {
-  const file = await open(pathOf(path, 'path'), 'r');
+  const file = await open(pathOf(path, 'path'), readFlags);
   let opened: OpenQuantized | undefined;
   try {
     const header = await readHeader(file);

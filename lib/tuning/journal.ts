@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { TandemError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
+import { readFlags } from '../files/model-file.js';
 import * as is from '../is.js';
 
 const version = 1;
@@ -46,7 +47,7 @@ export class Journal<R extends object> {
   async #read(path: string | URL): Promise<void> {
     let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      text = await readFile(path, { encoding: 'utf8', flag: readFlags });
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
       throw error;

@@ -1,5 +1,6 @@
 // An Arrow file or stream -> tables, in the thread that calls, one record batch after another.
 import { open } from 'node:fs/promises';
+import { readFlags } from '../../files/model-file.js';
 import * as is from '../../is.js';
 import { type Column, gatherRows, sliceRows, type TableBatch } from '../batch.js';
 import { tableRows } from '../blocks.js';
@@ -23,7 +24,7 @@ export async function* readArrow({ path, columns, stages }: ArrowJob): AsyncGene
     'apache-arrow',
     'Arrow files',
   );
-  const handle = await open(path);
+  const handle = await open(path, readFlags);
   const selector = new Selector(stages);
   const vectors = new VectorChecker();
   let begin = 0;

@@ -1,8 +1,9 @@
 // A CSV file's bytes, cut after whole records.
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
-import { pipeline } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { asArchiveError, badData } from '../errors.js';
+import { partsOfPipe } from './pipe.js';
 
 export const newline = 0x0a;
 export const carriageReturn = 0x0d;
@@ -85,8 +86,8 @@ function joined(rest: Buffer, { bytes, front }: Chunk): Buffer {
 
 async function* chunksOf(path: string): AsyncGenerator<Chunk> {
   const archive = path.endsWith('.gz');
-  // What is no file, a pipe say, may be opened but once.
-  if (!archive && statSync(path).isFile()) {
+  const found = statSync(path);
+  if (!archive && found.isFile()) {
     const file = openSync(path, 'r');
     try {
       return yield* chunksOfFile(file);
@@ -94,7 +95,15 @@ async function* chunksOf(path: string): AsyncGenerator<Chunk> {
       closeSync(file);
     }
   }
-  const file = createReadStream(path, { highWaterMark: readBytes });
+  // What is no file, a pipe say, may be opened but once.
+  const parts = found.isFIFO() ? partsOfPipe(path, readBytes) : undefined;
+  if (parts !== undefined && !archive) {
+    for await (const bytes of parts) yield { bytes, front: 0 };
+    return;
+  }
+  const file = parts
+    ? Readable.from(parts, { objectMode: false })
+    : createReadStream(path, { highWaterMark: readBytes });
   // The file's error reaches the reader of the pipeline's end, which is destroyed with it.
   const bytes = archive ? pipeline(file, createGunzip({ chunkSize: readBytes }), () => {}) : file;
   try {

@@ -3,6 +3,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
 import { bad, integer, parseJson, record } from '../../files/format.js';
+import { readFlags } from '../../files/model-file.js';
 import { pathOf } from '../../files/paths.js';
 import {
   checkFloats,
@@ -95,7 +96,7 @@ export async function writeCheckpoint(
  * error of the file system.
  */
 export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Restored> {
-  const file = await open(pathOf(path, 'path'), 'r');
+  const file = await open(pathOf(path, 'path'), readFlags);
   try {
     const header = await readHeader(file);
     const json = readState(header);
@@ -117,7 +118,7 @@ export async function readCheckpoint(path: string | URL, owner: Owner): Promise<
 
 /** Of the run that wrote a checkpoint; undefined for what is none. */
 export async function readGeneration(path: string): Promise<number | undefined> {
-  const file = await open(path, 'r');
+  const file = await open(path, readFlags);
   try {
     const { position } = record(readState(await readHeader(file)), 'state');
     const { fit } = record(position, 'position');
