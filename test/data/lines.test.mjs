@@ -1,5 +1,6 @@
 // Lines of CSV files in the ways that they may be written.
 import { execFileSync, spawn } from 'node:child_process';
+import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { csv } from 'tandem-ml/data';
@@ -239,6 +240,22 @@ test('many lines in a row that are none', async (t) => {
     t.is(row, expected[k][0]);
     t.regex(message, expected[k][1] === 0 ? /received 1$/ : new RegExp(`received "x${row - 3}"$`));
   }
+});
+
+test('empty lines without number before the header and the first row', async (t) => {
+  const rows = [
+    { a: 1, b: 'x' },
+    { a: 2, b: 'y' },
+  ];
+  const empty = '\n'.repeat(2 ** 20);
+  const other = '\r\n'.repeat(2 ** 20);
+  const mixed = await file(t, 'mixed.csv', `${empty}a,b\r\n${other}1,x\n${empty}2,y`);
+  t.deepEqual(await readRows(csv(mixed)), rows);
+  // So many would take minutes if they were looked at again for each piece of the file.
+  const path = await file(t, 'many.csv', 'a,b\n');
+  for (let i = 0; i < 32; i++) await appendFile(path, empty);
+  await appendFile(path, '1,x\n2,y\n');
+  t.deepEqual(await readRows(csv(path)), rows);
 });
 
 const pipes = process.platform === 'win32' ? test.skip : test;

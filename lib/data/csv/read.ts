@@ -69,24 +69,50 @@ async function* fromHeader(all: AsyncIterable<Region>, delimiter: number): Async
       yield region;
       continue;
     }
+    const { bytes, records } = firstRecords(
+      front?.bytes ?? new Uint8Array(),
+      region.bytes,
+      delimiter,
+    );
     front = {
-      bytes: Buffer.concat([front?.bytes ?? new Uint8Array(), region.bytes]),
+      bytes,
       quoted: region.quoted || front?.quoted === true,
       clean: region.clean && front?.clean !== false,
     };
-    begun = hasTwoRecords(front.bytes, delimiter);
+    begun = records === 2;
     if (begun) yield front;
   }
   if (!begun && front !== undefined) yield front;
 }
 
-function hasTwoRecords(bytes: Uint8Array, delimiter: number): boolean {
-  let records = 0;
-  for (const record of splitRecords(bytes, delimiter)) {
-    const empty = record.length === 1 || (record.length === 2 && record[0] === carriageReturn);
-    if (!empty && ++records === 2) return true;
+/**
+ * Both pieces where they have two records; otherwise only the one that they have, if any, as a file may
+ * have any number of empty lines.
+ */
+function firstRecords(
+  before: Uint8Array,
+  piece: Uint8Array,
+  delimiter: number,
+): { bytes: Uint8Array; records: number } {
+  let records = before.length > 0 ? 1 : 0;
+  let first = before;
+  for (const record of splitRecords(piece.subarray(emptyLines(piece)), delimiter)) {
+    if (record.length === 1 || (record.length === 2 && record[0] === carriageReturn)) continue;
+    if (++records === 2) return { bytes: Buffer.concat([before, piece]), records };
+    first = record;
   }
-  return false;
+  // A copy: the piece is gone when the next one is there.
+  return { bytes: Buffer.from(first), records };
+}
+
+/** How many bytes they take at the beginning. */
+function emptyLines(bytes: Uint8Array): number {
+  let at = 0;
+  for (;;) {
+    if (bytes[at] === newline) at++;
+    else if (bytes[at] === carriageReturn && bytes[at + 1] === newline) at += 2;
+    else return at;
+  }
 }
 
 class CsvReader {
