@@ -90,7 +90,12 @@ class EventFile {
     const name = `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}.${files++}`;
     const handle = await open(join(dir, name), 'wx');
     const file = new EventFile(handle);
-    await file.#append(versionRecord(seconds));
+    try {
+      await file.#append(versionRecord(seconds));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     return file;
   }
 

@@ -1,5 +1,5 @@
 import { open, realpath, rename, unlink } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { pathOf } from './paths.js';
 
 /**
@@ -13,7 +13,7 @@ export async function writeAtomically(
   // Not with the library, of which every thread that only reads models has a copy.
   const { randomUUID } = await import('node:crypto');
   const target = await place(path);
-  const temporary = `${target}.${randomUUID()}.tmp`;
+  const temporary = join(dirname(target), `${shortened(basename(target))}.${randomUUID()}.tmp`);
   try {
     const file = await open(temporary, 'wx');
     try {
@@ -38,6 +38,9 @@ export async function writeAtomically(
   }
   await syncDirectory(dirname(target));
 }
+
+/** Leaves room behind it in a name, of which most systems take 255 bytes or characters. */
+const shortened = (name: string): string => Buffer.from(name).subarray(0, 200).toString();
 
 /** Where the bytes belong: behind a link, the file it points to. */
 async function place(path: string | URL): Promise<string> {

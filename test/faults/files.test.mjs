@@ -202,6 +202,7 @@ test('values that are no numbers survive a file', async (t) => {
   await predictor.close();
 });
 
+const library = new URL('../../dist/index.js', import.meta.url).href;
 const support = JSON.stringify(new URL('support.mjs', import.meta.url).href);
 
 /** A script that saves to `path` with one function of the file system replaced by `instead`. */
@@ -246,6 +247,47 @@ test('a save that fails leaves the old file whole and nothing beside it', async 
   await mkdir(place);
   await t.throwsAsync(model.save(place), { message: /^E[A-Z]+: / });
   t.deepEqual((await readdir(folder)).sort(), ['folder', 'm.safetensors']);
+});
+
+// Windows counts whole paths.
+const long = process.platform === 'win32' ? test.skip : test;
+long('a name as long as the system takes, of any characters', async (t) => {
+  const folder = await makeFolder(t);
+  const model = build(5);
+  for (const name of ['n'.repeat(255), 'ä€'.repeat(51)]) {
+    const path = join(folder, name);
+    await model.save(path);
+    t.deepEqual(bits(await Model.load(path)), bits(model));
+    t.deepEqual(await readdir(folder), [name]);
+    await rm(path);
+  }
+});
+
+test('an event file that cannot be written to is closed', async (t) => {
+  const folder = await makeFolder(t);
+  await ends(
+    t,
+    `
+    import fs from 'node:fs/promises';
+    import { syncBuiltinESMExports } from 'node:module';
+    const { open } = fs;
+    let closed = 0;
+    fs.open = async (...given) => {
+      const file = await open(...given);
+      file.appendFile = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+      const close = file.close.bind(file);
+      file.close = () => { closed++; return close(); };
+      return file;
+    };
+    syncBuiltinESMExports();
+    const { tensorBoard } = await import(${JSON.stringify(library)});
+    const { makeData, makeTrainer } = await import(${support});
+    const callbacks = [tensorBoard({ dir: ${JSON.stringify(folder)} })];
+    const error = await makeTrainer().fit(makeData(8), { verbose: 0, callbacks }).catch((thrown) => thrown);
+    if (error?.code !== 'ENOSPC' || closed !== 1) throw new Error(error + ', closed ' + closed);`,
+    0,
+    { bare: true },
+  );
 });
 
 test('a process killed during a save leaves the old file whole', async (t) => {
