@@ -295,6 +295,7 @@ test('class weights and oversampling', async (t) => {
   t.deepEqual([a, c], [200, 20]);
   t.true(b > 45 && b < 75, String(b));
   await t.throwsAsync(count(data.oversample([1, 2])), { code: 'ERR_ARGUMENT' });
+  t.deepEqual(await count(data.oversample(new Float32Array(200_000).fill(1))), await count(data));
   t.throws(() => data.oversample([0, 0]), { code: 'ERR_ARGUMENT' });
   t.throws(() => data.oversample(weights).take(3), { code: 'ERR_ARGUMENT' });
   await t.throwsAsync(classWeights([0.5]), { code: 'ERR_ARGUMENT' });
