@@ -2,6 +2,7 @@
 import type { GraphDescription, Parameters } from '../../bindings.js';
 import { elements } from '../graph/value.js';
 import { native } from '../native.js';
+import { copyInTurns } from '../trainer/weights.js';
 import type { Frozen } from './frozen.js';
 import { findLayers } from './layers.js';
 import type { Quantized } from './quantize.js';
@@ -67,7 +68,7 @@ export async function compact({
   const arena = makeArena(small);
   for (const [name, view] of viewsOf(small, arena)) {
     const own = scales.get(name);
-    if (view instanceof Float32Array) view.set(frozen.data(name));
+    if (view instanceof Float32Array) await copyInTurns([[frozen.data(name), view]]);
     else if (own !== undefined) await toBytes(frozen.data(name), own, view);
   }
   parameters.release();

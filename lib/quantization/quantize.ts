@@ -4,6 +4,7 @@ import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { Model } from '../model.js';
 import { native } from '../native.js';
+import { nextTurn } from '../trainer/turns.js';
 import { type Calibration, calibrate } from './calibrate.js';
 import { type Frozen, freeze } from './frozen.js';
 import { findLayers, type QuantizableLayer } from './layers.js';
@@ -13,7 +14,7 @@ import { type LayerReport, type QuantizationReport, showWorst, worstFirst } from
 import { firstRows, type Rows, type Run } from './run.js';
 import { smooth } from './smooth.js';
 import { type Validation, validate } from './validate.js';
-import { weightScales } from './weights.js';
+import { weightScales, weightsPerTurn } from './weights.js';
 
 export interface QuantizeRequest {
   readonly precision: 'int8' | 'int8-weights';
@@ -71,7 +72,7 @@ class Quantization {
   }
 
   async run(): Promise<Quantized> {
-    checkWeights(this.#frozen);
+    await checkWeights(this.#frozen);
     const { precision, settings, calibration } = this.#request;
     const frozen = this.#frozen;
     if (calibration !== undefined && precision === 'int8') {
@@ -215,12 +216,16 @@ class Quantization {
   }
 }
 
-/** A byte has no NaN: a model with one would predict plausible numbers. Throws ERR_NUMERIC. */
-function checkWeights({ model }: Frozen): void {
+/** A byte has no NaN: a model with one would predict plausible numbers. Rejects with ERR_NUMERIC. */
+async function checkWeights({ model }: Frozen): Promise<void> {
   for (const [name, { data }] of model.parameters) {
-    const at = native.findNonFinite(data);
-    if (at === -1) continue;
-    throw is.mismatch('ERR_NUMERIC', 'finite numbers', name, `${data[at]} at position ${at}`);
+    for (let begin = 0; begin < data.length; begin += weightsPerTurn) {
+      if (begin > 0) await nextTurn();
+      const found = native.findNonFinite(data.subarray(begin, begin + weightsPerTurn));
+      if (found === -1) continue;
+      const at = begin + found;
+      throw is.mismatch('ERR_NUMERIC', 'finite numbers', name, `${data[at]} at position ${at}`);
+    }
   }
 }
 

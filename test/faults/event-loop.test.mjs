@@ -327,3 +327,12 @@ test.serial('while a large model is quantized', async (t) => {
     await staysFree(t, often, 3 * usualLimit);
   }
 });
+
+test.serial('while a large layer is left as it is by quantization', async (t) => {
+  const large = sequential([dense(4096)], { input: [4096], seed: 1 });
+  const options = { precision: 'int8-weights', quantization: { keep: ['dense'] } };
+  const often = async () => {
+    for (let i = 0; i < 2 * spared; i++) (await quantize(large, options)).close();
+  };
+  await staysFree(t, often, 3 * usualLimit);
+});
