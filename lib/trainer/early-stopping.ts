@@ -1,5 +1,7 @@
+import { bad } from '../files/format.js';
 import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
+import type { Model } from '../model.js';
 import type { Trainer } from '../trainer.js';
 import { type Callback, type Logs, tookSteps } from './callbacks.js';
 import { copyWeights, restoreWeights } from './weights.js';
@@ -67,6 +69,7 @@ class Stopper implements EarlyStopping {
   #weights: Map<string, Float32Array> | undefined;
   /** Memory for the next copy. */
   #spare: Map<string, Float32Array> | undefined;
+  #model: Model | undefined;
 
   constructor(
     readonly monitor: string,
@@ -77,7 +80,8 @@ class Stopper implements EarlyStopping {
     readonly restore: boolean,
   ) {}
 
-  onTrainBegin(_trainer: Trainer, reports: readonly string[]): void {
+  onTrainBegin({ model }: Trainer, reports: readonly string[]): void {
+    this.#model = model;
     if (!reports.includes(this.monitor)) {
       const received = `${is.show(this.monitor)}${is.didYouMean(this.monitor, reports)}`;
       throw is.mismatch('ERR_ARGUMENT', `one of ${reports.join(', ')}`, 'monitor', received);
@@ -128,18 +132,29 @@ class Stopper implements EarlyStopping {
     this.bestEpoch = is.integer(state.bestEpoch, 'state.bestEpoch', -1);
     this.#wait = is.integer(state.wait, 'state.wait', 0);
     this.stoppedEpoch = is.integer(state.stoppedEpoch ?? -1, 'state.stoppedEpoch', -1);
-    const weights = is.isRecord(state.weights) ? Object.entries(state.weights) : [];
-    this.#weights = this.restore
-      ? new Map(
-          weights.filter(
-            (entry): entry is [string, Float32Array] => entry[1] instanceof Float32Array,
-          ),
-        )
-      : undefined;
+    const weights = is.isRecord(state.weights) ? state.weights : {};
+    this.#weights = this.restore ? this.#checked(weights) : undefined;
     // Not where it is to be more patient now.
     if (this.stoppedEpoch !== -1 && this.#wait >= this.patience) return false;
     this.stoppedEpoch = -1;
     return true;
+  }
+
+  /**
+   * All of the model's, or none where no epoch was best: what does not fit would leave it half changed.
+   * Throws ERR_FILE_FORMAT.
+   */
+  #checked(weights: Readonly<Record<string, unknown>>): Map<string, Float32Array> {
+    const found = new Map<string, Float32Array>();
+    if (Object.keys(weights).length === 0) return found;
+    for (const [name, { data }] of this.#model?.parameters ?? []) {
+      const own = weights[name];
+      if (!(own instanceof Float32Array && own.length === data.length)) {
+        throw bad(`${data.length} numbers for \`weights.${name}\` in the file`, is.show(own));
+      }
+      found.set(name, own);
+    }
+    return found;
   }
 
   async onTrainEnd(trainer: Trainer): Promise<void> {

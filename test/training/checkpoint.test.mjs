@@ -324,3 +324,24 @@ test('a trainer that is closed while fit ends has the best weights, whole', asyn
   t.true(hex(model.parameters.get('a.weight').data) === best);
   t.is(stopping.bestEpoch, 0);
 });
+
+test('best weights that are not those of the model are refused', (t) => {
+  const { trainer } = make(t, 'mlp');
+  const { parameters } = trainer.model;
+  const whole = () =>
+    Object.fromEntries([...parameters].map(([name, { data }]) => [name, data.slice()]));
+  const [name = ''] = parameters.keys();
+  const load = (weights) => {
+    const stopping = earlyStopping({ restoreBestWeights: true });
+    stopping.onTrainBegin?.(trainer, ['valLoss']);
+    return stopping.loadState?.({ best: 1, bestEpoch: 0, wait: 0, stoppedEpoch: -1, weights });
+  };
+  t.true(load(whole()));
+  t.true(load({}));
+  const lacking = whole();
+  delete lacking[name];
+  const longer = new Float32Array((parameters.get(name)?.data.length ?? 0) + 1);
+  for (const weights of [lacking, { ...whole(), [name]: longer }, { ...whole(), [name]: 'x' }]) {
+    t.throws(() => load(weights), { code: 'ERR_FILE_FORMAT', message: /weights\./ });
+  }
+});

@@ -149,8 +149,10 @@ function readState({ metadata }: Header): unknown {
 async function readArrays(file: FileHandle, { tensors }: Header): Promise<Float32Array[]> {
   const arrays: Float32Array[] = [];
   for (;;) {
-    const entry = tensors.get(`callbacks/${arrays.length}`);
+    const name = `callbacks/${arrays.length}`;
+    const entry = tensors.get(name);
     if (entry === undefined) return arrays;
+    checkFloats(name, entry, entry.shape);
     const array = new Float32Array(entry.bytes / 4);
     await readFully(file, new Uint8Array(array.buffer), entry.start);
     arrays.push(array);
