@@ -3,6 +3,7 @@ import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { numbersOf } from '../trainer/random.js';
 import { aborted } from '../trainer/signal.js';
+import { Pace } from '../trainer/turns.js';
 import { type Batch, checkColumns, concatRows, gatherRows } from './batch.js';
 import type { Piece } from './pieces.js';
 
@@ -56,9 +57,11 @@ export async function* cut<B extends Batch>(
 
 /** The batches of chunks one by one, as they are given to users. */
 export async function* single<B extends Batch>(chunks: AsyncIterable<Chunk<B>>): AsyncGenerator<B> {
+  const pace = new Pace();
   for await (const { block, order, sizes } of chunks) {
     let begin = 0;
     for (const size of sizes) {
+      if (pace.due) await pace.turn();
       yield gatherRows(block, order.subarray(begin, begin + size));
       begin += size;
     }

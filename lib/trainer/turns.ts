@@ -16,3 +16,24 @@ export async function inPieces(
     work(from, Math.min(length, from + elementsPerTurn));
   }
 }
+
+/** Milliseconds. */
+const longest = 3;
+
+/**
+ * For who goes from one item to the next, which may be there at once again and again, so that nothing
+ * but microtasks would ever run.
+ */
+export class Pace {
+  #turned = performance.now();
+
+  /** Whether there has been no turn for a while. */
+  get due(): boolean {
+    return performance.now() - this.#turned > longest;
+  }
+
+  async turn(): Promise<void> {
+    await nextTurn();
+    this.#turned = performance.now();
+  }
+}

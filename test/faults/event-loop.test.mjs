@@ -17,7 +17,7 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
-import { classWeights, csv, fitEncoder, fromArrays, fromTable } from 'tandem-ml/data';
+import { classWeights, csv, fitEncoder, fromArrays, fromRows, fromTable } from 'tandem-ml/data';
 import { file } from '../helpers/folder.mjs';
 import { makeTrainer, quiet } from './support.mjs';
 
@@ -220,6 +220,38 @@ test.serial(
     await predictor.close();
   },
 );
+
+test.serial('while rows that are there at once are gone through one after another', async (t) => {
+  const rows = 2 ** 17;
+  const raw = Array.from({ length: 1024 }, (_, i) => ({ a: i, b: i % 2 }));
+  const listed = fromRows(function* () {
+    for (let i = 0; i < rows; i++) yield raw[i % raw.length];
+  });
+  const encoder = await fitEncoder(listed.take(1024), {
+    x: { a: 'standard' },
+    y: { b: 'category' },
+  });
+  const [width, few] = [256, 2 ** 16];
+  const wide = fromArrays({ x: new Float32Array(few * width).fill(0.5), y: new Int32Array(few) });
+  const classifier = sequential([dense(2)], { input: [width] });
+  const through = async (dataset, options) => {
+    let found = 0;
+    for await (const batch of dataset.batches(options)) found += batch.rows;
+    return found;
+  };
+  const work = {
+    rows: () => through(listed),
+    'shuffled rows': () => through(listed.shuffle({ seed: 1 })),
+    'encoded rows': () => through(encoder.encode(listed), { batchSize: 1024 }),
+    load: () => listed.load(),
+    'rows in memory': () => through(wide, { batchSize: 1024 }),
+    quantize: async () => (await quantize(classifier, { calibration: wide })).close(),
+  };
+  for (const [name, often] of Object.entries(work)) {
+    t.log(name);
+    await staysFree(t, often, 3 * usualLimit);
+  }
+});
 
 test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
   const names = Array.from({ length: 16 }, (_, i) => `f${i}`);
