@@ -66,10 +66,9 @@ export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> 
     throw is.invalid('an array of a weight for each class', 'weights', given);
   }
   const factors = Array.from(weights, (weight, i) => is.number(weight, `weights[${i}]`, 0));
-  const least = factors.reduce(
-    (found, factor) => (factor > 0 ? Math.min(found, factor) : found),
-    Number.POSITIVE_INFINITY,
-  );
+  // There may be more than a call may have arguments.
+  const smaller = (a: number, b: number) => (b > 0 && b < a ? b : a);
+  const least = factors.reduce(smaller, Number.POSITIVE_INFINITY);
   if (!Number.isFinite(least)) throw is.invalid('a weight above 0', 'weights', factors);
   // The small number undoes the rounding of the division.
   const repeats = factors.map((factor) => factor / least + 1e-9);

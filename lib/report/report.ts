@@ -130,8 +130,10 @@ function charts(history: EpochNumbers): Chart[] {
       return { title: words(name), log: false, series };
     });
   const rates = learningRate.filter((rate) => Number.isFinite(rate));
-  const least = Math.min(...rates);
-  const log = least > 0 && Math.max(...rates) / least > 100;
+  // There may be more than a call may have arguments.
+  const least = rates.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const largest = rates.reduce((a, b) => Math.max(a, b), 0);
+  const log = least > 0 && largest / least > 100;
   return [...made, { title: 'Learning rate', log, series: [line('learning rate', learningRate)] }];
 }
 

@@ -202,3 +202,13 @@ test('map may make one length of several', async (t) => {
     t.is((await trainer.fit(dataset, { verbose: 0 })).loss.length, 1);
   }
 });
+
+test('rows of very many classes are repeated', async (t) => {
+  const classes = 300_000;
+  const labels = Int32Array.from({ length: classes + 2 }, (_, row) => row % classes);
+  const weights = await classWeights(labels);
+  const data = fromArrays({ x: f(1, 2, 3), y: i(0, 1, classes - 1) }).oversample(weights);
+  t.deepEqual(await batchesOf(data), [
+    { rows: 4, x: f(1, 2, 3, 3), y: i(0, 1, classes - 1, classes - 1) },
+  ]);
+});
