@@ -55,6 +55,15 @@ export function ofThisRealm(array: unknown): unknown {
   return type ? new type(array.buffer, array.byteOffset, (array as TypedArray).length) : array;
 }
 
+/** What a typed array is, whatever class made of it: a Buffer is a Uint8Array. */
+export const kindOf = (array: TypedArray): string => nameOf?.call(array) as string;
+
+/** A new array of what another one is. */
+export function emptyLike<T extends TypedArray>(array: T, length: number): T {
+  const type: unknown = types.get(kindOf(array)) ?? array.constructor;
+  return new (type as new (length: number) => T)(length);
+}
+
 /** A typed array that an input of this type takes. Throws ERR_DTYPE, ERR_ARGUMENT. */
 export function checkInput(given: unknown, name: string, dtype: DType): TypedArray {
   const array = ofThisRealm(given);

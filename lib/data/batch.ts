@@ -1,5 +1,6 @@
 // Rows side by side: what sources give, transformations move and trainers take.
 import type { TypedArray } from '../../bindings.js';
+import { emptyLike, kindOf } from '../arrays.js';
 import * as is from '../is.js';
 import { nextTurn } from '../trainer/turns.js';
 
@@ -94,8 +95,8 @@ export function checkAlike(first: Batch, batch: Batch): void {
   for (const [name, column] of columnsOf(first)) {
     const other = given.get(name) ?? missing(name);
     if (!is.isTypedArray(column) || !is.isTypedArray(other)) continue;
-    if (column.constructor !== other.constructor) {
-      const what = `${column.constructor.name} as in the batches before`;
+    if (kindOf(column) !== kindOf(other)) {
+      const what = `${kindOf(column)} as in the batches before`;
       throw is.mismatch('ERR_DTYPE', what, name, is.show(other));
     }
     const width = column.length / first.rows;
@@ -126,7 +127,7 @@ export function gatherRows<B extends Batch>(batch: B, which: Uint32Array): B {
 
 /** The rows `which` of a column, in that order, copied. */
 export function gather<T extends TypedArray>(column: T, width: number, which: Uint32Array): T {
-  const result = makeLike(column, which.length * width);
+  const result = emptyLike(column, which.length * width);
   if (width > 32) {
     for (let i = 0; i < which.length; i++) {
       const begin = (which[i] ?? 0) * width;
@@ -189,7 +190,7 @@ function planConcat<B extends Batch>(batches: readonly B[]) {
   const result = mapColumns(first, rows, (column, name) => {
     const parts = sources.map((columns) => columns.get(name) ?? missing(name));
     const target = parts.every(is.isTypedArray)
-      ? makeLike(column as TypedArray, (column.length / first.rows) * rows)
+      ? emptyLike(column as TypedArray, (column.length / first.rows) * rows)
       : new Array<unknown>(rows);
     targets.set(name, target);
     return target;
@@ -216,10 +217,6 @@ function copyItems(part: Column, target: unknown[], offset: number): void {
 
 function missing(name: string): never {
   throw is.mismatch('ERR_ARGUMENT', 'the same columns in all batches', name, 'a batch without it');
-}
-
-function makeLike<T extends TypedArray>(column: T, length: number): T {
-  return new (column.constructor as new (length: number) => T)(length);
 }
 
 /** Bytes that typed columns take, and an estimate for others. */

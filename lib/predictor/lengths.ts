@@ -1,7 +1,7 @@
 // Sequences of any length by buckets: each bucket is the model at one length, with plans of its own,
 // and a call runs in the least one that holds it. Weights are there once.
 import type { GraphDescription, Predictor as NativePredictor } from '../../bindings.js';
-import { matchArrays } from '../arrays.js';
+import { emptyLike, matchArrays } from '../arrays.js';
 import { describe } from '../graph/describe.js';
 import { atLength, lengthOf, type Relengthened } from '../graph/relength.js';
 import { elements, rowElements, shapeAt } from '../graph/value.js';
@@ -247,8 +247,7 @@ function resized<T extends Floats>(
 ): T {
   const before = elements(shape.slice(0, axis));
   const behind = elements(shape.slice(axis + 1));
-  const type = array.constructor as new (length: number) => T;
-  const made = new type(before * to * behind);
+  const made = emptyLike(array, before * to * behind);
   const kept = Math.min(from, to) * behind;
   for (let i = 0; i < before; i++) {
     made.set(array.subarray(i * from * behind, i * from * behind + kept), i * to * behind);

@@ -212,3 +212,24 @@ test('rows of very many classes are repeated', async (t) => {
     { rows: 4, x: f(1, 2, 3, 3), y: i(0, 1, classes - 1, classes - 1) },
   ]);
 });
+
+test('a Buffer is an array of bytes', async (t) => {
+  const labels = Uint8Array.of(0, 1, 2, 0, 1, 2);
+  const x = Float32Array.from(labels, (label) => label / 2);
+  const open = (type) =>
+    fromBatches(() =>
+      [0, 2, 4].map((i) => ({ x: x.slice(i, i + 2), y: type.from(labels.slice(i, i + 2)) })),
+    );
+  for (const make of [(type) => fromArrays({ x, y: type.from(labels) }), open]) {
+    for (const batchSize of [2, 3, 4]) {
+      const options = { batchSize, shuffle: { seed: 1 } };
+      const found = await batchesOf(make(Buffer), options);
+      t.deepEqual(found, await batchesOf(make(Uint8Array), options));
+    }
+  }
+  const mixed = fromBatches(() => [
+    { x: f(1), y: Buffer.of(1) },
+    { x: f(2), y: Uint8Array.of(2) },
+  ]);
+  t.deepEqual(await batchesOf(mixed), [{ rows: 2, x: f(1, 2), y: Uint8Array.of(1, 2) }]);
+});
