@@ -2,6 +2,7 @@ import type { Dataset } from '../data/dataset.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Matrix } from '../metrics/metric.js';
+import type { Port } from '../model.js';
 import type { Data } from '../trainer/data.js';
 import { aborted, checkSignal, type FitOptions } from '../trainer/plan.js';
 import { isDataset } from '../trainer/supply.js';
@@ -122,9 +123,7 @@ async function deal(
   stratified: unknown,
 ): Promise<Folds> {
   if (isDataset(data)) return foldDataset(data, folds, seed, stratified);
-  const [, ...row] = model.inputs[0]?.shape ?? [];
-  const width = row.reduce<number>((product, length) => product * (length ?? 1), 1);
-  return await foldArrays(data, width, folds, seed, stratified);
+  return await foldArrays(data, model.inputs[0] as Port, folds, seed, stratified);
 }
 
 async function testFold(

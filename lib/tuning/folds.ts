@@ -1,9 +1,11 @@
 // Rows into folds.
 import type { TypedArray } from '../../bindings.js';
+import { emptyLike } from '../arrays.js';
 import type { TensorBatch } from '../data/batch.js';
 import { isSequences } from '../data/buckets.js';
 import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
+import type { Port } from '../model.js';
 import type { Arrays, Data } from '../trainer/data.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
 import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
@@ -62,16 +64,20 @@ function listArrays(arrays: unknown, what: string): Lists {
   });
 }
 
-/** How many rows `{ x, y }` has, where the first input has rows of `width` elements. */
-function countRows({ x, y }: Data, width: number): number {
-  const [first, ...rest] = [...listArrays(x, 'x'), ...listArrays(y, 'y')];
-  const count = (first?.[1].length ?? 0) / width;
+/** How many rows `{ x, y }` has, as it says or by an input of the model. */
+function countRows({ x, y, rows }: Data, { name, shape }: Port): number {
+  const width = shape.slice(1).reduce<number>((product, length) => product * (length ?? 1), 1);
+  const inputs = listArrays(x, 'x');
+  // Records have their arrays in any order.
+  const [label, own] = inputs.find(([key]) => key === `x.${name}`) ?? inputs[0] ?? ['x', undefined];
+  // Sequences may be shorter than the model's.
+  const count = rows ?? (own?.length ?? 0) / width;
   if (!Number.isInteger(count) || count === 0) {
-    throw is.mismatch('ERR_SHAPE', `rows of ${width} elements`, 'x', is.show(first?.[1]));
+    throw is.mismatch('ERR_SHAPE', `rows of ${width} elements`, label, is.show(own));
   }
-  for (const [name, array] of rest) {
+  for (const [key, array] of [...inputs, ...listArrays(y, 'y')]) {
     if (array.length % count !== 0) {
-      throw is.mismatch('ERR_SHAPE', `${count} rows, as in \`x\``, name, is.show(array));
+      throw is.mismatch('ERR_SHAPE', `${count} rows, as in \`${label}\``, key, is.show(array));
     }
   }
   return count;
@@ -102,8 +108,7 @@ async function takeRows(data: Data, count: number, take: (row: number) => boolea
   });
   const copy = async (array: TypedArray): Promise<TypedArray> => {
     const width = array.length / count;
-    const Type = array.constructor as new (length: number) => TypedArray;
-    const taken = new Type(rows.length * width);
+    const taken = emptyLike(array, rows.length * width);
     let done = 0;
     for (const [i, row] of rows.entries()) {
       taken.set(array.subarray(row * width, (row + 1) * width), i * width);
@@ -121,7 +126,8 @@ async function takeRows(data: Data, count: number, take: (row: number) => boolea
     const copied = entries.map(async ([name, array]) => [name, await copy(array)] as const);
     return Object.fromEntries(await Promise.all(copied));
   };
-  return { x: await inForm(data.x), y: await inForm(data.y) };
+  const stated = data.rows === undefined ? {} : { rows: rows.length };
+  return { x: await inForm(data.x), y: await inForm(data.y), ...stated };
 }
 
 interface Held {
@@ -136,15 +142,15 @@ export interface Folds {
   test(fold: number): Promise<Held> | Held;
 }
 
-/** Folds of arrays, the first of which has rows of `width` elements. Rejects with ERR_SHAPE. */
+/** Folds of arrays, of which one is for `input`. Rejects with ERR_SHAPE. */
 export async function foldArrays(
   data: Data,
-  width: number,
+  input: Port,
   folds: number,
   seed: number,
   stratified: unknown,
 ): Promise<Folds> {
-  const count = countRows(data, width);
+  const count = countRows(data, input);
   checkCount(count, folds);
   const foldOf = await dealFolds(count, folds, seed, labelsOf(data, count, stratified));
   return {

@@ -167,9 +167,35 @@ test('several inputs and outputs, in records and arrays', async (t) => {
     x: { a: new Float32Array(rows), b: new Float32Array(6 * rows) },
     y: { one: new Float32Array(rows), many: new Float32Array(2 * rows) },
   };
+  const sizesOf = async (given) => {
+    const { folds } = await crossValidate({ build, data: given, folds: 3 });
+    return folds.map((fold) => fold.rows);
+  };
+  t.deepEqual(await sizesOf(data), [2, 2, 2]);
+  // Records have their arrays in any order.
+  const { a, b } = data.x;
+  t.deepEqual(await sizesOf({ ...data, x: { b, a } }), [2, 2, 2]);
+  await t.throwsAsync(sizesOf({ ...data, x: { b: b.subarray(1), a } }), {
+    code: 'ERR_SHAPE',
+    message: /6 rows, as in `x\.a` for `x\.b`/,
+  });
+});
+
+test('sequences that are shorter than the model say how many they are', async (t) => {
+  const build = () => {
+    const model = sequential([embedding(5, 2), (x) => sum(x, { axes: 1 })], {
+      input: input([4], { dtype: 'int32' }),
+    });
+    return new Trainer(model, { loss: 'crossEntropy' });
+  };
+  const data = {
+    x: Int32Array.from({ length: 12 }, (_, i) => i % 5),
+    y: Int32Array.of(0, 1, 0, 1, 0, 1),
+    rows: 6,
+  };
   const { folds } = await crossValidate({ build, data, folds: 3 });
   t.deepEqual(
-    folds.map(({ rows: count }) => count),
+    folds.map((fold) => fold.rows),
     [2, 2, 2],
   );
 });
