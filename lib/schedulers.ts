@@ -250,10 +250,10 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
   const cooldown = is.integer(set.cooldown ?? 0, 'cooldown', 0);
   const minimum = is.number(set.minimum ?? 0, 'minimum', 0, 1);
   const eps = is.number(set.eps ?? 1e-8, 'eps', 0);
-  // JSON has no infinity: null is worse than everything.
+  // Null is worse than everything, as an infinite number of the wrong sign would be.
   let state = { current: 1, best: null as number | null, bad: 0, wait: 0 };
   const improves = (value: number) => {
-    if (state.best === null) return !Number.isNaN(value);
+    if (state.best === null) return sign * value < Number.POSITIVE_INFINITY;
     const margin = relative ? threshold * state.best : threshold;
     return sign * value < sign * state.best - margin;
   };
@@ -279,7 +279,7 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
     const { best } = saved;
     state = {
       current: is.number(saved.current, 'state.current', 0, 1),
-      best: best === null ? null : is.number(best, 'state.best'),
+      best: best === null ? null : readBest(best),
       bad: is.integer(saved.bad, 'state.bad', 0),
       wait: is.integer(saved.wait, 'state.wait', 0),
     };
@@ -288,6 +288,12 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
   const scheduler = Object.assign(() => state.current, parts);
   learning.add(scheduler);
   return scheduler;
+}
+
+/** Infinite where nothing can be better. */
+function readBest(value: unknown): number {
+  if (typeof value === 'number' && !Number.isNaN(value)) return value;
+  throw is.invalid('a number', 'state.best', value);
 }
 
 /** Throws ERR_ARGUMENT for a number that is not among the `reported` ones. */

@@ -162,3 +162,21 @@ test('reduceOnPlateau belongs to one Trainer, other schedules to all', (t) => {
   make(steady);
   t.notThrows(() => make(steady));
 });
+
+test('reduceOnPlateau: an infinite number is the worst, or one that nothing is better than', (t) => {
+  const factorAfter = (options, ...losses) => {
+    let schedule = reduceOnPlateau({ monitor: 'loss', patience: 1, factor: 0.5, ...options });
+    for (const loss of losses) {
+      schedule.onEpochEnd?.({ loss });
+      const next = reduceOnPlateau({ monitor: 'loss', patience: 1, factor: 0.5, ...options });
+      next.loadState?.(schedule.saveState?.());
+      schedule = next;
+    }
+    return schedule(0);
+  };
+  const inf = Number.POSITIVE_INFINITY;
+  t.is(factorAfter({}, inf, 5, 4, 3, 2, 1), 1);
+  t.is(factorAfter({ mode: 'max' }, -inf, 1, 2, 3, 4, 5), 1);
+  t.is(factorAfter({}, inf, inf, inf), 0.5);
+  t.is(factorAfter({}, -inf, 5, 4, 3), 0.5);
+});
