@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { dense, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
+import { dense, input, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
 import { makeFolder } from './helpers/folder.mjs';
 import { relativeError } from './helpers/numbers.mjs';
@@ -195,4 +195,20 @@ test('calibration comes in batches and datasets, too', async (t) => {
   const found = await quantize(model, { calibration: dataset, validation: dataset });
   t.deepEqual(found.report, arrays.report);
   t.is(found.report.validation?.rows, 64);
+  // Batches of a dataset say their rows.
+  const calibration = dataset.batches({ batchSize: 16 });
+  const said = await quantize(model, { calibration, validation: { x, y, rows: 64 } });
+  t.deepEqual(said.report, arrays.report);
+  await t.throwsAsync(
+    quantize(model, { calibration: { x, rows: 63 } }),
+    error('ERR_SHAPE', /64 for `rows` for `calibration`, received 63/),
+  );
+});
+
+test('batches of a model with a fixed batch may say their rows', async (t) => {
+  const x = input([3], { batch: 4 });
+  const model = new Model({ inputs: x, outputs: dense(2)(x), seed: 1 });
+  const batch = { x: noise(12), y: new Float32Array(8), rows: 4 };
+  const { report } = await quantize(model, { calibration: [batch, batch] });
+  t.is(report.calibrationRows, 2);
 });

@@ -2,7 +2,7 @@
 import { concatInTurns, type TensorBatch } from '../data/batch.js';
 import { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
-import { rowElements } from '../graph/value.js';
+import { fixedBatch, rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { layoutOf, prepareInputs } from '../predictor/arrays.js';
 import type { Frozen } from './frozen.js';
@@ -42,13 +42,18 @@ function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<
 
 function readRows(data: unknown, frozen: Frozen, name: string): Rows {
   if (!is.isRecord(data)) throw is.invalid('{ x }', name, data);
-  const { x } = is.options<{ x?: unknown; y?: unknown }>(data, name, ['x', 'y']);
+  const names = ['x', 'y', 'rows'] as const;
+  const { x, rows } = is.options<{ x?: unknown; y?: unknown; rows?: unknown }>(data, name, names);
+  let read: Rows;
   try {
-    return prepareInputs(layoutOf(frozen.state, frozen.results), x);
+    read = prepareInputs(layoutOf(frozen.state, frozen.results), x);
   } catch (error) {
     if (!(error instanceof TandemError)) throw error;
     throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
   }
+  const count = fixedBatch(frozen.state.inputs.map(({ value }) => value)) ?? read.rows;
+  if (rows === undefined || rows === count) return read;
+  throw is.mismatch('ERR_SHAPE', `${count} for \`rows\``, name, is.show(rows));
 }
 
 function join(batches: readonly Rows[], { state }: Frozen): Rows {
