@@ -108,6 +108,23 @@ test('a loaded model is the saved one', async (t) => {
   t.deepEqual(await readFile(again), await readFile(path));
 });
 
+test('constants keep their bits in a file', async (t) => {
+  const x = input([1]);
+  const numbers = [-0, 0, Number.NaN, Number.NEGATIVE_INFINITY, 2 ** -149, 3.4028234663852886e38];
+  const outputs = Object.fromEntries(numbers.map((number, i) => [`c${i}`, add(x, number)]));
+  const path = place();
+  await new Model({ inputs: x, outputs, seed: 1 }).save(path);
+  for (const source of [path, await Model.load(path)]) {
+    const predictor = await Predictor.load(source);
+    const found = Object.values(predictor.predictSync(Float32Array.of(-0)));
+    t.deepEqual(
+      found.map(([number]) => number),
+      numbers,
+    );
+    await predictor.close();
+  }
+});
+
 test('predictions survive a file', async (t) => {
   const model = small();
   const path = place();

@@ -11,7 +11,7 @@ export interface GraphFile {
   inputs: { name: string; shape: readonly number[]; dtype: DType }[];
   layers: { type: string; name: string }[];
   parameters: { suffix: string; layer: number; shape: readonly number[]; trainable: boolean }[];
-  /** Numbers that JSON lacks are strings: "NaN", "Infinity", "-Infinity". */
+  /** Numbers that JSON lacks are strings: "NaN", "Infinity", "-Infinity", "-0". */
   constants: { shape: readonly number[]; dtype: DType; data: (number | string)[] }[];
   /** `layer`: a number in `layers`, -1 for none. */
   nodes: { op: string; inputs: readonly number[]; attributes: Attributes; layer: number }[];
@@ -40,7 +40,7 @@ export function serialize(name: string, state: ModelState): GraphFile {
     constants: graph.constants.map(({ shape, data }) => ({
       shape,
       dtype: data instanceof Int32Array ? 'int32' : 'float32',
-      data: Array.from(data, (item) => (Number.isFinite(item) ? item : String(item))),
+      data: Array.from(data, numberOf),
     })),
     nodes: graph.nodes.map((node, i) => {
       const result = parts.results[i];
@@ -48,4 +48,9 @@ export function serialize(name: string, state: ModelState): GraphFile {
     }),
     outputs: outputs.map((item, i) => ({ name: item.name, value: graph.outputs[i] ?? -1 })),
   };
+}
+
+function numberOf(value: number): number | string {
+  if (Object.is(value, -0)) return '-0';
+  return Number.isFinite(value) ? value : String(value);
 }
