@@ -160,6 +160,18 @@ for (const end of ['\n', '\r\n']) {
   });
 }
 
+test('lines of one file may end both ways', async (t) => {
+  const expected = ['a', 'b', 'c', 'd\re'].map((c, i) => ({ n: i + 1, c }));
+  const ends = ['\n', '\r\n'];
+  for (const quote of ['', '"']) {
+    for (let mixture = 0; mixture < 2 ** 5; mixture++) {
+      const lines = ['n,c', `${quote}1${quote},a`, '2,b', '3,c', '4,d\re'];
+      const contents = lines.map((line, i) => `${line}${ends[(mixture >> i) & 1]}`).join('');
+      t.deepEqual(await read(t, contents), expected, JSON.stringify(contents));
+    }
+  }
+});
+
 test('bad rows beside quotes, far into a file', async (t) => {
   const good = '1,"x, y\nz",2\n'.repeat(60_000);
   const bad = '1,"x\ny"\n"warm","x\ny","2"\n1,"x"y,2\n1,"x",2\n';

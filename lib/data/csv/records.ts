@@ -25,6 +25,8 @@ export async function parseRecords(
   const encoding = valid ? 'utf8' : 'latin1';
   const options: Options = {
     ...{ delimiter, encoding },
+    // Both ends of a line in one file; csv-parse would look for the first it finds.
+    record_delimiter: ['\r\n', '\n'],
     ...{ relax_column_count: true, skip_empty_lines: true },
   };
   const read = (part: Uint8Array): CsvRecord[] => {
