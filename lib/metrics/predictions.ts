@@ -47,11 +47,18 @@ export function predictions(pair: Pair): Predictions {
   return fresh;
 }
 
-function predict({ output, target }: Pair): Predictions {
+/** Whether an output has logits of one class alone, which it always predicts. */
+export const hasOneClass = ({ output, loss }: Pair): boolean =>
+  loss === 'crossEntropy' && lastAxis(output) === 1;
+
+function predict(pair: Pair): Predictions {
+  const { output, target } = pair;
   const last = lastAxis(output);
   if (target.dtype === 'float32') {
     return { classes: 2, labels: last, values: [isPositive(output), target] };
   }
-  if (last === 1) return { classes: 2, labels: 1, values: [isPositive(output), target] };
+  if (last === 1 && !hasOneClass(pair)) {
+    return { classes: 2, labels: 1, values: [isPositive(output), target] };
+  }
   return { classes: last, labels: 1, values: [argmax(output), target] };
 }

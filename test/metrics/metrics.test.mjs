@@ -356,3 +356,12 @@ for (const result of [undefined, [['a']], [[null]], [1], 'x']) {
     });
   });
 }
+
+test('logits of one class always predict it', async (t) => {
+  const names = ['accuracy', 'precision', 'recall', 'f1', 'confusionMatrix'];
+  const trainer = make(t, 1, { loss: 'crossEntropy', metrics: names });
+  const data = { x: Float32Array.of(3, -2, 0, 1), y: Int32Array.of(0, 0, -100, 0) };
+  const found = await trainer.evaluate(data);
+  t.deepEqual({ ...found }, { loss: 0, accuracy: 1, precision: 1, recall: 1, f1: 1 });
+  t.deepEqual(found.matrices.confusionMatrix, [[3]]);
+});
