@@ -5,6 +5,8 @@ import {
   adagrad,
   adam,
   adamw,
+  add,
+  concat,
   cosine,
   crossEntropy,
   dense,
@@ -347,6 +349,31 @@ test('several inputs and outputs go by name or by order', async (t) => {
     () => make(t, { loss: { lft: 'mse' } }, build({ left, right })),
     error('ERR_ARGUMENT', /did you mean `left`\?/),
   );
+});
+
+test('one function of many outputs finds which of them have classes', async (t) => {
+  for (const count of [2, 6, 7, 9]) {
+    const shared = input([2]);
+    const names = Array.from({ length: count }, (_, i) => `o${i}`);
+    const outputs = Object.fromEntries(names.map((name) => [name, dense(3)(shared)]));
+    for (const hasClasses of [() => true, () => false, (i) => i % 2 === 1, (i) => i % 3 === 0]) {
+      const loss = (found, wanted) =>
+        names
+          .map((name, i) => (hasClasses(i) ? crossEntropy : mse)(found[name], wanted[name]))
+          .reduce((a, b) => add(a, b));
+      const trainer = make(t, { loss }, new Model({ inputs: shared, outputs, seed: 1 }));
+      const wanted = names.map((name, i) => [
+        name,
+        hasClasses(i) ? Int32Array.of(0, 2) : new Float32Array(6),
+      ]);
+      const data = { x: Float32Array.of(1, 2, 3, 4), y: Object.fromEntries(wanted) };
+      t.true(Number.isFinite((await trainer.step(data)).loss), `${count}`);
+    }
+    const wrong = (found, wanted) =>
+      mse(found.o0, add(wanted.o0, concat([found.o0, found.o0], { axis: 1 })));
+    const of = new Model({ inputs: shared, outputs, seed: 1 });
+    t.throws(() => make(t, { loss: wrong }, of), error('ERR_SHAPE', /in `loss`/));
+  }
 });
 
 test('a loss with a layer of its own is refused', (t) => {

@@ -97,6 +97,9 @@ export function makeValue(
   return construct(dtype, name, { serial: serials++, samples, source });
 }
 
+/** How many values there have been so far, of all graphs. */
+export const valuesMade = (): number => serials;
+
 export const definition = (value: Value): Definition => read(value);
 
 export const isFree = (value: Value): boolean => value.shape.includes(null);

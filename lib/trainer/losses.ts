@@ -2,7 +2,7 @@
 import { TandemError } from '../errors.js';
 import type { NamedValue } from '../graph/describe.js';
 import { inputLike } from '../graph/leaves.js';
-import { definition, showShape, type Value } from '../graph/value.js';
+import { definition, showShape, type Value, valuesMade } from '../graph/value.js';
 import * as is from '../is.js';
 import type { BuiltIn, Metric } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
@@ -195,25 +195,26 @@ function makeTarget({ name, value }: NamedValue, classes: boolean): Value {
     : inputLike(samples, 0, 'float32', `${name}.target`);
 }
 
+/** Of up to so many outputs all mixtures of targets are tried. */
+const mostMixed = 6;
+
 /**
  * What a function of a user wants as targets is found by trying: values of the outputs' shapes, else
- * class numbers, else a mixture.
+ * class numbers, else a mixture. Of many outputs that is found target by target: class numbers go where
+ * they let the function get furthest.
  */
 function withTargets(
   outputs: readonly NamedValue[],
   name: string,
   build: (targets: readonly NamedValue[]) => Omit<Objective, 'targets'>,
 ): Objective {
-  const able = outputs.map(({ value }) => value.shape.length > 1);
-  const all = 2 ** Math.min(outputs.length, 6) - 1;
-  const tries = [0, all, ...Array.from({ length: Math.max(0, all - 1) }, (_, i) => i + 1)];
   let first: TandemError | undefined;
-  for (const bits of tries) {
-    if (outputs.some((_, i) => (bits >> i) & 1 && !able[i])) continue;
+  const attempt = (classes: readonly boolean[]): Objective | { readonly made: number } => {
     const targets = outputs.map((output, i) => ({
       name: output.name,
-      value: makeTarget(output, ((bits >> i) & 1) === 1),
+      value: makeTarget(output, classes[i] === true),
     }));
+    const before = valuesMade();
     try {
       return distinct({ targets, ...inside(name, () => build(targets)) });
     } catch (error) {
@@ -221,9 +222,40 @@ function withTargets(
         error instanceof TandemError && (error.code === 'ERR_SHAPE' || error.code === 'ERR_DTYPE');
       if (!unfit) throw error;
       first ??= error;
+      return { made: valuesMade() - before };
     }
+  };
+  const able = outputs.map(({ value }) => value.shape.length > 1);
+  let furthest = -1;
+  for (const classes of mixtures(able)) {
+    const found = attempt(classes);
+    if (!('made' in found)) return found;
+    if (furthest === -1) furthest = found.made;
+  }
+  const chosen = outputs.map(() => false);
+  for (let left = outputs.length > mostMixed ? outputs.length : 0; left > 0; left--) {
+    let next = -1;
+    for (const [i, may] of able.entries()) {
+      if (!may || chosen[i]) continue;
+      const found = attempt(chosen.with(i, true));
+      if (!('made' in found)) return found;
+      if (found.made > furthest) [furthest, next] = [found.made, i];
+    }
+    if (next === -1) break;
+    chosen[next] = true;
   }
   throw first ?? is.invalid('a loss', name, undefined);
+}
+
+/** Which targets are class numbers: none, all that may be, and of few outputs all mixtures. */
+function* mixtures(able: readonly boolean[]): Generator<readonly boolean[]> {
+  yield able.map(() => false);
+  yield able;
+  if (able.length > mostMixed) return;
+  for (let bits = 1; bits < 2 ** able.length - 1; bits++) {
+    const mixed = able.map((_, i) => ((bits >> i) & 1) === 1);
+    if (mixed.every((wanted, i) => able[i] || !wanted)) yield mixed;
+  }
 }
 
 /** Names of other numbers, and what a history has beside numbers. */
