@@ -19,6 +19,7 @@ import {
   sgd,
   Trainer,
 } from 'tandem-ml';
+import { fromArrays } from 'tandem-ml/data';
 import { error } from './helpers/outcomes.mjs';
 
 const model = () => sequential([dense(3)], { input: [2], seed: 1 });
@@ -121,6 +122,18 @@ test('data is checked before anything runs', async (t) => {
   await t.throwsAsync(trainer.step({ x, y: y.subarray(1) }), error('ERR_SHAPE'));
   await t.throwsAsync(trainer.evaluate({ x, y: y.subarray(1) }), error('ERR_SHAPE'));
   t.deepEqual(trainer.model.parameters.get('dense.weight')?.data, before);
+});
+
+test('errors say whether they are of validation data', async (t) => {
+  const trainer = make(t);
+  const told = (validationData, code, message) =>
+    t.throwsAsync(trainer.fit({ x, y }, { ...quiet, validationData }), error(code, message));
+  await told({ x }, 'ERR_ARGUMENT', /for `validationData\.y`, received undefined/);
+  await told({ x: x.subarray(1), y }, 'ERR_SHAPE', /for `validationData\.x`/);
+  await told([x, y.map(() => 9)], 'ERR_ARGUMENT', /for `validationData\.y`, received 9/);
+  const rest = { x: x.subarray(0, 4), y: y.subarray(0, 1) };
+  await told(rest, 'ERR_SHAPE', /as in `validationData\.x` for `validationData\.y`/);
+  await told(fromArrays({ x, y: new Float32Array(rows) }), 'ERR_DTYPE', /`validationData\.y`/);
 });
 
 test('options of fit are checked', async (t) => {

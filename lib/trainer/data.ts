@@ -59,11 +59,13 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
   const arrays: (Float32Array | Int32Array)[] = [];
   let count: number | undefined;
   let first = '';
+  // Of two sets of rows in one call, errors say which.
+  const prefix = name === 'data' ? '' : `${name}.`;
   for (const [what, given, of] of [
     ['x', x, feeds.x],
     ['y', y, feeds.y],
   ] as const) {
-    for (const [array, label, feed] of matchArrays(given, of, what)) {
+    for (const [array, label, feed] of matchArrays(given, of, `${prefix}${what}`)) {
       const { typed, rows } = readArray(array, label, feed);
       if (count === undefined) {
         count = rows;
