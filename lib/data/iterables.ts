@@ -49,8 +49,9 @@ const iterate = <T>(open: Rows<T>, { epoch, signal }: StreamOptions) => {
 /**
  * Batches of any size as `open` gives them, `{ x, y }` with `rows`, or without where each row has one
  * target: they are cut and joined to the batch size asked for, and so must have the same arrays of
- * the same types. What `open` throws ends the reading. Throws ERR_ARGUMENT; reading rejects with
- * ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE for batches that do not fit.
+ * the same types. Each needs arrays of its own, for they are read ahead and not copied. What `open`
+ * throws ends the reading. Throws ERR_ARGUMENT; reading rejects with ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE
+ * for batches that do not fit.
  */
 export function fromBatches(
   open: Rows<Pick<TensorBatch, 'x' | 'y'> & { readonly rows?: number }>,
