@@ -152,3 +152,46 @@ test('a category that is called NaN is no missing number', async (t) => {
     message: /an empty cell/,
   });
 });
+
+test('an only category is what is always predicted', async (t) => {
+  const table = fromTable({ a: [1, 2, 3], label: ['cat', 'cat', 'cat'] });
+  for (const encoding of ['category', 'oneHot']) {
+    const encoder = await fitEncoder(table, { x: { a: 'number' }, y: { label: encoding } });
+    const model = sequential([dense(1)], { input: [1], seed: 1 });
+    model.encoder = encoder;
+    const predictor = await Predictor.load(model);
+    t.teardown(() => predictor.close());
+    t.deepEqual(await predictor.predictRows([{ a: -9 }, { a: 9 }]), ['cat', 'cat'], encoding);
+  }
+});
+
+test('a target of numbers that go round is read back', async (t) => {
+  const hours = [0, 1.5, 6, 11, 12, 18, 23.75];
+  const table = fromTable({
+    a: hours,
+    hour: hours,
+    day: hours.map((hour) => new Date(3.6e6 * hour)),
+  });
+  const read = async (y) => {
+    const encoder = await fitEncoder(table, { x: { a: cyclic({ period: [24, 12] }) }, y });
+    // What goes in comes out: the input is encoded as the target is.
+    const model = sequential([dense(4, { bias: false, name: 'same' })], { input: [4] });
+    model.parameters.get('same.weight')?.data.set([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    model.encoder = encoder;
+    const predictor = await Predictor.load(model);
+    t.teardown(() => predictor.close());
+    return await predictor.predictRows(hours.map((a) => ({ a })));
+  };
+  const found = await read({ hour: cyclic({ period: [24, 12] }) });
+  for (const [i, hour] of hours.entries()) t.true(Math.abs(found[i] - hour) < 1e-4, `${found[i]}`);
+  const error = { code: 'ERR_ARGUMENT', message: /`day`.*dates/ };
+  const dates = await fitEncoder(table, {
+    x: { a: 'number' },
+    y: { day: cyclic({ period: 'day' }) },
+  });
+  const model = sequential([dense(2)], { input: [1], seed: 1 });
+  model.encoder = dates;
+  const predictor = await Predictor.load(model);
+  t.teardown(() => predictor.close());
+  await t.throwsAsync(predictor.predictRows([{ a: 1 }]), error);
+});

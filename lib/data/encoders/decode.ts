@@ -1,17 +1,25 @@
 // What a model puts out -> values as the columns of its targets had them.
 import * as is from '../../is.js';
-import { type ColumnState, type GroupState, isInteger, widthOf } from './state.js';
+import { type ColumnState, type GroupState, isInteger, isNumeric, widthOf } from './state.js';
 
 /** A target's value of a row: a number, or a category as it was in the data. */
 export type Decoded = number | string;
 
-/** Values of the target columns in each of `rows` rows of an output. Throws ERR_SHAPE. */
+/**
+ * Values of the target columns in each of `rows` rows of an output. Throws ERR_SHAPE, and ERR_ARGUMENT
+ * for a target that cannot be read back.
+ */
 export function decodeGroup(
   { columns }: GroupState,
   output: Float32Array | Int32Array,
   rows: number,
   name: string,
 ): Record<string, Decoded>[] {
+  const dated = columns.find(([, state]) => state.kind === 'cyclic' && !isNumeric(state));
+  if (dated !== undefined) {
+    const received = 'one of dates, of which a period tells but a part';
+    throw is.mismatch('ERR_ARGUMENT', 'a target that can be read back', dated[0], received);
+  }
   const width = output.length / rows;
   const widths = columns.map(([, state]) =>
     outputsOf(state, columns.length === 1 ? width : undefined),
@@ -46,10 +54,25 @@ export const classesOf = (state: Extract<ColumnState, { kind: 'oneHot' | 'catego
 function decode(state: ColumnState, numbers: Float32Array | Int32Array): Decoded {
   const [first = Number.NaN] = numbers;
   if (state.kind === 'number') return first * state.scale + state.mean;
-  if (state.kind !== 'category' && state.kind !== 'oneHot') return first;
-  const best = numbers.length === 1 ? Number(first > 0) : largest(numbers);
+  if (state.kind === 'cyclic') return numberAt(state, numbers);
+  if (state.kind === 'text') return first;
+  // One logit of two categories says which by its sign; an only category is always the one.
+  const isBinary = numbers.length === 1 && state.values.length === 2;
+  const best = isBinary ? Number(first > 0) : largest(numbers);
   const value = state.values[best] ?? '';
   return state.numeric ? Number(value) : value;
+}
+
+/** The number, from 0 to below the longest of its periods, that its sine and cosine point at. */
+function numberAt(
+  { periods }: Extract<ColumnState, { kind: 'cyclic' }>,
+  numbers: Float32Array | Int32Array,
+): number {
+  const longest = Math.max(...periods.map(Number));
+  const [sine = Number.NaN, cosine = Number.NaN] = numbers.subarray(2 * periods.indexOf(longest));
+  const turns = Math.atan2(sine, cosine) / (2 * Math.PI);
+  // A turn less next to nothing is rounded to a whole one.
+  return (turns < 0 ? longest * (turns + 1) : longest * turns) % longest;
 }
 
 function largest(numbers: Float32Array | Int32Array): number {
