@@ -14,6 +14,9 @@ export function show(value: unknown): string {
   if (ArrayBuffer.isView(value)) {
     return `${value.constructor.name} of length ${'length' in value ? value.length : value.byteLength}`;
   }
+  if (value instanceof Date) {
+    return Number.isNaN(value.getTime()) ? 'an invalid Date' : `the date ${value.toISOString()}`;
+  }
   if (Array.isArray(value)) {
     const plain = value.length <= 8 && value.every((item) => typeof item !== 'object');
     return plain ? `[${value.map(show).join(', ')}]` : `an array of length ${value.length}`;

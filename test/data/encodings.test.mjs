@@ -195,3 +195,17 @@ test('a target of numbers that go round is read back', async (t) => {
   t.teardown(() => predictor.close());
   await t.throwsAsync(predictor.predictRows([{ a: 1 }]), error);
 });
+
+test('records and invalid dates are no categories', async (t) => {
+  const day = new Date(0);
+  const encoder = await learn({ c: [day, 'b', 7, true] }, { c: 'category' });
+  t.deepEqual(encoder.categories('c'), ['1970-01-01T00:00:00.000Z', '7', 'b', 'true']);
+  t.deepEqual(await encode(encoder, { c: [new Date(0), 'b'] }), [0, 2]);
+  for (const bad of [{ city: 'Rome' }, Object.create(null), new Date(Number.NaN)]) {
+    const refusal = { instanceOf: DataError, message: /row 1, column `c`: expected a text/ };
+    await t.throwsAsync(learn({ c: ['a', bad] }, { c: 'category' }), refusal);
+    await t.throwsAsync(encode(encoder, { c: ['b', bad] }), refusal);
+  }
+  const invalid = learn({ c: [new Date(Number.NaN)] }, { c: 'category' });
+  await t.throwsAsync(invalid, { message: /received an invalid Date/ });
+});

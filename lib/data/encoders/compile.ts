@@ -81,9 +81,17 @@ export function toNumber(value: unknown): number {
 
 type CategoryState = Extract<ColumnState, { kind: 'oneHot' | 'category' }>;
 
-/** How a category is written down: 8 and "8" are the same. */
-export const keyOf = (value: unknown): string =>
-  value instanceof Date ? value.toISOString() : String(value);
+export const noCategory = 'a text, a number, a date or the like';
+
+/**
+ * How a category is written down: 8 and "8" are the same. Undefined for what is none: records would all
+ * be one, and an invalid date is no value.
+ */
+export function keyOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString();
+  return is.isRecord(value) ? undefined : String(value);
+}
 
 function encodeCategories({ kind, values, unknown, missing }: CategoryState): Encode {
   const numbers = new Map<unknown, number>(values.map((value, i) => [value, i]));
@@ -100,8 +108,10 @@ function encodeCategories({ kind, values, unknown, missing }: CategoryState): En
       let number = numbers.get(value);
       if (number === undefined) {
         const empty = isMissing(value);
-        number = empty ? other : (numbers.get(keyOf(value)) ?? other);
+        const key = keyOf(value);
+        number = empty ? other : (numbers.get(key) ?? other);
         if (empty && missing === 'throw') fail(row, missingCategory, 'an empty cell');
+        else if (key === undefined) fail(row, noCategory, is.show(value));
         else if (number === -1 && unknown === 'throw') {
           fail(row, `one of the ${values.length} values fitted on`, is.show(value));
         }

@@ -2,7 +2,7 @@
 import * as is from '../../is.js';
 import type { Column } from '../batch.js';
 import { badData, type Place } from '../errors.js';
-import { isMissing, keyOf, notCyclic, toNumber } from './compile.js';
+import { isMissing, keyOf, noCategory, notCyclic, toNumber } from './compile.js';
 import type { ColumnEncoding } from './spec.js';
 import type { ColumnState } from './state.js';
 import { readTokenizer } from './tokens.js';
@@ -129,7 +129,9 @@ class CategoryFitter implements Fitter {
         const what = 'a value (`missing: "unknown"` allows none)';
         throw badData(what, 'an empty cell', place(row));
       }
-      this.#counts.set(value, (this.#counts.get(value) ?? 0) + 1);
+      const key = typeof value === 'object' ? keyOf(value) : value;
+      if (key === undefined) throw badData(noCategory, is.show(value), place(row));
+      this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     }
   }
 
@@ -138,7 +140,8 @@ class CategoryFitter implements Fitter {
     const { kind, minCount, missing } = this.encoding;
     const counts = new Map<string, number>();
     for (const [value, count] of this.#counts) {
-      counts.set(keyOf(value), (counts.get(keyOf(value)) ?? 0) + count);
+      const key = String(value);
+      counts.set(key, (counts.get(key) ?? 0) + count);
     }
     const numeric = [...this.#counts.keys()].every((value) => typeof value === 'number');
     const values = [...counts].filter(([, count]) => count >= minCount).map(([value]) => value);
