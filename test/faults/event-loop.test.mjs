@@ -253,6 +253,16 @@ test.serial('while rows that are there at once are gone through one after anothe
   }
 });
 
+test.serial('while an encoder learns many categories and finds them again', async (t) => {
+  const ids = Array.from({ length: 60_000 }, (_, i) => `user-${(i * 7919) % 60_000}`);
+  const table = fromTable({ id: ids, y: new Float64Array(ids.length) });
+  await staysFree(t, async () => {
+    const encoder = await fitEncoder(table, { x: { id: 'category' }, y: { y: 'number' } });
+    t.is(encoder.count('id'), ids.length + 1);
+    for await (const _ of encoder.encode(table).batches({ batchSize: 8192 }));
+  });
+});
+
 test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
   const names = Array.from({ length: 16 }, (_, i) => `f${i}`);
   const line = (i) =>

@@ -1,5 +1,6 @@
 // A fitted column -> a function that writes its numbers.
 import * as is from '../../is.js';
+import { inPieces, stringsPerTurn } from '../../trainer/turns.js';
 import type { Column } from '../batch.js';
 import { fractionOf, readTime } from './dates.js';
 import type { ColumnState } from './state.js';
@@ -24,7 +25,7 @@ export async function compileColumn(state: ColumnState): Promise<Encode> {
       return encodeNumbers(state);
     case 'oneHot':
     case 'category':
-      return encodeCategories(state);
+      return await encodeCategories(state);
     case 'cyclic':
       return encodeCycles(state);
     default:
@@ -93,13 +94,17 @@ export function keyOf(value: unknown): string | undefined {
   return is.isRecord(value) ? undefined : String(value);
 }
 
-function encodeCategories({ kind, values, unknown, missing }: CategoryState): Encode {
-  const numbers = new Map<unknown, number>(values.map((value, i) => [value, i]));
-  // Numbers are found without making strings of them.
-  for (const [i, value] of values.entries()) {
-    // NaN is a missing number, whatever it is as a text.
-    if (value !== 'NaN' && String(Number(value)) === value) numbers.set(Number(value), i);
-  }
+async function encodeCategories(state: CategoryState): Promise<Encode> {
+  const { kind, values, unknown, missing } = state;
+  const numbers = new Map<unknown, number>();
+  const enter = (from: number, to: number) => {
+    for (const [i, value] of values.slice(from, to).entries()) {
+      numbers.set(value, from + i);
+      // Numbers are found without making strings of them. NaN is a missing one, whatever it is as a text.
+      if (value !== 'NaN' && String(Number(value)) === value) numbers.set(Number(value), from + i);
+    }
+  };
+  await inPieces(values.length, enter, stringsPerTurn);
   const other = unknown === 'own' ? values.length : -1;
   return (column, out, offset, stride, fail) => {
     let at = offset;

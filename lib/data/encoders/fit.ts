@@ -1,5 +1,6 @@
 // Statistics of columns, batch by batch.
 import * as is from '../../is.js';
+import { nextTurn, sortedInTurns, stringsPerTurn } from '../../trainer/turns.js';
 import type { Column } from '../batch.js';
 import { badData, type Place } from '../errors.js';
 import { isMissing, keyOf, noCategory, notCyclic, toNumber } from './compile.js';
@@ -136,21 +137,30 @@ class CategoryFitter implements Fitter {
   }
 
   /** Values in the order of numbers or of code units, whatever order they came in. */
-  finish(): ColumnState {
+  async finish(): Promise<ColumnState> {
     const { kind, minCount, missing } = this.encoding;
     const counts = new Map<string, number>();
-    for (const [value, count] of this.#counts) {
+    let numeric = true;
+    let done = 0;
+    for (const [value, times] of this.#counts) {
       const key = String(value);
-      counts.set(key, (counts.get(key) ?? 0) + count);
+      counts.set(key, (counts.get(key) ?? 0) + times);
+      numeric &&= typeof value === 'number';
+      if (++done % stringsPerTurn === 0) await nextTurn();
     }
-    const numeric = [...this.#counts.keys()].every((value) => typeof value === 'number');
-    const values = [...counts].filter(([, count]) => count >= minCount).map(([value]) => value);
+    const kept: string[] = [];
+    for (const [value, times] of counts) {
+      if (times >= minCount) kept.push(value);
+      if (++done % stringsPerTurn === 0) await nextTurn();
+    }
     // A number of its own that no row has would keep the weights it was initialised with.
-    const learnt = this.#missing > 0 || values.length < counts.size;
+    const learnt = this.#missing > 0 || kept.length < counts.size;
     const input = learnt || kind === 'category' ? 'own' : 'zero';
     const unknown = this.encoding.unknown ?? (this.target ? 'throw' : input);
-    values.sort((a, b) => (numeric ? Number(a) - Number(b) : a < b ? -1 : 1));
-    if (values.length === 0) throw badData('a category', 'none at all', { column: this.column });
+    if (kept.length === 0) throw badData('a category', 'none at all', { column: this.column });
+    const values = await sortedInTurns(kept, (a, b) =>
+      numeric ? Number(a) - Number(b) : a < b ? -1 : 1,
+    );
     return { kind, values, numeric, unknown, missing };
   }
 }
