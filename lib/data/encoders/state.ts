@@ -105,7 +105,7 @@ function checkColumn(value: unknown, name: string): ColumnState {
     case 'category':
       return {
         kind: state.kind,
-        values: list(state.values, `${name}.values`).map((item) => text(item, `${name}.values`)),
+        values: texts(state.values, `${name}.values`),
         numeric: flag(state.numeric, `${name}.numeric`),
         unknown: choice(state.unknown, `${name}.unknown`, ['own', 'zero', 'throw']),
         missing: choice(state.missing, `${name}.missing`, ['throw', 'unknown']),
@@ -129,6 +129,10 @@ function checkColumn(value: unknown, name: string): ColumnState {
       throw bad(`a known encoding for \`${name}\` in the file`, String(state.kind));
   }
 }
+
+/** There may be many: what only an error needs is made once. */
+const texts = (value: unknown, name: string): string[] =>
+  list(value, name).map((item) => text(item, name));
 
 function finite(value: unknown, name: string): number {
   if (typeof value === 'number' && Number.isFinite(value)) return value;
