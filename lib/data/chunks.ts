@@ -3,7 +3,7 @@ import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { numbersOf } from '../trainer/random.js';
 import { aborted } from '../trainer/signal.js';
-import { Pace } from '../trainer/turns.js';
+import { turnsBetween } from '../trainer/turns.js';
 import { type Batch, checkColumns, concatRows, gatherRows } from './batch.js';
 import type { Piece } from './pieces.js';
 
@@ -57,11 +57,12 @@ export async function* cut<B extends Batch>(
 
 /** The batches of chunks one by one, as they are given to users. */
 export async function* single<B extends Batch>(chunks: AsyncIterable<Chunk<B>>): AsyncGenerator<B> {
-  const pace = new Pace();
+  const turn = turnsBetween();
   for await (const { block, order, sizes } of chunks) {
     let begin = 0;
     for (const size of sizes) {
-      if (pace.due) await pace.turn();
+      const due = turn();
+      if (due) await due;
       yield gatherRows(block, order.subarray(begin, begin + size));
       begin += size;
     }
@@ -125,6 +126,7 @@ export async function* prefetched<T>(
   if (signal?.aborted) throw aborted(signal);
   const iterator = source[Symbol.asyncIterator]();
   const waiting: Promise<IteratorResult<T>>[] = [];
+  const turn = turnsBetween();
   const ending = new Ending();
   const stop = () => ending.end();
   signal?.addEventListener('abort', stop);
@@ -138,6 +140,7 @@ export async function* prefetched<T>(
       }
       const first = waiting.shift();
       const result = await ending.unlessEnded(first);
+      await turn();
       if (signal?.aborted) throw aborted(signal);
       if (result === undefined || result.done === true) return;
       yield result.value;

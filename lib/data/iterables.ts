@@ -1,5 +1,6 @@
 // Datasets of whatever gives rows one after another.
 import * as is from '../is.js';
+import { turnsBetween } from '../trainer/turns.js';
 import { checkAlike, checkColumns, type TableBatch, type TensorBatch } from './batch.js';
 import { Dataset } from './dataset.js';
 import type { StreamOptions } from './source.js';
@@ -98,8 +99,11 @@ export function fromRows(
       rows = [];
       return batch;
     };
+    const turn = turnsBetween();
     for await (const row of iterate(open, given)) {
       if (!is.isRow(row)) throw is.invalid('a record of columns', 'a row', row);
+      const due = turn();
+      if (due) await due;
       names ??= Object.keys(row);
       if (rows.push(row) === tableRows) yield table();
     }

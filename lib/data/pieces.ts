@@ -2,7 +2,7 @@
 // several processes.
 import * as is from '../is.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
-import { inPieces, nextTurn, Pace } from '../trainer/turns.js';
+import { inPieces, nextTurn, turnsBetween } from '../trainer/turns.js';
 import { type Batch, concatRows, gatherRows } from './batch.js';
 import { mixed, selected } from './order.js';
 import { Selector, type Stage } from './select.js';
@@ -146,9 +146,9 @@ export async function* keptPieces<B extends Batch>(
   if (new Selector(stages).done) return;
   let seen = 0;
   const order = shufflesItself(plan) ? shuffle : undefined;
-  const pace = new Pace();
+  const turn = turnsBetween();
   for await (const block of source.stream({ epoch, signal, stages, shuffle: order })) {
-    if (pace.due) await pace.turn();
+    await turn();
     seen += block.rows;
     const selected =
       left.length === 0 ? numbersOf({ start: 0, count: block.rows }) : selector.next(block.rows);

@@ -9,6 +9,23 @@ export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmedia
 /** The same of strings that are compared or looked up. */
 export const stringsPerTurn = 2 ** 12;
 
+/** Milliseconds that small pieces of work go on for without a turn. */
+const mostWithoutTurn = 1;
+
+/**
+ * To be called between small pieces of work, and what it gives awaited: a turn of the event loop where
+ * there was none for a while. Promises that settle at once, as those of rows in memory do, give it none.
+ */
+export function turnsBetween(): () => Promise<void> | undefined {
+  let last = performance.now();
+  return () => {
+    if (performance.now() - last < mostWithoutTurn) return undefined;
+    return nextTurn().then(() => {
+      last = performance.now();
+    });
+  };
+}
+
 /** Does work on so many elements, with a turn of the event loop between pieces of them. */
 export async function inPieces(
   length: number,
@@ -18,27 +35,6 @@ export async function inPieces(
   for (let from = 0; from < length; from += most) {
     if (from > 0) await nextTurn();
     work(from, Math.min(length, from + most));
-  }
-}
-
-/** Milliseconds. */
-const longest = 3;
-
-/**
- * For who goes from one item to the next, which may be there at once again and again, so that nothing
- * but microtasks would ever run.
- */
-export class Pace {
-  #turned = performance.now();
-
-  /** Whether there has been no turn for a while. */
-  get due(): boolean {
-    return performance.now() - this.#turned > longest;
-  }
-
-  async turn(): Promise<void> {
-    await nextTurn();
-    this.#turned = performance.now();
   }
 }
 

@@ -263,6 +263,45 @@ test.serial('while an encoder learns many categories and finds them again', asyn
   });
 });
 
+for (const kind of ['an array', 'a generator', 'an asynchronous generator']) {
+  test.serial(`while fit encodes and shuffles rows of ${kind}`, async (t) => {
+    const names = Array.from({ length: 20 }, (_, i) => `c${i}`);
+    const rows = Array.from({ length: 40_000 }, (_, i) =>
+      Object.fromEntries(names.map((name, k) => [name, (i + k) % 97])),
+    );
+    const open = {
+      'an array': () => rows,
+      *'a generator'() {
+        yield* rows;
+      },
+      async *'an asynchronous generator'() {
+        yield* rows;
+      },
+    };
+    const [target, ...others] = names;
+    const table = fromRows(open[kind]);
+    const encoder = await fitEncoder(table, {
+      x: Object.fromEntries(others.map((name) => [name, 'standard'])),
+      y: { [target]: 'number' },
+    });
+    const trainer = makeTrainer(sequential([dense(1)], { input: [encoder.width] }), {
+      loss: 'mse',
+      metrics: [],
+    });
+    const data = encoder.encode(table);
+    await trainer.fit(data, { ...quiet, batchSize: 512 });
+    await staysFree(t, () => trainer.fit(data, { ...quiet, batchSize: 512 }));
+    await trainer.close();
+  });
+}
+
+test.serial('while a stream is iterated that is there at once', async (t) => {
+  const dataset = fromArrays({ x: new Float32Array(16 * 2 ** 17), y: new Int32Array(2 ** 17) });
+  await staysFree(t, async () => {
+    for await (const _ of dataset.map((batch) => batch).batches({ batchSize: 256 }));
+  });
+});
+
 test.serial('while fit reads, parses, encodes and shuffles a CSV file', async (t) => {
   const names = Array.from({ length: 16 }, (_, i) => `f${i}`);
   const line = (i) =>
