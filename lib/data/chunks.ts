@@ -116,19 +116,25 @@ export async function* everyNth<B extends Batch>(
 
 /**
  * Goes on reading while what was read is worked on, at most `ahead` items. The source is closed when
- * the iteration ends early. Rejects with ERR_ABORTED.
+ * the iteration ends early, and the signal that `open` gets aborts then: what fills a window of rows
+ * would else be closed when that is full. Rejects with ERR_ABORTED.
  */
 export async function* prefetched<T>(
-  source: AsyncIterable<T>,
+  open: (signal: AbortSignal) => AsyncIterable<T>,
   ahead: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<T> {
   if (signal?.aborted) throw aborted(signal);
-  const iterator = source[Symbol.asyncIterator]();
+  const leaving = new AbortController();
+  const iterator = open(leaving.signal)[Symbol.asyncIterator]();
   const waiting: Promise<IteratorResult<T>>[] = [];
   const turn = turnsBetween();
   const ending = new Ending();
-  const stop = () => ending.end();
+  let ended = false;
+  const stop = () => {
+    leaving.abort(signal?.reason);
+    ending.end();
+  };
   signal?.addEventListener('abort', stop);
   try {
     for (;;) {
@@ -142,11 +148,13 @@ export async function* prefetched<T>(
       const result = await ending.unlessEnded(first);
       await turn();
       if (signal?.aborted) throw aborted(signal);
+      ended = result?.done === true;
       if (result === undefined || result.done === true) return;
       yield result.value;
     }
   } finally {
     signal?.removeEventListener('abort', stop);
+    if (!ended) leaving.abort(signal?.reason);
     const closing = Promise.resolve(iterator.return?.());
     // A source that hangs must not hold up who has ended the wait for it.
     if (signal?.aborted) closing.catch(() => {});

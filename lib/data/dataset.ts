@@ -369,17 +369,19 @@ export class Dataset<B extends Batch = TensorBatch> {
   chunks(options?: BatchesOptions): AsyncGenerator<Chunk<B>> {
     const { epoch, batchSize, start } = this.#read(options);
     const { regroup, transforms } = this.#settings;
-    const { rank, worldSize, signal } = epoch;
-    let chunks: AsyncGenerator<Chunk<B>>;
-    if (regroup === undefined) {
-      chunks = cut(pieces(this.#settings, epoch), batchSize, start);
-    } else {
-      const all = pieces(this.#settings, { ...epoch, rank: 0, worldSize: 1 });
-      chunks = everyNth(regroup(all, batchSize), start, rank, worldSize);
-    }
-    if (transforms.length > 0) chunks = transformed(single(chunks), transforms);
+    const { rank, worldSize } = epoch;
+    const open = (signal: AbortSignal): AsyncGenerator<Chunk<B>> => {
+      let chunks: AsyncGenerator<Chunk<B>>;
+      if (regroup === undefined) {
+        chunks = cut(pieces(this.#settings, { ...epoch, signal }), batchSize, start);
+      } else {
+        const all = pieces(this.#settings, { ...epoch, signal, rank: 0, worldSize: 1 });
+        chunks = everyNth(regroup(all, batchSize), start, rank, worldSize);
+      }
+      return transforms.length > 0 ? transformed(single(chunks), transforms) : chunks;
+    };
     const ready = this.inMemory && transforms.length === 0 && regroup === undefined;
-    return prefetched(chunks, ready ? 0 : chunksAhead, signal);
+    return prefetched(open, ready ? 0 : chunksAhead, epoch.signal);
   }
 
   #read(options: BatchesOptions | undefined) {

@@ -1,13 +1,15 @@
 // Datasets of whatever gives rows one after another.
 import * as is from '../is.js';
+import { aborted } from '../trainer/signal.js';
 import { turnsBetween } from '../trainer/turns.js';
 import { checkAlike, checkColumns, type TableBatch, type TensorBatch } from './batch.js';
 import { Dataset } from './dataset.js';
 import type { StreamOptions } from './source.js';
 
 /**
- * Called for each time that rows are gone through, with the number of the epoch. What it returns is
- * iterated once: a generator, which ends for good, has to be another one each time.
+ * Called for each time that rows are gone through, with the number of the epoch, and a signal that
+ * aborts when nobody wants more of them. What it returns is iterated once: a generator, which ends for
+ * good, has to be another one each time.
  */
 export type Rows<T> = (options: {
   epoch: number;
@@ -104,6 +106,7 @@ export function fromRows(
       if (!is.isRow(row)) throw is.invalid('a record of columns', 'a row', row);
       const due = turn();
       if (due) await due;
+      if (given.signal?.aborted) throw aborted(given.signal);
       names ??= Object.keys(row);
       if (rows.push(row) === tableRows) yield table();
     }

@@ -2,6 +2,7 @@
 // several processes.
 import * as is from '../is.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
+import { aborted } from '../trainer/signal.js';
 import { inPieces, nextTurn, turnsBetween } from '../trainer/turns.js';
 import { type Batch, concatRows, gatherRows } from './batch.js';
 import { mixed, selected } from './order.js';
@@ -149,6 +150,7 @@ export async function* keptPieces<B extends Batch>(
   const turn = turnsBetween();
   for await (const block of source.stream({ epoch, signal, stages, shuffle: order })) {
     await turn();
+    if (signal?.aborted) throw aborted(signal);
     seen += block.rows;
     const selected =
       left.length === 0 ? numbersOf({ start: 0, count: block.rows }) : selector.next(block.rows);
