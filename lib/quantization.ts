@@ -49,7 +49,7 @@ export interface QuantizedOptions {
    */
   maxAccuracyLoss?: number;
   quantization?: QuantizationOptions;
-  /** Ends calibration and comparison, which may take minutes: rejects with ERR_ABORTED. */
+  /** Ends calibration and comparison, and waiting for their data: rejects with ERR_ABORTED. */
   signal?: AbortSignal;
 }
 
@@ -154,6 +154,7 @@ function requestOf(
 ): QuantizeRequest {
   const { calibration, validation, maxAccuracyLoss } = set;
   const settings = readQuantization(set.quantization);
+  const signal = checkSignal(set.signal);
   if (maxAccuracyLoss !== undefined) {
     is.number(maxAccuracyLoss, 'maxAccuracyLoss', 0);
     if (validation === undefined) {
@@ -165,9 +166,10 @@ function requestOf(
     precision,
     settings,
     threads,
-    signal: checkSignal(set.signal),
-    calibration: calibration && ((frozen) => readCalibration(calibration, frozen)),
-    validation: validation && ((frozen) => readValidation(validation, frozen, settings.metric)),
+    signal,
+    calibration: calibration && ((frozen) => readCalibration(calibration, frozen, signal)),
+    validation:
+      validation && ((frozen) => readValidation(validation, frozen, settings.metric, signal)),
     maxAccuracyLoss,
   };
 }

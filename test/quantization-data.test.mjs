@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { dense, input, Model, Predictor, QuantizedModel, quantize, sequential } from 'tandem-ml';
-import { fromArrays } from 'tandem-ml/data';
+import { fromArrays, fromBatches } from 'tandem-ml/data';
 import { makeFolder } from './helpers/folder.mjs';
 import { relativeError } from './helpers/numbers.mjs';
 import { error } from './helpers/outcomes.mjs';
@@ -211,4 +211,26 @@ test('batches of a model with a fixed batch may say their rows', async (t) => {
   const batch = { x: noise(12), y: new Float32Array(8), rows: 4 };
   const { report } = await quantize(model, { calibration: [batch, batch] });
   t.is(report.calibrationRows, 2);
+});
+
+test('a signal ends the wait for data that never come', async (t) => {
+  const model = perceptron();
+  const batch = { x: noise(20), y: Int32Array.of(1) };
+  async function* hanging() {
+    yield batch;
+    await new Promise(() => {});
+  }
+  const dataset = fromBatches(hanging);
+  const data = { x: noise(64 * 20), y: new Int32Array(64) };
+  for (const given of [
+    { calibration: hanging() },
+    { calibration: dataset },
+    { calibration: data, validation: dataset },
+  ]) {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort('enough'), 20);
+    const quantizing = quantize(model, { ...given, signal: controller.signal });
+    const { cause } = await t.throwsAsync(quantizing, error('ERR_ABORTED'));
+    t.is(cause, 'enough');
+  }
 });

@@ -1,5 +1,6 @@
 // Calibration and validation data as users give them -> rows of the model's inputs.
 import { concatInTurns, type TensorBatch } from '../data/batch.js';
+import { prefetched } from '../data/chunks.js';
 import { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import { fixedBatch, rowElements } from '../graph/value.js';
@@ -9,16 +10,23 @@ import type { Frozen } from './frozen.js';
 import type { Rows } from './run.js';
 import { type Metric, readTargets, type Validation } from './validate.js';
 
+type Signal = AbortSignal | undefined;
+
 /**
- * `{ x }`, or an iterable of such batches, asynchronous or not. Throws ERR_ARGUMENT, ERR_DTYPE, and
- * ERR_SHAPE where there are no rows or they do not fit.
+ * `{ x }`, or an iterable of such batches, asynchronous or not. Throws ERR_ARGUMENT, ERR_DTYPE,
+ * ERR_SHAPE where there are no rows or they do not fit, and ERR_ABORTED.
  */
-export async function readCalibration(given: unknown, frozen: Frozen): Promise<Rows> {
-  const data = await rowsOf(given);
+export async function readCalibration(
+  given: unknown,
+  frozen: Frozen,
+  signal: Signal,
+): Promise<Rows> {
+  const data = await rowsOf(given, signal);
   if (is.isRecord(data)) return readRows(data, frozen, 'calibration');
   if (!isIterable(data)) throw is.invalid('{ x } or batches of it', 'calibration', data);
   const batches: Rows[] = [];
-  for await (const batch of data) batches.push(readRows(batch, frozen, 'calibration'));
+  for await (const batch of prefetched(() => each(data), 0, signal))
+    batches.push(readRows(batch, frozen, 'calibration'));
   if (batches.length === 0) {
     throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
   }
@@ -26,13 +34,18 @@ export async function readCalibration(given: unknown, frozen: Frozen): Promise<R
 }
 
 /** All rows of a dataset as `{ x, y }`; anything else as it is. */
-async function rowsOf(data: unknown): Promise<unknown> {
+async function rowsOf(data: unknown, signal: Signal): Promise<unknown> {
   if (!(data instanceof Dataset)) return data;
   const batches: TensorBatch[] = [];
-  for await (const batch of (data as Dataset).batches({ batchSize: 1024 })) batches.push(batch);
+  const options = { batchSize: 1024, ...(signal && { signal }) };
+  for await (const batch of (data as Dataset).batches(options)) batches.push(batch);
   if (batches.length === 0) return [];
   const { x, y } = await concatInTurns(batches);
   return { x, y };
+}
+
+async function* each(items: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator<unknown> {
+  yield* items;
 }
 
 function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
@@ -80,13 +93,14 @@ function join(batches: readonly Rows[], { state }: Frozen): Rows {
   return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), arrays };
 }
 
-/** `{ x, y }` or a dataset. Rejects with ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
+/** `{ x, y }` or a dataset. Rejects with ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE, ERR_ABORTED. */
 export async function readValidation(
   given: unknown,
   frozen: Frozen,
   metric: Metric | undefined,
+  signal: Signal,
 ): Promise<Validation> {
-  const data = await rowsOf(given);
+  const data = await rowsOf(given, signal);
   if (!is.isRecord(data) || data.y === undefined) {
     throw is.invalid('{ x, y }', 'validation', data);
   }

@@ -1,3 +1,4 @@
+import { Ending } from '../ending.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 
@@ -15,4 +16,23 @@ export function aborted(signal: AbortSignal): TandemError {
   return new TandemError('ERR_ABORTED', 'expected to finish, received an abort by `signal`', {
     cause,
   });
+}
+
+/** As the promise settles, or ERR_ABORTED once the signal aborts, whichever comes first. */
+export async function unlessAborted<T>(
+  signal: AbortSignal | undefined,
+  promise: Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return await promise;
+  const ending = new Ending();
+  const end = () => ending.end();
+  signal.addEventListener('abort', end);
+  if (signal.aborted) end();
+  try {
+    const result = await ending.unlessEnded(promise);
+    if (signal.aborted) throw aborted(signal);
+    return result as T;
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 }

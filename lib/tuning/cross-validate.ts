@@ -5,6 +5,7 @@ import type { Matrix } from '../metrics/metric.js';
 import type { Port } from '../model.js';
 import type { Data } from '../trainer/data.js';
 import { aborted, checkSignal, type FitOptions } from '../trainer/plan.js';
+import { unlessAborted } from '../trainer/signal.js';
 import { isDataset } from '../trainer/supply.js';
 import { Trainer } from '../trainer.js';
 import { type Folds, foldArrays, foldDataset } from './folds.js';
@@ -136,7 +137,9 @@ async function testFold(
   await trainer.fit(train, { ...fit, verbose: 0, ...(signal && { signal }) });
   const { data, rows } = await folds.test(fold);
   const { batchSize } = fit;
-  const scores = await trainer.evaluate(data, batchSize === undefined ? {} : { batchSize });
+  const options = batchSize === undefined ? {} : { batchSize };
+  // Closing the trainer ends an evaluation whose rows may never come.
+  const scores = await unlessAborted(signal, trainer.evaluate(data, options));
   const { matrices } = scores;
   const some = Object.keys(matrices).length > 0;
   return { fold, rows: rows(), scores: { ...scores }, ...(some && { matrices }) };

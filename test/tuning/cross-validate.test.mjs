@@ -365,3 +365,19 @@ test('refuses what is wrong', async (t) => {
     await t.throwsAsync(crossValidate({ ...good, ...wrong }), { code }, Object.keys(wrong).join());
   }
 });
+
+test('a signal ends the wait for rows to test on that never come', async (t) => {
+  const controller = new AbortController();
+  let passes = 0;
+  const data = fromBatches(async function* () {
+    yield { x: new Float32Array(4), y: new Float32Array(4) };
+    // The first is to train on.
+    if (++passes < 2) return;
+    setTimeout(() => controller.abort('enough'), 20);
+    await new Promise(() => {});
+  });
+  const build = () => new Trainer(sequential([dense(1)], { input: [1] }), { loss: 'mse' });
+  const running = crossValidate({ build, data, folds: 2, signal: controller.signal });
+  const { cause } = await t.throwsAsync(running, { code: 'ERR_ABORTED' });
+  t.is(cause, 'enough');
+});
