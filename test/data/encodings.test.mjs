@@ -209,3 +209,27 @@ test('records and invalid dates are no categories', async (t) => {
   const invalid = learn({ c: [new Date(Number.NaN)] }, { c: 'category' });
   await t.throwsAsync(invalid, { message: /received an invalid Date/ });
 });
+
+test('a target is a category by its name, or none', async (t) => {
+  const read = async (labels, logits) => {
+    const table = fromTable({ a: labels.map((_, i) => i), label: labels });
+    const y = { label: category({ unknown: 'own' }) };
+    const encoder = await fitEncoder(table, { x: { a: 'number' }, y });
+    const model = sequential([dense(logits.length)], { input: [1], seed: 1 });
+    model.parameters.get('dense.weight')?.data.fill(0);
+    model.parameters.get('dense.bias')?.data.set(logits);
+    model.encoder = encoder;
+    const predictor = await Predictor.load(model);
+    t.teardown(() => predictor.close());
+    const [found] = await predictor.predictRows([{ a: 1 }]);
+    return found;
+  };
+  t.is(await read([true, false], [1, 2, 0]), 'true');
+  t.is(await read([true, false], [1, 2, 3]), '');
+  t.is(await read([0, 7], [1, 2, 0]), 7);
+  t.is(await read([0, 7], [1, 2, 3]), Number.NaN);
+  t.is(await read(['a', 'b'], [1, Number.NaN, 0]), '');
+  t.is(await read(['a', 'b'], [Number.NaN]), '');
+  t.is(await read(['a', 'b'], [-1]), 'a');
+  t.is(await read(['a', 'b'], [1]), 'b');
+});

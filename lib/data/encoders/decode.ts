@@ -58,9 +58,10 @@ function decode(state: ColumnState, numbers: Float32Array | Int32Array): Decoded
   if (state.kind === 'text') return first;
   // One logit of two categories says which by its sign; an only category is always the one.
   const isBinary = numbers.length === 1 && state.values.length === 2;
-  const best = isBinary ? Number(first > 0) : largest(numbers);
-  const value = state.values[best] ?? '';
-  return state.numeric ? Number(value) : value;
+  const best = isBinary && first > 0 ? 1 : largest(numbers);
+  // None is that of what was never seen, which is behind them all.
+  const value = state.values[best];
+  return state.numeric ? Number(value ?? Number.NaN) : (value ?? '');
 }
 
 /** The number, from 0 to below the longest of its periods, that its sine and cosine point at. */
@@ -75,9 +76,11 @@ function numberAt(
   return (turns < 0 ? longest * (turns + 1) : longest * turns) % longest;
 }
 
+/** The first of the largest numbers; -1 where one is none, which says nothing of the others. */
 function largest(numbers: Float32Array | Int32Array): number {
   let best = 0;
-  for (let i = 1; i < numbers.length; i++) {
+  for (let i = 0; i < numbers.length; i++) {
+    if (Number.isNaN(numbers[i])) return -1;
     if ((numbers[i] ?? 0) > (numbers[best] ?? 0)) best = i;
   }
   return best;
