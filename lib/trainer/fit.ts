@@ -23,6 +23,7 @@ import { Saver } from './saver.js';
 import { aborted, isAborted } from './signal.js';
 import { type EpochPlan, noRows, type StepSource, type Supply } from './supply.js';
 import type { Tallied } from './tally.js';
+import { beginTermination, endTermination } from './termination.js';
 
 export class Fit {
   readonly #history: History = makeHistory();
@@ -61,6 +62,7 @@ export class Fit {
     };
     const terminate = () => {
       this.#terminated = true;
+      beginTermination();
       stop();
     };
     run.interrupt = () => this.#interrupt();
@@ -93,7 +95,7 @@ export class Fit {
       // Not to wait for what nobody wants any more.
       if (this.#epochs.pending) this.#ending.abort();
       await this.#epochs.close();
-      if (this.#terminated && !failed) process.exit(0);
+      if (this.#terminated) await endTermination(!failed);
     }
   }
 

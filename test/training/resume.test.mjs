@@ -9,6 +9,7 @@ import test from 'ava';
 import { crossEntropy, earlyStopping, reduceOnPlateau, sgd } from 'tandem-ml';
 import { makeFolder } from '../helpers/folder.mjs';
 import { generator } from '../helpers/numbers.mjs';
+import { runModule } from '../helpers/process.mjs';
 import { bits, kinds, start } from './support.mjs';
 
 const worker = fileURLToPath(new URL('worker.mjs', import.meta.url));
@@ -139,6 +140,45 @@ test('SIGTERM saves and exits with 0', async (t) => {
   t.true(step > 40);
   const whole = await finish('mlp', step + 30);
   t.deepEqual(await finish('mlp', step + 30, { resumeFrom: join(dir, file) }), whole);
+});
+
+/** A process with a small and a large fit, which sends itself SIGTERM in the midst of both. */
+const twoFits = (small, large) => `
+  import { dense, sequential, Trainer } from 'tandem-ml';
+  let begun = 0;
+  async function fit(width, dir) {
+    const model = sequential([dense(width), dense(width)], { input: [width], seed: 1 });
+    const trainer = new Trainer(model, { loss: 'mse' });
+    const data = { x: new Float32Array(16 * width), y: new Float32Array(16 * width) };
+    const onBatchEnd = (step) => {
+      if (step === 0 && ++begun === 2) process.kill(process.pid, 'SIGTERM');
+    };
+    await trainer.fit(data, {
+      ...{ epochs: 1e6, batchSize: 8, verbose: 0, callbacks: [{ onBatchEnd }] },
+      ...{ checkpoint: { dir, everySteps: 1e6 }, exitOnSigterm: true },
+    });
+    console.log('goes on');
+  }
+  await Promise.all([fit(8, ${JSON.stringify(small)}), fit(1024, ${JSON.stringify(large)})]);`;
+
+test('SIGTERM waits until all fits of the process have saved', async (t) => {
+  const [small, large] = [await makeFolder(t), await makeFolder(t)];
+  const { status, stdout, stderr } = await runModule(twoFits(small, large));
+  t.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
+  for (const dir of [small, large]) t.is((await readdir(dir)).length, 1);
+});
+
+test('a fit that cannot save at SIGTERM fails, and the process does not exit with 0', async (t) => {
+  const [small, large] = [await makeFolder(t), await makeFolder(t)];
+  const broken = `import { rmdirSync, writeFileSync } from 'node:fs';
+    process.once('SIGTERM', () => {
+      rmdirSync(${JSON.stringify(large)});
+      writeFileSync(${JSON.stringify(large)}, '');
+    });`;
+  const { status, stderr } = await runModule(`${broken} ${twoFits(small, large)}`);
+  t.is(status, 1);
+  t.regex(stderr, /ENOTDIR|EEXIST/);
+  t.is((await readdir(small)).length, 1);
 });
 
 test('an abort saves first', async (t) => {
