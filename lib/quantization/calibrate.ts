@@ -13,7 +13,7 @@ import {
   stepsOf,
 } from './observers.js';
 import type { QuantizationSettings } from './options.js';
-import { type Rows, type Run, runRows } from './run.js';
+import { eachPiece, type Rows, type Run, runRows } from './run.js';
 
 /** What calibration found of a value. */
 export interface Calibration extends Steps {
@@ -37,21 +37,23 @@ export async function calibrate(
   const numbers = [...new Set(layers.flatMap(({ input }) => input ?? []))];
   if (numbers.length === 0) return new Map();
   const seen = numbers.map((): Interval => ({ low: 0, high: 0 }));
-  await runRows(run, frozen.graph, numbers, data, (values, first) => {
-    values.forEach((value, i) => {
+  await runRows(run, frozen.graph, numbers, data, (values, first) =>
+    eachPiece(values, (i, from, to) => {
+      const piece = values[i]?.subarray(from, to);
       const before = seen[i];
-      checkFinite(value, numbers[i], layers, first);
-      if (before !== undefined) seen[i] = extend(before, value);
-    });
-  });
+      if (piece === undefined || before === undefined) return;
+      checkFinite(piece, numbers[i], layers, first);
+      seen[i] = extend(before, piece);
+    }),
+  );
   const histograms = seen.map(emptyHistogram);
   if (settings.observer !== 'minMax') {
-    await runRows(run, frozen.graph, numbers, data, (values) => {
-      values.forEach((value, i) => {
+    await runRows(run, frozen.graph, numbers, data, (values) =>
+      eachPiece(values, (i, from, to) => {
         const histogram = histograms[i];
-        if (histogram !== undefined) count(histogram, value);
-      });
-    });
+        if (histogram !== undefined) count(histogram, values[i]?.subarray(from, to) ?? []);
+      }),
+    );
   }
   return new Map(
     histograms.map((histogram, i) => {

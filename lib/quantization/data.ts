@@ -1,4 +1,5 @@
 // Calibration and validation data as users give them -> rows of the model's inputs.
+import { emptyLike } from '../arrays.js';
 import { concatInTurns, type TensorBatch } from '../data/batch.js';
 import { prefetched } from '../data/chunks.js';
 import { Dataset } from '../data/dataset.js';
@@ -6,6 +7,7 @@ import { TandemError } from '../errors.js';
 import { fixedBatch, rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { layoutOf, prepareInputs } from '../predictor/arrays.js';
+import { copyInTurns } from '../trainer/weights.js';
 import type { Frozen } from './frozen.js';
 import type { Rows } from './run.js';
 import { type Metric, readTargets, type Validation } from './validate.js';
@@ -30,7 +32,7 @@ export async function readCalibration(
   if (batches.length === 0) {
     throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
   }
-  return join(batches, frozen);
+  return await join(batches, frozen);
 }
 
 /** All rows of a dataset as `{ x, y }`; anything else as it is. */
@@ -69,7 +71,18 @@ function readRows(data: unknown, frozen: Frozen, name: string): Rows {
   throw is.mismatch('ERR_SHAPE', `${count} for \`rows\``, name, is.show(rows));
 }
 
-function join(batches: readonly Rows[], { state }: Frozen): Rows {
+type Floats = Float32Array | Int32Array;
+
+/** Each part, and where it lies in the whole. */
+function* placed(parts: readonly Floats[], whole: Floats): Generator<readonly [Floats, Floats]> {
+  let at = 0;
+  for (const part of parts) {
+    yield [part, whole.subarray(at, at + part.length)];
+    at += part.length;
+  }
+}
+
+async function join(batches: readonly Rows[], { state }: Frozen): Promise<Rows> {
   const [first] = batches;
   if (first !== undefined && batches.length === 1) return first;
   if (first !== undefined && state.inputs.every(({ value }) => rowElements(value) === null)) {
@@ -79,17 +92,14 @@ function join(batches: readonly Rows[], { state }: Frozen): Rows {
       batches: batches.map((one) => one.arrays),
     };
   }
-  const arrays = (first?.arrays ?? []).map((array, i) => {
+  const arrays: Floats[] = [];
+  for (const [i, array] of (first?.arrays ?? []).entries()) {
     const parts = batches.flatMap((batch) => batch.arrays[i] ?? []);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
-    const whole = array instanceof Float32Array ? new Float32Array(length) : new Int32Array(length);
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
-  });
+    const whole = emptyLike(array, length);
+    await copyInTurns(placed(parts, whole));
+    arrays.push(whole);
+  }
   return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), arrays };
 }
 

@@ -1,7 +1,7 @@
 // What quantization adds to the result of each layer on its own.
 import type { GraphDescription, NodeDescription } from '../../bindings.js';
 import type { Frozen } from './frozen.js';
-import { type Rows, type Run, runRows } from './run.js';
+import { eachPiece, type Rows, type Run, runRows } from './run.js';
 
 /** More rows hardly change a ratio of sums over a whole layer. */
 export const noiseRows = 64;
@@ -25,17 +25,17 @@ export async function measureNoise(
   const rounded = copies.map((_, i) => frozen.numberOf(frozen.graph.nodes.length + i));
   const signal = new Float64Array(indices.length);
   const noise = new Float64Array(indices.length);
-  await runRows(run, graph, [...exact, ...rounded], data, (values) => {
-    indices.forEach((_, i) => {
+  await runRows(run, graph, [...exact, ...rounded], data, (values) =>
+    eachPiece(values.slice(0, indices.length), (i, from, to) => {
       const [wanted, found] = [values[i] ?? [], values[indices.length + i] ?? []];
-      for (let j = 0; j < wanted.length; j++) {
+      for (let j = from; j < to; j++) {
         const value = wanted[j] as number;
         const error = (found[j] as number) - value;
         signal[i] = (signal[i] as number) + value * value;
         noise[i] = (noise[i] as number) + error * error;
       }
-    });
-  });
+    }),
+  );
   return new Map(indices.map((index, i) => [index, decibels(signal[i] ?? 0, noise[i] ?? 0)]));
 }
 

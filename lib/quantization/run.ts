@@ -5,6 +5,7 @@ import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
 import type { Call } from '../predictor/arrays.js';
 import { aborted } from '../trainer/signal.js';
+import { turnsBetween } from '../trainer/turns.js';
 
 export interface Rows extends Pick<Call, 'rows' | 'arrays'> {
   /** Of a model with a fixed batch: `arrays` of every run, one a row. */
@@ -30,14 +31,14 @@ export async function runRows(
   graph: GraphDescription,
   outputs: readonly number[],
   { rows, arrays, batches }: Rows,
-  use: (values: Outputs, first: number) => void,
+  use: (values: Outputs, first: number) => Promise<void> | void,
 ): Promise<void> {
   const options = { maxBatch: batchRows, threads, device: 'cpu', precision: 'float32' } as const;
   const predictor = await native.loadPredictor(state.native, { ...graph, outputs }, options);
   try {
     for (const [i, batch] of (batches ?? []).entries()) {
       if (signal?.aborted) throw aborted(signal);
-      use(await outputsOf(predictor, 1, batch, outputs.length), i);
+      await use(await outputsOf(predictor, 1, batch, outputs.length), i);
     }
     for (let first = 0; batches === undefined && first < rows; first += batchRows) {
       if (signal?.aborted) throw aborted(signal);
@@ -47,10 +48,33 @@ export async function runRows(
         const each = input === undefined ? null : rowElements(input.value);
         return each === null ? array : array.subarray(first * each, last * each);
       });
-      use(await outputsOf(predictor, last - first, some, outputs.length), first);
+      await use(await outputsOf(predictor, last - first, some, outputs.length), first);
     }
   } finally {
     predictor.close();
+  }
+}
+
+/** Elements that are counted in less than a millisecond. */
+const pieceElements = 2 ** 16;
+
+/**
+ * Calls `use` for one piece of the values after another, with turns of the event loop between. A piece
+ * has whole rows of so many elements as `widths` says.
+ */
+export async function eachPiece(
+  values: Outputs,
+  use: (i: number, from: number, to: number) => void,
+  widths: (i: number) => number = () => 1,
+): Promise<void> {
+  const turn = turnsBetween();
+  for (const [i, { length }] of values.entries()) {
+    const width = widths(i);
+    const most = Math.max(1, Math.floor(pieceElements / width)) * width;
+    for (let from = 0; from < length; from += most) {
+      use(i, from, Math.min(length, from + most));
+      await turn();
+    }
   }
 }
 

@@ -3,7 +3,7 @@
 // behind take over, so that outliers of a few channels do not widen the steps of all.
 import type { Frozen } from './frozen.js';
 import type { QuantizableLayer } from './layers.js';
-import { type Rows, type Run, runRows } from './run.js';
+import { eachPiece, type Rows, type Run, runRows } from './run.js';
 import { rowsInTurns } from './weights.js';
 
 /** A norm, and the dense layers that are all that reads it. */
@@ -28,9 +28,13 @@ export async function smooth(
   if (groups.length === 0) return 0;
   const largest = groups.map(({ norm }) => new Float64Array(frozen.data(norm[0] ?? '').length));
   const numbers = groups.map(({ number }) => number);
-  await runRows(run, frozen.graph, numbers, data, (values) => {
-    for (const [i, value] of values.entries()) raiseColumns(largest[i] ?? none, value);
-  });
+  await runRows(run, frozen.graph, numbers, data, (values) =>
+    eachPiece(
+      values,
+      (i, from, to) => raiseColumns(largest[i] ?? none, values[i]?.subarray(from, to) ?? []),
+      (i) => largest[i]?.length ?? 1,
+    ),
+  );
   for (const [i, group] of groups.entries()) {
     await smoothGroup(frozen, group, largest[i] ?? none, power);
   }

@@ -7,9 +7,11 @@ import { nextTurn } from './turns.js';
 /** Floats that are copied in well under a millisecond. */
 const floatsPerTurn = 2 ** 18;
 
+type Numbers = Float32Array | Int32Array;
+
 /** Copies each array over another of its length, with turns of the event loop between pieces. */
 export async function copyInTurns(
-  pairs: Iterable<readonly [from: Float32Array, to: Float32Array]>,
+  pairs: Iterable<readonly [from: Numbers, to: Numbers]>,
 ): Promise<void> {
   let done = 0;
   for (const [from, to] of pairs) {

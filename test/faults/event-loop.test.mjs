@@ -417,3 +417,11 @@ test.serial('while a large layer is left as it is by quantization', async (t) =>
   };
   await staysFree(t, often, 3 * usualLimit);
 });
+
+test.serial('while many numbers are counted for quantization', async (t) => {
+  const width = 2 ** 15;
+  const wide = sequential([dense(4)], { input: [width], seed: 1 });
+  const x = Float32Array.from({ length: 32 * width }, (_, i) => Math.sin(i));
+  const calibration = Array.from({ length: 6 }, () => ({ x }));
+  await staysFree(t, async () => (await quantize(wide, { calibration })).close(), 2 * usualLimit);
+});
