@@ -46,8 +46,41 @@ const iterate = <T>(open: Rows<T>, { epoch, signal }: StreamOptions) => {
   }
   // Arrays and the like begin anew.
   if ('next' in items) used.add(items);
-  return items as AsyncIterable<T> | Iterable<T>;
+  if (signal === undefined || !(Symbol.asyncIterator in items)) return items as Iterable<T>;
+  return until(items as AsyncIterable<T>, signal);
 };
+
+/** The items until the signal aborts, even while the next of them is waited for, which may never come. */
+function until<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  const close = async () => await iterator.return?.();
+  /** Of the next item, while it is waited for. */
+  let refuse: ((error: unknown) => void) | undefined;
+  const end = () => {
+    if (refuse === undefined) return;
+    refuse(aborted(signal));
+    // Comes after what is waited for, and is awaited by nobody.
+    close().catch(() => {});
+  };
+  signal.addEventListener('abort', end);
+  // For each of many rows: generators and races would take several times as long.
+  const next = () =>
+    new Promise<IteratorResult<T>>((resolve, reject) => {
+      refuse = reject;
+      const settled = <V>(settle: (value: V) => void) => {
+        return (value: V) => {
+          refuse = undefined;
+          settle(value);
+        };
+      };
+      Promise.resolve(iterator.next()).then(settled(resolve), settled(reject));
+    });
+  const leave = async (): Promise<IteratorResult<T>> => {
+    await close();
+    return { done: true, value: undefined };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
+}
 
 /**
  * Batches of any size as `open` gives them, `{ x, y }` with `rows`, or without where each row has one

@@ -77,6 +77,7 @@ for (const [kind, make] of Object.entries(sources)) {
       before = seen.given;
       break;
     }
+    for (let i = 0; i < 1000 && seen.closed === 0; i++) await sleep(1);
     // The window after it would take a thousand rows more.
     t.true(seen.given < before + 100, `${seen.given - before}`);
     t.deepEqual(seen, { given: seen.given, told: 1, closed: 1 });
@@ -96,4 +97,48 @@ test('a source that is read to its end is told nothing', async (t) => {
   await trainer.fit(fromBatches(open), { epochs: 3, verbose: 0 });
   for await (const { rows } of fromBatches(open).batches()) t.is(rows, 4);
   t.is(told, 0);
+});
+
+test('leaving an iteration does not wait for a source that never answers', async (t) => {
+  async function* open() {
+    yield { x: new Float32Array(4), y: new Float32Array(4) };
+    await new Promise(() => {});
+  }
+  let batches = 0;
+  for await (const { rows } of fromBatches(open).batches({ batchSize: 2 })) {
+    t.is(rows, 2);
+    batches++;
+    break;
+  }
+  t.is(batches, 1);
+});
+
+test('a source that fails or ends is not closed, one that is left is', async (t) => {
+  const made = (next) => {
+    const closed = { times: 0 };
+    const close = async () => {
+      closed.times++;
+      return await Promise.resolve({ done: true });
+    };
+    const open = () => ({ [Symbol.asyncIterator]: () => ({ next, return: close }) });
+    return { closed, data: fromBatches(open) };
+  };
+  const batch = () => ({ x: new Float32Array(4), y: new Float32Array(4) });
+  const failing = made(() => Promise.reject(new RangeError('mine')));
+  await t.throwsAsync(failing.data.load(), { instanceOf: RangeError });
+  await t.throwsAsync(
+    async () => {
+      for await (const _ of failing.data.batches());
+    },
+    { instanceOf: RangeError },
+  );
+  let given = 0;
+  const ending = made(() => Promise.resolve(++given > 2 ? { done: true } : { value: batch() }));
+  for await (const { rows } of ending.data.batches({ batchSize: 4 })) t.is(rows, 4);
+  const endless = made(() => Promise.resolve({ value: batch() }));
+  for await (const _ of endless.data.batches({ batchSize: 4 })) break;
+  t.deepEqual(
+    [failing, ending, endless].map(({ closed }) => closed.times),
+    [0, 0, 1],
+  );
 });
