@@ -22,7 +22,9 @@ import * as windows from './ops/windows.js';
 
 export { decodeHadoopLz4 } from './data/codecs/lz4.js';
 export { checkState } from './data/encoders/state.js';
+export { fromPlain, toPlain } from './data/errors.js';
 export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
+export { guarded } from './files/load.js';
 export { GenerationEngine } from './generation/engine.js';
 export { Sequence } from './generation/sequence.js';
 export { constant } from './graph/leaves.js';

@@ -86,6 +86,7 @@ export function fromPlain({ message, code, place, cause }: PlainError): Error {
   if (code !== undefined && codes.has(code)) {
     return new DataError(code as ErrorCode, message, place, options);
   }
+  if (code === 'ERR_OUT_OF_MEMORY') return new TandemError(code, message, options);
   return Object.assign(new Error(message, options), code === undefined ? {} : { code });
 }
 

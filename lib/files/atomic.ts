@@ -1,5 +1,6 @@
-import { open, realpath, rename, unlink } from 'node:fs/promises';
+import { open, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import * as is from '../is.js';
 import { pathOf } from './paths.js';
 
 /**
@@ -42,9 +43,16 @@ export async function writeAtomically(
 /** Leaves room behind it in a name, of which most systems take 255 bytes or characters. */
 const shortened = (name: string): string => Buffer.from(name).subarray(0, 200).toString();
 
-/** Where the bytes belong: behind a link, the file it points to. */
+/**
+ * Where the bytes belong: behind a link, the file it points to. Throws ERR_ARGUMENT for a device or a
+ * pipe, which nobody wants to be a file from then on.
+ */
 async function place(path: string | URL): Promise<string> {
   const given = resolve(pathOf(path, 'path'));
+  const found = await stat(given).catch(() => undefined);
+  if (found !== undefined && !(found.isFile() || found.isDirectory())) {
+    throw is.mismatch('ERR_ARGUMENT', 'a place for a file', 'path', `${given}, a device or a pipe`);
+  }
   return await realpath(given).catch(() => given);
 }
 

@@ -134,12 +134,15 @@ export function readEncoder({ metadata }: Header): EncoderState | undefined {
   return encoder === undefined ? undefined : checkState(parseJson(encoder, 'the encoder'));
 }
 
+/** What is said already, and what the machine lacks. */
+const ofNoFile = new Set(['ERR_FILE_FORMAT', 'ERR_OUT_OF_MEMORY']);
+
 /** Whatever an op has against a graph from a file, the file is what is wrong. */
 export function guarded<T>(body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (!(error instanceof TandemError) || error.code === 'ERR_FILE_FORMAT') throw error;
+    if (!(error instanceof TandemError) || ofNoFile.has(error.code)) throw error;
     throw new TandemError('ERR_FILE_FORMAT', `in the file's graph: ${error.message}`, {
       cause: error,
     });

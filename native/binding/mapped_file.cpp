@@ -1,5 +1,6 @@
 #include "binding/mapped_file.h"
 
+#include <cerrno>
 #include <cstring>
 #include <memory>
 
@@ -39,6 +40,10 @@ int64_t modified(const struct stat& info) { return nanoseconds(info.st_mtim); }
 int64_t changed(const struct stat& info) { return nanoseconds(info.st_ctim); }
 #endif
 
+[[noreturn]] void no_descriptor() {
+  fail(ErrorCode::kOutOfMemory, "expected a descriptor for a file, the system has none left");
+}
+
 /// The pages, and a descriptor to ask whether they are still those of the file.
 class MappedMemory final : public HostFile {
  public:
@@ -48,8 +53,7 @@ class MappedMemory final : public HostFile {
         descriptor_(dup(descriptor)),
         size_(size),
         modified_(modified) {
-    if (descriptor_ < 0)
-      fail(ErrorCode::kOutOfMemory, "expected a descriptor for a file, the system has none left");
+    if (descriptor_ < 0) no_descriptor();
   }
   MappedMemory(const MappedMemory&) = delete;
   MappedMemory& operator=(const MappedMemory&) = delete;
@@ -107,6 +111,7 @@ HostParameters copied(const HostParameters& mapped,
 
 MappedFile::MappedFile(int descriptor) : descriptor_(dup(descriptor)) {
   struct stat info{};
+  if (descriptor_ < 0 && errno == EMFILE) no_descriptor();
   if (descriptor_ < 0 || fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode)) {
     if (descriptor_ >= 0) close(descriptor_);
     fail(ErrorCode::kArgument,

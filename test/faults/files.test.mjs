@@ -1,12 +1,13 @@
 // Files that are cut, forged or damaged, and saves that fail. The single rules of the format are in
 // ../safetensors.test.mjs.
-import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { Model, Predictor } from 'tandem-ml';
+import { Model, Predictor, TandemError } from 'tandem-ml';
+import { fromPlain, guarded, toPlain } from '../../dist/internals.js';
 import { makeFolder, sharedFolder } from '../helpers/folder.mjs';
 import { bits, build, ends, generator, makeX, runScript } from './support.mjs';
 
@@ -261,6 +262,50 @@ long('a name as long as the system takes, of any characters', async (t) => {
     t.deepEqual(await readdir(folder), [name]);
     await rm(path);
   }
+});
+
+// As root, /dev/null would be an ordinary file afterwards.
+long('a pipe or a device is no place for a file', async (t) => {
+  const path = join(await makeFolder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  await t.throwsAsync(build().save(path), { code: 'ERR_ARGUMENT', message: /a device or a pipe/ });
+  t.true((await stat(path)).isFIFO());
+});
+
+test('memory that the machine lacks is no fault of a file', (t) => {
+  const lack = new TandemError('ERR_OUT_OF_MEMORY', 'none left');
+  const other = new TandemError('ERR_SHAPE', 'no shape');
+  const raise = (error) => () => {
+    throw error;
+  };
+  t.throws(() => guarded(raise(lack)), { is: lack });
+  t.throws(() => guarded(raise(other)), { code: 'ERR_FILE_FORMAT' });
+  const told = fromPlain(toPlain(lack)); // by a thread that reads
+  t.true(told instanceof TandemError);
+  t.is(told.code, 'ERR_OUT_OF_MEMORY');
+});
+
+long('a process without a descriptor left says so', async (t) => {
+  const path = join(shared, 'served.safetensors');
+  await writeFile(path, whole);
+  const script = `
+    import { closeSync, openSync } from 'node:fs';
+    const { Predictor } = await import(${JSON.stringify(library)});
+    const path = ${JSON.stringify(path)};
+    await (await Predictor.load(path)).close();
+    const held = [];
+    try { for (;;) held.push(openSync(path)); } catch {}
+    const codes = [];
+    for (let free = 0; free < 4; free++) {
+      codes.push(await Predictor.load(path).then(() => 'none', (error) => error.code));
+      closeSync(held.pop());
+    }
+    for (const file of held) closeSync(file);
+    console.log(codes.join());
+    process.exit(0);`;
+  const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath];
+  const { stdout } = await run('sh', [...limited, '--input-type=module', '-e', script]);
+  t.is(stdout.trim(), 'EMFILE,ERR_OUT_OF_MEMORY,ERR_OUT_OF_MEMORY,none');
 });
 
 test('an event file that cannot be written to is closed', async (t) => {
