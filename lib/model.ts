@@ -163,7 +163,8 @@ export class Model {
    * are those at the time of the call: fit and step wait until they are copied, and large ones (more than
    * a megabyte) have to be left alone as long. The file appears whole or not at all: it is written beside
    * `path`, synced and renamed. Rejects with ERR_BUSY while a step is training the model, or
-   * earlyStopping puts its best weights back, or with an error of the file system.
+   * earlyStopping puts its best weights back, with ERR_ARGUMENT where a device or a pipe is in its place,
+   * or with an error of the file system.
    */
   async save(path: string | URL): Promise<void> {
     await writeModel(this, path);
