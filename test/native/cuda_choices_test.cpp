@@ -147,10 +147,14 @@ TEST(cuda_choices_are_there_for_the_next_process) {
   }
   const ChoiceFile file(path.name(), "a machine");
   const ProductChoice* const first = file.find(product(1));
-  CHECK(first != nullptr && first->algorithm == choice(7, 0).algorithm && first->ms == 0.125);
+  CHECK(first != nullptr);
+  if (first == nullptr) return;
+  CHECK(first->algorithm == choice(7, 0).algorithm && first->ms == 0.125);
   CHECK(first->own.splits == 0);
   const ProductChoice* const second = file.find(product(2));
-  CHECK(second != nullptr && second->ms == 1e-3);
+  CHECK(second != nullptr);
+  if (second == nullptr) return;
+  CHECK(second->ms == 1e-3);
   CHECK((second->own == FloatWay{FloatTile::k64x64, 4}));
   CHECK(file.find(product(3)) == nullptr);
   Product other = product(1);
