@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { quick, wanted } from './lib/options.mjs';
 import { openSuite } from './lib/suite.mjs';
 
-const examples = { 'mnist-cnn': quick ? 2 : 40, 'shakespeare-gpt': 1 };
+const examples = { 'mnist-cnn': quick ? 2 : 40, 'shakespeare-gpt': quick ? 1 : 5 };
 const precisions = /** @type {const} */ (['float32', 'bf16-mixed']);
 
 /** The validation loss that an example ends with. */
