@@ -96,7 +96,7 @@ async function* chunksOf(path: string): AsyncGenerator<Chunk> {
     }
   }
   // What is no file, a pipe say, may be opened but once.
-  const parts = found.isFIFO() ? partsOfPipe(path, readBytes) : undefined;
+  const parts = found.isFIFO() ? partsOfPipe(path) : undefined;
   if (parts !== undefined && !archive) {
     for await (const bytes of parts) yield { bytes, front: 0 };
     return;
