@@ -146,7 +146,8 @@ export async function* prefetched<T>(
       }
       const first = waiting.shift();
       const result = await ending.unlessEnded(first);
-      await turn();
+      const due = turn();
+      if (due) await due;
       if (signal?.aborted) throw aborted(signal);
       ended = result?.done === true;
       if (result === undefined || result.done === true) return;

@@ -23,6 +23,9 @@ export interface IterableOptions {
 
 const tableRows = 256;
 
+/** To look at the clock and at the signal takes a fifth of the time of a row. */
+const rowsPerLook = 16;
+
 function check<T>(open: Rows<T>, options: IterableOptions | undefined, name: string) {
   if (typeof open !== 'function') {
     throw is.invalid('a function that returns an iterable', 'open', open);
@@ -50,36 +53,54 @@ const iterate = <T>(open: Rows<T>, { epoch, signal }: StreamOptions) => {
   return until(items as AsyncIterable<T>, signal);
 };
 
-/** The items until the signal aborts, even while the next of them is waited for, which may never come. */
+/**
+ * The items until the signal aborts, even while the next of them is waited for, which may never come. For
+ * each of many rows: generators, races and functions made for each would take several times as long.
+ */
 function until<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   const iterator = items[Symbol.asyncIterator]();
-  const close = async () => await iterator.return?.();
-  /** Of the next item, while it is waited for. */
+  let left = signal.aborted;
+  let give: ((result: IteratorResult<T>) => void) | undefined;
+  /** While the next item is waited for. */
   let refuse: ((error: unknown) => void) | undefined;
-  const end = () => {
-    if (refuse === undefined) return;
-    refuse(aborted(signal));
+  const wait = (resolve: typeof give, reject: typeof refuse) => {
+    give = resolve;
+    refuse = reject;
+  };
+  const came = (result: IteratorResult<T>) => {
+    refuse = undefined;
+    give?.(result);
+  };
+  const failed = (error: unknown) => {
+    const tell = refuse;
+    refuse = undefined;
+    tell?.(error);
+  };
+  const close = async () => await iterator.return?.();
+  const leave = () => {
+    failed(aborted(signal));
     // Comes after what is waited for, and is awaited by nobody.
     close().catch(() => {});
   };
-  signal.addEventListener('abort', end);
-  // For each of many rows: generators and races would take several times as long.
-  const next = () =>
-    new Promise<IteratorResult<T>>((resolve, reject) => {
-      refuse = reject;
-      const settled = <V>(settle: (value: V) => void) => {
-        return (value: V) => {
-          refuse = undefined;
-          settle(value);
-        };
-      };
-      Promise.resolve(iterator.next()).then(settled(resolve), settled(reject));
-    });
-  const leave = async (): Promise<IteratorResult<T>> => {
+  signal.addEventListener('abort', () => {
+    left = true;
+    if (refuse !== undefined) leave();
+  });
+  const next = () => {
+    const promise = new Promise(wait);
+    try {
+      if (left) leave();
+      else Promise.resolve(iterator.next()).then(came, failed);
+    } catch (error) {
+      failed(error);
+    }
+    return promise;
+  };
+  const end = async (): Promise<IteratorResult<T>> => {
     await close();
     return { done: true, value: undefined };
   };
-  return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
+  return { [Symbol.asyncIterator]: () => ({ next, return: end }) };
 }
 
 /**
@@ -137,11 +158,14 @@ export function fromRows(
     const turn = turnsBetween();
     for await (const row of iterate(open, given)) {
       if (!is.isRow(row)) throw is.invalid('a record of columns', 'a row', row);
-      const due = turn();
-      if (due) await due;
-      if (given.signal?.aborted) throw aborted(given.signal);
       names ??= Object.keys(row);
-      if (rows.push(row) === tableRows) yield table();
+      const count = rows.push(row);
+      if (count % rowsPerLook === 0) {
+        const due = turn();
+        if (due) await due;
+        if (given.signal?.aborted) throw aborted(given.signal);
+      }
+      if (count === tableRows) yield table();
     }
     if (rows.length > 0) yield table();
   }

@@ -149,7 +149,8 @@ export async function* keptPieces<B extends Batch>(
   const order = shufflesItself(plan) ? shuffle : undefined;
   const turn = turnsBetween();
   for await (const block of source.stream({ epoch, signal, stages, shuffle: order })) {
-    await turn();
+    const due = turn();
+    if (due) await due;
     if (signal?.aborted) throw aborted(signal);
     seen += block.rows;
     const selected =

@@ -132,13 +132,22 @@ test('a source that fails or ends is not closed, one that is left is', async (t)
     },
     { instanceOf: RangeError },
   );
+  const throwing = made(() => {
+    throw new RangeError('mine');
+  });
+  await t.throwsAsync(
+    async () => {
+      for await (const _ of throwing.data.batches());
+    },
+    { instanceOf: RangeError },
+  );
   let given = 0;
   const ending = made(() => Promise.resolve(++given > 2 ? { done: true } : { value: batch() }));
   for await (const { rows } of ending.data.batches({ batchSize: 4 })) t.is(rows, 4);
   const endless = made(() => Promise.resolve({ value: batch() }));
   for await (const _ of endless.data.batches({ batchSize: 4 })) break;
   t.deepEqual(
-    [failing, ending, endless].map(({ closed }) => closed.times),
-    [0, 0, 1],
+    [failing, throwing, ending, endless].map(({ closed }) => closed.times),
+    [0, 0, 0, 1],
   );
 });
