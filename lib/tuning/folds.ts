@@ -71,7 +71,7 @@ function countRows({ x, y, rows }: Data, { name, shape }: Port): number {
   // Records have their arrays in any order.
   const [label, own] = inputs.find(([key]) => key === `x.${name}`) ?? inputs[0] ?? ['x', undefined];
   // Sequences may be shorter than the model's.
-  const count = rows ?? (own?.length ?? 0) / width;
+  const count = rows === undefined ? (own?.length ?? 0) / width : is.integer(rows, 'rows', 1);
   if (!Number.isInteger(count) || count === 0) {
     throw is.mismatch('ERR_SHAPE', `rows of ${width} elements`, label, is.show(own));
   }

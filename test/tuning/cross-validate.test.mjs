@@ -198,6 +198,12 @@ test('sequences that are shorter than the model say how many they are', async (t
     folds.map((fold) => fold.rows),
     [2, 2, 2],
   );
+  for (const rows of [0, -6, 1.5, '6']) {
+    await t.throwsAsync(crossValidate({ build, data: { ...data, rows }, folds: 3 }), {
+      code: 'ERR_ARGUMENT',
+      message: /for `rows`/,
+    });
+  }
 });
 
 test('a dataset in memory has the folds of its arrays', async (t) => {
