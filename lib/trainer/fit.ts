@@ -23,7 +23,7 @@ import { Saver } from './saver.js';
 import { aborted, isAborted } from './signal.js';
 import { type EpochPlan, noRows, type StepSource, type Supply } from './supply.js';
 import type { Tallied } from './tally.js';
-import { beginTermination, endTermination } from './termination.js';
+import { beginCall, beginTermination, callsNow, endTermination } from './termination.js';
 
 export class Fit {
   readonly #history: History = makeHistory();
@@ -33,6 +33,8 @@ export class Fit {
   #open: OpenEpoch | undefined;
   /** Whether SIGTERM has come. */
   #terminated = false;
+  /** Callbacks of other fits, one of which may have begun this one. */
+  readonly #around = callsNow();
   /** Whether an evaluation that runs is that of this run: those of others are to be whole. */
   #validating = false;
   /** Of sources to train on, which may never answer: whatever ends the run. */
@@ -95,7 +97,7 @@ export class Fit {
       // Not to wait for what nobody wants any more.
       if (this.#epochs.pending) this.#ending.abort();
       await this.#epochs.close();
-      if (this.#terminated) await endTermination(!failed);
+      if (this.#terminated) await endTermination(!failed, this.#around);
     }
   }
 
@@ -378,9 +380,14 @@ export class Fit {
 
   async #call(hook: (callback: Callback) => unknown): Promise<void> {
     for (const callback of this.plan.callbacks) {
-      // A callback that closes the trainer and awaits that must not wait for itself.
-      const result = await this.run.unlessClosed(hook(callback));
-      if (result === false) this.run.stopped = true;
+      const end = this.plan.exitOnSigterm ? beginCall() : undefined;
+      try {
+        // A callback that closes the trainer and awaits that must not wait for itself.
+        const result = await this.run.unlessClosed(hook(callback));
+        if (result === false) this.run.stopped = true;
+      } finally {
+        end?.();
+      }
     }
     await this.run.settled();
     this.#throwIfEnded();

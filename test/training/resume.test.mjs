@@ -168,6 +168,25 @@ test('SIGTERM waits until all fits of the process have saved', async (t) => {
   for (const dir of [small, large]) t.is((await readdir(dir)).length, 1);
 });
 
+test('SIGTERM ends a fit within a callback of another, and then that one', async (t) => {
+  const [outer, inner] = [await makeFolder(t), await makeFolder(t)];
+  const body = `
+    import { dense, sequential, Trainer } from 'tandem-ml';
+    const fit = async (dir, callback) => {
+      const trainer = new Trainer(sequential([dense(1)], { input: [1] }), { loss: 'mse' });
+      await trainer.fit({ x: new Float32Array(8), y: new Float32Array(8) }, {
+        ...{ epochs: 1e6, verbose: 0, callbacks: [callback] },
+        ...{ checkpoint: { dir, everySteps: 1e6 }, exitOnSigterm: true },
+      });
+    };
+    setTimeout(() => process.exit(3), 20_000);
+    const kill = { onBatchEnd: (step) => void (step === 0 && process.kill(process.pid, 'SIGTERM')) };
+    await fit(${JSON.stringify(outer)}, { onEpochEnd: () => fit(${JSON.stringify(inner)}, kill) });`;
+  const { status, stderr } = await runModule(body);
+  t.deepEqual({ status, stderr }, { status: 0, stderr: '' });
+  for (const dir of [outer, inner]) t.is((await readdir(dir)).length, 1);
+});
+
 test('a fit that cannot save at SIGTERM fails, and the process does not exit with 0', async (t) => {
   const [small, large] = [await makeFolder(t), await makeFolder(t)];
   const broken = `import { rmdirSync, writeFileSync } from 'node:fs';
