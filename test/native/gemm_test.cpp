@@ -3,6 +3,7 @@
 // and a mark in the results: a stray read or write cannot pass.
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -291,6 +292,48 @@ TEST(gemm_copies_rows_that_evict_each_other) {
           else if (!columns)
             CHECK(copies == (gap == 0 && ways == 4 && !wide));
         }
+  }
+}
+
+// C[m, n] of a product whose rows of A lie a multiple of 4 KiB apart.
+std::vector<float> multiply_colliding(const GemmIsa& isa, GemmDesc d, int ways, bool& packs) {
+  random_state = 9;
+  d.a_row = 1024, d.a_col = 1;
+  d.b_row = d.c_row = d.n, d.b_col = 1;
+  d.batch[0] = d.batch[1] = 1;
+  d.units = isa.units;
+  d.kernels = isa.floats;
+  d.l1_ways = ways;
+  Guarded<float> a(d.m * d.a_row, 0.0f), b(d.k * d.n, 0.0f);
+  for (int64_t i = 0; i < a.size(); ++i) a[i] = random_value();
+  for (int64_t i = 0; i < b.size(); ++i) b[i] = random_value();
+  const GemmPlan plan = isa.plan(d);
+  packs = plan.pack_a;
+  Guarded<float> packed(plan.packed_b_bytes / 4, 0.0f, true);
+  Guarded<float> scratch(plan.scratch_bytes / 4, 0.0f, true);
+  for (int64_t i = 0; i < plan.pack_tiles; ++i) isa.pack(plan, b.data(), packed.data(), i);
+  std::vector<float> c(static_cast<size_t>(d.m * d.n));
+  for (int64_t i = 0; i < plan.compute_tiles; ++i)
+    isa.compute(plan, a.data(), reads_packed(plan) ? packed.data() : b.data(), c.data(), {}, i,
+                scratch.data());
+  return c;
+}
+
+// Processors of one instruction set compute the same bits, those of two kinds of cores among them.
+TEST(gemm_has_the_same_bits_for_any_first_cache) {
+  const int64_t shapes[][3] = {{8, 40, 900}, {13, 9, 1024}, {200, 150, 64}, {130, 333, 1000}};
+  for (const GemmIsa& isa : float_isas(true)) {
+    bool differ = false;
+    for (const auto& s : shapes) {
+      GemmDesc d = {};
+      d.m = s[0], d.n = s[1], d.k = s[2];
+      bool of_8 = false, of_12 = false;
+      const std::vector<float> one = multiply_colliding(isa, d, 8, of_8);
+      const std::vector<float> other = multiply_colliding(isa, d, 12, of_12);
+      CHECK(std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
+      differ = differ || of_8 != of_12;
+    }
+    CHECK(differ || std::strcmp(isa.name, "avx2") != 0);  // whose rows 12 ways hold, and 8 do not
   }
 }
 
