@@ -6,7 +6,10 @@ import { quick } from './lib/options.mjs';
 
 await script(() => {
   setup();
+  /** @type {Record<string, number>} */
+  const seconds = {};
   const start = performance.now();
+  const since = (/** @type {number} */ then) => Math.round((performance.now() - then) / 1000);
   for (const name of [
     'train',
     'predict',
@@ -18,8 +21,9 @@ await script(() => {
     'generate',
     'native',
   ]) {
+    const begin = performance.now();
     run(process.execPath, [`bench/${name}.mjs`, ...process.argv.slice(2)]);
+    seconds[name] = since(begin);
   }
-  const seconds = Math.round((performance.now() - start) / 1000);
-  console.log(JSON.stringify({ suite: 'all', quick, seconds }));
+  console.log(JSON.stringify({ suite: 'all', quick, seconds: since(start), suites: seconds }));
 });
