@@ -50,14 +50,18 @@ function stages(
     state.outputs.map(({ value }) => value),
   );
   const found: { layer: LayerIdentity | undefined; op: string; value: Value }[] = [];
+  /** Of the last one. */
+  const call = new Set<Value | null>();
   for (const value of results) {
     const { layer, op, inputs } = nodeOf(value);
     const last = found.at(-1);
-    if (layer !== undefined && last?.layer === layer && inputs.includes(last.value)) {
+    if (layer !== undefined && last?.layer === layer && inputs.some((input) => call.has(input))) {
       last.value = value;
     } else {
       found.push({ layer, op, value });
+      call.clear();
     }
+    call.add(value);
   }
   return found;
 }

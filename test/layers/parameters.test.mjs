@@ -14,6 +14,7 @@ import {
   sequential,
   softmax,
   Trainer,
+  transformerBlock,
 } from 'tandem-ml';
 
 const names = (model) => [...model.parameters.keys()];
@@ -156,6 +157,16 @@ test('a summary shows layers, shapes and totals', (t) => {
   t.regex(summary, /first \(dense\)\s+\[batch, 4\]\s+16/);
   t.regex(summary, /dense \(dense\)\s+\[batch, 2\]\s+10/);
   t.regex(summary, /parameters: 26 \(104 bytes\), trainable: 26/);
+});
+
+test('a summary has a line for each call of a layer, however it branches', (t) => {
+  const block = transformerBlock({ heads: 2, activation: 'swiglu', name: 'block' });
+  const shared = dense(8, { name: 'shared' });
+  const x = input([5, 8]);
+  const model = new Model({ inputs: x, outputs: [block(shared(x)), shared(x)] });
+  const lines = model.summary().split('\n');
+  t.is(lines.filter((line) => /^block \(/.test(line)).length, 1);
+  t.is(lines.filter((line) => /^shared \(/.test(line)).length, 2);
 });
 
 test('models check what they are made of', (t) => {
