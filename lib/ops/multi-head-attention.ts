@@ -1,5 +1,7 @@
 // Attention between projections. The heads stay side by side in the products: nothing is moved
 // between them.
+
+import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
 import { asOptional, asValue } from '../graph/leaves.js';
 import { showShape, type Value } from '../graph/value.js';
@@ -113,8 +115,35 @@ export function attend(
       ? [turn(linear(x, inProj.weight, inProj.bias), 2 * dim)]
       : apart(caller, context, inProj).map((value) => turn(value, dim));
   const masked = context === null ? [...operands, null, null, mask] : [...operands, null, mask];
-  const y = apply('attention', mask === null ? operands : masked, { heads, causal });
+  const y =
+    mask === null
+      ? apply('attention', operands, { heads, causal })
+      : namingMask(caller, context ?? x, mask, heads, () =>
+          apply('attention', masked, { heads, causal }),
+        );
   return linear(y, outProj.weight, outProj.bias);
+}
+
+/** What does not fit is the mask: the error says so by x, and not by its projection. */
+function namingMask(
+  { op, x }: Caller,
+  context: Value,
+  mask: Value,
+  heads: number,
+  attention: () => Value,
+): Value {
+  try {
+    return attention();
+  } catch (error) {
+    if (!(error instanceof TandemError) || error.code !== 'ERR_SHAPE') throw error;
+    const seen = context === x ? '' : ` and a context ${showShape(context)}`;
+    throw is.mismatch(
+      'ERR_SHAPE',
+      `a mask that broadcasts to [batch, ${heads}, time, keys]`,
+      op,
+      `${showShape(mask)} for x ${showShape(x)}${seen}`,
+    );
+  }
 }
 
 /** The queries of x, and the keys and values of a context side by side. */

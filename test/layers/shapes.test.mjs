@@ -193,3 +193,24 @@ test('every layer with parameters is among them', async (t) => {
     [],
   );
 });
+
+test('a mask that does not fit is named beside x, and not beside its projection', (t) => {
+  const mask = input([1, 5, 6]);
+  const [x, context] = [input([5, 8]), input([7, 8])];
+  const attend = tandem.multiHeadAttention({ heads: 2 });
+  const calls = [
+    () => attend(x, null, { mask }),
+    () => tandem.transformerBlock({ heads: 2 })(x, { mask }),
+  ];
+  for (const call of calls) {
+    t.throws(call, {
+      code: 'ERR_SHAPE',
+      message:
+        /broadcasts to \[batch, 2, time, keys\].*received \[batch, 1, 5, 6\] for x \[batch, 5, 8\]$/,
+    });
+  }
+  t.throws(() => attend(x, context, { mask }), {
+    code: 'ERR_SHAPE',
+    message: /received \[batch, 1, 5, 6\] for x \[batch, 5, 8\] and a context \[batch, 7, 8\]$/,
+  });
+});
