@@ -1,6 +1,5 @@
 // Attention between projections. The heads stay side by side in the products: nothing is moved
 // between them.
-
 import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
 import { asOptional, asValue } from '../graph/leaves.js';
