@@ -50,19 +50,19 @@ export async function calibrate(
   if (settings.observer !== 'minMax') {
     await runRows(run, frozen.graph, numbers, data, (values) =>
       eachPiece(values, (i, from, to) => {
-        const histogram = histograms[i];
-        if (histogram !== undefined) count(histogram, values[i]?.subarray(from, to) ?? []);
+        const [histogram, piece] = [histograms[i], values[i]?.subarray(from, to)];
+        if (histogram !== undefined && piece !== undefined) count(histogram, piece);
       }),
     );
   }
-  return new Map(
-    histograms.map((histogram, i) => {
-      const covered = cover(histogram, settings.observer, settings.percentile);
-      const { low, high } = histogram;
-      const steps = stepsOf(covered, settings.symmetric);
-      return [numbers[i] ?? -1, { ...steps, seen: { low, high }, covered }];
-    }),
-  );
+  const found = new Map<number, Calibration>();
+  for (const [i, histogram] of histograms.entries()) {
+    const covered = await cover(histogram, settings.observer, settings.percentile);
+    const { low, high } = histogram;
+    const steps = stepsOf(covered, settings.symmetric);
+    found.set(numbers[i] ?? -1, { ...steps, seen: { low, high }, covered });
+  }
+  return found;
 }
 
 function checkFinite(

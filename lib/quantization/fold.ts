@@ -1,6 +1,7 @@
 // batchNorm as part of the convolution or dense layer before it, in the description of a model.
 import type { GraphFile } from '../graph/serialize.js';
 import type { Parameter } from '../model.js';
+import { rowsInTurns } from './weights.js';
 
 /** One batchNorm that has been taken out: the names of what is to be changed, and of its numbers. */
 export interface Fold {
@@ -100,17 +101,20 @@ function remove(file: GraphFile, index: number, first: number): void {
 
 type Parameters = ReadonlyMap<string, Parameter>;
 
-/** Scales the weight in `to` and sets its bias by the norm's numbers in `from`. */
-export function foldWeights(fold: Fold, to: Parameters, from: Parameters): void {
+/**
+ * Scales the weight in `to` and sets its bias by the norm's numbers in `from`, with turns of the event
+ * loop.
+ */
+export async function foldWeights(fold: Fold, to: Parameters, from: Parameters): Promise<void> {
   const [w, b, mean, variance] = fold.norm.map((name) => from.get(name)?.data);
   const weight = to.get(fold.weight)?.data;
   const bias = to.get(fold.bias)?.data;
   if (w === undefined || b === undefined || mean === undefined || variance === undefined) return;
   if (weight === undefined || bias === undefined) return;
   const each = weight.length / w.length;
-  w.forEach((scale, c) => {
-    const factor = scale / Math.sqrt((variance[c] ?? 0) + fold.eps);
-    for (let i = c * each; i < (c + 1) * each; i++) weight[i] = (weight[i] ?? 0) * factor;
+  await rowsInTurns(w.length, each, (c) => {
+    const factor = (w[c] ?? 0) / Math.sqrt((variance[c] ?? 0) + fold.eps);
+    for (let i = c * each; i < (c + 1) * each; i++) weight[i] = (weight[i] as number) * factor;
     const before = fold.hadBias ? (bias[c] ?? 0) : 0;
     bias[c] = (before - (mean[c] ?? 0)) * factor + (b[c] ?? 0);
   });

@@ -82,5 +82,5 @@ async function copyParameters(
   await copyInTurns(
     Array.from(to, ([name, { data }]) => [from.get(name)?.data ?? new Float32Array(0), data]),
   );
-  for (const fold of folds) foldWeights(fold, to, from);
+  for (const fold of folds) await foldWeights(fold, to, from);
 }

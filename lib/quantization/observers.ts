@@ -1,4 +1,5 @@
 // From the values that calibration sees to the range that 256 steps cover.
+import { turnsBetween } from '../trainer/turns.js';
 import type { Observer } from './options.js';
 
 /**
@@ -16,10 +17,13 @@ export interface Interval {
   readonly high: number;
 }
 
+type Numbers = Float32Array | Int32Array;
+
 const bins = 4096;
 
 /** The interval of what has been seen so far, 0 included, extended by `values`. */
-export function extend({ low, high }: Interval, values: ArrayLike<number>): Interval {
+export function extend(seen: Interval, values: Numbers): Interval {
+  let { low, high } = seen;
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
     if (value < low) low = value;
@@ -34,20 +38,25 @@ export const emptyHistogram = ({ low, high }: Interval): Histogram => ({
   counts: new Float64Array(bins),
 });
 
-export function count({ low, high, counts }: Histogram, values: ArrayLike<number>): void {
+export function count({ low, high, counts }: Histogram, values: Numbers): void {
   const perBin = counts.length / (high - low);
   if (!Number.isFinite(perBin)) return;
+  const last = counts.length - 1;
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
     if (value === 0) continue;
-    const bin = Math.floor((value - low) * perBin);
-    const at = bin < counts.length ? bin : counts.length - 1;
-    counts[at] = (counts[at] ?? 0) + 1;
+    const bin = ((value - low) * perBin) | 0;
+    const at = bin < last ? bin : last;
+    counts[at] = (counts[at] as number) + 1;
   }
 }
 
-/** What of the histogram the steps cover; 0 is always part of it. */
-export function cover(histogram: Histogram, observer: Observer, percentile: number): Interval {
+/** What of the histogram the steps cover; 0 is always part of it. The event loop has its turns. */
+export async function cover(
+  histogram: Histogram,
+  observer: Observer,
+  percentile: number,
+): Promise<Interval> {
   const { low, high } = histogram;
   if (observer === 'minMax' || !(high > low)) return { low, high };
   if (observer === 'percentile') return atPercentile(histogram, percentile / 100);
@@ -55,7 +64,9 @@ export function cover(histogram: Histogram, observer: Observer, percentile: numb
   const counted = observer === 'mse' ? histogram : coarser(histogram);
   let best: Interval = { low, high };
   let least = Number.POSITIVE_INFINITY;
+  const turn = turnsBetween();
   for (const candidate of candidates(best)) {
+    await turn();
     const found = cost(counted, candidate);
     if (found < least) {
       least = found;
@@ -105,12 +116,13 @@ function coarser({ low, high, counts }: Histogram): Histogram {
 function squaredError({ low, high, counts }: Histogram, interval: Interval): number {
   const width = (high - low) / counts.length;
   const step = (interval.high - interval.low) / 255;
+  const within = (step * step) / 12;
   let sum = 0;
-  counts.forEach((amount, i) => {
+  for (let i = 0; i < counts.length; i++) {
     const value = low + (i + 0.5) * width;
     const beyond = Math.max(interval.low - value, value - interval.high, 0);
-    sum += amount * (beyond > 0 ? beyond * beyond : (step * step) / 12);
-  });
+    sum += (counts[i] as number) * (beyond > 0 ? beyond * beyond : within);
+  }
   return sum;
 }
 

@@ -56,7 +56,7 @@ export async function runRows(
 }
 
 /** Elements that are counted in less than a millisecond. */
-const pieceElements = 2 ** 16;
+const pieceElements = 2 ** 15;
 
 /**
  * Calls `use` for one piece of the values after another, with turns of the event loop between. A piece

@@ -2,7 +2,7 @@
 import { nextTurn } from '../trainer/turns.js';
 
 /** Weights that are looked at in well under a millisecond. */
-export const weightsPerTurn = 2 ** 18;
+export const weightsPerTurn = 2 ** 16;
 
 /**
  * The scale of each of `rows` rows of a weight, or one for all of them. The event loop has its turns

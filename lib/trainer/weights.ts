@@ -5,7 +5,7 @@ import type { Model } from '../model.js';
 import { nextTurn } from './turns.js';
 
 /** Floats that are copied in well under a millisecond. */
-const floatsPerTurn = 2 ** 18;
+const floatsPerTurn = 2 ** 17;
 
 type Numbers = Float32Array | Int32Array;
 

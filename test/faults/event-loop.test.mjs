@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import {
   adam,
+  batchNorm,
   dense,
   input,
   layerNorm,
@@ -405,7 +406,7 @@ test.serial('while a large model is quantized', async (t) => {
     const often = async () => {
       for (let i = 0; i < 2 * spared; i++) (await quantize(large, options)).close();
     };
-    await staysFree(t, often, 3 * usualLimit);
+    await staysFree(t, often, 2 * usualLimit);
   }
 });
 
@@ -415,7 +416,27 @@ test.serial('while a large layer is left as it is by quantization', async (t) =>
   const often = async () => {
     for (let i = 0; i < 2 * spared; i++) (await quantize(large, options)).close();
   };
-  await staysFree(t, often, 3 * usualLimit);
+  await staysFree(t, often, 2 * usualLimit);
+});
+
+test.serial('while the ranges of many layers are chosen for quantization', async (t) => {
+  const layers = Array.from({ length: 24 }, () => dense(32, { activation: 'tanh' }));
+  const deep = sequential(layers, { input: [32], seed: 1 });
+  const calibration = { x: x.subarray(0, 256 * 32) };
+  for (const observer of ['mse', 'entropy']) {
+    const quantization = { observer };
+    const often = async () => (await quantize(deep, { calibration, quantization })).close();
+    await staysFree(t, often, 2 * usualLimit);
+  }
+});
+
+test.serial('while quantization makes a batchNorm part of a large weight', async (t) => {
+  const large = sequential([dense(2048), batchNorm()], { input: [2048], seed: 1 });
+  const options = { precision: 'int8-weights' };
+  const often = async () => {
+    for (let i = 0; i < 2 * spared; i++) (await quantize(large, options)).close();
+  };
+  await staysFree(t, often, 2 * usualLimit);
 });
 
 test.serial('while many numbers are counted for quantization', async (t) => {
