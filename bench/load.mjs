@@ -11,7 +11,7 @@ import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
 import { findOnnxRuntime, openSessions, rowOf } from './peers/onnx.mjs';
 
-const rounds = roundsOr(quick ? 3 : 7);
+const rounds = roundsOr(quick ? 2 : 7);
 const seconds = quick ? 0.25 : 1.5;
 const shares = quick ? [0.5, 0.9] : [0.25, 0.5, 0.75, 0.9];
 /** Above this share of its capacity a side has no latency: it grows for as long as the load lasts. */

@@ -8,8 +8,8 @@ import { served } from './lib/served.mjs';
 import { openSuite } from './lib/suite.mjs';
 import { assertClose, findOnnxRuntime, openSessions, rowOf } from './peers/onnx.mjs';
 
-const rounds = roundsOr(quick ? 3 : 11);
-const seconds = quick ? 0.1 : 0.6;
+const rounds = roundsOr(quick ? 2 : 11);
+const seconds = quick ? 0.05 : 0.6;
 const peer = findOnnxRuntime();
 const suite = openSuite('quantized', { 'onnxruntime-node': peer?.version });
 /** Of outputs, by norm. */

@@ -8,10 +8,10 @@ import { openSuite } from './lib/suite.mjs';
 import { workloads } from './lib/workloads.mjs';
 import { startTorch } from './peers/torch.mjs';
 
-const rounds = roundsOr(quick ? 3 : 11);
+const rounds = roundsOr(quick ? 2 : 11);
 const seconds = quick ? 0.1 : 1;
-/** Steps of an epoch of fit, at most. */
-const steps = quick ? 16 : 256;
+/** Steps of an epoch of fit, at most, and epochs, at least. */
+const [steps, epochs] = quick ? [16, 1] : [256, 3];
 const modes = eager ? ['eager'] : ['eager', 'compile'];
 
 // What a quick run leaves out: steps of most of a second, and sizes between those of others.
@@ -88,7 +88,7 @@ async function fitTime(trainer, data, batchSize, steps) {
     },
     onEpochEnd() {
       times.push((performance.now() - start) / steps);
-      return times.length < 3 || performance.now() < end;
+      return times.length < epochs || performance.now() < end;
     },
   };
   await trainer.fit(data, { epochs: 1e6, batchSize, verbose: 0, callbacks: [clock] });

@@ -82,7 +82,8 @@ void run_chains(const Suite& suite) {
             c, under_roof({std::move(ours), std::move(apart)}, entry.traffic, bytes, threads));
       };
       if (threads == 1) measure("L2", sizes.l2);
-      if (threads > 1 || !suite.options().quick) measure("memory", sizes.memory);
+      const bool wanted = !suite.options().quick || &entry == all;
+      if (wanted && suite.goes_to_memory(threads)) measure("memory", sizes.memory);
     }
   }
 }

@@ -29,6 +29,9 @@ constexpr Elementwise kOps[] = {
 #include "core/elementwise.def"
 };
 
+/// In memory nearly all ops are as fast as it is: a quick run looks at these.
+bool stands_for_all(Op op) { return op == Op::relu || op == Op::gelu || op == Op::geluGrad; }
+
 /// One node: x or (x, y), for gradients of losses also the scalar dy.
 Graph single_node(Op op, int streams, int64_t n) {
   Graph graph;
@@ -69,7 +72,8 @@ void run_elementwise(const Suite& suite) {
         measure("L1", sizes.l1);
         measure("L2", sizes.l2);
       }
-      if (threads > 1 || !suite.options().quick) measure("memory", sizes.memory);
+      const bool wanted = !suite.options().quick || stands_for_all(entry.op);
+      if (wanted && suite.goes_to_memory(threads)) measure("memory", sizes.memory);
     }
   }
 }

@@ -63,8 +63,6 @@ double now() {
 }
 
 std::vector<Rates> take_turns(const std::vector<Side>& sides, const Effort& effort, int threads) {
-  // Cases in memory are of gigabytes where the last cache is large.
-  constexpr double kLongestCase = 2;
   std::vector<Rates> rates;
   std::vector<Turn> turns;
   for (const Side& side : sides) {
@@ -73,7 +71,7 @@ std::vector<Rates> take_turns(const std::vector<Side>& sides, const Effort& effo
     rates.push_back({side.name, {}});
     turns.push_back(turn_of(side, effort.turn));
   }
-  const double end = now() + kLongestCase;
+  const double end = now() + effort.most;
   for (int round = 0; round < effort.rounds && (round < effort.fewest || now() < end); ++round) {
     for (size_t turn = 0; turn < sides.size(); ++turn) {
       // who starts changes, so that nobody always follows the same one

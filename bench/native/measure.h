@@ -19,6 +19,7 @@ struct Effort {
   int rounds;
   int fewest;   ///< rounds that there are even where they take longer than a case is to
   double turn;  ///< seconds that a side's turn lasts, at least one call
+  double most;  ///< seconds that the rounds of a case take, where `fewest` do not take longer
 };
 
 /// Work per second, one for each round.

@@ -1,5 +1,7 @@
 // Sweeps of the optimizers over parameters, gradients and state, in the caches and in memory. The
 // roof reads and writes the same streams in place.
+#include <string_view>
+
 #include "core/op.h"
 #include "program.h"
 #include "roofs.h"
@@ -55,7 +57,8 @@ void run_optimizers(const Suite& suite) {
       };
       if (threads == 1) measure("L1", sizes.l1);
       measure("L2", sizes.l2 * threads);
-      measure("memory", sizes.memory);
+      const bool wanted = !suite.options().quick || optimizer.name == std::string_view("adamw");
+      if (wanted && suite.goes_to_memory(threads)) measure("memory", sizes.memory);
     }
   }
 }

@@ -54,6 +54,11 @@ class Suite {
   /// Prints times, of which less is better: `seconds` of a call in each round.
   void print_times(const Case& c, const std::vector<double>& seconds) const;
   [[nodiscard]] Effort effort() const;
+  /// Whether to measure what lies in memory: gigabytes a case, so that a quick run looks at all
+  /// threads alone.
+  [[nodiscard]] bool goes_to_memory(int threads) const {
+    return !options_.quick || threads == options_.threads.back();
+  }
 
  private:
   Options options_;
