@@ -25,7 +25,7 @@ for (const work of served) {
     const each = row.reduce((product, size) => product * size, 1);
     const x = noise(rows * each);
     const int8 = precision === 'int8';
-    const calibration = { x: noise(32 * each) };
+    const calibration = { x: noise((quick ? 4 : 32) * each) };
     const options = int8 ? { precision, calibration } : { precision };
     const predictor = await Predictor.load(model, options);
     const io = predictor.bind(rows);

@@ -13,7 +13,7 @@ import { workload } from './lib/workloads.mjs';
 
 const rounds = roundsOr(quick ? 1 : 5);
 /** Of what takes a few milliseconds, and so other things that the machine does. */
-const briefRounds = roundsOr(quick ? 5 : 31);
+const briefRounds = roundsOr(quick ? 3 : 31);
 const folder = mkdtempSync(join(tmpdir(), 'tandem-serving-'));
 const program = fileURLToPath(new URL('lib/serving-process.mjs', import.meta.url));
 const names = ['large', 'small', 'mlp', 'bytes'];
