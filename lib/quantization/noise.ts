@@ -27,16 +27,28 @@ export async function measureNoise(
   const noise = new Float64Array(indices.length);
   await runRows(run, graph, [...exact, ...rounded], data, (values) =>
     eachPiece(values.slice(0, indices.length), (i, from, to) => {
-      const [wanted, found] = [values[i] ?? [], values[indices.length + i] ?? []];
-      for (let j = from; j < to; j++) {
-        const value = wanted[j] as number;
-        const error = (found[j] as number) - value;
-        signal[i] = (signal[i] as number) + value * value;
-        noise[i] = (noise[i] as number) + error * error;
-      }
+      const [wanted, found] = [values[i], values[indices.length + i]];
+      if (wanted === undefined || found === undefined) return;
+      const [power, squares] = powers(wanted.subarray(from, to), found.subarray(from, to));
+      signal[i] = (signal[i] ?? 0) + power;
+      noise[i] = (noise[i] ?? 0) + squares;
     }),
   );
   return new Map(indices.map((index, i) => [index, decibels(signal[i] ?? 0, noise[i] ?? 0)]));
+}
+
+type Numbers = Float32Array | Int32Array;
+
+/** Sums of squares: of what is wanted, and of what was found less that. */
+function powers(wanted: Numbers, found: Numbers): [signal: number, noise: number] {
+  let [signal, noise] = [0, 0];
+  for (let j = 0; j < wanted.length; j++) {
+    const value = wanted[j] as number;
+    const error = (found[j] as number) - value;
+    signal += value * value;
+    noise += error * error;
+  }
+  return [signal, noise];
 }
 
 /** At most 200: what is exact has no noise. */
