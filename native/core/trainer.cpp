@@ -141,6 +141,7 @@ std::unique_ptr<Executable> Trainer::compile_plan(const Plan& plan, const Memory
 }
 
 void Trainer::compile_update() {
+  buckets_ = make_buckets(parameters_->layout(), kBucketBytes);
   auto compiled = std::make_unique<Compiled>();
   Graph graph = update_graph(this->graph().parameters, parameters_->layout(), update_options_);
   check_supported(graph, backend_);
@@ -300,8 +301,7 @@ void Trainer::reduce_and_update() {
   // Who has a NaN spreads it to all ranks by the mean, so that all of them skip the same steps.
   const ParameterLayout& layout = parameters_->layout();
   auto* sums = reinterpret_cast<float*>(gradients_.data.get() + layout.trainable_bytes);
-  for (const Bucket& bucket : make_buckets(layout, kBucketBytes))
-    options_.reducer->reduce(sums + bucket.first, bucket.count);
+  for (const Bucket& bucket : buckets_) options_.reducer->reduce(sums + bucket.first, bucket.count);
   if (is_bad_ && options_.reducer->ranks() == 1) {
     state_.skip = 1;
     // of a scaled loss, nobody has looked at the gradients

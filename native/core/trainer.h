@@ -223,6 +223,7 @@ class Trainer {
   std::vector<float> scales_;  ///< bound to the graph's last input
   std::map<PlanKey, std::unique_ptr<Compiled>> plans_;
   std::unique_ptr<Compiled> update_;  ///< of update_options_.apart
+  std::vector<Bucket> buckets_;       ///< the same: what ranks reduce one after the other
   LatencyWindow latencies_;
 };
 
