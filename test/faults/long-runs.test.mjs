@@ -16,8 +16,8 @@ async function staysAsLarge(t, count, body) {
         globalThis.gc();
         await new Promise((resolve) => setImmediate(resolve));
       }
-      const { heapUsed, arrayBuffers } = process.memoryUsage();
-      sizes.push((heapUsed + arrayBuffers) / 2 ** 20);
+      const { heapUsed, external } = process.memoryUsage(); // arrays count as external
+      sizes.push((heapUsed + external) / 2 ** 20);
     };
     const count = ${count};
     async function* batches() {
@@ -53,6 +53,19 @@ test.serial('steps that callbacks see', async (t) => {
   await staysAsLarge(t, 40000, `await makeTrainer().fit(makeData(160), ${fit});`);
 });
 
+test.serial('steps of arrays', async (t) => {
+  await staysAsLarge(
+    t,
+    20000,
+    `const trainer = makeTrainer();
+    const data = makeData(64);
+    for (let i = 0; i < count; i++) {
+      await look(i);
+      await trainer.step(data);
+    }`,
+  );
+});
+
 const predictor = 'const predictor = await Predictor.load(build());';
 
 for (const options of ['{}', '{ signal: new AbortController().signal }']) {
@@ -66,6 +79,20 @@ for (const options of ['{}', '{ signal: new AbortController().signal }']) {
     );
   });
 }
+
+test.serial('runs of buffers that are bound', async (t) => {
+  await staysAsLarge(
+    t,
+    40000,
+    `${predictor}
+    const io = predictor.bind(8);
+    for (let i = 0; i < count; i++) {
+      await look(i);
+      if (i % 2 === 0) io.runSync();
+      else await io.run();
+    }`,
+  );
+});
 
 test.serial('calls with one signal', async (t) => {
   await staysAsLarge(
