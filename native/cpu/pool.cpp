@@ -209,6 +209,7 @@ void Pool::run(int workers, Length length, Body body, void* context) {
     body(context, 0);
     return;
   }
+  dispatches_.store(dispatches() + 1, std::memory_order_relaxed);
   grow(workers);
   body_ = body;
   context_ = context;

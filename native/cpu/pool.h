@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -36,6 +37,11 @@ class Pool {
   /// have held them up.
   void run(int workers, Length length, Body body, void* context);
 
+  /// Runs so far that called other threads: not those of one worker, or while the pool was busy.
+  [[nodiscard]] uint64_t dispatches() const noexcept {
+    return dispatches_.load(std::memory_order_relaxed);
+  }
+
   /// Brief dispatches of the calling thread run on it alone from here on (see core/backend.h).
   static void work_behind() noexcept;
 
@@ -53,6 +59,7 @@ class Pool {
   static void after_fork_in_child();
 
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  std::atomic<uint64_t> dispatches_{0};  ///< written by whoever holds busy_
   std::vector<std::unique_ptr<Worker>> workers_;
   Body body_ = nullptr;
   void* context_ = nullptr;
