@@ -175,17 +175,20 @@ constexpr OpInfo unary_grad_info(const char* name, Saved saved) {
 
 template <Op op>
 constexpr OpInfo binary_info(const char* name) {
+  // Parts of the gradient of pow. They have slopes themselves, but nobody differentiates twice, and
+  // a graph that had them would train with slopes of 0.
+  const bool internal = op == Op::powSlope || op == Op::xlogy;
   return {name,
           2,
           2,
-          kNoFlags,
+          internal ? kInternal : kNoFlags,
           3,
           0,
           nullptr,
           0,
           &elementwise_defaults<static_cast<int>(op)>,
           &infer_binary,
-          &grad_binary<op>};
+          internal ? nullptr : &grad_binary<op>};
 }
 
 template <Op op>

@@ -397,14 +397,18 @@ const sources = new URL('../../lib/ops/', import.meta.url);
 /** What the modules of ops export, by name: what else the package exports is no op. */
 const opsByName = new Map(Object.values(ops).flatMap((module) => Object.entries(module)));
 
-/** The files beside this one that compare gradients with differences. */
+/**
+ * The files beside this one that compare gradients with differences. Which forms they call is told by their
+ * texts alone; test/native/gradients_test.cpp proves of the ops themselves that each is differentiated,
+ * by each of its operands.
+ */
 async function filesBeside() {
   const files = (await readdir(here)).filter((file) => !import.meta.url.endsWith(file));
   const texts = await Promise.all(files.map((file) => readFile(new URL(file, here), 'utf8')));
   return texts.filter((text) => text.includes('helpers/differences.mjs'));
 }
 
-test('every op that the package exports is here, or in a file of its own', async (t) => {
+test('every form of an op that the package exports is named here, or in a file of its own', async (t) => {
   t.deepEqual(
     (await readdir(sources)).sort(),
     Object.keys(ops)
