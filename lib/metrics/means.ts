@@ -1,27 +1,31 @@
 // Metrics that are means over rows.
 import { apply } from '../graph/apply.js';
+import type { Value } from '../graph/value.js';
 import { l1 } from '../ops/losses.js';
-import { concat } from '../ops/shapes.js';
+import { concat, reshape } from '../ops/shapes.js';
 import { expectsClasses, expectsNumbers, fitsClasses, fitsNumbers } from './fits.js';
-import { type BuiltIn, builtIn } from './metric.js';
-import { hasOneClass } from './predictions.js';
+import { type BuiltIn, builtIn, type Pair } from './metric.js';
+import { hasOneClass, lastAxis } from './predictions.js';
 
 /**
  * The share of targets that are met: the largest logit is at the class number, or with bceWithLogits
- * the logit's sign says yes or no. Negative targets do not count.
+ * the logit's sign says yes or no, of several columns each for itself. Negative targets do not count.
  */
 export function accuracy(): BuiltIn {
   return builtIn({
     name: 'accuracy',
     expects: expectsClasses,
     fits: fitsClasses,
-    mean: (pair) => {
-      const { output, target } = pair;
-      // One logit would count as a yes or no.
-      const logits = hasOneClass(pair) ? concat([output, output], { axis: -1 }) : output;
-      return apply('accuracy', [logits, target]);
-    },
+    mean: (pair) => apply('accuracy', decided(pair)),
   });
+}
+
+/** Logits and targets as the op reads them: one logit is a yes or no, several are classes. */
+function decided(pair: Pair): [Value, Value] {
+  const { output, target } = pair;
+  if (hasOneClass(pair)) return [concat([output, output], { axis: -1 }), target];
+  const areLabels = target.dtype === 'float32' && lastAxis(output) > 1;
+  return areLabels ? [reshape(output, [-1, 1]), reshape(target, [-1, 1])] : [output, target];
 }
 
 /** The mean absolute error over all elements. */

@@ -151,11 +151,14 @@ test('of several labels', async (t) => {
   const { logits, target, ...expected } = golden.multilabel;
   const options = ['macro', 'weighted', 'micro'];
   const y = Float32Array.from(target);
+  const met = logits.filter((logit, i) => logit > 0 === target[i] > 0.5);
   for (const { scores } of await measure(t, 3, 'bceWithLogits', logits, y, {
+    accuracy: 'accuracy',
     rocAuc: 'rocAuc',
     weightedAuc: metrics.rocAuc({ average: 'weighted' }),
     ...Object.fromEntries(['precision', 'recall', 'f1'].flatMap((name) => averages(name, options))),
   })) {
+    near(t, scores.accuracy, met.length / logits.length, 'accuracy');
     near(t, scores.rocAuc, expected.rocAuc.macro, 'rocAuc');
     near(t, scores.weightedAuc, expected.rocAuc.weighted, 'weighted rocAuc');
     checkAverages(t, scores, expected, options);

@@ -267,6 +267,20 @@ test('a loss of a user with values as targets may have the metrics of yes and no
   t.is(recall, 3 / 4);
 });
 
+test('accuracy of classes stands beside that of labels', async (t) => {
+  const features = input([2], { name: 'features' });
+  const outputs = { kind: mul(features, 1), tags: sub(features, 1) };
+  const model = new Model({ inputs: [features], outputs });
+  const loss = { kind: 'crossEntropy', tags: 'bceWithLogits' };
+  const trainer = close(t, new Trainer(model, { loss, metrics: ['accuracy'] }));
+  // Decided: tags no no, no yes, yes no, of which the second row's targets do not count.
+  const rows = Float32Array.of(0.5, 0, 0.5, 3, 2, 1);
+  const tags = Float32Array.of(0, 1, -1, -1, 1, 0);
+  const scores = await trainer.evaluate({ x: rows, y: { kind: Int32Array.of(0, 0, 1), tags } });
+  t.is(scores.kindAccuracy, 1 / 3);
+  t.is(scores.tagsAccuracy, 3 / 4);
+});
+
 const refuses = (name, loss, wanted, code, message, width = 3) =>
   test(`refuses ${name}`, (t) => {
     t.throws(() => make(t, width, { loss, metrics: wanted }), { code, message });
