@@ -42,7 +42,8 @@ export interface CrossEntropyOptions extends WeightedOptions {
 /**
  * Softmax cross-entropy of logits x `[..., classes]` with class numbers `[...]` (int32), as PyTorch's
  * cross_entropy: the mean over the targets that count. NaN where none does, as PyTorch's, and 0
- * where `weights` say that none does.
+ * where `weights` say that none does; with gradients of 0 either way, also where it is `classWeights`
+ * of 0 that let none count.
  */
 export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOptions): Value {
   const { classWeights, weights, ...rest } = is.options(options, 'options of crossEntropy', [

@@ -229,6 +229,23 @@ test('losses of classes check weights', (t) => {
   t.throws(() => distillation(x, teacher, { weights: fixed([3], 'int32') }), { code: 'ERR_DTYPE' });
 });
 
+test('crossEntropy teaches nothing where all targets are of classes without weight', (t) => {
+  for (const classes of [3, 37]) {
+    const [x, target] = [fixed([5, classes]), fixed([5], 'int32')];
+    const feeds = new Map([
+      [x, uniform(5 * classes, random, -3, 3)],
+      [target, new Int32Array(5)],
+    ]);
+    const classWeights = new Float32Array(classes).fill(2).fill(0, 0, 1);
+    for (const labelSmoothing of [0, 0.1]) {
+      const loss = crossEntropy(x, target, { classWeights, labelSmoothing });
+      const { outputs, gradients } = vjp(loss, feeds, Float32Array.of(2), { wrt: [x] });
+      t.false(Number.isFinite(outputs[0][0]));
+      t.true(gradients[0].every((slope) => slope === 0));
+    }
+  }
+});
+
 test('shapes that crossEntropy refuses are those that it was given', (t) => {
   const [x, target, other] = [fixed([3, 5, 7]), fixed([3, 5], 'int32'), fixed([3, 4], 'int32')];
   const classWeights = [1, 2];

@@ -3,7 +3,7 @@
 // where L = log sum_c exp(x_c), s is the label smoothing, w are the classes' weights, v is the
 // row's own, one for `inner` neighbouring rows, and D the divisor: the sum of v w_t over the
 // targets that count. The gradient in x_c is
-//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D, and 0 where D is.
 // Steps: tiles of rows, each with a partial loss; the loss. A row whose target is no class reads
 // nothing and gives NaN, in the loss and in its gradient; one with v = 0 counts as ignored.
 #include "core/ops/cross_entropy.h"
@@ -45,10 +45,21 @@ TANDEM_INLINE double row_weight(const LossParams& p, void* const* operands, int6
   return static_cast<double>(static_cast<const float*>(operands[p.row_weights])[row / p.inner]);
 }
 
+double divisor_of(void* const* operands) {
+  return static_cast<double>(*static_cast<const float*>(operands[kDivisor]));
+}
+
 /// 1 / D. Without a target that counts the mean is NaN, as PyTorch's, but 0 where weights say so.
 double share_of(const LossParams& p, void* const* operands) {
-  const auto divisor = static_cast<double>(*static_cast<const float*>(operands[kDivisor]));
+  const double divisor = divisor_of(operands);
   return p.row_weights >= 0 && divisor == 0.0 ? 0.0 : 1.0 / divisor;
+}
+
+/// The same of slopes: where nothing counts there is nothing to learn, and a NaN would be the end
+/// of all parameters.
+double slope_share_of(void* const* operands) {
+  const double divisor = divisor_of(operands);
+  return divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 
 // ---- rows --------------------------------------------------------------------------------------
@@ -140,7 +151,7 @@ void rows_tile(const void* params, void* const* operands, int64_t tile, const Ti
   const float* weights = weights_of(p, operands);
   double scale = 0.0;
   if (grad) {
-    scale = share_of(p, operands);
+    scale = slope_share_of(operands);
     if (p.dy >= 0) scale *= static_cast<double>(*static_cast<const float*>(operands[p.dy]));
   }
   double loss = 0.0;

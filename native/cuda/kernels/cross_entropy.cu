@@ -3,7 +3,7 @@
 // where L = log sum_c exp(x_c), s is the label smoothing, w are the classes' weights, v is the
 // row's own, one for `inner` neighbouring rows, and D the divisor, which is an operand. The
 // gradient in x_c is
-//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D.
+//   g v [((1 - s) w_t + s / C sum w) p_c - s / C w_c - (1 - s) w_t [c = t]] / D, and 0 where D is.
 // Kernels: rows, each with its part of the loss; the loss, by one block. A row whose target is no
 // class reads nothing and gives NaN, in the loss and in its gradient; one with v = 0 counts as
 // ignored. Without a target that counts the mean is NaN, but 0 where row weights say so.
@@ -45,6 +45,13 @@ struct Loss {
 TANDEM_DEVICE double share_of(const Loss& p) {
   const auto divisor = static_cast<double>(*p.divisor);
   return p.row_weights != nullptr && divisor == 0.0 ? 0.0 : 1.0 / divisor;
+}
+
+/// The same of slopes: where nothing counts there is nothing to learn, and a NaN would be the end
+/// of all parameters.
+TANDEM_DEVICE double slope_share_of(const Loss& p) {
+  const auto divisor = static_cast<double>(*p.divisor);
+  return divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 
 struct Count {
@@ -119,7 +126,7 @@ TANDEM_DEVICE Slopes finish_row(const Loss& p, int64_t row, RowTarget t, OnlineS
         on_target * (log_sum - below) +
         on_each * (static_cast<double>(spread.weights) * log_sum - static_cast<double>(spread.x));
   }
-  const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) * share_of(p);
+  const double scale = (p.dy == nullptr ? 1.0 : static_cast<double>(*p.dy)) * slope_share_of(p);
   const auto on_p =
       static_cast<float>(scale * (on_target + on_each * static_cast<double>(spread.weights)) /
                          static_cast<double>(all.sum));
