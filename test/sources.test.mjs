@@ -302,6 +302,18 @@ test('class weights and oversampling', async (t) => {
   await t.throwsAsync(classWeights([3], { count: 3 }), { code: 'ERR_ARGUMENT' });
 });
 
+test('processes share a stream whose first rows are of a class that is left out', async (t) => {
+  const all = fromArrays({ x: Float32Array.of(1, 2, 3, 4, 5), y: Int32Array.of(0, 0, 1, 0, 1) });
+  const data = fromBatches(() => all.batches({ batchSize: 2 })).oversample([0, 1]);
+  for (const [rank, own] of [3, 5].entries()) {
+    const batches = await collect(data.batches({ rank, worldSize: 2 }));
+    t.deepEqual(
+      batches.map(({ x }) => x),
+      [Float32Array.of(own)],
+    );
+  }
+});
+
 test('sequences in buckets, padded and masked', async (t) => {
   const x = [[1], [2, 3, 4], [5, 6], [7, 7, 7, 7, 7], [8]];
   const data = fromSequences({ x, y: Float32Array.of(0, 1, 2, 3, 4) });

@@ -157,12 +157,15 @@ export async function* keptPieces<B extends Batch>(
       left.length === 0 ? numbersOf({ start: 0, count: block.rows }) : selector.next(block.rows);
     const wanted = kept === undefined ? selected : kept(block, selected);
     const order = resample === undefined ? wanted : resample(block, wanted, random);
-    if (resample !== undefined)
-      yield {
-        block: gatherRows(block, order),
-        order: numbersOf({ start: 0, count: order.length }),
-      };
-    else if (order.length > 0) yield { block, order };
+    // A block of no rows would not say how wide they are.
+    if (order.length > 0) {
+      yield resample === undefined
+        ? { block, order }
+        : {
+            block: gatherRows(block, order),
+            order: numbersOf({ start: 0, count: order.length }),
+          };
+    }
     if (selector.done) return;
   }
   if (source.selects || source.length === undefined || seen === source.length) return;
