@@ -74,7 +74,7 @@ test('shape errors speak of the batch', (t) => {
     t,
     () => functional.linear(x, w),
     'ERR_SHAPE',
-    /`linear`, received \[batch, 5\] and \[2, 3\]/,
+    /`linear`, received x \[batch, 5\], w \[2, 3\]/,
   );
 });
 
@@ -118,21 +118,26 @@ test('arguments are checked', (t) => {
 
 test('errors show dimensions as they are, however large, and values as they were given', (t) => {
   const logits = input([50257]);
-  fails(t, () => add(logits, input([65536])), 'ERR_SHAPE', /\[batch, 50257\] and \[batch, 65536\]/);
+  fails(
+    t,
+    () => add(logits, input([65536])),
+    'ERR_SHAPE',
+    /a \[batch, 50257\], b \[batch, 65536\]/,
+  );
   const twice = concat([logits, logits], { axis: 0 });
   fails(
     t,
     () => add(twice, input([720721])),
     'ERR_SHAPE',
-    /\[2·batch, 50257\] and \[batch, 720721\]/,
+    /a \[2·batch, 50257\], b \[batch, 720721\]/,
   );
   const fixed = (shape, dtype = 'float32') => input(shape.slice(1), { batch: shape[0], dtype });
   const index = fixed([7, 2, 9], 'int32');
-  fails(t, () => gather(fixed([5, 4, 3]), index), 'ERR_SHAPE', /\[5, 4, 3\] and \[7, 2, 9\]/);
+  fails(t, () => gather(fixed([5, 4, 3]), index), 'ERR_SHAPE', /x \[5, 4, 3\], index \[7, 2, 9\]/);
   const wide = { dilation: 3, outputPadding: 2 };
   const plane = fixed([1, 3, 5, 5]);
   const transposed = () => functional.convTranspose2d(plane, fixed([4, 2, 3, 3]), null, wide);
-  fails(t, transposed, 'ERR_SHAPE', /\[1, 3, 5, 5\] and \[4, 2, 3, 3\]/);
+  fails(t, transposed, 'ERR_SHAPE', /x \[1, 3, 5, 5\], w \[4, 2, 3, 3\]/);
   const attention = multiHeadAttention({ heads: 1, name: 'att' });
   const context = () => attention(fixed([2, 4, 3]), fixed([3, 4, 3]));
   fails(t, context, 'ERR_SHAPE', /in layer `att`.*\[2, 4, 3\].*\[3, 4, 3\]/);

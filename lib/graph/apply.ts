@@ -1,17 +1,9 @@
 import type { Attributes, TensorSpec } from '../../bindings.js';
 import { TandemError } from '../errors.js';
-import * as is from '../is.js';
 import { native } from '../native.js';
+import { misshapen } from './operands.js';
 import { currentLayer } from './scope.js';
-import {
-  definition,
-  makeValue,
-  type Node,
-  sampleBatches,
-  showShape,
-  showSize,
-  type Value,
-} from './value.js';
+import { definition, makeValue, type Node, sampleBatches, showSize, type Value } from './value.js';
 
 /**
  * The first output of an op. Shapes are inferred natively; ERR_SHAPE, ERR_DTYPE and ERR_ARGUMENT are
@@ -49,7 +41,7 @@ function checkDivides(
     const slope = ((second[i] ?? length) - length) / (high - low);
     if (slope === 0 || Number.isInteger(slope) || Number.isInteger(1 / slope)) continue;
     const elements = Array.isArray(shape) ? `as many elements as [${shape.join(', ')}]` : 'a shape';
-    throw is.mismatch('ERR_SHAPE', elements, 'reshape', inputs[0] ? showShape(inputs[0]) : 'none');
+    throw misshapen('reshape', elements, { x: inputs[0] ?? null });
   }
 }
 

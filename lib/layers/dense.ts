@@ -1,4 +1,4 @@
-import { TandemError } from '../errors.js';
+import { misshapen } from '../graph/operands.js';
 import * as is from '../is.js';
 import { linear } from '../ops/linear.js';
 import { type Activation, toActivation } from './activations.js';
@@ -41,10 +41,7 @@ export function dense(units: number, options?: DenseOptions): Layer {
   return makeLayer('dense', set.name, (own, x) => {
     const count = x.shape.at(-1);
     if (count === undefined || count === null) {
-      throw new TandemError(
-        'ERR_SHAPE',
-        `expected x [..., in] whose last dimension is known for \`dense\`, received ${x}`,
-      );
+      throw misshapen('dense', 'x [..., in] whose last dimension is known', { x });
     }
     const weight = own.parameter(
       'weight',

@@ -1,6 +1,6 @@
 // Layers that normalise.
-import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
+import { misshapen } from '../graph/operands.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import * as functional from '../ops/norms.js';
@@ -13,7 +13,7 @@ const ones = { kind: 'constant', a: 1, b: 0 } as const;
 function known(x: Value, axis: number, layer: string, form: string): number {
   const length = x.shape.at(axis);
   if (typeof length === 'number' && axis < x.shape.length) return length;
-  throw new TandemError('ERR_SHAPE', `expected x ${form} for \`${layer}\`, received ${x}`);
+  throw misshapen(layer, `x ${form}`, { x });
 }
 
 /** Options of the layer batchNorm. */

@@ -1,4 +1,4 @@
-import { TandemError } from '../errors.js';
+import { misshapen } from '../graph/operands.js';
 import * as is from '../is.js';
 import * as ops from '../ops/recurrent.js';
 import { reshape, slice } from '../ops/shapes.js';
@@ -51,10 +51,7 @@ function recurrent(
   return makeLayer(type, set.name, (own, x) => {
     const [, time, count] = x.shape;
     if (x.shape.length !== 3 || typeof time !== 'number' || typeof count !== 'number') {
-      throw new TandemError(
-        'ERR_SHAPE',
-        `expected x [batch, time, in] of a fixed time for \`${type}\`, received ${x}`,
-      );
+      throw misshapen(type, 'x [batch, time, in] of a fixed time', { x });
     }
     const rows = gates * units;
     const y = states(

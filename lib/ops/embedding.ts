@@ -1,6 +1,7 @@
 import { apply } from '../graph/apply.js';
 import { asOptional, asValue } from '../graph/leaves.js';
-import { showShape, type Value } from '../graph/value.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { add } from './elementwise.js';
 import { slice } from './shapes.js';
@@ -28,14 +29,13 @@ export function embedding(index: Value, w: Value, options?: EmbeddingOptions): V
 function firstRows(table: Value, index: Value, w: Value): Value {
   const [count, width] = table.shape;
   if (table.shape.length !== 2 || typeof count !== 'number' || width !== w.shape[1]) {
-    const received = `${showShape(w)} and ${showShape(table)}`;
-    throw is.mismatch('ERR_SHAPE', 'w [count, dim] and positions [n, dim]', 'embedding', received);
+    throw misshapen('embedding', 'w [count, dim] and positions [n, dim]', { w, positions: table });
   }
+  expectFloat32('embedding', { positions: table });
   const time = index.shape.at(-1);
   if (typeof time !== 'number' || time > count) {
     const expected = `index [..., time] with a time of at most ${count}`;
-    const received = `${showShape(index)} and positions ${showShape(table)}`;
-    throw is.mismatch('ERR_SHAPE', expected, 'embedding', received);
+    throw misshapen('embedding', expected, { index, positions: table });
   }
   return time === count ? table : slice(table, { axis: 0, end: time });
 }

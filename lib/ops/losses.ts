@@ -3,7 +3,8 @@
 // operand of the op: a Trainer reads it there (lib/trainer/divisors.ts).
 import { apply } from '../graph/apply.js';
 import { asValue, constant, toValue } from '../graph/leaves.js';
-import type { Dimension, Value } from '../graph/value.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
+import { type Dimension, showShape, type Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { add, mul, neg, softplus, sub } from './elementwise.js';
 import { where } from './indexing.js';
@@ -58,7 +59,8 @@ export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOpti
   });
   const [logits, classes] = [toValue(x, 'x'), toValue(target, 'target')];
   const ofClass = classWeights === undefined ? null : numbers(classWeights, 'classWeights');
-  const own = weights === undefined ? null : fitWeights(weights, classes, () => classes);
+  const own =
+    weights === undefined ? null : fitWeights('crossEntropy', weights, classes, () => classes);
   const { ignoreIndex } = attributes;
   const ignoring = ignoreIndex === undefined ? {} : { ignoreIndex };
   const divisor = apply('countTargets', [classes, ofClass, own], ignoring);
@@ -68,10 +70,15 @@ export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOpti
 /**
  * Weights as the fused ops take them: with the first axes of `like`. `whole` is a value of its shape.
  */
-function fitWeights(given: unknown, like: { shape: Value['shape'] }, whole: () => Value): Value {
+function fitWeights(
+  op: string,
+  given: unknown,
+  like: { shape: Value['shape'] },
+  whole: () => Value,
+): Value {
   const weights = asValue(given, 'weights');
-  const { shape, dtype } = weights;
-  if (dtype !== 'float32') throw is.mismatch('ERR_DTYPE', 'float32', 'weights', dtype);
+  const { shape } = weights;
+  expectFloat32(op, { weights });
   const rank = shape.length;
   const fits = (length: Dimension, i: number) => length === like.shape[i];
   if (rank > 0 && rank <= like.shape.length) {
@@ -80,8 +87,8 @@ function fitWeights(given: unknown, like: { shape: Value['shape'] }, whole: () =
       return where(whole(), weights, weights);
     }
   }
-  const expected = `the shape of ${whole()}, its first axes, or 1 in place of some`;
-  throw is.mismatch('ERR_SHAPE', expected, 'weights', weights.toString());
+  const expected = `weights ${showShape(whole())}, its first axes, or 1 in place of some`;
+  throw misshapen(op, expected, { weights });
 }
 
 /** A loss of two values of one shape, with weights if they are given. */
@@ -89,7 +96,7 @@ function pointwise(op: string, x: Operand, target: Operand, weights: unknown, at
   const [a, b] = [toValue(x, 'x'), toValue(target, 'target')];
   const plain = apply(op, [a, b], attributes);
   if (weights === undefined) return plain;
-  const own = fitWeights(weights, a, () => a);
+  const own = fitWeights(op, weights, a, () => a);
   return apply(op, [a, b, own, sum(own)], attributes);
 }
 
@@ -142,15 +149,14 @@ export function bceWithLogits(x: Operand, target: Operand, options?: BceWithLogi
   const [a, b] = [toValue(x, 'x'), toValue(target, 'target')];
   apply('bceWithLogits', [a, b]);
   if (a.shape.at(-1) !== vector.shape[0]) {
-    const expected = `as many numbers as the last axis of ${a}`;
-    throw is.mismatch('ERR_SHAPE', expected, 'posWeight', `${vector.shape[0]}`);
+    throw misshapen('bceWithLogits', 'posWeight [n] for x [..., n]', { x: a, posWeight: vector });
   }
   if (weights === undefined) {
     const positive = mul(add(mul(b, sub(vector, 1)), 1), softplus(neg(a)));
     return mean(add(mul(sub(1, b), a), positive));
   }
   // All losses by the weights of positive targets, and what is left of those of negative ones.
-  const own = fitWeights(weights, a, () => a);
+  const own = fitWeights('bceWithLogits', weights, a, () => a);
   const behind = a.shape.slice(own.shape.length).map(() => 1);
   const rows = reshape(own, [...own.shape.map((length) => length ?? -1), ...behind]);
   const each = where(a, rows, rows);
@@ -181,7 +187,7 @@ export function distillation(x: Value, teacher: Value, options?: DistillationOpt
   const plain = apply('distillation', [student, other], attributes);
   if (weights === undefined) return plain;
   const rows = { shape: student.shape.slice(0, -1) };
-  const own = fitWeights(weights, rows, () => max(student, { axes: [-1] }));
+  const own = fitWeights('distillation', weights, rows, () => max(student, { axes: [-1] }));
   return apply('distillation', [student, other, own, sum(own)], attributes);
 }
 

@@ -3,7 +3,8 @@
 import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
 import { asOptional, asValue } from '../graph/leaves.js';
-import { showShape, type Value } from '../graph/value.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { linear } from './linear.js';
 import type { RotaryOptions } from './rotary.js';
@@ -94,14 +95,9 @@ export function attend(
   const context = asOptional(others.context, 'context');
   const dim = widthOf(caller);
   if (dim % heads !== 0) {
-    const received = `${showShape(x)} for ${heads} heads`;
-    throw is.mismatch(
-      'ERR_SHAPE',
-      'x [batch, time, dim] of a width that `heads` divides',
-      op,
-      received,
-    );
+    throw misshapen(op, `x [batch, time, dim] of a width that ${heads} heads divide`, { x });
   }
+  expectFloat32(op, { context, mask });
   const parts = partsOf(weights, ['inProj', 'outProj']);
   const inProj = checkWeights(caller, parts.inProj, [3 * dim, dim]);
   const outProj = checkWeights(caller, parts.outProj, [dim, dim]);
@@ -135,13 +131,8 @@ function namingMask(
     return attention();
   } catch (error) {
     if (!(error instanceof TandemError) || error.code !== 'ERR_SHAPE') throw error;
-    const seen = context === x ? '' : ` and a context ${showShape(context)}`;
-    throw is.mismatch(
-      'ERR_SHAPE',
-      `a mask that broadcasts to [batch, ${heads}, time, keys]`,
-      op,
-      `${showShape(mask)} for x ${showShape(x)}${seen}`,
-    );
+    const expected = `a mask that broadcasts to [batch, ${heads}, time, keys]`;
+    throw misshapen(op, expected, { mask, x, context: context === x ? null : context });
   }
 }
 
@@ -161,5 +152,5 @@ function checkContext({ op, x }: Caller, context: Value): void {
   const { shape } = context;
   if (shape.length === 3 && shape[0] === batch && shape[2] === dim) return;
   const expected = 'x [batch, time, dim] and a context [batch, keys, dim]';
-  throw is.mismatch('ERR_SHAPE', expected, op, `${showShape(x)} and ${showShape(context)}`);
+  throw misshapen(op, expected, { x, context });
 }

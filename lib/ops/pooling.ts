@@ -2,6 +2,7 @@
 import type { Attributes } from '../../bindings.js';
 import { apply } from '../graph/apply.js';
 import { toValue } from '../graph/leaves.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { type Layer, makeLayer } from '../layers/layer.js';
@@ -60,8 +61,9 @@ function globalAverage(): Layer;
 function globalAverage(x: Operand): Value;
 function globalAverage(first?: Operand): Layer | Value {
   const mean = (x: Value): Value => {
-    if (x.shape.length === 4) return apply('mean', [x], { axes: [2, 3], keepDims: true });
-    throw is.mismatch('ERR_SHAPE', 'x [n, c, h, w]', 'globalAvgPool2d', String(x));
+    if (x.shape.length !== 4) throw misshapen('globalAvgPool2d', 'x [n, c, h, w]', { x });
+    expectFloat32('globalAvgPool2d', { x });
+    return apply('mean', [x], { axes: [2, 3], keepDims: true });
   };
   if (first !== undefined) return mean(toValue(first, 'x'));
   return makeLayer('globalAvgPool2d', undefined, (_, x) => mean(x));

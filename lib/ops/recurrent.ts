@@ -2,8 +2,8 @@
 // walks through time.
 import { apply } from '../graph/apply.js';
 import { asValue } from '../graph/leaves.js';
-import { showShape, type Value } from '../graph/value.js';
-import * as is from '../is.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
+import type { Value } from '../graph/value.js';
 import { add } from './elementwise.js';
 import { linear } from './linear.js';
 
@@ -30,13 +30,14 @@ export function gru(x: Value, wIh: Value, wHh: Value, bIh: Value, bHh: Value): V
   return apply('gru', [linear(x, wIh, bIh), wHh, bHh]);
 }
 
-/** Operands of a recurrence with so many gates. Throws ERR_ARGUMENT, ERR_SHAPE. */
+/** Operands of a recurrence with so many gates. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE. */
 function checkWeights(
   op: string,
   gates: number,
   operands: Readonly<Record<'x' | 'wIh' | 'wHh' | 'bIh' | 'bHh', Value>>,
 ): void {
   for (const [name, value] of Object.entries(operands)) asValue(value, name);
+  expectFloat32(op, operands);
   const { x, wIh, wHh, bIh, bHh } = operands;
   const units = Number(wHh.shape[1]);
   const rows = gates * units;
@@ -50,6 +51,5 @@ function checkWeights(
     shape.length === wanted.length && shape.every((length, i) => length === wanted[i]);
   if (x.shape.length === 3 && right.every(([value, wanted]) => fits(value, wanted))) return;
   const wanted = `wIh [${gates} * units, in], wHh [${gates} * units, units], bIh and bHh [${gates} * units]`;
-  const received = Object.values(operands).map(showShape).join(', ');
-  throw is.mismatch('ERR_SHAPE', `x [batch, time, in], ${wanted}`, op, received);
+  throw misshapen(op, `x [batch, time, in], ${wanted}`, operands);
 }

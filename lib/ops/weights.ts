@@ -1,6 +1,7 @@
 // Weights of ops that have many: records, by the names of the layer's parameters.
 import { asOptional, asValue } from '../graph/leaves.js';
-import { showShape, type Value } from '../graph/value.js';
+import { expectFloat32, misshapen } from '../graph/operands.js';
+import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 
 /** Values that stand for a layer's `weight` and, where there is one, its `bias`. */
@@ -40,7 +41,7 @@ export function partsOf<K extends string>(
 
 /**
  * `shape` is that of the matrix or the factors; a dimension that is a word may be any. Throws
- * ERR_ARGUMENT, ERR_SHAPE.
+ * ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE.
  */
 export function checkWeights(
   caller: Caller,
@@ -52,6 +53,7 @@ export function checkWeights(
   checkShape(caller, `${name}.weight`, weight, shape);
   const bias = asOptional(set.bias, `${name}.bias`);
   if (bias !== null) checkShape(caller, `${name}.bias`, bias, [weight.shape[0] ?? 0]);
+  expectFloat32(caller.op, { [`${name}.weight`]: weight, [`${name}.bias`]: bias });
   return { weight, bias };
 }
 
@@ -65,14 +67,15 @@ function checkShape(
     typeof length === 'string' ? size !== null : size === length;
   if (value.shape.length === wanted.length && value.shape.every((size, i) => fits(wanted[i], size)))
     return;
-  const expected = `${name} [${wanted.join(', ')}] with x ${showShape(x)}`;
-  throw is.mismatch('ERR_SHAPE', expected, op, showShape(value));
+  throw misshapen(op, `${name} [${wanted.join(', ')}]`, { x, [name]: value });
 }
 
-/** The length of the last axis of x [batch, time, dim]. Throws ERR_SHAPE. */
+/** The length of the last axis of x [batch, time, dim]. Throws ERR_SHAPE, ERR_DTYPE. */
 export function widthOf({ op, x }: Caller): number {
   const dim = x.shape[2];
-  if (x.shape.length === 3 && typeof dim === 'number') return dim;
-  const expected = 'x [batch, time, dim] whose last dimension is known';
-  throw is.mismatch('ERR_SHAPE', expected, op, String(x));
+  if (x.shape.length !== 3 || typeof dim !== 'number') {
+    throw misshapen(op, 'x [batch, time, dim] whose last dimension is known', { x });
+  }
+  expectFloat32(op, { x });
+  return dim;
 }

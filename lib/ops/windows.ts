@@ -1,4 +1,5 @@
 // Options of windows that slide over planes: convolution and pooling.
+import { misshapen } from '../graph/operands.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import type { Check } from './make.js';
@@ -31,5 +32,5 @@ export function channelsOf(x: Value, rank: 3 | 4, layer: string): number {
   const channels = x.shape[1];
   if (x.shape.length === rank && typeof channels === 'number' && channels > 0) return channels;
   const shape = rank === 3 ? '[n, channels, l]' : '[n, channels, h, w]';
-  throw is.mismatch('ERR_SHAPE', `x ${shape}`, layer, String(x));
+  throw misshapen(layer, `x ${shape}`, { x });
 }

@@ -6,6 +6,7 @@
 
 #include "core/all_ops.h"
 #include "core/autodiff.h"
+#include "core/input_names.h"
 
 namespace tandem {
 namespace {
@@ -27,7 +28,7 @@ void infer_binary(InferContext& context) {
 
 void infer_loss(InferContext& context) {
   if (!same_shape(context.input(0), context.input(1)))
-    context.bad_shape("x and a target of one shape");
+    context.bad_shape("x and target of one shape");
   ops::check_weights(context, 2, context.shape(0));
   if (context.has_input(2)) ops::check_divisor(context, 3);
   context.output({});
@@ -284,6 +285,27 @@ constexpr OpInfo kTable[] = {
 
 static_assert(std::size(kTable) == kOpCount);
 
+constexpr bool all_inputs_have_names() {
+  for (int i = 0; i < kOpCount; ++i) {
+    const bool offered = (kTable[i].flags & (kInternal | kEffect)) == 0;
+    if (offered && !has_input_names(static_cast<Op>(i))) return false;
+  }
+  return true;
+}
+
+static_assert(all_inputs_have_names(), "core/input_names.h lacks an op that users can apply");
+
+/// "x", "values[1]", or "input 2" for ops that users do not apply.
+std::string input_name(Op op, size_t i) {
+  for (const InputNames& entry : kInputNames) {
+    if (entry.op != op) continue;
+    const std::string name(nth_name(entry.names, i));
+    if (name.empty()) break;
+    return entry.names.ends_with("[]") ? name + "[" + std::to_string(i) + "]" : name;
+  }
+  return "input " + std::to_string(i);
+}
+
 /// 1 for a unary op, 2 for its gradient, 0 for others; with what the gradient reads.
 struct UnaryRole {
   uint8_t role;
@@ -329,17 +351,17 @@ std::optional<Op> unary_of_grad(Op op) noexcept {
 
 const Tensor& InferContext::input(size_t i) const {
   if (!has_input(i)) {
-    fail(ErrorCode::kArgument, std::string("expected input ") + std::to_string(i) + " of " +
-                                   name(op_) + ", received none");
+    fail(ErrorCode::kArgument,
+         "expected `" + input_name(op_, i) + "` of `" + name(op_) + "`, received none");
   }
   return *inputs_[i];
 }
 
 void InferContext::expect_dtype(size_t i, DType dtype) const {
   if (input(i).dtype != dtype) {
-    fail(ErrorCode::kDType, std::string("expected ") + tandem::name(dtype) + " for input " +
-                                std::to_string(i) + " of `" + name(op_) + "`, received " +
-                                tandem::name(input(i).dtype));
+    fail(ErrorCode::kDType, std::string("expected ") + tandem::name(dtype) + " for `" +
+                                input_name(op_, i) + "` of `" + name(op_) + "`, received " +
+                                tandem::name(input(i).dtype) + " " + to_string(input(i)));
   }
 }
 
@@ -381,8 +403,8 @@ void InferContext::bad_shape(const std::string& expected, size_t count) const {
   std::string received;
   for (size_t i = 0; i < std::min(count, inputs_.size()); ++i) {
     if (!inputs_[i]) continue;
-    if (!received.empty()) received += " and ";
-    received += to_string(*inputs_[i]);
+    if (!received.empty()) received += ", ";
+    received += input_name(op_, i) + " " + to_string(*inputs_[i]);
   }
   fail(ErrorCode::kShape,
        "expected " + expected + " for `" + name(op_) + "`, received " + received);

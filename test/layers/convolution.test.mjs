@@ -164,7 +164,7 @@ test('options that are null are left out', (t) => {
 test('shapes that do not fit are named', (t) => {
   const x = fixed([2, 4, 6, 6]);
   const conv = (w, options, b) => () => functional.conv2d(x, fixed(w), b, options);
-  t.throws(conv([5, 3, 3, 3]), shape(/x \[n, in, h, w\].*`conv2d`, received \[2, 4, 6, 6\]/));
+  t.throws(conv([5, 3, 3, 3]), shape(/x \[n, in, h, w\].*`conv2d`, received x \[2, 4, 6, 6\]/));
   t.throws(conv([5, 4, 3]), shape(/`conv2d`/));
   t.throws(conv([5, 4, 7, 3]), shape(/the kernel fits in/));
   t.throws(conv([5, 4, 3, 3], { dilation: 3 }), shape(/the kernel fits in/));

@@ -13,7 +13,7 @@ const layers = {
     good: () => input([5, 4]),
     shape: [null, 5, 3],
     bad: () => input([5, 6]),
-    message: /expected x \[\.\.\., in\] and w \[out, in\].*received \[batch, 5, 6\] and \[3, 4\]/,
+    message: /expected x \[\.\.\., in\] and w \[out, in\].*received x \[batch, 5, 6\], w \[3, 4\]/,
   },
   embedding: {
     make: (name) => embedding(7, 2, { positions: 5, ...name }),
@@ -21,28 +21,28 @@ const layers = {
     shape: [null, 5, 2],
     bad: () => input([6], { dtype: 'int32' }),
     message:
-      /expected index \[\.\.\., time\] .* at most 5 .*received \[batch, 6\] and positions \[5, 2\]/,
+      /expected index \[\.\.\., time\] .* at most 5 .*received index \[batch, 6\], positions \[5, 2\]/,
   },
   lstm: {
     make: (name) => lstm(3, { sequence: true, ...name }),
     good: () => input([5, 4]),
     shape: [null, 5, 3],
     bad: () => input([5, 6]),
-    message: /expected .*wIh \[4 \* units, in\].*received \[batch, 5, 6\], \[12, 4\]/,
+    message: /expected .*wIh \[4 \* units, in\].*received x \[batch, 5, 6\], wIh \[12, 4\]/,
   },
   gru: {
     make: (name) => gru(3, name),
     good: () => input([5, 4]),
     shape: [null, 3],
     bad: () => input([5, 6]),
-    message: /expected .*wIh \[3 \* units, in\].*received \[batch, 5, 6\], \[9, 4\]/,
+    message: /expected .*wIh \[3 \* units, in\].*received x \[batch, 5, 6\], wIh \[9, 4\]/,
   },
   reshape: {
     make: () => reshape([-1, 2, 2]),
     good: () => input([4]),
     shape: [null, 2, 2],
     bad: () => input([3]),
-    message: /expected .* \[-1, 2, 2\].*received \[batch, 3\]/,
+    message: /expected .* \[-1, 2, 2\].*received x \[batch, 3\]/,
   },
 };
 
@@ -206,11 +206,11 @@ test('a mask that does not fit is named beside x, and not beside its projection'
     t.throws(call, {
       code: 'ERR_SHAPE',
       message:
-        /broadcasts to \[batch, 2, time, keys\].*received \[batch, 1, 5, 6\] for x \[batch, 5, 8\]$/,
+        /broadcasts to \[batch, 2, time, keys\].*received mask \[batch, 1, 5, 6\], x \[batch, 5, 8\]$/,
     });
   }
   t.throws(() => attend(x, context, { mask }), {
     code: 'ERR_SHAPE',
-    message: /received \[batch, 1, 5, 6\] for x \[batch, 5, 8\] and a context \[batch, 7, 8\]$/,
+    message: /received mask \[batch, 1, 5, 6\], x \[batch, 5, 8\], context \[batch, 7, 8\]$/,
   });
 });

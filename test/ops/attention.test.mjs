@@ -88,7 +88,7 @@ test('what it refuses', (t) => {
   refuses(
     () => attention(q, k, q),
     'ERR_SHAPE',
-    /expected q .* for `attention`, received \[2, 3, 5, 4\]/,
+    /expected q .* for `attention`, received q \[2, 3, 5, 4\], k /,
   );
   refuses(() => attention(q, k, k, { mask: 3 }), 'ERR_ARGUMENT', /`mask`/);
   refuses(() => attention(q, k, k, { causal: 1 }), 'ERR_ARGUMENT', /`causal`/);

@@ -113,12 +113,12 @@ test('arguments and shapes are checked', (t) => {
   t.throws(
     () => embedding(4, 4, { positions: 5, name: 'words' })(tokens),
     shape(
-      /^in layer `words`: expected .* at most 5 .* received \[batch, 6\] and positions \[5, 4\]$/,
+      /^in layer `words`: expected .* at most 5 .* received index \[batch, 6\], positions \[5, 4\]$/,
     ),
   );
   t.throws(
     () => functional.embedding(tokens, input([3, 4])),
-    shape(/`embedding`, received \[batch, 6\] and \[batch, 3, 4\]/),
+    shape(/`embedding`, received index \[batch, 6\], w \[batch, 3, 4\]/),
   );
   t.throws(() => functional.embedding(tokens, 3), argument(/a Value for `w`/));
 });

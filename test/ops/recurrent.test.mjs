@@ -128,12 +128,12 @@ for (const [name, { layer, gates }] of Object.entries(kinds)) {
     const named = layer(3, { name: 'memory' });
     t.throws(
       () => named(input([5])),
-      shape(/^in layer `memory`: expected x \[batch, time, in\] .* \[batch, 5\]\)$/),
+      shape(/^in layer `memory`: expected x \[batch, time, in\] .* received x \[batch, 5\]$/),
     );
     named(input([5, 7]));
     t.throws(
       () => named(input([5, 6])),
-      shape(/^in layer `memory`: .* received \[batch, 5, 6\], \[\d+, 7\]/),
+      shape(/^in layer `memory`: .* received x \[batch, 5, 6\], wIh \[\d+, 7\]/),
     );
     t.throws(() => named(input([5, 7], { dtype: 'int32' })), { code: 'ERR_DTYPE' });
     const [x, w] = [fixed([2, 3, 5]), fixed([gates * 4, 5])];
