@@ -1,5 +1,5 @@
 """Trains a model of examples/lib/bike.mjs in PyTorch, from the parameters in a file: reads the work
-in a folder, prints the mean error of its forecasts. See bench/bike.mjs."""
+and the order of rows in a folder, prints the mean error of its forecasts. See bench/bike.mjs."""
 import json
 import pathlib
 import struct
@@ -13,8 +13,12 @@ work = json.loads((folder / "work").read_text())
 torch.set_num_threads(1)
 
 
+def numbers(name, dtype, *shape):
+    return torch.frombuffer(bytearray((folder / name).read_bytes()), dtype=dtype).view(*shape)
+
+
 def floats(name, *shape):
-    return torch.frombuffer(bytearray((folder / name).read_bytes()), dtype=torch.float32).view(*shape)
+    return numbers(name, torch.float32, *shape)
 
 
 def read_parameters(file):
@@ -61,9 +65,8 @@ def error():
     model = build(kind, shape[-1], read_parameters(pathlib.Path(sys.argv[2])))
     optimizer = torch.optim.Adam(model.parameters(), work["learningRate"])
     x, y = floats("x", -1, *shape), floats("y", -1, 1)
-    torch.manual_seed(work["seed"])
-    for _ in range(work["fit"]["epochs"]):
-        for rows in torch.randperm(len(x)).split(work["fit"]["batchSize"]):
+    for order in numbers("order", torch.int32, work["fit"]["epochs"], len(x)).long():
+        for rows in order.split(work["fit"]["batchSize"]):
             optimizer.zero_grad()
             nn.functional.mse_loss(model(x[rows]), y[rows]).backward()
             optimizer.step()
