@@ -157,7 +157,8 @@ export class Trainer<T extends Targets = Value> {
    * same for every batch size; but of a loss that is a number and no mean, such as a sum over the batch,
    * it is the mean of batches weighted by their rows. Also in callbacks of fit. One at a time: a source of
    * rows to evaluate that waits for another evaluation of the trainer, or for a copy of its parameters, never ends.
-   * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED.
+   * Throws ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT, ERR_NUMERIC (with checkNumerics), ERR_BUSY, ERR_CLOSED,
+   * ERR_ABORTED.
    */
   async evaluate(data: Data | Dataset, options?: EvaluateOptions): Promise<Evaluation> {
     this.#assertResting('evaluate');

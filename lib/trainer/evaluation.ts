@@ -11,6 +11,7 @@ import { Means } from './history.js';
 import { readRows } from './lengths.js';
 import { refuseBadRows } from './numerics.js';
 import type { RunState } from './run.js';
+import { checkSignal, firstOf, unlessAborted } from './signal.js';
 import {
   arraySupply,
   checkEncoder,
@@ -43,6 +44,8 @@ export interface EvaluateOptions {
    * default. They are a copy: the model has its own parameters meanwhile.
    */
   ema?: boolean;
+  /** Rejects with ERR_ABORTED at once when it aborts; a batch that is computed then is the last. */
+  signal?: AbortSignal;
 }
 
 /** Of a trainer that is open and not training. `undefined` where it was closed meanwhile. */
@@ -53,7 +56,8 @@ export async function evaluate(
   data: Data | Dataset,
   options: EvaluateOptions | undefined,
 ): Promise<Evaluation | undefined> {
-  const set = is.options(options, 'options of evaluate', ['batchSize', 'ema']);
+  const set = is.options(options, 'options of evaluate', ['batchSize', 'ema', 'signal']);
+  const signal = checkSignal(set.signal);
   const ema = is.boolean(set.ema ?? false, 'ema');
   if (ema) checkAverages(engine, 'ema');
   const given = isDataset(data) ? data.batchSize : undefined;
@@ -66,15 +70,17 @@ export async function evaluate(
       ? datasetSupply(data as Dataset, feeds, 'data')
       : arraySupply(rows, { start: 0, count: rows.count });
   const { checkNumerics } = engine.settings.native;
-  const ended = () => run.closed;
+  const either = firstOf([run.ended, signal]);
+  const ended = () => either.signal.aborted;
   const measuring = run.alone(async () => {
+    if (ended()) return undefined;
     if (rows && checkNumerics) await refuseBadRows(rows);
     const source = await supply.epoch({
       epoch: 0,
       batchSize,
       start: 0,
       seed: undefined,
-      signal: run.ended,
+      signal: either.signal,
       checkFrom: checkNumerics ? 0 : undefined,
     });
     try {
@@ -84,9 +90,10 @@ export async function evaluate(
     }
   });
   // What a source says that was told to end is of no interest.
-  const measured = await measuring.catch((error: unknown) => {
+  const found = measuring.finally(either.release).catch((error: unknown) => {
     if (!run.closed) throw error;
   });
+  const measured = await unlessAborted(signal, found);
   if (run.closed || measured === undefined) return undefined;
   const { numbers, matrices } = await measured();
   const { loss = Number.NaN, ...metrics } = numbers;

@@ -18,6 +18,23 @@ export function aborted(signal: AbortSignal): TandemError {
   });
 }
 
+/** A signal that aborts with the first of these; `release` when nobody looks at it any more. */
+export function firstOf(signals: readonly (AbortSignal | undefined)[]): {
+  readonly signal: AbortSignal;
+  release(): void;
+} {
+  const first = new AbortController();
+  const end = (event: Event) => first.abort((event.target as AbortSignal).reason);
+  for (const signal of signals) {
+    if (signal?.aborted) first.abort(signal.reason);
+    signal?.addEventListener('abort', end);
+  }
+  const release = () => {
+    for (const signal of signals) signal?.removeEventListener('abort', end);
+  };
+  return { signal: first.signal, release };
+}
+
 /** As the promise settles, or ERR_ABORTED once the signal aborts, whichever comes first. */
 export async function unlessAborted<T>(
   signal: AbortSignal | undefined,

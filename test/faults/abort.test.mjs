@@ -1,6 +1,7 @@
 // AbortSignal: before, during and after.
 import test from 'ava';
 import { Predictor, TandemError } from 'tandem-ml';
+import { fromBatches } from 'tandem-ml/data';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
 const aborted = { instanceOf: TandemError, code: 'ERR_ABORTED' };
@@ -66,6 +67,44 @@ test('a fit aborted at a known step has the parameters of that step', async (t) 
   t.deepEqual(await abortAt(5), { code: 'ERR_ABORTED', bits: await steps(6) });
 });
 
+test('evaluations aborted before, during and after', async (t) => {
+  const trainer = makeTrainer();
+  const data = makeData(64);
+  const expected = await trainer.evaluate(data);
+  const never = { signal: AbortSignal.abort('never') };
+  t.is((await t.throwsAsync(trainer.evaluate(data, never), aborted)).cause, 'never');
+  const controller = new AbortController();
+  const { signal } = controller;
+  // One that is computing for a long time, and one that waits for it.
+  const pending = [trainer.evaluate(makeData(500_000), { batchSize: 1, signal })];
+  pending.push(trainer.evaluate(data, { signal }));
+  const behind = trainer.evaluate(data);
+  setImmediate(() => controller.abort(new Error('enough')));
+  for (const promise of pending) {
+    t.is((await t.throwsAsync(promise, aborted)).cause.message, 'enough');
+  }
+  t.deepEqual(await behind, expected);
+  const late = new AbortController();
+  t.deepEqual(await trainer.evaluate(data, { signal: late.signal }), expected);
+  late.abort();
+  await trainer.fit(data, quiet);
+  await trainer.close();
+});
+
+test('an aborted evaluation does not wait for rows that never come', async (t) => {
+  const trainer = makeTrainer();
+  const rows = fromBatches(async function* () {
+    yield makeData(64);
+    await new Promise(() => {});
+  });
+  const controller = new AbortController();
+  const pending = trainer.evaluate(rows, { signal: controller.signal });
+  setTimeout(() => controller.abort(), 50);
+  await t.throwsAsync(pending, aborted);
+  t.true(Number.isFinite((await trainer.evaluate(makeData(64))).loss));
+  await trainer.close();
+});
+
 test('a signal aborted after the end does nothing', async (t) => {
   const trainer = makeTrainer();
   const controller = new AbortController();
@@ -128,6 +167,7 @@ test('signals have to be signals', async (t) => {
   const argument = { instanceOf: TandemError, code: 'ERR_ARGUMENT', message: /`signal`/ };
   for (const signal of [1, {}, new AbortController()]) {
     await t.throwsAsync(trainer.fit(makeData(8), { ...quiet, signal }), argument);
+    await t.throwsAsync(trainer.evaluate(makeData(8), { signal }), argument);
     await t.throwsAsync(predictor.predict(makeX(1), { signal }), argument);
   }
   await trainer.close();
