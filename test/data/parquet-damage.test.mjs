@@ -1,8 +1,12 @@
 // Parquet files of every codec, whole, damaged, and with pages that lie.
 import { readFileSync } from 'node:fs';
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, crc32, gzipSync } from 'node:zlib';
 import test from 'ava';
-import { parquetWriteBuffer } from 'hyparquet-writer';
+import { parquetMetadata } from 'hyparquet';
+import { parquetHeader } from 'hyparquet/src/column.js';
+import { ByteWriter, parquetWriteBuffer } from 'hyparquet-writer';
+import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
+import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
 import { DataError, parquet } from 'tandem-ml/data';
 import { decodeHadoopLz4 } from '../../dist/internals.js';
 import { file, readRows } from '../helpers/folder.mjs';
@@ -177,6 +181,7 @@ const instead = (bytes) => {
 
 const strings = { data: ids.map((i) => `${(i * 7919) % 1000}, ${i}`), type: 'STRING' };
 const few = { ...strings, data: ids.map((i) => ['a', 'b', 'c'][i % 3]) };
+const fewNumbers = { data: ids.map((i) => 100 + (i % 3)), type: 'INT32' };
 const delta = [...varint(128), 4, ...varint(rows)];
 const dictionary = (...bytes) => Object.assign(bytes, { dictionary: true });
 
@@ -192,6 +197,23 @@ const lies = {
   'bytes of Snappy instead of': [numbers, 'SNAPPY', () => [...varint(2 ** 31), ...lit(plain)]],
   'a run of \\d+ in 1000 values': [few, 'GZIP', instead(dictionary(2, ...varint(2 ** 32 - 2)))],
   'a run of 17179869176 in': [few, 'GZIP', instead(dictionary(0, ...varint(2 ** 32 - 1)))],
+  // As missing ones, or as 0 where they are of a type of their own, they would go unnoticed.
+  'index 3 of a dictionary of 3': [
+    few,
+    'GZIP',
+    instead(dictionary(2, ...varint(2 * 125 + 1), ...Array(250).fill(0b11_10_01_00))),
+  ],
+  'index 3 of a dictionary of 3 values': [
+    fewNumbers,
+    'GZIP',
+    instead(dictionary(2, ...varint(2 * rows), 3)),
+  ],
+  'index 16777219 of a dictionary of 3': [
+    few,
+    'GZIP',
+    // Eight packed ones of 25 bits, of which the first is not 0, and a run of all others.
+    instead(dictionary(25, 3, 3, 0, 0, 1, ...Array(21).fill(0), ...varint(2 * 992), 0, 0, 0, 0)),
+  ],
   'numbers of 200 bits': [few, 'GZIP', instead(dictionary(200))],
   'an integer of more than 32 bits': [few, 'GZIP', instead(dictionary(2, ...Array(9).fill(255)))],
   'blocks of 4294967168 differences': [
@@ -215,6 +237,45 @@ for (const [message, [column, codec, compress]] of Object.entries(lies)) {
     t.like(found, { row: 1, column: 'n' });
   });
 }
+
+/** A file of one page whose header has its checksum, behind which `change` changes the page. */
+function withChecksum(bytes, change) {
+  const { buffer } = Uint8Array.from(bytes);
+  const metadata = parquetMetadata(buffer);
+  const data = metadata.row_groups[0].columns[0].meta_data;
+  const reader = { view: new DataView(buffer), offset: Number(data.data_page_offset) };
+  const header = parquetHeader(reader);
+  const page = new Uint8Array(buffer, reader.offset, header.compressed_page_size);
+  const writer = new ByteWriter();
+  const magic = () => writer.appendUint32(0x31524150);
+  magic();
+  writePageHeader(writer, { ...header, crc: crc32(page) | 0 });
+  change(page);
+  writer.appendBytes(page);
+  data.total_compressed_size = BigInt(writer.offset - 4);
+  writeMetadata(writer, metadata);
+  magic();
+  return Buffer.from(writer.getBuffer());
+}
+
+test.serial('a page that does not have its checksum', async (t) => {
+  const good = write(numbers, 'UNCOMPRESSED');
+  const found = await settles(
+    t,
+    withChecksum(good, () => {}),
+    'whole',
+  );
+  t.deepEqual(
+    found.map(({ n }) => n),
+    numbers.data,
+  );
+  const flip = (page) => {
+    page[page.length >> 1] ^= 1;
+  };
+  const error = await settles(t, withChecksum(good, flip), 'flipped');
+  t.like(error, { row: 1, column: 'n' });
+  t.regex(`${error.message}`, /the checksum of its header/);
+});
 
 test.serial('metadata that lie', async (t) => {
   const good = write(numbers, 'SNAPPY', undefined);

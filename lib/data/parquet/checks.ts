@@ -1,6 +1,7 @@
 // What is looked at in a page before hyparquet reads its values: it believes how many there are, and how
 // long their runs and blocks, and would fill memory or never come to an end.
 import type { Encoding, PageHeader, ParquetType } from 'hyparquet';
+import { largestPacked } from './packed.js';
 
 /** What a column holds. */
 export interface Kind {
@@ -9,6 +10,8 @@ export interface Kind {
   readonly typeLength: number | undefined;
   /** Whether values may be missing. */
   readonly optional: boolean;
+  /** Of the dictionary before the page, if there is one. */
+  readonly entries?: number | undefined;
 }
 
 /** A page's bytes, decompressed; the levels of pages of the second version stand before, as they are. */
@@ -90,6 +93,7 @@ function checkValues(
     // No run for a dictionary of one value.
     const width = view.getUint8(at);
     if (width > 0 || left > 1) checkRuns(view, at + 1, width, count);
+    if (kind.entries !== undefined) checkIndices(view, at + 1, width, count, kind.entries);
   } else if (encoding === 'DELTA_BYTE_ARRAY') checkTexts(view, at, count, unpack);
   else if (encoding?.startsWith('DELTA')) checkDelta(view, at);
   else if (count > left) throw new Error(`${count} values in ${left} bytes`);
@@ -120,6 +124,32 @@ function checkRuns(view: DataView, begin: number, width: number, count: number):
   for (const _ of runs(view, begin, width, count)) {
     // Throws itself.
   }
+}
+
+/** Throws unless all numbers are below `entries`: hyparquet takes others for missing ones, or for 0. */
+function checkIndices(
+  view: DataView,
+  begin: number,
+  width: number,
+  count: number,
+  entries: number,
+): void {
+  let largest = 0;
+  if (width > 0) {
+    if (2 ** width <= entries) return;
+    for (const { at, length, packed } of runs(view, begin, width, count)) {
+      const most = packed ? largestPacked(view, at, length, width) : littleEndian(view, at, width);
+      largest = Math.max(largest, most);
+    }
+  }
+  if (largest >= entries) throw new Error(`index ${largest} of a dictionary of ${entries} values`);
+}
+
+/** A number in as many bytes as its bits need. */
+function littleEndian(view: DataView, at: number, bits: number): number {
+  let value = 0;
+  for (let i = 0; 8 * i < bits; i++) value += view.getUint8(at + i) * 2 ** (8 * i);
+  return value;
 }
 
 /** How many of so many numbers of one bit are 1. Throws as checkRuns. */

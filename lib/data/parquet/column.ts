@@ -1,5 +1,6 @@
 // The values of a column of a row group, page by page: each is decompressed and looked at here, and read
 // by hyparquet.
+import { crc32 } from 'node:zlib';
 import type { AsyncBuffer, DecodedArray, FileMetaData, PageHeader, RowGroup } from 'hyparquet';
 import { mostOf } from '../codecs/limits.js';
 import { optional } from '../errors.js';
@@ -122,7 +123,8 @@ class PageReader {
     const most = Math.max(mostValues, header.uncompressed_page_size);
     if (rows > most) throw new Error(`a page of ${rows} values, where ${most} are read at most`);
     const page = this.#decompress(header);
-    checkPage(header, page, this.#kind, tools.deltaBinaryUnpack);
+    const kind = { ...this.#kind, entries: this.#dictionary?.length };
+    checkPage(header, page, kind, tools.deltaBinaryUnpack);
     const values = this.#values(header, page);
     if (isDictionary) {
       this.#dictionary = tools.convert(values, this.decoder);
@@ -147,6 +149,7 @@ class PageReader {
   #decompress(header: PageHeader): PageBytes {
     const { view, offset } = this.#reader;
     const bytes = new Uint8Array(view.buffer, offset, header.compressed_page_size);
+    checkSum(header, bytes);
     const { data_page_header_v2: second, uncompressed_page_size: plain } = header;
     const before = second
       ? second.definition_levels_byte_length + second.repetition_levels_byte_length
@@ -184,6 +187,12 @@ class PageReader {
     const read = this.tools.readPage(this.#reader, header, decoder, this.#dictionary, undefined, 0);
     return read.data ?? [];
   }
+}
+
+/** Of the page as it is in the file; many have none. */
+function checkSum({ crc }: PageHeader, bytes: Uint8Array): void {
+  if (crc === undefined || crc32(bytes) === crc >>> 0) return;
+  throw new Error('a page that does not have the checksum of its header');
 }
 
 const rowsOf = ({ data_page_header: first, data_page_header_v2: second }: PageHeader): number =>
