@@ -2,6 +2,8 @@
 import type { Dataset } from './data/dataset.js';
 import { TandemError } from './errors.js';
 import { readFloatModel } from './files/load.js';
+import { pathOf } from './files/paths.js';
+import { writeTensors } from './files/safetensors.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
 import { Model } from './model.js';
@@ -15,7 +17,7 @@ import {
 } from './quantization/options.js';
 import { type Quantized, type QuantizeRequest, quantize as run } from './quantization/quantize.js';
 import type { QuantizationReport } from './quantization/report.js';
-import { writeQuantized } from './quantization/save.js';
+import { fileOf, type QuantizedFile } from './quantization/save.js';
 import { fromFile, fromMemory, type Served } from './quantization/serve.js';
 import type { Arrays, Data } from './trainer/data.js';
 import { checkThreads } from './trainer/options.js';
@@ -73,6 +75,9 @@ export class QuantizedModel {
   /** How each layer is computed and what that costs. */
   readonly report: QuantizationReport;
   readonly #quantized: Quantized;
+  /** How many calls of save are copying the parameters. */
+  #copying = 0;
+  #closed = false;
 
   private constructor(quantized: Quantized | undefined) {
     if (quantized === undefined) {
@@ -88,7 +93,17 @@ export class QuantizedModel {
    * found. It appears whole or not at all. Rejects with an error of the file system.
    */
   async save(path: string | URL): Promise<void> {
-    await writeQuantized(this.#quantized, path);
+    const target = pathOf(path, 'path');
+    const quantized = this.#open();
+    this.#copying++;
+    let file: QuantizedFile;
+    try {
+      file = await fileOf(quantized);
+    } finally {
+      this.#copying--;
+      if (this.#closed) this.#release();
+    }
+    await writeTensors(target, file.metadata, file.tensors);
   }
 
   /** Reads what `save` wrote. Rejects with ERR_FILE_FORMAT, or with an error of the file system. */
@@ -106,7 +121,23 @@ export class QuantizedModel {
    * ERR_CLOSED. Throws ERR_BUSY while a Predictor is being loaded of it.
    */
   close(): void {
-    this.#quantized.parameters.release();
+    if (this.#copying === 0) this.#quantized.parameters.release();
+    this.#closed = true;
+  }
+
+  /** After a copy of a model that was closed meanwhile. */
+  #release(): void {
+    if (this.#copying > 0) return;
+    try {
+      this.#quantized.parameters.release();
+    } catch {
+      // A Predictor that is still being loaded of it: the memory goes when nobody refers to it.
+    }
+  }
+
+  #open(): Quantized {
+    if (!this.#closed) return this.#quantized;
+    throw new TandemError('ERR_CLOSED', 'expected an open QuantizedModel, received a closed one');
   }
 
   [Symbol.dispose](): void {
@@ -115,7 +146,7 @@ export class QuantizedModel {
 
   static {
     construct = (quantized) => new QuantizedModel(quantized);
-    read = (model) => model.#quantized;
+    read = (model) => model.#open();
   }
 }
 

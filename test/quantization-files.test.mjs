@@ -1,6 +1,6 @@
 // Files of quantized models: mapped, packed once, shared by Predictors and by worker threads.
 import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -112,6 +112,18 @@ test('what a file of bytes gives is what its model gives, whoever reads the weig
       }
     }
   }
+});
+
+test('a quantized model that is closed while it is saved is in the file, whole', async (t) => {
+  const quantized = await quantize(wide(), { precision: 'int8-weights' });
+  const [first, second] = ['first', 'second'].map((name) => join(folder, name));
+  await quantized.save(first);
+  const saving = quantized.save(second);
+  quantized.close();
+  await t.throwsAsync(quantized.save(first), error('ERR_CLOSED'));
+  await t.throwsAsync(loadPredictor(t, quantized), error('ERR_CLOSED'));
+  await saving;
+  t.true((await readFile(first)).equals(await readFile(second)));
 });
 
 test('a quantized model gives its memory back', async (t) => {

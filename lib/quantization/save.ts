@@ -1,23 +1,30 @@
 // Quantized models to safetensors files: weights as I8 with their scales beside them, and in the
 // metadata how each node is computed and what calibration found.
-import { pathOf } from '../files/paths.js';
-import { tensorOf, writeTensors } from '../files/safetensors.js';
+import { type TensorData, tensorOf } from '../files/safetensors.js';
 import { metadataOf } from '../files/save.js';
+import { copyArrays } from '../trainer/weights.js';
 import { byteWeights, viewsOf } from './bytes.js';
 import type { Quantized } from './quantize.js';
 
 /** The name of the scales of a weight in a file. */
 export const scaleName = (weight: string): string => `${weight}.scale`;
 
-/** Of a model that compact() made. */
-export async function writeQuantized(quantized: Quantized, path: string | URL): Promise<void> {
-  const target = pathOf(path, 'path');
+/** What is in a file. */
+export interface QuantizedFile {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: readonly TensorData[];
+}
+
+/**
+ * The file of a model that compact() made, whose parameters stay until the promise is settled. They are
+ * copied: the model may be closed while the file is being written.
+ */
+export async function fileOf(quantized: Quantized): Promise<QuantizedFile> {
   const { frozen, graph, parameters, report } = quantized;
   const bytes = byteWeights(frozen, graph);
-  const views = viewsOf(graph, parameters);
-  const made = graph.parameters.flatMap(({ name, shape }) => {
-    // A copy: the model may be closed while the file is being written.
-    const data = views.get(name)?.slice() ?? new Float32Array(0);
+  const copies = await copyArrays([...viewsOf(graph, parameters).values()]);
+  const made = graph.parameters.flatMap(({ name, shape }, i) => {
+    const data = copies[i] ?? new Float32Array(0);
     const scales = bytes.get(name);
     if (scales === undefined) return [tensorOf(name, 'F32', shape, data)];
     return [
@@ -38,5 +45,5 @@ export async function writeQuantized(quantized: Quantized, path: string | URL): 
   });
   const quantization = JSON.stringify({ nodes, report });
   const metadata = { ...metadataOf(frozen.model.name, frozen.state), quantization };
-  await writeTensors(target, metadata, tensors);
+  return { metadata, tensors };
 }

@@ -7,7 +7,7 @@ import { nextTurn } from './turns.js';
 /** Floats that are copied in well under a millisecond. */
 const floatsPerTurn = 2 ** 17;
 
-type Numbers = Float32Array | Int32Array;
+type Numbers = Float32Array | Int32Array | Int8Array;
 
 /** Copies each array over another of its length, with turns of the event loop between pieces. */
 export async function copyInTurns(
@@ -41,8 +41,12 @@ export async function loadState(
 }
 
 /** Copies of arrays. Nothing may write to those meanwhile. */
-export async function copyArrays(arrays: readonly Float32Array[]): Promise<Float32Array[]> {
-  const copies = arrays.map((array) => new Float32Array(array.length));
+export async function copyArrays<T extends Float32Array | Int8Array>(
+  arrays: readonly T[],
+): Promise<T[]> {
+  const copies = arrays.map(
+    (array) => new (array.constructor as new (length: number) => T)(array.length),
+  );
   await copyInTurns(arrays.map((array, i) => [array, copies[i] ?? array]));
   return copies;
 }

@@ -410,6 +410,16 @@ test.serial('while a large model is quantized', async (t) => {
   }
 });
 
+test.serial('while a large quantized model is saved', async (t) => {
+  const large = sequential([dense(8192)], { input: [4096], seed: 1 });
+  const quantized = await quantize(large, { precision: 'int8-weights' });
+  const path = await file(t, 'quantized.safetensors', '');
+  await staysFree(t, async () => {
+    for (let i = 0; i < 2 * spared; i++) await quantized.save(path);
+  });
+  quantized.close();
+});
+
 test.serial('while a large layer is left as it is by quantization', async (t) => {
   const large = sequential([dense(4096)], { input: [4096], seed: 1 });
   const options = { precision: 'int8-weights', quantization: { keep: ['dense'] } };
