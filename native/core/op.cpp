@@ -6,7 +6,6 @@
 
 #include "core/all_ops.h"
 #include "core/autodiff.h"
-#include "core/input_names.h"
 
 namespace tandem {
 namespace {
@@ -146,6 +145,7 @@ constexpr OpInfo unary_info(const char* name, Saved saved) {
                     : saved == Saved::kY ? &grad_unary<op, Saved::kY>
                                          : &grad_unary<op, Saved::kNone>;
   return {name,
+          "x",
           1,
           1,
           kNoFlags,
@@ -162,6 +162,7 @@ template <Op op>
 constexpr OpInfo unary_grad_info(const char* name, Saved saved) {
   const int inputs = saved == Saved::kNone ? 1 : 2;
   return {name,
+          "dy saved",
           inputs,
           inputs,
           kInternal,
@@ -180,6 +181,7 @@ constexpr OpInfo binary_info(const char* name) {
   // a graph that had them would train with slopes of 0.
   const bool internal = op == Op::powSlope || op == Op::xlogy;
   return {name,
+          "a b",
           2,
           2,
           internal ? kInternal : kNoFlags,
@@ -195,6 +197,7 @@ constexpr OpInfo binary_info(const char* name) {
 template <Op op>
 constexpr OpInfo loss_info(const char* name) {
   return {name,
+          "x target weights divisor",
           2,
           4,
           kNoFlags,
@@ -210,6 +213,7 @@ constexpr OpInfo loss_info(const char* name) {
 template <Op op>
 constexpr OpInfo loss_grad_info(const char* name) {
   return {name,
+          "x target dy weights divisor",
           3,
           5,
           kInternal,
@@ -254,9 +258,9 @@ bool& fp16_of(AttributeStorage& storage) {
 
 template <typename T>
 constexpr OpInfo op_info(const char* name) {
-  OpInfo op{name,         T::kMinInputs, T::kMaxInputs,  T::kFlags,       T::kInPlace,
-            T::kAnyDType, T::kFields,    T::kFieldCount, &defaults_of<T>, &T::infer,
-            T::grad,      T::kWrites,    T::in_training};
+  OpInfo op{name,        T::kInputNames, T::kMinInputs, T::kMaxInputs,  T::kFlags,
+            T::kInPlace, T::kAnyDType,   T::kFields,    T::kFieldCount, &defaults_of<T>,
+            &T::infer,   T::grad,        T::kWrites,    T::in_training};
   if constexpr (
       requires(typename T::Attributes attributes) { attributes.bf16; } ||
       requires(typename T::Attributes attributes) { attributes.conv.bf16; }) {
@@ -285,25 +289,28 @@ constexpr OpInfo kTable[] = {
 
 static_assert(std::size(kTable) == kOpCount);
 
-constexpr bool all_inputs_have_names() {
-  for (int i = 0; i < kOpCount; ++i) {
-    const bool offered = (kTable[i].flags & (kInternal | kEffect)) == 0;
-    if (offered && !has_input_names(static_cast<Op>(i))) return false;
-  }
-  return true;
+constexpr size_t count_names(std::string_view names) {
+  return 1 + static_cast<size_t>(std::count(names.begin(), names.end(), ' '));
 }
 
-static_assert(all_inputs_have_names(), "core/input_names.h lacks an op that users can apply");
+constexpr bool all_inputs_have_names() {
+  return std::all_of(std::begin(kTable), std::end(kTable), [](const OpInfo& op) {
+    const bool offered = (op.flags & (kInternal | kEffect)) == 0;
+    const size_t wanted = op.input_names.ends_with("[]") ? 1 : static_cast<size_t>(op.max_inputs);
+    return !offered || count_names(op.input_names) == wanted;
+  });
+}
+
+static_assert(all_inputs_have_names(), "an op that users apply has inputs without names");
 
 /// "x", "values[1]", or "input 2" for ops that users do not apply.
 std::string input_name(Op op, size_t i) {
-  for (const InputNames& entry : kInputNames) {
-    if (entry.op != op) continue;
-    const std::string name(nth_name(entry.names, i));
-    if (name.empty()) break;
-    return entry.names.ends_with("[]") ? name + "[" + std::to_string(i) + "]" : name;
-  }
-  return "input " + std::to_string(i);
+  std::string_view names = info(op).input_names;
+  if (names.ends_with("[]"))
+    return std::string(names.substr(0, names.size() - 2)) + "[" + std::to_string(i) + "]";
+  if (i >= count_names(names)) return "input " + std::to_string(i);
+  for (; i > 0; --i) names.remove_prefix(names.find(' ') + 1);
+  return std::string(names.substr(0, names.find(' ')));
 }
 
 /// 1 for a unary op, 2 for its gradient, 0 for others; with what the gradient reads.

@@ -71,6 +71,7 @@ enum OpFlags : uint32_t {
 
 struct OpInfo {
   const char* name;
+  std::string_view input_names;  ///< see ops/base.h
   int min_inputs;
   int max_inputs;
   uint32_t flags;

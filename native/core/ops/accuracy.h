@@ -9,6 +9,7 @@ namespace tandem::ops {
 
 struct Accuracy : Base {
   static constexpr uint32_t kAnyDType = 2;
+  static constexpr std::string_view kInputNames = "x target";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
 

@@ -36,6 +36,7 @@ struct AttentionSizes {
 
 struct Attention : Base {
   using Attributes = AttentionAttributes;
+  static constexpr std::string_view kInputNames = "q k v mask";
   static constexpr int kMinInputs = 1;
   static constexpr int kMaxInputs = 4;
   static constexpr AttributeField kFieldTable[] = {

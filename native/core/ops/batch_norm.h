@@ -43,6 +43,7 @@ inline void check_epsilon(const InferContext& context, float epsilon) {
 
 /// Outputs: y and, where the batch's statistics are used, its mean and variance [c].
 struct BatchNorm : Base {
+  static constexpr std::string_view kInputNames = "x w b mean variance residual";
   using Attributes = BatchNormAttributes;
   static constexpr AttributeField kFieldTable[] = {
       {"eps", AttributeType::kFloat, offsetof(Attributes, epsilon), false},

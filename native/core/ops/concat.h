@@ -6,6 +6,7 @@
 namespace tandem::ops {
 
 struct Concat : Base {
+  static constexpr std::string_view kInputNames = "values[]";
   static constexpr uint32_t kAnyDType = ~0U;
   struct Attributes {
     int64_t axis = 0;

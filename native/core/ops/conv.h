@@ -158,14 +158,17 @@ struct Conv : ConvBase {
 };
 
 struct Conv1d : Conv {
+  static constexpr std::string_view kInputNames = "x w b";
   static void infer(InferContext& context) { infer_conv(context, 3); }
 };
 
 struct Conv2d : Conv {
+  static constexpr std::string_view kInputNames = "x w b";
   static void infer(InferContext& context) { infer_conv(context, 4); }
 };
 
 struct ConvTranspose2d : ConvBase {
+  static constexpr std::string_view kInputNames = "x w b";
   static constexpr size_t kFieldCount = 5;
 
   static void infer(InferContext& context) { infer_transposed(context, 4); }

@@ -16,6 +16,7 @@ struct CountTargetsAttributes {
 
 struct CountTargets : Base {
   static constexpr uint32_t kAnyDType = 1;
+  static constexpr std::string_view kInputNames = "target classWeights weights";
   static constexpr int kMinInputs = 1;
   static constexpr int kMaxInputs = 3;
   using Attributes = CountTargetsAttributes;

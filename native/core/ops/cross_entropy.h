@@ -45,6 +45,7 @@ struct CrossEntropyBase : Base {
 };
 
 struct CrossEntropy : CrossEntropyBase {
+  static constexpr std::string_view kInputNames = "x target classWeights weights divisor";
   static constexpr int kMinInputs = 5;
   static constexpr int kMaxInputs = 5;
 

@@ -36,6 +36,7 @@ struct DistillationBase : Base {
 };
 
 struct Distillation : DistillationBase {
+  static constexpr std::string_view kInputNames = "x teacher weights divisor";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 4;
 

@@ -8,6 +8,7 @@ namespace tandem::ops {
 
 struct Embedding : Base {
   static constexpr uint32_t kAnyDType = 1;
+  static constexpr std::string_view kInputNames = "index w";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
 

@@ -14,6 +14,7 @@ struct GatherAttributes {
 
 struct Gather : Base {
   static constexpr uint32_t kAnyDType = 3;
+  static constexpr std::string_view kInputNames = "x index";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
   using Attributes = GatherAttributes;

@@ -14,6 +14,7 @@ struct GroupNormAttributes {
 
 /// Outputs: y, and the groups' means and inverse deviations [n, groups].
 struct GroupNorm : Base {
+  static constexpr std::string_view kInputNames = "x w b";
   using Attributes = GroupNormAttributes;
   static constexpr AttributeField kFieldTable[] = {
       {"groups", AttributeType::kInteger, offsetof(Attributes, groups), true},

@@ -10,6 +10,7 @@ struct Linear : Base {
     bool bf16 = false;  ///< see core/precision.h
     bool fp16 = false;  ///< the same
   };
+  static constexpr std::string_view kInputNames = "x w b";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 3;
 

@@ -18,6 +18,7 @@ struct MatMul : Base {
   };
   static constexpr const AttributeField* kFields = kFieldTable;
   static constexpr size_t kFieldCount = 2;
+  static constexpr std::string_view kInputNames = "a b";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
 

@@ -72,6 +72,7 @@ struct Recurrent : Base {
 };
 
 struct Lstm : Recurrent {
+  static constexpr std::string_view kInputNames = "x wHh";
   static constexpr int kMinInputs = 2;
   static constexpr int kMaxInputs = 2;
 
@@ -107,6 +108,7 @@ struct LstmGrad : Base {
 };
 
 struct Gru : Recurrent {
+  static constexpr std::string_view kInputNames = "x wHh bHh";
   static constexpr int kMinInputs = 3;
   static constexpr int kMaxInputs = 3;
 

@@ -11,6 +11,7 @@
 namespace tandem::ops {
 
 struct Rotary : Base {
+  static constexpr std::string_view kInputNames = "x positions";
   struct Attributes {
     int64_t depth = 0;    ///< 0: the whole width
     int64_t columns = 0;  ///< 0: all

@@ -63,12 +63,14 @@ struct RowNormBase : Base {
 
 /// Outputs: y, the rows' means and inverse deviations and, with a residual, the sum.
 struct LayerNorm : RowNormBase {
+  static constexpr std::string_view kInputNames = "x w b residual";
   static void infer(InferContext& context) { infer_rows(context, 2); }
   static void grad(GradContext& context) { grad_rows(context, Op::layerNormGrad, 2); }
 };
 
 /// Outputs: y, one over the rows' root mean squares and, with a residual, the sum.
 struct RmsNorm : RowNormBase {
+  static constexpr std::string_view kInputNames = "x w b residual";
   static void infer(InferContext& context) {
     if (context.has_input(2)) context.bad_shape("no bias");
     infer_rows(context, 1);

@@ -9,6 +9,7 @@ namespace tandem::ops {
 struct Where : Base {
   static constexpr uint32_t kAnyDType = 7;
   static constexpr uint32_t kInPlace = 7;
+  static constexpr std::string_view kInputNames = "condition a b";
   static constexpr int kMinInputs = 3;
   static constexpr int kMaxInputs = 3;
 
