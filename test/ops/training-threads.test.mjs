@@ -3,11 +3,13 @@
 // share, and odd.
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import * as tandem from 'tandem-ml';
 import { generator, uniform } from '../helpers/numbers.mjs';
 
-const native = createRequire(import.meta.url)('../../build/Release/tandem_ml.node');
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const native = createRequire(import.meta.url)('node-gyp-build')(root);
 const { conv1d, conv2d, convTranspose2d, dense, dropout, embedding, groupNorm } = tandem;
 const { add, concat, cumsum, gather, input, mul, pad, reshape, slice, where } = tandem;
 const byName = { ...tandem };
