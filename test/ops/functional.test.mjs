@@ -315,43 +315,46 @@ test('a mask and weights that are left out may be null', (t) => {
 
 /** What each form with weights refuses: its name, a call, and what the message says of shapes. */
 const refused = {
-  linear: [() => functional.linear(fixed([2, 3]), fixed([4, 5])), '[2, 3] and [4, 5]'],
+  linear: [() => functional.linear(fixed([2, 3]), fixed([4, 5])), 'x [2, 3], w [4, 5]'],
   'linear by its bias': [
     () => functional.linear(fixed([2, 3]), fixed([4, 3]), fixed([3])),
-    '[2, 3] and [4, 3] and [3]',
+    'x [2, 3], w [4, 3], b [3]',
   ],
-  conv1d: [() => functional.conv1d(fixed([2, 3, 9]), fixed([4, 5, 3])), '[2, 3, 9] and [4, 5, 3]'],
+  conv1d: [() => functional.conv1d(fixed([2, 3, 9]), fixed([4, 5, 3])), 'x [2, 3, 9], w [4, 5, 3]'],
   conv2d: [
     () => functional.conv2d(fixed([2, 3, 9, 9]), fixed([4, 3, 3])),
-    '[2, 3, 9, 9] and [4, 3, 3]',
+    'x [2, 3, 9, 9], w [4, 3, 3]',
   ],
   convTranspose2d: [
     () => functional.convTranspose2d(fixed([2, 3, 9, 9]), fixed([4, 3, 3, 3])),
-    '[2, 3, 9, 9] and [4, 3, 3, 3]',
+    'x [2, 3, 9, 9], w [4, 3, 3, 3]',
   ],
-  batchNorm: [() => functional.batchNorm(fixed([2, 3]), fixed([4])), '[2, 3] and [4]'],
-  layerNorm: [() => functional.layerNorm(fixed([2, 3]), fixed([4])), '[2, 3] and [4]'],
-  rmsNorm: [() => functional.rmsNorm(fixed([2, 3]), fixed([4])), '[2, 3] and [4]'],
+  batchNorm: [() => functional.batchNorm(fixed([2, 3]), fixed([4])), 'x [2, 3], w [4]'],
+  layerNorm: [() => functional.layerNorm(fixed([2, 3]), fixed([4])), 'x [2, 3], w [4]'],
+  rmsNorm: [() => functional.rmsNorm(fixed([2, 3]), fixed([4])), 'x [2, 3], w [4]'],
   groupNorm: [
     () => functional.groupNorm(fixed([2, 4, 5]), fixed([3]), null, { groups: 2 }),
-    '[2, 4, 5] and [3]',
+    'x [2, 4, 5], w [3]',
   ],
-  embedding: [() => functional.embedding(fixed([2, 3], 'int32'), fixed([4])), '[2, 3] and [4]'],
+  embedding: [
+    () => functional.embedding(fixed([2, 3], 'int32'), fixed([4])),
+    'index [2, 3], w [4]',
+  ],
   'embedding by its positions': [
     () => functional.embedding(fixed([2, 3], 'int32'), fixed([9, 4]), { positions: fixed([3, 5]) }),
-    '[9, 4] and [3, 5]',
+    'w [9, 4], positions [3, 5]',
   ],
   'embedding by too few positions': [
     () => functional.embedding(fixed([2, 3], 'int32'), fixed([9, 4]), { positions: fixed([2, 4]) }),
-    '[2, 3] and positions [2, 4]',
+    'index [2, 3], positions [2, 4]',
   ],
   lstm: [
     () => functional.lstm(fixed([2, 3, 4]), fixed([8, 5]), fixed([8, 2]), fixed([8]), fixed([8])),
-    '[2, 3, 4], [8, 5]',
+    'x [2, 3, 4], wIh [8, 5]',
   ],
   gru: [
     () => functional.gru(fixed([2, 4]), fixed([6, 4]), fixed([6, 2]), fixed([6]), fixed([6])),
-    '[2, 4], [6, 4]',
+    'x [2, 4], wIh [6, 4]',
   ],
 };
 
@@ -402,21 +405,27 @@ test('functional.multiHeadAttention and transformerBlock: wrong shapes and weigh
       if (!name.startsWith(prefix)) continue;
       const own = name.slice(prefix.length);
       const row = name === 'mlp.up.weight' ? '[hidden, 4]' : `[${shape.join(', ')}]`;
-      const expected = `expected ${own} ${row} with x [2, 3, 4] for \`${op}\`, received [5`;
+      const expected = `expected ${own} ${row} for \`${op}\`, received x [2, 3, 4], ${own} [5`;
       const other = [5, ...shape.slice(1), ...(name === 'mlp.up.weight' ? [1] : [])];
       refuses(() => call(withOne(name, fixed(other))), 'ERR_SHAPE', expected);
       refuses(() => call(withOne(name, 3)), 'ERR_ARGUMENT', `a Value for \`${own}\``);
       if (!name.endsWith('weight')) continue;
       refuses(() => call(withOne(name, null)), 'ERR_ARGUMENT', `\`${own}\`, received undefined`);
     }
-    refuses(() => call(nested(values), { heads: 3 }), 'ERR_SHAPE', op, '[2, 3, 4] for 3 heads');
+    refuses(
+      () => call(nested(values), { heads: 3 }),
+      'ERR_SHAPE',
+      op,
+      '3 heads divide',
+      'x [2, 3, 4]',
+    );
     refuses(() => call(nested(values), { mask: 2 }), 'ERR_ARGUMENT', '`mask`');
     const mask = fixed([5]);
     refuses(
       () => call(nested(values), { mask }),
       'ERR_SHAPE',
       'broadcasts to [batch, 2, time, keys]',
-      'received [5] for x [2, 3, 4]',
+      'received mask [5], x [2, 3, 4]',
     );
   }
   const { transformerBlock, multiHeadAttention } = ops;
@@ -430,7 +439,7 @@ test('functional.multiHeadAttention and transformerBlock: wrong shapes and weigh
     () => multiHeadAttention(all, { context }),
     'ERR_SHAPE',
     'multiHeadAttention',
-    '[2, 3, 4] and [2, 3, 5]',
+    'x [2, 3, 4], context [2, 3, 5]',
   );
   refuses(() => functional.multiHeadAttention(x), 'ERR_ARGUMENT', '`heads`');
   refuses(
