@@ -193,6 +193,14 @@ test('rows of a file that cannot be encoded are named', async (t) => {
   t.regex(wrong.message, /rows\.csv, row 2, column `k`: expected a number, received "x"$/);
 });
 
+test('a table of which no row is left is one without rows', async (t) => {
+  const encoder = await fitEncoder(table(), { x: { temp: 'number' }, y: { kind: 'category' } });
+  const data = encoder.encode(fromTable({ temp: [1e60], kind: ['a'] }), { onError: 'skip' });
+  const message = 'expected one row or more for `dataset`, received none';
+  await t.throwsAsync(only(data), { code: 'ERR_SHAPE', message });
+  await t.throwsAsync(data.load(), { code: 'ERR_SHAPE', message });
+});
+
 test('a predictor takes raw rows and gives back categories and numbers', async (t) => {
   const rows = 300;
   const data = fromTable({

@@ -1,4 +1,5 @@
 // Tables through a fitted encoder: where rows are read if their source can, else block by block.
+import * as is from '../is.js';
 import { elementsPerTurn, nextTurn } from '../trainer/turns.js';
 import {
   type Batch,
@@ -50,6 +51,8 @@ function encodedMemory(
     const table = await loadRows(plan);
     const parts: TensorBatch[] = [];
     for await (const part of encodeInTurns(table, compiled, policy, plan.file)) parts.push(part);
+    // Rows that `onError` leaves out may be all that there are.
+    if (parts.length === 0) throw is.mismatch('ERR_SHAPE', 'one row or more', 'dataset', 'none');
     return await concatInTurns(parts);
   };
   const { onError } = policy;
