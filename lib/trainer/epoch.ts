@@ -32,8 +32,9 @@ export class OpenEpoch {
     graph: TrainingGraph,
     /** Where it begins, or goes on. */
     place: Place,
-    /** Whether steps may be left out. */
+    /** Whether steps may be left out, and whether for their losses, too. */
     readonly skips: boolean,
+    readonly checksLosses: boolean,
   ) {
     this.epoch = place.epoch;
     this.#means = new Means(graph.results, place.means);
@@ -67,7 +68,7 @@ export class OpenEpoch {
   add(steps: readonly Step[]): void {
     for (const step of steps) {
       this.#batch += step.parts.length;
-      if (this.skips && isSkipped(step)) {
+      if (this.skips && isSkipped(step, this.checksLosses)) {
         this.#skippedSteps++;
         if (!hasLoss(step)) continue;
       } else this.#learningRate = step.learningRate;

@@ -209,7 +209,8 @@ export class Fit {
     const { plan, run, trainer } = this;
     const place = run.resume ?? placeBefore(run.epoch);
     run.resume = undefined;
-    const open = new OpenEpoch(this.graph, place, this.#skips);
+    const { checkNumerics } = this.engine.settings.native;
+    const open = new OpenEpoch(this.graph, place, this.#skips, checkNumerics);
     this.#open = open;
     const next = this.#epochPlan(plan.training, open.epoch, open.batch);
     let source = await this.#epochs.open(next);

@@ -41,8 +41,12 @@ export async function checkArrays(
   if (row !== undefined) throw badRow(held, row, apart ? 'validationData: ' : 'validationSplit: ');
 }
 
-/** Where steps may be left out: whether this one was. */
-export const isSkipped = (step: Step): boolean => !Number.isFinite(step.gradNorm) || !hasLoss(step);
+/**
+ * Where steps may be left out: whether this one was. Losses are looked at with checkNumerics alone: a
+ * batch without a target that counts has none, and its gradients are 0.
+ */
+export const isSkipped = (step: Step, checksLosses: boolean): boolean =>
+  !Number.isFinite(step.gradNorm) || (checksLosses && !hasLoss(step));
 
 /** Whether the loss of all its rows is finite: its gradients may be too large all the same. */
 export const hasLoss = ({ parts }: Step): boolean =>

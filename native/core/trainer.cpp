@@ -327,7 +327,7 @@ void Trainer::train(int64_t batch, const std::vector<const void*>& inputs, doubl
   is_bad_loss_ = is_bad_loss_ || is_bad_loss;
   if (state_.weight == 0.0F) state_.skip = 0;
   // several ranks go by what all of them know, which is the mean of their gradients
-  if (scales_loss() && is_bad_loss && options_.reducer->ranks() == 1) state_.skip = 1;
+  if (scales_loss() && is_bad_loss && is_of_policy()) state_.skip = 1;
   if (must_refuse()) refuse_step(key, inputs, results[0]);
   is_bad_ = is_bad_ || state_.skip != 0;
   if (!micro_batch.last) {

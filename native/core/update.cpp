@@ -150,7 +150,9 @@ class Updates {
   }
 
   void add_norm(ValueId gradients, ValueId loss, bool squared) {
-    graph_.apply(Op::gradientNorm, {gradients, loss},
+    // no scale mends a loss, which is a NaN in a batch without a target that counts
+    const ValueId looked_at = options_.check_numerics ? loss : kNoValue;
+    graph_.apply(Op::gradientNorm, {gradients, looked_at},
                  make_attributes(Op::gradientNorm, {{"maxNorm", options_.max_gradient_norm},
                                                     {"check", checks(options_)},
                                                     {"squared", squared}}));

@@ -48,6 +48,22 @@ const large = (t, options) => {
 const bits = (model) => [...model.parameters].map(([, { data }]) => data.slice());
 const fit = { batchSize: 16, verbose: 0, shuffle: false };
 
+test('batches without a target that counts leave the scale as it is', async (t) => {
+  // More of them than the scale could be halved.
+  const rows = 128;
+  const x = uniform(2 * rows, generator(7));
+  const y = Int32Array.from({ length: rows }, (_, i) => (i < 100 ? -100 : i % 3));
+  const train = async (precision) => {
+    const model = sequential([dense(3)], { input: [2], seed: 1 });
+    const trainer = new Trainer(model, { loss: 'crossEntropy', precision });
+    t.teardown(() => trainer.close());
+    return await trainer.fit({ x, y }, { ...fit, batchSize: 2, epochs: 2 });
+  };
+  const [mixed, plain] = [await train('fp16-mixed'), await train('float32')];
+  t.deepEqual(mixed.skippedSteps, [0, 0]);
+  t.true(mixed.loss.every((loss, i) => Math.abs(loss - plain.loss[i]) < 1e-3));
+});
+
 test('steps whose gradients overflow are left out and counted', async (t) => {
   const { model, trainer, data } = large(t);
   const before = bits(model);
