@@ -42,11 +42,12 @@ export async function checkArrays(
 }
 
 /**
- * Where steps may be left out: whether this one was. Losses are looked at with checkNumerics alone: a
- * batch without a target that counts has none, and its gradients are 0.
+ * Where steps may be left out: whether this one was. Losses are looked at with checkNumerics alone, and
+ * those of micro-batches without a target that counts not even then: a step that is left out says so by
+ * a rate of 0.
  */
 export const isSkipped = (step: Step, checksLosses: boolean): boolean =>
-  !Number.isFinite(step.gradNorm) || (checksLosses && !hasLoss(step));
+  !Number.isFinite(step.gradNorm) || (checksLosses && step.learningRate === 0 && !hasLoss(step));
 
 /** Whether the loss of all its rows is finite: its gradients may be too large all the same. */
 export const hasLoss = ({ parts }: Step): boolean =>

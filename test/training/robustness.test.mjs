@@ -61,6 +61,24 @@ test('steps can be left out, with a smaller rate for a while', async (t) => {
   t.is(loss, Number.NaN);
 });
 
+test('a step is taken though a micro-batch of it has no target that counts', async (t) => {
+  const classes = Int32Array.from({ length: rows }, (_, i) => (i % 4 < 2 ? -100 : i % 3));
+  const train = async (more) => {
+    const model = sequential([dense(3)], { input: [1], seed: 1 });
+    const options = { loss: 'crossEntropy', optimizer: sgd({ learningRate: 0.1 }), ...more };
+    const trainer = new Trainer(model, { ...options, gradientAccumulationSteps: 2 });
+    t.teardown(() => trainer.close());
+    const fit = { ...quiet, batchSize: 2, shuffle: false };
+    const { skippedSteps, ...numbers } = await trainer.fit({ x, y: classes }, fit);
+    return { skippedSteps, numbers, parameters: bits(model) };
+  };
+  const plain = await train({});
+  const skipping = await train({ checkNumerics: { skip: true } });
+  t.deepEqual(skipping.skippedSteps, [0]);
+  t.deepEqual(skipping.numbers, plain.numbers);
+  t.deepEqual(skipping.parameters, plain.parameters);
+});
+
 test('too many in a row end fit', async (t) => {
   const bad = Float32Array.from(x).fill(Number.NaN, 8);
   const trainer = make(t, { checkNumerics: { skip: true, maxSkips: 2 } });
