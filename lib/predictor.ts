@@ -45,6 +45,7 @@ import {
   type StreamSource,
   streamed,
 } from './predictor/stream.js';
+import { checkSeen, resolvedWith, untilSeen } from './predictor/unseen.js';
 import type { QuantizationReport, QuantizedModel } from './quantization.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
@@ -253,6 +254,7 @@ export class Predictor {
     if (options === undefined) return this.#predictNew(rows, x, length);
     const out = this.#queues ? undefined : onlyOut(options);
     if (out === undefined || !isFloats(out, length)) return undefined;
+    checkSeen(out);
     return this.#predictInto(out, rows, x);
   }
 
@@ -268,7 +270,7 @@ export class Predictor {
   }
 
   #predictInto(out: Float32Array, rows: number, x: Float32Array): Promise<Float32Array> {
-    if (this.#predictHere(rows, x, out)) return Promise.resolve(out);
+    if (this.#predictHere(rows, x, out)) return resolvedWith(out);
     return this.#native.predict(rows, null, x, out).then(() => out);
   }
 
@@ -297,10 +299,16 @@ export class Predictor {
     if (this.#queues || signal !== undefined || priority !== undefined) {
       const { rows, arrays } = prepareInputs(this.#layout, x);
       const outputs = prepareOutputs(this.#layout, out, rows);
+      outputs?.forEach(checkSeen);
       return await this.#queue.push({ rows, arrays, outputs, signal, priority: rank });
     }
     const { rows, arrays, outputs } = prepare(this.#layout, x, out);
-    await this.#native.predict(rows, null, ...arrays, ...outputs);
+    if (out === undefined) {
+      await this.#native.predict(rows, null, ...arrays, ...outputs);
+    } else {
+      outputs.forEach(checkSeen);
+      await untilSeen(outputs, this.#native.predict(rows, null, ...arrays, ...outputs));
+    }
     return result(this.#layout, outputs);
   }
 
