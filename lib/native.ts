@@ -44,6 +44,15 @@ function prebuilt(root: string, rules: NodeGypBuild): string | undefined {
   return best && join(folder, tuple.name, best.file);
 }
 
+/** Whether this code is part of another package, as bundlers make it. */
+function isMoved(root: string): boolean {
+  try {
+    return require(join(root, 'package.json')).name !== 'tandem-ml';
+  } catch {
+    return true;
+  }
+}
+
 function load(): Addon {
   const root = fileURLToPath(packageRoot);
   try {
@@ -58,6 +67,13 @@ function load(): Addon {
       return nodeGypBuild(root);
     }
   } catch (cause) {
+    if (isMoved(root)) {
+      throw new TandemError(
+        'ERR_DEVICE',
+        `expected the code of tandem-ml in its package, beside its binary, received a copy in ${root}; a bundler has to leave the package out, as \`external\` (${String(cause)})`,
+        { cause },
+      );
+    }
     const where = `${process.platform}-${process.arch}, Node ${process.versions.node}`;
     throw new TandemError(
       'ERR_DEVICE',

@@ -14,10 +14,11 @@ const prebuilt = join('prebuilds', `${process.platform}-${process.arch}`, 'tande
 /**
  * Imports a copy of the package in which each of `files` is the addon or, where it says so, no addon.
  * @param {Record<string, 'addon' | 'broken'>} files
+ * @param {string} name of the package that the copy is in
  */
-async function load(t, files) {
+async function load(t, files, name = 'tandem-ml') {
   const folder = await makeFolder(t);
-  await cp(join(root, 'package.json'), join(folder, 'package.json'));
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ name, type: 'module' }));
   await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
   for (const [file, kind] of Object.entries(files)) {
@@ -56,4 +57,8 @@ test('a build is loaded where there is no prebuild that fits or loads', async (t
 
 test('without either, the error names the fix', async (t) => {
   t.regex(await load(t, {}), /^ERR_DEVICE expected an addon built for .*npm rebuild tandem-ml/s);
+});
+
+test('code that a bundler has taken out of the package says so', async (t) => {
+  t.regex(await load(t, {}, 'service'), /^ERR_DEVICE expected the code of tandem-ml .*external/s);
 });
