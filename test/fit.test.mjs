@@ -146,6 +146,24 @@ test('callbacks are called and awaited in order', async (t) => {
   ]);
 });
 
+test('a callback whose hook is written in other letters is refused', async (t) => {
+  const train = (callback) => make(t).fit({ x, y }, { ...quiet, callbacks: [callback] });
+  const onEpochEnd = () => {};
+  class Logger {
+    onEpochEnd() {}
+    on_train_end() {}
+  }
+  for (const callback of [{ onEpochEnd, onBatchend() {} }, new Logger()]) {
+    await t.throwsAsync(train(callback), {
+      code: 'ERR_ARGUMENT',
+      message:
+        /^expected on(BatchEnd|TrainEnd) for `callbacks\[0\]`, received `on(Batche|_train_e)nd`$/,
+    });
+  }
+  await train({ onEpochEnd, onEpochend() {}, _onBatchEnd() {}, other: onEpochEnd });
+  await train(Object.assign(Object.create(null), { onEpochEnd }));
+});
+
 test('results do not depend on how steps are handed over', async (t) => {
   const [chunks, singly] = [make(t), make(t)];
   const options = { ...quiet, epochs: 3, batchSize: 4 };

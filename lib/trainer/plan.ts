@@ -265,6 +265,7 @@ function checkCallbacks(value: unknown): readonly Callback[] {
     const of: object = typeof item === 'object' && item !== null ? item : {};
     const found = hooks.filter((hook) => hook in of);
     if (found.length === 0) throw is.invalid(`an object with ${hooks.join(' or ')}`, name, item);
+    checkSpelling(of, name);
     for (const hook of found) {
       const method: unknown = Reflect.get(of, hook);
       if (method !== undefined && typeof method !== 'function') {
@@ -273,4 +274,18 @@ function checkCallbacks(value: unknown): readonly Callback[] {
     }
   });
   return value as Callback[];
+}
+
+/** Without what tells camelCase and snake_case apart; an underscore in front marks something else. */
+const plain = (name: string): string => name.toLowerCase().replace(/(?<=.)_/g, '');
+
+/** Throws ERR_ARGUMENT for a hook in other letters, which would never be called. */
+function checkSpelling(callback: object, name: string): void {
+  for (let of = callback; of !== null; of = Object.getPrototypeOf(of) as object) {
+    for (const member of Object.getOwnPropertyNames(of)) {
+      const hook = hooks.find((each) => plain(each) === plain(member));
+      if (hook === undefined || hook in callback) continue;
+      throw is.mismatch('ERR_ARGUMENT', hook, name, `\`${member}\``);
+    }
+  }
 }
