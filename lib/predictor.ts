@@ -45,7 +45,6 @@ import {
   type StreamSource,
   streamed,
 } from './predictor/stream.js';
-import { checkSeen, resolvedWith, untilSeen } from './predictor/unseen.js';
 import type { QuantizationReport, QuantizedModel } from './quantization.js';
 import { aborted, checkSignal } from './trainer/signal.js';
 
@@ -254,7 +253,6 @@ export class Predictor {
     if (options === undefined) return this.#predictNew(rows, x, length);
     const out = this.#queues ? undefined : onlyOut(options);
     if (out === undefined || !isFloats(out, length)) return undefined;
-    checkSeen(out);
     return this.#predictInto(out, rows, x);
   }
 
@@ -270,7 +268,7 @@ export class Predictor {
   }
 
   #predictInto(out: Float32Array, rows: number, x: Float32Array): Promise<Float32Array> {
-    if (this.#predictHere(rows, x, out)) return resolvedWith(out);
+    if (this.#predictHere(rows, x, out)) return Promise.resolve(out);
     return this.#native.predict(rows, null, x, out).then(() => out);
   }
 
@@ -299,16 +297,10 @@ export class Predictor {
     if (this.#queues || signal !== undefined || priority !== undefined) {
       const { rows, arrays } = prepareInputs(this.#layout, x);
       const outputs = prepareOutputs(this.#layout, out, rows);
-      outputs?.forEach(checkSeen);
       return await this.#queue.push({ rows, arrays, outputs, signal, priority: rank });
     }
     const { rows, arrays, outputs } = prepare(this.#layout, x, out);
-    if (out === undefined) {
-      await this.#native.predict(rows, null, ...arrays, ...outputs);
-    } else {
-      outputs.forEach(checkSeen);
-      await untilSeen(outputs, this.#native.predict(rows, null, ...arrays, ...outputs));
-    }
+    await this.#native.predict(rows, null, ...arrays, ...outputs);
     return result(this.#layout, outputs);
   }
 

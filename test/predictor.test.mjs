@@ -89,33 +89,6 @@ test('`out` alone among the options is as `out` among others', async (t) => {
   await t.throwsAsync(predictor.predict(x, failing), { message: 'no array' });
 });
 
-test('a second call with one `out` is busy, also where calls take no time', async (t) => {
-  const single = await load(t);
-  const out = new Float32Array(30);
-  const half = out.subarray(0, 15);
-  const wanted = [...single.predictSync(x)];
-  const others = x.map((value) => value + 1);
-  for (let i = 0; i < 5; i++) {
-    const seen = single.predict(x, { out: half }).then((y) => [...y]);
-    await t.throwsAsync(single.predict(others, { out: out.subarray(14, 29) }), {
-      code: 'ERR_BUSY',
-    });
-    const beside = single.predict(x, { out: out.subarray(15) });
-    t.deepEqual(await seen, wanted);
-    t.deepEqual([...(await beside)], wanted);
-    t.is(await single.predict(others, { out: half }), half);
-  }
-  const a = input([2], { name: 'a' });
-  const model = new Model({ inputs: a, outputs: { u: dense(3)(a), v: dense(1)(a) }, seed: 1 });
-  const several = await Predictor.load(model);
-  const both = { u: new Float32Array(15), v: new Float32Array(5) };
-  const first = several.predict(x, { out: both }).then(({ u }) => [...u]);
-  await t.throwsAsync(several.predict(others, { out: both }), { code: 'ERR_BUSY' });
-  t.deepEqual(await first, [...several.predictSync(x).u]);
-  await several.predict(others, { out: both });
-  await several.close();
-});
-
 test('`out` may overlap the rows, which are read before it is written', async (t) => {
   const predictor = await load(t);
   const wanted = predictor.predictSync(x);
