@@ -368,9 +368,9 @@ void add_accumulation(Graph& graph, ValueId loss, const ParameterLayout& layout,
   const int64_t count = trainable_floats(layout);
   const ValueId sums = graph.add_arena(ArenaKind::kGradients, count, count);
   graph.apply(Op::accumulateGradients, {sums, graph.add_arena(ArenaKind::kGradients, 0, count)});
-  // of a scaled loss, the sums of all micro-batches are looked at when they are unscaled
-  if (options.check_numerics && !options.scales_loss) {
-    graph.apply(Op::gradientNorm, {sums, loss},
+  // before the statistics, which a step that is skipped leaves alone
+  if (checks(options)) {
+    graph.apply(Op::gradientNorm, {sums, options.check_numerics ? loss : kNoValue},
                 make_attributes(Op::gradientNorm, {{"check", true}}));
   }
   add_statistics(graph);

@@ -1,7 +1,17 @@
 // Numbers that are not finite, and data that fail for a while or for good.
 import { readdir } from 'node:fs/promises';
 import test from 'ava';
-import { dense, l1, log, mse, reduceOnPlateau, sequential, sgd, Trainer } from 'tandem-ml';
+import {
+  batchNorm,
+  dense,
+  l1,
+  log,
+  mse,
+  reduceOnPlateau,
+  sequential,
+  sgd,
+  Trainer,
+} from 'tandem-ml';
 import { fromArrays, fromBatches } from 'tandem-ml/data';
 import { makeFolder } from '../helpers/folder.mjs';
 import { bits, quiet, start } from './support.mjs';
@@ -78,6 +88,24 @@ test('a step is taken though a micro-batch of it has no target that counts', asy
   t.deepEqual(skipping.numbers, plain.numbers);
   t.deepEqual(skipping.parameters, plain.parameters);
 });
+
+for (const precision of ['float32', 'fp16-mixed']) {
+  test(`running statistics know nothing of a micro-batch that is left out, ${precision}`, async (t) => {
+    const model = sequential([batchNorm(), dense(1)], { input: [1], seed: 1 });
+    const trainer = new Trainer(model, {
+      ...{ loss: 'mse', optimizer: sgd(), precision, gradientAccumulationSteps: 2 },
+      checkNumerics: { skip: true },
+    });
+    t.teardown(() => trainer.close());
+    const bad = x.slice();
+    bad[0] = Number.NaN;
+    const options = { ...quiet, batchSize: 8, shuffle: false };
+    const { skippedSteps } = await trainer.fit({ x: bad, y }, options);
+    t.deepEqual(skippedSteps, [1]);
+    const { loss } = await trainer.evaluate({ x, y });
+    t.true(Number.isFinite(loss), `${loss}`);
+  });
+}
 
 test('too many in a row end fit', async (t) => {
   const bad = Float32Array.from(x).fill(Number.NaN, 8);
