@@ -208,6 +208,8 @@ const lies = {
     'GZIP',
     instead(dictionary(2, ...varint(2 * rows), 3)),
   ],
+  // A run is of whole bytes, however few bits the numbers have.
+  'index 200 of a dictionary of 3': [few, 'GZIP', instead(dictionary(1, ...varint(2 * rows), 200))],
   'index 16777219 of a dictionary of 3': [
     few,
     'GZIP',

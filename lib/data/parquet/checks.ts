@@ -136,8 +136,9 @@ function checkIndices(
 ): void {
   let largest = 0;
   if (width > 0) {
-    if (2 ** width <= entries) return;
     for (const { at, length, packed } of runs(view, begin, width, count)) {
+      // Packed numbers have no more bits than that; those of runs are whole bytes.
+      if (length === 0 || (packed && 2 ** width <= entries)) continue;
       const most = packed ? largestPacked(view, at, length, width) : littleEndian(view, at, width);
       largest = Math.max(largest, most);
     }
