@@ -70,32 +70,37 @@ export async function evaluate(
       ? datasetSupply(data as Dataset, feeds, 'data')
       : arraySupply(rows, { start: 0, count: rows.count });
   const { checkNumerics } = engine.settings.native;
-  const either = firstOf([run.ended, signal]);
-  const ended = () => either.signal.aborted;
+  const ended = () => run.closed || signal?.aborted === true;
   const measuring = run.alone(async () => {
     if (ended()) return undefined;
     if (rows && checkNumerics) await refuseBadRows(rows);
-    const source = await supply.epoch({
-      epoch: 0,
-      batchSize,
-      start: 0,
-      seed: undefined,
-      signal: either.signal,
-      checkFrom: checkNumerics ? 0 : undefined,
-    });
+    // Of those that wait for their turn nobody listens to the end of the run.
+    const either = firstOf([run.ended, signal]);
     try {
-      return await measure(engine, results, tracked, source, ema, ended);
+      const source = await supply.epoch({
+        epoch: 0,
+        batchSize,
+        start: 0,
+        seed: undefined,
+        signal: either.signal,
+        checkFrom: checkNumerics ? 0 : undefined,
+      });
+      try {
+        return await measure(engine, results, tracked, source, ema, ended);
+      } finally {
+        await source.close?.();
+      }
     } finally {
-      await source.close?.();
+      either.release();
     }
   });
   // What a source says that was told to end is of no interest.
-  const found = measuring.finally(either.release).catch((error: unknown) => {
+  const found = measuring.catch((error: unknown) => {
     if (!run.closed) throw error;
   });
   const measured = await unlessAborted(signal, found);
   if (run.closed || measured === undefined) return undefined;
-  const { numbers, matrices } = await measured();
+  const { numbers, matrices } = await unlessAborted(signal, measured());
   const { loss = Number.NaN, ...metrics } = numbers;
   return Object.defineProperty({ loss, ...metrics }, 'matrices', { value: matrices }) as Evaluation;
 }

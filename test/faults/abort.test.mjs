@@ -1,4 +1,5 @@
 // AbortSignal: before, during and after.
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { Predictor, TandemError } from 'tandem-ml';
 import { fromBatches } from 'tandem-ml/data';
@@ -89,6 +90,18 @@ test('evaluations aborted before, during and after', async (t) => {
   late.abort();
   await trainer.fit(data, quiet);
   await trainer.close();
+});
+
+test.serial('many evaluations that wait for each other are no leak of listeners', async (t) => {
+  const trainer = makeTrainer();
+  t.teardown(() => trainer.close());
+  const warnings = [];
+  const note = (warning) => warnings.push(warning.name);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  await Promise.all(Array.from({ length: 30 }, () => trainer.evaluate(makeData(64))));
+  await sleep(0);
+  t.deepEqual(warnings, []);
 });
 
 test('an aborted evaluation does not wait for rows that never come', async (t) => {
