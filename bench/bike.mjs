@@ -54,7 +54,7 @@ async function errorOf(name, seed, file) {
 async function torchErrorOf(name, seed, file) {
   const { fit, learningRate, build } = models[name];
   const shape = build(width, seed).inputs[0].shape.slice(1);
-  const work = { name, seed, fit, learningRate, shape, mean, deviation, counts: test.counts };
+  const work = { name, fit, learningRate, shape, mean, deviation, counts: test.counts };
   const files = { x: train[name], y: train.y, test: test[name], work: JSON.stringify(work) };
   for (const [key, data] of Object.entries(files)) await writeFile(join(folder, key), data);
   const { stdout } = await promisify(execFile)(python, [script, folder, file]);

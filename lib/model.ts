@@ -97,7 +97,7 @@ export class Model {
     const isBare = Object.hasOwn(options, bare);
     const isBlank = Object.hasOwn(options, blank);
     for (const value of isBlank ? [] : parts.parameters) {
-      const { owner } = parameterOf(value);
+      const owner = parameterOf(value).owner?.deref();
       if (owner !== undefined) assertIdle(owner, 'new Model');
     }
     const started = isBlank ? graph.parameters.map(zeros) : graph.parameters;
@@ -118,6 +118,7 @@ export class Model {
       copies: new Set(),
       restoring: undefined,
     };
+    const owned = new WeakRef(state); // layers may stay when their model is gone
     const views = new Map<string, Parameter>();
     parameters.forEach(({ name, value }, i) => {
       const source = parameterOf(value);
@@ -134,7 +135,7 @@ export class Model {
           data.set(source.data);
         }
         source.data = data;
-        source.owner = state;
+        source.owner = owned;
       }
       views.set(name, makeParameter(name, { shape, dtype: value.dtype, data, trainable }));
     });

@@ -90,7 +90,7 @@ export class QuantizedModel {
 
   /**
    * Writes one safetensors file with weights as 8-bit integers, their scales, and what calibration
-   * found. It appears whole or not at all. Rejects with an error of the file system.
+   * found. It appears whole or not at all. Rejects with ERR_CLOSED, or with an error of the file system.
    */
   async save(path: string | URL): Promise<void> {
     const target = pathOf(path, 'path');
@@ -118,7 +118,8 @@ export class QuantizedModel {
 
   /**
    * Gives its memory back, a byte a weight; those who have loaded it go on. Later uses reject with
-   * ERR_CLOSED. Throws ERR_BUSY while a Predictor is being loaded of it.
+   * ERR_CLOSED. Throws ERR_BUSY while a Predictor is being loaded of it; while `save` copies it, its memory
+   * goes when that is done.
    */
   close(): void {
     if (this.#copying === 0) this.#quantized.parameters.release();

@@ -51,7 +51,7 @@ bool Suite::wants(const Case& c) const {
 
 Effort Suite::effort() const {
   // Cases in memory are of gigabytes where the last cache is large.
-  Effort effort = options_.quick ? Effort{3, 3, 0.001, 0.5} : Effort{21, 5, 0.003, 2};
+  Effort effort = options_.quick ? Effort{3, 2, 0.001, 0.5} : Effort{21, 5, 0.003, 2};
   if (options_.rounds > 0) effort.rounds = effort.fewest = options_.rounds;
   return effort;
 }

@@ -28,7 +28,7 @@ export interface ParameterSource {
   /** The values in the model that was built last; undefined before the first. */
   data: Float32Array | undefined;
   /** The state of that model. */
-  owner?: ModelState;
+  owner?: WeakRef<ModelState>;
 }
 
 /** An op applied to values. */

@@ -281,7 +281,9 @@ const plain = (name: string): string => name.toLowerCase().replace(/(?<=.)_/g, '
 
 /** Throws ERR_ARGUMENT for a hook in other letters, which would never be called. */
 function checkSpelling(callback: object, name: string): void {
-  for (let of = callback; of !== null; of = Object.getPrototypeOf(of) as object) {
+  const seen = new Set<object>(); // a proxy may say that it is its own prototype
+  for (let of = callback; of !== null && !seen.has(of); of = Object.getPrototypeOf(of) as object) {
+    seen.add(of);
     for (const member of Object.getOwnPropertyNames(of)) {
       const hook = hooks.find((each) => plain(each) === plain(member));
       if (hook === undefined || hook in callback) continue;

@@ -1,5 +1,7 @@
 // Steps and predictions of plans that have run before allocate nothing, on any thread, and are one
 // dispatch of the pool each: what runs was settled when the plan was compiled.
+#include <atomic>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -22,7 +24,9 @@ void warm_pool() {
   struct Meeting {
     std::atomic<bool> came{false};
   } meeting;
-  while (!meeting.came) {
+  constexpr int kPatience = 10000;
+  for (int attempt = 0; !meeting.came; ++attempt) {
+    if (attempt == kPatience) throw std::runtime_error("the pool has no second thread");
     Pool::instance().run(
         2, Pool::Length::kLong,
         [](void* context, int worker) {
