@@ -15,7 +15,7 @@ import { type Dimension, elements, type LayerIdentity, Value } from './graph/val
 import * as is from './is.js';
 import type { Layer } from './layers/layer.js';
 import { nameValues, type Values } from './model/names.js';
-import { assertIdle, bare, blank, type ModelState, stateOf, states } from './model/state.js';
+import { bare, blank, stateOf, states } from './model/state.js';
 import { summarize } from './model/summary.js';
 import { native } from './native.js';
 
@@ -59,8 +59,7 @@ export interface ModelOptions {
  * or a record of names. An input without a name is called `x` (then `x_1`, ...), an output `y`.
  * Parameters are called `<layer name>.weight` and so on; a layer without a name gets its type, then
  * `<type>_1`, ... in the order in which layers were first called. A layer that another model has
- * too starts from its values there. Throws ERR_ARGUMENT, ERR_OUT_OF_MEMORY, and ERR_BUSY while a step is
- * training that other model.
+ * too starts from its values there. Throws ERR_ARGUMENT, ERR_OUT_OF_MEMORY.
  */
 export class Model {
   readonly name: string;
@@ -96,29 +95,9 @@ export class Model {
     const { graph } = describe(inputs, targets, parameters);
     const isBare = Object.hasOwn(options, bare);
     const isBlank = Object.hasOwn(options, blank);
-    for (const value of isBlank ? [] : parts.parameters) {
-      const owner = parameterOf(value).owner?.deref();
-      if (owner !== undefined) assertIdle(owner, 'new Model');
-    }
     const started = isBlank ? graph.parameters.map(zeros) : graph.parameters;
     const arena = new native.Parameters(isBare ? [] : started, seed);
 
-    const state: ModelState = {
-      inputs,
-      outputs,
-      outputForm,
-      parameters,
-      layerNames,
-      native: arena,
-      devices: new Set(),
-      encoder: undefined,
-      training: false,
-      taken: undefined,
-      looks: new Set(),
-      copies: new Set(),
-      restoring: undefined,
-    };
-    const owned = new WeakRef(state); // layers may stay when their model is gone
     const views = new Map<string, Parameter>();
     parameters.forEach(({ name, value }, i) => {
       const source = parameterOf(value);
@@ -135,14 +114,27 @@ export class Model {
           data.set(source.data);
         }
         source.data = data;
-        source.owner = owned;
       }
       views.set(name, makeParameter(name, { shape, dtype: value.dtype, data, trainable }));
     });
     this.parameters = views;
     this.inputs = inputs.map(port);
     this.outputs = outputs.map(port);
-    states.set(this, state);
+    states.set(this, {
+      inputs,
+      outputs,
+      outputForm,
+      parameters,
+      layerNames,
+      native: arena,
+      devices: new Set(),
+      encoder: undefined,
+      training: false,
+      taken: undefined,
+      looks: new Set(),
+      copies: new Set(),
+      restoring: undefined,
+    });
   }
 
   /** A table of layers, output shapes and numbers of parameters. */

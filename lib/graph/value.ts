@@ -1,5 +1,4 @@
 import type { Attributes, DType, InitializerDescription } from '../../bindings.js';
-import type { ModelState } from '../model/state.js';
 
 /**
  * Shapes of graphs with a free batch are inferred at these two batch sizes: a dimension that differs
@@ -27,8 +26,6 @@ export interface ParameterSource {
   readonly trainable: boolean;
   /** The values in the model that was built last; undefined before the first. */
   data: Float32Array | undefined;
-  /** The state of that model. */
-  owner?: WeakRef<ModelState>;
 }
 
 /** An op applied to values. */

@@ -1,7 +1,7 @@
 // Work on large data that has to be done on the event loop, in pieces with turns between them.
 
-/** Elements for a piece of work that takes less than a millisecond or two. */
-export const elementsPerTurn = 2 ** 15;
+/** Elements for a piece of work that takes less than a millisecond. */
+export const elementsPerTurn = 2 ** 14;
 
 /** Resolves in the next turn of the event loop, after timers and sockets have had theirs. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -223,33 +223,6 @@ test('a model is saved at rest, also by callbacks', async (t) => {
   await trainer.close();
 });
 
-test('layers are put into another model at rest, also by callbacks', async (t) => {
-  const layer = dense(4);
-  const make = () => sequential([layer], { input: [8] });
-  const model = make();
-  const trainer = makeTrainer(model);
-  const { done } = await startFit(trainer);
-  t.throws(make, { ...busy, message: /`new Model`/ });
-  t.throws(() => sequential([dense(8), layer], { input: [8] }), busy);
-  trainer.stop();
-  await done;
-  let copy;
-  const onEpochEnd = () => {
-    copy ??= make();
-    t.deepEqual(bits(copy), bits(model));
-  };
-  await trainer.fit(makeData(64), { ...quiet, callbacks: [{ onEpochEnd }] });
-  t.truthy(copy);
-  await trainer.close();
-  // The layer is in the newer model now, which is at rest while the older one trains.
-  const older = makeTrainer(model);
-  const again = await startFit(older);
-  t.deepEqual(bits(make()), bits(copy));
-  older.stop();
-  await again.done;
-  await older.close();
-});
-
 test('a model is served while it is trained', async (t) => {
   const model = build();
   const trainer = makeTrainer(model);
