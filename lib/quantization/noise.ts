@@ -1,6 +1,7 @@
 // What quantization adds to the result of each layer on its own.
 import type { GraphDescription, NodeDescription } from '../../bindings.js';
 import type { Frozen } from './frozen.js';
+import type { Numbers } from './observers.js';
 import { eachPiece, type Rows, type Run, runRows } from './run.js';
 
 /** More rows hardly change a ratio of sums over a whole layer. */
@@ -36,8 +37,6 @@ export async function measureNoise(
   );
   return new Map(indices.map((index, i) => [index, decibels(signal[i] ?? 0, noise[i] ?? 0)]));
 }
-
-type Numbers = Float32Array | Int32Array;
 
 /** Sums of squares: of what is wanted, and of what was found less that. */
 function powers(wanted: Numbers, found: Numbers): [signal: number, noise: number] {

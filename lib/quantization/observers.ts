@@ -17,7 +17,7 @@ export interface Interval {
   readonly high: number;
 }
 
-type Numbers = Float32Array | Int32Array;
+export type Numbers = Float32Array | Int32Array;
 
 const bins = 4096;
 
