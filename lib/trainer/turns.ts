@@ -7,7 +7,7 @@ export const elementsPerTurn = 2 ** 14;
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** The same of strings that are compared or looked up. */
-export const stringsPerTurn = 2 ** 12;
+export const stringsPerTurn = 2 ** 11;
 
 /** Milliseconds that small pieces of work go on for without a turn. */
 const mostWithoutTurn = 1;
