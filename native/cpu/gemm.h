@@ -141,6 +141,7 @@ struct GemmPlan {
 
 // Declares the entry points of one instruction set.
 //   gemm_kernels  the kernels of a type, best first, null at the end; not all need be available
+//   panel_kernels those of GEMM_BF16 that attention uses: the best, unless a test chooses others
 //   plan_gemm     what to do, from the shape
 //   gemm_pack_b   tile in [0, pack_tiles); all of them end before the first compute tile starts
 //   gemm_pack_a   tile in [0, pack_a_tiles); the same
@@ -152,6 +153,7 @@ struct GemmPlan {
 #define TANDEM_GEMM_DECLARE(ns)                                                      \
   namespace tandem::cpu::ns {                                                        \
   const GemmKernels* const* gemm_kernels(GemmType type);                             \
+  const GemmKernels*& panel_kernels();                                               \
   GemmPlan plan_gemm(const GemmDesc& desc);                                          \
   void gemm_pack_b(const GemmPlan& plan, const void* b, void* packed, int64_t tile); \
   void gemm_pack_a(const GemmPlan& plan, const void* a, void* packed, int64_t tile); \

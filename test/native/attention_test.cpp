@@ -3,6 +3,7 @@
 #include "core/ops/attention.h"
 
 #include <cmath>
+#include <string>
 
 #include "check.h"
 #include "core/autodiff.h"
@@ -210,6 +211,35 @@ Floats log_sums(const Case& c, const Floats& parts) {
   return sums;
 }
 
+/// The families of register kernels that a case is multiplied by; not tiles in software where that
+/// takes long.
+std::vector<const GemmKernels*> families_of(const Case& c, const Isa& isa) {
+  if (!c.bf16) return {isa.panel_kernels()};
+  const bool large = c.batch * c.heads * c.time * c.keys > 100'000;
+  std::vector<const GemmKernels*> all;
+  for (const GemmKernels* const* k = isa.gemm_kernels(GEMM_BF16); *k != nullptr; ++k) {
+    const bool software = std::string((*k)->name).ends_with("_reference");
+    if ((*k)->available() && !(large && software)) all.push_back(*k);
+  }
+  return all;
+}
+
+/// Products of bfloat16 use `kernels` while it lives.
+class ChosenKernels {
+ public:
+  ChosenKernels(const Isa& isa, const GemmKernels* kernels)
+      : chosen_(isa.panel_kernels()), before_(chosen_) {
+    chosen_ = kernels;
+  }
+  ~ChosenKernels() { chosen_ = before_; }
+  ChosenKernels(const ChosenKernels&) = delete;
+  ChosenKernels& operator=(const ChosenKernels&) = delete;
+
+ private:
+  const GemmKernels*& chosen_;
+  const GemmKernels* before_;
+};
+
 void check_case(const Case& c, Layout layout, const Tolerance& tolerance = kOfFloats) {
   Data d = make_data(c);
   refer(c, d);
@@ -237,7 +267,7 @@ void check_case(const Case& c, Layout layout, const Tolerance& tolerance = kOfFl
     }
   };
   const auto gradients = arrange(c, layout, d.dq, d.dk, d.dv);
-  for (const Isa& isa : isas()) {
+  const auto check_kernels = [&](const Isa& isa) {
     NodeRunner node(Op::attention, attributes);
     add_operands(node);
     node.output(y_dims).output(row_dims).run(isa);
@@ -255,7 +285,12 @@ void check_case(const Case& c, Layout layout, const Tolerance& tolerance = kOfFl
       CHECK_NEAR(distance(back.result(i), gradients[i]), 0.0, tolerance.gradient);
     if (!c.mask.empty())
       check_mask_gradient(c, back.result(operands.size()), d.dmask, tolerance.gradient);
-  }
+  };
+  for (const Isa& isa : isas())
+    for (const GemmKernels* kernels : families_of(c, isa)) {
+      const ChosenKernels chosen(isa, kernels);
+      check_kernels(isa);
+    }
 }
 
 void check_layouts(const Case& c, const Tolerance& tolerance = kOfFloats) {

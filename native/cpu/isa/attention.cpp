@@ -23,7 +23,8 @@ struct Head {
   float* packed;    // the block's keys, transposed
   float* values;    // the block's values, rounded
   float* words;     // the panel's queries, then its exponentials, rounded
-  float* scores;    // [kPanelRows][score_row]
+  float* state;     // of the kernels
+  float* scores;    // [panel_rows][score_row]
   float* largest;   // by query of the tile: the largest score so far, before the scale
   float* sum;       // the same: the sum of exponentials relative to it
   int64_t first;    // query of the tile
@@ -122,10 +123,10 @@ void add_values(const AttentionParams& p, const Head& h, int64_t row, int64_t ro
   const int64_t width = score_row(p);
   float* y = h.y.data + row * h.y.stride;
   if (p.bf16 != nullptr) {
-    round_rows(*p.bf16->rounding, {h.scores, width}, rows, seen, h.words);
-    multiply_packed({h.words, word_row(seen), 1, rows, words_of(seen), h.values, y, h.y.stride,
-                     key > 0, p.bf16->micro},
-                    {p.value_depth, words_of(keys)}, p.value_depth, false);
+    round_rows(*p.bf16, {h.scores, width}, rows, seen, h.words);
+    multiply_packed({h.words, word_row(seen), 1, rows, words_in(p, seen), h.values, y, h.y.stride,
+                     key > 0, p.bf16, h.state},
+                    {p.value_depth, words_in(p, keys)}, p.value_depth, false);
     return;
   }
   const float* v = h.v.data + key * h.v.stride;
@@ -139,7 +140,8 @@ void attend_panel(const AttentionParams& p, const Head& h, int64_t row, int64_t 
   const int64_t width = score_row(p);
   const int64_t seen = visible(p, row + rows - 1, key, key + keys);
   if (seen == 0) return;
-  multiply_keys(p, rows_from(h.q, row), rows, p.depth, h.packed, keys, seen, h.words, h.scores);
+  multiply_keys(p, rows_from(h.q, row), rows, p.depth, h.packed, keys, seen, h.words, h.state,
+                h.scores);
   for (int64_t i = 0; i < rows; ++i) {
     float* score = h.scores + i * width;
     const int64_t n = visible(p, row + i, key, key + keys);
@@ -153,15 +155,16 @@ void attend_panel(const AttentionParams& p, const Head& h, int64_t row, int64_t 
 
 /// Words of scratch before the scores.
 struct ScratchSizes {
-  int64_t keys, values, words;
+  int64_t keys, values, words, state;
 };
 
 ScratchSizes scratch_sizes(const AttentionParams& p) {
   const int64_t keys = least(p.key_block, p.keys);
-  ScratchSizes sizes = {words_in(p, p.depth) * round_up(keys, kLanes), 0, 0};
+  ScratchSizes sizes = {words_in(p, p.depth) * round_up(keys, kLanes), 0, 0, 0};
   if (p.bf16 == nullptr) return sizes;
-  sizes.values = words_of(keys) * round_up(p.value_depth, kLanes);
-  sizes.words = kPanelRows * word_row(most(p.depth, keys));
+  sizes.values = words_in(p, keys) * round_up(p.value_depth, kLanes);
+  sizes.words = panel_rows(p) * word_row(most(p.depth, keys));
+  sizes.state = state_words(p);
   return sizes;
 }
 
@@ -179,15 +182,16 @@ Head head_of(const AttentionParams& p, void* const* operands, int64_t matrix, vo
   const ScratchSizes sizes = scratch_sizes(p);
   h.values = h.packed + sizes.keys;
   h.words = h.values + sizes.values;
-  h.scores = h.words + sizes.words;
-  h.largest = h.scores + kPanelRows * score_row(p);
+  h.state = h.words + sizes.words;
+  h.scores = h.state + sizes.state;
+  h.largest = h.scores + panel_rows(p) * score_row(p);
   h.sum = h.largest + p.row_blocks.size + 1;
   return h;
 }
 
 int64_t scratch_bytes(const AttentionParams& p) {
   const ScratchSizes sizes = scratch_sizes(p);
-  return 4 * (sizes.keys + sizes.values + sizes.words + kPanelRows * score_row(p) +
+  return 4 * (sizes.keys + sizes.values + sizes.words + sizes.state + panel_rows(p) * score_row(p) +
               2 * (p.row_blocks.size + 1));
 }
 
@@ -203,7 +207,8 @@ void attention_tile(const void* params, void* const* operands, int64_t tile,
     h.largest[i] = -kInfinity;
     h.sum[i] = 0.0F;
   }
-  const GemmParts panels = cut(rows, ceil_div(rows, kPanelRows));
+  const PanelKernels kernels(p.bf16, h.state);
+  const Panels panels = panels_of(p, rows);
   const GemmParts blocks = cut(p.keys, ceil_div(p.keys, p.key_block));
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t key = part_start(blocks, b);
@@ -211,10 +216,10 @@ void attention_tile(const void* params, void* const* operands, int64_t tile,
     if (p.causal && key >= end) break;
     pack_keys(p, rows_from(h.k, key), keys, p.depth, h.packed);
     if (p.bf16 != nullptr)
-      round_panels(*p.bf16->rounding, rows_from(h.v, key), keys, p.value_depth, h.values);
-    for (int64_t i = 0; i < panels.count; ++i) {
-      const int64_t row = part_start(panels, i);
-      attend_panel(p, h, h.first + row, part_start(panels, i + 1) - row, key, keys);
+      round_panels(*p.bf16, rows_from(h.v, key), keys, p.value_depth, h.values);
+    for (int64_t i = 0; i < panels.parts.count; ++i) {
+      const int64_t row = panel_start(panels, i);
+      attend_panel(p, h, h.first + row, panel_start(panels, i + 1) - row, key, keys);
     }
   }
 }

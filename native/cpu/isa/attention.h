@@ -38,7 +38,32 @@ TANDEM_INLINE int64_t score_row(const AttentionParams& p) {
 
 /// Words of `n` numbers of an operand that products sum over.
 TANDEM_INLINE int64_t words_in(const AttentionParams& p, int64_t n) {
-  return p.bf16 != nullptr ? words_of(n) : n;
+  return p.bf16 != nullptr ? words_of(*p.bf16, n) : n;
+}
+
+/// Words of what kernels keep from piece to piece.
+TANDEM_INLINE int64_t state_words(const AttentionParams& p) {
+  return p.bf16 != nullptr ? round_up(p.bf16->state_bytes, 64) / 4 : 0;
+}
+
+/// Rows of a panel at most.
+TANDEM_INLINE int64_t panel_rows(const AttentionParams& p) {
+  return p.bf16 != nullptr ? p.bf16->panel_rows : kPanelRows;
+}
+
+/// Rows as panels of about the same height, of whole tiles where the kernels have some.
+struct Panels {
+  GemmParts parts;
+  int64_t unit, rows;
+};
+
+TANDEM_INLINE Panels panels_of(const AttentionParams& p, int64_t rows) {
+  const int64_t unit = p.bf16 != nullptr ? p.bf16->row_unit : 1;
+  return {cut(ceil_div(rows, unit), ceil_div(rows, panel_rows(p))), unit, rows};
+}
+
+TANDEM_INLINE int64_t panel_start(const Panels& panels, int64_t i) {
+  return least(part_start(panels.parts, i) * panels.unit, panels.rows);
 }
 
 TANDEM_INLINE float* at(const HeadView& view, void* const* operands, int64_t batch, int64_t head) {
@@ -95,7 +120,7 @@ TANDEM_INLINE Rows rows_from(const Rows& rows, int64_t i) {
 TANDEM_INLINE void pack_keys(const AttentionParams& p, const Rows& rows, int64_t keys,
                              int64_t depth, float* packed) {
   if (p.bf16 != nullptr) {
-    round_transposed_panels(*p.bf16->rounding, rows, depth, keys, packed);
+    round_transposed_panels(*p.bf16, rows, depth, keys, packed);
   } else {
     pack_b_panels(rows.data, 1, rows.stride, keys, depth, 0, ceil_div(keys, kPanelColumns), 0,
                   depth, packed);
@@ -103,15 +128,15 @@ TANDEM_INLINE void pack_keys(const AttentionParams& p, const Rows& rows, int64_t
 }
 
 /// scores [rows, seen] of a panel of rows with packed keys or values, of which there are `keys`.
-/// `words`: room for the panel's own words.
+/// `words`: room for the panel's own words. `state`: of its kernels.
 TANDEM_INLINE void multiply_keys(const AttentionParams& p, const Rows& panel, int64_t rows,
                                  int64_t depth, const float* packed, int64_t keys, int64_t seen,
-                                 float* words, float* scores) {
+                                 float* words, void* state, float* scores) {
   if (p.bf16 != nullptr) {
-    round_rows(*p.bf16->rounding, panel, rows, depth, words);
-    const int64_t k = words_of(depth);
+    round_rows(*p.bf16, panel, rows, depth, words);
+    const int64_t k = words_in(p, depth);
     multiply_packed(
-        {words, word_row(depth), 1, rows, k, packed, scores, score_row(p), false, p.bf16->micro},
+        {words, word_row(depth), 1, rows, k, packed, scores, score_row(p), false, p.bf16, state},
         {keys, k}, seen);
   } else {
     multiply_packed({panel.data, panel.stride, 1, rows, depth, packed, scores, score_row(p), false},

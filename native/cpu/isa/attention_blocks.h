@@ -5,9 +5,10 @@
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
-/// Queries and keys of a block of scores at most, and the floats of packed keys.
+/// Queries and keys of a block of scores at most, and the floats of packed keys. Kernels of tiles
+/// multiply so fast that what is done once for a block counts.
 inline constexpr int64_t kQueries = 64;
-inline constexpr int64_t kGradientKeys = 128;
+inline constexpr int64_t kGradientKeys = 128, kGradientKeysOfTiles = 256;
 inline constexpr int64_t kGradientFloats = 16384;
 
 /// One tile: the operands of its head, what it computes, and its scratch.
@@ -25,6 +26,7 @@ struct GradientHead {
   float* key_rows;  // the block's keys as they are
   float* words;     // of the rows of a panel
   float* queries;   // of a block of scores: its queries or gradients of y
+  float* state;     // of the kernels
 };
 
 /// A block of scores.
@@ -80,6 +82,13 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
   }
 }
 
+/// Keys that a row does not see which products of whole panels of keys read, from a whole step of
+/// queries on.
+TANDEM_INLINE int64_t most_unseen(const AttentionParams& a) {
+  const int64_t step = a.bf16 != nullptr ? 2 * (a.bf16->k_step - 1) : 0;
+  return panel_rows(a) + step;
+}
+
 /// One row of a block: p from scores to probabilities, ds from dy v^T to dS; both zero for some
 /// keys that the row does not see, as far as products of whole panels read them.
 [[maybe_unused]] static void grade_row(const AttentionParams& a, const GradientHead& h,
@@ -89,7 +98,7 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
   float* ds = h.ds + i * width;
   const int64_t row = b.row + i;
   const int64_t n = visible(a, row, b.key, b.key + b.keys);
-  const int64_t unseen = least(b.keys, n + kPanelRows) - n;
+  const int64_t unseen = least(b.keys, n + most_unseen(a)) - n;
   clear(p + n, unseen);
   clear(ds + n, unseen);
   if (n == 0) return;
@@ -110,17 +119,17 @@ TANDEM_INLINE void score_gradients(float* p, float* ds, int64_t n, float scale, 
 [[maybe_unused]] static void grade_block(const AttentionParams& a, const GradientHead& h,
                                          const ScoreBlock& b) {
   const int64_t width = score_row(a);
-  const GemmParts panels = cut(b.rows, ceil_div(b.rows, kPanelRows));
-  for (int64_t i = 0; i < panels.count; ++i) {
-    const int64_t begin = part_start(panels, i);
-    const int64_t rows = part_start(panels, i + 1) - begin;
+  const Panels panels = panels_of(a, b.rows);
+  for (int64_t i = 0; i < panels.parts.count; ++i) {
+    const int64_t begin = panel_start(panels, i);
+    const int64_t rows = panel_start(panels, i + 1) - begin;
     const int64_t row = b.row + begin;
     const int64_t seen = visible(a, row + rows - 1, b.key, b.key + b.keys);
     if (seen > 0) {
-      multiply_keys(a, rows_from(h.q, row), rows, a.depth, h.keys, b.keys, seen, h.words,
+      multiply_keys(a, rows_from(h.q, row), rows, a.depth, h.keys, b.keys, seen, h.words, h.state,
                     h.p + begin * width);
       multiply_keys(a, rows_from(h.dy, row), rows, a.value_depth, h.values, b.keys, seen, h.words,
-                    h.ds + begin * width);
+                    h.state, h.ds + begin * width);
     }
     for (int64_t r = begin; r < begin + rows; ++r) grade_row(a, h, b, r);
   }
@@ -134,7 +143,7 @@ TANDEM_INLINE void each_block(const AttentionParams& a, const GradientHead& h, i
   pack_keys(a, rows_from(h.k, key), keys, a.depth, h.keys);
   pack_keys(a, rows_from(h.v, key), keys, a.value_depth, h.values);
   if (a.bf16 != nullptr && h.wants_q)
-    round_panels(*a.bf16->rounding, rows_from(h.k, key), keys, a.depth, h.key_rows);
+    round_panels(*a.bf16, rows_from(h.k, key), keys, a.depth, h.key_rows);
   const int64_t first = a.causal ? most(row, key) : row;
   if (first >= end) return;
   const GemmParts blocks = cut(end - first, ceil_div(end - first, kQueries));
@@ -146,7 +155,7 @@ TANDEM_INLINE void each_block(const AttentionParams& a, const GradientHead& h, i
 
 /// Words of scratch for each of what a GradientHead points to.
 struct GradientScratch {
-  int64_t keys, values, scores, key_rows, words, queries;
+  int64_t keys, values, scores, key_rows, words, queries, state;
 };
 
 [[maybe_unused]] static GradientScratch gradient_scratch(const AttentionParams& a) {
@@ -159,15 +168,16 @@ struct GradientScratch {
   s.scores = rows * score_row(a);
   if (a.bf16 == nullptr) return s;
   const int64_t depth = most(a.depth, a.value_depth);
-  s.key_rows = words_of(block) * round_up(a.depth, kLanes);
-  s.words = kPanelRows * word_row(most(depth, block));
-  s.queries = words_of(rows) * round_up(depth, kLanes);
+  s.key_rows = words_in(a, block) * round_up(a.depth, kLanes);
+  s.words = panel_rows(a) * word_row(most(most(depth, block), rows));
+  s.queries = words_in(a, rows) * round_up(depth, kLanes);
+  s.state = state_words(a);
   return s;
 }
 
 TANDEM_INLINE int64_t gradient_scratch_bytes(const AttentionParams& a) {
   const GradientScratch s = gradient_scratch(a);
-  return 4 * (s.keys + s.values + 2 * s.scores + s.key_rows + s.words + s.queries);
+  return 4 * (s.keys + s.values + 2 * s.scores + s.key_rows + s.words + s.queries + s.state);
 }
 
 [[maybe_unused]] static GradientHead gradient_head(const AttentionParams& a, void* const* operands,
@@ -195,6 +205,7 @@ TANDEM_INLINE int64_t gradient_scratch_bytes(const AttentionParams& a) {
   h.key_rows = h.ds + sizes.scores;
   h.words = h.key_rows + sizes.key_rows;
   h.queries = h.words + sizes.words;
+  h.state = h.queries + sizes.queries;
   return h;
 }
 

@@ -17,20 +17,20 @@ constexpr int64_t kTiles = 32;
 /// dq of the block's queries = or += dS k.
 void add_to_queries(const AttentionParams& a, const GradientHead& h, const ScoreBlock& b) {
   const int64_t width = score_row(a);
-  const GemmParts panels = cut(b.rows, ceil_div(b.rows, kPanelRows));
-  for (int64_t i = 0; i < panels.count; ++i) {
-    const int64_t begin = part_start(panels, i);
-    const int64_t rows = part_start(panels, i + 1) - begin;
+  const Panels panels = panels_of(a, b.rows);
+  for (int64_t i = 0; i < panels.parts.count; ++i) {
+    const int64_t begin = panel_start(panels, i);
+    const int64_t rows = panel_start(panels, i + 1) - begin;
     const int64_t row = b.row + begin;
     const int64_t seen = visible(a, row + rows - 1, b.key, b.key + b.keys);
     if (seen == 0) continue;
     float* dq = h.dq.data + row * h.dq.stride;
     const float* ds = h.ds + begin * width;
     if (a.bf16 != nullptr) {
-      round_rows(*a.bf16->rounding, {h.ds + begin * width, width}, rows, seen, h.words);
-      multiply_packed({h.words, word_row(seen), 1, rows, words_of(seen), h.key_rows, dq,
-                       h.dq.stride, b.key > 0, a.bf16->micro},
-                      {a.depth, words_of(b.keys)}, a.depth, false);
+      round_rows(*a.bf16, {h.ds + begin * width, width}, rows, seen, h.words);
+      multiply_packed({h.words, word_row(seen), 1, rows, words_in(a, seen), h.key_rows, dq,
+                       h.dq.stride, b.key > 0, a.bf16, h.state},
+                      {a.depth, words_in(a, b.keys)}, a.depth, false);
     } else {
       multiply_rows(
           {ds, width, 1, rows, seen, h.k.data + b.key * h.k.stride, dq, h.dq.stride, b.key > 0},
@@ -43,22 +43,51 @@ void clear_rows(const Rows& rows, int64_t first, int64_t count, int64_t n) {
   for (int64_t i = first; i < first + count; ++i) clear(rows.data + i * rows.stride, n);
 }
 
+/// A panel of keys of add_to_keys: scores [b.rows, count] of them, which the queries from `skipped`
+/// on see.
+void add_to_panel(const AttentionParams& a, const GradientHead& h, const ScoreBlock& b,
+                  const float* scores, int64_t count, int64_t skipped, int64_t depth, float* out,
+                  int64_t out_row, bool accumulate) {
+  const int64_t width = score_row(a);
+  const int64_t k = words_in(a, b.rows);
+  const int64_t first = skipped / 2 / a.bf16->k_step * a.bf16->k_step;
+  PanelProduct product = {scores + first * width,
+                          1,
+                          width,
+                          count,
+                          k - first,
+                          h.queries,
+                          out,
+                          out_row,
+                          accumulate,
+                          a.bf16,
+                          h.state};
+  if (!a.bf16->a_panels) {
+    round_columns(*a.bf16, {const_cast<float*>(scores) + 2 * first * width, width}, count,
+                  b.rows - 2 * first, h.words);
+    product.a = h.words;
+    product.a_row = word_row(b.rows - 2 * first);
+    product.a_k = 1;
+  }
+  multiply_packed(product, {depth, k, first}, depth, false);
+}
+
 /// A gradient of the block's keys = or += scores^T x, x the block's queries or gradients of y.
-/// bfloat16: the scores become pairs of rows where they are.
+/// bfloat16 of kernels that read any panels: the scores become pairs of rows where they are.
 void add_to_keys(const AttentionParams& a, const GradientHead& h, const ScoreBlock& b,
                  float* scores, const Rows& x, int64_t depth, const Rows& gradient,
                  bool accumulate) {
   const int64_t width = score_row(a);
   if (a.bf16 != nullptr) {
-    const GemmRounding& rounding = *a.bf16->rounding;
-    rounding.across_rows(scores, width, b.rows, words_of(b.rows), reinterpret_cast<char*>(scores),
-                         {1, b.keys, width * 4, 0});
-    round_panels(rounding, rows_from(x, b.row), b.rows, depth, h.queries);
+    if (a.bf16->a_panels)
+      a.bf16->rounding->across_rows(scores, width, b.rows, words_in(a, b.rows),
+                                    reinterpret_cast<char*>(scores), {1, b.keys, width * 4, 0});
+    round_panels(*a.bf16, rows_from(x, b.row), b.rows, depth, h.queries);
   }
-  const GemmParts panels = cut(b.keys, ceil_div(b.keys, kPanelRows));
-  for (int64_t i = 0; i < panels.count; ++i) {
-    const int64_t begin = part_start(panels, i);
-    const int64_t count = part_start(panels, i + 1) - begin;
+  const Panels panels = panels_of(a, b.keys);
+  for (int64_t i = 0; i < panels.parts.count; ++i) {
+    const int64_t begin = panel_start(panels, i);
+    const int64_t count = panel_start(panels, i + 1) - begin;
     const int64_t key = b.key + begin;
     // No query before the panel's first key sees any of it.
     const int64_t skipped = a.causal ? most(0, key - b.row) : 0;
@@ -68,11 +97,8 @@ void add_to_keys(const AttentionParams& a, const GradientHead& h, const ScoreBlo
     }
     float* out = gradient.data + key * gradient.stride;
     if (a.bf16 != nullptr) {
-      const int64_t k = words_of(b.rows);
-      const int64_t first = skipped / 2;
-      multiply_packed({scores + first * width + begin, 1, width, count, k - first, h.queries, out,
-                       gradient.stride, accumulate, a.bf16->micro},
-                      {depth, k, first}, depth, false);
+      add_to_panel(a, h, b, scores + begin, count, skipped, depth, out, gradient.stride,
+                   accumulate);
       continue;
     }
     multiply_rows({scores + skipped * width + begin, 1, width, count, b.rows - skipped,
@@ -115,6 +141,7 @@ void head_tile(const void* params, void* const* operands, int64_t tile,
   const auto& a = params_of<AttentionParams>(params);
   GradientHead h = gradient_head(a, operands, tile, context.scratch);
   h.wants_q = h.wants_kv = true;
+  const PanelKernels kernels(a.bf16, h.state);
   differentiate(a, h, 0, a.time, 0, a.keys);
 }
 
@@ -124,6 +151,7 @@ void query_tile(const void* params, void* const* operands, int64_t tile,
   const auto& a = params_of<AttentionParams>(params);
   GradientHead h = gradient_head(a, operands, tile / a.row_blocks.count, context.scratch);
   h.wants_q = true;
+  const PanelKernels kernels(a.bf16, h.state);
   const int64_t block = tile % a.row_blocks.count;
   const int64_t end = part_start(a.row_blocks, block + 1);
   differentiate(a, h, part_start(a.row_blocks, block), end, 0,
@@ -135,6 +163,7 @@ void key_tile(const void* params, void* const* operands, int64_t tile, const Til
   const auto& a = params_of<AttentionParams>(params);
   GradientHead h = gradient_head(a, operands, tile / a.key_blocks.count, context.scratch);
   h.wants_kv = true;
+  const PanelKernels kernels(a.bf16, h.state);
   const int64_t block = tile % a.key_blocks.count;
   differentiate(a, h, 0, a.time, part_start(a.key_blocks, block),
                 part_start(a.key_blocks, block + 1));
@@ -151,7 +180,9 @@ void launch_attentionGrad(const NodeView& node, Emitter& emit) {
   a.dq = next++;
   a.dk = node.inputs[1] != nullptr ? next++ : a.dq;
   a.dv = node.inputs[2] != nullptr ? next++ : a.dk;
-  a.key_block = least(kGradientKeys, most(2 * kPanelColumns, kGradientFloats / a.depth));
+  const bool tiles = a.bf16 != nullptr && a.bf16->row_unit > 1;
+  a.key_block = least(tiles ? kGradientKeysOfTiles : kGradientKeys,
+                      most(2 * kPanelColumns, kGradientFloats / a.depth));
   emit.scratch(gradient_scratch_bytes(a));
   const int64_t matrices = a.batch * a.heads;
   const double scores =

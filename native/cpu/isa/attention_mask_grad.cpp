@@ -53,6 +53,7 @@ void mask_tile(const void* params, void* const* operands, int64_t tile,
     if (a.mask_strides[1] != 0 && m % a.heads != own_head) continue;
     GradientHead h = gradient_head(a, operands, m, context.scratch);
     h.factor = 1.0F;
+    const PanelKernels kernels(a.bf16, h.state);
     for (int64_t i = 0; i < blocks.count; ++i) {
       const int64_t key = part_start(blocks, i);
       each_block(a, h, row, end, key, part_start(blocks, i + 1) - key, [&](const ScoreBlock& part) {

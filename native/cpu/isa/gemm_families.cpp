@@ -29,4 +29,9 @@ const GemmKernels* const* gemm_kernels(GemmType type) {
   return type == GEMM_F32 ? kOfF32 : type == GEMM_BF16 ? kOfBf16 : kOfS8;
 }
 
+const GemmKernels*& panel_kernels() {
+  static const GemmKernels* chosen = best_kernels(GEMM_BF16);
+  return chosen;
+}
+
 }  // namespace tandem::cpu::TANDEM_ISA_NS
