@@ -220,7 +220,7 @@ unwritable(
     await fit({ checkpoint: { dir: '/proc' } });
   `;
     const args = ['--input-type=module', '--eval', program];
-    const limits = { timeout: 30_000, killSignal: /** @type {const} */ ('SIGKILL') };
+    const limits = { timeout: 100_000, killSignal: /** @type {const} */ ('SIGKILL') };
     const { stdout } = await promisify(execFile)(process.execPath, args, {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       ...limits,

@@ -179,7 +179,7 @@ test('SIGTERM ends a fit within a callback of another, and then that one', async
         ...{ checkpoint: { dir, everySteps: 1e6 }, exitOnSigterm: true },
       });
     };
-    setTimeout(() => process.exit(3), 20_000);
+    setTimeout(() => process.exit(3), 100_000);
     const kill = { onBatchEnd: (step) => void (step === 0 && process.kill(process.pid, 'SIGTERM')) };
     await fit(${JSON.stringify(outer)}, { onEpochEnd: () => fit(${JSON.stringify(inner)}, kill) });`;
   const { status, stderr } = await runModule(body);
