@@ -22,12 +22,15 @@ for (const [name, options] of [
   ['digits'],
   ['bike'],
   ['two-tower'],
+  ['gru'],
+  ['cnn'],
+  ['gpt'],
   ['digits', { gradientAccumulationSteps: 3, ema: { decay: 0.9 } }],
   ['two-tower', { gradientAccumulationSteps: 2, gradientCheckpointing: true }],
 ]) {
   test(`profile() of a Trainer of ${name} ${JSON.stringify(options ?? {})}`, (t) =>
     run(t, name, 'training', options));
 }
-for (const name of ['digits', 'bike', 'two-tower']) {
+for (const name of ['digits', 'bike', 'two-tower', 'gru', 'cnn', 'gpt']) {
   test(`profile() of a Predictor of ${name}`, (t) => run(t, name, 'prediction'));
 }

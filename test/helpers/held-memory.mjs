@@ -5,14 +5,22 @@ import {
   abs,
   adam,
   adamw,
+  batchNorm,
+  conv2d,
   dense,
   dropout,
+  embedding,
+  flatten,
   input,
+  layerNorm,
   Model,
+  maxPool2d,
   Predictor,
+  relu,
   sequential,
   sub,
   Trainer,
+  transformerBlock,
 } from 'tandem-ml';
 import { native } from '../../dist/native.js';
 import { models } from '../../examples/lib/bike.mjs';
@@ -78,7 +86,64 @@ function twoTower() {
   };
 }
 
-const makers = { digits, bike, 'two-tower': twoTower };
+/** The GRU of examples/bike-demand.mjs. */
+function gru() {
+  const width = 43;
+  const { build, fit } = models.gru;
+  const model = build(width, 1);
+  // Of each hour the count before it, too.
+  const [, hours, values] = model.inputs[0].shape;
+  return {
+    model,
+    options: { loss: 'mse', optimizer: adam() },
+    data: { x: uniform(rows * hours * values, random), y: uniform(rows, random) },
+    batchSize: fit.batchSize,
+  };
+}
+
+/** The network of examples/mnist-cnn.mjs. */
+function cnn() {
+  const side = 28;
+  const blocks = [16, 32, 64].flatMap((filters) => [
+    conv2d(filters, { kernel: 3, padding: 1, bias: false }),
+    batchNorm(),
+    relu(),
+    maxPool2d({ kernel: 2 }),
+  ]);
+  return {
+    model: sequential([...blocks, flatten(), dropout(0.5), dense(10)], {
+      input: [1, side, side],
+      seed: 1,
+    }),
+    options: { loss: 'crossEntropy', optimizer: adamw(), metrics: ['accuracy'] },
+    data: { x: uniform(rows * side * side, random, 0, 1), y: classes() },
+    batchSize: 64,
+  };
+}
+
+/** The model of examples/shakespeare-gpt.mjs. */
+function gpt() {
+  const [characters, width, context, texts] = [65, 128, 64, 24];
+  const blocks = Array.from({ length: 4 }, () => transformerBlock({ heads: 4, causal: true }));
+  const tokens = () =>
+    Int32Array.from({ length: texts * context }, () => Math.floor(characters * random()));
+  return {
+    model: sequential(
+      [
+        embedding(characters, width, { positions: context }),
+        ...blocks,
+        layerNorm(),
+        dense(characters, { bias: false }),
+      ],
+      { input: input([context], { dtype: 'int32' }), seed: 1 },
+    ),
+    options: { loss: 'crossEntropy', optimizer: adamw(), maxGradNorm: 1 },
+    data: { x: tokens(), y: tokens() },
+    batchSize: 12,
+  };
+}
+
+const makers = { digits, bike, 'two-tower': twoTower, gru, cnn, gpt };
 const [name, phase, more] = process.argv.slice(2);
 const { model, options, data, batchSize } = makers[name]();
 // The parameters are made when they are first wanted.
