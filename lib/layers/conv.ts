@@ -50,6 +50,7 @@ interface Kind<O> {
   /** From channels in and out to the first two dimensions of the weight. */
   readonly channels: (inputs: number, outputs: number, groups: number) => [number, number];
   readonly apply: (x: Value, w: Value, b: Value | undefined, options: O) => Value;
+  readonly check: (options: O, kernel: readonly number[]) => unknown;
 }
 
 const common = ['activation', 'bias', 'name', 'initializer', 'kernel'] as const;
@@ -62,7 +63,7 @@ function convolution<O extends { groups?: number }>(
   is.integer(filters, 'filters', 1);
   type All = O & LayerOptions & { kernel: Pair };
   const known = [...common, ...kind.known] as (keyof All & string)[];
-  const { activation, bias, name, initializer, kernel, ...windows } = is.options<All>(
+  const { activation, bias, name, initializer, kernel, ...others } = is.options<All>(
     options,
     `options of ${kind.type}`,
     known,
@@ -72,7 +73,9 @@ function convolution<O extends { groups?: number }>(
   const withBias = bias === undefined || is.boolean(bias, 'bias');
   const activate = toActivation(activation);
   const start = checkInitializer(initializer);
-  const groups = windows.groups === undefined ? 1 : is.integer(windows.groups, 'groups', 1);
+  const windows = others as unknown as O;
+  kind.check(windows, plane);
+  const { groups = 1 } = windows;
   return makeLayer(kind.type, name, (own, x) => {
     const inputs = channelsOf(x, kind.rank, kind.type);
     if (inputs % groups !== 0 || filters % groups !== 0) {
@@ -88,7 +91,7 @@ function convolution<O extends { groups?: number }>(
     const fan = start === 'pytorch' ? pytorchFan : fanIn;
     const weight = own.parameter('weight', shape, weightInitializer(start, fan, fanOut));
     const b = withBias ? own.parameter('bias', [filters], biasInitializer(start, fan)) : undefined;
-    const y = kind.apply(x, weight, b, windows as unknown as O);
+    const y = kind.apply(x, weight, b, windows);
     return activate === undefined ? y : activate(y);
   });
 }
@@ -105,6 +108,7 @@ export function conv1d(filters: number, options: Conv1dLayerOptions): Layer {
     known: ['stride', 'padding', 'dilation', 'groups'],
     channels: (inputs, outputs, groups) => [outputs, inputs / groups],
     apply: ops.conv1d,
+    check: ops.checkWindows.conv1d,
   };
   return convolution(kind, filters, options);
 }
@@ -123,6 +127,7 @@ export function conv2d(filters: number, options: Conv2dLayerOptions): Layer {
     known: ['stride', 'padding', 'dilation', 'groups'],
     channels: (inputs, outputs, groups) => [outputs, inputs / groups],
     apply: ops.conv2d,
+    check: ops.checkWindows.conv2d,
   };
   return convolution(kind, filters, options);
 }
@@ -139,6 +144,7 @@ export function convTranspose2d(filters: number, options: ConvTranspose2dLayerOp
     known: ['stride', 'padding', 'outputPadding', 'dilation', 'groups'],
     channels: (inputs, outputs, groups) => [inputs, outputs / groups],
     apply: ops.convTranspose2d,
+    check: ops.checkWindows.convTranspose2d,
   };
   return convolution(kind, filters, options);
 }

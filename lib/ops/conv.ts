@@ -1,4 +1,5 @@
 // Convolutions of values with values; the layers are in layers/conv.ts. Layouts are PyTorch's.
+import type { Attributes } from '../../bindings.js';
 import { apply } from '../graph/apply.js';
 import { asOptional, asValue } from '../graph/leaves.js';
 import type { Value } from '../graph/value.js';
@@ -60,19 +61,70 @@ const checks = (of: (min: number) => Check) => ({
   groups: (value: unknown, name: string) => is.integer(value, name, 1),
 });
 
-/** What 'same' means for a kernel of this size. */
+/** What 'same' means for a kernel of this size; a line is a plane of height 1. */
 function samePadding(kernel: readonly number[], stride: Pair, dilation: Pair): Pair {
   const [steps, wide] = [both(stride), both(dilation)];
   const halves = [0, 1].map((i) => {
     const reach = (wide[i] ?? 1) * ((kernel.at(i - 2) ?? 1) - 1);
     if (steps[i] !== 1 || reach % 2 !== 0) {
       const even = "a stride of 1 and an even `dilation * (kernel - 1)` with 'same'";
-      throw is.mismatch('ERR_ARGUMENT', even, 'padding', `a kernel of ${kernel.join(' x ')}`);
+      const moves = steps.slice(-kernel.length).join(' x ');
+      const received = `a kernel of ${kernel.join(' x ')} with a stride of ${moves}`;
+      throw is.mismatch('ERR_ARGUMENT', even, 'padding', received);
     }
     return reach / 2;
   });
   return [halves[0] ?? 0, halves[1] ?? 0];
 }
+
+/** The attributes of a convolution with a kernel of this size. */
+function convolved<O extends { padding?: Pair | 'same' }>(
+  op: string,
+  options: O | undefined,
+  of: (min: number) => Check,
+  kernel: readonly number[],
+): Attributes {
+  const { padding = 0, ...rest } = is.options<Conv2dOptions>(options, `options of ${op}`, [
+    'stride',
+    'padding',
+    'dilation',
+    'groups',
+  ]);
+  const attributes = attributesOf(op, rest, checks(of) as Checks<typeof rest>);
+  if (padding !== 'same') return { ...attributes, padding: of(0)(padding, 'padding') };
+  const { stride = 1, dilation = 1 } = rest;
+  return { ...attributes, padding: samePadding(kernel, stride, dilation) };
+}
+
+/**
+ * The attributes of a transposed convolution. The op takes less than a step of the stride as
+ * `outputPadding`: what is more than that are whole steps, `more` of them along each axis.
+ */
+function transposed(options: ConvTranspose2dOptions | undefined) {
+  const attributes = attributesOf<ConvTranspose2dOptions>('convTranspose2d', options, {
+    ...checks(pair),
+    padding: pair(0),
+    outputPadding: pair(0),
+  });
+  const of = (name: string, otherwise: number) => both((attributes[name] ?? otherwise) as Pair);
+  const [steps, wide, extra] = [of('stride', 1), of('dilation', 1), of('outputPadding', 0)];
+  if (extra.some((n, i) => n >= Math.max(steps[i] ?? 1, wide[i] ?? 1))) {
+    const less = 'less than the stride or the dilation';
+    throw is.invalid(less, 'outputPadding', attributes.outputPadding);
+  }
+  const more = [Math.floor(extra[0] / steps[0]), Math.floor(extra[1] / steps[1])] as const;
+  const outputPadding = [extra[0] % steps[0], extra[1] % steps[1]];
+  return { attributes: { ...attributes, outputPadding }, more };
+}
+
+/** Checks of the options that a layer is made with, for a kernel of this size. All throw ERR_ARGUMENT. */
+export const checkWindows = {
+  conv1d: (options: Conv1dOptions, kernel: readonly number[]) =>
+    convolved('conv1d', options, single, kernel),
+  conv2d: (options: Conv2dOptions, kernel: readonly number[]) =>
+    convolved('conv2d', options, pair, kernel),
+  convTranspose2d: (options: ConvTranspose2dOptions) => transposed(options),
+};
 
 function operands(x: unknown, w: unknown, b: unknown): Value[] {
   const required = [asValue(x, 'x'), asValue(w, 'w')];
@@ -86,22 +138,8 @@ function convolve<O extends { padding?: Pair | 'same' }>(
   options: O | undefined,
   of: (min: number) => Check,
 ): Value {
-  const { padding = 0, ...rest } = is.options<Conv2dOptions>(options, `options of ${op}`, [
-    'stride',
-    'padding',
-    'dilation',
-    'groups',
-  ]);
-  const attributes = attributesOf(op, rest, checks(of) as Checks<typeof rest>);
-  if (padding !== 'same') {
-    return apply(op, inputs, { ...attributes, padding: of(0)(padding, 'padding') });
-  }
   const kernel = (inputs[1]?.shape ?? []).slice(2).map((size) => size ?? 1);
-  // A line is a plane of height 1.
-  const plane = kernel.length === 1 ? [1, ...kernel] : kernel;
-  const { stride = 1, dilation = 1 } = rest;
-  const same = samePadding(plane, stride, dilation);
-  return apply(op, inputs, { ...attributes, padding: same });
+  return apply(op, inputs, convolved(op, options, of, kernel));
 }
 
 /**
@@ -132,47 +170,27 @@ export function convTranspose2d(
   b?: Value | null,
   options?: ConvTranspose2dOptions,
 ): Value {
-  const attributes = attributesOf<ConvTranspose2dOptions>('convTranspose2d', options, {
-    ...checks(pair),
-    padding: pair(0),
-    outputPadding: pair(0),
-  });
-  const [plane, ...weights] = operands(x, w, b);
-  const [padded, outputPadding] = wholeSteps(plane as Value, options);
-  // Channels that do not match shall be told of x as it is.
-  const fits = x.shape[1] === w.shape[0];
-  const whole = [fits ? padded : x, ...weights];
-  return apply('convTranspose2d', whole, {
-    ...attributes,
-    outputPadding: fits ? outputPadding : 0,
-  });
+  const { attributes, more } = transposed(options);
+  const [plane, ...weights] = operands(x, w, b) as [Value, ...Value[]];
+  const transpose = (from: Value) => apply('convTranspose2d', [from, ...weights], attributes);
+  if (more.every((n) => n === 0)) return transpose(plane);
+  try {
+    return transpose(behind(plane, more));
+  } catch (error) {
+    // What does not fit, does not without those zeros either, and the error shows x as it is.
+    transpose(plane);
+    throw error;
+  }
 }
 
-/**
- * The op takes less than a step of the stride as `outputPadding`. What is more than that are whole
- * steps, and a step is what a row of zeros at the end of x adds.
- */
-function wholeSteps(x: Value, options: ConvTranspose2dOptions | null | undefined): [Value, Pair] {
-  const outputPadding = options?.outputPadding ?? 0;
-  const [steps, wide] = [both(options?.stride ?? 1), both(options?.dilation ?? 1)];
-  const extra = both(outputPadding);
-  const whole = extra.map((n, i) => Math.floor(n / (steps[i] ?? 1)));
-  if (extra.some((n, i) => n >= Math.max(steps[i] ?? 1, wide[i] ?? 1))) {
-    const less = 'less than the stride or the dilation';
-    throw is.invalid(less, 'outputPadding', outputPadding);
-  }
-  if (x.shape.length !== 4 || whole.every((n) => n === 0)) return [x, outputPadding];
-  const [rows = 0, columns = 0] = whole;
-  const rest = [extra[0] - rows * steps[0], extra[1] - columns * steps[1]] as const;
-  return [
-    pad(x, {
-      pads: [
-        [0, 0],
-        [0, 0],
-        [0, rows],
-        [0, columns],
-      ],
-    }),
-    rest,
-  ];
+/** x with rows and columns of zeros at its end: each adds a step of the stride to what is made of it. */
+function behind(x: Value, [rows, columns]: readonly [number, number]): Value {
+  return pad(x, {
+    pads: [
+      [0, 0],
+      [0, 0],
+      [0, rows],
+      [0, columns],
+    ],
+  });
 }

@@ -215,9 +215,55 @@ test('options are checked', (t) => {
   t.throws(() => conv2d(3, { kernel: 0 }), argument(/`kernel`/));
   t.throws(() => conv2d(3, { kernel: 3, groups: 3 })(x), argument(/`groups`, received 3/));
   t.throws(() => conv2d(3, { kernel: 3, kernels: 3 }), argument(/`kernels`.*did you mean/));
+  const line = () =>
+    functional.conv1d(fixed([1, 4, 6]), fixed([4, 4, 3]), null, { padding: 'same', stride: 2 });
+  t.throws(line, argument(/for `padding`, received a kernel of 3 with a stride of 2$/));
   t.throws(() => tandem.maxPool2d({ stride: 2 }), argument(/`kernel`/));
   t.throws(() => tandem.maxPool2d(x, { kernel: 2, padding: 2 }), argument(/half of the kernel/));
   t.throws(() => tandem.avgPool2d(x, { kernel: 2, stride: 0 }), argument(/`stride`/));
+});
+
+test('a layer checks its options when it is made', (t) => {
+  const makers = { conv1d, conv2d, convTranspose2d };
+  for (const [name, make] of Object.entries(makers)) {
+    const made = (options) => () => make(4, { kernel: 3, ...options });
+    t.notThrows(made({ stride: 2, padding: 1, dilation: 3, groups: 2 }), name);
+    t.throws(made({ stride: 0 }), argument(/^expected an integer .*1 or more for `stride`/), name);
+    t.throws(made({ stride: 1.5 }), argument(/`stride`, received 1.5/), name);
+    t.throws(made({ padding: -1 }), argument(/0 or more for `padding`/), name);
+    t.throws(made({ padding: 'valid' }), argument(/`padding`, received "valid"/), name);
+    t.throws(made({ dilation: 0 }), argument(/1 or more for `dilation`/), name);
+    t.throws(made({ groups: 0 }), argument(/1 or more for `groups`/), name);
+  }
+  for (const make of [conv1d, conv2d]) {
+    const made = (options) => () => make(4, { kernel: 3, padding: 'same', ...options });
+    t.notThrows(made({ dilation: 3 }));
+    t.throws(made({ stride: 2 }), argument(/a stride of 1 .* for `padding`/));
+    t.throws(made({ kernel: 2 }), argument(/even `dilation \* \(kernel - 1\)`/));
+  }
+  const transposed = (options) => () => convTranspose2d(4, { kernel: 3, ...options });
+  t.notThrows(transposed({ dilation: 3, outputPadding: 2 }));
+  t.throws(
+    transposed({ stride: [2, 3], outputPadding: 2 }),
+    argument(/less than the stride or the dilation for `outputPadding`, received 2/),
+  );
+});
+
+test('errors of a transposed convolution with output padding show x as it is', (t) => {
+  const refuse = (x, w, b, options) => () =>
+    functional.convTranspose2d(x, w, b, { dilation: 3, outputPadding: 2, ...options });
+  const x = fixed([1, 2, 4, 4]);
+  const w = fixed([2, 3, 1, 1]);
+  t.deepEqual(refuse(x, w)().shape, [1, 3, 6, 6]);
+  t.throws(refuse(x, w, fixed([4])), shape(/b \[3\].*received x \[1, 2, 4, 4\]/));
+  t.throws(refuse(x, fixed([2, 3, 1])), shape(/`convTranspose2d`, received x \[1, 2, 4, 4\]/));
+  t.throws(refuse(x, fixed([3, 3, 1, 1])), shape(/`convTranspose2d`, received x \[1, 2, 4, 4\]/));
+  t.throws(refuse(fixed([2, 4, 4]), w), shape(/`convTranspose2d`, received x \[2, 4, 4\]/));
+  t.throws(refuse(x, w, null, { padding: 5 }), shape(/leaves .*received x \[1, 2, 4, 4\]/));
+  t.throws(refuse(fixed([1, 2, 4, 4], 'int32'), w), {
+    code: 'ERR_DTYPE',
+    message: /`x` of `convTranspose2d`, received int32 \[1, 2, 4, 4\]/,
+  });
 });
 
 test('a padding as long as a plane, and windows far apart', (t) => {
