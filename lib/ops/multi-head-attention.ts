@@ -97,6 +97,10 @@ export function attend(
   if (dim % heads !== 0) {
     throw misshapen(op, `x [batch, time, dim] of a width that ${heads} heads divide`, { x });
   }
+  if (rotaryBase !== undefined && (dim / heads) % 2 !== 0) {
+    const even = `x [batch, time, dim] with an even width for each of ${heads} heads`;
+    throw misshapen(op, `${even}, as \`rotary\` needs,`, { x });
+  }
   expectFloat32(op, { context, mask });
   const parts = partsOf(weights, ['inProj', 'outProj']);
   const inProj = checkWeights(caller, parts.inProj, [3 * dim, dim]);

@@ -184,6 +184,6 @@ test('what it refuses', (t) => {
   refuses(
     () => multiHeadAttention({ heads: 8, rotary: true })(x),
     'ERR_SHAPE',
-    /expected an even number .* for `rotary`, received 3 in \[batch, 7, 72\]/,
+    /expected x .* an even width for each of 8 heads, .*received x \[batch, 7, 24\]$/,
   );
 });

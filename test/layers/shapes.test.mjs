@@ -214,3 +214,17 @@ test('a mask that does not fit is named beside x, and not beside its projection'
     message: /received mask \[batch, 1, 5, 6\], x \[batch, 5, 8\], context \[batch, 7, 8\]$/,
   });
 });
+
+test('a width that rotary positions do not take is that of x, and not that of its projection', (t) => {
+  const options = { heads: 2, rotary: true };
+  for (const make of [tandem.multiHeadAttention, tandem.transformerBlock]) {
+    const { type } = make(options);
+    t.deepEqual(make(options)(input([5, 4])).shape, [null, 5, 4]);
+    t.throws(() => make(options)(input([5, 6])), {
+      code: 'ERR_SHAPE',
+      message: new RegExp(
+        `^in layer \`${type}\`: expected x .* an even width for each of 2 heads, .*received x \\[batch, 5, 6\\]$`,
+      ),
+    });
+  }
+});
