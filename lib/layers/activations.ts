@@ -1,4 +1,4 @@
-import type { Value } from '../graph/value.js';
+import { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import * as elementwise from '../ops/elementwise.js';
 import { logSoftmax, softmax } from '../ops/shapes.js';
@@ -24,7 +24,12 @@ export type Activation = keyof typeof activations | ((x: Value) => Value);
 
 export function toActivation(value: unknown): ((x: Value) => Value) | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === 'function') return value as (x: Value) => Value;
+  if (typeof value === 'function') return (x) => resultOf(value(x));
   const names = Object.keys(activations) as (keyof typeof activations)[];
   return activations[is.oneOf(value, 'activation', names)];
+}
+
+function resultOf(y: unknown): Value {
+  if (y instanceof Value) return y;
+  throw is.mismatch('ERR_ARGUMENT', 'a function that returns a Value', 'activation', is.show(y));
 }

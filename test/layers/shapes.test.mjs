@@ -228,3 +228,26 @@ test('a width that rotary positions do not take is that of x, and not that of it
     });
   }
 });
+
+test('an activation has to return a value', (t) => {
+  const image = [2, 4, 4];
+  for (const [type, make, row] of [
+    ['dense', (activation) => dense(3, { activation }), [4]],
+    ['conv2d', (activation) => tandem.conv2d(3, { kernel: 3, activation }), image],
+    [
+      'convTranspose2d',
+      (activation) => tandem.convTranspose2d(3, { kernel: 3, activation }),
+      image,
+    ],
+  ]) {
+    t.is(make((x) => relu(x))(input(row)).dtype, 'float32');
+    for (const activation of [() => undefined, () => 3, (x) => [x]]) {
+      t.throws(() => make(activation)(input(row)), {
+        code: 'ERR_ARGUMENT',
+        message: new RegExp(
+          `^in layer \`${type}\`: expected a function that returns a Value for \`activation\``,
+        ),
+      });
+    }
+  }
+});
