@@ -6,6 +6,7 @@
 
 #include "core/all_ops.h"
 #include "core/autodiff.h"
+#include "core/limit_error.h"
 
 namespace tandem {
 namespace {
@@ -431,7 +432,11 @@ std::vector<Tensor> infer(Op op, const std::vector<std::optional<Tensor>>& input
     const bool checked_by_op = (what.any_dtype >> std::min<size_t>(i, 31) & 1U) != 0;
     if (inputs[i] && !checked_by_op) context.expect_dtype(i, DType::kFloat32);
   }
-  what.infer(context);
+  try {
+    what.infer(context);
+  } catch (const LimitError& error) {
+    context.bad_shape(error.expected());
+  }
   return context.outputs();
 }
 

@@ -3,27 +3,32 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/limit_error.h"
+
 namespace tandem {
 
 // Sizes in bytes must fit too, so elements stop at 2^59.
 constexpr int64_t kMaxElements = int64_t{1} << 59;
 
+namespace {
+
+[[noreturn]] void overflow() { throw LimitError("sizes below 2^59", "an overflow"); }
+
+}  // namespace
+
 int64_t checked_add(int64_t a, int64_t b) {
-  if (a > kMaxElements - b)
-    fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
+  if (a > kMaxElements - b) overflow();
   return a + b;
 }
 
 int64_t checked_mul(int64_t a, int64_t b) {
-  if (b != 0 && a > kMaxElements / b) {
-    fail(ErrorCode::kShape, "expected a size below 2^59, received an overflow");
-  }
+  if (b != 0 && a > kMaxElements / b) overflow();
   return a * b;
 }
 
 Tensor make_tensor(const Shape& shape, DType dtype) {
   if (shape.size() > kMaxRank) {
-    fail(ErrorCode::kShape, "expected at most 8 dimensions, received " + to_string(shape));
+    throw LimitError("at most 8 dimensions", to_string(shape));
   }
   Tensor tensor{};
   tensor.dtype = dtype;

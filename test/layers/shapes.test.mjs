@@ -251,3 +251,38 @@ test('an activation has to return a value', (t) => {
     }
   }
 });
+
+test('sizes that no tensor has are told of the op and of what it was applied to', (t) => {
+  const [column, line] = [input([1], { batch: 2 ** 30 }), input([2 ** 30], { batch: 1 })];
+  const apply = {
+    matmul: () => tandem.matmul(column, line),
+    add: () => tandem.add(column, line),
+    pad: () =>
+      tandem.pad(column, {
+        pads: [
+          [0, 2 ** 50],
+          [0, 2 ** 50],
+        ],
+      }),
+    reshape: () => reshape(column, [2 ** 40, 2 ** 40]),
+  };
+  for (const [op, call] of Object.entries(apply)) {
+    t.throws(call, {
+      code: 'ERR_SHAPE',
+      message: new RegExp(`^expected .*2\\^59 for \`${op}\`, received .*\\[1073741824, 1\\]`),
+    });
+  }
+  const deep = input([1, 1, 1, 1, 1, 1, 1], { dtype: 'int32' });
+  t.throws(() => embedding(7, 2)(deep), {
+    code: 'ERR_SHAPE',
+    message:
+      /^in layer `embedding`: expected at most 8 dimensions for `embedding`, received index \[batch, 1,/,
+  });
+  t.throws(
+    () => tandem.convTranspose2d(3, { kernel: 3, stride: 2 ** 24 })(input([1, 2 ** 12, 2 ** 12])),
+    {
+      code: 'ERR_SHAPE',
+      message: /^in layer `convTranspose2d`: expected sizes below 2\^59 for .*4096\], w/,
+    },
+  );
+});
