@@ -18,7 +18,10 @@ export interface TrainerOptions<T extends Targets = Value> {
    * function accepts.
    */
   loss: Loss<T>;
-  /** Factors of the losses of several outputs, by name; 1 by default. */
+  /**
+   * Factors of the losses of several outputs, by name; 1 by default. What is reported of each, as
+   * `leftLoss` of an output `left`, has its factor in it: together they are `loss`.
+   */
   lossWeights?: Readonly<Record<string, number>>;
   /** adam() by default. */
   optimizer?: Optimizer;
