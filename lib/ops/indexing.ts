@@ -55,7 +55,7 @@ export function gather(x: Value, index: Value, options?: AxisOptions): Value {
 export interface PadOptions {
   /** How many elements before and after each axis, the batch included: `[[0, 0], [1, 2]]`. */
   pads: readonly (readonly [before: number, after: number])[];
-  /** What they are; 0 by default. A whole number for int32. */
+  /** What they are, also an infinity; 0 by default. A whole number for int32. */
   value?: number;
 }
 
@@ -72,6 +72,13 @@ export function pad(x: Operand, options: PadOptions): Value {
     return both;
   });
   const side = (which: 0 | 1) => pairs.map((pair) => pair[which] ?? 0);
+  const sides = { before: side(0), after: side(1) };
+  const given = toValue(x, 'x');
+  if (given.dtype === 'float32' && (value === Infinity || value === -Infinity)) {
+    // JSON lacks infinities, so that files keep them among constants and not among attributes.
+    const inside = apply('pad', [where(given, 1, 1)], sides);
+    return where(inside, apply('pad', [given], sides), value);
+  }
   const fill = value === undefined ? {} : { value: is.number(value, 'value') };
-  return apply('pad', [toValue(x, 'x')], { before: side(0), after: side(1), ...fill });
+  return apply('pad', [given], { ...sides, ...fill });
 }

@@ -1,8 +1,22 @@
 // gather, pad, cumsum and where: gradients, broadcasting, edges and bad arguments.
+import { join } from 'node:path';
 import test from 'ava';
-import { cumsum, gather, input, mul, pad, relu, square, where } from 'tandem-ml';
+import {
+  cumsum,
+  gather,
+  input,
+  Model,
+  maxPool2d,
+  mul,
+  Predictor,
+  pad,
+  relu,
+  square,
+  where,
+} from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 import { check, count, numbers } from '../helpers/differences.mjs';
+import { makeFolder } from '../helpers/folder.mjs';
 import { fixed } from '../helpers/numbers.mjs';
 
 const argument = (message) => ({ code: 'ERR_ARGUMENT', message });
@@ -92,6 +106,51 @@ test('gradients of pad', (t) => {
   ]) {
     const graph = (v) => square(pad(v.x, { pads, value: 0.25 }));
     check(t, { graph, floats: { x: numbers([3, 5, 7], 53) } });
+  }
+});
+
+test('pad puts infinities around x, and gradients reach x alone', (t) => {
+  const x = fixed([2, 3]);
+  const pads = [
+    [0, 0],
+    [1, 2],
+  ];
+  const data = Float32Array.of(1, 0, nan, -4, 5, Infinity);
+  for (const value of [Infinity, -Infinity]) {
+    const y = pad(x, { pads, value });
+    const { outputs, gradients } = vjp(
+      y,
+      new Map([[x, data]]),
+      Float32Array.from({ length: 12 }, (_, i) => i),
+    );
+    const row = (...numbers) => [value, ...numbers, value, value];
+    t.deepEqual([...outputs[0]], [...row(1, 0, nan), ...row(-4, 5, Infinity)]);
+    t.deepEqual([...gradients[0]], [1, 2, 3, 7, 8, 9]);
+    t.throws(() => pad(fixed([2, 3], 'int32'), { pads, value }), argument(/`value`/));
+  }
+  t.throws(() => pad(x, { pads, value: nan }), argument(/`value`, received NaN/));
+});
+
+test('maxima do not look at the infinities around a plane, also after a file', async (t) => {
+  const planes = input([1, 3, 4]);
+  const wide = pad(planes, {
+    pads: [
+      [0, 0],
+      [0, 0],
+      [0, 1],
+      [1, 2],
+    ],
+    value: -Infinity,
+  });
+  const model = new Model({ inputs: planes, outputs: maxPool2d(wide, { kernel: 2, stride: 2 }) });
+  const file = join(await makeFolder(t), 'model.safetensors');
+  await model.save(file);
+  const rows = Float32Array.from({ length: 12 }, (_, i) => -1 - i);
+  const expected = Float32Array.of(-1, -2, -4, -9, -10, -12);
+  for (const from of [model, file]) {
+    const predictor = await Predictor.load(from);
+    t.teardown(() => predictor.close());
+    t.deepEqual((await predictor.predict(rows)).slice(0, 6), expected);
   }
 });
 
