@@ -38,15 +38,13 @@ struct Rotary : Base {
     if (attributes.depth == 0) attributes.depth = width;
     if (attributes.columns == 0) attributes.columns = width;
     const int64_t depth = attributes.depth;
-    if (depth < 2 || depth % 2 != 0) {
-      fail(ErrorCode::kShape, "expected an even number of numbers a head for `rotary`, received " +
-                                  std::to_string(depth) + " in " + to_string(context.input(0)));
-    }
+    if (depth < 2 || depth % 2 != 0)
+      context.bad_shape("x [..., time, width] with an even width for each head");
     if (attributes.columns < 0 || attributes.columns > width || attributes.columns % depth != 0)
       context.bad_shape("`columns` of whole heads within x");
     if (!(attributes.base > 0.0 && attributes.base < 1e30)) {
-      fail(ErrorCode::kArgument,
-           "expected `base` above 0 for rotary, received " + std::to_string(attributes.base));
+      fail(ErrorCode::kArgument, "expected `base` above 0 and below 1e30 for rotary, received " +
+                                     std::to_string(attributes.base));
     }
     if (context.has_input(1)) {
       context.expect_dtype(1, DType::kInt32);
