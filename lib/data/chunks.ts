@@ -1,4 +1,5 @@
 // Rows in the order of an epoch -> whole batches.
+import { offAbort, onAbort } from '../aborts.js';
 import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { numbersOf } from '../trainer/random.js';
@@ -135,7 +136,7 @@ export async function* prefetched<T>(
     leaving.abort(signal?.reason);
     ending.end();
   };
-  signal?.addEventListener('abort', stop);
+  if (signal) onAbort(signal, stop);
   try {
     for (;;) {
       while (waiting.length <= ahead) {
@@ -154,7 +155,7 @@ export async function* prefetched<T>(
       yield result.value;
     }
   } finally {
-    signal?.removeEventListener('abort', stop);
+    if (signal) offAbort(signal, stop);
     if (!ended) leaving.abort(signal?.reason);
     const closing = Promise.resolve(iterator.return?.());
     // A source that hangs must not hold up who has ended the wait for it.

@@ -2,9 +2,9 @@
 // step computes is what they have to compute just then, tokens of prompts and last tokens alike.
 // Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models" (2022).
 import type { Binding, Predictor as NativePredictor, ProfileDescription } from '../../bindings.js';
+import { offAbort, onAbort } from '../aborts.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import { offAbort, onAbort } from '../predictor/aborts.js';
 import { bucketRows } from '../predictor/batch.js';
 import { endable } from '../predictor/endable.js';
 import { Places } from '../predictor/places.js';

@@ -1,7 +1,7 @@
+import { offAbort, onAbort } from '../aborts.js';
 import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { aborted } from '../trainer/signal.js';
-import { offAbort, onAbort } from './aborts.js';
 
 /** The places of `maxQueue`, which queues and generations of one Predictor share. */
 export class Places {

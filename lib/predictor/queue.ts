@@ -1,11 +1,11 @@
 // The queue in front of the engine: concurrent calls become one run, those that wait can be aborted
 // or overtaken, and no more are pending than the server allows.
 import type { Predictor as NativePredictor } from '../../bindings.js';
+import { offAbort, onAbort } from '../aborts.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
 import { aborted } from '../trainer/signal.js';
-import { offAbort, onAbort } from './aborts.js';
 import type { PredictOutput } from './arrays.js';
 import { type Batch, type Batcher, bucketRows } from './batch.js';
 import { Deadline } from './deadline.js';

@@ -1,8 +1,9 @@
 // Predictions of a stream: several at one time, results in order, no more read than is asked for.
+
+import { offAbort, onAbort } from '../aborts.js';
 import { Ending } from '../ending.js';
 import * as is from '../is.js';
 import { aborted, checkSignal } from '../trainer/signal.js';
-import { offAbort, onAbort } from './aborts.js';
 import type { PredictInput, PredictOutput } from './arrays.js';
 import { endable } from './endable.js';
 import type { Places } from './places.js';

@@ -1,4 +1,5 @@
 // The loop over epochs.
+import { offAbort, onAbort } from '../aborts.js';
 import { TandemError } from '../errors.js';
 import { restored } from '../model/state.js';
 import { checkMonitor } from '../schedulers.js';
@@ -68,7 +69,7 @@ export class Fit {
       stop();
     };
     run.interrupt = () => this.#interrupt();
-    plan.signal?.addEventListener('abort', stop);
+    if (plan.signal) onAbort(plan.signal, stop);
     if (plan.exitOnSigterm) process.once('SIGTERM', terminate);
     let progress: Progress | undefined;
     let failed = false;
@@ -91,7 +92,7 @@ export class Fit {
     } finally {
       run.locate = undefined;
       run.interrupt = undefined;
-      plan.signal?.removeEventListener('abort', stop);
+      if (plan.signal) offAbort(plan.signal, stop);
       process.off('SIGTERM', terminate);
       progress?.end();
       // Not to wait for what nobody wants any more.

@@ -1,3 +1,4 @@
+import { offAbort, onAbort } from '../aborts.js';
 import { Ending } from '../ending.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
@@ -24,13 +25,15 @@ export function firstOf(signals: readonly (AbortSignal | undefined)[]): {
   release(): void;
 } {
   const first = new AbortController();
-  const end = (event: Event) => first.abort((event.target as AbortSignal).reason);
-  for (const signal of signals) {
-    if (signal?.aborted) first.abort(signal.reason);
-    signal?.addEventListener('abort', end);
-  }
+  const watched = signals.flatMap((signal) => {
+    if (signal === undefined) return [];
+    const end = () => first.abort(signal.reason);
+    if (signal.aborted) end();
+    onAbort(signal, end);
+    return [[signal, end] as const];
+  });
   const release = () => {
-    for (const signal of signals) signal?.removeEventListener('abort', end);
+    for (const [signal, end] of watched) offAbort(signal, end);
   };
   return { signal: first.signal, release };
 }
@@ -43,13 +46,13 @@ export async function unlessAborted<T>(
   if (signal === undefined) return await promise;
   const ending = new Ending();
   const end = () => ending.end();
-  signal.addEventListener('abort', end);
+  onAbort(signal, end);
   if (signal.aborted) end();
   try {
     const result = await ending.unlessEnded(promise);
     if (signal.aborted) throw aborted(signal);
     return result as T;
   } finally {
-    signal.removeEventListener('abort', end);
+    offAbort(signal, end);
   }
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { Predictor, TandemError } from 'tandem-ml';
-import { fromBatches } from 'tandem-ml/data';
+import { fromArrays, fromBatches } from 'tandem-ml/data';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
 const aborted = { instanceOf: TandemError, code: 'ERR_ABORTED' };
@@ -185,4 +185,30 @@ test('signals have to be signals', async (t) => {
   }
   await trainer.close();
   await predictor.close();
+});
+
+test('many evaluations and readings with one signal warn of nothing, and all end with it', async (t) => {
+  /** @type {Error[]} */
+  const warnings = [];
+  const listen = (warning) => {
+    if (warning.name === 'MaxListenersExceededWarning') warnings.push(warning);
+  };
+  process.on('warning', listen);
+  t.teardown(() => process.off('warning', listen));
+  const trainer = makeTrainer();
+  t.teardown(() => trainer.close());
+  const data = makeData(64);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const read = async () => {
+    for await (const batch of fromArrays(data).batches({ signal })) await batch;
+  };
+  const many = () =>
+    Array.from({ length: 12 }, () => [trainer.evaluate(data, { signal }), read()]).flat();
+  await Promise.all(many());
+  const running = many();
+  controller.abort('enough');
+  for (const each of running) t.is((await t.throwsAsync(each, aborted)).cause, 'enough');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.deepEqual(warnings, []);
 });
