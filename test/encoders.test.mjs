@@ -461,3 +461,30 @@ test('an encoder in a file is checked', async (t) => {
     await t.throwsAsync(Model.load(path), { code: 'ERR_FILE_FORMAT' }, JSON.stringify(state));
   }
 });
+
+test('numbers that no scale fits, and dates beyond those that there are, are refused', async (t) => {
+  const learn = (values, encoding) =>
+    fitEncoder(fromTable({ v: values, y: values.map(() => 0) }), {
+      x: { v: encoding },
+      y: { y: 'number' },
+    });
+  const refused = async (values, encoding, message) => {
+    const error = await t.throwsAsync(learn(values, encoding), { instanceOf: DataError, message });
+    t.deepEqual([error.code, error.column], ['ERR_ARGUMENT', 'v']);
+  };
+  // Squares that overflow, a range that does, and one whose reciprocal does.
+  await refused(
+    [1e200, -1e200],
+    'standard',
+    /`standard` can scale, received numbers from -1e\+200/,
+  );
+  await refused([1e308, -1e308], 'minMax', /`minMax` can scale/);
+  await refused([0, 1e-310], 'minMax', /`minMax` can scale/);
+  await t.notThrowsAsync(learn([1e30, -1e30], 'standard'));
+  // Nanoseconds for milliseconds.
+  for (const period of ['day', 'month', 'year']) {
+    await refused([1.7e18], cyclic({ period }), /expected a date, received 1700000000000000000/);
+    await t.notThrowsAsync(learn([1.7e12], cyclic({ period })));
+  }
+  await refused([1e300], cyclic({ period: 1e-300 }), /expected a number/);
+});

@@ -4,7 +4,17 @@ import { gzipSync } from 'node:zlib';
 import { tableFromArrays, tableToIPC } from 'apache-arrow';
 import test from 'ava';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { adam, dense, embedding, flatten, input, Model, sequential, Trainer } from 'tandem-ml';
+import {
+  adam,
+  dense,
+  embedding,
+  flatten,
+  input,
+  Model,
+  sequential,
+  TandemError,
+  Trainer,
+} from 'tandem-ml';
 import {
   arrow,
   classWeights,
@@ -208,6 +218,12 @@ test('.npy', async (t) => {
   t.true((await readFile(y)).length > 0);
 });
 
+test('a record without a column has nothing in it, whatever all records inherit', async (t) => {
+  const table = fromRows(() => [{ constructor: 'a', toString: 1 }, { toString: 2 }]);
+  const [batch] = await collect(table.batches());
+  t.deepEqual({ ...batch.columns }, { constructor: ['a', null], toString: [1, 2] });
+});
+
 test('batches and rows of any iterable, and what it throws', async (t) => {
   async function* some({ epoch }) {
     for (const size of [3, 1, 4]) {
@@ -297,6 +313,10 @@ test('class weights and oversampling', async (t) => {
   await t.throwsAsync(count(data.oversample([1, 2])), { code: 'ERR_ARGUMENT' });
   t.deepEqual(await count(data.oversample(new Float32Array(200_000).fill(1))), await count(data));
   t.throws(() => data.oversample([0, 0]), { code: 'ERR_ARGUMENT' });
+  await t.throwsAsync(count(data.oversample([1e-300, 1, 1])), {
+    instanceOf: TandemError,
+    code: 'ERR_OUT_OF_MEMORY',
+  });
   t.throws(() => data.oversample(weights).take(3), { code: 'ERR_ARGUMENT' });
   await t.throwsAsync(classWeights([0.5]), { code: 'ERR_ARGUMENT' });
   await t.throwsAsync(classWeights([3], { count: 3 }), { code: 'ERR_ARGUMENT' });

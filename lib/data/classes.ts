@@ -1,5 +1,6 @@
 // Classes that some rows have more often than others.
 import type { TypedArray } from '../../bindings.js';
+import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import { inPieces, nextTurn } from '../trainer/turns.js';
 import type { Batch, TensorBatch } from './batch.js';
@@ -87,11 +88,22 @@ export function oversampling(weights: ArrayLike<number>): Resample<TensorBatch> 
       times[i] = whole + more;
       total += whole + more;
     }
-    const rows = new Uint32Array(total);
+    const rows = repeated(total);
     let at = 0;
     for (let i = 0; i < order.length; i++) {
       for (let left = times[i] ?? 0; left > 0; left--) rows[at++] = order[i] ?? 0;
     }
     return rows;
   };
+}
+
+/** Room for the numbers of so many rows. Throws ERR_OUT_OF_MEMORY. */
+function repeated(total: number): Uint32Array {
+  try {
+    return new Uint32Array(total);
+  } catch (cause) {
+    const received = `${total} rows; weights closer to each other repeat fewer`;
+    const message = `expected memory for rows that are repeated, received ${received}`;
+    throw new TandemError('ERR_OUT_OF_MEMORY', message, { cause });
+  }
 }

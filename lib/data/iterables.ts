@@ -147,7 +147,9 @@ export function fromRows(
     let names: readonly string[] | undefined;
     const table = (): TableBatch => {
       const columns = (names ?? []).map(
-        (name) => [name, rows.map((row) => row[name] ?? null)] as const,
+        // Every record inherits values by names such as "constructor".
+        (name) =>
+          [name, rows.map((row) => (Object.hasOwn(row, name) ? row[name] : null) ?? null)] as const,
       );
       const at = Float64Array.from(rows, (_, i) => begin + i);
       const batch = { rows: rows.length, columns: Object.fromEntries(columns), at };

@@ -133,7 +133,8 @@ type CyclicState = Extract<ColumnState, { kind: 'cyclic' }>;
 export function notCyclic(value: unknown, { periods }: Pick<CyclicState, 'periods'>) {
   const numeric = typeof periods[0] === 'number';
   const number = numeric ? toNumber(value) : readTime(value);
-  return Number.isFinite(number) ? undefined : numeric ? 'a number' : 'a date';
+  const known = periods.every((period) => Number.isFinite(fractionOf(number, period)));
+  return known ? undefined : numeric ? 'a number' : 'a date';
 }
 
 function encodeCycles(state: CyclicState): Encode {

@@ -6,10 +6,14 @@ const zone =
 
 const iso = /^(\d{4})[-/](\d{1,2})[-/](\d{1,2})/;
 
+/** Milliseconds before and after 1970 that there are dates for. */
+const mostTime = 8.64e15;
+
 /** Milliseconds since 1970 in UTC; NaN for what is no date. */
 export function readTime(value: unknown): number {
   if (value instanceof Date) return value.getTime();
-  if (typeof value === 'number') return value;
+  // Beyond what a Date holds, such as times in nanoseconds.
+  if (typeof value === 'number') return Math.abs(value) <= mostTime ? value : Number.NaN;
   if (typeof value !== 'string' || value === '') return Number.NaN;
   // Date.parse takes the 30th of February for the 2nd of March.
   const [year = 0, month = 0, day = 0] = (iso.exec(value)?.slice(1) ?? []).map(Number);

@@ -103,10 +103,19 @@ class NumberFitter implements Fitter {
     // A column that never changes says nothing; it becomes 0.
     const deviation = Math.sqrt(this.#spread / this.#count) || 1;
     const range = this.#high - this.#low || 1;
-    if (this.kind === 'standard')
-      return { kind: 'number', mean: this.#mean, scale: deviation, missing };
-    if (this.kind === 'minMax') return { kind: 'number', mean: this.#low, scale: range, missing };
-    return { kind: 'number', mean: 0, scale: 1, missing };
+    if (this.kind === 'standard') return this.#state(this.#mean, deviation, missing);
+    if (this.kind === 'minMax') return this.#state(this.#low, range, missing);
+    return this.#state(0, 1, missing);
+  }
+
+  /** With what can be divided by, and kept in a file, which has no infinite numbers. */
+  #state(mean: number, scale: number, missing: number | null): ColumnState {
+    if ([mean, scale, 1 / scale, missing].every((item) => item === null || Number.isFinite(item))) {
+      return { kind: 'number', mean, scale, missing };
+    }
+    const { column } = this;
+    const received = `numbers from ${this.#low} to ${this.#high}`;
+    throw badData(`numbers that \`${this.kind}\` can scale`, received, { column });
   }
 }
 
