@@ -6,7 +6,7 @@ import { stateOf } from '../model/state.js';
 import type { Model, ModelOptions } from '../model.js';
 import { bad, parseJson } from './format.js';
 import { ModelFile } from './model-file.js';
-import { pathOf } from './paths.js';
+import { pathOf, withPath } from './paths.js';
 import { checkFloats, type Header, readFully, readHeader } from './safetensors.js';
 import { formatVersion } from './save.js';
 
@@ -28,7 +28,8 @@ export interface FileModel {
 
 /** Opens a file and checks its header. Undefined where the file holds a quantized model. */
 export async function openFile(path: string | URL): Promise<OpenFile | undefined> {
-  const file = new ModelFile(pathOf(path, 'path'));
+  const place = pathOf(path, 'path');
+  const file = new ModelFile(place);
   try {
     const header = await readHeader(file);
     if (!header.metadata.has('quantization')) return { file, header };
@@ -36,7 +37,7 @@ export async function openFile(path: string | URL): Promise<OpenFile | undefined
     return undefined;
   } catch (error) {
     file.close();
-    throw error;
+    throw withPath(error, place);
   }
 }
 

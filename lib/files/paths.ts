@@ -3,7 +3,19 @@ import * as is from '../is.js';
 
 /** The path that a string or a `file:` URL names. Throws ERR_ARGUMENT. */
 export function pathOf(path: unknown, name: string): string {
-  if (!(path instanceof URL)) return is.string(path, name);
+  const found = path instanceof URL ? pathOfUrl(path, name) : is.string(path, name);
+  if (!found.includes('\0')) return found;
+  throw is.invalid('a path without a NUL character', name, found);
+}
+
+/** An error of the file system with its path, which those of files that are open already lack. */
+export function withPath(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('syscall' in error) || 'path' in error) return error;
+  error.message += ` '${path}'`;
+  return Object.assign(error, { path });
+}
+
+function pathOfUrl(path: URL, name: string): string {
   try {
     return fileURLToPath(path);
   } catch {

@@ -4,7 +4,7 @@ import type { NodeDescription, QuantizationDescription } from '../../bindings.js
 import { bad, integer, list, parseJson, record, text } from '../files/format.js';
 import { guarded, readDescription, readEncoder } from '../files/load.js';
 import { readFlags } from '../files/model-file.js';
-import { pathOf } from '../files/paths.js';
+import { pathOf, withPath } from '../files/paths.js';
 import { type Header, readFully, readHeader } from '../files/safetensors.js';
 import * as is from '../is.js';
 import { bare } from '../model/state.js';
@@ -28,13 +28,16 @@ export interface OpenQuantized extends Omit<Quantized, 'parameters'> {
 
 /** Undefined where the file holds a model in float32. Rejects with ERR_FILE_FORMAT. */
 export async function openQuantized(path: string | URL): Promise<OpenQuantized | undefined> {
-  const file = await open(pathOf(path, 'path'), readFlags);
+  const place = pathOf(path, 'path');
+  const file = await open(place, readFlags);
   let opened: OpenQuantized | undefined;
   try {
     const header = await readHeader(file);
     const json = header.metadata.get('quantization');
     if (json !== undefined) opened = await describeFile(file, header, json);
     return opened;
+  } catch (error) {
+    throw withPath(error, place);
   } finally {
     if (opened === undefined) await file.close();
   }

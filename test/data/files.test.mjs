@@ -1,9 +1,12 @@
 // Files of other kinds: errors of the system stay what they are, others name the file.
+import { mkdir, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tableFromArrays, tableToIPC } from 'apache-arrow';
 import test from 'ava';
 import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
+import { Model, QuantizedModel, TandemError } from 'tandem-ml';
 import { arrow, csv, DataError, npy, parquet, readIdx, readNpy } from 'tandem-ml/data';
 import { file, makeFolder, readRows } from '../helpers/folder.mjs';
 
@@ -95,4 +98,42 @@ test('URLs that name no file', async (t) => {
   await t.throwsAsync(parquet(url), refusal);
   await t.throwsAsync(readNpy(url), refusal);
   await t.throwsAsync(npy({ x: url, y: url }), refusal);
+});
+
+test('a folder in the place of a file is named', async (t) => {
+  const folder = await makeFolder(t);
+  const archive = join(folder, 'folder.gz');
+  await mkdir(archive);
+  const reads = {
+    npy: () => readNpy(folder),
+    'npy.gz': () => readNpy(archive),
+    rows: () => npy({ x: folder, y: folder }, { stream: true }),
+    csv: () => readRows(csv(folder)),
+    'csv.gz': () => readRows(csv(archive)),
+    parquet: () => parquet(folder),
+    arrow: () => readRows(arrow(folder)),
+    model: () => Model.load(folder),
+    quantized: () => QuantizedModel.load(folder),
+  };
+  for (const [name, read] of Object.entries(reads)) {
+    const error = await t.throwsAsync(read(), { code: 'EISDIR' }, name);
+    t.true(error.message.includes(name.endsWith('.gz') ? archive : folder), error.message);
+  }
+});
+
+test('paths that no file can have', async (t) => {
+  const refusal = { instanceOf: TandemError, code: 'ERR_ARGUMENT', message: /without a NUL/ };
+  for (const path of ['a\0b', new URL('file:///a%00b')]) {
+    t.throws(() => csv(path), refusal);
+    await t.throwsAsync(readNpy(path), refusal);
+    await t.throwsAsync(Model.load(path), refusal);
+  }
+});
+
+test('an archive that is larger than what is read', async (t) => {
+  const path = await file(t, 'x.npy.gz', '');
+  await truncate(path, 2 ** 31 + 1); // takes no room on the disk
+  const error = await t.throwsAsync(readNpy(path), { instanceOf: DataError });
+  t.deepEqual([error.code, error.file], ['ERR_FILE_FORMAT', path]);
+  t.regex(error.message, /2 GiB or less/);
 });

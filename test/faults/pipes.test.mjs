@@ -45,10 +45,12 @@ pipes('files of models and trainings', async (t) => {
 
 pipes('files of arrays', async (t) => {
   const body = `
+    const { execFileSync } = await import('node:child_process');
+    execFileSync('mkfifo', [path + '.gz']);
     const { readIdx, readNpy, npy } = await import('tandem-ml/data');
-    for (const call of [readIdx(path), readNpy(path), npy({ x: path, y: path })])
+    for (const call of [readIdx(path), readNpy(path), npy({ x: path, y: path }), readNpy(path + '.gz')])
       console.log(await codeOf(call));`;
-  t.deepEqual((await says(t, body)).split('\n'), Array(3).fill('ERR_FILE_FORMAT'));
+  t.deepEqual((await says(t, body)).split('\n'), Array(4).fill('ERR_FILE_FORMAT'));
 });
 
 const reading = (path) => `

@@ -1,6 +1,7 @@
 // A Parquet file: its bytes, and the metadata at its end.
 import { fstatSync, readSync } from 'node:fs';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
+import { withPath } from '../../files/paths.js';
 import { badData, optional, type Place } from '../errors.js';
 import { loadCodecs } from './codecs.js';
 import type { Source } from './column.js';
@@ -17,7 +18,11 @@ const endBytes = 8;
 /** Rejects with DataError, the file system's error, and ERR_ARGUMENT where a package is missing. */
 export async function openParquet(path: string): Promise<ParquetFile> {
   const { asyncBufferFromFile } = await hyparquet();
-  return await withMetadata(path, await asyncBufferFromFile(path));
+  try {
+    return await withMetadata(path, await asyncBufferFromFile(path));
+  } catch (error) {
+    throw withPath(error, path);
+  }
 }
 
 export async function withMetadata(path: string, buffer: AsyncBuffer): Promise<ParquetFile> {

@@ -1,9 +1,10 @@
 // Files of one array: their headers, and all of their numbers.
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
 import type { TypedArray } from '../../../bindings.js';
 import { readFlags } from '../../files/model-file.js';
+import { withPath } from '../../files/paths.js';
 import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
 import { mostOf } from '../codecs/limits.js';
@@ -40,9 +41,15 @@ const pieceBytes = 2 ** 20;
 
 /** The header of a file that is not compressed. Rejects with DataError, the file system's error. */
 export async function openTensor(path: string, parse: ParseHeader): Promise<TensorFile> {
+  return await opened(path, (handle) => readHeader(handle, path, parse));
+}
+
+async function opened<T>(path: string, read: (handle: FileHandle) => Promise<T>): Promise<T> {
   const handle = await open(path, readFlags);
   try {
-    return await readHeader(handle, path, parse);
+    return await read(handle);
+  } catch (error) {
+    throw withPath(error, path);
   } finally {
     await handle.close();
   }
@@ -67,8 +74,7 @@ export async function readTensor(
   factor?: number,
 ): Promise<Tensor> {
   if (path.endsWith('.gz')) return await readArchive(path, parse, factor);
-  const handle = await open(path, readFlags);
-  try {
+  return await opened(path, async (handle) => {
     const { header, count } = await readHeader(handle, path, parse);
     const { start, kind } = header;
     const buffer = Buffer.alloc(Math.min(pieceBytes, count * sizes[kind]));
@@ -77,9 +83,7 @@ export async function readTensor(
       await readFully(handle, piece, start + begin, () => cutShort(path));
       return piece;
     });
-  } finally {
-    await handle.close();
-  }
+  });
 }
 
 const unzip = promisify(gunzip);
@@ -89,7 +93,9 @@ async function readArchive(
   parse: ParseHeader,
   factor: number | undefined,
 ): Promise<Tensor> {
-  const packed = await readFile(path);
+  const packed = await opened(path, (handle) => handle.readFile()).catch((cause: unknown) => {
+    throw asArchiveError(cause, path);
+  });
   const header = parse(await unpackedHead(packed, path), path);
   const bytes = await unpacked(packed, header, path);
   const count = checkSize(header, bytes.length, path);

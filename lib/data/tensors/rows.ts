@@ -1,6 +1,7 @@
 // Rows of files of one array each, in any order, in the thread that calls.
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { TypedArray } from '../../../bindings.js';
+import { withPath } from '../../files/paths.js';
 import type { TensorBatch } from '../batch.js';
 import { tensorRows } from '../blocks.js';
 import { cutShort } from '../errors.js';
@@ -41,8 +42,9 @@ export async function* readRows({
   const order = await rowOrder(rows, stages, shuffle);
   const rowBytes = parts.reduce((sum, { width, kind }) => sum + width * sizes[kind], 0);
   const size = tensorRows(rowBytes);
-  const files = parts.map(({ path }) => openSync(path, 'r'));
+  const files: number[] = [];
   try {
+    for (const { path } of parts) files.push(openSync(path, 'r'));
     for (let begin = 0; begin < order.length; begin += size) {
       const which = order.subarray(begin, begin + size);
       const read = parts.map((part, i) => [part, readPart(part, files[i] ?? -1, which)] as const);
@@ -73,9 +75,17 @@ function readPart(part: TensorPart, file: number, which: Uint32Array): TypedArra
 
 function readFully(file: number, target: Uint8Array, position: number, path: string): void {
   for (let done = 0; done < target.length; ) {
-    const count = readSync(file, target, done, target.length - done, position + done);
+    const count = readAt(file, target.subarray(done), position + done, path);
     if (count === 0) throw cutShort(path);
     done += count;
+  }
+}
+
+function readAt(file: number, target: Uint8Array, position: number, path: string): number {
+  try {
+    return readSync(file, target, 0, target.length, position);
+  } catch (error) {
+    throw withPath(error, path);
   }
 }
 

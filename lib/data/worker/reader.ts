@@ -1,5 +1,6 @@
 // The thread that reads files, parses and encodes them, and sends the blocks.
 import { parentPort } from 'node:worker_threads';
+import { withPath } from '../../files/paths.js';
 import * as is from '../../is.js';
 import { native } from '../../native.js';
 import { numbersOf } from '../../trainer/random.js';
@@ -40,7 +41,7 @@ async function read(start: Start): Promise<void> {
     } else await sendTables(start.job, start, reading);
     reading.end();
   } catch (error) {
-    post({ kind: 'error', error: toPlain(error) });
+    post({ kind: 'error', error: toPlain(withPath(error, start.job.path)) });
   }
 }
 

@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
 import { bad, integer, parseJson, record } from '../../files/format.js';
 import { readFlags } from '../../files/model-file.js';
-import { pathOf } from '../../files/paths.js';
+import { pathOf, withPath } from '../../files/paths.js';
 import {
   checkFloats,
   type Header,
@@ -96,7 +96,8 @@ export async function writeCheckpoint(
  * error of the file system.
  */
 export async function readCheckpoint(path: string | URL, owner: Owner): Promise<Restored> {
-  const file = await open(pathOf(path, 'path'), readFlags);
+  const place = pathOf(path, 'path');
+  const file = await open(place, readFlags);
   try {
     const header = await readHeader(file);
     const json = readState(header);
@@ -111,6 +112,8 @@ export async function readCheckpoint(path: string | URL, owner: Owner): Promise<
       await readFully(file, bytes, header.tensors.get(name)?.start ?? 0);
     }
     return { contents, state };
+  } catch (error) {
+    throw withPath(error, place);
   } finally {
     await file.close();
   }
