@@ -4,6 +4,9 @@ const mostRows = 8192;
 const mostCells = 2 ** 17;
 const mostBytes = 2 ** 20;
 
+/** Of the file: a block of long texts ends behind so many of them, however few its rows are. */
+export const mostTextBytes = 2 ** 22;
+
 /** Rows of a block of a table with so many columns. */
 export const tableRows = (columns: number): number => atMost(mostCells / Math.max(1, columns));
 

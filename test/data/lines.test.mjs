@@ -280,3 +280,18 @@ pipes('the rows that come through a pipe', async (t) => {
   t.is(rows.at(-1).a, 200_000);
   t.is(await ended, 0);
 });
+
+pipes('a block of long texts ends before it has many rows', async (t) => {
+  const path = join(await makeFolder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  // 150 rows of 60 kB, and no more.
+  const texts = 'head -c 9000000 /dev/zero | tr "\\0" x | fold -w 60000';
+  const writer = spawn('sh', ['-c', `{ echo a; ${texts}; exec sleep 60; } > "$0"`, path]);
+  t.teardown(() => writer.kill());
+  const signal = AbortSignal.timeout(20_000);
+  for await (const { columns } of csv(path).batches({ batchSize: 1, signal })) {
+    t.is(columns.a[0].length, 60_000);
+    break;
+  }
+  t.false(signal.aborted);
+});

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import * as is from '../../is.js';
 import { native } from '../../native.js';
 import type { TableBatch } from '../batch.js';
-import { tableRows } from '../blocks.js';
+import { mostTextBytes, tableRows } from '../blocks.js';
 import { badData, type DataError, type OnError } from '../errors.js';
 import { Choices, type Stage } from '../select.js';
 import { type BadRecord, type CsvRecord, parseRecords } from './records.js';
@@ -130,6 +130,8 @@ class CsvReader {
   readonly #cursor = new Uint32Array(faultsAt + faultSize * mostFaults);
   #at = new Float64Array();
   #rows = 0;
+  /** Of the regions that they are from. */
+  #bytes = 0;
   #capacity = 0;
   /** Records that were read. */
   #record = 0;
@@ -148,6 +150,13 @@ class CsvReader {
   }
 
   async read(region: Region): Promise<TableBatch[]> {
+    const tables = await this.#readRegion(region);
+    this.#bytes += region.bytes.length;
+    if (this.#bytes >= mostTextBytes && this.#rows > 0) tables.push(this.#take());
+    return tables;
+  }
+
+  async #readRegion(region: Region): Promise<TableBatch[]> {
     const begun = this.#names !== undefined;
     if (!region.quoted || (region.clean && begun)) return this.#readLines(region.bytes);
     return this.#readRecords(await parseRecords(region.bytes, this.job.delimiter));
@@ -342,6 +351,7 @@ class CsvReader {
     });
     const at = this.#at.subarray(0, rows);
     this.#rows = 0;
+    this.#bytes = 0;
     this.#makeTargets();
     return { rows, columns: Object.fromEntries(columns), at };
   }
