@@ -3,11 +3,16 @@ import { spawnSync } from 'node:child_process';
 import { subscribe } from 'node:diagnostics_channel';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { dense, sequential, Trainer } from 'tandem-ml';
 import { csv, fitEncoder, fromRows } from 'tandem-ml/data';
 import { file, makeFolder, readRows } from '../helpers/folder.mjs';
+import { runModule } from '../helpers/process.mjs';
+
+const root = new URL('../..', import.meta.url);
 
 const threads = [];
 subscribe('worker_threads', ({ worker }) => threads.push(worker));
@@ -136,4 +141,25 @@ test.serial('a thread at rest does not keep the process', async (t) => {
     cwd: new URL('../..', import.meta.url),
   });
   t.deepEqual([String(stdout), status], ['10 soon', 0]);
+});
+
+test.serial('a thread that runs out of memory, which ends nothing else', async (t) => {
+  // Texts of one row group, more than the heap of the process and of its threads may be.
+  const data = Array.from({ length: 400_000 }, (_, i) => `${i} ${'x'.repeat(60)}`);
+  const columnData = [{ name: 's', data, type: 'STRING' }];
+  const bytes = Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize: data.length }));
+  const path = await file(t, 'file.parquet', bytes);
+  const script = `
+    import { TandemError } from 'tandem-ml';
+    import { parquet } from 'tandem-ml/data';
+    const path = ${JSON.stringify(path)};
+    const data = await parquet(path);
+    try {
+      for await (const { rows } of data.batches()) if (rows === 0) break;
+    } catch (error) {
+      console.log(error instanceof TandemError, error.code, error.message.includes(path));
+    }`;
+  const flags = ['--max-old-space-size=25'];
+  const { stdout, status } = await runModule(script, { flags, cwd: fileURLToPath(root) });
+  t.deepEqual([stdout.trim(), status], ['true ERR_OUT_OF_MEMORY true', 0]);
 });
