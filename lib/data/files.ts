@@ -4,7 +4,12 @@ import * as is from '../is.js';
 import type { Batch, TableBatch, TensorBatch } from './batch.js';
 import type { CellType, CsvJob } from './csv/read.js';
 import { Dataset } from './dataset.js';
-import { type EncoderState, type GroupState, isNumeric } from './encoders/state.js';
+import {
+  type ColumnState,
+  type EncoderState,
+  type GroupState,
+  isNumeric,
+} from './encoders/state.js';
 import { checkOnError, type DataError, type OnError } from './errors.js';
 import { openParquet } from './parquet/file.js';
 import type { ParquetJob } from './parquet/read.js';
@@ -159,11 +164,24 @@ function forEncoder(job: Job, { x, y }: EncoderState): Job {
   const states = [...x, ...y].flatMap(({ columns }: GroupState) => columns);
   const columns = [...new Set(states.map(([name]) => name))];
   if (job.kind !== 'csv') return { ...job, columns };
-  const numeric = new Set(states.filter(([, state]) => isNumeric(state)).map(([name]) => name));
-  const types = Object.fromEntries(
-    columns.map((name) => [name, numeric.has(name) ? 'number' : 'text'] as const),
-  );
-  return { ...job, columns, types };
+  const types = columns.flatMap((name) => {
+    const own = states.filter(([column]) => column === name).map(([, state]) => state);
+    const given = Object.hasOwn(job.types, name) ? job.types[name] : undefined;
+    const type = given ?? typeFor(own);
+    return type === undefined ? [] : [[name, type] as const];
+  });
+  return { ...job, columns, types: Object.fromEntries(types) };
+}
+
+/**
+ * What cells of a column have to be for what was fitted on it. Dates may be texts or milliseconds: as the
+ * file has them, in which fitting found them.
+ */
+function typeFor(states: readonly ColumnState[]): CellType | undefined {
+  const others = states.filter((state) => state.kind !== 'cyclic' || isNumeric(state));
+  if (others.length === 0) return undefined;
+  // Of a column that is encoded in several ways, one may need its texts, such as 007.
+  return others.every(isNumeric) ? 'number' : 'text';
 }
 
 function names(value: unknown, name: string): readonly string[] {

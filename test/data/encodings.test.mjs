@@ -3,6 +3,7 @@ import test from 'ava';
 import { adam, dense, Predictor, sequential, Trainer } from 'tandem-ml';
 import {
   category,
+  csv,
   cyclic,
   DataError,
   fitEncoder,
@@ -13,6 +14,7 @@ import {
 } from 'tandem-ml/data';
 import { checkState } from '../../dist/internals.js';
 import { file } from '../helpers/folder.mjs';
+import { collect } from '../helpers/outcomes.mjs';
 
 const encode = async (encoder, columns) => {
   const rows = Object.values(columns)[0].map(() => 0);
@@ -232,4 +234,30 @@ test('a target is a category by its name, or none', async (t) => {
   t.is(await read(['a', 'b'], [Number.NaN]), '');
   t.is(await read(['a', 'b'], [-1]), 'a');
   t.is(await read(['a', 'b'], [1]), 'b');
+});
+
+test('a file is encoded as what was fitted on it, whatever its cells look like', async (t) => {
+  const same = async (cells, encodings, options) => {
+    const path = await file(t, 'file.csv', `a,b\n${cells.map((cell) => `${cell},1\n`).join('')}`);
+    const y = encodings.y ?? { b: 'number' };
+    const encoder = await fitEncoder(csv(path, options), { ...encodings, y });
+    const read = (table) => collect(encoder.encode(table).batches());
+    const [expected] = await read(await csv(path, options).load());
+    t.deepEqual(await read(csv(path, options)), [expected]);
+    return expected;
+  };
+  // Of texts, as numbers and as categories.
+  const { y } = await same(
+    ['007', '7', '007', '12'],
+    { x: { a: 'number' }, y: { a: 'category' } },
+    { types: { a: 'text' } },
+  );
+  t.deepEqual([...y], [0, 2, 0, 1]);
+  // Dates in milliseconds, in texts, and in what might be either.
+  const x = { a: cyclic({ period: ['day', 'year'] }) };
+  const noon = Date.UTC(2024, 1, 3, 12);
+  const inMilliseconds = await same([noon, noon + 3600e3], { x });
+  t.deepEqual(await same(['2024-02-03 12:00', '2024-02-03 13:00'], { x }), inMilliseconds);
+  await same(['2023', '2024'], { x });
+  await same(['2023', '2024'], { x }, { types: { a: 'text' } });
 });
