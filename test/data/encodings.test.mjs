@@ -261,3 +261,13 @@ test('a file is encoded as what was fitted on it, whatever its cells look like',
   await same(['2023', '2024'], { x });
   await same(['2023', '2024'], { x }, { types: { a: 'text' } });
 });
+
+test('texts are the numbers that they would be in a file', async (t) => {
+  const encoder = await learn({ a: [1, 2] }, { a: 'number' });
+  t.deepEqual(await encode(encoder, { a: [' 7 ', '+2.5e1', '-.5'] }), [7, 25, -0.5]);
+  for (const cell of ['0x10', '-0b1', '0o7', 'Infinity', '1_000']) {
+    const refusal = { instanceOf: DataError, message: /expected a number/ };
+    await t.throwsAsync(encode(encoder, { a: [cell] }), refusal, cell);
+    await t.throwsAsync(learn({ a: [cell] }, { a: 'standard' }), refusal, cell);
+  }
+});

@@ -1,4 +1,5 @@
 // Texts of cells from bytes, and what they are in a column of numbers.
+import { parseNumber } from '../numbers.js';
 
 const quote = 0x22;
 
@@ -38,9 +39,8 @@ export function cellText(bytes: Uint8Array, begin: number, end: number): string 
 export function numberOf(text: string, missing: ReadonlySet<string>): number | undefined {
   const trimmed = text.trim();
   if (trimmed === '' || missing.has(trimmed)) return Number.NaN;
-  const value = Number(trimmed);
-  // Number() reads 0x10 and the like, which no CSV means.
-  return Number.isNaN(value) || /^[+-]?0[xbo]/i.test(trimmed) ? undefined : value;
+  const value = parseNumber(trimmed);
+  return Number.isNaN(value) ? undefined : value;
 }
 
 const slots = 4096;

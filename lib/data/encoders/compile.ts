@@ -2,6 +2,7 @@
 import * as is from '../../is.js';
 import { inPieces, stringsPerTurn } from '../../trainer/turns.js';
 import type { Column } from '../batch.js';
+import { parseNumber } from '../numbers.js';
 import { fractionOf, readTime } from './dates.js';
 import type { ColumnState } from './state.js';
 import { makeTokens, type Tokens } from './tokens.js';
@@ -77,7 +78,7 @@ function encodeNumbers({ mean, scale, missing }: NumberState): Encode {
 export function toNumber(value: unknown): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value);
-  return typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN;
+  return typeof value === 'string' ? parseNumber(value) : Number.NaN;
 }
 
 type CategoryState = Extract<ColumnState, { kind: 'oneHot' | 'category' }>;
