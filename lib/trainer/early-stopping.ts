@@ -109,7 +109,8 @@ class Stopper implements EarlyStopping {
       this.#wait = 0;
       return true;
     }
-    if (tookSteps(logs)) this.#wait++;
+    if (!tookSteps(logs)) return true;
+    this.#wait++;
     if (this.#wait < this.patience) return true;
     this.stoppedEpoch = epoch;
     return false;

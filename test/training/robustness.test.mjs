@@ -4,6 +4,7 @@ import test from 'ava';
 import {
   batchNorm,
   dense,
+  earlyStopping,
   l1,
   log,
   mse,
@@ -263,6 +264,26 @@ test('an epoch of skipped steps has a place in every list of the history', async
   }
   t.deepEqual(history.skippedSteps, [0, 5, 0]);
   t.deepEqual(history.learningRate.map(Math.sign), [1, 0, 1]);
+});
+
+test('an epoch of skipped steps is none for the patience of earlyStopping, none included', async (t) => {
+  for (const patience of [0, 1]) {
+    const trainer = make(t, { checkNumerics: { skip: true, maxSkips: 100 } });
+    const first = Float32Array.from(x);
+    const stopping = earlyStopping({ patience });
+    const spoil = {
+      onEpochBegin(epoch) {
+        first.set(epoch === 1 || epoch === 2 ? x.map(() => Number.NaN) : x);
+      },
+    };
+    const callbacks = [stopping, spoil];
+    const options = { ...quiet, epochs: 4, batchSize: 8, validationData: { x, y }, callbacks };
+    const history = await trainer.fit({ x: first, y }, options);
+    t.deepEqual(history.skippedSteps, [0, 5, 5, 0]);
+    t.is(history.valLoss[2], history.valLoss[0]);
+    t.true(history.valLoss[3] < history.valLoss[0]);
+    t.is(stopping.stoppedEpoch, -1);
+  }
 });
 
 test('an epoch without a finite loss reports none, and names all that others do', async (t) => {
