@@ -130,6 +130,25 @@ test('looking after each epoch raises no more of them', async (t) => {
   t.true(alarms <= most, `${alarms} of ${trials}`);
 });
 
+test('what was found is the same after going on from a checkpoint', async (t) => {
+  // So many of the pairs rise that a single look finds a trend, and one of many does not.
+  const validation = [1, 1.1, 1.3, 1.2, 1.5, 1.4, 1.7, 1.6];
+  const begin = () => {
+    const made = detectOverfitting();
+    made.onTrainBegin(undefined, ['loss', 'valLoss']);
+    return made;
+  };
+  const detector = begin();
+  for (const [epoch, loss] of falling(8).entries()) {
+    await detector.onEpochEnd(epoch, { loss, valLoss: validation[epoch] });
+    const resumed = begin();
+    resumed.loadState(detector.saveState());
+    t.deepEqual(resumed.found, detector.found, `after epoch ${epoch}`);
+  }
+  t.is(detector.detectedEpoch, -1);
+  t.is(overfitting(falling(8), validation).verdict, 'overfitting');
+});
+
 /** The chances of all orders of n values, by trying them. */
 function tryOrders(n, score) {
   const orders = (items) =>

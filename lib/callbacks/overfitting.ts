@@ -1,4 +1,4 @@
-import { type Overfitting, overfitting } from '../history/overfitting.js';
+import { lowest, type Overfitting, overfitting } from '../history/overfitting.js';
 import * as is from '../is.js';
 import { readLists } from '../metrics/state.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
@@ -85,7 +85,7 @@ class Detector implements OverfittingDetector {
     this.#valLoss = [...read.valLoss];
     this.detectedEpoch = is.integer(Reflect.get(Object(state), 'detectedEpoch'), 'state', -1);
     if (this.#epochs.length === 0) return true;
-    this.found = overfitting(this.#loss, this.#valLoss, { epochs: this.#epochs });
+    this.found = this.#look();
     return !(this.stop && this.detectedEpoch !== -1);
   }
 
@@ -93,15 +93,23 @@ class Detector implements OverfittingDetector {
     this.#epochs.push(epoch);
     this.#loss.push(logs.loss ?? Number.NaN);
     this.#valLoss.push(logs.valLoss ?? Number.NaN);
-    // Three epochs after the best show nothing; looks count from the fourth.
-    const look = Math.max(1, epoch - (this.found?.bestEpoch ?? epoch) - 3);
-    const significance = (this.significance * 6) / (Math.PI * look) ** 2;
-    this.found = overfitting(this.#loss, this.#valLoss, { epochs: this.#epochs, significance });
+    this.found = this.#look();
     if (this.found.verdict !== 'overfitting') return true;
     if (this.detectedEpoch === -1) {
       this.detectedEpoch = epoch;
       await this.onDetected?.(this.found);
     }
     return !this.stop;
+  }
+
+  /** At the curves so far: the same for a fit that went on from a checkpoint. */
+  #look(): Overfitting {
+    const epochs = this.#epochs;
+    const epoch = epochs.at(-1) ?? 0;
+    const bestBefore = epochs[lowest(this.#valLoss.slice(0, -1))] ?? -1;
+    // Three epochs after the best show nothing; looks count from the fourth.
+    const look = epochs.length === 1 ? 1 : Math.max(1, epoch - bestBefore - 3);
+    const significance = (this.significance * 6) / (Math.PI * look) ** 2;
+    return overfitting(this.#loss, this.#valLoss, { epochs, significance });
   }
 }

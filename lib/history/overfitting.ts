@@ -136,7 +136,7 @@ const say = (
 ): Overfitting => ({ verdict, message: `${verdict}: ${message}`, ...found });
 
 /** The first of the lowest numbers, -1 where none is a number. */
-function lowest(numbers: readonly number[]): number {
+export function lowest(numbers: readonly number[]): number {
   let best = -1;
   for (const [i, value] of numbers.entries()) {
     if (Number.isFinite(value) && (best < 0 || value < (numbers[best] ?? 0))) best = i;
