@@ -172,6 +172,18 @@ test('layers are kept by option, and what has no 8-bit form says why', async (t)
   t.regex(layers.find(({ op }) => op === 'matmul').reason, /matmul/);
 });
 
+test('the first and the last layer that are kept are ones with weights', async (t) => {
+  const rows = input([3, 4]);
+  const products = (x) => matmul(x, reshape(x, [-1, 4, 3]));
+  const inner = dense(4, { name: 'inner' })(products(rows));
+  const model = new Model({ inputs: rows, outputs: products(inner) });
+  for (const option of ['keepFirst', 'keepLast']) {
+    const calibration = { x: noise(120) };
+    const { report } = await quantize(model, { calibration, quantization: { [option]: true } });
+    t.is(report.layers.find(({ name }) => name === 'inner').reason, option);
+  }
+});
+
 test('transformers: embedding, attention, smoothing', async (t) => {
   const model = transformer();
   const gain = [...model.parameters].find(([name]) => /[nN]orm.*weight/.test(name))[1].data;

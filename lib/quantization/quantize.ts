@@ -235,7 +235,7 @@ function keptByOption(
   { keepFirst, keepLast, keep }: QuantizationSettings,
 ): Map<string, string> {
   const kept = new Map<string, string>();
-  const products = layers.filter(({ op }) => op !== 'embedding' && op !== 'attention');
+  const products = layers.filter(({ op, weight }) => op !== 'embedding' && weight !== undefined);
   const [first, last] = [products[0], products.at(-1)];
   if (keepFirst && first) kept.set(first.name, 'keepFirst');
   if (keepLast && last) kept.set(last.name, 'keepLast');
