@@ -38,7 +38,7 @@ export interface SearchOptions<S extends Space> {
   strategy?: 'random' | 'halving';
   /** Of halving: one trial in so many goes on, with so many times the epochs; 3 by default. */
   factor?: number;
-  /** Of halving: epochs of the first rung at least; 1 by default. */
+  /** Of halving: epochs of the first rung at least, of `epochs` at most; 1 by default. */
   minEpochs?: number;
   /** The number of the history, or with folds of the scores, that counts; 'valLoss' ('loss') by default. */
   monitor?: string;
@@ -185,9 +185,6 @@ function readOptions<S extends Space>(options: SearchOptions<S>) {
   const space = checkSpace(given.space);
   const trials = is.integer(given.trials ?? 20, 'trials', 1);
   const epochs = is.integer(given.epochs ?? 10, 'epochs', 1);
-  const strategy = is.oneOf(given.strategy ?? 'halving', 'strategy', ['random', 'halving']);
-  const factor = is.integer(given.factor ?? 3, 'factor', 2);
-  const minEpochs = is.integer(given.minEpochs ?? 1, 'minEpochs', 1);
   const folds = given.folds === undefined ? undefined : is.integer(given.folds, 'folds', 2);
   const monitor = is.string(given.monitor ?? (folds === undefined ? 'valLoss' : 'loss'), 'monitor');
   const mode = is.oneOf(given.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
@@ -195,10 +192,7 @@ function readOptions<S extends Space>(options: SearchOptions<S>) {
   const sign = larger ? -1 : 1;
   checkFit(given.fit);
   const plan: Plan = {
-    rungs:
-      strategy === 'random'
-        ? randomRungs(trials, epochs)
-        : halvingRungs(trials, epochs, factor, minEpochs),
+    rungs: readRungs(given, trials, epochs),
     monitor,
     sign,
     seed: is.integer(given.seed ?? 0, 'seed', 0),
@@ -216,6 +210,23 @@ function readOptions<S extends Space>(options: SearchOptions<S>) {
     folds: folds ?? null,
   };
   return { set: { ...given, ...common }, plan, about };
+}
+
+/** Throws ERR_ARGUMENT, also for options of halving where there is none. */
+function readRungs(
+  set: Pick<Partial<SearchOptions<Space>>, 'strategy' | 'factor' | 'minEpochs'>,
+  trials: number,
+  epochs: number,
+): readonly Rung[] {
+  const strategy = is.oneOf(set.strategy ?? 'halving', 'strategy', ['random', 'halving']);
+  const factor = is.integer(set.factor ?? 3, 'factor', 2);
+  const minEpochs = is.integer(set.minEpochs ?? 1, 'minEpochs', 1, epochs);
+  if (strategy === 'halving') return halvingRungs(trials, epochs, factor, minEpochs);
+  for (const name of ['factor', 'minEpochs'] as const) {
+    if (set[name] !== undefined)
+      throw is.invalid(`"halving" with \`${name}\``, 'strategy', strategy);
+  }
+  return randomRungs(trials, epochs);
 }
 
 interface Turn<S extends Space> {
