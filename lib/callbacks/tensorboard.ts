@@ -4,6 +4,7 @@ import { makeFolder } from '../files/folder.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
+import { validationName } from '../trainer/history.js';
 import { type Scalar, scalarRecord, versionRecord } from './event-file.js';
 
 /** Where event files go, and whether single steps are in them. */
@@ -68,12 +69,11 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
 function split(logs: Logs) {
   const training: Scalar[] = [];
   const validation: Scalar[] = [];
+  const plain = new Map(Object.keys(logs).map((name) => [validationName(name), name]));
   for (const [name, value] of Object.entries(logs)) {
-    const plain = /^val[A-Z]/.test(name) ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name;
-    // A metric may be called "valid" or "valX" without there being an "x".
-    const held = plain !== name && plain in logs;
-    if (held) validation.push({ tag: plain, value });
-    else training.push({ tag: name, value });
+    const tag = plain.get(name);
+    if (tag === undefined) training.push({ tag: name, value });
+    else validation.push({ tag, value });
   }
   return { training, validation };
 }

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { dense, sequential, Trainer, tensorBoard } from 'tandem-ml';
+import { dense, metrics, sequential, Trainer, tensorBoard } from 'tandem-ml';
 import { makeFolder } from '../helpers/folder.mjs';
 
 function crc32c(data) {
@@ -123,6 +123,24 @@ test('epochs of training and validation, in runs of their own', async (t) => {
       );
     }
     t.deepEqual(Object.keys(events[0].scalars).sort(), names.toSorted());
+  }
+});
+
+test('a metric of any name is of validation data in the run of these', async (t) => {
+  const dir = await makeFolder(t);
+  const model = sequential([dense(1)], { input: [1], seed: 1 });
+  const names = ['MAE', '_error', '3rd', 'écart', 'valid'];
+  const made = Object.fromEntries(names.map((name) => [name, metrics.mae()]));
+  const trainer = new Trainer(model, { loss: 'mse', metrics: made });
+  t.teardown(() => trainer.close());
+  const callbacks = [tensorBoard({ dir })];
+  await trainer.fit(data, { validationSplit: 0.2, verbose: 0, callbacks });
+  for (const [run, more] of [
+    ['train', ['learningRate']],
+    ['validation', []],
+  ]) {
+    const [, { scalars }] = await readRun(t, join(dir, run));
+    t.deepEqual(Object.keys(scalars).sort(), ['loss', ...names, ...more].sort());
   }
 });
 
