@@ -210,7 +210,32 @@ test('batches of a model with a fixed batch may say their rows', async (t) => {
   const model = new Model({ inputs: x, outputs: dense(2)(x), seed: 1 });
   const batch = { x: noise(12), y: new Float32Array(8), rows: 4 };
   const { report } = await quantize(model, { calibration: [batch, batch] });
-  t.is(report.calibrationRows, 2);
+  t.is(report.calibrationRows, 8);
+});
+
+test('a dataset comes to a model with a fixed batch in batches of it', async (t) => {
+  const make = (batch) => {
+    const x = input([20], { ...(batch && { batch }) });
+    return new Model({ inputs: x, outputs: dense(3)(dense(8)(x)), seed: 1 });
+  };
+  const rows = fromArrays({
+    x: noise(24 * 20),
+    y: Int32Array.from({ length: 24 }, (_, i) => i % 3),
+  });
+  const reportOf = async (model, data) =>
+    (await quantize(model, { calibration: data, validation: data })).report;
+  const free = await reportOf(make(), rows);
+  t.deepEqual([free.calibrationRows, free.validation.rows], [24, 24]);
+  t.true(free.validation.float32 > 0 && free.validation.float32 < 1);
+  const fixed = await reportOf(make(4), rows);
+  t.deepEqual(fixed.validation, free.validation);
+  t.is(fixed.calibrationRows, 24);
+  t.deepEqual(fixed.layers[0].input, free.layers[0].input);
+  await t.throwsAsync(reportOf(make(5), rows), error('ERR_SHAPE', /`calibration`.*100 elements/));
+  await t.throwsAsync(
+    quantize(make(4), { validation: fromBatches(async function* () {}) }),
+    error('ERR_SHAPE', /`validation`/),
+  );
 });
 
 test('a signal ends the wait for data that never come', async (t) => {

@@ -23,7 +23,7 @@ export async function readCalibration(
   frozen: Frozen,
   signal: Signal,
 ): Promise<Rows> {
-  const data = await rowsOf(given, signal);
+  const data = await rowsOf(given, frozen, signal);
   if (is.isRecord(data)) return readRows(data, frozen, 'calibration');
   if (!isIterable(data)) throw is.invalid('{ x } or batches of it', 'calibration', data);
   const batches: Rows[] = [];
@@ -32,16 +32,27 @@ export async function readCalibration(
   if (batches.length === 0) {
     throw is.mismatch('ERR_SHAPE', 'one row or more', 'calibration', 'no batches');
   }
-  return await join(batches, frozen);
+  return await join(batches);
 }
 
-/** All rows of a dataset as `{ x, y }`; anything else as it is. */
-async function rowsOf(data: unknown, signal: Signal): Promise<unknown> {
+/** The rows of a run of a model with a fixed batch; 1 where its inputs have different ones. */
+function rowsOfRun({ state }: Frozen): number | undefined {
+  const inputs = state.inputs.map(({ value }) => value);
+  if (inputs.some((value) => rowElements(value) !== null)) return undefined;
+  return fixedBatch(inputs) ?? 1;
+}
+
+/**
+ * All rows of a dataset as `{ x, y }`, or for a model with a fixed batch as an array of batches;
+ * anything else as it is.
+ */
+async function rowsOf(data: unknown, frozen: Frozen, signal: Signal): Promise<unknown> {
   if (!(data instanceof Dataset)) return data;
   const batches: TensorBatch[] = [];
-  const options = { batchSize: 1024, ...(signal && { signal }) };
+  const fixed = rowsOfRun(frozen);
+  const options = { batchSize: fixed ?? 1024, ...(signal && { signal }) };
   for await (const batch of (data as Dataset).batches(options)) batches.push(batch);
-  if (batches.length === 0) return [];
+  if (batches.length === 0 || fixed !== undefined) return batches;
   const { x, y } = await concatInTurns(batches);
   return { x, y };
 }
@@ -66,8 +77,11 @@ function readRows(data: unknown, frozen: Frozen, name: string): Rows {
     if (!(error instanceof TandemError)) throw error;
     throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });
   }
-  const count = fixedBatch(frozen.state.inputs.map(({ value }) => value)) ?? read.rows;
-  if (rows === undefined || rows === count) return read;
+  const fixed = rowsOfRun(frozen);
+  const count = fixed ?? read.rows;
+  if (rows === undefined || rows === count) {
+    return fixed === undefined ? read : { ...read, rows: fixed, batches: [read.arrays] };
+  }
   throw is.mismatch('ERR_SHAPE', `${count} for \`rows\``, name, is.show(rows));
 }
 
@@ -82,15 +96,13 @@ function* placed(parts: readonly Floats[], whole: Floats): Generator<readonly [F
   }
 }
 
-async function join(batches: readonly Rows[], { state }: Frozen): Promise<Rows> {
+async function join(batches: readonly Rows[]): Promise<Rows> {
   const [first] = batches;
   if (first !== undefined && batches.length === 1) return first;
-  if (first !== undefined && state.inputs.every(({ value }) => rowElements(value) === null)) {
-    return {
-      rows: batches.length,
-      arrays: first.arrays,
-      batches: batches.map((one) => one.arrays),
-    };
+  const rows = batches.reduce((sum, batch) => sum + batch.rows, 0);
+  if (first?.batches !== undefined) {
+    const runs = batches.flatMap((batch) => batch.batches ?? []);
+    return { rows, arrays: first.arrays, batches: runs };
   }
   const arrays: Floats[] = [];
   for (const [i, array] of (first?.arrays ?? []).entries()) {
@@ -100,7 +112,7 @@ async function join(batches: readonly Rows[], { state }: Frozen): Promise<Rows> 
     await copyInTurns(placed(parts, whole));
     arrays.push(whole);
   }
-  return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), arrays };
+  return { rows, arrays };
 }
 
 /** `{ x, y }` or a dataset. Rejects with ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE, ERR_ABORTED. */
@@ -110,12 +122,21 @@ export async function readValidation(
   metric: Metric | undefined,
   signal: Signal,
 ): Promise<Validation> {
-  const data = await rowsOf(given, signal);
+  const data = await rowsOf(given, frozen, signal);
+  if (given instanceof Dataset && Array.isArray(data)) {
+    if (data.length === 0) throw noRows();
+    const runs = data as TensorBatch[];
+    const rows = await join(runs.map((batch) => readRows(batch, frozen, 'validation')));
+    const { y } = await concatInTurns(runs);
+    return { data: rows, ...readTargets(y, frozen.state, rows, metric) };
+  }
   if (!is.isRecord(data) || data.y === undefined) {
     throw is.invalid('{ x, y }', 'validation', data);
   }
   const rows = readRows(data, frozen, 'validation');
-  if (rows.rows < 1)
-    throw new TandemError('ERR_SHAPE', 'expected one row or more for `validation`');
-  return { data: rows, ...readTargets(data.y, frozen.state, rows.rows, metric) };
+  if (rows.rows < 1) throw noRows();
+  return { data: rows, ...readTargets(data.y, frozen.state, rows, metric) };
 }
+
+const noRows = (): TandemError =>
+  new TandemError('ERR_SHAPE', 'expected one row or more for `validation`');

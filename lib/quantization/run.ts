@@ -8,7 +8,7 @@ import { aborted } from '../trainer/signal.js';
 import { turnsBetween } from '../trainer/turns.js';
 
 export interface Rows extends Pick<Call, 'rows' | 'arrays'> {
-  /** Of a model with a fixed batch: `arrays` of every run, one a row. */
+  /** Of a model with a fixed batch: `arrays` of every run, each of as many rows. */
   readonly batches?: readonly Call['arrays'][];
 }
 type Outputs = readonly (Float32Array | Int32Array)[];
@@ -22,23 +22,26 @@ export interface Run {
   readonly state: ModelState;
 }
 
+/** What a run takes one or more of: rows, or where the batch is fixed whole batches. */
+export const unitsOf = ({ rows, batches }: Rows): number => batches?.length ?? rows;
+
 /**
- * Calls `use` with the values numbered `outputs` for a batch of rows after the other. They are those
- * of `graph`, which may be quantized.
+ * Calls `use` with the values numbered `outputs` for `count` units from unit `first` on, one run after
+ * the other. They are those of `graph`, which may be quantized.
  */
 export async function runRows(
   { state, threads, signal }: Run,
   graph: GraphDescription,
   outputs: readonly number[],
   { rows, arrays, batches }: Rows,
-  use: (values: Outputs, first: number) => Promise<void> | void,
+  use: (values: Outputs, first: number, count: number) => Promise<void> | void,
 ): Promise<void> {
   const options = { maxBatch: batchRows, threads, device: 'cpu', precision: 'float32' } as const;
   const predictor = await native.loadPredictor(state.native, { ...graph, outputs }, options);
   try {
     for (const [i, batch] of (batches ?? []).entries()) {
       if (signal?.aborted) throw aborted(signal);
-      await use(await outputsOf(predictor, 1, batch, outputs.length), i);
+      await use(await outputsOf(predictor, 1, batch, outputs.length), i, 1);
     }
     for (let first = 0; batches === undefined && first < rows; first += batchRows) {
       if (signal?.aborted) throw aborted(signal);
@@ -48,7 +51,8 @@ export async function runRows(
         const each = input === undefined ? null : rowElements(input.value);
         return each === null ? array : array.subarray(first * each, last * each);
       });
-      await use(await outputsOf(predictor, last - first, some, outputs.length), first);
+      const count = last - first;
+      await use(await outputsOf(predictor, count, some, outputs.length), first, count);
     }
   } finally {
     predictor.close();
@@ -89,11 +93,15 @@ async function outputsOf(
   return count === 1 ? [result as Float32Array] : (result as Float32Array[]);
 }
 
-/** The first rows. */
+/** The first rows, whole runs of them where the batch is fixed. */
 export function firstRows(data: Rows, state: ModelState, most: number): Rows {
   const { rows, arrays, batches } = data;
   if (rows <= most) return data;
-  if (batches !== undefined) return { rows: most, arrays, batches: batches.slice(0, most) };
+  if (batches !== undefined) {
+    const each = rows / batches.length;
+    const runs = Math.ceil(most / each);
+    return { rows: runs * each, arrays, batches: batches.slice(0, runs) };
+  }
   const cut = arrays.map((array, i) => {
     const input = state.inputs[i];
     const each = input === undefined ? null : rowElements(input.value);

@@ -7,7 +7,7 @@ import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
 import type { ValidationReport } from './report.js';
-import { type Rows, type Run, runRows } from './run.js';
+import { type Rows, type Run, runRows, unitsOf } from './run.js';
 import { crossEntropy, rightClasses, squaredErrors, type Total } from './scores.js';
 
 /** What validation counts. */
@@ -23,21 +23,22 @@ export interface Validation {
 }
 
 /**
- * The targets `y` of so many rows, and what to count: by default the share of right classes where some
+ * The targets `y` of these rows, and what to count: by default the share of right classes where some
  * are integers, else errors of numbers. Throws ERR_ARGUMENT, ERR_DTYPE, ERR_SHAPE, and ERR_NUMERIC for
  * numbers that are not finite.
  */
 export function readTargets(
   y: unknown,
   state: ModelState,
-  rows: number,
+  data: Rows,
   metric: Metric | undefined,
 ): Pick<Validation, 'targets' | 'metric'> {
   const targets = matchArrays(y, state.outputs, 'validation.y').map(([given, name]) => {
     const array = ofThisRealm(given);
     const target = checkInput(array, name, array instanceof Float32Array ? 'float32' : 'int32');
-    if (target.length === 0 || target.length % rows !== 0) {
-      throw is.mismatch('ERR_SHAPE', `a multiple of ${rows} elements`, name, is.show(array));
+    const units = unitsOf(data);
+    if (target.length === 0 || target.length % units !== 0) {
+      throw is.mismatch('ERR_SHAPE', `a multiple of ${units} elements`, name, is.show(array));
     }
     const at = target instanceof Float32Array ? native.findNonFinite(target) : -1;
     if (at !== -1) {
@@ -84,14 +85,13 @@ async function score(
   const { state } = run;
   const mixed = metric !== 'rootMeanSquaredError' && targets.some(isInteger);
   const total: Total = { sum: 0, count: 0 };
-  await runRows(run, graph, graph.outputs, data, (values, first) => {
+  await runRows(run, graph, graph.outputs, data, (values, first, count) => {
     values.forEach((value, i) => {
       const target = targets[i];
       // Of several outputs those with classes decide.
       if (target === undefined || (mixed && !isInteger(target))) return;
-      const each = target.length / data.rows;
-      const rows = Math.min(32, data.rows - first);
-      const here = target.subarray(first * each, (first + rows) * each);
+      const each = target.length / unitsOf(data);
+      const here = target.subarray(first * each, (first + count) * each);
       const name = checkWidth(value, here, metric, state.outputs[i]);
       if (metric === 'accuracy') rightClasses(value, here, name, total);
       else if (metric === 'perplexity') crossEntropy(value, here, name, total);
