@@ -199,8 +199,8 @@ export interface ReduceOnPlateauOptions {
   /** What should improve, of the names that history has; 'valLoss' by default. */
   monitor?: string;
   /**
-   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc
-   * or r2.
+   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc,
+   * r2, or top and a number, as `top3`.
    */
   mode?: 'auto' | 'min' | 'max';
   /** On the learning rate each time; 0.1 by default. */

@@ -18,8 +18,8 @@ export interface EarlyStoppingOptions {
   /** Smaller changes are no improvement; 0 by default. */
   minDelta?: number;
   /**
-   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc
-   * or r2.
+   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc,
+   * r2, or top and a number, as `top3`.
    */
   mode?: 'auto' | 'min' | 'max';
   /**

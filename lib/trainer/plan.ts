@@ -74,7 +74,8 @@ export interface CheckpointOptions {
   keep?: number;
   /**
    * The name of a number of an epoch's history, such as 'valLoss': `best.safetensors` is the checkpoint
-   * of the epoch where it was best: the largest for metrics of which more is better, else the smallest.
+   * of the epoch where it was best: the largest where `mode: 'auto'` of earlyStopping has larger for better,
+   * else the smallest.
    * None by default.
    */
   keepBest?: string;

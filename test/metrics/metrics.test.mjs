@@ -1,9 +1,12 @@
 // Metrics through the Trainer: custom ones, several outputs, targets that do not count, ties, errors.
+import { join } from 'node:path';
 import test from 'ava';
 import {
   abs,
+  adam,
   bceWithLogits,
   dense,
+  earlyStopping,
   input,
   Model,
   max,
@@ -18,6 +21,7 @@ import {
   TandemError,
   Trainer,
 } from 'tandem-ml';
+import { makeFolder } from '../helpers/folder.mjs';
 
 function make(t, width, options) {
   const model = sequential([dense(width, { bias: false, name: 'same' })], { input: [width] });
@@ -378,4 +382,37 @@ test('logits of one class always predict it', async (t) => {
   const found = await trainer.evaluate(data);
   t.deepEqual({ ...found }, { loss: 0, accuracy: 1, precision: 1, recall: 1, f1: 1 });
   t.deepEqual(found.matrices.confusionMatrix, [[3]]);
+});
+
+test('of top-k accuracy under a name with its k more is better', async (t) => {
+  const dir = await makeFolder(t);
+  const x = Float32Array.from({ length: 400 }, (_, i) => Math.sin(i * i));
+  const y = Int32Array.from({ length: 100 }, (_, i) => Math.floor(8 * Math.abs(x[4 * i])));
+  const make = () => {
+    const layers = [dense(32, { activation: 'relu' }), dense(8)];
+    const trainer = new Trainer(sequential(layers, { input: [4], seed: 1 }), {
+      loss: 'crossEntropy',
+      optimizer: adam({ learningRate: 0.01 }),
+      metrics: { top3: metrics.topKAccuracy({ k: 3 }) },
+    });
+    t.teardown(() => trainer.close());
+    return trainer;
+  };
+  const stopping = earlyStopping({ monitor: 'valTop3', patience: 20 });
+  const history = await make().fit(
+    { x, y },
+    {
+      epochs: 15,
+      verbose: 0,
+      validationData: { x, y },
+      checkpoint: { dir, keepBest: 'valTop3' },
+      callbacks: [stopping],
+    },
+  );
+  const best = Math.max(...history.valTop3);
+  t.true(best > history.valTop3[0]);
+  t.is(stopping.best, best);
+  const again = make();
+  await again.loadCheckpoint(join(dir, 'best.safetensors'));
+  t.is((await again.evaluate({ x, y })).top3, best);
 });
