@@ -15,7 +15,8 @@ export function onAbort(signal: AbortSignal, call: () => void): void {
     found = {
       calls,
       listener: () => {
-        for (const each of [...calls]) each();
+        // As of listeners, those that an earlier one takes off are not called.
+        for (const each of [...calls]) if (calls.has(each)) each();
       },
     };
     watches.set(signal, found);

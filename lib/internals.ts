@@ -20,6 +20,7 @@ import * as transformerBlock from './ops/transformer-block.js';
 import * as weights from './ops/weights.js';
 import * as windows from './ops/windows.js';
 
+export { offAbort, onAbort } from './aborts.js';
 export { decodeHadoopLz4 } from './data/codecs/lz4.js';
 export { checkState } from './data/encoders/state.js';
 export { fromPlain, toPlain } from './data/errors.js';
@@ -32,6 +33,7 @@ export { definition } from './graph/value.js';
 export { toCSV } from './history/csv.js';
 export { overfitting } from './history/overfitting.js';
 export { trendOf } from './history/trend.js';
+export { largerIsBetter } from './metrics/direction.js';
 export { packMatrix, unpackMatrix } from './metrics/matrices.js';
 export { stateOf } from './model/state.js';
 export { layoutIn, layoutOf, outputShapes } from './predictor/arrays.js';

@@ -3,4 +3,4 @@
  * the like are what topKAccuracy is called where there are several.
  */
 export const largerIsBetter = (name: string): boolean =>
-  /(accuracy|precision|recall|f1|auc|r2|top\d+)$/i.test(name);
+  /(accuracy|precision|recall|f1|auc|r2)$/i.test(name) || /(^t|_t|T)op\d+$/.test(name);

@@ -6,8 +6,9 @@ import type { Reading } from './messages.js';
 import { ReadingThread } from './thread.js';
 
 /**
- * The blocks of a file. Rejects with what reading failed with, ERR_OUT_OF_MEMORY among it. A thread that has read to the end stays a
- * while for the next reading; ending the iteration before that ends the thread.
+ * The blocks of a file. Rejects with what reading failed with, ERR_OUT_OF_MEMORY among it. A thread that
+ * has read to the end stays a while for the next reading; ending the iteration before that ends the
+ * thread.
  */
 export async function* readInThread<B extends Batch>(
   reading: Reading,
