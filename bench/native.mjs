@@ -2,7 +2,7 @@
 // oneDNN and OpenBLAS, convolutions, elementwise ops, softmax, attention, reductions, recurrences,
 // optimizers, the thread pool.
 //   native.mjs [--quick] [--filter TEXT] [--rounds N] [--threads N] [--isa NAME] [--markdown] [--save]
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,11 +26,23 @@ const sameIsa = {
   scalar: { ONEDNN_MAX_CPU_ISA: 'SSE41', OPENBLAS_CORETYPE: 'Nehalem' },
 };
 
+/** The same where OpenBLAS is older than the processor, and takes it for a Prescott of 2004. */
+const unknownCore = { avx512: 'SkylakeX', avx2: 'Haswell' };
+
 function environment() {
   // OpenBLAS chooses its kernels by itself, and its threads get out of the way soon after a call:
   // 2^20 cycles, which is longer than the pauses within a turn.
   const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...rest } = process.env;
-  return { ...rest, OPENBLAS_THREAD_TIMEOUT: '20', ...sameIsa[native.isa ?? ''] };
+  const env = { ...rest, OPENBLAS_THREAD_TIMEOUT: '20', ...sameIsa[native.isa ?? ''] };
+  const { machine, peers } = aboutMachine(env);
+  const core = peers?.openblas?.endsWith('Prescott') ? unknownCore[machine.isa] : undefined;
+  return core === undefined ? env : { ...env, OPENBLAS_CORETYPE: core };
+}
+
+/** The first line of the program, which it writes before it measures; here it has nothing to. */
+function aboutMachine(env) {
+  const { stdout } = spawnSync(program(), ['--filter', 'no case'], { env, encoding: 'utf8' });
+  return JSON.parse(stdout?.split('\n', 1)[0] || '{}');
 }
 
 /**
