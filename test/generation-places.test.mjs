@@ -4,6 +4,7 @@ import { dense, embedding, input, Predictor, sequential } from 'tandem-ml';
 import { languageModel } from './helpers/language.mjs';
 import { collect } from './helpers/outcomes.mjs';
 import { loadPredictor } from './helpers/predictors.mjs';
+import { listenerWarnings } from './helpers/warnings.mjs';
 
 const [vocabulary, time] = [13, 96];
 
@@ -98,14 +99,7 @@ test('maxQueue bounds predictions and generations together', async (t) => {
 });
 
 test('many generations and streams with one signal warn of nothing', async (t) => {
-  /** @type {Error[]} */
-  const warnings = [];
-  // Others are of Node.js.
-  const listen = (warning) => {
-    if (warning.name === 'MaxListenersExceededWarning') warnings.push(warning);
-  };
-  process.on('warning', listen);
-  t.teardown(() => process.off('warning', listen));
+  const warnings = listenerWarnings(t);
   const predictor = await load(t, {});
   const { signal } = new AbortController();
   const row = new Int32Array(time);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { Predictor, TandemError } from 'tandem-ml';
 import { fromArrays, fromBatches } from 'tandem-ml/data';
+import { listenerWarnings } from '../helpers/warnings.mjs';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
 const aborted = { instanceOf: TandemError, code: 'ERR_ABORTED' };
@@ -188,13 +189,7 @@ test('signals have to be signals', async (t) => {
 });
 
 test('many evaluations and readings with one signal warn of nothing, and all end with it', async (t) => {
-  /** @type {Error[]} */
-  const warnings = [];
-  const listen = (warning) => {
-    if (warning.name === 'MaxListenersExceededWarning') warnings.push(warning);
-  };
-  process.on('warning', listen);
-  t.teardown(() => process.off('warning', listen));
+  const warnings = listenerWarnings(t);
   const trainer = makeTrainer();
   t.teardown(() => trainer.close());
   const data = makeData(64);

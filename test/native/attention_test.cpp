@@ -3,7 +3,6 @@
 #include "core/ops/attention.h"
 
 #include <cmath>
-#include <string>
 
 #include "check.h"
 #include "core/autodiff.h"
@@ -12,6 +11,7 @@
 #include "core/graph.h"
 #include "core/plan.h"
 #include "node_runner.h"
+#include "panel_kernels.h"
 
 using namespace tandem;
 using namespace tandem::cpu;
@@ -211,34 +211,11 @@ Floats log_sums(const Case& c, const Floats& parts) {
   return sums;
 }
 
-/// The families of register kernels that a case is multiplied by; not tiles in software where that
-/// takes long.
+/// The kernels that a case is multiplied by.
 std::vector<const GemmKernels*> families_of(const Case& c, const Isa& isa) {
   if (!c.bf16) return {isa.panel_kernels()};
-  const bool large = c.batch * c.heads * c.time * c.keys > 100'000;
-  std::vector<const GemmKernels*> all;
-  for (const GemmKernels* const* k = isa.gemm_kernels(GEMM_BF16); *k != nullptr; ++k) {
-    const bool software = std::string((*k)->name).ends_with("_reference");
-    if ((*k)->available() && !(large && software)) all.push_back(*k);
-  }
-  return all;
+  return panel_families(isa, c.batch * c.heads * c.time * c.keys > 100'000);
 }
-
-/// Products of bfloat16 use `kernels` while it lives.
-class ChosenKernels {
- public:
-  ChosenKernels(const Isa& isa, const GemmKernels* kernels)
-      : chosen_(isa.panel_kernels()), before_(chosen_) {
-    chosen_ = kernels;
-  }
-  ~ChosenKernels() { chosen_ = before_; }
-  ChosenKernels(const ChosenKernels&) = delete;
-  ChosenKernels& operator=(const ChosenKernels&) = delete;
-
- private:
-  const GemmKernels*& chosen_;
-  const GemmKernels* before_;
-};
 
 void check_case(const Case& c, Layout layout, const Tolerance& tolerance = kOfFloats) {
   Data d = make_data(c);
