@@ -1,6 +1,7 @@
 import * as is from './is.js';
 import { largerIsBetter } from './metrics/direction.js';
 import { tookSteps } from './trainer/callbacks.js';
+import type { Trainer } from './trainer.js';
 
 /**
  * The factor on the learning rate in a step; steps count from 0, over all calls of fit and step. Any
@@ -11,7 +12,7 @@ export interface LearningRateScheduler {
   /** A number that onEpochEnd looks at: fit refuses to begin where epochs will not report it. */
   readonly monitor?: string;
   /** Called by fit with an epoch's numbers, before the next epoch. */
-  onEpochEnd?(logs: Readonly<Record<string, number>>): void;
+  onEpochEnd?(logs: Readonly<Record<string, number>>, trainer?: Trainer): void;
   /** What onEpochEnd has learnt, as plain data for checkpoints; and back. */
   saveState?(): unknown;
   loadState?(state: unknown): void;
@@ -199,8 +200,9 @@ export interface ReduceOnPlateauOptions {
   /** What should improve, of the names that history has; 'valLoss' by default. */
   monitor?: string;
   /**
-   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc,
-   * r2, or top and a number, as `top3`.
+   * 'auto' (the default): as the metric says, if it is one of this library's or has `largerIsBetter`; otherwise
+   * larger is better for names that end in accuracy, precision, recall, f1, auc, r2, or top and a number,
+   * as `top3`.
    */
   mode?: 'auto' | 'min' | 'max';
   /** On the learning rate each time; 0.1 by default. */
@@ -241,7 +243,6 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
   ]);
   const monitor = is.string(set.monitor ?? 'valLoss', 'monitor');
   const mode = is.oneOf(set.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
-  const sign = mode === 'max' || (mode === 'auto' && largerIsBetter(monitor)) ? -1 : 1;
   const factor = is.number(set.factor ?? 0.1, 'factor', 0, 1);
   if (factor === 1) throw is.invalid('a number below 1', 'factor', factor);
   const patience = is.integer(set.patience ?? 10, 'patience', 0);
@@ -252,15 +253,20 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateS
   const eps = is.number(set.eps ?? 1e-8, 'eps', 0);
   // Null is worse than everything, as an infinite number of the wrong sign would be.
   let state = { current: 1, best: null as number | null, bad: 0, wait: 0 };
-  const improves = (value: number) => {
+  const improves = (value: number, larger: boolean) => {
+    const sign = larger ? -1 : 1;
     if (state.best === null) return sign * value < Number.POSITIVE_INFINITY;
     const margin = relative ? threshold * state.best : threshold;
     return sign * value < sign * state.best - margin;
   };
-  const onEpochEnd = (logs: Readonly<Record<string, number>>) => {
+  const isLarger = (trainer: Trainer | undefined) =>
+    mode === 'auto'
+      ? (trainer?.largerIsBetter(monitor) ?? largerIsBetter(monitor))
+      : mode === 'max';
+  const onEpochEnd = (logs: Readonly<Record<string, number>>, trainer?: Trainer) => {
     checkMonitor(monitor, Object.keys(logs));
     const value = logs[monitor] ?? Number.NaN;
-    const better = improves(value);
+    const better = improves(value, isLarger(trainer));
     if (!better && !tookSteps(logs)) return;
     if (better) state.best = value;
     state.bad = better ? 0 : state.bad + 1;

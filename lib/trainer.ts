@@ -3,6 +3,7 @@ import type { ProfileDescription } from '../bindings.js';
 import type { Dataset } from './data/dataset.js';
 import type { Value } from './graph/value.js';
 import * as is from './is.js';
+import { largerIsBetter } from './metrics/direction.js';
 import { type ModelState, restored, stateOf } from './model/state.js';
 import { Model } from './model.js';
 import { averagedModel, checkAverages } from './trainer/averages.js';
@@ -306,6 +307,14 @@ export class Trainer<T extends Targets = Value> {
   #assertFree(what: string): void {
     if (this.#run.closed) throw closedError();
     if (this.#state.taken !== undefined) throw busyError(what);
+  }
+
+  /**
+   * Whether more of a number that epochs report is better: as its metric says, where that is one of this library
+   * or has `largerIsBetter`, otherwise by its name, as `mode` of earlyStopping describes.
+   */
+  largerIsBetter(name: string): boolean {
+    return this.#graph.directions.get(name) ?? largerIsBetter(name);
   }
 
   /**

@@ -119,6 +119,7 @@ function counted(name: keyof typeof scores, options: AverageOptions | undefined)
   const given = set.average === undefined ? undefined : is.oneOf(set.average, 'average', averages);
   return builtIn({
     name,
+    largerIsBetter: true,
     expects: expectsClasses,
     fits: fitsClasses,
     build(pair) {
@@ -170,6 +171,7 @@ const maxClasses = 1024;
 export function confusionMatrix(): BuiltIn {
   return builtIn({
     name: 'confusionMatrix',
+    largerIsBetter: undefined,
     expects: expectsClasses,
     fits: fitsClasses,
     build(pair) {

@@ -15,6 +15,7 @@ import { hasOneClass, lastAxis } from './predictions.js';
 export function accuracy(): BuiltIn {
   return builtIn({
     name: 'accuracy',
+    largerIsBetter: true,
     expects: expectsClasses,
     fits: fitsClasses,
     mean: (pair) => apply('accuracy', decided(pair)),
@@ -33,6 +34,7 @@ function decided(pair: Pair): [Value, Value] {
 export function mae(): BuiltIn {
   return builtIn({
     name: 'mae',
+    largerIsBetter: false,
     expects: expectsNumbers,
     fits: fitsNumbers,
     mean: ({ output, target }) => l1(output, target),

@@ -47,6 +47,11 @@ export interface Metric<T extends Targets = Value> {
   values(output: T, target: T): readonly Value[];
   /** `state`: what another accumulator's `state` gave, to go on from. */
   accumulate(state?: unknown): Accumulator;
+  /**
+   * Whether more of it is better, for what keeps the best and stops early; by default its name tells: see
+   * `mode` of earlyStopping.
+   */
+  readonly largerIsBetter?: boolean;
 }
 
 /** An output of a model with its target; `loss` only where that is a name. */
@@ -63,6 +68,8 @@ export type BuiltIn = Mean | Summed;
 
 interface About {
   readonly name: string;
+  /** Undefined where it is no number. */
+  readonly largerIsBetter: boolean | undefined;
   /** What it measures, for the error where it does not fit. */
   readonly expects: string;
   /** Whether an output with this loss has the metric; undefined where the loss does not tell. */

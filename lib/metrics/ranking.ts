@@ -29,6 +29,7 @@ export function topKAccuracy(options?: TopKOptions): BuiltIn {
   const k = is.integer(given ?? 5, 'k', 1);
   return builtIn({
     name: 'topKAccuracy',
+    largerIsBetter: true,
     expects: 'a metric for an output with class numbers',
     fits: (pair) => classes(pair) && pair.target.dtype === 'int32' && lastAxis(pair.output) > 1,
     build: ({ output, target }) => ({
@@ -80,6 +81,7 @@ export function rocAuc(options?: RocAucOptions): BuiltIn {
   const average = is.oneOf(set.average ?? 'macro', 'average', ['macro', 'weighted']);
   return builtIn({
     name: 'rocAuc',
+    largerIsBetter: true,
     expects: expectsClasses,
     fits: fitsClasses,
     build(pair) {

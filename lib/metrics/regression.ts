@@ -26,6 +26,7 @@ function rowAxes({ output }: Pair): number[] {
 export function rmse(): BuiltIn {
   return builtIn({
     name: 'rmse',
+    largerIsBetter: false,
     expects: expectsNumbers,
     fits: fitsNumbers,
     build: ({ output, target }) => ({
@@ -53,6 +54,7 @@ export function rmse(): BuiltIn {
 export function r2(): BuiltIn {
   return builtIn({
     name: 'r2',
+    largerIsBetter: true,
     expects: expectsNumbers,
     fits: fitsNumbers,
     build(pair) {
@@ -146,6 +148,7 @@ export function perplexity(options?: PerplexityOptions): BuiltIn {
   const ignored = is.integer(set.ignoreIndex ?? -100, 'ignoreIndex', -(2 ** 31), 2 ** 31 - 1);
   return builtIn({
     name: 'perplexity',
+    largerIsBetter: false,
     expects: 'a metric for an output with class numbers',
     fits: (pair) => classes(pair) && pair.target.dtype === 'int32',
     build: ({ output, target, loss, lossValue }) => ({

@@ -1,6 +1,5 @@
 import { bad } from '../files/format.js';
 import * as is from '../is.js';
-import { largerIsBetter } from '../metrics/direction.js';
 import type { Model } from '../model.js';
 import type { Trainer } from '../trainer.js';
 import { type Callback, type Logs, tookSteps } from './callbacks.js';
@@ -18,8 +17,9 @@ export interface EarlyStoppingOptions {
   /** Smaller changes are no improvement; 0 by default. */
   minDelta?: number;
   /**
-   * 'auto' (the default): larger is better for names that end in accuracy, precision, recall, f1, auc,
-   * r2, or top and a number, as `top3`.
+   * 'auto' (the default): as the metric says, if it is one of this library's or has `largerIsBetter`; otherwise
+   * larger is better for names that end in accuracy, precision, recall, f1, auc, r2, or top and a number,
+   * as `top3`.
    */
   mode?: 'auto' | 'min' | 'max';
   /**
@@ -56,8 +56,7 @@ export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
   const minDelta = is.number(set.minDelta ?? 0, 'minDelta', 0);
   const mode = is.oneOf(set.mode ?? 'auto', 'mode', ['auto', 'min', 'max']);
   const restore = is.boolean(set.restoreBestWeights ?? false, 'restoreBestWeights');
-  const upwards = mode === 'max' || (mode === 'auto' && largerIsBetter(monitor));
-  return new Stopper(monitor, patience, minDelta, upwards ? -1 : 1, restore);
+  return new Stopper(monitor, patience, minDelta, mode, restore);
 }
 
 class Stopper implements EarlyStopping {
@@ -66,6 +65,8 @@ class Stopper implements EarlyStopping {
   bestEpoch = -1;
   stoppedEpoch = -1;
   #wait = 0;
+  /** 1 when smaller is better, -1 when larger is. */
+  #sign = 1;
   #weights: Map<string, Float32Array> | undefined;
   /** Memory for the next copy. */
   #spare: Map<string, Float32Array> | undefined;
@@ -75,17 +76,19 @@ class Stopper implements EarlyStopping {
     readonly monitor: string,
     readonly patience: number,
     readonly minDelta: number,
-    /** 1 when smaller is better, -1 when larger is. */
-    readonly sign: 1 | -1,
+    readonly mode: 'auto' | 'min' | 'max',
     readonly restore: boolean,
   ) {}
 
-  onTrainBegin({ model }: Trainer, reports: readonly string[]): void {
-    this.#model = model;
+  onTrainBegin(trainer: Trainer, reports: readonly string[]): void {
+    this.#model = trainer.model;
     if (!reports.includes(this.monitor)) {
       const received = `${is.show(this.monitor)}${is.didYouMean(this.monitor, reports)}`;
       throw is.mismatch('ERR_ARGUMENT', `one of ${reports.join(', ')}`, 'monitor', received);
     }
+    const upwards =
+      this.mode === 'max' || (this.mode === 'auto' && trainer.largerIsBetter(this.monitor));
+    this.#sign = upwards ? -1 : 1;
     this.best = Number.NaN;
     this.bestEpoch = -1;
     this.stoppedEpoch = -1;
@@ -96,7 +99,7 @@ class Stopper implements EarlyStopping {
 
   async onEpochEnd(epoch: number, logs: Logs, trainer: Trainer): Promise<boolean> {
     const value = logs[this.monitor] ?? Number.NaN;
-    const gain = (this.best - value) * this.sign;
+    const gain = (this.best - value) * this.#sign;
     if (!Number.isNaN(value) && (this.bestEpoch === -1 || gain > this.minDelta)) {
       if (this.restore) {
         // Not over the last ones: a trainer that is closed meanwhile still ends with those, whole.

@@ -278,10 +278,10 @@ export class Fit {
     record(this.#history, epoch, logs, matrices);
     progress.epochEnd(epoch, logs);
     await this.#fromGpu();
-    this.engine.settings.schedule.onEpochEnd?.(logs);
+    this.engine.settings.schedule.onEpochEnd?.(logs, this.trainer);
     this.#open = undefined;
     await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, this.trainer, matrices));
-    await this.#saver.epochEnd(logs);
+    await this.#saver.epochEnd(logs, this.trainer);
   }
 
   get #skips(): boolean {

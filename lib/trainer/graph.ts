@@ -35,6 +35,8 @@ export interface TrainingGraph {
   readonly scales: number;
   /** The outputs after the numbers, by the metrics that they are for. */
   readonly tracked: readonly Tracked[];
+  /** Whether more is better, of reported numbers whose metrics tell. */
+  readonly directions: ReadonlyMap<string, boolean>;
   /** Elements of all outputs. */
   readonly width: Width;
   /** With mixup: inputs that follow those of `feeds`, and the places among targets of class numbers. */
@@ -98,6 +100,7 @@ export function makeTrainingGraph(
     results: reported,
     scales: scales === undefined ? 0 : (reported[0]?.terms.length ?? 0),
     tracked: measured.map(({ name, start }, i) => ({ name, start, parts: [places[i] ?? []] })),
+    directions: objective.directions,
     width,
     mixed: { feeds: mixed.inputs.map(own.feed), classes: mixed.classes },
   };

@@ -80,6 +80,8 @@ export interface Objective {
   readonly losses: number;
   /** Metrics that are no means over rows. */
   readonly measured: readonly Measured[];
+  /** Whether more is better, of reported numbers whose metrics tell. */
+  readonly directions: ReadonlyMap<string, boolean>;
 }
 
 interface Output extends NamedValue {
@@ -109,6 +111,7 @@ export function makeObjective(
         results: [{ name: 'loss', value: total }, ...made.results],
         losses: 1,
         measured: made.measured,
+        directions: made.directions,
       };
     });
   }
@@ -126,6 +129,7 @@ export function makeObjective(
         ],
         losses: 1,
         measured: [],
+        directions: new Map(),
       }));
       targets.push(...made.targets);
       parts.push(...made.results);
@@ -155,6 +159,7 @@ export function makeObjective(
     results: [...results, ...made.results],
     losses: results.length,
     measured: made.measured,
+    directions: made.directions,
   });
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../metrics/metric.js';
 import type { Form } from '../model/state.js';
 import { type AnyFunction, callLoss, checkKeys, inForm, inside } from './callables.js';
+import { validationName } from './history.js';
 import type { LossName, MetricName } from './losses.js';
 
 /** A metric that is no mean over rows: values of any shape, and what adds them up. */
@@ -25,6 +26,7 @@ export interface Measured {
 interface Made {
   readonly results: NamedValue[];
   readonly measured: Measured[];
+  readonly directions: Map<string, boolean>;
 }
 
 const makers: Readonly<Record<MetricName, () => BuiltIn>> = {
@@ -53,7 +55,7 @@ export function makeMetrics(
   form: Form,
   losses: readonly { readonly loss: LossName | undefined; readonly value: Value | undefined }[],
 ): Made {
-  const made: Made = { results: [], measured: [] };
+  const made: Made = { results: [], measured: [], directions: new Map() };
   if (given === undefined) return made;
   const pairs = outputs.map((output, i): NamedPair => {
     const { loss, value: lossValue } = losses[i] ?? { loss: undefined, value: undefined };
@@ -83,11 +85,24 @@ export function makeMetrics(
       }
     } else if (isCustom(item)) {
       made.measured.push(custom(item, name, inForm(outputs, form), inForm(targets, form)));
+      setDirection(made, name, readDirection(item, name));
     } else {
       addNamed(made, readNamed(item, where), name, pairs, several);
     }
   }
   return made;
+}
+
+/** For what it is in training, and with validation data. */
+function setDirection({ directions }: Made, name: string, larger: boolean | undefined): void {
+  if (larger === undefined) return;
+  directions.set(name, larger);
+  directions.set(validationName(name), larger);
+}
+
+function readDirection({ largerIsBetter }: Metric, name: string): boolean | undefined {
+  if (largerIsBetter === undefined) return undefined;
+  return is.boolean(largerIsBetter, `metrics.${name}.largerIsBetter`);
 }
 
 interface NamedPair extends Pair {
@@ -134,6 +149,7 @@ function addNamed(
   for (const pair of chosen) {
     const capital = name.charAt(0).toUpperCase() + name.slice(1);
     const full = prefixed ? `${pair.name}${capital}` : name;
+    setDirection(made, full, metric.largerIsBetter);
     inside(`metrics.${name}`, () => {
       if ('mean' in metric) {
         made.results.push({ name: full, value: metric.mean(pair) });

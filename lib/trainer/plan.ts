@@ -74,8 +74,7 @@ export interface CheckpointOptions {
   keep?: number;
   /**
    * The name of a number of an epoch's history, such as 'valLoss': `best.safetensors` is the checkpoint
-   * of the epoch where it was best: the largest where `mode: 'auto'` of earlyStopping has larger for better,
-   * else the smallest.
+   * of the epoch where it was best: the largest where `trainer.largerIsBetter` of it, else the smallest.
    * None by default.
    */
   keepBest?: string;

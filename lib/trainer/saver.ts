@@ -1,6 +1,7 @@
 // The checkpoints of one call of fit.
 import * as is from '../is.js';
-import { largerIsBetter } from '../metrics/direction.js';
+import type { Trainer } from '../trainer.js';
+import type { Logs } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner, Restored } from './checkpoint/file.js';
 import { CheckpointFolder, readFrom, readLatest } from './checkpoint/folder.js';
@@ -81,17 +82,18 @@ export class Saver {
   }
 
   /** At an epoch's end, with its numbers. */
-  async epochEnd(logs: Readonly<Record<string, number>>): Promise<void> {
+  async epochEnd(logs: Logs, trainer: Trainer): Promise<void> {
     const { checkpoint } = this.plan;
     if (checkpoint === undefined) return;
-    const isBest = checkpoint.keepBest !== undefined && this.#improves(checkpoint.keepBest, logs);
+    const { keepBest } = checkpoint;
+    const isBest =
+      keepBest !== undefined && this.#improves(logs[keepBest], trainer.largerIsBetter(keepBest));
     if (isBest || checkpoint.everySteps === undefined) await this.save(isBest);
   }
 
-  #improves(monitor: string, logs: Readonly<Record<string, number>>): boolean {
-    const value = logs[monitor] ?? Number.NaN;
-    if (Number.isNaN(value)) return false;
-    const sign = largerIsBetter(monitor) ? -1 : 1;
+  #improves(value: number | undefined, larger: boolean): boolean {
+    if (value === undefined || Number.isNaN(value)) return false;
+    const sign = larger ? -1 : 1;
     if (this.best !== undefined && sign * value >= sign * this.best) return false;
     this.best = value;
     return true;

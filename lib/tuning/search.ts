@@ -3,7 +3,7 @@ import * as is from '../is.js';
 import { largerIsBetter } from '../metrics/direction.js';
 import type { EpochNumbers, History } from '../trainer/history.js';
 import { aborted } from '../trainer/plan.js';
-import type { Trainer } from '../trainer.js';
+import { Trainer } from '../trainer.js';
 import {
   type CrossValidateOptions,
   checkCommon,
@@ -42,7 +42,10 @@ export interface SearchOptions<S extends Space> {
   minEpochs?: number;
   /** The number of the history, or with folds of the scores, that counts; 'valLoss' ('loss') by default. */
   monitor?: string;
-  /** 'auto' (the default): larger is better for names of accuracy, precision, f1 and so on. */
+  /**
+   * 'auto' (the default): larger is better for names of accuracy, precision, f1 and so on, as earlyStopping has
+   * them. Has to be given where a metric of another name says otherwise: see `trainer.largerIsBetter`.
+   */
   mode?: 'auto' | 'min' | 'max';
   /** Validation data, batch size and so on of each fit. Callbacks are shared by all trials. */
   fit?: InnerFitOptions;
@@ -172,6 +175,8 @@ interface Plan {
   readonly monitor: string;
   /** 1 when smaller is better, -1 when larger is. */
   readonly sign: 1 | -1;
+  /** By the name alone. */
+  readonly guessed: boolean;
   readonly seed: number;
   readonly folds: number | undefined;
   readonly verbose: 0 | 1;
@@ -195,6 +200,7 @@ function readOptions<S extends Space>(options: SearchOptions<S>) {
     rungs: readRungs(given, trials, epochs),
     monitor,
     sign,
+    guessed: mode === 'auto',
     seed: is.integer(given.seed ?? 0, 'seed', 0),
     folds,
     verbose: is.oneOf(given.verbose ?? 0, 'verbose', [0, 1]),
@@ -253,12 +259,15 @@ async function runTrial<S extends Space>(
   const start = performance.now();
   let unbuilt: TandemError | undefined;
   const build = async () => {
+    let trainer: Trainer;
     try {
-      return await set.build(drawn, trial);
+      trainer = await set.build(drawn, trial);
     } catch (error) {
       if (error instanceof TandemError && unbuildable.includes(error.code)) unbuilt = error;
       throw error;
     }
+    if (plan.guessed) await checkDirection(trainer, plan);
+    return trainer;
   };
   let found: Found = { epoch: -1, scores: {} };
   let failure: { error: string } | undefined;
@@ -282,6 +291,16 @@ async function runTrial<S extends Space>(
     seconds: (performance.now() - start) / 1000,
   };
   return { kept, unbuilt };
+}
+
+/** Closes the trainer and throws ERR_ARGUMENT where its metric says other than the name that was gone by. */
+async function checkDirection(trainer: unknown, { monitor, sign }: Plan): Promise<void> {
+  if (!(trainer instanceof Trainer)) return;
+  const larger = sign === -1;
+  if (trainer.largerIsBetter(monitor) === larger) return;
+  await trainer.close();
+  const what = `${larger ? '"min"' : '"max"'} for ${is.show(monitor)}, as its metric has it,`;
+  throw is.mismatch('ERR_ARGUMENT', what, 'mode', '"auto", which goes by the name');
 }
 
 async function measure<S extends Space>(
