@@ -257,62 +257,92 @@ void place_b(const GemmPlan& plan, const Block& t, int64_t j, int64_t k0, MicroA
   }
 }
 
+// Floats that are read where they are and summed up in one step, with an epilogue of columns alone:
+// of what a panel of A needs, so little is left that small products feel the rest.
+bool is_plain(const GemmPlan& plan, const GemmEpilogue& e) {
+  const GemmDesc& d = plan.desc;
+  const bool in_place = d.type == GEMM_F32 && !plan.pack_a && !plan.rows_alike;
+  const bool by_columns = !e.row_bias && !e.row_scale && !e.row_zero && !e.column_zero && !e.scale;
+  return in_place && by_columns && d.k > 0 && plan.kc >= plan.k_words && d.c_type == GEMM_TO_F32;
+}
+
+// What else than floats in one step needs of a panel's rows.
+void place_rows(const Run& r, MicroArgs& args, int64_t panel, int64_t k0, int64_t row) {
+  const GemmEpilogue& e = r.e;
+  place_a(r.plan, r.t, panel, k0, r.scratch, args);
+  const int64_t in_batch = r.t.first_row + row;
+  args.row_scale = e.row_scale ? e.row_scale + in_batch : nullptr;
+  args.row_zero = e.row_zero && r.plan.desc.k > 0 ? e.row_zero + in_batch : nullptr;
+  args.row_sums = e.column_zero ? e.row_sums + in_batch : nullptr;
+}
+
+// The same of its columns.
+void place_columns(const Run& r, MicroArgs& args, int64_t j) {
+  const GemmEpilogue& e = r.e;
+  const Block& t = r.t;
+  args.scale = e.scale ? e.scale + j : nullptr;
+  args.column_zero = e.column_zero ? e.column_zero + j : nullptr;
+  args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
+  args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
+}
+
 // The words of k from k0 on for a panel of A.
+template <bool plain>
 TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, int64_t k0) {
   const GemmPlan& plan = r.plan;
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
   const Block& t = r.t;
   const GemmEpilogue& e = r.e;
-  const int64_t c_bytes = element_bytes(args.c_type), d_bytes = element_bytes(d.c_type);
+  const int64_t c_bytes = plain ? 4 : element_bytes(args.c_type);
+  const int64_t d_bytes = plain ? 4 : element_bytes(d.c_type);
   const bool padded = plan.source != GEMM_B_DIRECT;
-  const int64_t kc = least(plan.kc, plan.k_words - k0);
-  const bool first = k0 == 0, last = k0 + kc >= plan.k_words;
+  const int64_t kc = plain ? plan.k_words : least(plan.kc, plan.k_words - k0);
+  const bool first = plain || k0 == 0, last = plain || k0 + kc >= plan.k_words;
   // Sums that are kept meet what is added to them when they are complete.
-  const bool meets = kernels.keeps_sums ? last : first;
+  const bool meets = plain || (kernels.keeps_sums ? last : first);
   const char* add = !meets ? r.sum : d.accumulate ? t.c : t.residual;
-  const bool starts = meets && e.row_bias;
-  char* kept = kernels.keeps_sums && !(first && last) ? r.scratch + plan.sums_kept_at : nullptr;
+  const bool starts = !plain && meets && e.row_bias;
+  char* kept = nullptr;
+  if (!plain && kernels.keeps_sums && !(first && last)) kept = r.scratch + plan.sums_kept_at;
   args.add_row = starts ? kWidestColumns * 4 : d.c_row * d_bytes;
   const int64_t row = panel_row(plan, panel), rows = panel_row(plan, panel + 1) - row;
   args.rows = static_cast<int>(rows);
   args.k = kc;
   if (starts)
     spread_row_bias(e.row_bias + row, rows, reinterpret_cast<float*>(r.scratch + plan.row_bias_at));
-  place_a(plan, t, panel, k0, r.scratch, args);
-  args.row_scale = e.row_scale ? e.row_scale + t.first_row + row : nullptr;
-  args.row_zero = e.row_zero && d.k > 0 ? e.row_zero + t.first_row + row : nullptr;
-  args.row_sums = e.column_zero ? e.row_sums + t.first_row + row : nullptr;
+  if constexpr (plain)
+    args.a = t.a + row * args.a_row;
+  else
+    place_rows(r, args, panel, k0, row);
   for (int64_t j = t.j0; j < t.j1;) {
     const int64_t left = t.j1 - j;
-    const int width = choose_width(kernels, plan.rows_alike ? 1 : rows, left, padded);
+    const bool alike = !plain && plan.rows_alike;
+    const int width = choose_width(kernels, alike ? 1 : rows, left, padded);
     place_b(plan, t, j, k0, args);
     const int64_t at = row * d.c_row + j;
     args.columns = static_cast<int>(least(left, int64_t{kLanes} << width));
     args.c = r.staged ? r.scratch + plan.stage_at + (j - t.j0) * 4 : r.sum + at * c_bytes;
     args.add = starts ? r.scratch + plan.row_bias_at : add ? add + at * d_bytes : nullptr;
     args.bias = last && e.bias ? e.bias + j : nullptr;
-    args.scale = e.scale ? e.scale + j : nullptr;
-    args.column_zero = e.column_zero ? e.column_zero + j : nullptr;
-    args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
-    args.short_sums = e.short_sums ? e.short_sums + j : nullptr;
+    if constexpr (!plain) place_columns(r, args, j);
     args.earlier = first ? nullptr : kept;
     args.later = last ? nullptr : kept;
     if (kept) kept += kernels.panel_rows * kPanelColumns * 4;
     args.next = args.a;
     args.next_k = 0;
-    place_next(plan, t, panel, j, args);
-    if (args.next_k == 0) place_next_b(plan, t, panel, k0, args);
-    if (plan.k_words == 0) place_nothing(args);
-    if (plan.rows_alike)
+    if (!plain || d.a_row == 1) place_next(plan, t, panel, j, args);
+    if (!plain && args.next_k == 0) place_next_b(plan, t, panel, k0, args);
+    if (!plain && plan.k_words == 0) place_nothing(args);
+    if (alike)
       kernels.alike[width * kAlikeRows + rows - 1](args);
     else
       kernels.micro[width * kernels.panel_rows + rows - 1](args);
     j += args.columns;
   }
-  if (kernels.settle) kernels.settle(args.state);
+  if (!plain && kernels.settle) kernels.settle(args.state);
   // These epilogues read what the next panel overwrites, or what late ones write.
-  if (kernels.flush && (starts || (last && r.rows_after))) kernels.flush(args.state);
+  if (!plain && kernels.flush && (starts || (last && r.rows_after))) kernels.flush(args.state);
   if (!last || !r.rows_after) return;
   if (r.staged)
     finish_staged_rows(plan, t, e, row, rows, reinterpret_cast<float*>(r.scratch + plan.stage_at));
@@ -334,17 +364,24 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
     set_bounds(args, e, relu);
   };
   args.state = scratch + plan.state_at;
+  if (is_plain(plan, e)) {
+    step(0);
+    args.a_row = plan.desc.a_row * 4;
+    args.a_k = plan.desc.a_col * 4;
+    for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel<true>(r, args, panel, 0);
+    return;
+  }
   if (kernels.begin) kernels.begin(args.state);
   if (kernels.keeps_sums) {
     // The rows of a step stay in the L1 while the columns pass by.
     step(plan.k_words);
     for (int64_t panel = t.i0; panel < t.i1; ++panel)
       for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc)
-        compute_panel(r, args, panel, k0);
+        compute_panel<false>(r, args, panel, k0);
   } else {
     for (int64_t k0 = 0; k0 == 0 || k0 < plan.k_words; k0 += plan.kc) {
       step(k0);
-      for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel(r, args, panel, k0);
+      for (int64_t panel = t.i0; panel < t.i1; ++panel) compute_panel<false>(r, args, panel, k0);
     }
   }
   if (kernels.flush) kernels.flush(args.state);

@@ -112,10 +112,19 @@ bool few_rows_do(const GemmPlan& p) {
   return d.a_col == 1 && d.n >= 4 * kLanes && d.kernels->wide4_rows >= kFewRows;
 }
 
+// Whether B is read in place and its columns fill four vectors. Six rows of those take fewer
+// instructions a product than fourteen of two, which threads that share a core feel; long sums
+// would fetch too much of B for so few rows. Multiply-adds in halves hide both.
+bool fills_wide_columns(const GemmPlan& p) {
+  if (kLanes != 16 || p.desc.units != GEMM_UNITS_WHOLE || p.k_words > kShortSum) return false;
+  return p.source == GEMM_B_DIRECT && p.desc.n % (4 * kLanes) == 0;
+}
+
 int64_t choose_panel_rows(const GemmPlan& p) {
   const GemmKernels& kernels = *p.desc.kernels;
   if (kernels.wide4_rows == 0) return kernels.panel_rows;
   if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
+  if (fills_wide_columns(p)) return kernels.wide4_rows;
   const bool fewer = p.desc.units == GEMM_UNITS_SPLIT && p.k_words <= kShortSum;
   return fewer ? least(kernels.best_rows, kShortSumRows) : kernels.best_rows;
 }
