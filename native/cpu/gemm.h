@@ -47,6 +47,7 @@ struct GemmDesc {
   bool a_signed;       // GEMM_S8: A is int8, otherwise uint8
   bool from_float;     // GEMM_BF16: A and B are float, rounded to nearest even as they are packed
   bool pack_a_first;   // the caller runs pack_a_tiles, if the plan has any
+  bool b_streams;      // B, or one after another of a batch, comes from beyond the L2
   const GemmKernels* kernels;  // null: the best that this processor has for the type
   GemmUnits units;
   int l1_ways;  // of the first cache of data; 0: this processor's

@@ -57,6 +57,7 @@ void emit_pointwise(const GatheredProduct& product, bool transposed, Emitter& em
   desc.b_col = 1;
   desc.b_batch[1] = desc.k * pixels;
   desc.c_batch[1] = desc.m * pixels;
+  desc.b_streams = desc.batch[1] > 1;
   desc.row_bias = product.bias >= 0;
   if (product.bf16) {
     desc.type = GEMM_BF16;

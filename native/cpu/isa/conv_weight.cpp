@@ -7,9 +7,11 @@ namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
 
-// Floats of gathered pixels that a tile holds at a time: a good part of the L2.
-constexpr int64_t kBlockFloats = 64 * 1024;
-constexpr int64_t kLongestSum = 1024;
+// What a tile holds of pixels at a time, gathered ones of x and those of dy, is a good part of the
+// L2. Transposing dy pays by the gathered rows that it is multiplied by: there are as many as that
+// lets short sums have.
+constexpr int64_t kBlockFloats = 128 * 1024, kBlockRows = 160;
+constexpr int64_t kShortestSum = 256, kLongestSum = 1024;
 constexpr int64_t kTiles = 16;
 // Floats of all partial sums.
 constexpr int64_t kMostPartials = 4 * 1024 * 1024;
@@ -120,11 +122,11 @@ GemmPlan plan_block(const WeightParams& p, int64_t channels, int64_t pixels) {
 
 void cut_work(WeightParams& p) {
   const ConvShape& s = p.shape;
-  const int64_t longest = most(kLanes, least(kLongestSum, kBlockFloats / p.taps / kLanes * kLanes));
-  p.block_pixels = least(p.pixels, longest);
+  const int64_t fit = most(1, least(s.in, kBlockRows / p.taps));
+  const int64_t held = kBlockFloats / (fit * p.taps + s.out) / kLanes * kLanes;
+  p.block_pixels = least(p.pixels, least(kLongestSum, most(kShortestSum, held)));
   // An odd number of cache lines, so that rows spread over the sets of the L1.
   p.row = (ceil_div(p.block_pixels, 16) | 1) * 16;
-  const int64_t fit = most(1, kBlockFloats / (p.taps * p.row));
   const int64_t images = s.batch * s.groups;
   p.channel_blocks =
       cut(s.in, least(s.in, most(ceil_div(s.in, fit), ceil_div(kTiles / 2, images))));

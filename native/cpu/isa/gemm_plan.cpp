@@ -27,6 +27,7 @@ constexpr int64_t kDirectFloats = 4 * 1024;  // B stays in half of L1 however it
 // Rows that read B before a copy is worth it, in panels, where a step of k hides no misses, and the
 // floats between rows or columns that then share too few sets of the L1.
 constexpr int64_t kReaders = kLanes == 16 ? 8 : 3, kCollidingFloats = 512;
+constexpr int64_t kStreamReaders = 2;  // the same where B comes from beyond the L2
 // Panels of few rows that still have sums enough for the FMAs.
 constexpr int kFewRows = 4;
 // Sums this short cost little more than their first and last steps, which overlap with their
@@ -75,6 +76,8 @@ bool hides_misses(const GemmDesc& d) { return d.units == GEMM_UNITS_SPLIT; }
 int64_t direct_rows(const GemmDesc& d) {
   // Where rows of B collide, the L2 misses too.
   if (d.b_row % 1024 == 0 && d.k >= 64) return 3;
+  // What passes the L2 comes fastest in the order of a copy, which a few panels of rows pay.
+  if (d.b_streams && !hides_misses(d) && d.k * d.n > kL2Floats) return kStreamReaders * kPanelRows;
   const bool small = kLanes == 16 && d.b_row % kCollidingFloats != 0 && d.k * d.n <= kL2Floats;
   return small || hides_misses(d) ? d.m : kReaders * kPanelRows;
 }
