@@ -9,7 +9,8 @@ import { hasOneClass, lastAxis } from './predictions.js';
 
 /**
  * The share of targets that are met: the largest logit is at the class number, or with bceWithLogits
- * the logit's sign says yes or no, of several columns each for itself. Negative targets do not count.
+ * the logit's sign says yes or no, of several columns each for itself. Where there is NaN nothing is
+ * met. Negative targets do not count.
  * With a function as the loss, several columns of float32 are labels too, whatever it takes them for.
  */
 export function accuracy(): BuiltIn {

@@ -3,7 +3,7 @@
 import { apply } from '../graph/apply.js';
 import { constant } from '../graph/leaves.js';
 import type { Value } from '../graph/value.js';
-import { add, mul } from '../ops/elementwise.js';
+import { add, mul, sub } from '../ops/elementwise.js';
 import { max, min } from '../ops/shapes.js';
 import type { Pair } from './metric.js';
 
@@ -22,9 +22,11 @@ export function argmax(x: Value): Value {
   return min(add(mul(largest, -count), constant(positions, [count])), { axes: -1 });
 }
 
-/** 1 where a logit is above 0, 0 where it is below, 0.5 at 0. */
-export const isPositive = (x: Value): Value =>
-  apply('greater', [x, constant(Float32Array.of(0), [])]);
+/** 1 where a logit is above 0, 0 where it is below or NaN, 0.5 at 0. */
+const isPositive = (x: Value): Value => apply('greater', [x, constant(Float32Array.of(0), [])]);
+
+/** The same, but that NaN, which says neither yes nor no, is 2: no class. */
+const decision = (x: Value): Value => add(isPositive(x), mul(sub(1, apply('equal', [x, x])), 2));
 
 export interface Predictions {
   /** 2 for yes and no. */
@@ -54,11 +56,9 @@ export const hasOneClass = ({ output, loss }: Pair): boolean =>
 function predict(pair: Pair): Predictions {
   const { output, target } = pair;
   const last = lastAxis(output);
-  if (target.dtype === 'float32') {
-    return { classes: 2, labels: last, values: [isPositive(output), target] };
-  }
-  if (last === 1 && !hasOneClass(pair)) {
-    return { classes: 2, labels: 1, values: [isPositive(output), target] };
+  if (target.dtype === 'float32' || (last === 1 && !hasOneClass(pair))) {
+    const predicted = last > 1 ? isPositive(output) : decision(output);
+    return { classes: 2, labels: last, values: [predicted, target] };
   }
   return { classes: last, labels: 1, values: [argmax(output), target] };
 }

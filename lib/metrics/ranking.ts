@@ -4,7 +4,7 @@ import { apply } from '../graph/apply.js';
 import * as is from '../is.js';
 import { sub } from '../ops/elementwise.js';
 import { gather } from '../ops/indexing.js';
-import { reshape, slice, softmax, sum } from '../ops/shapes.js';
+import { min, reshape, slice, softmax, sum } from '../ops/shapes.js';
 import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
 import { areaUnderRoc } from './auc.js';
 import { classes, expectsClasses, fitsClasses } from './fits.js';
@@ -21,8 +21,8 @@ export interface TopKOptions {
 
 /**
  * The share of targets among the k largest logits of their rows. Of equal logits the target comes in
- * the middle: it counts where more than half of the orders put it there. Negative targets do not
- * count. Of outputs with class numbers. Throws ERR_ARGUMENT.
+ * the middle: it counts where more than half of the orders put it there. A row that holds NaN is wrong.
+ * Negative targets do not count. Of outputs with class numbers. Throws ERR_ARGUMENT.
  */
 export function topKAccuracy(options?: TopKOptions): BuiltIn {
   const { k: given } = is.options(options, 'options of topKAccuracy', ['k']);
@@ -39,18 +39,23 @@ export function topKAccuracy(options?: TopKOptions): BuiltIn {
         const index = reshape(copy, [...target.shape.map((n) => n ?? -1), 1]);
         const own = gather(output, index, { axis: -1 });
         // Each larger logit counts 1, each equal one a half, the target's own among them.
-        return [sum(apply('greater', [output, own]), { axes: -1 }), own, target];
+        const before = sum(apply('greater', [output, own]), { axes: -1 });
+        // 0 for a row that holds NaN, which predicts nothing.
+        const valid = min(apply('equal', [output, output]), { axes: -1 });
+        return [before, valid, target];
       },
       accumulate(state): Accumulator {
         const sums = readSums(state, 2);
+        const count = lastAxis(output);
         return {
           state: () => Array.from(sums),
-          add([before = none, own = none, targets = none]) {
+          add([before = none, valid = none, targets = none]) {
             let [hits = 0, counted = 0] = sums;
             for (let i = 0; i < targets.length; i++) {
-              if ((targets[i] ?? -1) < 0) continue;
+              const target = targets[i] ?? -1;
+              if (target < 0) continue;
               counted++;
-              if (!Number.isNaN(own[i]) && (before[i] ?? 0) < k) hits++;
+              if (target < count && valid[i] === 1 && (before[i] ?? 0) < k) hits++;
             }
             sums.set([hits, counted]);
           },

@@ -12,6 +12,7 @@ import {
   max,
   metrics,
   mul,
+  parameter,
   reshape,
   sequential,
   sgd,
@@ -415,4 +416,37 @@ test('of top-k accuracy under a name with its k more is better', async (t) => {
   const again = make();
   await again.loadCheckpoint(join(dir, 'best.safetensors'));
   t.is((await again.evaluate({ x, y })).top3, best);
+});
+
+/** Of a model whose output is its input, NaN in one place included. */
+function scaled(t, width, options) {
+  const logits = input([width], { name: 'logits' });
+  const scale = parameter([1], { name: 'scale', initializer: 'ones' });
+  const model = new Model({ inputs: logits, outputs: mul(logits, scale) });
+  return close(t, new Trainer(model, options));
+}
+
+test('a logit that is NaN meets no target', async (t) => {
+  const names = ['accuracy', 'precision', 'recall', 'f1', 'confusionMatrix'];
+  const one = scaled(t, 1, { loss: 'bceWithLogits', metrics: names });
+  const logits = Float32Array.of(Number.NaN, -1, 1, Number.NaN);
+  const found = await one.evaluate({ x: logits, y: Float32Array.of(0, 0, 1, 1) });
+  t.deepEqual([found.accuracy, found.precision, found.recall], [0.5, 1, 0.5]);
+  t.is(found.f1, 2 / 3);
+  t.deepEqual(found.matrices.confusionMatrix, [
+    [1, 0],
+    [0, 1],
+  ]);
+  const labels = scaled(t, 2, { loss: 'bceWithLogits', metrics: ['accuracy', 'recall'] });
+  const each = await labels.evaluate({ x: logits, y: Float32Array.of(0, 0, 1, 1) });
+  t.deepEqual([each.accuracy, each.recall], [0.5, 0.5]);
+});
+
+test('a row with NaN has no classes among its largest logits', async (t) => {
+  const [top1, top9] = [1, 9].map((k) => metrics.topKAccuracy({ k }));
+  const wanted = { accuracy: 'accuracy', top1, top9 };
+  const trainer = scaled(t, 3, { loss: 'crossEntropy', metrics: wanted });
+  const logits = Float32Array.of(Number.NaN, 2, 1, 0, 2, 1);
+  const found = await trainer.evaluate({ x: logits, y: Int32Array.of(1, 1) });
+  t.deepEqual([found.accuracy, found.top1, found.top9], [0.5, 0.5, 0.5]);
 });

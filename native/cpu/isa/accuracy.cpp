@@ -47,7 +47,7 @@ void count_tile(const void* params, void* const* operands, int64_t tile, const T
     if (target < 0.0) continue;
     ++counted;
     if (p.classes == 1) {
-      hits += target == (x[row] > 0.0F ? 1.0 : 0.0) ? 1 : 0;
+      hits += !__builtin_isnan(x[row]) && target == (x[row] > 0.0F ? 1.0 : 0.0) ? 1 : 0;
     } else if (target < static_cast<double>(p.classes)) {
       const auto whole = static_cast<int64_t>(target);
       hits += static_cast<double>(whole) == target && hit(x + row * p.classes, p.classes, whole)

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kThreads)
   if (target < 0.0) {
     hit = -1;
   } else if (classes == 1) {
-    hit = target == (x[row] > 0.0F ? 1.0 : 0.0) ? 1 : 0;
+    hit = x[row] == x[row] && target == (x[row] > 0.0F ? 1.0 : 0.0) ? 1 : 0;
   } else if (target < static_cast<double>(classes)) {
     const auto whole = static_cast<int64_t>(target);
     const bool right = is_hit(x + row * classes, classes, whole);
