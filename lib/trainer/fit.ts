@@ -5,7 +5,7 @@ import { restored } from '../model/state.js';
 import { checkMonitor } from '../schedulers.js';
 import type { Trainer } from '../trainer.js';
 import { EpochsAhead } from './ahead.js';
-import type { Callback } from './callbacks.js';
+import type { Callback, Logs } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner } from './checkpoint/file.js';
 import type { Engine, Step } from './engine.js';
@@ -32,6 +32,8 @@ export class Fit {
   readonly #epochs: EpochsAhead;
   #firstEpoch = 0;
   #open: OpenEpoch | undefined;
+  /** The numbers of an epoch that has ended and that checkpoints do not know of yet. */
+  #ended: Logs | undefined;
   /** Whether SIGTERM has come. */
   #terminated = false;
   /** Callbacks of other fits, one of which may have begun this one. */
@@ -185,6 +187,7 @@ export class Fit {
     let failure: { readonly error: unknown } | undefined;
     if (interrupted && this.run.locate && !this.run.closed) {
       try {
+        await this.#saveEpoch();
         await this.#saver.save();
       } catch (reason) {
         failure = { error: reason };
@@ -280,8 +283,16 @@ export class Fit {
     await this.#fromGpu();
     this.engine.settings.schedule.onEpochEnd?.(logs, this.trainer);
     this.#open = undefined;
+    this.#ended = logs;
     await this.#call((callback) => callback.onEpochEnd?.(epoch, logs, this.trainer, matrices));
-    await this.#saver.epochEnd(logs, this.trainer);
+    await this.#saveEpoch();
+  }
+
+  /** Also where a callback's abort is the end: the epoch may be the best one. */
+  async #saveEpoch(): Promise<void> {
+    const logs = this.#ended;
+    this.#ended = undefined;
+    if (logs !== undefined) await this.#saver.epochEnd(logs, this.trainer);
   }
 
   get #skips(): boolean {

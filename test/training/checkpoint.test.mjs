@@ -36,6 +36,33 @@ test('the newest ones stay, and the best', async (t) => {
   t.is(loss, Math.min(...valLoss));
 });
 
+test('the best may be an epoch whose callback aborts', async (t) => {
+  const dir = await makeFolder(t);
+  let epoch = 0;
+  const rising = {
+    values: (output) => [output],
+    accumulate: () => ({ add() {}, result: () => epoch++, state: () => ({}) }),
+  };
+  const checkpoint = { dir, keepBest: 'rising' };
+  const controller = new AbortController();
+  const first = make(t, 'mlp', { metrics: { rising } });
+  const run = first.trainer.fit(
+    first.data,
+    epochs(3, {
+      checkpoint,
+      callbacks: [{ onEpochEnd: () => controller.abort() }],
+      signal: controller.signal,
+    }),
+  );
+  await t.throwsAsync(run, { code: 'ERR_ABORTED' });
+  const second = make(t, 'mlp', { metrics: { rising } });
+  await second.trainer.fit(second.data, epochs(3, { checkpoint, resumeFrom: 'latest' }));
+  t.is(epoch, 3);
+  const best = make(t, 'mlp', { metrics: { rising } });
+  await best.trainer.loadCheckpoint(join(dir, 'best.safetensors'));
+  t.deepEqual(bits(best.model), bits(first.model));
+});
+
 test('an empty folder starts anew, and one that is not there, too', async (t) => {
   const dir = await makeFolder(t);
   const plain = make(t, 'mlp');
