@@ -181,12 +181,7 @@ export function foldDataset(
     async memory(block: TensorBatch, order: Uint32Array) {
       const labels = labelsIn(block, stratified);
       checkCount(order.length, folds);
-      dealt ??= dealFolds(
-        order.length,
-        folds,
-        seed,
-        labels && order.map((row) => labels[row] ?? 0),
-      );
+      dealt ??= dealRows(order, folds, seed, labels);
       const foldOf = await dealt;
       count.rows = 0;
       const kept = new Uint32Array(order.length);
@@ -219,6 +214,20 @@ export function foldDataset(
       return { data, rows: () => count.rows };
     },
   };
+}
+
+/** The fold of each of some rows, dealt by labels that all rows have. */
+async function dealRows(
+  order: Uint32Array,
+  folds: number,
+  seed: number,
+  labels: TypedArray | undefined,
+): Promise<Uint32Array> {
+  const own = labels && new Float64Array(order.length);
+  await inPieces(own?.length ?? 0, (from, to) => {
+    for (let i = from; own && i < to; i++) own[i] = labels[order[i] ?? 0] ?? 0;
+  });
+  return await dealFolds(order.length, folds, seed, own);
 }
 
 /** Of a block that is no rows of a model, which fit refuses, there are none. */

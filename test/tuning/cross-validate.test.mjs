@@ -220,6 +220,27 @@ test('a dataset in memory has the folds of its arrays', async (t) => {
   t.deepEqual(some.folds, (await crossValidate({ ...options, data: part })).folds);
 });
 
+test('labels of a dataset in memory may be fractions, and below zero', async (t) => {
+  const count = 60;
+  const x = Float32Array.from({ length: count }, (_, i) => Math.sin(i));
+  const fractions = Float32Array.from({ length: count }, (_, i) => (i % 3) / 3);
+  const ignored = Int32Array.from({ length: count }, (_, i) => (i % 4 === 3 ? -100 : i % 4));
+  for (const [loss, y, units] of [
+    ['mse', fractions, 1],
+    ['crossEntropy', ignored, 3],
+  ]) {
+    const build = () =>
+      new Trainer(sequential([dense(units)], { input: [1], seed: 1 }), {
+        loss,
+        optimizer: sgd({ learningRate: 0.1 }),
+      });
+    const options = { build, folds: 3, stratified: true };
+    const expected = await crossValidate({ ...options, data: { x, y } });
+    const found = await crossValidate({ ...options, data: fromArrays({ x, y }) });
+    t.deepEqual(found.folds, expected.folds);
+  }
+});
+
 /** Batches of seven rows whose targets are their numbers. */
 const numbered = (count) =>
   fromBatches(function* () {
