@@ -44,6 +44,8 @@ export class Fit {
   readonly #ending = new AbortController();
   /** Of those to validate on: the same but stop(), which waits for the epoch's report. */
   readonly #cutting = new AbortController();
+  /** What callbacks kept in the checkpoint, until they get it back. */
+  #kept: readonly unknown[] | undefined;
   /** Callbacks between their onTrainBegin and onTrainEnd. */
   readonly #begun = new Set<Callback>();
 
@@ -121,6 +123,7 @@ export class Fit {
     if (resumed) {
       Object.assign(this.#history, resumed.history);
       Object.assign(this.#history.matrices, resumed.matrices);
+      this.#kept = resumed.callbacks;
     }
     run.locate = () => this.#position();
     this.#readAhead(run.epoch, run.resume?.batch ?? 0);
@@ -136,6 +139,7 @@ export class Fit {
       return callback.onTrainBegin?.(trainer, reports);
     });
     if (resumed && restoreCallbacks(plan.callbacks, resumed)) run.stopped = true;
+    this.#kept = undefined;
   }
 
   /** Where this call is, for checkpoints. */
@@ -150,7 +154,9 @@ export class Fit {
         shuffle: plan.shuffle,
         history: { ...this.#history },
         matrices: this.#history.matrices,
-        callbacks: plan.callbacks.map((callback) => callback.saveState?.() ?? null),
+        callbacks: plan.callbacks.map(
+          (callback, i) => (this.#kept ? this.#kept[i] : callback.saveState?.()) ?? null,
+        ),
         types: plan.callbacks.map(typeOf),
         best: this.#saver.best,
         rows: plan.rows,

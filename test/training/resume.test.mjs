@@ -250,6 +250,32 @@ test('callbacks get back what they kept', async (t) => {
   t.deepEqual(await once_(12, { resumeFrom: dir }), whole);
 });
 
+test('what callbacks kept outlives a fit that ends before they get it back', async (t) => {
+  const dir = await makeFolder(t);
+  const kept = [];
+  const once_ = async (hook) => {
+    const { data, fit, trainer } = start('mlp');
+    const controller = new AbortController();
+    let epochs = 0;
+    const counting = {
+      onEpochEnd: () => void epochs++,
+      saveState: () => epochs,
+      loadState(state) {
+        epochs = state;
+        kept.push(state);
+      },
+    };
+    const abort = { [hook]: () => controller.abort() };
+    const callbacks = [counting, abort];
+    const more = { checkpoint: { dir }, resumeFrom: 'latest', signal: controller.signal };
+    const run = trainer.fit(data, { ...fit, ...more, epochs: 9, callbacks });
+    await t.throwsAsync(run, { code: 'ERR_ABORTED' });
+    await trainer.close();
+  };
+  for (const hook of ['onEpochEnd', 'onTrainBegin', 'onEpochEnd']) await once_(hook);
+  t.deepEqual(kept, [1]);
+});
+
 test('saveCheckpoint and loadCheckpoint: fit goes on in the middle of an epoch', async (t) => {
   const dir = await makeFolder(t);
   const path = join(dir, 'c.safetensors');
