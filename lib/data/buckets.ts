@@ -104,7 +104,7 @@ export async function* bucketed(
       if (which.length > 0) buckets[bucket]?.push({ block, order: which });
     };
     for (const row of order) {
-      const { length } = block.x[row] ?? [];
+      const { length } = sequenceOf(block.x, row, options.name);
       const found = lengths.findIndex((limit) => limit >= length);
       const bucket = found === -1 ? lengths.length - 1 : found;
       waiting[bucket]?.push(row);
@@ -116,6 +116,15 @@ export async function* bucketed(
     for (const bucket of lengths.keys()) settle(bucket);
   }
   for (const [bucket, count] of counts.entries()) if (count > 0) yield take(bucket);
+}
+
+/** Of whatever a dataset has, which its type says to be sequences. Throws ERR_ARGUMENT for anything else. */
+function sequenceOf(sequences: unknown, row: number, name: string): Sequence {
+  const found: unknown = Array.isArray(sequences) ? sequences[row] : sequences;
+  const isOne = is.isTypedArray(found) || Array.isArray(found);
+  if (isOne && Array.isArray(sequences)) return found as Sequence;
+  const what = 'a sequence for each row, as `fromSequences` has them,';
+  throw is.mismatch('ERR_ARGUMENT', what, name, is.show(found));
 }
 
 /** Whether an array has taken a number for what it is, but for rounding to float32. */
@@ -148,7 +157,8 @@ function filled(
 ): Int32Array | Float32Array {
   const size = sequences.length * length;
   const values = (dtype === 'int32' ? new Int32Array(size) : new Float32Array(size)).fill(padding);
-  sequences.forEach((sequence, row) => {
+  sequences.forEach((_, row) => {
+    const sequence = sequenceOf(sequences, row, name);
     const cut = Math.min(length, sequence.length);
     const begin = row * length;
     for (let i = 0; i < cut; i++) {

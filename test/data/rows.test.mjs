@@ -93,6 +93,21 @@ test('a generator that is given twice is named as what it is', async (t) => {
   t.is(history.loss.length, 2);
 });
 
+test('rows that are no sequences are no padding either', async (t) => {
+  const two = { rows: 2 };
+  for (const [data, name] of [
+    [fromArrays({ x: i(1, 2, 3, 4), y: i(0, 1) }, two), 'x'],
+    [fromArrays({ x: { x: i(1, 2, 3, 4) }, y: i(0, 1) }, two), 'x'],
+    [fromTable({ a: [1, 2] }), 'x'],
+    [fromBatches(() => [{ x: [[1], [2]], y: [0, 1], ...two }]), 'y'],
+  ]) {
+    await t.throwsAsync(batchesOf(data.bucketByLength({ lengths: [3] })), {
+      code: 'ERR_ARGUMENT',
+      message: new RegExp(`sequence for each row.*\`${name}\``),
+    });
+  }
+});
+
 test('sequences keep their numbers', async (t) => {
   const bucket = (sequence, options) =>
     batchesOf(
