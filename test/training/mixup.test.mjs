@@ -158,6 +158,26 @@ test('evaluation and validation mix nothing', async (t) => {
   }
 });
 
+test('yes and no that are mixed are met as the larger share says', async (t) => {
+  // Rows that are told apart whatever share below a half is mixed in.
+  const y = Float32Array.from({ length: 64 }, (_, i) => i % 2);
+  const x = y.map((yes) => 2 * yes - 1);
+  for (const units of [1, 2]) {
+    const model = sequential([dense(units, { bias: false })], { input: [1] });
+    for (const { data } of model.parameters.values()) data.fill(1);
+    const trainer = new Trainer(model, {
+      loss: 'bceWithLogits',
+      optimizer: sgd({ learningRate: 0 }),
+      metrics: ['accuracy', 'recall'],
+      mixup: { alpha: 0.4 },
+    });
+    const each = Float32Array.from({ length: 64 * units }, (_, i) => y[Math.floor(i / units)]);
+    const { accuracy, recall } = await trainer.fit({ x, y: each }, { batchSize: 8, verbose: 0 });
+    t.deepEqual([accuracy, recall], [[1], [1]]);
+    await trainer.close();
+  }
+});
+
 test('ignored targets: what a mean divides by is the same for both halves', async (t) => {
   const y = labels.map((label, i) => (i % 3 === 0 ? -100 : label));
   const model = linear();
