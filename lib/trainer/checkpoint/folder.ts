@@ -120,8 +120,9 @@ export class CheckpointFolder {
     const snapshot = await take();
     const { step } = snapshot;
     this.#begin(async () => {
-      await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);
+      // First: a run that goes on from the other one takes it for written.
       if (best) await writeCheckpoint(join(this.#folder, bestName), this.owner, snapshot);
+      await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);
       await this.#prune(step);
     });
   }
