@@ -1,6 +1,8 @@
 // Dates mean the same wherever they are read.
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
+import { cyclic, fitEncoder, fromTable } from 'tandem-ml/data';
+import { collect } from '../helpers/outcomes.mjs';
 
 const day = Date.UTC(2011, 0, 2);
 const halfPast5 = day + 5.5 * 3600e3;
@@ -66,3 +68,22 @@ for (const zone of ['UTC', 'America/New_York', 'Asia/Kolkata']) {
     }
   });
 }
+
+test('dates of the first century are of no other', async (t) => {
+  const table = (d) => fromTable({ d, y: d.map(() => 0) });
+  const encode = async (d) => {
+    const encodings = { x: { d: cyclic({ period: ['year', 'month'] }) }, y: { y: 'number' } };
+    const encoder = await fitEncoder(table(d), encodings);
+    const batches = await collect(encoder.encode(table(d)).batches());
+    return batches[0].x;
+  };
+  // Years of 400 are alike.
+  const found = await encode(['0000-02-29', '0004-02-29', '0050-07-02T06:00:00Z', '0099-12-31']);
+  t.deepEqual(
+    found,
+    await encode(['2000-02-29', '2004-02-29', '2050-07-02T06:00:00Z', '2099-12-31']),
+  );
+  for (const date of ['0001-02-29', '0004/02/29', '0050-07-02 06:00 UTC']) {
+    await t.throwsAsync(encode([date]), { message: /expected a date/ }, date);
+  }
+});
