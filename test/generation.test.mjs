@@ -1,21 +1,43 @@
 // Generation: the same tokens as from computing the whole sequence each time, sampling, ends.
 import test from 'ava';
 import {
+  abs,
   add,
+  clamp,
+  cos,
   dense,
+  elu,
   embedding,
+  erf,
   exp,
   flatten,
   functional,
+  gelu,
+  hardSigmoid,
+  hardSwish,
   input,
+  leakyRelu,
+  log,
   lstm,
   Model,
+  mish,
   mul,
   multiHeadAttention,
+  neg,
   Predictor,
+  reciprocal,
+  relu,
   reshape,
   rmsNorm,
+  rsqrt,
   sequential,
+  sigmoid,
+  silu,
+  sin,
+  softplus,
+  sqrt,
+  square,
+  tanh,
   transformerBlock,
 } from 'tandem-ml';
 import { languageModel } from './helpers/language.mjs';
@@ -125,6 +147,23 @@ test('weights that are computed and shared serve, too', async (t) => {
     all.push(...tokens);
   }
   t.true(new Set(all).size > 3);
+});
+
+test('every function of a single element serves, too', async (t) => {
+  const functions = {
+    ...{ abs, clamp, cos, elu, erf, exp, gelu, hardSigmoid, hardSwish, leakyRelu, log, mish, neg },
+    ...{ reciprocal, relu, rsqrt, sigmoid, silu, sin, softplus, sqrt, square, tanh },
+    geluTanh: (x) => gelu(x, { approximate: 'tanh' }),
+  };
+  for (const [name, f] of Object.entries(functions)) {
+    const x = input([time], { dtype: 'int32' });
+    const y = f(add(abs(embedding(vocabulary, 16)(x)), 0.5)); // above 0, for logarithms and roots
+    const seen = add(y, multiHeadAttention({ heads: 4, causal: true })(y));
+    const model = new Model({ inputs: x, outputs: dense(vocabulary)(mul(seen, 3)), seed: 3 });
+    const predictor = await load(t, model);
+    const tokens = await collect(predictor.generate([1, 2, 3], { maxTokens: 8 }));
+    t.deepEqual(tokens, recompute(predictor, [1, 2, 3], 8), name);
+  }
 });
 
 test('the layers alone serve, too', async (t) => {

@@ -35,7 +35,7 @@ export interface GenerationPlan {
 
 /** Ops of one value whose elements do not know of each other. */
 const unary = new Set(
-  'relu gelu silu sigmoid tanh leakyRelu elu softplus hardSwish hardSigmoid mish exp log sqrt rsqrt abs neg square reciprocal sin cos erf clamp'.split(
+  'relu gelu geluTanh silu sigmoid tanh leakyRelu elu softplus hardSwish hardSigmoid mish exp log sqrt rsqrt abs neg square reciprocal sin cos erf clamp'.split(
     ' ',
   ),
 );
