@@ -43,6 +43,7 @@ export {
   npy,
   readIdx,
   readNpy,
+  readSafetensors,
   type Tensor,
   type TensorFileOptions,
   type TensorFiles,

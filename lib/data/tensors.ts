@@ -1,4 +1,4 @@
-// Files that hold one array: IDX, as MNIST comes in, and NumPy's .npy.
+// Files of arrays: IDX, as MNIST comes in, NumPy's .npy, and safetensors of other tools.
 import { stat } from 'node:fs/promises';
 import type { TypedArray } from '../../bindings.js';
 import { pathOf } from '../files/paths.js';
@@ -10,6 +10,7 @@ import type { StreamOptions, StreamSource } from './source.js';
 import { idxHeader, npyHeader, type ParseHeader } from './tensors/header.js';
 import { openTensor, readTensor, type Tensor } from './tensors/read.js';
 import type { TensorPart } from './tensors/rows.js';
+import { readTensors } from './tensors/safetensors.js';
 import { versionOf } from './version.js';
 import { readInThread } from './worker/client.js';
 
@@ -29,6 +30,20 @@ export async function readIdx(path: string | URL): Promise<Tensor> {
  */
 export async function readNpy(path: string | URL): Promise<Tensor> {
   return await readTensor(pathOf(path, 'path'), npyHeader);
+}
+
+/**
+ * The arrays of a safetensors file by their names, such as the weights of a model that another tool
+ * trained. float16, bfloat16 and float64 become float32, int64 int32 and booleans bytes. Rejects with
+ * ERR_FILE_FORMAT, DataError for an integer that int32 does not hold, ERR_OUT_OF_MEMORY, or the file
+ * system's error.
+ *
+ * @example
+ * const tensors = await readSafetensors('model.safetensors');
+ * model.parameters.get('dense.weight').data.set(tensors.get('fc.weight').data);
+ */
+export async function readSafetensors(path: string | URL): Promise<Map<string, Tensor>> {
+  return await readTensors(pathOf(path, 'path'));
 }
 
 /** Files of inputs and targets: one each, or records of them. */

@@ -11,7 +11,8 @@ export type Format = Pick<Header, 'kind' | 'littleEndian'> & {
 };
 
 const types = {
-  ...{ float16: Float32Array, float32: Float32Array, float64: Float32Array },
+  ...{ float16: Float32Array, bfloat16: Float32Array },
+  ...{ float32: Float32Array, float64: Float32Array },
   ...{ int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array },
   ...{ int32: Int32Array, uint32: Uint32Array, int64: Int32Array, uint64: Int32Array },
 };
@@ -43,7 +44,7 @@ export function decode(
 ): void {
   const size = sizes[kind];
   const count = bytes.length / size;
-  const plain = factor === undefined && target.BYTES_PER_ELEMENT === size && kind !== 'float16';
+  const plain = factor === undefined && target.BYTES_PER_ELEMENT === size;
   if (plain && (size === 1 || littleEndian === littleEndianHere)) {
     // The same bits; float32 among them, whatever NaN it is.
     new Uint8Array(target.buffer, target.byteOffset + offset * size, bytes.length).set(bytes);
@@ -69,6 +70,8 @@ function getter(view: DataView, kind: Kind, little: boolean): (i: number) => num
   switch (kind) {
     case 'float16':
       return (i) => fromHalf(view.getUint16(2 * i, little));
+    case 'bfloat16':
+      return (i) => fromUpperHalf(view.getUint16(2 * i, little));
     case 'float32':
       return (i) => view.getFloat32(4 * i, little);
     case 'float64':
@@ -90,6 +93,14 @@ function getter(view: DataView, kind: Kind, little: boolean): (i: number) => num
     default:
       return (i) => Number(view.getBigUint64(8 * i, little));
   }
+}
+
+const word = new DataView(new ArrayBuffer(4));
+
+/** bfloat16: the upper half of a float32. */
+function fromUpperHalf(bits: number): number {
+  word.setUint32(0, bits * 0x10000);
+  return word.getFloat32(0);
 }
 
 /** IEEE 754 binary16. */

@@ -1,9 +1,10 @@
-// What files of one array say of it: IDX and NumPy's .npy.
+// What files say of their arrays: IDX and NumPy's .npy.
 import { badData, type DataError } from '../errors.js';
 
 /** Types of numbers in such files. */
 export type Kind =
   | 'float16'
+  | 'bfloat16'
   | 'float32'
   | 'float64'
   | 'int8'
@@ -25,7 +26,8 @@ export interface Header {
 
 /** Bytes of a number. */
 export const sizes: Readonly<Record<Kind, number>> = {
-  ...{ float16: 2, float32: 4, float64: 8, int8: 1, uint8: 1, int16: 2, uint16: 2 },
+  ...{ float16: 2, bfloat16: 2, float32: 4, float64: 8 },
+  ...{ int8: 1, uint8: 1, int16: 2, uint16: 2 },
   ...{ int32: 4, uint32: 4, int64: 8, uint64: 8 },
 };
 

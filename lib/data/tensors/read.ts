@@ -1,10 +1,8 @@
 // Files of one array: their headers, and all of their numbers.
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
 import type { TypedArray } from '../../../bindings.js';
-import { readFlags } from '../../files/model-file.js';
-import { withPath } from '../../files/paths.js';
 import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
 import { mostOf } from '../codecs/limits.js';
@@ -19,6 +17,7 @@ import {
   sizes,
   wrongSize,
 } from './header.js';
+import { opened } from './opened.js';
 
 /** A file and what its header says. */
 export interface TensorFile {
@@ -37,22 +36,11 @@ export interface Tensor {
 }
 
 /** Numbers that are read and decoded in one turn of the event loop. */
-const pieceBytes = 2 ** 20;
+export const pieceBytes = 2 ** 20;
 
 /** The header of a file that is not compressed. Rejects with DataError, the file system's error. */
 export async function openTensor(path: string, parse: ParseHeader): Promise<TensorFile> {
   return await opened(path, (handle) => readHeader(handle, path, parse));
-}
-
-async function opened<T>(path: string, read: (handle: FileHandle) => Promise<T>): Promise<T> {
-  const handle = await open(path, readFlags);
-  try {
-    return await read(handle);
-  } catch (error) {
-    throw withPath(error, path);
-  } finally {
-    await handle.close();
-  }
 }
 
 async function readHeader(
@@ -136,8 +124,12 @@ async function unpacked(packed: Buffer, header: Header, path: string): Promise<B
 
 const tooLarge = 'ERR_BUFFER_TOO_LARGE';
 
-async function decodeAll(
-  { kind, littleEndian, shape }: Header,
+/**
+ * An array of `count` numbers, whose bytes `read` gets piece by piece. Rejects with DataError and
+ * ERR_OUT_OF_MEMORY, and as `read` does.
+ */
+export async function decodeAll(
+  { kind, littleEndian, shape }: Pick<Header, 'kind' | 'littleEndian' | 'shape'>,
   count: number,
   file: string,
   factor: number | undefined,
