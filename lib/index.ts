@@ -104,7 +104,7 @@ export {
 export type { NamedArrays, PredictInput, PredictOutput } from './predictor/arrays.js';
 export type { PredictorBinding } from './predictor/binding.js';
 export type { BatchingOptions } from './predictor/queue.js';
-export type { RawRow, RowPrediction } from './predictor/rows.js';
+export type { RawRow, RowOptions, RowPrediction, RowProbabilities } from './predictor/rows.js';
 export type { StreamOptions, StreamSource } from './predictor/stream.js';
 export { type PredictOptions, Predictor, type PredictorOptions } from './predictor.js';
 export {

@@ -37,7 +37,14 @@ import {
   readLoadOptions,
 } from './predictor/options.js';
 import { CallQueue, checkPriority, type QueueSettings } from './predictor/queue.js';
-import { predictRows, type RawRow, RowCoder, type RowPrediction } from './predictor/rows.js';
+import {
+  predictRows,
+  type RawRow,
+  RowCoder,
+  type RowOptions,
+  type RowPrediction,
+  type RowProbabilities,
+} from './predictor/rows.js';
 import { bindSingle, type SingleRow } from './predictor/single.js';
 import {
   checkStream,
@@ -370,15 +377,23 @@ export class Predictor {
   /**
    * Predictions for rows as the training data had them, by the encoder that came with the model:
    * the value of the target in each, a category by its name, or a record of several targets. Columns
-   * of targets may be missing. Rejects as predict does, with DataError for a row that cannot be
-   * encoded, and with ERR_ARGUMENT for a model without an encoder.
+   * of targets may be missing. With `probabilities` categories have one each. Rejects as predict does,
+   * with DataError for a row that cannot be encoded, and with ERR_ARGUMENT for a model without an encoder.
    *
    * @example await predictor.predictRows([{ hour: 8, weather: 'rain' }]);
    */
+  predictRows(
+    rows: readonly RawRow[],
+    options?: RowOptions & { probabilities?: false },
+  ): Promise<RowPrediction[]>;
+  predictRows<P extends RowProbabilities = Readonly<Record<string, number>>>(
+    rows: readonly RawRow[],
+    options: RowOptions & { probabilities: true },
+  ): Promise<P[]>;
   async predictRows(
     rows: readonly RawRow[],
-    options?: { signal?: AbortSignal },
-  ): Promise<RowPrediction[]> {
+    options?: RowOptions,
+  ): Promise<(RowPrediction | RowProbabilities)[]> {
     if (this.#key === undefined) closed();
     return await predictRows(this.#rows, rows, options, (x, call) => this.predict(x, call));
   }

@@ -1,6 +1,12 @@
 // Raw rows -> inputs, outputs -> values as the data had them.
 import { concatInTurns, type TensorBatch } from '../data/batch.js';
-import { type Decoded, decodeGroup } from '../data/encoders/decode.js';
+import {
+  type Decoded,
+  decodeColumn,
+  decodeGroup,
+  type Probabilities,
+  probabilitiesOf,
+} from '../data/encoders/decode.js';
 import { CompiledEncoder } from '../data/encoders/encoder.js';
 import type { EncoderState } from '../data/encoders/state.js';
 import * as is from '../is.js';
@@ -12,6 +18,25 @@ export type RawRow = Readonly<Record<string, unknown>>;
 
 /** The target's value, or those of several targets by their columns. */
 export type RowPrediction = number | string | Readonly<Record<string, number | string>>;
+
+/**
+ * Probabilities of the target's categories by their names, that of unknown ones under `''`. Of several
+ * targets a record by their columns, in which those that are no categories have their values.
+ */
+export type RowProbabilities =
+  | Probabilities
+  | Readonly<Record<string, number | string | Probabilities>>;
+
+/** What a call of predictRows may say. */
+export interface RowOptions {
+  /** Rejects with ERR_ABORTED. */
+  signal?: AbortSignal;
+  /**
+   * Of a 'category' target the probability of each category, by softmax of its logits or, where one logit
+   * tells two categories apart, its sigmoid. False by default; ERR_ARGUMENT without such a target.
+   */
+  probabilities?: boolean;
+}
 
 /** The encoder of a model's rows, and what it needs to read them. */
 export class RowCoder {
@@ -60,9 +85,18 @@ export class RowCoder {
     );
   }
 
-  /** Rejects with ERR_SHAPE for outputs that the target's columns do not make. */
-  async decode(outputs: PredictOutput, rows: number): Promise<RowPrediction[]> {
+  /** Whether a target has probabilities. */
+  get classifies(): boolean {
+    return this.#state.y.some(({ columns }) => columns.some(([, { kind }]) => kind === 'category'));
+  }
+
+  /**
+   * Values, or probabilities where there are such. Rejects with ERR_SHAPE for outputs that the target's
+   * columns do not make.
+   */
+  async decode(outputs: PredictOutput, rows: number, probabilities: boolean): Promise<Row[]> {
     const { y } = this.#state;
+    const decode = probabilities ? probabilitiesOf : decodeColumn;
     const results: Record<string, Decoded>[] = [];
     await this.#inParts(rows, (begin, end) => {
       const part: Record<string, Decoded>[] = Array.from({ length: end - begin }, () => ({}));
@@ -70,7 +104,8 @@ export class RowCoder {
         const output = outputOf(outputs, group.name);
         const width = output.length / rows;
         const own = output.subarray(begin * width, end * width);
-        decodeGroup(group, own, part.length, group.name ?? 'y').forEach((values, row) => {
+        const settings = { rows: part.length, name: group.name ?? 'y', decode };
+        decodeGroup(group, own, settings).forEach((values, row) => {
           Object.assign(part[row] ?? {}, values);
         });
       }
@@ -92,6 +127,7 @@ export class RowCoder {
   }
 }
 
+type Row = RowPrediction | RowProbabilities;
 type Inputs = Pick<TensorBatch, 'rows' | 'x'>;
 type Predict = (x: Inputs['x'], options?: { signal: AbortSignal }) => Promise<PredictOutput>;
 
@@ -99,17 +135,24 @@ type Predict = (x: Inputs['x'], options?: { signal: AbortSignal }) => Promise<Pr
 export async function predictRows(
   coder: RowCoder | undefined,
   rows: readonly RawRow[],
-  options: { signal?: AbortSignal } | undefined,
+  options: RowOptions | undefined,
   predict: Predict,
-): Promise<RowPrediction[]> {
-  const { signal } = is.options(options, 'options of predictRows', ['signal']);
+): Promise<Row[]> {
+  const names = ['signal', 'probabilities'] as const;
+  const set = is.options<RowOptions>(options, 'options of predictRows', names);
+  const { signal } = set;
+  const probabilities = is.boolean(set.probabilities ?? false, 'probabilities');
   if (coder === undefined) {
     const what = 'a model trained on rows that an encoder of `tandem-ml/data` made';
     throw is.mismatch('ERR_ARGUMENT', what, 'predictRows', 'one without an encoder');
   }
+  if (probabilities && !coder.classifies) {
+    const what = "false for a model without a target that is a 'category'";
+    throw is.mismatch('ERR_ARGUMENT', what, 'probabilities', 'true');
+  }
   const { x, rows: count } = await coder.encode(rows);
   const outputs = await predict(x, signal === undefined ? undefined : { signal });
-  return await coder.decode(outputs, count);
+  return await coder.decode(outputs, count, probabilities);
 }
 
 function outputOf(outputs: PredictOutput, name: string | null): Float32Array | Int32Array {

@@ -2,18 +2,23 @@
 import * as is from '../../is.js';
 import { type ColumnState, type GroupState, isInteger, isNumeric, widthOf } from './state.js';
 
+/** Of a target's categories, by their names. */
+export type Probabilities = Readonly<Record<string, number>>;
+
 /** A target's value of a row: a number, or a category as it was in the data. */
-export type Decoded = number | string;
+export type Decoded = number | string | Probabilities;
+
+/** Numbers of an output as a value of the column. */
+export type DecodeColumn = (state: ColumnState, numbers: Float32Array | Int32Array) => Decoded;
 
 /**
- * Values of the target columns in each of `rows` rows of an output. Throws ERR_SHAPE, and ERR_ARGUMENT
- * for a target that cannot be read back.
+ * Values of the target columns in each of `rows` rows of an output, each by `decode`. Throws ERR_SHAPE,
+ * and ERR_ARGUMENT for a target that cannot be read back.
  */
 export function decodeGroup(
   { columns }: GroupState,
   output: Float32Array | Int32Array,
-  rows: number,
-  name: string,
+  { rows, name, decode }: { rows: number; name: string; decode: DecodeColumn },
 ): Record<string, Decoded>[] {
   const dated = columns.find(([, state]) => state.kind === 'cyclic' && !isNumeric(state));
   if (dated !== undefined) {
@@ -51,17 +56,40 @@ function outputsOf(state: ColumnState, width: number | undefined): number {
 export const classesOf = (state: Extract<ColumnState, { kind: 'oneHot' | 'category' }>): number =>
   state.values.length + (state.unknown === 'own' ? 1 : 0);
 
-function decode(state: ColumnState, numbers: Float32Array | Int32Array): Decoded {
+/** The value that is likeliest. */
+export function decodeColumn(
+  state: ColumnState,
+  numbers: Float32Array | Int32Array,
+): number | string {
   const [first = Number.NaN] = numbers;
   if (state.kind === 'number') return first * state.scale + state.mean;
   if (state.kind === 'cyclic') return numberAt(state, numbers);
   if (state.kind === 'text') return first;
   // One logit of two categories says which by its sign; an only category is always the one.
-  const isBinary = numbers.length === 1 && state.values.length === 2;
-  const best = isBinary && first > 0 ? 1 : largest(numbers);
+  const best = isBinary(state.values, numbers) && first > 0 ? 1 : largest(numbers);
   // None is that of what was never seen, which is behind them all.
   const value = state.values[best];
   return state.numeric ? Number(value ?? Number.NaN) : (value ?? '');
+}
+
+/** Whether one logit tells two categories apart. */
+const isBinary = (values: readonly string[], numbers: ArrayLike<number>): boolean =>
+  numbers.length === 1 && values.length === 2;
+
+/** The same, but of a category column what the logits say of each. */
+export function probabilitiesOf(
+  state: ColumnState,
+  numbers: Float32Array | Int32Array,
+): number | string | Probabilities {
+  if (state.kind !== 'category') return decodeColumn(state, numbers);
+  const { values } = state;
+  const [first = Number.NaN] = numbers;
+  const logits = isBinary(values, numbers) ? [0, first] : [...numbers];
+  // There may be more than a call may have arguments.
+  const top = logits.reduce((a, b) => Math.max(a, b));
+  const odds = logits.map((logit) => (logit === top ? 1 : Math.exp(logit - top)));
+  const sum = odds.reduce((total, odd) => total + odd, 0);
+  return Object.fromEntries(odds.map((odd, i) => [values[i] ?? '', odd / sum]));
 }
 
 /** The number, from 0 to below the longest of its periods, that its sine and cosine point at. */
