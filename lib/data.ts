@@ -6,7 +6,7 @@
 export { fromArrays, fromSequences, fromTable } from './data/arrays.js';
 export type { Batch, Column, Columns, TableBatch, TensorBatch } from './data/batch.js';
 export type { BucketOptions, Sequence, SequenceBatch } from './data/buckets.js';
-export type { Transform } from './data/chunks.js';
+export type { Augmentation, Transform } from './data/chunks.js';
 export { classWeights } from './data/classes.js';
 export type { CellType } from './data/csv/read.js';
 export { type BatchesOptions, Dataset, type ShuffleOptions } from './data/dataset.js';

@@ -16,6 +16,16 @@ export interface Chunk<B extends Batch> extends Piece<B> {
 /** Makes one batch of another, or of a piece several. */
 export type Transform<B extends Batch> = (batch: B) => B | Promise<B>;
 
+/** The same with numbers from 0 to below 1 to draw by. */
+export type Augmentation<B extends Batch> = (batch: B, random: () => number) => B | Promise<B>;
+
+/** What is done with each batch. */
+export interface Step<B extends Batch> {
+  readonly change: Augmentation<B>;
+  /** 'augment': of rows to train on alone. */
+  readonly by: 'map' | 'augment';
+}
+
 /** Cuts pieces into batches of `batchSize` rows, leaving out the first `start`; the last is smaller. */
 export async function* cut<B extends Batch>(
   pieces: AsyncIterable<Piece<B>>,
@@ -70,24 +80,29 @@ export async function* single<B extends Batch>(chunks: AsyncIterable<Chunk<B>>):
   }
 }
 
-/** Each batch after `transforms`. */
+/** Each batch after `steps`, which draw by what `randomOf` gives for the batch of that number. */
 export async function* transformed<B extends Batch>(
   batches: AsyncIterable<B>,
-  transforms: readonly Transform<B>[],
+  steps: readonly Step<B>[],
+  randomOf: (batch: number) => () => number,
 ): AsyncGenerator<Chunk<B>> {
+  let number = 0;
   for await (const before of batches) {
     let batch = before;
-    for (const transform of transforms) batch = checkBatch(await transform(batch), before.rows);
+    const random = randomOf(number++);
+    for (const { change, by } of steps) {
+      batch = checkBatch(await change(batch, random), before.rows, by);
+    }
     const order = numbersOf({ start: 0, count: batch.rows });
     yield { block: batch, order, sizes: Uint32Array.of(batch.rows) };
   }
 }
 
-function checkBatch<B extends Batch>(batch: B, rows: number): B {
+function checkBatch<B extends Batch>(batch: B, rows: number, by: string): B {
   const given: unknown = batch;
-  if (!is.isRecord(given)) throw is.invalid('a function that returns a batch', 'map', given);
+  if (!is.isRecord(given)) throw is.invalid('a function that returns a batch', by, given);
   const counted = given.rows === undefined ? { ...batch, rows } : batch;
-  is.integer(counted.rows, 'rows of the batch that map returns', 1);
+  is.integer(counted.rows, `rows of the batch that ${by} returns`, 1);
   checkColumns(counted);
   return counted;
 }

@@ -1,11 +1,14 @@
 import * as is from '../is.js';
+import { generator } from '../trainer/random.js';
 import type { Batch, TableBatch, TensorBatch } from './batch.js';
 import { type BucketOptions, bucketed, checkBuckets, type SequenceBatch } from './buckets.js';
 import {
+  type Augmentation,
   type Chunk,
   cut,
   everyNth,
   prefetched,
+  type Step,
   single,
   type Transform,
   transformed,
@@ -67,7 +70,7 @@ const batchesOptions = [
 const chunksAhead = 2;
 
 interface Settings<B extends Batch> extends Plan<B> {
-  readonly transforms: readonly Transform<B>[];
+  readonly transforms: readonly Step<B>[];
   readonly regroup: Regroup<B> | undefined;
   /** Of the sequences that regroup makes. */
   readonly lengths: readonly number[] | undefined;
@@ -195,9 +198,25 @@ export class Dataset<B extends Batch = TensorBatch> {
    * set `model.encoder`.
    */
   map(change: Transform<B>): Dataset<B> {
-    if (typeof change !== 'function') throw is.invalid('a function of a batch', 'map', change);
-    const transforms = [...this.#settings.transforms, change];
-    return this.#with({ transforms, encoder: undefined });
+    // A function may have a second parameter of its own.
+    return this.#changed({ change: (batch) => change(batch), by: 'map' }, change, undefined);
+  }
+
+  /**
+   * Each batch to train on as `change` returns it: crops and noise, say. `evaluate`, validation data and
+   * what `crossValidate` tests on leave it out, and a model keeps its encoder. `random` gives numbers from
+   * 0 to below 1 that follow from the seed of the shuffle, the epoch and the batch, so that training
+   * that was interrupted goes on with the same ones. Throws ERR_ARGUMENT.
+   *
+   * @example fromArrays({ x, y }).augment(({ x, y, rows }, random) => ({ x: cropped(x, random), y, rows }))
+   */
+  augment(this: Dataset<TensorBatch>, change: Augmentation<TensorBatch>): Dataset<TensorBatch> {
+    return this.#changed({ change, by: 'augment' }, change, this.#settings.encoder);
+  }
+
+  #changed(step: Step<B>, given: unknown, encoder: EncoderState | undefined): Dataset<B> {
+    if (typeof given !== 'function') throw is.invalid('a function of a batch', step.by, given);
+    return this.#with({ transforms: [...this.#settings.transforms, step], encoder });
   }
 
   /**
@@ -240,7 +259,17 @@ export class Dataset<B extends Batch = TensorBatch> {
    * @internal
    */
   get asTheyAre(): Dataset<B> {
-    return this.#with({ resample: undefined, shuffle: false });
+    return this.plain.#with({ resample: undefined, shuffle: false });
+  }
+
+  /**
+   * The rows without what `augment` does.
+   * @internal
+   */
+  get plain(): Dataset<B> {
+    const { transforms } = this.#settings;
+    const kept = transforms.filter(({ by }) => by === 'map');
+    return kept.length === transforms.length ? this : this.#with({ transforms: kept });
   }
 
   /**
@@ -264,6 +293,9 @@ export class Dataset<B extends Batch = TensorBatch> {
     policy: ErrorPolicy,
   ): Dataset<TensorBatch> {
     const { transforms, regroup, keep, resample, shuffle, batchSize, file } = this.#settings;
+    if (transforms.some(({ by }) => by === 'augment')) {
+      throw is.mismatch('ERR_ARGUMENT', '`augment` after `encode`', 'table', 'it before');
+    }
     const chosen = keep !== undefined || resample !== undefined;
     const changed = transforms.length > 0 || regroup !== undefined || chosen;
     const made = encodedSource(changed ? this.#asPlan() : this.#settings, encoder, policy);
@@ -367,7 +399,7 @@ export class Dataset<B extends Batch = TensorBatch> {
    * @internal
    */
   chunks(options?: BatchesOptions): AsyncGenerator<Chunk<B>> {
-    const { epoch, batchSize, start } = this.#read(options);
+    const { epoch, batchSize, start, seed } = this.#read(options);
     const { regroup, transforms } = this.#settings;
     const { rank, worldSize } = epoch;
     const open = (signal: AbortSignal): AsyncGenerator<Chunk<B>> => {
@@ -378,7 +410,10 @@ export class Dataset<B extends Batch = TensorBatch> {
         const all = pieces(this.#settings, { ...epoch, signal, rank: 0, worldSize: 1 });
         chunks = everyNth(regroup(all, batchSize), start, rank, worldSize);
       }
-      return transforms.length > 0 ? transformed(single(chunks), transforms) : chunks;
+      if (transforms.length === 0) return chunks;
+      return transformed(single(chunks), transforms, (batch) =>
+        randomOf(seed, epoch.epoch, (start + batch) * worldSize + rank),
+      );
     };
     const ready = this.inMemory && transforms.length === 0 && regroup === undefined;
     return prefetched(open, ready ? 0 : chunksAhead, epoch.signal);
@@ -403,6 +438,16 @@ export class Dataset<B extends Batch = TensorBatch> {
             window: own?.window ?? defaultWindow,
           };
     const { signal } = set;
-    return { batchSize, start, epoch: { epoch, rank, worldSize, signal, shuffle } };
+    const seed = shuffle?.seed ?? 0;
+    return { batchSize, start, seed, epoch: { epoch, rank, worldSize, signal, shuffle } };
   }
+}
+
+/** Numbers of `augment` apart from those of shuffles. */
+const augmentStream = 0x60000000;
+
+/** From 0 to below 1, for one batch of an epoch. */
+function randomOf(seed: number, epoch: number, batch: number): () => number {
+  const random = generator(generator(seed, augmentStream + epoch)(), batch);
+  return () => random() / 2 ** 32;
 }

@@ -67,7 +67,7 @@ export async function evaluate(
   if (isDataset(data)) checkEncoder(engine.model.encoder, data, 'data');
   const supply: Supply =
     rows === undefined
-      ? datasetSupply(data as Dataset, feeds, 'data')
+      ? datasetSupply((data as Dataset).plain, feeds, 'data')
       : arraySupply(rows, { start: 0, count: rows.count });
   const { checkNumerics } = engine.settings.native;
   const ended = () => run.closed || signal?.aborted === true;

@@ -159,7 +159,7 @@ export function planFit(
     validation: validation
       ? arraySupply(validation.rows, validation.which)
       : isDataset(set.validationData)
-        ? retrying(datasetSupply(set.validationData, feeds, 'validationData'), retry)
+        ? retrying(datasetSupply(set.validationData.plain, feeds, 'validationData'), retry)
         : undefined,
     rows: training ? training.which.count : (data as Dataset).length,
     checkpoint,
