@@ -96,7 +96,8 @@ export function readDescription(header: Header): Rebuilt {
 export function readGraphJson({ metadata }: Header): unknown {
   const graph = metadata.get('graph');
   if (metadata.get('format') !== 'tandem-ml' || graph === undefined) {
-    throw bad('a model saved by tandem-ml', 'a safetensors file without its graph');
+    const received = 'a safetensors file without its graph; readSafetensors reads its arrays';
+    throw bad('a model saved by tandem-ml', received);
   }
   const version = metadata.get('version') ?? '';
   if (!/^[1-9]\d*$/.test(version)) throw bad('a format version', is.show(version));

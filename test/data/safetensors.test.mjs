@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
-import { dense, sequential } from 'tandem-ml';
+import { dense, Model, Predictor, sequential } from 'tandem-ml';
 import { DataError, readSafetensors } from 'tandem-ml/data';
 import { sharedFolder } from '../helpers/folder.mjs';
 
@@ -92,6 +92,13 @@ test('a model that was saved is such a file', async (t) => {
   for (const [name, { shape, data }] of model.parameters) {
     t.deepEqual(tensors.get(name), { shape: [...shape], data: data.slice() });
   }
+});
+
+test('whoever takes such a file for a model is told what reads it', async (t) => {
+  const path = await file(['fc.weight', 'F32', [1, 1], Float32Array.of(1)]);
+  const expected = { code: 'ERR_FILE_FORMAT', message: /readSafetensors/ };
+  await t.throwsAsync(Model.load(path), expected);
+  await t.throwsAsync(Predictor.load(path), expected);
 });
 
 test('what cannot be read is refused', async (t) => {
