@@ -82,6 +82,25 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
   return { arrays, count: count ?? 0, feeds };
 }
 
+/** Throws ERR_SHAPE for arrays of `rows` rows that are wider or narrower than the model's. */
+export function checkWidths({ x, y }: Data, feeds: Feeds, name: string, rows: number): void {
+  const prefix = name === 'data' ? '' : `${name}.`;
+  const matched = [
+    ...matchArrays(x, feeds.x, `${prefix}x`),
+    ...matchArrays(y, feeds.y, `${prefix}y`),
+  ];
+  for (const [array, label, { elements }] of matched) {
+    const width = is.isTypedArray(array) ? array.length / rows : elements;
+    if (width === elements) continue;
+    throw is.mismatch(
+      'ERR_SHAPE',
+      `rows of ${elements}, as in the model,`,
+      label,
+      `rows of ${width}`,
+    );
+  }
+}
+
 /** The batch size given, or its default. Throws ERR_ARGUMENT, and ERR_SHAPE for a fixed batch. */
 export function readBatchSize(given: unknown, { batch }: Feeds): number {
   const size = is.integer(given ?? batch ?? 32, 'batchSize', 1, 2 ** 32 - 1);

@@ -8,7 +8,7 @@ import { classesOf } from '../data/encoders/decode.js';
 import type { EncoderState } from '../data/encoders/state.js';
 import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import { type Feeds, findBadRows, type Rows, readData } from './data.js';
+import { checkWidths, type Feeds, findBadRows, type Rows, readData } from './data.js';
 import { graphFor, planLengths } from './lengths.js';
 import { generator, inOrder, numbersOf, type Span, shuffled } from './random.js';
 import { badRow } from './reports.js';
@@ -281,6 +281,8 @@ function readBlock(
   const { x, rows: count } = block;
   const y = encoder === undefined ? block.y : binaryAsFloats(block.y, by, encoder);
   const { graph, feeds } = graphFor(x, count, by, lengths);
+  // An encoder knows how many rows there are, where arrays can only be divided by what the model takes.
+  if (encoder !== undefined) checkWidths({ x, y }, feeds, name, count);
   const rows = { ...readData({ x, y }, feeds, name), graph };
   if (rows.count !== count) {
     // What counts rows by targets of one number does not know of several.

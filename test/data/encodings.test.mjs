@@ -271,3 +271,28 @@ test('texts are the numbers that they would be in a file', async (t) => {
     await t.throwsAsync(learn({ a: [cell] }, { a: 'standard' }), refusal, cell);
   }
 });
+
+test('encoded rows of another width than the model are told by their width', async (t) => {
+  const table = fromTable({ a: [1, 2, 3], plan: ['basic', 'family', 'pro'], paid: [0, 1, 0] });
+  const y = { paid: 'category' };
+  const wide = await fitEncoder(table, { x: { a: 'standard', plan: 'oneHot' }, y });
+  const trained = (inputs, data) => {
+    const model = sequential([dense(2)], { input: [inputs], seed: 1 });
+    const trainer = new Trainer(model, { loss: 'crossEntropy' });
+    t.teardown(() => trainer.close());
+    return trainer.fit(data, { verbose: 0 });
+  };
+  // 12 numbers, which would be 4 rows of 3.
+  const x = {
+    code: 'ERR_SHAPE',
+    message: /rows of 3, as in the model, for `x`, received rows of 4/,
+  };
+  await t.throwsAsync(trained(3, wide.encode(table)), x);
+  const pair = await fitEncoder(table, { x: { a: 'standard' }, y: { ...y, plan: 'category' } });
+  const targets = {
+    code: 'ERR_SHAPE',
+    message: /rows of 1, as in the model, for `y`, received rows of 2/,
+  };
+  await t.throwsAsync(trained(1, pair.encode(table)), targets);
+  await t.notThrowsAsync(trained(4, wide.encode(table)));
+});
