@@ -51,7 +51,7 @@ async function rowsOf(data: unknown, frozen: Frozen, signal: Signal): Promise<un
   const batches: TensorBatch[] = [];
   const fixed = rowsOfRun(frozen);
   const options = { batchSize: fixed ?? 1024, ...(signal && { signal }) };
-  for await (const batch of (data as Dataset).batches(options)) batches.push(batch);
+  for await (const batch of (data as Dataset).plain.batches(options)) batches.push(batch);
   if (batches.length === 0 || fixed !== undefined) return batches;
   const { x, y } = await concatInTurns(batches);
   return { x, y };

@@ -1,7 +1,7 @@
 // Changes of the rows to train on alone.
 import { join } from 'node:path';
 import test from 'ava';
-import { crossValidate, dense, sequential, sgd, Trainer } from 'tandem-ml';
+import { crossValidate, dense, quantize, sequential, sgd, Trainer } from 'tandem-ml';
 import { fitEncoder, fromArrays, fromSequences, fromTable } from 'tandem-ml/data';
 import { makeFolder } from '../helpers/folder.mjs';
 
@@ -70,6 +70,16 @@ test('folds are tested on as they are', async (t) => {
     [5, 5, 5, 5],
   );
   t.is(changed, 4 * 15);
+});
+
+test('calibration and validation of quantized models are of rows as they are', async (t) => {
+  const model = sequential([dense(2)], { input: [1], seed: 1 });
+  const data = fromArrays({ x, y });
+  const augmented = data.augment((batch) => ({ ...batch, x: new Float32Array(batch.rows) }));
+  const [found, plain] = await Promise.all(
+    [augmented, data].map((rows) => quantize(model, { calibration: rows, validation: rows })),
+  );
+  t.deepEqual(found.report, plain.report);
 });
 
 test('numbers follow from seed, epoch and batch', async (t) => {
