@@ -6,18 +6,29 @@ import {
   add,
   attention,
   avgPool2d,
+  batchNorm,
   conv2d,
   dense,
+  elu,
   flatten,
+  gelu,
   gru,
+  hardSigmoid,
+  hardSwish,
   input,
+  layerNorm,
+  leakyRelu,
   lstm,
   Model,
   mean,
+  mish,
   multiHeadAttention,
   quantize,
   relu,
   sequential,
+  sigmoid,
+  softplus,
+  tanh,
 } from 'tandem-ml';
 import { makeFolder } from './helpers/folder.mjs';
 import { relativeError } from './helpers/numbers.mjs';
@@ -175,4 +186,22 @@ test('the gate counts what recurrences lose', async (t) => {
   t.true(report.worst.length > 0);
   const refused = quantize(model, { calibration: { x }, validation: { x, y }, maxAccuracyLoss: 0 });
   await t.throwsAsync(refused, { code: 'ERR_NUMERIC' });
+});
+
+test('batchNorm becomes part of a dense layer behind every activation', async (t) => {
+  const activations = {
+    ...{ elu, hardSigmoid, hardSwish, layerNorm, leakyRelu, mish, relu, sigmoid, softplus, tanh },
+    geluTanh: () => gelu({ approximate: 'tanh' }),
+  };
+  const x = noise(64 * 8);
+  for (const [name, activation] of Object.entries(activations)) {
+    const layers = [dense(16), activation(), dense(16), batchNorm(), dense(3)];
+    const model = sequential(layers, { input: [8], seed: 1 });
+    model.parameters.get('batchNorm.runningVar').data.fill(0.3);
+    model.parameters.get('batchNorm.runningMean').data.fill(0.1);
+    const exact = (await loadPredictor(t, model)).predictSync(x);
+    const int8 = await loadPredictor(t, model, { precision: 'int8', calibration: { x } });
+    t.true(relativeError(int8.predictSync(x), exact) < 0.05, name);
+    t.notRegex(kernels(int8), /batchNorm/, name);
+  }
 });

@@ -5,6 +5,7 @@ import type { GraphDescription } from '../../bindings.js';
 import { TandemError } from '../errors.js';
 import { apply } from '../graph/apply.js';
 import { collect, describe, type NamedValue, nodeOf } from '../graph/describe.js';
+import { elementwise, unary } from '../graph/elementwise.js';
 import { fixedInput, freeInput } from '../graph/leaves.js';
 import { elements, type Node, type Value } from '../graph/value.js';
 import * as is from '../is.js';
@@ -33,13 +34,6 @@ export interface GenerationPlan {
   readonly graph: GraphDescription;
 }
 
-/** Ops of one value whose elements do not know of each other. */
-const unary = new Set(
-  'relu gelu geluTanh silu sigmoid tanh leakyRelu elu softplus hardSwish hardSigmoid mish exp log sqrt rsqrt abs neg square reciprocal sin cos erf clamp'.split(
-    ' ',
-  ),
-);
-const elementwise = new Set('add sub mul div pow maximum minimum where'.split(' '));
 /** Ops that read a row of x, the first operand, and weights. */
 const rowwise = new Set(['linear', 'layerNorm', 'rmsNorm', 'embedding']);
 const reductions = new Set(['sum', 'mean', 'max', 'min', 'variance']);

@@ -2,11 +2,9 @@
 // mean the same. All else is refused: it would be computed, but be something else.
 import { TandemError } from '../errors.js';
 import { nodeOf } from './describe.js';
+import { elementwise } from './elementwise.js';
 import { reshapeAt } from './reshape-at-length.js';
 import { definition, type Node, sampleBatches, type Value } from './value.js';
-
-/** Ops whose operands meet element by element. */
-export const elementwise = new Set('add sub mul div pow maximum minimum where'.split(' '));
 
 /**
  * The attributes of `node` over `operands`, which are its inputs at `length` in place of `time`. Throws

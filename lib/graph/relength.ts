@@ -5,8 +5,9 @@ import { TandemError } from '../errors.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { apply } from './apply.js';
-import { attributesAt, checkCarried, elementwise } from './carry.js';
+import { attributesAt, checkCarried } from './carry.js';
 import { collect, type NamedValue, nodeOf } from './describe.js';
+import { elementwise } from './elementwise.js';
 import { freeInput, inputLike } from './leaves.js';
 import { definition, type Node, showShape, type Value } from './value.js';
 

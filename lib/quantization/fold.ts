@@ -1,4 +1,5 @@
 // batchNorm as part of the convolution or dense layer before it, in the description of a model.
+import { unary } from '../graph/elementwise.js';
 import type { GraphFile } from '../graph/serialize.js';
 import type { Parameter } from '../model.js';
 import { rowsInTurns } from './weights.js';
@@ -73,16 +74,7 @@ function rowsOnly(file: GraphFile, number: number | undefined): boolean {
   }
 }
 
-const keepsRank = new Set([
-  'linear',
-  'relu',
-  'gelu',
-  'silu',
-  'sigmoid',
-  'tanh',
-  'dropout',
-  'batchNorm',
-]);
+const keepsRank = new Set([...unary, 'linear', 'dropout', 'batchNorm', 'layerNorm', 'rmsNorm']);
 
 function nameOf(file: GraphFile, number: number | undefined): string | undefined {
   const parameter = file.parameters[(number ?? -1) - file.inputs.length];
