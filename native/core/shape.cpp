@@ -34,12 +34,15 @@ Tensor make_tensor(const Shape& shape, DType dtype) {
   tensor.dtype = dtype;
   tensor.rank = static_cast<int32_t>(shape.size());
   tensor.numel = 1;
+  // Of all but the empty axes: strides and parts of a shape are products that have to fit, too.
+  int64_t extent = 1;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] < 0) {
       fail(ErrorCode::kShape, "expected dimensions of 0 or more, received " + to_string(shape));
     }
     tensor.dims[i] = shape[i];
-    tensor.numel = checked_mul(tensor.numel, shape[i]);
+    extent = checked_mul(extent, std::max<int64_t>(shape[i], 1));
+    tensor.numel *= shape[i];
   }
   return tensor;
 }

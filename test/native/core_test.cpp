@@ -80,6 +80,10 @@ TEST(core_shapes_are_checked) {
   CHECK(broadcast_shapes({2, 1, 3}, {4, 1}) == (Shape{2, 4, 3}));
   CHECK(!broadcast_shapes({2}, {3}));
   CHECK(code_of([] { (void)f32({1LL << 40, 1LL << 40}); }) == ErrorCode::kShape);
+  // also where there are no elements: strides are products of the other axes
+  CHECK(code_of([] { (void)f32({0, 1LL << 40, 1LL << 40}); }) == ErrorCode::kShape);
+  CHECK(code_of([] { (void)f32({1LL << 40, 1LL << 40, 0}); }) == ErrorCode::kShape);
+  CHECK(f32({0, 1LL << 29, 1LL << 30}).numel == 0);
   CHECK(code_of([] { (void)f32({1, 1, 1, 1, 1, 1, 1, 1, 1}); }) == ErrorCode::kShape);
   CHECK(code_of([] { (void)f32({-2}); }) == ErrorCode::kShape);
 }
