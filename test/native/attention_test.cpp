@@ -394,6 +394,17 @@ TEST(attention_that_sees_nothing) {
   }
 }
 
+TEST(attention_without_heads_needs_no_scratch) {
+  const Dims rows{0, 1, 3, int64_t{1} << 56};
+  for (const Isa& isa : isas()) {
+    NodeRunner back(Op::attentionGrad, ops::AttentionAttributes{});
+    back.input(rows, Floats()).input(rows, Floats()).input(rows, Floats()).no_input();
+    back.input(rows, Floats()).input({0, 1, 3, 2}, Floats()).input(rows, Floats());
+    back.output(rows).output(rows).output(rows).run(isa);
+    CHECK(back.result(0).empty());
+  }
+}
+
 TEST(attention_keeps_nan_and_large_scores) {
   Case c{1, 1, 4, 600, 4, 4, false, {}};
   Data d = make_data(c, 40.0F);  // scores of thousands

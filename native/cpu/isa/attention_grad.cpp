@@ -183,8 +183,9 @@ void launch_attentionGrad(const NodeView& node, Emitter& emit) {
   const bool tiles = a.bf16 != nullptr && a.bf16->row_unit > 1;
   a.key_block = least(tiles ? kGradientKeysOfTiles : kGradientKeys,
                       most(2 * kPanelColumns, kGradientFloats / a.depth));
-  emit.scratch(gradient_scratch_bytes(a));
   const int64_t matrices = a.batch * a.heads;
+  // Rows of heads that do not exist may be of any length.
+  if (matrices > 0) emit.scratch(gradient_scratch_bytes(a));
   const double scores =
       static_cast<double>(matrices) * static_cast<double>(a.time) * static_cast<double>(a.keys);
   if (matrices >= kEnoughHeads) {
