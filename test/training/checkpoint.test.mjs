@@ -245,6 +245,25 @@ test('what cannot be written ends fit with the reason', async (t) => {
   t.regex(String(error), /EISDIR|ENOTEMPTY|EEXIST|EPERM/);
 });
 
+test('runs that save to one folder at a time do not end each other', async (t) => {
+  const dir = await makeFolder(t);
+  const checkpoint = { dir, everySteps: 1, keep: 1, keepBest: 'loss' };
+  const run = async () => {
+    for (let i = 0; i < 8; i++) {
+      const { data, trainer } = make(t, 'mlp');
+      await trainer.fit(data, epochs(1, { checkpoint, batchSize: 46 }));
+    }
+  };
+  await t.notThrowsAsync(Promise.all([run(), run(), run(), run()]));
+  const left = await readdir(dir);
+  t.deepEqual(
+    left.filter((name) => name.endsWith('.tmp')),
+    [],
+  );
+  const { data, trainer } = make(t, 'mlp');
+  await trainer.fit(data, epochs(1, { checkpoint, batchSize: 46, resumeFrom: 'latest' }));
+});
+
 // A process of its own: what waits for the folder without end holds it, too.
 const unwritable = process.platform === 'linux' ? test : test.skip;
 unwritable(

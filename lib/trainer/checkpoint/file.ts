@@ -119,16 +119,19 @@ export async function readCheckpoint(path: string | URL, owner: Owner): Promise<
   }
 }
 
-/** Of the run that wrote a checkpoint; undefined for what is none. */
-export async function readGeneration(path: string): Promise<number | undefined> {
+/**
+ * Of the run that wrote a checkpoint, undefined for a file that is none. Rejects where no file can be
+ * opened.
+ */
+export async function readGeneration(path: string): Promise<{ generation: number | undefined }> {
   const file = await open(path, readFlags);
   try {
     const { position } = record(readState(await readHeader(file)), 'state');
     const { fit } = record(position, 'position');
     const generation = is.isRecord(fit) ? fit.generation : undefined;
-    return integer(generation ?? 0, 'fit.generation', 0);
+    return { generation: integer(generation ?? 0, 'fit.generation', 0) };
   } catch {
-    return undefined;
+    return { generation: undefined };
   } finally {
     await file.close();
   }

@@ -20,13 +20,24 @@ const nameOf = (step: number): string => `step-${String(step).padStart(9, '0')}.
 /** The name of the one that keepBest keeps. */
 export const bestName = 'best.safetensors';
 
+/** Another process that saves to the folder may have removed what was there a moment ago. */
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
+/** As the promise settles, or with undefined where its file is not there any more. */
+const ifThere = <T>(promise: Promise<T>): Promise<T | undefined> =>
+  promise.catch((error: unknown) => {
+    if (!isMissing(error)) throw error;
+    return undefined;
+  });
+
 /** The steps that have a checkpoint in a folder, in order; none for a folder that is not there. */
 async function stepsIn(folder: string): Promise<{ name: string; step: number }[]> {
   let names: string[];
   try {
     names = await readdir(folder);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (isMissing(error)) return [];
     throw error;
   }
   return names
@@ -44,7 +55,8 @@ async function stepsIn(folder: string): Promise<{ name: string; step: number }[]
 async function agesIn(folder: string) {
   const found: { name: string; step: number; generation: number | undefined }[] = [];
   for (const entry of await stepsIn(folder)) {
-    found.push({ ...entry, generation: await readGeneration(join(folder, entry.name)) });
+    const read = await ifThere(readGeneration(join(folder, entry.name)));
+    if (read !== undefined) found.push({ ...entry, ...read });
   }
   const age = ({ generation }: { generation: number | undefined }) =>
     generation ?? Number.MAX_SAFE_INTEGER;
@@ -61,7 +73,8 @@ export async function readLatest(folder: string, owner: Owner): Promise<Restored
   for (const { name } of found.reverse()) {
     const path = join(folder, name);
     try {
-      return await readCheckpoint(path, owner);
+      const restored = await ifThere(readCheckpoint(path, owner));
+      if (restored !== undefined) return restored;
     } catch (error) {
       if (!(error instanceof TandemError) || error.code !== 'ERR_FILE_FORMAT') throw error;
       first ??= error;
@@ -77,6 +90,9 @@ export async function readFrom(path: string, owner: Owner): Promise<Restored | u
   const isFolder = (await stat(path)).isDirectory();
   return isFolder ? await readLatest(path, owner) : await readCheckpoint(path, owner);
 }
+
+/** To write a file that other runs remove. */
+const mostAttempts = 5;
 
 /** Writes checkpoints one at a time while training goes on, and removes those that are too many. */
 export class CheckpointFolder {
@@ -121,10 +137,22 @@ export class CheckpointFolder {
     const { step } = snapshot;
     this.#begin(async () => {
       // First: a run that goes on from the other one takes it for written.
-      if (best) await writeCheckpoint(join(this.#folder, bestName), this.owner, snapshot);
-      await writeCheckpoint(join(this.#folder, nameOf(step)), this.owner, snapshot);
+      if (best) await this.#write(bestName, snapshot);
+      await this.#write(nameOf(step), snapshot);
       await this.#prune(step);
     });
+  }
+
+  async #write(name: string, snapshot: Snapshot): Promise<void> {
+    for (let attempts = 1; ; attempts++) {
+      try {
+        await writeCheckpoint(join(this.#folder, name), this.owner, snapshot);
+        return;
+      } catch (error) {
+        // A run that began meanwhile took the file for one of a process that was killed.
+        if (!isMissing(error) || attempts === mostAttempts) throw error;
+      }
+    }
   }
 
   #begin(write: () => Promise<void>): void {
@@ -146,7 +174,7 @@ export class CheckpointFolder {
   async #prune(newest: number): Promise<void> {
     const found = (await stepsIn(this.#folder)).filter(({ step }) => step <= newest);
     for (const { name } of found.slice(0, Math.max(0, found.length - this.keep))) {
-      await unlink(join(this.#folder, name));
+      await ifThere(unlink(join(this.#folder, name)));
     }
   }
 }
