@@ -1,4 +1,13 @@
-import { open, realpath, rename, stat, unlink } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lstat,
+  open,
+  readlink,
+  realpath,
+  rename,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import * as is from '../is.js';
 import { pathOf } from './paths.js';
@@ -13,21 +22,14 @@ export async function writeAtomically(
 ): Promise<void> {
   // Not with the library, of which every thread that only reads models has a copy.
   const { randomUUID } = await import('node:crypto');
-  const target = await place(path);
+  const { target, mode } = await place(path);
   const temporary = join(dirname(target), `${shortened(basename(target))}.${randomUUID()}.tmp`);
   try {
-    const file = await open(temporary, 'wx');
+    const file = await open(temporary, 'wx', mode);
     try {
-      for (const chunk of chunks) {
-        for (let done = 0; done < chunk.length; ) {
-          const { bytesWritten } = await file.write(
-            chunk,
-            done,
-            Math.min(2 ** 30, chunk.length - done),
-          );
-          done += bytesWritten;
-        }
-      }
+      // What umask took away; a file system that refuses it lets fewer read than before, not more.
+      if (mode !== undefined) await file.chmod(mode).catch(() => {});
+      for (const chunk of chunks) await writeFully(file, chunk);
       await file.sync();
     } finally {
       await file.close();
@@ -43,17 +45,39 @@ export async function writeAtomically(
 /** Leaves room behind it in a name, of which most systems take 255 bytes or characters. */
 const shortened = (name: string): string => Buffer.from(name).subarray(0, 200).toString();
 
-/**
- * Where the bytes belong: behind a link, the file it points to. Throws ERR_ARGUMENT for a device or a
- * pipe, which nobody wants to be a file from then on.
- */
-async function place(path: string | URL): Promise<string> {
-  const given = resolve(pathOf(path, 'path'));
-  const found = await stat(given).catch(() => undefined);
-  if (found !== undefined && !(found.isFile() || found.isDirectory())) {
-    throw is.mismatch('ERR_ARGUMENT', 'a place for a file', 'path', `${given}, a device or a pipe`);
+async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const length = Math.min(2 ** 30, bytes.length - done);
+    const { bytesWritten } = await file.write(bytes, done, length);
+    done += bytesWritten;
   }
-  return await realpath(given).catch(() => given);
+}
+
+/**
+ * Where the bytes belong: behind a link, the file it points to, be it there or not. `mode`: who may read and
+ * write the file that is there, and so the one in its place. Throws ERR_ARGUMENT for a device or a pipe, which
+ * nobody wants to be a file from then on.
+ */
+async function place(path: string | URL): Promise<{ target: string; mode: number | undefined }> {
+  const target = await behindLinks(resolve(pathOf(path, 'path')));
+  const found = await stat(target).catch(() => undefined);
+  if (found !== undefined && !(found.isFile() || found.isDirectory())) {
+    const what = `${target}, a device or a pipe`;
+    throw is.mismatch('ERR_ARGUMENT', 'a place for a file', 'path', what);
+  }
+  return { target, mode: found?.isFile() ? found.mode & 0o777 : undefined };
+}
+
+/** Rejects with ELOOP for links that lead to each other. */
+async function behindLinks(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error) || error.code === 'ELOOP') throw error;
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isSymbolicLink()) return path;
+    return await behindLinks(resolve(dirname(path), await readlink(path)));
+  }
 }
 
 /** Makes the rename last. Windows has no such thing, and some file systems refuse it. */

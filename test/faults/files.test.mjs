@@ -1,7 +1,17 @@
 // Files that are cut, forged or damaged, and saves that fail. The single rules of the format are in
 // ../safetensors.test.mjs.
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -270,6 +280,34 @@ long('a pipe or a device is no place for a file', async (t) => {
   execFileSync('mkfifo', [path]);
   await t.throwsAsync(build().save(path), { code: 'ERR_ARGUMENT', message: /a device or a pipe/ });
   t.true((await stat(path)).isFIFO());
+});
+
+const posix = process.platform === 'win32' ? test.skip : test;
+
+posix('who may read a file is as it was after a save in its place', async (t) => {
+  const path = join(await makeFolder(t), 'm.safetensors');
+  const model = build(5);
+  await model.save(path);
+  for (const mode of [0o600, 0o666, 0o440]) {
+    await chmod(path, mode);
+    await model.save(path);
+    t.is((await stat(path)).mode & 0o777, mode, mode.toString(8));
+  }
+});
+
+posix('a save through links that lead nowhere yet makes the file that they name', async (t) => {
+  const folder = await makeFolder(t);
+  const model = build(5);
+  await mkdir(join(folder, 'deep'));
+  await symlink('deep/second', join(folder, 'first'));
+  await symlink('../m.safetensors', join(folder, 'deep', 'second'));
+  await model.save(join(folder, 'first'));
+  t.true((await lstat(join(folder, 'first'))).isSymbolicLink());
+  t.true((await lstat(join(folder, 'deep', 'second'))).isSymbolicLink());
+  t.deepEqual(bits(await Model.load(join(folder, 'm.safetensors'))), bits(model));
+  await symlink('loop', join(folder, 'loop'));
+  await t.throwsAsync(model.save(join(folder, 'loop')), { code: 'ELOOP' });
+  t.true((await lstat(join(folder, 'loop'))).isSymbolicLink());
 });
 
 test('memory that the machine lacks is no fault of a file', (t) => {
