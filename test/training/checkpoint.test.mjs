@@ -197,6 +197,31 @@ test('damaged state is refused', async (t) => {
   }
 });
 
+test('state of callbacks that contains itself, or is too deep to read again, is refused', async (t) => {
+  const dir = await makeFolder(t);
+  const nested = (levels) => {
+    let state = {};
+    for (let i = 0; i < levels; i++) state = { a: [state] };
+    return state;
+  };
+  const circle = {};
+  circle.next = { circle };
+  let state;
+  const callback = { onEpochEnd() {}, saveState: () => state, loadState() {} };
+  const save = epochs(1, { checkpoint: { dir }, callbacks: [callback] });
+  for (const bad of [circle, nested(2000), nested(200_000)]) {
+    const { data, trainer } = make(t, 'mlp');
+    state = bad;
+    const error = await t.throwsAsync(trainer.fit(data, save), { code: 'ERR_ARGUMENT' });
+    t.regex(error?.message ?? '', /levels or fewer for `checkpoint.position.fit.callbacks\[0\]/);
+    t.deepEqual(await readdir(dir), []);
+  }
+  const { data, trainer } = make(t, 'mlp');
+  state = nested(100);
+  await trainer.fit(data, save);
+  await make(t, 'mlp').trainer.fit(data, { ...save, epochs: 2, resumeFrom: 'latest' });
+});
+
 test('options of checkpoints are checked', async (t) => {
   const { data, trainer } = make(t, 'mlp');
   const dir = await makeFolder(t);

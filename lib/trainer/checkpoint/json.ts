@@ -9,26 +9,39 @@ const odd = new Map<string, number>([
   ['-0', -0],
 ]);
 
+/** Of arrays and records in each other: what reads and writes JSON calls itself at each. */
+const mostLevels = 500;
+
 /**
  * JSON of plain data: numbers, strings, booleans, null, arrays and records of them, and Float32Arrays,
- * which are put into `arrays`, not copied. Throws ERR_ARGUMENT for anything else, naming it by `name`.
+ * which are put into `arrays`, not copied. Throws ERR_ARGUMENT for anything else, naming it by `name`,
+ * and for what contains itself.
  */
-export function pack(value: unknown, name: string, arrays: Float32Array[]): unknown {
+export function pack(value: unknown, name: string, arrays: Float32Array[], level = 0): unknown {
   if (typeof value === 'number') {
     if (Number.isFinite(value) && !Object.is(value, -0)) return value;
     return { $number: Object.is(value, -0) ? '-0' : String(value) };
   }
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (value instanceof Float32Array) return { $array: arrays.push(value) - 1 };
-  if (Array.isArray(value)) return value.map((item, i) => pack(item, `${name}[${i}]`, arrays));
+  if (level > mostLevels) throw tooDeep(name);
+  if (Array.isArray(value)) {
+    return value.map((item, i) => pack(item, `${name}[${i}]`, arrays, level + 1));
+  }
   const prototype: unknown = typeof value === 'object' ? Object.getPrototypeOf(value) : undefined;
   if (is.isRecord(value) && (prototype === Object.prototype || prototype === null)) {
     const entries = Object.entries(value).filter(([, item]) => item !== undefined);
     return Object.fromEntries(
-      entries.map(([key, item]) => [escaped(key), pack(item, `${name}.${key}`, arrays)]),
+      entries.map(([key, item]) => [escaped(key), pack(item, `${name}.${key}`, arrays, level + 1)]),
     );
   }
   throw is.invalid('plain data', name, value);
+}
+
+function tooDeep(name: string): Error {
+  const what = `plain data of ${mostLevels} levels or fewer`;
+  const received = 'deeper data, which may contain themselves';
+  return is.mismatch('ERR_ARGUMENT', what, `${name.slice(0, 80)}...`, received);
 }
 
 /** Keys of records, told apart from `$number` and `$array`. */
