@@ -40,6 +40,8 @@ export interface Quantized {
 export async function quantize(model: Model, request: QuantizeRequest): Promise<Quantized> {
   const frozen = await freeze(model);
   try {
+    // Small models without data to calibrate with give the event loop no other.
+    await nextTurn();
     return await new Quantization(frozen, request).run();
   } catch (error) {
     frozen.release();

@@ -412,6 +412,18 @@ test.serial('while a batch of a million rows gives as many numbers', async (t) =
   await trainer.close();
 });
 
+test.serial('small models that are quantized one by one let it turn', async (t) => {
+  const model = sequential([dense(2)], { input: [4] });
+  for (const options of [{}, { precision: 'int8-weights' }]) {
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    for (let i = 0; i < 100 && !turned; i++) (await quantize(model, options)).close();
+    t.true(turned);
+  }
+});
+
 test.serial('while a large model is quantized', async (t) => {
   const width = 2048;
   const large = sequential([layerNorm(), dense(width)], { input: [width], seed: 1 });
