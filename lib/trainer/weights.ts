@@ -1,5 +1,6 @@
 // Copies of parameters and other large arrays, taken on the event loop in pieces.
 import type { Trainer, TrainerProgress } from '../../bindings.js';
+import { TandemError } from '../errors.js';
 import { stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
 import { nextTurn } from './turns.js';
@@ -40,13 +41,21 @@ export async function loadState(
   await trainer.loadState(progress);
 }
 
+function roomFor<T extends Float32Array | Int8Array>(array: T): T {
+  try {
+    return new (array.constructor as new (length: number) => T)(array.length);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const message = `expected ${array.byteLength} bytes of memory for a copy, the system has none left`;
+    throw new TandemError('ERR_OUT_OF_MEMORY', message, { cause });
+  }
+}
+
 /** Copies of arrays. Nothing may write to those meanwhile. */
 export async function copyArrays<T extends Float32Array | Int8Array>(
   arrays: readonly T[],
 ): Promise<T[]> {
-  const copies = arrays.map(
-    (array) => new (array.constructor as new (length: number) => T)(array.length),
-  );
+  const copies = arrays.map(roomFor);
   await copyInTurns(arrays.map((array, i) => [array, copies[i] ?? array]));
   return copies;
 }

@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { Model, Predictor, TandemError } from 'tandem-ml';
-import { fromPlain, guarded, toPlain } from '../../dist/internals.js';
+import { copyArrays, fromPlain, guarded, toPlain } from '../../dist/internals.js';
 import { makeFolder, sharedFolder } from '../helpers/folder.mjs';
 import { bits, build, ends, generator, makeX, runScript } from './support.mjs';
 
@@ -308,6 +308,22 @@ posix('a save through links that lead nowhere yet makes the file that they name'
   await symlink('loop', join(folder, 'loop'));
   await t.throwsAsync(model.save(join(folder, 'loop')), { code: 'ELOOP' });
   t.true((await lstat(join(folder, 'loop'))).isSymbolicLink());
+});
+
+test('a copy to be saved that there is no memory for says so', async (t) => {
+  class Crowded extends Float32Array {
+    static full = false;
+    constructor(length) {
+      if (Crowded.full) throw new RangeError('Array buffer allocation failed');
+      super(length);
+    }
+  }
+  const array = new Crowded(6);
+  t.is((await copyArrays([array]))[0]?.length, 6);
+  Crowded.full = true;
+  const error = await t.throwsAsync(copyArrays([array]), { code: 'ERR_OUT_OF_MEMORY' });
+  t.true(error instanceof TandemError);
+  t.regex(error?.message ?? '', /24 bytes/);
 });
 
 test('memory that the machine lacks is no fault of a file', (t) => {
