@@ -124,7 +124,9 @@ void cut_work(WeightParams& p) {
   const ConvShape& s = p.shape;
   const int64_t fit = most(1, least(s.in, kBlockRows / p.taps));
   const int64_t held = kBlockFloats / (fit * p.taps + s.out) / kLanes * kLanes;
-  p.block_pixels = least(p.pixels, least(kLongestSum, most(kShortestSum, held)));
+  // Many outputs, or taps, take more of the cache before sums become shorter than they should be.
+  const int64_t sum = most(held, least(kShortestSum, 4 * held));
+  p.block_pixels = least(p.pixels, most(kLanes, least(kLongestSum, sum)));
   // An odd number of cache lines, so that rows spread over the sets of the L1.
   p.row = (ceil_div(p.block_pixels, 16) | 1) * 16;
   const int64_t images = s.batch * s.groups;
