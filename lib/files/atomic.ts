@@ -1,14 +1,6 @@
-import {
-  type FileHandle,
-  lstat,
-  open,
-  readlink,
-  realpath,
-  rename,
-  stat,
-  unlink,
-} from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import type { Stats } from 'node:fs';
+import { type FileHandle, open, readlink, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import * as is from '../is.js';
 import { pathOf } from './paths.js';
 
@@ -22,13 +14,12 @@ export async function writeAtomically(
 ): Promise<void> {
   // Not with the library, of which every thread that only reads models has a copy.
   const { randomUUID } = await import('node:crypto');
-  const { target, mode } = await place(path);
+  const { target, replaced } = await place(path);
   const temporary = join(dirname(target), `${shortened(basename(target))}.${randomUUID()}.tmp`);
   try {
-    const file = await open(temporary, 'wx', mode);
+    const file = await open(temporary, 'wx', replaced && 0o600);
     try {
-      // What umask took away; a file system that refuses it lets fewer read than before, not more.
-      if (mode !== undefined) await file.chmod(mode).catch(() => {});
+      if (replaced !== undefined) await admit(file, replaced);
       for (const chunk of chunks) await writeFully(file, chunk);
       await file.sync();
     } finally {
@@ -54,29 +45,48 @@ async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
 }
 
 /**
- * Where the bytes belong: behind a link, the file it points to, be it there or not. `mode`: who may read and
- * write the file that is there, and so the one in its place. Throws ERR_ARGUMENT for a device or a pipe, which
- * nobody wants to be a file from then on.
+ * Lets those who may read and write the file that is replaced do so with the one in its place. Where the system
+ * refuses, as it refuses to give files to other users, fewer may, not more.
  */
-async function place(path: string | URL): Promise<{ target: string; mode: number | undefined }> {
+async function admit(file: FileHandle, { uid, gid, mode }: Stats): Promise<void> {
+  const own = await file.stat();
+  const succeeds = (change: Promise<void>) =>
+    change.then(
+      () => true,
+      () => false,
+    );
+  const sameGroup = own.gid === gid || (await succeeds(file.chown(-1, gid)));
+  // Another group is as anyone else to the file that was there.
+  await succeeds(file.chmod(sameGroup ? mode & 0o777 : (mode & 0o707) | ((mode & 0o007) << 3)));
+  // Last: only owners may do what comes before.
+  if (own.uid !== uid) await succeeds(file.chown(uid, -1));
+}
+
+/**
+ * Where the bytes belong: behind a link, the file it points to, be it there or not. `replaced`: the file that is
+ * there. Throws ERR_ARGUMENT for a device or a pipe, which nobody wants to be a file from then on.
+ */
+async function place(path: string | URL): Promise<{ target: string; replaced: Stats | undefined }> {
   const target = await behindLinks(resolve(pathOf(path, 'path')));
   const found = await stat(target).catch(() => undefined);
   if (found !== undefined && !(found.isFile() || found.isDirectory())) {
     const what = `${target}, a device or a pipe`;
     throw is.mismatch('ERR_ARGUMENT', 'a place for a file', 'path', what);
   }
-  return { target, mode: found?.isFile() ? found.mode & 0o777 : undefined };
+  return { target, replaced: found?.isFile() ? found : undefined };
 }
 
-/** Rejects with ELOOP for links that lead to each other. */
+/** Rejects with ELOOP for links that lead to each other, and with ENOENT for one into a folder that is not there. */
 async function behindLinks(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error) || error.code === 'ELOOP') throw error;
-    const found = await lstat(path).catch(() => undefined);
-    if (!found?.isSymbolicLink()) return path;
-    return await behindLinks(resolve(dirname(path), await readlink(path)));
+    const link = await readlink(path).catch(() => undefined);
+    if (link === undefined) return path;
+    // The system takes `..` from where a link has led to; resolve() would take it from the link.
+    const next = isAbsolute(link) ? link : `${dirname(path)}${sep}${link}`;
+    return await behindLinks(join(await realpath(dirname(next)), basename(next)));
   }
 }
 

@@ -3,6 +3,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import {
   chmod,
+  chown,
   lstat,
   mkdir,
   readdir,
@@ -295,6 +296,40 @@ posix('who may read a file is as it was after a save in its place', async (t) =>
   }
 });
 
+// Only root may give files away, and take the place of those who may not.
+const asRoot = process.getuid?.() === 0 ? test : test.skip;
+
+asRoot('whom a file belongs to is as it was after a save in its place', async (t) => {
+  const path = join(await makeFolder(t), 'm.safetensors');
+  const model = build(5);
+  await model.save(path);
+  await chown(path, 1234, 2345);
+  await chmod(path, 0o640);
+  await model.save(path);
+  const { uid, gid, mode } = await stat(path);
+  t.deepEqual([uid, gid, mode & 0o777], [1234, 2345, 0o640]);
+});
+
+asRoot('a file that cannot be given to its group is not open to another one', async (t) => {
+  const folder = await makeFolder(t);
+  await chmod(folder, 0o777);
+  const path = join(folder, 'm.safetensors');
+  await build().save(path);
+  await chown(path, 1234, 2345);
+  await chmod(path, 0o664);
+  const script = `
+    import { build } from ${JSON.stringify(new URL('support.mjs', import.meta.url).href)};
+    const model = build(5);
+    await model.save(${JSON.stringify(`${path}.first`)}); // what is loaded late is there
+    process.setgroups([]);
+    process.setegid(3456);
+    process.seteuid(3456);
+    await model.save(${JSON.stringify(path)});`;
+  await ends(t, script, 0, { bare: true });
+  const { uid, gid, mode } = await stat(path);
+  t.deepEqual([uid, gid, mode & 0o777], [3456, 3456, 0o644]);
+});
+
 posix('a save through links that lead nowhere yet makes the file that they name', async (t) => {
   const folder = await makeFolder(t);
   const model = build(5);
@@ -308,6 +343,19 @@ posix('a save through links that lead nowhere yet makes the file that they name'
   await symlink('loop', join(folder, 'loop'));
   await t.throwsAsync(model.save(join(folder, 'loop')), { code: 'ELOOP' });
   t.true((await lstat(join(folder, 'loop'))).isSymbolicLink());
+});
+
+posix('links go from the folder that they lie in, as the system has it', async (t) => {
+  const folder = await makeFolder(t);
+  const model = build(5);
+  await mkdir(join(folder, 'real', 'deep'), { recursive: true });
+  await symlink('real/deep', join(folder, 'short'));
+  await symlink('../m.safetensors', join(folder, 'real', 'deep', 'first'));
+  await model.save(join(folder, 'short', 'first'));
+  t.deepEqual(bits(await Model.load(join(folder, 'real', 'm.safetensors'))), bits(model));
+  await symlink('missing/../back', join(folder, 'back'));
+  await t.throwsAsync(model.save(join(folder, 'back')), { code: 'ENOENT' });
+  t.deepEqual((await readdir(folder)).sort(), ['back', 'real', 'short']);
 });
 
 test('a copy to be saved that there is no memory for says so', async (t) => {
