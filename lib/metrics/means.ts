@@ -43,7 +43,8 @@ function whole(target: Value): Value {
   // 1 above a half, and 0.5 there.
   const above = apply('greater', [target, half]);
   const yes = apply('equal', [above, constant(Float32Array.of(1), [])]);
-  return where(apply('greater', [abs(sub(target, half)), half]), target, yes);
+  // Nor is NaN between 0 and 1: it stays, and is not met.
+  return where(apply('greater', [half, abs(sub(target, half))]), yes, target);
 }
 
 /** The mean absolute error over all elements. */

@@ -442,6 +442,14 @@ test('a logit that is NaN meets no target', async (t) => {
   t.deepEqual([each.accuracy, each.recall], [0.5, 0.5]);
 });
 
+test('a target that is NaN is met by nothing', async (t) => {
+  for (const width of [1, 2]) {
+    const trainer = scaled(t, width, { loss: 'bceWithLogits', metrics: ['accuracy'] });
+    const y = Float32Array.of(Number.NaN, 0, Number.NaN, 1);
+    t.is((await trainer.evaluate({ x: Float32Array.of(-1, -1, 1, 1), y })).accuracy, 0.5);
+  }
+});
+
 test('a row with NaN has no classes among its largest logits', async (t) => {
   const [top1, top9] = [1, 9].map((k) => metrics.topKAccuracy({ k }));
   const wanted = { accuracy: 'accuracy', top1, top9 };
