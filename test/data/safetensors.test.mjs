@@ -103,9 +103,12 @@ test('whoever takes such a file for a model is told what reads it', async (t) =>
 
 test('what cannot be read is refused', async (t) => {
   const refused = async (path, expected) => await t.throwsAsync(readSafetensors(path), expected);
-  const large = await file(['ids', 'I64', [2, 1], BigInt64Array.of(1n, 2147483648n)]);
+  const large = await file(
+    ['epochs', 'I64', [1], BigInt64Array.of(7n)],
+    ['ids', 'I64', [2, 1], BigInt64Array.of(1n, 2147483648n)],
+  );
   const error = await refused(large, { instanceOf: DataError, message: /2147483648/ });
-  t.is(error.file, large);
+  t.deepEqual([error.file, error.row, error.column], [large, 2, 'ids']);
   const message = /floats of 16 to 64 bits for tensor `w`, received F8_E4M3/;
   await refused(await file(['w', 'F8_E4M3', [2], Uint8Array.of(1, 2)]), {
     code: 'ERR_FILE_FORMAT',

@@ -1,7 +1,7 @@
 // Bytes of a file -> typed arrays that models take.
 import type { TypedArray } from '../../../bindings.js';
 import { TandemError } from '../../errors.js';
-import { badData } from '../errors.js';
+import { badData, type Place } from '../errors.js';
 import { type Header, type Kind, sizes } from './header.js';
 
 /** What is made of the numbers of a file. */
@@ -40,7 +40,7 @@ export function decode(
   { kind, littleEndian, factor }: Format,
   target: TypedArray,
   offset: number,
-  place: (i: number) => { file: string; row?: number },
+  place: (i: number) => Place,
 ): void {
   const size = sizes[kind];
   const count = bytes.length / size;

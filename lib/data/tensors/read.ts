@@ -6,7 +6,7 @@ import type { TypedArray } from '../../../bindings.js';
 import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
 import { mostOf } from '../codecs/limits.js';
-import { asArchiveError, cutShort } from '../errors.js';
+import { asArchiveError, cutShort, type Place } from '../errors.js';
 import { decode, makeArray } from './decode.js';
 import {
   checkSize,
@@ -66,7 +66,7 @@ export async function readTensor(
     const { header, count } = await readHeader(handle, path, parse);
     const { start, kind } = header;
     const buffer = Buffer.alloc(Math.min(pieceBytes, count * sizes[kind]));
-    return await decodeAll(header, count, path, factor, async (begin, end) => {
+    return await decodeAll(header, count, { file: path }, factor, async (begin, end) => {
       const piece = buffer.subarray(0, end - begin);
       await readFully(handle, piece, start + begin, () => cutShort(path));
       return piece;
@@ -87,7 +87,7 @@ async function readArchive(
   const header = parse(await unpackedHead(packed, path), path);
   const bytes = await unpacked(packed, header, path);
   const count = checkSize(header, bytes.length, path);
-  return await decodeAll(header, count, path, factor, async (begin, end) => {
+  return await decodeAll(header, count, { file: path }, factor, async (begin, end) => {
     if (begin > 0) await nextTurn();
     return bytes.subarray(header.start + begin, header.start + end);
   });
@@ -125,24 +125,24 @@ async function unpacked(packed: Buffer, header: Header, path: string): Promise<B
 const tooLarge = 'ERR_BUFFER_TOO_LARGE';
 
 /**
- * An array of `count` numbers, whose bytes `read` gets piece by piece. Rejects with DataError and
+ * An array of `count` numbers, which are `where`, and whose bytes `read` gets piece by piece. Rejects with DataError and
  * ERR_OUT_OF_MEMORY, and as `read` does.
  */
 export async function decodeAll(
   { kind, littleEndian, shape }: Pick<Header, 'kind' | 'littleEndian' | 'shape'>,
   count: number,
-  file: string,
+  where: Place & { file: string },
   factor: number | undefined,
   read: (begin: number, end: number) => Promise<Uint8Array>,
 ): Promise<Tensor> {
   const format = { kind, littleEndian, factor };
-  const data = makeArray(format, count, file);
+  const data = makeArray(format, count, where.file);
   const size = sizes[kind];
   const rowLength = count / (shape[0] ?? 1);
   for (let begin = 0; begin < count * size; begin += pieceBytes) {
     const piece = await read(begin, Math.min(count * size, begin + pieceBytes));
     const first = begin / size;
-    const place = (i: number) => ({ file, row: Math.floor((first + i) / rowLength) + 1 });
+    const place = (i: number) => ({ ...where, row: Math.floor((first + i) / rowLength) + 1 });
     decode(piece, format, data, first, place);
   }
   return { shape, data };

@@ -46,7 +46,8 @@ async function readEntry(
   }
   const buffer = Buffer.alloc(Math.min(pieceBytes, bytes));
   const format = { kind, shape, littleEndian: true };
-  return await decodeAll(format, bytes / sizes[kind], path, undefined, async (begin, end) => {
+  const where = { file: path, column: name };
+  return await decodeAll(format, bytes / sizes[kind], where, undefined, async (begin, end) => {
     const piece = buffer.subarray(0, end - begin);
     await readFully(handle, piece, start + begin);
     return piece;
