@@ -311,10 +311,10 @@ export class Trainer<T extends Targets = Value> {
 
   /**
    * Whether more of a number that epochs report is better: as its metric says, where that is one of this library
-   * or has `largerIsBetter`, otherwise by its name, as `mode` of earlyStopping describes.
+   * or has `largerIsBetter`, otherwise by its name, as `mode` of earlyStopping describes. Throws ERR_ARGUMENT.
    */
   largerIsBetter(name: string): boolean {
-    return this.#graph.directions.get(name) ?? largerIsBetter(name);
+    return this.#graph.directions.get(is.string(name, 'name')) ?? largerIsBetter(name);
   }
 
   /**

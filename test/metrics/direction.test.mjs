@@ -75,6 +75,8 @@ test('those of this library say it under other names', (t) => {
   const own = make('mse', { myF1: scripted([1]), mine: (output) => mean(output) });
   t.true(own.largerIsBetter('valMyF1'));
   t.false(own.largerIsBetter('mine'));
+  for (const name of [undefined, 5, Symbol('f1')])
+    t.throws(() => own.largerIsBetter(name), { code: 'ERR_ARGUMENT', message: /`name`/ });
 });
 
 test('with several outputs they say it for each', (t) => {
