@@ -11,7 +11,7 @@ import type { Resample } from './pieces.js';
 /**
  * A weight for each class so that all classes count alike: rows / (classes * rows of the class), for
  * `crossEntropy`'s `classWeights` and for `oversample`. `labels` are class numbers, or a dataset with
- * them as its only target. `count` is the number of classes, that of the largest label by default; a
+ * them as its only target, without what `augment` does. `count` is the number of classes, that of the largest label by default; a
  * class without rows gets 0. Rejects with ERR_ARGUMENT, ERR_SHAPE.
  */
 export async function classWeights(
@@ -33,7 +33,7 @@ export async function classWeights(
     rows += to - from;
   };
   if (labels instanceof Dataset) {
-    for await (const batch of labels.shuffle(false).batches({ batchSize: 1024 })) {
+    for await (const batch of labels.plain.shuffle(false).batches({ batchSize: 1024 })) {
       add(labelsOf(batch));
       await nextTurn(); // rows in memory come without one
     }

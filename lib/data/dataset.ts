@@ -203,10 +203,10 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Each batch to train on as `change` returns it: crops and noise, say. `evaluate`, validation data and
-   * what `crossValidate` tests on leave it out, and a model keeps its encoder. `random` gives numbers from
-   * 0 to below 1 that follow from the seed of the shuffle, the epoch and the batch, so that training
-   * that was interrupted goes on with the same ones. Throws ERR_ARGUMENT.
+   * Each batch to train on as `change` returns it: crops and noise, say. `evaluate`, validation data, what
+   * `crossValidate` tests on, `classWeights` and `quantize` leave it out, and a model keeps its encoder.
+   * `random` gives numbers from 0 to below 1 that follow from the seed of the shuffle, the epoch and the
+   * batch, so that training that was interrupted goes on with the same ones. Throws ERR_ARGUMENT.
    *
    * @example fromArrays({ x, y }).augment(({ x, y, rows }, random) => ({ x: cropped(x, random), y, rows }))
    */

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { crossValidate, dense, quantize, sequential, sgd, Trainer } from 'tandem-ml';
-import { fitEncoder, fromArrays, fromSequences, fromTable } from 'tandem-ml/data';
+import { classWeights, fitEncoder, fromArrays, fromSequences, fromTable } from 'tandem-ml/data';
 import { makeFolder } from '../helpers/folder.mjs';
 
 const rows = 20;
@@ -80,6 +80,12 @@ test('calibration and validation of quantized models are of rows as they are', a
     [augmented, data].map((rows) => quantize(model, { calibration: rows, validation: rows })),
   );
   t.deepEqual(found.report, plain.report);
+});
+
+test('classes are counted in rows as they are', async (t) => {
+  const data = fromArrays({ x, y: y.map((label, row) => (row < 4 ? 0 : label)) });
+  const augmented = data.augment((batch) => ({ ...batch, y: new Int32Array(batch.rows) }));
+  t.deepEqual(await classWeights(augmented), await classWeights(data));
 });
 
 test('numbers follow from seed, epoch and batch', async (t) => {
