@@ -25,6 +25,7 @@ export { decodeHadoopLz4 } from './data/codecs/lz4.js';
 export { checkState } from './data/encoders/state.js';
 export { fromPlain, toPlain } from './data/errors.js';
 export { findPages, readPart, rowsOfPart } from './data/parquet/pages.js';
+export { makeArray } from './data/tensors/decode.js';
 export { guarded } from './files/load.js';
 export { GenerationEngine } from './generation/engine.js';
 export { Sequence } from './generation/sequence.js';

@@ -359,7 +359,7 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Whether batches are changed by `map`.
+   * Whether batches are changed by `map` or `augment`.
    * @internal
    */
   get isMapped(): boolean {
@@ -372,8 +372,8 @@ export class Dataset<B extends Batch = TensorBatch> {
   }
 
   /**
-   * Reads all rows into memory, where they are shuffled as a whole and not read again. What `map`
-   * does is still done batch by batch. Rejects with ERR_SHAPE for no rows at all.
+   * Reads all rows into memory, where they are shuffled as a whole and not read again. What `map` and
+   * `augment` do is still done batch by batch. Rejects with ERR_SHAPE for no rows at all.
    */
   async load(): Promise<Dataset<B>> {
     const all = await loadRows(this.#settings);

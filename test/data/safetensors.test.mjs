@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import { dense, Model, Predictor, sequential } from 'tandem-ml';
 import { DataError, readSafetensors } from 'tandem-ml/data';
+import { makeArray } from '../../dist/internals.js';
 import { sharedFolder } from '../helpers/folder.mjs';
 
 const shared = sharedFolder(test);
@@ -126,4 +127,14 @@ test('what cannot be read is refused', async (t) => {
   }
   await refused(join(shared, 'none'), { code: 'ENOENT' });
   for (const path of [undefined, 5, {}]) await refused(path, { code: 'ERR_ARGUMENT' });
+});
+
+test('a tensor that there is no memory for is named, without advice for other files', (t) => {
+  const make = (place) => () => makeArray({ kind: 'float32' }, 2 ** 50, place);
+  const error = t.throws(make({ file: 'gpt.safetensors', column: 'h.weight' }), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /`gpt\.safetensors`.* of tensor `h\.weight`$/,
+  });
+  t.false(error.message.includes('stream'));
+  t.throws(make({ file: 'x.npy' }), { code: 'ERR_OUT_OF_MEMORY', message: /with `stream`/ });
 });

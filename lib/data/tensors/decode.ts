@@ -10,6 +10,9 @@ export type Format = Pick<Header, 'kind' | 'littleEndian'> & {
   readonly factor: number | undefined;
 };
 
+/** Where numbers are. */
+export type FilePlace = Place & { readonly file: string };
+
 const types = {
   ...{ float16: Float32Array, bfloat16: Float32Array },
   ...{ float32: Float32Array, float64: Float32Array },
@@ -17,14 +20,20 @@ const types = {
   ...{ int32: Int32Array, uint32: Uint32Array, int64: Int32Array, uint64: Int32Array },
 };
 
-/** An array for `count` numbers. Throws ERR_OUT_OF_MEMORY. */
-export function makeArray({ kind, factor }: Format, count: number, file: string): TypedArray {
+/** An array for `count` numbers of a file, or of its tensor `column`. Throws ERR_OUT_OF_MEMORY. */
+export function makeArray(
+  { kind, factor }: Format,
+  count: number,
+  { file, column }: FilePlace,
+): TypedArray {
   const Type = factor === undefined ? types[kind] : Float32Array;
   try {
     return new Type(count);
   } catch (cause) {
-    const received = `too little for ${count} numbers; with \`stream\` they stay in the file`;
-    const message = `expected memory for \`${file}\`, received ${received}`;
+    // Files of one array alone can be read as they are used.
+    const more =
+      column === undefined ? '; with `stream` they stay in the file' : ` of tensor \`${column}\``;
+    const message = `expected memory for \`${file}\`, received too little for ${count} numbers${more}`;
     throw new TandemError('ERR_OUT_OF_MEMORY', message, { cause });
   }
 }

@@ -6,8 +6,8 @@ import type { TypedArray } from '../../../bindings.js';
 import { readFully } from '../../files/safetensors.js';
 import { nextTurn } from '../../trainer/turns.js';
 import { mostOf } from '../codecs/limits.js';
-import { asArchiveError, cutShort, type Place } from '../errors.js';
-import { decode, makeArray } from './decode.js';
+import { asArchiveError, cutShort } from '../errors.js';
+import { decode, type FilePlace, makeArray } from './decode.js';
 import {
   checkSize,
   type Header,
@@ -131,12 +131,12 @@ const tooLarge = 'ERR_BUFFER_TOO_LARGE';
 export async function decodeAll(
   { kind, littleEndian, shape }: Pick<Header, 'kind' | 'littleEndian' | 'shape'>,
   count: number,
-  where: Place & { file: string },
+  where: FilePlace,
   factor: number | undefined,
   read: (begin: number, end: number) => Promise<Uint8Array>,
 ): Promise<Tensor> {
   const format = { kind, littleEndian, factor };
-  const data = makeArray(format, count, where.file);
+  const data = makeArray(format, count, where);
   const size = sizes[kind];
   const rowLength = count / (shape[0] ?? 1);
   for (let begin = 0; begin < count * size; begin += pieceBytes) {

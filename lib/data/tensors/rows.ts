@@ -67,7 +67,7 @@ function readPart(part: TensorPart, file: number, which: Uint32Array): TypedArra
     readFully(file, target, start + first * rowBytes, path);
     i += count;
   }
-  const result = makeArray(part, which.length * width, path);
+  const result = makeArray(part, which.length * width, { file: path });
   const row = (i: number) => ({ file: path, row: (which[Math.floor(i / width)] ?? 0) + 1 });
   decode(bytes, part, result, 0, row);
   return result;
