@@ -390,6 +390,10 @@ export class Predictor {
     rows: readonly RawRow[],
     options: RowOptions & { probabilities: true },
   ): Promise<P[]>;
+  predictRows(
+    rows: readonly RawRow[],
+    options: RowOptions | undefined,
+  ): Promise<(RowPrediction | RowProbabilities)[]>;
   async predictRows(
     rows: readonly RawRow[],
     options?: RowOptions,

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const source = `
 import {
   abs, crossValidate, dense, earlyStopping, functional, input, max, Model, metrics, mse, Predictor, search, sequential, space, sub, TandemError,
-  Trainer, type Metric, type Value,
+  Trainer, type Metric, type RowOptions, type RowPrediction, type RowProbabilities, type Value,
 } from 'tandem-ml';
 import { evaluate } from 'tandem-ml/autodiff';
 import { csv, cyclic, fitEncoder, type RowEncodings } from 'tandem-ml/data';
@@ -25,6 +25,13 @@ export async function encode(given: RowEncodings): Promise<number> {
   sequential([dense(1)], { input: [one.width] });
   await new Trainer(sequential([dense(1)], { input: [a + b] }), { loss: 'mse' }).fit(one.encode(table));
   return Number(any.width);
+}
+
+export async function rows(predictor: Predictor, options: RowOptions): Promise<number> {
+  const values: RowPrediction[] = await predictor.predictRows([{ a: 1 }], { probabilities: false });
+  const [first] = await predictor.predictRows([{ a: 1 }], { probabilities: true });
+  const either: (RowPrediction | RowProbabilities)[] = await predictor.predictRows([{ a: 1 }], options);
+  return values.length + Number(first?.yes) + either.length;
 }
 
 export async function run(): Promise<number> {
