@@ -207,7 +207,8 @@ test('every method after close', async (t) => {
   const io = predictor.bind(4);
   const data = [{ x, y }, quiet];
   await trainer.close();
-  t.deepEqual(await codesOf(trainer, { fit: data, step: [data[0]], evaluate: [data[0]] }), {
+  const calls = { fit: data, step: [data[0]], evaluate: [data[0]], largerIsBetter: ['loss'] };
+  t.deepEqual(await codesOf(trainer, calls), {
     fit: 'ERR_CLOSED',
     step: 'ERR_CLOSED',
     evaluate: 'ERR_CLOSED',
@@ -219,6 +220,7 @@ test('every method after close', async (t) => {
     loadCheckpoint: 'ERR_CLOSED',
     saveCheckpoint: 'ERR_CLOSED',
     profile: 'ERR_CLOSED',
+    largerIsBetter: 'none',
     close: 'none',
   });
   await predictor.close();
