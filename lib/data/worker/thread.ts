@@ -1,5 +1,6 @@
 // Threads that read, one file after another: starting one takes some tens of milliseconds, and its
 // JavaScript is slow at first.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { packageRoot } from '../../root.js';
 import type { EncoderState } from '../encoders/state.js';
@@ -12,6 +13,8 @@ const blocksAhead = 4;
 const mostResting = 2;
 /** How long they do. What they cost is little beside a pause of that length. */
 const restMilliseconds = 10_000;
+/** For the first that a reading says, which a file without a reader on its other end may never have. */
+const openMilliseconds = 1000;
 
 /** Those that wait, the last one first to go on. */
 const resting: ReadingThread[] = [];
@@ -21,6 +24,9 @@ export class ReadingThread {
   readonly #worker: Worker;
   #messages: (Message | Error)[] = [];
   #wake: () => void = () => {};
+  /** Resolves when a reading has said something: its file is open, or cannot be. */
+  #heard: Promise<void> = Promise.resolve();
+  #hear: () => void = () => {};
   #credit = new Int32Array(new SharedArrayBuffer(4));
   /** The last one that was sent. */
   #encoder: EncoderState | undefined;
@@ -34,6 +40,7 @@ export class ReadingThread {
     this.#worker.unref();
     const add = (message: Message | Error) => {
       this.#messages.push(message);
+      this.#hear();
       this.#wake();
       if (message instanceof Error) this.#leave();
     };
@@ -60,6 +67,9 @@ export class ReadingThread {
     const same = encoder !== undefined && encoder === this.#encoder;
     this.#encoder = encoder ?? this.#encoder;
     const start: Start = { ...reading, encoder: same ? 'same' : encoder, credit: this.#credit };
+    this.#heard = new Promise((resolve) => {
+      this.#hear = resolve;
+    });
     this.#worker.postMessage(start);
   }
 
@@ -95,6 +105,8 @@ export class ReadingThread {
 
   async end(): Promise<void> {
     this.#leave();
+    // Node leaves a file open that is being opened when its thread is terminated.
+    await Promise.race([this.#heard, sleep(openMilliseconds, undefined, { ref: false })]);
     await this.#worker.terminate();
   }
 
