@@ -1,93 +1,9 @@
 // One tile of a matrix product: a block of C, summed over k in steps, then the epilogue.
-#include "cpu/isa/gemm_kernel.h"
+#include "cpu/isa/gemm_rows.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
 namespace {
-
-struct Block {
-  int64_t i0, i1;     // row panels, or rows of a dot product
-  int64_t j0, j1;     // columns
-  int64_t first_row;  // of this matrix among the rows of the whole batch
-  const char* a;
-  const char* b;        // the matrix, or packed panels
-  const int32_t* sums;  // of the columns of packed panels, for GEMM_S8
-  int64_t packed_j0;    // first column of those
-  char* c;
-  char* pre;
-  const char* saved;
-  const char* residual;
-};
-
-// Epilogues that work on whole rows, while they are in L1.
-bool needs_rows(const Block& t, const GemmEpilogue& e) {
-  return t.pre || e.activation == GEMM_ACT_APPLY || e.apply_grad;
-}
-
-// The bounds of value * c_inverse between which C does not saturate.
-void set_bounds(MicroArgs& args, const GemmEpilogue& e, bool relu) {
-  const int low = args.c_type == GEMM_TO_S8 ? -128 : 0;
-  args.c_low = static_cast<float>(low - e.c_zero);
-  args.c_high = static_cast<float>(low + 255 - e.c_zero);
-  if (relu && args.c_low < 0.0F) args.c_low = 0.0F;
-}
-
-float relu_floor(bool relu) { return relu ? 0.0F : -__builtin_inff(); }
-
-void activate(const GemmEpilogue& e, const float* in, float* out, int64_t n) {
-  if (e.activation == GEMM_ACT_APPLY) {
-    e.apply(in, nullptr, out, n, e.params);
-  } else if (in != out) {
-    const Lanes floor = spread(relu_floor(e.activation == GEMM_ACT_RELU));
-    int64_t j = 0;
-    for (; j + kLanes <= n; j += kLanes) store(out + j, greater_of(floor, load_lanes(in + j)));
-    const int left = static_cast<int>(n - j);
-    if (left > 0) store_lanes(out + j, greater_of(floor, load_lanes(in + j, left)), left);
-  }
-}
-
-void finish_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, int64_t row,
-                 int64_t rows) {
-  for (int64_t i = row; i < row + rows; ++i) {
-    const int64_t at = (i * plan.desc.c_row + t.j0) * 4;
-    float* c = reinterpret_cast<float*>(t.c + at);
-    activate(e, t.pre ? reinterpret_cast<const float*>(t.pre + at) : c, c, t.j1 - t.j0);
-    if (e.apply_grad)
-      e.apply_grad(c, reinterpret_cast<const float*>(t.saved + at), c, t.j1 - t.j0, e.params);
-  }
-}
-
-// The same where C is not float: `stage` holds the values, with room for one more row behind them.
-void finish_staged_rows(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, int64_t row,
-                        int64_t rows, float* stage) {
-  const GemmElement type = plan.desc.c_type;
-  const int64_t bytes = element_bytes(type), n = t.j1 - t.j0;
-  MicroArgs args = {};
-  args.c_type = type;
-  args.c_inverse = e.c_inverse;
-  args.c_zero = e.c_zero;
-  args.rows = 1;
-  args.columns = static_cast<int>(n);
-  args.floor = relu_floor(false);
-  set_bounds(args, e, false);
-  float* spare = stage + plan.desc.kernels->panel_rows * plan.stage_columns;
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t at = ((row + i) * plan.desc.c_row + t.j0) * bytes;
-    float* value = stage + i * plan.stage_columns;
-    if (t.pre) store_row(args, value, t.pre + at);
-    if (e.activation == GEMM_ACT_RELU)
-      for (int64_t j = 0; j < n; ++j) value[j] = value[j] < 0.0F ? 0.0F : value[j];
-    activate(e, value, value, n);
-    if (e.apply_grad) {
-      for (int64_t j = 0; j < n; j += kLanes) {
-        const int count = static_cast<int>(least(n - j, kLanes));
-        store_lanes(spare + j, load_bf16(t.saved + at + 2 * j, count), count);
-      }
-      e.apply_grad(value, spare, value, n, e.params);
-    }
-    store_row(args, value, t.c + at);
-  }
-}
 
 // Index into the kernels of a family: the widest for this height that the columns fill. Columns
 // read in place must all exist, except with a width of one vector.
@@ -149,7 +65,7 @@ void pack_tail(const GemmPlan& plan, const char* a, int64_t rows, int64_t k, int
 
 // Where the rows of a panel of A are read, whose words from k0 on are wanted: in place, or packed
 // before or here.
-void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, char* packed,
+void place_a(const GemmPlan& plan, const GemmBlock& t, int64_t panel, int64_t k0, char* packed,
              MicroArgs& args) {
   const GemmDesc& d = plan.desc;
   const int64_t bytes = operand_bytes(d), group = d.kernels->group, step = d.kernels->k_step;
@@ -196,7 +112,8 @@ void place_a(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0, ch
 // Columns of A lie too far apart for the processor to see what comes next; the line of the last row
 // is the only one that this panel has not brought. Rows that are packed are read at once, each by a
 // short way.
-void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, MicroArgs& args) {
+void place_next(const GemmPlan& plan, const GemmBlock& t, int64_t panel, int64_t j,
+                MicroArgs& args) {
   const GemmDesc& d = plan.desc;
   const bool copied_rows = plan.pack_a && d.a_col == 1 && args.k == plan.k_words;
   const bool columns = !plan.pack_a && d.a_row == 1 && j + args.columns >= t.j1;
@@ -217,7 +134,7 @@ void place_next(const GemmPlan& plan, const Block& t, int64_t panel, int64_t j, 
 // The words of packed B that are read after those of this step come into the L2 while the last
 // panels are multiplied, which bring a line a word; behind the last step the tile that follows
 // begins anew.
-void place_next_b(const GemmPlan& plan, const Block& t, int64_t panel, int64_t k0,
+void place_next_b(const GemmPlan& plan, const GemmBlock& t, int64_t panel, int64_t k0,
                   MicroArgs& args) {
   const int64_t turn = panel - (t.i1 - ceil_div(args.b_k, 64));
   if (plan.source != GEMM_B_PACKED || args.k == plan.k_words || turn < 0) return;
@@ -236,7 +153,7 @@ void spread_row_bias(const float* bias, int64_t rows, float* out) {
 // A block on its way through k: what its panels share.
 struct Run {
   const GemmPlan& plan;
-  const Block& t;
+  const GemmBlock& t;
   const GemmEpilogue& e;
   char* scratch;
   bool rows_after, staged;
@@ -244,7 +161,7 @@ struct Run {
 };
 
 // The columns of B from j on, whose words from k0 on are wanted.
-void place_b(const GemmPlan& plan, const Block& t, int64_t j, int64_t k0, MicroArgs& args) {
+void place_b(const GemmPlan& plan, const GemmBlock& t, int64_t j, int64_t k0, MicroArgs& args) {
   const int64_t word = plan.desc.kernels->b_word;
   if (plan.source != GEMM_B_DIRECT) {
     args.b_k = (t.j1 - j > kLanes ? kPanelColumns : kLanes) * word;
@@ -279,7 +196,7 @@ void place_rows(const Run& r, MicroArgs& args, int64_t panel, int64_t k0, int64_
 // The same of its columns.
 void place_columns(const Run& r, MicroArgs& args, int64_t j) {
   const GemmEpilogue& e = r.e;
-  const Block& t = r.t;
+  const GemmBlock& t = r.t;
   args.scale = e.scale ? e.scale + j : nullptr;
   args.column_zero = e.column_zero ? e.column_zero + j : nullptr;
   args.sums = t.sums ? t.sums + (j - t.packed_j0) : nullptr;
@@ -292,7 +209,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
   const GemmPlan& plan = r.plan;
   const GemmDesc& d = plan.desc;
   const GemmKernels& kernels = *d.kernels;
-  const Block& t = r.t;
+  const GemmBlock& t = r.t;
   const GemmEpilogue& e = r.e;
   const int64_t c_bytes = plain ? 4 : element_bytes(args.c_type);
   const int64_t d_bytes = plain ? 4 : element_bytes(d.c_type);
@@ -350,7 +267,7 @@ TANDEM_INLINE void compute_panel(const Run& r, MicroArgs& args, int64_t panel, i
     finish_rows(plan, t, e, row, rows);
 }
 
-void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, char* scratch) {
+void compute_block(const GemmPlan& plan, const GemmBlock& t, const GemmEpilogue& e, char* scratch) {
   const GemmKernels& kernels = *plan.desc.kernels;
   const bool rows_after = needs_rows(t, e);
   const bool staged = rows_after && plan.desc.c_type != GEMM_TO_F32;
@@ -388,7 +305,7 @@ void compute_block(const GemmPlan& plan, const Block& t, const GemmEpilogue& e, 
   if (kernels.end) kernels.end();
 }
 
-void compute_dots(const GemmPlan& plan, const Block& t, const GemmEpilogue& e) {
+void compute_dots(const GemmPlan& plan, const GemmBlock& t, const GemmEpilogue& e) {
   const GemmDesc& d = plan.desc;
   auto* sum = reinterpret_cast<float*>(t.pre ? t.pre : t.c);
   const int64_t rows = t.i1 - t.i0, columns = t.j1 - t.j0;
@@ -440,7 +357,7 @@ int64_t packed_index(const GemmDesc& d, int64_t outer, int64_t inner) {
 
 // Packs the columns of a block in scratch; returns what is left of it. `corrects`: sums of the
 // columns are wanted.
-char* pack_local(const GemmPlan& plan, Block& t, bool corrects, char* scratch) {
+char* pack_local(const GemmPlan& plan, GemmBlock& t, bool corrects, char* scratch) {
   const GemmDesc& d = plan.desc;
   const int64_t n = t.j1 - t.j0, panels = ceil_div(n, kPanelColumns);
   const int64_t columns = ceil_div(n, kLanes) * kLanes;
@@ -475,7 +392,7 @@ void gemm_compute(const GemmPlan& plan, const void* a, const void* b, void* c,
   const int64_t bytes = operand_bytes(d);
   char* free_scratch = static_cast<char*>(scratch);
 
-  Block t = {};
+  GemmBlock t = {};
   t.j0 = part_start(plan.col_blocks, col) * kPanelColumns;
   t.j1 = least(part_start(plan.col_blocks, col + 1) * kPanelColumns, d.n);
   t.first_row = matrix * d.m;
