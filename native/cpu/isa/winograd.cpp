@@ -47,22 +47,21 @@ void weights_tile(const void* params, void* const* operands, int64_t tile, const
   const auto& p = params_of<WeightsParams>(params);
   const auto* w = static_cast<const float*>(operands[p.from]);
   float* out = static_cast<float*>(operands[p.to]) + tile * p.channels;
-  for (int64_t c = 0; c < p.channels; ++c) {
-    const int64_t at = p.backward ? c * p.rows + tile : tile * p.channels + c;
-    transform_weight(w + at * 9, p.backward, p.rows * p.channels, out + c);
-  }
+  const int64_t first = p.backward ? tile : tile * p.channels, apart = p.backward ? p.rows : 1;
+  transform_weights(w + first * 9, apart * 9, p.backward, p.channels, out,
+                    position_step(p.rows, p.channels));
 }
 
 int32_t emit_weights(const GatheredProduct& product, bool backward, Emitter& emit) {
   WeightsParams p = {product.rows, product.channels, backward, 0, 1};
-  const int64_t floats = kPositions * p.rows * p.channels;
+  const int64_t floats = kPositions * position_step(p.rows, p.channels);
   const uint64_t layout = backward ? 5 : 4;
   const int frozen =
       emit.frozen(1, layout, weights_tile, &p, sizeof p, p.rows, floats * int64_t{4});
   if (frozen >= 0) return frozen;
   p.from = 1;
   p.to = emit.workspace(floats * 4);
-  emit_step(emit, weights_tile, p, p.rows, 20.0 + 0.8 * static_cast<double>(floats));
+  emit_step(emit, weights_tile, p, p.rows, 20.0 + 0.2 * static_cast<double>(floats));
   return p.to;
 }
 
@@ -79,7 +78,7 @@ void winograd_tile(const void* params, void* const* operands, int64_t tile,
   const GemmPlan& plan = p.plans[tile + 1 == p.blocks.count ? 1 : 0];
   const auto* weights = static_cast<const float*>(operands[p.weights]);
   for (int64_t i = 0; i < kPositions; ++i) {
-    gemm_compute(plan, weights + i * product.rows * product.channels,
+    gemm_compute(plan, weights + i * position_step(product.rows, product.channels),
                  tiles + i * position_step(p.blocks, product.channels),
                  result + i * position_step(p.blocks, product.rows), {}, 0, scratch + p.scratch_at);
   }

@@ -28,9 +28,12 @@ struct TileBlocks {
 };
 
 /// Floats between the matrices of neighbouring positions: not a multiple of a page, since all
-/// positions of a tile are read and written together.
+/// positions of a tile, or of a kernel, are read and written together.
+TANDEM_INLINE int64_t position_step(int64_t rows, int64_t row) {
+  return round_up(rows * row, 1024) + 16;
+}
 TANDEM_INLINE int64_t position_step(const TileBlocks& blocks, int64_t channels) {
-  return round_up(channels * blocks.row, 1024) + 16;
+  return position_step(channels, blocks.row);
 }
 
 TANDEM_INLINE int64_t tiles_of_block(const TileGrid& grid, const TileBlocks& blocks,
@@ -81,10 +84,12 @@ void restore_maxima(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
                     const float* matrices, int64_t channels, bool relu, const float* bias, float* y,
                     float* pixels);
 
-/// 3 x 3 weights as 16 numbers that lie `step` floats apart; backwards if `turned`.
-void transform_weight(const float* w, bool turned, int64_t step, float* out);
-/// The gradient of 3 x 3 weights from that of their 16 numbers.
-void restore_weight(const float* numbers, int64_t step, float* dw);
+/// `count` kernels of 3 x 3 weights, `w_step` floats apart, as 16 numbers each: those of neighbours
+/// side by side, and `step` floats from one number to the next. Backwards if `turned`.
+void transform_weights(const float* w, int64_t w_step, bool turned, int64_t count, float* out,
+                       int64_t step);
+/// The gradients of `count` kernels, one after the other, from those of such numbers.
+void restore_weights(const float* numbers, int64_t step, int64_t count, float* dw);
 
 /// As emit_gathered, for weights [out, in] of the operand or, for the gradient of x, [in, out].
 void emit_winograd(const GatheredProduct& product, const TileGrid& grid, bool backward,

@@ -29,14 +29,16 @@ struct FewWeights {
   int32_t from, to;
 };
 
-// Tile: the weights of one channel of y.
+// Tile: the weights of a register of channels of y.
 void weights_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<FewWeights>(params);
-  const auto* w = static_cast<const float*>(operands[p.from]) + tile * p.channels * 9;
+  const int64_t row = tile * kLanes;
+  const auto* w = static_cast<const float*>(operands[p.from]) + row * p.channels * 9;
   float* out = static_cast<float*>(operands[p.to]) +
-               tile / kPanelColumns * p.channels * kPanelColumns + tile % kPanelColumns;
+               row / kPanelColumns * p.channels * kPanelColumns + row % kPanelColumns;
   for (int64_t c = 0; c < p.channels; ++c)
-    transform_weight(w + c * 9, false, p.rows * p.channels, out + c * kPanelColumns);
+    transform_weights(w + c * 9, p.channels * 9, false, kLanes, out + c * kPanelColumns,
+                      p.rows * p.channels);
 }
 
 int32_t emit_weights(const GatheredProduct& product, Emitter& emit) {
@@ -44,11 +46,11 @@ int32_t emit_weights(const GatheredProduct& product, Emitter& emit) {
   FewWeights p = {product.rows, product.channels, 0, 1};
   const int64_t floats = kPositions * p.rows * p.channels;
   const int frozen =
-      emit.frozen(1, kLayout, weights_tile, &p, sizeof p, p.rows, floats * int64_t{4});
+      emit.frozen(1, kLayout, weights_tile, &p, sizeof p, p.rows / kLanes, floats * int64_t{4});
   if (frozen >= 0) return frozen;
   p.from = 1;
   p.to = emit.workspace(floats * 4);
-  emit_step(emit, weights_tile, p, p.rows, 20.0 + 0.8 * static_cast<double>(floats));
+  emit_step(emit, weights_tile, p, p.rows / kLanes, 20.0 + 0.2 * static_cast<double>(floats));
   return p.to;
 }
 

@@ -2,6 +2,7 @@
 // time.
 #include "cpu/isa/winograd.h"
 #include "cpu/isa/winograd_lanes.h"
+#include "cpu/isa/winograd_taps.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
 
@@ -226,40 +227,43 @@ void restore_maxima(const TileGrid& grid, const TileBlocks& blocks, int64_t bloc
   }
 }
 
-void transform_weight(const float* w, bool turned, int64_t step, float* out) {
-  float rows[4][3];
-  for (int j = 0; j < 3; ++j) {
-    const auto tap = [&](int i) { return turned ? w[8 - (3 * i + j)] : w[3 * i + j]; };
-    const float even = 0.5F * (tap(0) + tap(2)), odd = 0.5F * tap(1);
-    rows[0][j] = tap(0);
-    rows[1][j] = even + odd;
-    rows[2][j] = even - odd;
-    rows[3][j] = tap(2);
-  }
-  for (const float (&row)[3] : rows) {
-    const float even = 0.5F * (row[0] + row[2]), odd = 0.5F * row[1];
-    out[0] = row[0];
-    out[step] = even + odd;
-    out[2 * step] = even - odd;
-    out[3 * step] = row[2];
-    out += 4 * step;
+void transform_weights(const float* w, int64_t w_step, bool turned, int64_t count, float* out,
+                       int64_t step) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int some = static_cast<int>(least(kLanes, count - i));
+    Lanes taps[kTaps], rows[4][3];
+    load_taps(w + i * w_step, w_step, some, taps);
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      const auto tap = [&](int row) { return taps[turned ? 8 - (3 * row + j) : 3 * row + j]; };
+      spread_taps(tap(0), tap(1), tap(2), rows[0][j], rows[1][j], rows[2][j], rows[3][j]);
+    }
+#pragma GCC unroll 4
+    for (int64_t row = 0; row < 4; ++row) {
+      Lanes y[4];
+      spread_taps(rows[row][0], rows[row][1], rows[row][2], y[0], y[1], y[2], y[3]);
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < 4; ++j) store_lanes(out + i + (4 * row + j) * step, y[j], some);
+    }
   }
 }
 
-void restore_weight(const float* numbers, int64_t step, float* dw) {
-  float rows[3][4];
-  for (int64_t j = 0; j < 4; ++j) {
-    const auto at = [&](int64_t i) { return numbers[(4 * i + j) * step]; };
-    const float sum = 0.5F * (at(1) + at(2));
-    rows[0][j] = at(0) + sum;
-    rows[1][j] = 0.5F * (at(1) - at(2));
-    rows[2][j] = sum + at(3);
-  }
-  for (const float (&row)[4] : rows) {
-    const float sum = 0.5F * (row[1] + row[2]);
-    *dw++ = row[0] + sum;
-    *dw++ = 0.5F * (row[1] - row[2]);
-    *dw++ = sum + row[3];
+void restore_weights(const float* numbers, int64_t step, int64_t count, float* dw) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int some = static_cast<int>(least(kLanes, count - i));
+    Lanes rows[3][4], taps[kTaps];
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < 4; ++j) {
+      const auto at = [&](int64_t row) {
+        return load_lanes(numbers + i + (4 * row + j) * step, some);
+      };
+      sum_taps(at(0), at(1), at(2), at(3), rows[0][j], rows[1][j], rows[2][j]);
+    }
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j)
+      sum_taps(rows[j][0], rows[j][1], rows[j][2], rows[j][3], taps[3 * j], taps[3 * j + 1],
+               taps[3 * j + 2]);
+    store_taps(taps, some, dw + i * kTaps);
   }
 }
 

@@ -67,8 +67,7 @@ void sum_tile(const void* params, void* const* operands, int64_t tile, const Til
       store_lanes(sums + i * p.in + c, sum, count);
     }
   }
-  float* dw = static_cast<float*>(operands[2]) + tile * p.in * 9;
-  for (int64_t c = 0; c < p.in; ++c) restore_weight(sums + c, p.in, dw + c * 9);
+  restore_weights(sums, p.in, p.in, static_cast<float*>(operands[2]) + tile * p.in * 9);
 }
 
 GemmPlan plan_block(const WeightParams& p, int64_t tiles) {
