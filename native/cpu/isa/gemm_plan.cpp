@@ -34,6 +34,7 @@ constexpr int kFewRows = 4;
 // neighbours' as far as the processor looks ahead: panels of fewer rows need fewer instructions.
 constexpr int64_t kShortSum = 256;
 constexpr int kShortSumRows = 8;
+constexpr int64_t kWideDirectSum = 512;
 // B that a tile packs for itself: a good part of L2, and all of a small matrix.
 constexpr int64_t kLocalFloats = 96 * 1024, kLocalSmall = 16 * 1024;
 constexpr int64_t kLocalTiles = 8, kLocalRowPanels = 20, kFewRowPanels = 4;
@@ -115,21 +116,39 @@ bool few_rows_do(const GemmPlan& p) {
   return d.a_col == 1 && d.n >= 4 * kLanes && d.kernels->wide4_rows >= kFewRows;
 }
 
-// Whether B is read in place and its columns fill four vectors. Six rows of those take fewer
-// instructions a product than fourteen of two, which threads that share a core feel; long sums
-// would fetch too much of B for so few rows. Multiply-adds in halves hide both.
+// Whether the columns of B fill four vectors and six rows of those are faster than fourteen of two:
+// they take fewer instructions a product, which threads that share a core feel. What they fetch of
+// B more often is too much where B is far apart in long sums, and where a copy that few rows have
+// paid for is all that short ones read. Multiply-adds in halves hide both.
 bool fills_wide_columns(const GemmPlan& p) {
-  if (kLanes != 16 || p.desc.units != GEMM_UNITS_WHOLE || p.k_words > kShortSum) return false;
-  return p.source == GEMM_B_DIRECT && p.desc.n % (4 * kLanes) == 0;
+  const GemmDesc& d = p.desc;
+  if (kLanes != 16 || d.units != GEMM_UNITS_WHOLE || d.type != GEMM_F32) return false;
+  if (d.n % (4 * kLanes) != 0 || p.source == GEMM_B_DOT) return false;
+  if (p.source == GEMM_B_DIRECT) return p.k_words <= kWideDirectSum;
+  if (d.a_col != 1 || d.one_block || p.k_words >= kLongestSum) return false;
+  return d.b_packed || p.k_words > kShortSum;
 }
 
 int64_t choose_panel_rows(const GemmPlan& p) {
   const GemmKernels& kernels = *p.desc.kernels;
   if (kernels.wide4_rows == 0) return kernels.panel_rows;
   if (rows_collide(p) && few_rows_do(p)) return kernels.wide4_rows;
-  if (fills_wide_columns(p)) return kernels.wide4_rows;
+  if (p.source == GEMM_B_DIRECT && fills_wide_columns(p)) return kernels.wide4_rows;
   const bool fewer = p.desc.units == GEMM_UNITS_SPLIT && p.k_words <= kShortSum;
   return fewer ? least(kernels.best_rows, kShortSumRows) : kernels.best_rows;
+}
+
+// Copies of B: panels of six rows where no block of columns ends within four vectors.
+void narrow_panels(GemmPlan& p) {
+  if (p.source == GEMM_B_DIRECT || !fills_wide_columns(p)) return;
+  const int64_t pairs = p.col_panels / 2;
+  if (p.source == GEMM_B_PACKED) {
+    const int64_t tiles = p.row_blocks.count * p.col_blocks.count;
+    while (pairs % p.col_blocks.count != 0) --p.col_blocks.count;
+    p.row_blocks.count = least(ceil_div(tiles, p.col_blocks.count), p.row_panels.count);
+  }
+  if (pairs % p.col_blocks.count == 0)
+    p.row_panels.count = ceil_div(p.desc.m, p.desc.kernels->wide4_rows);
 }
 
 // Whether columns of A miss the L1 and the FMAs wait for them, and many columns of B pay for a
@@ -430,6 +449,7 @@ GemmPlan plan_gemm(const GemmDesc& desc) {
   } else {
     choose_grid(p, wanted);
   }
+  narrow_panels(p);
   p.row_panels = cut(ceil_div(d.m, p.row_unit), p.row_panels.count);
   p.row_blocks = cut(p.source == GEMM_B_DOT ? d.m : p.row_panels.count, p.row_blocks.count);
   p.col_blocks = cut(p.col_panels, p.col_blocks.count);
