@@ -61,29 +61,63 @@ struct ScatterParams {
   GemmPlan plans[2][2];  // by channels: a whole block or one more; by pixels: a whole block or last
   GemmParts channel_blocks;
   int64_t block_pixels, pixels;
-  int64_t scratch_at;        // behind the product
-  GatheredProduct epilogue;  // operands and activation alone
+  int64_t segments_at, scratch_at;  // behind the product
+  GatheredProduct epilogue;         // operands and activation alone
 };
 
-/// Adds pixels [p0, p1) of one tap to the plane that they were read from.
-void add_tap(const ConvShape& s, const float* from, int64_t p0, int64_t p1, int64_t row_tap,
-             int64_t column_tap, float* plane) {
+void add_strided(const float* from, int64_t n, int64_t stride, float* to) {
+  if (stride != 2) {
+    for (int64_t i = 0; i < n; ++i) to[i * stride] += from[i];
+    return;
+  }
+  for (int64_t i = 0; i < n; i += kLanes)
+    add_to_pairs(from + i, static_cast<int>(least(kLanes, n - i)), to + 2 * i);
+}
+
+/// Neighbouring pixels of the product's row of a tap, and where they go in a plane.
+struct Segment {
+  int64_t from, to, pixels;
+};
+
+int64_t most_segments(const ConvShape& s, int64_t block_pixels) {
+  return s.tap_rows * s.tap_columns * (block_pixels / most(1, s.y_columns) + 2);
+}
+
+/// Appends those of pixels [p0, p1) of one tap, whose row in the product starts at `row`.
+Segment* add_segments(const ConvShape& s, int64_t p0, int64_t p1, int64_t row_tap,
+                      int64_t column_tap, int64_t row, Segment* segment) {
   const WindowTaps columns = {s.tap_columns, s.stride_columns, -s.padding_columns,
                               s.dilation_columns};
   const PixelRange within = pixels_within(columns, column_tap, s.x_columns, s.y_columns);
-  int64_t row = p0 / s.y_columns, column = p0 % s.y_columns;
-  for (int64_t p = p0; p < p1; ++row, column = 0) {
+  int64_t y = p0 / s.y_columns, column = p0 % s.y_columns;
+  for (int64_t p = p0; p < p1; ++y, column = 0) {
     const int64_t length = least(p1 - p, s.y_columns - column);
-    const int64_t to_row = row * s.stride_rows - s.padding_rows + row_tap * s.dilation_rows;
-    if (to_row >= 0 && to_row < s.x_rows) {
-      const int64_t begin = most(column, within.begin), end = least(column + length, within.end);
+    const int64_t to_row = y * s.stride_rows - s.padding_rows + row_tap * s.dilation_rows;
+    const int64_t begin = most(column, within.begin), end = least(column + length, within.end);
+    if (to_row >= 0 && to_row < s.x_rows && begin < end) {
       const int64_t to_column =
           begin * s.stride_columns - s.padding_columns + column_tap * s.dilation_columns;
-      float* to = plane + to_row * s.x_columns + to_column;
-      for (int64_t q = begin; q < end; ++q, to += s.stride_columns)
-        *to += from[p - p0 - column + q];
+      *segment++ = {row + (p - p0 - column) + begin, to_row * s.x_columns + to_column, end - begin};
     }
     p += length;
+  }
+  return segment;
+}
+
+/// Adds pixels [p0, p1) of all taps to the planes that they were read from. All channels go by the
+/// segments of the first.
+void add_taps(const ConvShape& s, const float* product, int64_t block_pixels, int64_t p0,
+              int64_t p1, int64_t channels, Segment* segments, float* planes) {
+  const int64_t taps = s.tap_rows * s.tap_columns;
+  Segment* end = segments;
+  for (int64_t tap = 0; tap < taps; ++tap)
+    end =
+        add_segments(s, p0, p1, tap / s.tap_columns, tap % s.tap_columns, tap * block_pixels, end);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (const Segment* one = segments; one < end; ++one)
+      add_strided(product + one->from, one->pixels, s.stride_columns, planes + one->to);
+    product += taps * block_pixels;
+    planes += s.x_rows * s.x_columns;
   }
 }
 
@@ -110,6 +144,7 @@ void scatter_tile(const void* params, void* const* operands, int64_t tile,
   float* y = static_cast<float*>(operands[e.y]) + at;
   float* dx = e.pre >= 0 ? static_cast<float*>(operands[e.pre]) + at : y;
   auto* product = static_cast<float*>(context.scratch);
+  auto* segments = reinterpret_cast<Segment*>(static_cast<char*>(context.scratch) + p.segments_at);
   const float* bias =
       e.bias >= 0 ? static_cast<const float*>(operands[e.bias]) + group * s.in + c0 : nullptr;
   start_planes(dx, channels, plane, bias);
@@ -118,11 +153,7 @@ void scatter_tile(const void* params, void* const* operands, int64_t tile,
     const GemmPlan& plan = p.plans[channels - p.channel_blocks.size][p1 == p.pixels ? 1 : 0];
     gemm_compute(plan, w, dy + p0, product, {}, 0,
                  static_cast<char*>(context.scratch) + p.scratch_at);
-    for (int64_t r = 0; r < channels * taps; ++r) {
-      const int64_t tap = r % taps;
-      add_tap(s, product + r * p.block_pixels, p0, p1, tap / s.tap_columns, tap % s.tap_columns,
-              dx + r / taps * plane);
-    }
+    add_taps(s, product, p.block_pixels, p0, p1, channels, segments, dx);
   }
   activate_row(epilogue_of(e), dx, y, channels * plane);
 }
@@ -172,7 +203,9 @@ void emit_scattered(const ConvShape& s, const GatheredProduct& epilogue, Emitter
       scratch = most(scratch, plan.scratch_bytes);
     }
   }
-  p.scratch_at = round_up(most_channels * taps * p.block_pixels * 4, 64);
+  p.segments_at = round_up(most_channels * taps * p.block_pixels * 4, 64);
+  const auto segment = static_cast<int64_t>(sizeof(Segment));
+  p.scratch_at = round_up(p.segments_at + most_segments(s, p.block_pixels) * segment, 64);
   emit.scratch(p.scratch_at + scratch);
   constexpr double kProductsPerNanosecond = 2.5 * kWidth;
   const double cost =

@@ -45,7 +45,7 @@ void add_and_activate(const GemmEpilogue& epilogue, const float* residual, float
 namespace {
 
 // A block of B that stays in the L2 beside the rows of A that stream by.
-constexpr int64_t kBlockFloats = 64 * 1024;
+constexpr int64_t kBlockFloats = 160 * 1024;
 // Enough tiles that 16 threads end at about the same time.
 constexpr int64_t kTiles = 32;
 

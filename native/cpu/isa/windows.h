@@ -91,6 +91,40 @@ TANDEM_INLINE IVec lane_numbers() { return {0}; }
 
 #endif
 
+/// Adds `lanes` floats to every second one of those at `to`.
+#if defined(TANDEM_ISA_AVX512)
+TANDEM_INLINE void add_to_pairs(const float* from, int lanes, float* to) {
+  const uint32_t even = _pdep_u32((uint32_t{1} << lanes) - 1, 0x55555555U);
+  const __m512 x = _mm512_maskz_loadu_ps(static_cast<__mmask16>((uint32_t{1} << lanes) - 1), from);
+  const auto add = [&](uint32_t some, const __m512i index, float* p) {
+    const auto mask = static_cast<__mmask16>(some);
+    const __m512 sum =
+        _mm512_add_ps(_mm512_maskz_loadu_ps(mask, p), _mm512_permutexvar_ps(index, x));
+    _mm512_mask_storeu_ps(p, mask, sum);
+  };
+  add(even, _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), to);
+  add(even >> 16, _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15),
+      to + 16);
+}
+#elif defined(TANDEM_ISA_AVX2)
+TANDEM_INLINE void add_to_pairs(const float* from, int lanes, float* to) {
+  const uint32_t even = _pdep_u32((uint32_t{1} << lanes) - 1, 0x5555U);
+  const __m256 x = _mm256_maskload_ps(from, lane_bits((uint32_t{1} << lanes) - 1));
+  const auto add = [&](uint32_t some, const __m256i index, float* p) {
+    const __m256i mask = lane_bits(some);
+    const __m256 sum =
+        _mm256_add_ps(_mm256_maskload_ps(p, mask), _mm256_permutevar8x32_ps(x, index));
+    _mm256_maskstore_ps(p, mask, sum);
+  };
+  add(even & 0xffU, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), to);
+  add(even >> 8, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7), to + 8);
+}
+#else
+TANDEM_INLINE void add_to_pairs(const float* from, int lanes, float* to) {
+  for (int i = 0; i < lanes; ++i) to[2 * i] += from[i];
+}
+#endif
+
 /// The same for the vectors of vec.h, which have one lane without an instruction set.
 TANDEM_INLINE Vec load_vector(const float* p, uint32_t lanes, int64_t stride) {
 #if defined(TANDEM_ISA_SCALAR)
