@@ -1,6 +1,7 @@
 // The gradient of a convolution with respect to its weights: pixels of x, gathered as in the
 // convolution, times dy^T, [in * taps, pixels] * [pixels, out]. Each tile sums up a chunk of the
 // images; the chunks, cut by the shapes alone, are added up in their order and transposed.
+#include "cpu/isa/transpose_lanes.h"
 #include "cpu/isa/winograd.h"
 
 namespace tandem::cpu::TANDEM_ISA_NS {
@@ -69,36 +70,49 @@ struct SumParams {
   int32_t partials;
 };
 
-void sum_tile(const void* params, void* const* operands, int64_t tile, const TileContext& context) {
+/// A square of partial sums [rows, out] from `from` on, added up in the order of the chunks.
+TANDEM_INLINE void load_sums(const SumParams& p, const float* from, int rows, int columns,
+                             Lanes (&square)[kLanes]) {
+  const int64_t step = p.groups * p.depth * p.out;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    Lanes sum = spread(0.0F);
+    if (i < rows) {
+      for (int64_t chunk = 0; chunk < p.chunks; ++chunk)
+        sum = sum + load_lanes(from + chunk * step + i * p.out, columns);
+    }
+    square[i] = sum;
+  }
+}
+
+void sum_tile(const void* params, void* const* operands, int64_t tile, const TileContext&) {
   const auto& p = params_of<SumParams>(params);
   const int64_t group = tile / p.blocks;
   const Range rows = piece(tile % p.blocks, kSumRows, p.depth);
-  const int64_t n = (rows.end - rows.begin) * p.out;
-  auto* sums = static_cast<float*>(context.scratch);
-  const int64_t step = p.groups * p.depth * p.out;
-  const float* from = p.chunks > 0 ? static_cast<const float*>(operands[p.partials]) +
-                                         (group * p.depth + rows.begin) * p.out
-                                   : nullptr;
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int count = static_cast<int>(least(kLanes, n - i));
-    Lanes sum = spread(0.0F);
-    for (int64_t chunk = 0; chunk < p.chunks; ++chunk)
-      sum = sum + load_lanes(from + chunk * step + i, count);
-    store_lanes(sums + i, sum, count);
+  const auto* sums = static_cast<const float*>(operands[p.partials]) + group * p.depth * p.out;
+  float* dw = static_cast<float*>(operands[2]) + group * p.out * p.depth;
+  for (int64_t r = rows.begin; r < rows.end; r += kLanes) {
+    const int count = static_cast<int>(least(kLanes, rows.end - r));
+    for (int64_t o = 0; o < p.out; o += kLanes) {
+      const int columns = static_cast<int>(least(kLanes, p.out - o));
+      Lanes square[kLanes];
+      load_sums(p, sums + r * p.out + o, count, columns, square);
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        if (i < columns) store_lanes(dw + (o + i) * p.depth + r, square[i], count);
+      }
+    }
   }
-  float* dw = static_cast<float*>(operands[2]) + group * p.out * p.depth + rows.begin;
-  for (int64_t o = 0; o < p.out; ++o, dw += p.depth)
-    for (int64_t r = 0; r < rows.end - rows.begin; ++r) dw[r] = sums[r * p.out + o];
 }
 
 void emit_sums(const WeightParams& p, Emitter& emit) {
   const ConvShape& s = p.shape;
   const SumParams sums = {s.groups,  p.depth, s.out, p.chunks.count, ceil_div(p.depth, kSumRows),
                           p.partials};
-  emit.scratch(kSumRows * s.out * 4);
   const double elements = static_cast<double>(s.groups * s.out) * static_cast<double>(p.depth);
   emit_step(emit, sum_tile, sums, s.groups * sums.blocks,
-            elements * (0.8 + 0.1 * static_cast<double>(p.chunks.count)));
+            elements * (0.1 + 0.1 * static_cast<double>(p.chunks.count)));
 }
 
 GemmPlan plan_block(const WeightParams& p, int64_t channels, int64_t pixels) {
