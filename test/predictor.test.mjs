@@ -302,6 +302,9 @@ test('more rows than memory has room for are refused in words that say so', asyn
   t.is(/** @type {any} */ (error).code, 'ERR_OUT_OF_MEMORY');
   t.regex(/** @type {any} */ (error).message, /^expected .* for `(x|batch)`, received /);
   await predictor.close();
+  const wide = await load(t, sequential([dense(2 ** 12), dense(1)], { input: [1] }));
+  const message = 'expected rows that fit into memory for `batch`, received 536870912 rows';
+  t.throws(() => wide.bind(2 ** 29), { code: 'ERR_OUT_OF_MEMORY', message });
   const failed = await t.throwsAsync(Predictor.load(model, { warmup: [2 ** 40] }));
   t.is(/** @type {any} */ (failed).code, 'ERR_OUT_OF_MEMORY');
   t.regex(/** @type {any} */ (failed).message, /for `(x|warmup)`, received /);

@@ -213,7 +213,7 @@ export function checkFixed({ inputs }: Layout, batch: number): void {
 /** `error`; that the system has no memory left in words that say what for. */
 export function withoutRoom(error: unknown, name: string, what: string): unknown {
   if (!(error instanceof TandemError && error.code === 'ERR_OUT_OF_MEMORY')) return error;
-  return is.mismatch('ERR_OUT_OF_MEMORY', 'less than memory has room for', name, what);
+  return is.mismatch('ERR_OUT_OF_MEMORY', 'rows that fit into memory', name, what);
 }
 
 /** A new array for an output. Throws ERR_OUT_OF_MEMORY for one that there is no room for. */
