@@ -36,7 +36,7 @@ export interface HistoryMethods {
   overfitting(options?: OverfittingOptions): Overfitting;
   /**
    * A line of names, then a line an epoch, as RFC 4180 has it; numbers in full, an empty field where
-   * an epoch has none.
+   * an epoch has none (NaN).
    */
   toCSV(): string;
 }
