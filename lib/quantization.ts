@@ -2,7 +2,7 @@
 import type { Dataset } from './data/dataset.js';
 import { TandemError } from './errors.js';
 import { readFloatModel } from './files/load.js';
-import { pathOf } from './files/paths.js';
+import { filePathOf } from './files/paths.js';
 import { writeTensors } from './files/safetensors.js';
 import * as is from './is.js';
 import { stateOf } from './model/state.js';
@@ -93,7 +93,7 @@ export class QuantizedModel {
    * found. It appears whole or not at all. Rejects with ERR_CLOSED, or with an error of the file system.
    */
   async save(path: string | URL): Promise<void> {
-    const target = pathOf(path, 'path');
+    const target = filePathOf(path, 'path');
     const quantized = this.#open();
     this.#copying++;
     let file: QuantizedFile;

@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs';
 import { type FileHandle, open, readlink, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import * as is from '../is.js';
-import { pathOf } from './paths.js';
+import { filePathOf } from './paths.js';
 
 /**
  * Writes a file so that it appears whole or not at all: beside its place, synced, renamed, and the
@@ -67,7 +67,7 @@ async function admit(file: FileHandle, { uid, gid, mode }: Stats): Promise<void>
  * there. Throws ERR_ARGUMENT for a device or a pipe, which nobody wants to be a file from then on.
  */
 async function place(path: string | URL): Promise<{ target: string; replaced: Stats | undefined }> {
-  const target = await behindLinks(resolve(pathOf(path, 'path')));
+  const target = await behindLinks(resolve(filePathOf(path, 'path')));
   const found = await stat(target).catch(() => undefined);
   if (found !== undefined && !(found.isFile() || found.isDirectory())) {
     const what = `${target}, a device or a pipe`;

@@ -8,6 +8,17 @@ export function pathOf(path: unknown, name: string): string {
   throw is.invalid('a path without a NUL character', name, found);
 }
 
+/**
+ * The same of a file to write: a path whose last part names a folder, be it there or not, would lose that part.
+ * Throws ERR_ARGUMENT.
+ */
+export function filePathOf(path: unknown, name: string): string {
+  const found = pathOf(path, name);
+  const [last = ''] = found.split(process.platform === 'win32' ? /[\\/]/ : '/').slice(-1);
+  if (!['', '.', '..'].includes(last)) return found;
+  throw is.mismatch('ERR_ARGUMENT', 'the path of a file', name, `${is.show(found)}, a folder's`);
+}
+
 /** An error of the file system with its path, which those of files that are open already lack. */
 export function withPath(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || 'path' in error) return error;

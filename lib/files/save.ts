@@ -4,14 +4,14 @@ import * as is from '../is.js';
 import { assertIdle, copying, type ModelState, stateOf } from '../model/state.js';
 import type { Model } from '../model.js';
 import { copyArrays } from '../trainer/weights.js';
-import { pathOf } from './paths.js';
+import { filePathOf } from './paths.js';
 import { tensorOf, writeTensors } from './safetensors.js';
 
 /** Counts changes of the graph's JSON that older readers would misread. */
 export const formatVersion = 1;
 
 export async function writeModel(model: Model, path: string | URL): Promise<void> {
-  const target = pathOf(path, 'path');
+  const target = filePathOf(path, 'path');
   const state = stateOf(model);
   assertIdle(state, 'save');
   const metadata = metadataOf(model.name, state);

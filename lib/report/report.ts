@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { TandemError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
-import { pathOf } from '../files/paths.js';
+import { filePathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import { packMatrices, unpackMatrix } from '../metrics/matrices.js';
 import { readLists } from '../metrics/state.js';
@@ -43,7 +43,7 @@ export async function writeReport(
   history: History,
   options?: ReportOptions,
 ): Promise<void> {
-  const target = pathOf(path, 'path');
+  const target = filePathOf(path, 'path');
   const { title, labels } = checkOptions(is.options(options, 'options of writeReport', known));
   if (!isHistory(history)) throw is.invalid('a history of fit', 'history', history);
   await write(target, history, title, labels, undefined);
@@ -58,7 +58,7 @@ export function htmlReport(options: HtmlReportOptions): Callback {
     'path',
     ...known,
   ]);
-  const path = pathOf(set.path, 'path');
+  const path = filePathOf(set.path, 'path');
   const { title, labels } = checkOptions(set);
   let history = makeHistory();
   return {

@@ -1,5 +1,5 @@
 import type { Dataset } from '../data/dataset.js';
-import { pathOf } from '../files/paths.js';
+import { filePathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Matrix } from '../metrics/metric.js';
 import type { Port } from '../model.js';
@@ -192,7 +192,7 @@ export function checkCommon<B, D>(set: {
     throw is.invalid('a function that makes a Trainer', 'build', build);
   }
   if (data === undefined) throw is.invalid('{ x, y }', 'data', data);
-  const path = file === undefined ? undefined : pathOf(file, 'file');
+  const path = file === undefined ? undefined : filePathOf(file, 'file');
   return { build, data, file: path, signal: checkSignal(set.signal) };
 }
 

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { TandemError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
 import { readFlags } from '../files/model-file.js';
+import { filePathOf } from '../files/paths.js';
 import * as is from '../is.js';
 
 const version = 1;
@@ -20,6 +21,7 @@ export class Journal<R extends object> {
     path: string | URL | undefined,
     about: unknown,
   ): Promise<Journal<R>> {
+    if (path !== undefined) filePathOf(path, 'file');
     const journal = new Journal<R>(path, `${encode({ tandem: version, about })}\n`);
     if (path !== undefined) await journal.#read(path);
     return journal;

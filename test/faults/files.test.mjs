@@ -261,6 +261,18 @@ test('a save that fails leaves the old file whole and nothing beside it', async 
   t.deepEqual((await readdir(folder)).sort(), ['folder', 'm.safetensors']);
 });
 
+test('a path that ends like that of a folder is no place for a file', async (t) => {
+  const folder = await makeFolder(t);
+  const model = build(5);
+  const refusal = { code: 'ERR_ARGUMENT', message: /^expected the path of a file for `path`/ };
+  for (const name of ['new/', 'new//', 'new/.', 'new/..', '.']) {
+    await t.throwsAsync(model.save(`${folder}/${name}`), refusal, name);
+  }
+  t.deepEqual(await readdir(folder), []);
+  await model.save(`${folder}/.new.`);
+  t.deepEqual(await readdir(folder), ['.new.']);
+});
+
 // Windows counts whole paths.
 const long = process.platform === 'win32' ? test.skip : test;
 long('a name as long as the system takes, of any characters', async (t) => {
