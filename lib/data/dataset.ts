@@ -41,6 +41,8 @@ export interface BatchesOptions {
   worldSize?: number;
   /** Shuffle with this seed where the dataset has no shuffle of its own; false by default. */
   shuffle?: false | { seed: number };
+  /** Of the numbers that `augment` draws where rows stay in order; 0 by default. */
+  seed?: number;
   /** Ends the iteration with ERR_ABORTED. */
   signal?: AbortSignal;
 }
@@ -63,6 +65,7 @@ const batchesOptions = [
   'rank',
   'worldSize',
   'shuffle',
+  'seed',
   'signal',
 ] as const;
 
@@ -205,8 +208,9 @@ export class Dataset<B extends Batch = TensorBatch> {
   /**
    * Each batch to train on as `change` returns it: crops and noise, say. `evaluate`, validation data, what
    * `crossValidate` tests on, `classWeights` and `quantize` leave it out, and a model keeps its encoder.
-   * `random` gives numbers from 0 to below 1 that follow from the seed of the shuffle, the epoch and the
-   * batch, so that training that was interrupted goes on with the same ones. Throws ERR_ARGUMENT.
+   * `random` gives numbers from 0 to below 1 that follow from the seed of the shuffle (of the trainer, where
+   * rows stay in order), the epoch and the batch, so that training that was interrupted goes on with the same
+   * ones. Throws ERR_ARGUMENT.
    *
    * @example fromArrays({ x, y }).augment(({ x, y, rows }, random) => ({ x: cropped(x, random), y, rows }))
    */
@@ -438,7 +442,8 @@ export class Dataset<B extends Batch = TensorBatch> {
             window: own?.window ?? defaultWindow,
           };
     const { signal } = set;
-    const seed = shuffle?.seed ?? 0;
+    const ordered = is.integer(set.seed ?? 0, 'seed', 0);
+    const seed = shuffle?.seed ?? outer?.seed ?? ordered;
     return { batchSize, start, seed, epoch: { epoch, rank, worldSize, signal, shuffle } };
   }
 }

@@ -331,6 +331,7 @@ export class Fit {
       batchSize: plan.batchSize,
       start,
       seed: training && plan.shuffle ? seed : undefined,
+      drawSeed: seed,
       signal: (training ? this.#ending : this.#cutting).signal,
       checkFrom: this.#throwsOnBadRows ? engine.native.step * microBatches : undefined,
       microBatches,

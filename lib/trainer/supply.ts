@@ -44,6 +44,8 @@ export interface EpochPlan {
   readonly start: number;
   /** Undefined: in order. */
   readonly seed: number | undefined;
+  /** Of what datasets draw where rows are in order. */
+  readonly drawSeed?: number;
   readonly signal: AbortSignal | undefined;
   /** Of the epoch's first step, where a NaN shall be an error, in batches. */
   readonly checkFrom?: number | undefined;
@@ -134,13 +136,14 @@ export function datasetSupply(dataset: Dataset, feeds: Feeds, name: string): Sup
   return {
     prepare,
     ...(version && { version }),
-    async epoch({ epoch, batchSize, start, seed, signal, checkFrom, microBatches = 1 }) {
+    async epoch({ epoch, batchSize, start, seed, drawSeed, signal, checkFrom, microBatches = 1 }) {
       await prepare();
       const chunks = dataset.chunks({
         epoch,
         batchSize,
         start,
         shuffle: seed === undefined ? false : { seed },
+        ...(drawSeed !== undefined && { seed: drawSeed }),
         ...(signal !== undefined && { signal }),
       });
       const count = dataset.length;

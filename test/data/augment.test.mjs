@@ -105,6 +105,32 @@ test('numbers follow from seed, epoch and batch', async (t) => {
   t.deepEqual(await drawn(buckets, { epoch: 3 }), first);
 });
 
+test('trainers of different seeds draw different numbers, be rows in order or not', async (t) => {
+  const draw = async (seed, inOrder, options) => {
+    const numbers = [];
+    const data = inOrder(fromArrays({ x, y })).augment((batch, random) => {
+      numbers.push(random());
+      return batch;
+    });
+    await make(t, { seed }).fit(data, { verbose: 0, epochs: 2, batchSize: 6, ...options });
+    return numbers;
+  };
+  const ways = [
+    [(data) => data, { shuffle: false }],
+    [(data) => data.shuffle(false), {}],
+    [(data) => data, {}],
+  ];
+  for (const way of ways) {
+    const first = await draw(1, ...way);
+    t.deepEqual(await draw(1, ...way), first);
+    t.is(new Set([...first, ...(await draw(2, ...way))]).size, 16);
+  }
+  t.notDeepEqual(
+    await drawn(fromArrays({ x, y }), { seed: 1 }),
+    await drawn(fromArrays({ x, y }), {}),
+  );
+});
+
 test('training that was interrupted goes on with the same bits', async (t) => {
   const data = fromArrays({ x, y }).augment(noisy);
   const options = { epochs: 3, batchSize: 4, verbose: 0 };
