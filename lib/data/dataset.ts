@@ -297,9 +297,6 @@ export class Dataset<B extends Batch = TensorBatch> {
     policy: ErrorPolicy,
   ): Dataset<TensorBatch> {
     const { transforms, regroup, keep, resample, shuffle, batchSize, file } = this.#settings;
-    if (transforms.some(({ by }) => by === 'augment')) {
-      throw is.mismatch('ERR_ARGUMENT', '`augment` after `encode`', 'table', 'it before');
-    }
     const chosen = keep !== undefined || resample !== undefined;
     const changed = transforms.length > 0 || regroup !== undefined || chosen;
     const made = encodedSource(changed ? this.#asPlan() : this.#settings, encoder, policy);

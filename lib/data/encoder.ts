@@ -98,6 +98,9 @@ export class RowEncoder<W extends Widths = Widths> {
 
 function checkDataset(table: unknown): void {
   if (!(table instanceof Dataset)) throw is.invalid(tableNeeded, 'table', table);
+  if (table.plain !== table) {
+    throw is.mismatch('ERR_ARGUMENT', '`augment` after `encode`', 'table', 'it before');
+  }
   if (table.encoder === undefined) return;
   throw is.mismatch('ERR_ARGUMENT', tableNeeded, 'table', 'one that is encoded already');
 }

@@ -169,6 +169,8 @@ test('a model keeps its encoder, and tables are augmented behind it', async (t) 
   const early = table.augment((batch) => batch);
   const refused = { code: 'ERR_ARGUMENT' };
   t.throws(() => encoder.encode(early), { ...refused, message: /`augment` after `encode`/ });
+  const fitted = fitEncoder(early, { x: { a: 'number' }, y: { b: 'category' } });
+  await t.throwsAsync(fitted, { ...refused, message: /`augment` after `encode`/ });
   t.throws(() => data.augment(undefined), { ...refused, message: /`augment`/ });
   const none = fromArrays({ x, y }).augment(() => undefined);
   await t.throwsAsync(other.fit(none, { verbose: 0 }), { ...refused, message: /`augment`/ });
