@@ -14,6 +14,7 @@ import {
   mean,
   mul,
   multiHeadAttention,
+  parameter,
   relu,
   reshape,
   slice,
@@ -30,6 +31,13 @@ const fails = (t, body, code, message) => {
   t.is(error?.code, code, error?.message);
   if (message !== undefined) t.regex(error?.message ?? '', message);
 };
+
+test('a shape of more elements than numbers count is refused at once', (t) => {
+  fails(t, () => input([2 ** 40, 2 ** 40]), 'ERR_ARGUMENT', /`shape`, received \[1099511627776, /);
+  fails(t, () => input([2 ** 52], { batch: 2 }), 'ERR_ARGUMENT', /2\^53 - 1 elements/);
+  fails(t, () => parameter([2 ** 27, 2 ** 26]), 'ERR_ARGUMENT', /`shape`/);
+  t.deepEqual(input([2 ** 52]).shape, [null, 2 ** 52]);
+});
 
 test('an input has a free batch unless it is fixed', (t) => {
   const x = input([1, 28, 28], { name: 'x' });

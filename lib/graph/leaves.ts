@@ -1,7 +1,7 @@
 // Values that no op makes: inputs, parameters and constants.
 import type { DType } from '../../bindings.js';
 import * as is from '../is.js';
-import { makeValue, type ParameterSource, sampleBatches, Value } from './value.js';
+import { elements, makeValue, type ParameterSource, sampleBatches, Value } from './value.js';
 
 /** Name, type and batch of an input; float32 with a free batch by default. */
 export interface InputOptions {
@@ -29,8 +29,15 @@ export function input(shape: readonly number[], options?: InputOptions): Value {
   ]);
   if (name !== undefined) is.string(name, 'name');
   const type = dtype === undefined ? 'float32' : is.oneOf(dtype, 'dtype', ['float32', 'int32']);
-  if (batch === undefined) return freeInput(row, type, name);
-  return fixedInput([is.integer(batch, 'batch', 1), ...row], type, name);
+  const whole = batch === undefined ? row : [is.integer(batch, 'batch', 1), ...row];
+  checkCountable(whole, batch === undefined ? 'shape' : 'batch and shape');
+  return batch === undefined ? freeInput(row, type, name) : fixedInput(whole, type, name);
+}
+
+/** Throws ERR_ARGUMENT for a shape of more elements than a number tells apart, let alone memory holds. */
+export function checkCountable(shape: readonly number[], name: string): void {
+  if (Number.isSafeInteger(elements(shape))) return;
+  throw is.invalid('at most 2^53 - 1 elements', name, shape);
 }
 
 export function freeInput(row: readonly number[], dtype: DType, name?: string): Value {

@@ -1,4 +1,4 @@
-import { parameterValue } from '../graph/leaves.js';
+import { checkCountable, parameterValue } from '../graph/leaves.js';
 import type { Value } from '../graph/value.js';
 import * as is from '../is.js';
 import { checkInitializer, type Initializer, weightInitializer } from './initializers.js';
@@ -22,6 +22,7 @@ export interface ParameterOptions {
 export function parameter(shape: readonly number[], options?: ParameterOptions): Value {
   const sizes = is.integers(shape, 'shape', 1);
   if (sizes.length > 8) throw is.invalid('at most 8 dimensions', 'shape', shape);
+  checkCountable(sizes, 'shape');
   const set = is.options(options, 'options of parameter', ['name', 'initializer', 'trainable']);
   if (set.name !== undefined) is.string(set.name, 'name');
   const [outputs = 1, inputs = outputs, ...kernel] = sizes;
