@@ -35,9 +35,7 @@ export function matchArrays<S extends { readonly name: string }>(
 const wantedArray = (dtype: DType): string =>
   dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
 
-/** The class of all typed arrays of this realm. */
-const anyArray = Object.getPrototypeOf(Float32Array) as new () => TypedArray;
-const nameOf = Object.getOwnPropertyDescriptor(anyArray.prototype, Symbol.toStringTag)?.get;
+const nameOf = Object.getOwnPropertyDescriptor(is.anyArray.prototype, Symbol.toStringTag)?.get;
 type Viewing = new (buffer: ArrayBufferLike, at: number, length: number) => TypedArray;
 const kinds: readonly Viewing[] = [
   ...[Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray],
@@ -50,7 +48,7 @@ const types = new Map<unknown, Viewing>(kinds.map((type) => [type.name, type]));
  * the same memory; anything else as it is.
  */
 export function ofThisRealm(array: unknown): unknown {
-  if (!ArrayBuffer.isView(array) || array instanceof anyArray) return array;
+  if (!ArrayBuffer.isView(array) || array instanceof is.anyArray) return array;
   const type = types.get(nameOf?.call(array));
   return type ? new type(array.buffer, array.byteOffset, (array as TypedArray).length) : array;
 }

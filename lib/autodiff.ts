@@ -84,14 +84,14 @@ function checkCotangents(
   given: Float32Array | readonly (Float32Array | null)[],
   count: number,
 ): (Float32Array | null)[] {
-  const listed: unknown = given instanceof Float32Array ? [given] : given;
+  const listed: unknown = is.isFloat32Array(given) ? [given] : given;
   if (!Array.isArray(listed) || listed.length !== count) {
     throw is.invalid(`an array for each of ${count} outputs`, 'cotangents', given);
   }
   return listed.map((item: unknown, i) => {
     const name = `cotangents[${i}]`;
     if (item === null) return item;
-    if (!(item instanceof Float32Array)) {
+    if (!is.isFloat32Array(item)) {
       const code = ArrayBuffer.isView(item) ? 'ERR_DTYPE' : 'ERR_ARGUMENT';
       throw is.mismatch(code, 'a Float32Array or null', name, is.show(item));
     }

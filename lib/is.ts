@@ -3,6 +3,9 @@
 import type { TypedArray } from '../bindings.js';
 import { type ErrorCode, TandemError } from './errors.js';
 
+/** The class of all typed arrays of this realm. */
+export const anyArray = Object.getPrototypeOf(Float32Array) as new () => TypedArray;
+
 /** How an error shows what it received: short, and with the type where it says more. */
 export function show(value: unknown): string {
   if (typeof value === 'string') {
@@ -21,6 +24,8 @@ export function show(value: unknown): string {
     const plain = value.length <= 8 && value.every((item) => typeof item !== 'object');
     return plain ? `[${value.map(show).join(', ')}]` : `an array of length ${value.length}`;
   }
+  if (value instanceof anyArray)
+    return 'an object that inherits from a typed array or is a Proxy of one';
   const name: unknown = value.constructor?.name;
   return typeof name === 'string' && name !== 'Object' ? `an instance of ${name}` : 'an object';
 }
@@ -161,6 +166,11 @@ export function options<T extends object>(
     set[key] = item;
   }
   return set as T;
+}
+
+/** One itself, whose elements can be read, and not what inherits from it or is a Proxy of it. */
+export function isFloat32Array(value: unknown): value is Float32Array {
+  return ArrayBuffer.isView(value) && value instanceof Float32Array;
 }
 
 export function isTypedArray(value: unknown): value is TypedArray {

@@ -63,7 +63,7 @@ const maxSingle = 4096;
 const maxMade = 256;
 
 const isFloats = (out: PredictOutput, length: number): out is Float32Array =>
-  out instanceof Float32Array && out.length === length;
+  is.isFloat32Array(out) && out.length === length;
 
 /**
  * Serves a model: a frozen copy of its parameters, prepared for inference. Calls do not depend on
@@ -176,7 +176,7 @@ export class Predictor {
       const { length } = is.options(options, 'options of predictSync', ['length']);
       if (length !== undefined) return this.#ofLengths().predictSync(x, out, length);
     }
-    if (this.#rowIn !== 0 && x instanceof Float32Array) {
+    if (this.#rowIn !== 0 && is.isFloat32Array(x)) {
       const rows = x.length / this.#rowIn;
       const length = rows * this.#rowOut;
       if (Number.isInteger(rows) && rows > 0) {
@@ -252,7 +252,7 @@ export class Predictor {
     x: PredictInput,
     options: PredictOptions | undefined,
   ): Promise<Float32Array> | undefined {
-    if (this.#rowIn === 0 || !(x instanceof Float32Array)) return undefined;
+    if (this.#rowIn === 0 || !is.isFloat32Array(x)) return undefined;
     const rows = x.length / this.#rowIn;
     const length = rows * this.#rowOut;
     // Sizes that memory may not hold are left to the path that can say so.

@@ -244,8 +244,8 @@ export function checkOutput(
   dtype: DType,
   length: number,
 ): Float32Array | Int32Array {
-  const fits = dtype === 'float32' ? array instanceof Float32Array : array instanceof Int32Array;
-  if (!fits || !(array instanceof Float32Array || array instanceof Int32Array)) {
+  const type = dtype === 'float32' ? Float32Array : Int32Array;
+  if (!(ArrayBuffer.isView(array) && array instanceof type)) {
     const what = dtype === 'float32' ? 'a Float32Array' : 'an Int32Array';
     throw is.mismatch(
       ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT',
