@@ -342,3 +342,16 @@ test('attention', (t) => {
     checkRow(t, gradients[1], dk, `keys' gradient of ${scores} with ${mask}`);
   }
 });
+
+test('the gradients of elu and hardSwish at NaN are NaN', (t) => {
+  const { elu, hardSwish } = tandem;
+  for (const [name, op] of Object.entries({ elu, hardSwish })) {
+    // Of vectors and of what is left of them; PyTorch has NaN for vectors, and 1 for what is left.
+    for (const count of [1, 40]) {
+      const x = fixed([count]);
+      const feeds = new Map([[x, repeated([nan], count)]]);
+      const { gradients } = vjp(op(x), feeds, repeated([1], count));
+      checkRow(t, gradients[0], [nan], `${name} of ${count}`);
+    }
+  }
+});
