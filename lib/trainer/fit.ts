@@ -140,6 +140,7 @@ export class Fit {
     });
     if (resumed && restoreCallbacks(plan.callbacks, resumed)) run.stopped = true;
     this.#kept = undefined;
+    this.#saver.begun();
   }
 
   /** Where this call is, for checkpoints. */
@@ -212,6 +213,7 @@ export class Fit {
     }
     await quietly(() => this.#toGpu());
     await this.run.settled();
+    if (!interrupted && !this.run.closed) await this.#saver.undo();
     if (interrupted && failure) throw failure.error;
   }
 

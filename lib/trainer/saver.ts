@@ -5,7 +5,7 @@ import type { Logs } from './callbacks.js';
 import type { Position } from './checkpoint/contents.js';
 import type { Owner, Restored } from './checkpoint/file.js';
 import { CheckpointFolder, readFrom, readLatest } from './checkpoint/folder.js';
-import { restoreSnapshot, takeSnapshot } from './checkpoint/snapshot.js';
+import { restoreSnapshot, takeRestored, takeSnapshot } from './checkpoint/snapshot.js';
 import type { Engine } from './engine.js';
 import type { FitPlan } from './plan.js';
 import type { RunState } from './run.js';
@@ -16,6 +16,8 @@ export class Saver {
   #saved: string | undefined;
   /** Of keepBest; undefined before the first epoch. */
   best: number | undefined;
+  /** What was there before the checkpoint, until the run has begun. */
+  #before: Restored | undefined;
   /** Of this run among those of the folder. */
   generation = 0;
 
@@ -53,9 +55,23 @@ export class Saver {
     const before = newest && position ? (position.fit?.generation ?? 0) : undefined;
     this.generation = (await this.#folder?.generation(before)) ?? 0;
     if (found === undefined) return undefined;
+    const mayRefuse = this.plan.callbacks.length > 0;
+    if (mayRefuse) this.#before = await takeRestored(this.engine, this.run);
     await restoreSnapshot(found, this.engine, this.run);
     this.best = position?.fit?.best;
     return position;
+  }
+
+  /** Nothing can refuse the checkpoint any more. */
+  begun(): void {
+    this.#before = undefined;
+  }
+
+  /** After an error: puts back what was there before the checkpoint if the run has not begun. */
+  async undo(): Promise<void> {
+    if (this.#before === undefined) return;
+    await restoreSnapshot(this.#before, this.engine, this.run);
+    this.#before = undefined;
   }
 
   #read(resumeFrom: string): Promise<Restored | undefined> {

@@ -222,6 +222,32 @@ test('state of callbacks that contains itself, or is too deep to read again, is 
   await make(t, 'mlp').trainer.fit(data, { ...save, epochs: 2, resumeFrom: 'latest' });
 });
 
+test('state that a callback refuses changes nothing', async (t) => {
+  const dir = await makeFolder(t);
+  const keeping = (loadState) => ({ onTrainBegin() {}, saveState: () => 1, loadState });
+  const { data, trainer } = make(t, 'mlp');
+  const callbacks = [
+    keeping(() => {}),
+    earlyStopping({ monitor: 'loss', restoreBestWeights: true }),
+  ];
+  await trainer.fit(data, epochs(2, { checkpoint: { dir }, callbacks }));
+  const other = make(t, 'mlp');
+  const before = bits(other.model);
+  callbacks[0] = keeping(() => {
+    throw new Error('mine');
+  });
+  const resuming = other.trainer.fit(data, epochs(3, { resumeFrom: dir, callbacks }));
+  await t.throwsAsync(resuming, { message: 'mine' });
+  t.deepEqual(bits(other.model), before);
+  const plain = make(t, 'mlp');
+  const [found, expected] = [
+    await other.trainer.fit(data, epochs(2)),
+    await plain.trainer.fit(data, epochs(2)),
+  ];
+  t.deepEqual(found, expected);
+  t.deepEqual(bits(other.model), bits(plain.model));
+});
+
 test('options of checkpoints are checked', async (t) => {
   const { data, trainer } = make(t, 'mlp');
   const dir = await makeFolder(t);

@@ -4,7 +4,7 @@ import type { Engine } from '../engine.js';
 import { placeBefore } from '../epoch.js';
 import type { RunState } from '../run.js';
 import { copyArrays, loadState } from '../weights.js';
-import { encode, type Setup } from './contents.js';
+import { decode, encode, type Setup } from './contents.js';
 import type { Restored, Snapshot } from './file.js';
 
 /**
@@ -13,6 +13,12 @@ import type { Restored, Snapshot } from './file.js';
  */
 export function takeSnapshot(engine: Engine, run: RunState): Promise<Snapshot> {
   return run.alone(() => snapshotOf(engine, run));
+}
+
+/** The same in the form that it is put back in. */
+export async function takeRestored(engine: Engine, run: RunState): Promise<Restored> {
+  const { json, arrays, state } = await takeSnapshot(engine, run);
+  return { contents: decode(JSON.parse(json), arrays), state };
 }
 
 async function snapshotOf(engine: Engine, run: RunState): Promise<Snapshot> {
