@@ -141,6 +141,7 @@ export class Fit {
     if (resumed && restoreCallbacks(plan.callbacks, resumed)) run.stopped = true;
     this.#kept = undefined;
     this.#saver.begun();
+    await this.#saver.claimBest(trainer);
   }
 
   /** Where this call is, for checkpoints. */

@@ -62,6 +62,22 @@ export class Saver {
     return position;
   }
 
+  /**
+   * What is best begins anew where the folder has that of another run, such as of epochs after the checkpoint
+   * that this one goes on from: with that checkpoint, if it is of an epoch's end. The numbers of what it was
+   * before are not its own.
+   */
+  async claimBest(trainer: Trainer): Promise<void> {
+    const { keepBest } = this.plan.checkpoint ?? {};
+    const { batch, fit } = this.run.locate?.() ?? {};
+    if (keepBest === undefined || fit === undefined || this.best === undefined) return;
+    const { history } = fit;
+    if (await this.#folder?.hasBestOf(history.loss)) return;
+    this.best = undefined;
+    const value = batch === 0 ? history[keepBest]?.at(-1) : undefined;
+    if (this.#improves(value, trainer.largerIsBetter(keepBest))) await this.save(true);
+  }
+
   /** Nothing can refuse the checkpoint any more. */
   begun(): void {
     this.#before = undefined;

@@ -63,6 +63,37 @@ test('a best epoch that could not be written is written by the run that goes on'
   t.deepEqual(bits(best.model), bits(plain.model));
 });
 
+test('the best is of the run that is kept, not of epochs that it went back behind', async (t) => {
+  const dir = await makeFolder(t);
+  const scripted = (numbers) => {
+    const left = [...numbers];
+    const accumulate = () => ({ add() {}, result: () => left.shift(), state: () => ({}) });
+    return { metrics: { error: { values: (output) => [output], accumulate } } };
+  };
+  const run = async (numbers, count, more) => {
+    const { data, model, trainer } = make(t, 'mlp', scripted(numbers));
+    const checkpoint = { dir, keep: 9, keepBest: 'error' };
+    await trainer.fit(data, epochs(count, { checkpoint, ...more }));
+    return bits(model);
+  };
+  const best = async () => {
+    const { model, trainer } = make(t, 'mlp', scripted([]));
+    await trainer.loadCheckpoint(join(dir, 'best.safetensors'));
+    return bits(model);
+  };
+  const second = await run([5, 4], 2);
+  const files = (await readdir(dir)).filter((name) => name.startsWith('step')).sort();
+  const third = await run([1], 3, { resumeFrom: 'latest' });
+  t.deepEqual(await best(), third);
+  // Back to the second epoch: it is the best there is, until one is better.
+  await run([4.5], 3, { resumeFrom: join(dir, files[1] ?? '') });
+  t.deepEqual(await best(), second);
+  await run([6], 4, { resumeFrom: 'latest' });
+  t.deepEqual(await best(), second);
+  const fifth = await run([3], 5, { resumeFrom: 'latest' });
+  t.deepEqual(await best(), fifth);
+});
+
 test('the best may be an epoch whose callback aborts', async (t) => {
   const dir = await makeFolder(t);
   const rising = counter();

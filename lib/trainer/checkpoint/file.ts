@@ -2,7 +2,7 @@
 // the parameter's name, so that other tools read them; all else is JSON in the metadata.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Trainer as NativeTrainer } from '../../../bindings.js';
-import { bad, integer, parseJson, record } from '../../files/format.js';
+import { bad, integer, list, parseJson, record } from '../../files/format.js';
 import { readFlags } from '../../files/model-file.js';
 import { pathOf, withPath } from '../../files/paths.js';
 import {
@@ -18,6 +18,7 @@ import * as is from '../../is.js';
 import type { ModelState } from '../../model/state.js';
 import type { Parameter } from '../../model.js';
 import { type Contents, checkpointVersion, decode } from './contents.js';
+import { unpack } from './json.js';
 
 /** Everything of a moment between two steps, in memory that nothing else writes to. */
 export interface Snapshot {
@@ -124,14 +125,26 @@ export async function readCheckpoint(path: string | URL, owner: Owner): Promise<
  * opened.
  */
 export async function readGeneration(path: string): Promise<{ generation: number | undefined }> {
+  const generation = await ofFit(path, (fit) => integer(fit.generation ?? 0, 'fit.generation', 0));
+  return { generation };
+}
+
+/** The losses of the epochs that it reported, likewise. */
+export const readLosses = (path: string): Promise<readonly unknown[] | undefined> =>
+  ofFit(path, ({ history }) => list(record(unpack(history, []), 'fit.history').loss, 'loss'));
+
+/** What `read` finds in what a checkpoint knows of its fit, of which that of a single step knows nothing. */
+async function ofFit<T>(
+  path: string,
+  read: (fit: Record<string, unknown>) => T,
+): Promise<T | undefined> {
   const file = await open(path, readFlags);
   try {
     const { position } = record(readState(await readHeader(file)), 'state');
     const { fit } = record(position, 'position');
-    const generation = is.isRecord(fit) ? fit.generation : undefined;
-    return { generation: integer(generation ?? 0, 'fit.generation', 0) };
+    return read(is.isRecord(fit) ? fit : {});
   } catch {
-    return { generation: undefined };
+    return undefined;
   } finally {
     await file.close();
   }

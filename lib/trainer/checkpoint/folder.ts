@@ -8,6 +8,7 @@ import {
   type Restored,
   readCheckpoint,
   readGeneration,
+  readLosses,
   type Snapshot,
   writeCheckpoint,
 } from './file.js';
@@ -120,6 +121,12 @@ export class CheckpointFolder {
     if (from !== undefined) return from;
     const known = (await agesIn(this.#folder)).flatMap(({ generation }) => generation ?? []);
     return Math.max(-1, ...known) + 1;
+  }
+
+  /** Whether the best one is of a run whose first epochs, or all, had these losses. */
+  async hasBestOf(losses: readonly number[]): Promise<boolean> {
+    const best = await ifThere(readLosses(join(this.#folder, bestName)));
+    return best?.every((loss, i) => Object.is(loss, losses[i])) ?? false;
   }
 
   /** Whether that is the folder. */
