@@ -43,7 +43,8 @@ export interface FitOptions {
   verbose?: 0 | 1 | 2;
   /**
    * Ends training at a step boundary with ERR_ABORTED; the model keeps the steps taken. With
-   * `checkpoint`, one is saved before.
+   * `checkpoint`, one is saved before. A callback that runs is waited for, since it may be saving:
+   * `trainer.close()` ends fit without it.
    */
   signal?: AbortSignal;
   /** Save all that is needed to go on with the same bits; nothing is saved by default. */
