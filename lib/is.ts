@@ -173,6 +173,11 @@ export function isFloat32Array(value: unknown): value is Float32Array {
   return ArrayBuffer.isView(value) && value instanceof Float32Array;
 }
 
+/** Throws ERR_ARGUMENT for arguments behind the last one of `call`, which would do nothing. */
+export function lastArgument(more: readonly unknown[], call: string): void {
+  if (more.length > 0) throw mismatch('ERR_ARGUMENT', 'no more arguments', call, show(more[0]));
+}
+
 export function isTypedArray(value: unknown): value is TypedArray {
   return (
     ArrayBuffer.isView(value) &&

@@ -1,5 +1,6 @@
 // Values, their shapes, and the errors of ops.
 import test from 'ava';
+import * as tandem from 'tandem-ml';
 import {
   add,
   concat,
@@ -37,6 +38,31 @@ test('a shape of more elements than numbers count is refused at once', (t) => {
   fails(t, () => input([2 ** 52], { batch: 2 }), 'ERR_ARGUMENT', /2\^53 - 1 elements/);
   fails(t, () => parameter([2 ** 27, 2 ** 26]), 'ERR_ARGUMENT', /`shape`/);
   t.deepEqual(input([2 ** 52]).shape, [null, 2 ** 52]);
+});
+
+test('arguments that a layer would ignore are refused', (t) => {
+  const calls = {
+    dense: () => tandem.dense(2, {}, 'relu'),
+    embedding: () => tandem.embedding(2, 3, {}, 'e'),
+    conv1d: () => tandem.conv1d(2, { kernel: 3 }, 'relu'),
+    conv2d: () => tandem.conv2d(2, { kernel: 3 }, 'relu'),
+    convTranspose2d: () => tandem.convTranspose2d(2, { kernel: 3 }, 'relu'),
+    batchNorm: () => tandem.batchNorm({}, 1),
+    layerNorm: () => tandem.layerNorm({}, 1),
+    rmsNorm: () => tandem.rmsNorm({}, 1),
+    groupNorm: () => tandem.groupNorm({ groups: 1 }, 1),
+    dropout: () => tandem.dropout(0.5, {}, 'd'),
+    lstm: () => tandem.lstm(2, {}, true),
+    gru: () => tandem.gru(2, {}, true),
+    multiHeadAttention: () => tandem.multiHeadAttention({ heads: 1 }, 8),
+    transformerBlock: () => tandem.transformerBlock({ heads: 1 }, 8),
+    relu: () => tandem.relu({}, 3),
+    elu: () => tandem.elu(input([2]), {}, 3),
+    maxPool2d: () => tandem.maxPool2d({ kernel: 2 }, 2),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    fails(t, call, 'ERR_ARGUMENT', new RegExp(`no more arguments for \`${name}\`, received`));
+  }
 });
 
 test('an input has a free batch unless it is fixed', (t) => {

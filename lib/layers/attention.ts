@@ -39,7 +39,12 @@ export interface AttentionLayer extends Layer {
  *
  * @example multiHeadAttention({ heads: 4, causal: true })(x)
  */
-export function multiHeadAttention(options: MultiHeadAttentionOptions): AttentionLayer {
+export function multiHeadAttention(options: MultiHeadAttentionOptions): AttentionLayer;
+export function multiHeadAttention(
+  options: MultiHeadAttentionOptions,
+  ...more: unknown[]
+): AttentionLayer {
+  is.lastArgument(more, 'multiHeadAttention');
   const { bias, name, ...heads } = is.options(options, 'options of multiHeadAttention', [
     'heads',
     'causal',

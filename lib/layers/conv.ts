@@ -101,7 +101,9 @@ function convolution<O extends { groups?: number }>(
  * [n, filters, l']. Parameters: `weight` [filters, in / groups, kernel] and `bias` [filters], as in
  * torch.nn.Conv1d. Throws ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function conv1d(filters: number, options: Conv1dLayerOptions): Layer {
+export function conv1d(filters: number, options: Conv1dLayerOptions): Layer;
+export function conv1d(filters: number, options: Conv1dLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'conv1d');
   const kind: Kind<ops.Conv1dOptions> = {
     type: 'conv1d',
     rank: 3,
@@ -120,7 +122,9 @@ export function conv1d(filters: number, options: Conv1dLayerOptions): Layer {
  *
  * @example conv2d(32, { kernel: 3, padding: 1, activation: 'relu' })
  */
-export function conv2d(filters: number, options: Conv2dLayerOptions): Layer {
+export function conv2d(filters: number, options: Conv2dLayerOptions): Layer;
+export function conv2d(filters: number, options: Conv2dLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'conv2d');
   const kind: Kind<ops.Conv2dOptions> = {
     type: 'conv2d',
     rank: 4,
@@ -137,7 +141,13 @@ export function conv2d(filters: number, options: Conv2dLayerOptions): Layer {
  * [n, filters, h', w']. Parameters: `weight` [in, filters / groups, kh, kw] and `bias` [filters], as
  * in torch.nn.ConvTranspose2d. Throws ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function convTranspose2d(filters: number, options: ConvTranspose2dLayerOptions): Layer {
+export function convTranspose2d(filters: number, options: ConvTranspose2dLayerOptions): Layer;
+export function convTranspose2d(
+  filters: number,
+  options: ConvTranspose2dLayerOptions,
+  ...more: unknown[]
+): Layer {
+  is.lastArgument(more, 'convTranspose2d');
   const kind: Kind<ops.ConvTranspose2dOptions> = {
     type: 'convTranspose2d',
     rank: 4,

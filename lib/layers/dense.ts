@@ -27,7 +27,9 @@ export interface DenseOptions {
  * `[..., units]`. Parameters: `weight` [units, in] and `bias` [units], as in torch.nn.Linear. Throws
  * ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function dense(units: number, options?: DenseOptions): Layer {
+export function dense(units: number, options?: DenseOptions): Layer;
+export function dense(units: number, options?: DenseOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'dense');
   is.integer(units, 'units', 1);
   const set = is.options(options, 'options of dense', [
     'activation',

@@ -19,7 +19,9 @@ export function dropout(x: Value, options?: { rate?: number }): Value;
 export function dropout(
   first: Value | number,
   options?: DropoutOptions & { rate?: number },
+  ...more: unknown[]
 ): Layer | Value {
+  is.lastArgument(more, 'dropout');
   if (first instanceof Value) {
     const { rate = 0.5 } = is.options(options, 'options of dropout', ['rate']);
     return apply('dropout', [first], { rate: checkRate(rate) });

@@ -21,7 +21,14 @@ export interface EmbeddingOptions {
  * called, ERR_SHAPE and ERR_DTYPE. Numbers outside of [0, count) throw ERR_ARGUMENT when they are
  * fed.
  */
-export function embedding(count: number, dim: number, options?: EmbeddingOptions): Layer {
+export function embedding(count: number, dim: number, options?: EmbeddingOptions): Layer;
+export function embedding(
+  count: number,
+  dim: number,
+  options?: EmbeddingOptions,
+  ...more: unknown[]
+): Layer {
+  is.lastArgument(more, 'embedding');
   is.integer(count, 'count', 1);
   is.integer(dim, 'dim', 1);
   const set = is.options(options, 'options of embedding', ['positions', 'name', 'initializer']);

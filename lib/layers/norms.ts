@@ -33,7 +33,9 @@ export interface BatchNormLayerOptions {
  * as in torch.nn.BatchNorm: `weight`, `bias`, and `runningMean`, `runningVar`, which are not trained,
  * all [channels]. Throws ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function batchNorm(options?: BatchNormLayerOptions): Layer {
+export function batchNorm(options?: BatchNormLayerOptions): Layer;
+export function batchNorm(options?: BatchNormLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'batchNorm');
   const set = is.options(options, 'options of batchNorm', ['momentum', 'eps', 'name']);
   const momentum = set.momentum === undefined ? 0.1 : is.number(set.momentum, 'momentum', 0, 1);
   const eps = set.eps === undefined ? 1e-5 : is.number(set.eps, 'eps', 0);
@@ -65,7 +67,9 @@ export interface LayerNormLayerOptions {
  * Normalization" (2016). Parameters, as in torch.nn.LayerNorm: `weight` and `bias`, of that axis.
  * Throws ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function layerNorm(options?: LayerNormLayerOptions): Layer {
+export function layerNorm(options?: LayerNormLayerOptions): Layer;
+export function layerNorm(options?: LayerNormLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'layerNorm');
   const set = is.options(options, 'options of layerNorm', ['eps', 'bias', 'name']);
   const eps = set.eps === undefined ? 1e-5 : is.number(set.eps, 'eps', 0);
   const bias = set.bias === undefined || is.boolean(set.bias, 'bias');
@@ -90,7 +94,9 @@ export interface RmsNormLayerOptions {
  * Layer Normalization" (2019). Parameter, as in torch.nn.RMSNorm: `weight`, of that axis. Throws
  * ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function rmsNorm(options?: RmsNormLayerOptions): Layer {
+export function rmsNorm(options?: RmsNormLayerOptions): Layer;
+export function rmsNorm(options?: RmsNormLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'rmsNorm');
   const set = is.options(options, 'options of rmsNorm', ['eps', 'name']);
   const eps = set.eps === undefined ? 1e-6 : is.number(set.eps, 'eps', 0);
   return makeLayer('rmsNorm', set.name, (own, x) => {
@@ -115,7 +121,9 @@ export interface GroupNormLayerOptions {
  * in torch.nn.GroupNorm: `weight` and `bias` [channels]. Throws ERR_ARGUMENT; when called, ERR_SHAPE,
  * ERR_DTYPE, and ERR_ARGUMENT where the groups do not divide the channels.
  */
-export function groupNorm(options: GroupNormLayerOptions): Layer {
+export function groupNorm(options: GroupNormLayerOptions): Layer;
+export function groupNorm(options: GroupNormLayerOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'groupNorm');
   const set = is.options(options, 'options of groupNorm', ['groups', 'eps', 'name']);
   const groups = is.integer(set.groups, 'groups', 1);
   const eps = set.eps === undefined ? 1e-5 : is.number(set.eps, 'eps', 0);

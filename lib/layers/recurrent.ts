@@ -21,7 +21,9 @@ export interface RecurrentOptions {
  * Schmidhuber, "Long Short-Term Memory" (1997). Throws ERR_ARGUMENT; when called, ERR_SHAPE and
  * ERR_DTYPE.
  */
-export function lstm(units: number, options?: RecurrentOptions): Layer {
+export function lstm(units: number, options?: RecurrentOptions): Layer;
+export function lstm(units: number, options?: RecurrentOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'lstm');
   return recurrent('lstm', 4, ops.lstm, units, options);
 }
 
@@ -33,7 +35,9 @@ export function lstm(units: number, options?: RecurrentOptions): Layer {
  * Representations using RNN Encoder-Decoder for Statistical Machine Translation" (2014). Throws
  * ERR_ARGUMENT; when called, ERR_SHAPE and ERR_DTYPE.
  */
-export function gru(units: number, options?: RecurrentOptions): Layer {
+export function gru(units: number, options?: RecurrentOptions): Layer;
+export function gru(units: number, options?: RecurrentOptions, ...more: unknown[]): Layer {
+  is.lastArgument(more, 'gru');
   return recurrent('gru', 3, ops.gru, units, options);
 }
 

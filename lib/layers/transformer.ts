@@ -40,7 +40,12 @@ const widest = 2 ** 24;
  *
  * @example transformerBlock({ heads: 4, causal: true })(x)
  */
-export function transformerBlock(options: TransformerBlockOptions): TransformerBlockLayer {
+export function transformerBlock(options: TransformerBlockOptions): TransformerBlockLayer;
+export function transformerBlock(
+  options: TransformerBlockOptions,
+  ...more: unknown[]
+): TransformerBlockLayer {
+  is.lastArgument(more, 'transformerBlock');
   const { mlpRatio, bias, name, ...set } = is.options(options, 'options of transformerBlock', [
     'heads',
     'causal',

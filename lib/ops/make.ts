@@ -58,11 +58,13 @@ export function unaryOf<O extends object>(
 ): UnaryWith<O> {
   function call(options?: O): Layer;
   function call(x: Operand, options?: O): Value;
-  function call(first?: Operand | O, options?: O): Layer | Value {
+  function call(first?: Operand | O, options?: O, ...more: unknown[]): Layer | Value {
+    is.lastArgument(more, type);
     if (isOperand(first)) {
       const [op, attributes] = resolve(options);
       return apply(op, [toValue(first, 'x')], attributes);
     }
+    if (options !== undefined) is.lastArgument([options], type);
     const [op, attributes] = resolve(first);
     return makeLayer(type, undefined, (_, x) => apply(op, [x], attributes));
   }

@@ -37,8 +37,14 @@ function pooling(op: string): Pooling {
   };
   function call(options: PoolOptions): Layer;
   function call(x: Operand, options: PoolOptions): Value;
-  function call(first: Operand | PoolOptions, options?: PoolOptions): Layer | Value {
+  function call(
+    first: Operand | PoolOptions,
+    options?: PoolOptions,
+    ...more: unknown[]
+  ): Layer | Value {
+    is.lastArgument(more, op);
     if (isOperand(first)) return apply(op, [toValue(first, 'x')], resolve(options));
+    if (options !== undefined) is.lastArgument([options], op);
     const attributes = resolve(first);
     return makeLayer(op, undefined, (_, x) => apply(op, [x], attributes));
   }
