@@ -12,6 +12,13 @@ export interface Scalar {
 export const versionRecord = (seconds: number): Buffer =>
   record(message([double(1, seconds), bytes(3, Buffer.from('brain.Event:2'))]));
 
+/**
+ * The second one: what earlier files of the run have from that step on, as those of a run that was killed
+ * have behind its last checkpoint, does not count.
+ */
+export const startRecord = (seconds: number, step: number): Buffer =>
+  record(message([double(1, seconds), varint(2, step), bytes(7, varint(1, 1))]));
+
 /** One record with scalars of one step; `seconds` since 1970. */
 export function scalarRecord(seconds: number, step: number, scalars: readonly Scalar[]): Buffer {
   const values = scalars.map(({ tag, value }) =>

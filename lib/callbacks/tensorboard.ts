@@ -5,15 +5,15 @@ import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback, Logs } from '../trainer/callbacks.js';
 import { validationName } from '../trainer/history.js';
-import { type Scalar, scalarRecord, versionRecord } from './event-file.js';
+import { type Scalar, scalarRecord, startRecord, versionRecord } from './event-file.js';
 
 /** Where event files go, and whether single steps are in them. */
 export interface TensorBoardOptions {
   /** The folder to give to `tensorboard --logdir`; made where it is not there. */
   dir: string | URL;
   /**
-   * Writes the numbers of every so many steps, as `step/loss` and so on. None by default: then steps
-   * need not run singly, which is faster.
+   * Writes the numbers of every so many steps, as `step/loss` and so on in the run `steps`. None by default:
+   * then steps need not run singly, which is faster.
    */
   everySteps?: number;
 }
@@ -21,8 +21,9 @@ export interface TensorBoardOptions {
 /**
  * A callback that writes TensorBoard's event files: the numbers of each epoch under their names,
  * training in the run `train` and validation data in `validation`, so that both are in one chart.
- * Files grow as training goes on; each call of fit begins new ones. Throws ERR_ARGUMENT; fit rejects
- * with errors of the file system.
+ * Files grow as training goes on; each call of fit begins new ones, which take the place of what older ones
+ * of the folder have from the same epoch on: a run that goes on from a checkpoint is in a chart once. Throws
+ * ERR_ARGUMENT; fit rejects with errors of the file system.
  */
 export function tensorBoard(options: TensorBoardOptions): Callback {
   const set = is.options<Partial<TensorBoardOptions>>(options, 'options of tensorBoard', [
@@ -36,7 +37,7 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
     if (scalars.length === 0) return;
     let file = runs.get(run);
     if (file === undefined) {
-      file = await EventFile.create(join(dir, run));
+      file = await EventFile.create(join(dir, run), step);
       runs.set(run, file);
     }
     await file.write(step, scalars);
@@ -60,7 +61,7 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
     async onBatchEnd(step, logs) {
       if (step % everySteps !== 0) return;
       const scalars = Object.entries(logs).map(([name, value]) => ({ tag: `step/${name}`, value }));
-      await write('train', step, scalars);
+      await write('steps', step, scalars);
     },
   };
 }
@@ -82,16 +83,19 @@ function split(logs: Logs) {
 let files = 0;
 
 class EventFile {
-  static async create(dir: string): Promise<EventFile> {
+  /** `step`: of its first numbers. */
+  static async create(dir: string, step: number): Promise<EventFile> {
     const { hostname } = await import('node:os');
     await makeFolder(dir);
     const seconds = Date.now() / 1000;
     // TensorBoard looks for "tfevents" and reads files in the order of their names.
-    const name = `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}.${files++}`;
+    const number = String(files++).padStart(6, '0');
+    const name = `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}.${number}`;
     const handle = await open(join(dir, name), 'wx');
     const file = new EventFile(handle);
     try {
       await file.#append(versionRecord(seconds));
+      await file.#append(startRecord(seconds, step));
     } catch (error) {
       await file.close();
       throw error;

@@ -62,6 +62,7 @@ function readEvents(t, data) {
     for (const [field, value] of fields(body)) {
       if (field === 1) event.seconds = value;
       if (field === 2) event.step = Number(value);
+      if (field === 7) event.status = Number([...fields(value)][0][1]);
       if (field === 3) event.version = value.toString();
       if (field !== 5) continue;
       for (const [, item] of fields(value)) {
@@ -78,7 +79,15 @@ async function readRun(t, dir) {
   const [name, ...others] = await readdir(dir);
   t.deepEqual(others, []);
   t.regex(name, /^events\.out\.tfevents\.\d{10}\./);
-  return readEvents(t, await readFile(join(dir, name)));
+  return readNumbers(t, await readFile(join(dir, name)));
+}
+
+/** The version, then the numbers; between them is that the run starts at the step of the first ones. */
+function readNumbers(t, file) {
+  const [version, start, ...events] = readEvents(t, file);
+  t.is(start.status, 1);
+  t.is(start.step, events[0].step);
+  return [version, ...events];
 }
 
 const data = { x: Float32Array.from({ length: 40 }, (_, i) => i / 40), y: new Float32Array(40) };
@@ -149,8 +158,7 @@ test('steps, when asked for', async (t) => {
   const callbacks = [tensorBoard({ dir, everySteps: 3 })];
   const trainer = make(t);
   await trainer.fit(data, { epochs: 2, batchSize: 10, verbose: 0, callbacks });
-  const events = (await readRun(t, join(dir, 'train'))).slice(1);
-  const steps = events.filter(({ scalars }) => 'step/loss' in scalars);
+  const steps = (await readRun(t, join(dir, 'steps'))).slice(1);
   t.deepEqual(
     steps.map(({ step }) => step),
     [0, 3, 6],
@@ -171,9 +179,33 @@ test('a file for each call of fit, closed also after an error', async (t) => {
   const names = await readdir(join(dir, 'train'));
   t.is(names.length, 2);
   for (const name of names) {
-    const events = readEvents(t, await readFile(join(dir, 'train', name)));
+    const events = readNumbers(t, await readFile(join(dir, 'train', name)));
     t.is(events.length, 2);
   }
+});
+
+/** The steps that are in a chart, as TensorBoard reads the files of a run. */
+async function chartedSteps(t, dir) {
+  let steps = [];
+  for (const name of (await readdir(dir)).sort()) {
+    for (const { step, status, scalars } of readEvents(t, await readFile(join(dir, name)))) {
+      if (status === 1) steps = steps.filter((earlier) => earlier < step);
+      else if (Object.keys(scalars).length > 0) steps.push(step);
+    }
+  }
+  return steps;
+}
+
+test('a run that goes on from a checkpoint is in a chart once', async (t) => {
+  const [dir, log] = [await makeFolder(t), await makeFolder(t)];
+  const callbacks = [tensorBoard({ dir: log, everySteps: 1 })];
+  const options = { batchSize: 10, validationSplit: 0.5, verbose: 0, callbacks };
+  await make(t).fit(data, { ...options, epochs: 3, checkpoint: { dir } });
+  const [first] = (await readdir(dir)).sort();
+  await make(t).fit(data, { ...options, epochs: 4, resumeFrom: join(dir, first) });
+  t.deepEqual(await chartedSteps(t, join(log, 'train')), [0, 1, 2, 3]);
+  t.deepEqual(await chartedSteps(t, join(log, 'validation')), [0, 1, 2, 3]);
+  t.deepEqual(await chartedSteps(t, join(log, 'steps')), [0, 1, 2, 3, 4, 5, 6, 7]);
 });
 
 test('a folder that cannot be made ends fit with that error', async (t) => {
