@@ -1,6 +1,6 @@
 // What bench/ keeps of its runs, and the tables and targets that are made of that.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
@@ -42,6 +42,12 @@ function after(t, runs) {
   t.is(found.length, 1);
   return found[0];
 }
+
+const numbered = platform() === 'linux' && arch() === 'x64' ? test : test.skip;
+numbered('processors that go by one name are told apart', (t) => {
+  t.regex(describeMachine().cpu, /\S \(family \d+, model \d+\)$/);
+  t.regex(slugOf(describeMachine()), /-family-\d+-model-\d+$/);
+});
 
 test('a run of all cases takes the place of the last one', (t) => {
   const found = after(t, [

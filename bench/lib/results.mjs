@@ -36,12 +36,26 @@ const saved = new URL('../results/', import.meta.url);
 
 /** @returns {Machine} */
 export const describeMachine = () => ({
-  cpu: cpus()[0]?.model ?? 'unknown',
+  cpu: processor(),
   cores: availableParallelism(),
   memoryGiB: Math.round(totalmem() / 2 ** 30),
   platform: `${platform()}-${arch()}`,
   node: process.version,
 });
+
+/**
+ * The name of the processor and, where Linux says it, what tells those apart that go by one name: virtual
+ * machines call a family of processors "Intel(R) Xeon(R) Processor" whose tile registers differ twofold.
+ */
+function processor() {
+  const name = cpus()[0]?.model ?? 'unknown';
+  if (!existsSync('/proc/cpuinfo')) return name;
+  const known = readFileSync('/proc/cpuinfo', 'utf8');
+  const [family, model] = [/^cpu family\s*: (\d+)$/m, /^model\s*: (\d+)$/m].map(
+    (field) => field.exec(known)?.[1],
+  );
+  return model === undefined ? name : `${nameOf(name)} (family ${family}, model ${model})`;
+}
 
 /** What stands for a machine in names of files. @param {Machine} machine */
 export const slugOf = ({ gpu, cpu }) =>

@@ -73,6 +73,37 @@ void fill_table(const ConvGrid& grid, int64_t row_tap, int64_t p0, int64_t pixel
   }
 }
 
+/// Whether all taps of these pixels read rows of the plane.
+bool rows_are_inside(const ConvGrid& grid, int64_t p0, int64_t pixels) {
+  const WindowTaps& taps = grid.row_taps;
+  const int64_t first = p0 / grid.out_columns * taps.stride + taps.first;
+  const int64_t last = (p0 + pixels - 1) / grid.out_columns * taps.stride + taps.first;
+  const int64_t reach = (taps.count - 1) * taps.step;
+  return least(first, first + reach) >= 0 && most(last, last + reach) < grid.rows;
+}
+
+/// The tables of one row of taps after the other. Where all rows are inside, one does for all, some
+/// floats further on in the planes.
+struct RowTables {
+  const ConvGrid& grid;
+  int64_t p0, pixels;
+  RunTable table;
+  bool inside;
+
+  RowTables(const ConvGrid& of, int64_t first, int64_t count, void* memory)
+      : grid(of),
+        p0(first),
+        pixels(count),
+        table(place_table(of, count, memory)),
+        inside(rows_are_inside(of, first, count)) {}
+
+  /// Fills the table; the floats.
+  int64_t move_to(int64_t row_tap) const {
+    if (!inside || row_tap == 0) fill_table(grid, row_tap, p0, pixels, table);
+    return inside ? row_tap * grid.row_taps.step * grid.columns : 0;
+  }
+};
+
 template <bool strided>
 TANDEM_INLINE Lanes load_run(const float* plane, const GatherRun& run, int64_t stride) {
   return strided ? load_strided(plane + run.offset, run.lanes, stride)
@@ -114,13 +145,13 @@ int64_t gather_table_bytes(const ConvGrid& grid, int64_t pixels) {
 
 void gather_pixels(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
                    int64_t pixels, const GatherTarget& target, void* memory) {
-  const RunTable table = place_table(grid, pixels, memory);
+  const RowTables tables(grid, p0, pixels, memory);
+  const RunTable& table = tables.table;
   const int64_t taps = grid.row_taps.count * grid.column_taps.count;
   for (int64_t row_tap = 0; row_tap < grid.row_taps.count; ++row_tap) {
-    fill_table(grid, row_tap, p0, pixels, table);
+    const float* plane = planes + tables.move_to(row_tap);
     GatherTarget to = target;
     to.data += row_tap * grid.column_taps.count * target.row;
-    const float* plane = planes;
     for (int64_t c = 0; c < channels; ++c) {
       if (grid.column_taps.stride == 1)
         gather_channel<false>(grid, table, plane, to);
@@ -139,7 +170,8 @@ int64_t gather_strip_floats(const ConvGrid& grid, int64_t pixels) {
 void gather_words(const ConvGrid& grid, const float* planes, int64_t channels, int64_t p0,
                   int64_t pixels, const GatherTarget& target, const GemmRounding& rounding,
                   float* strip, void* memory) {
-  const RunTable table = place_table(grid, pixels, memory);
+  const RowTables tables(grid, p0, pixels, memory);
+  const RunTable& table = tables.table;
   const int64_t column_taps = grid.column_taps.count;
   const int64_t plane = grid.rows * grid.columns;
   const int64_t row = table.vectors * kLanes;
@@ -150,12 +182,12 @@ void gather_words(const ConvGrid& grid, const float* planes, int64_t channels, i
   const GatherTarget second = {strip + row, 2 * row, kPanelColumns};
   const auto gather = grid.column_taps.stride == 1 ? gather_channel<false> : gather_channel<true>;
   for (int64_t row_tap = 0; row_tap < grid.row_taps.count; ++row_tap) {
-    fill_table(grid, row_tap, p0, pixels, table);
+    const float* first_plane = planes + tables.move_to(row_tap);
     float* out = target.data + row_tap * column_taps * target.row;
     for (int64_t c = 0; c < channels; c += 2) {
-      gather(grid, table, planes + c * plane, first);
+      gather(grid, table, first_plane + c * plane, first);
       if (c + 1 < channels)
-        gather(grid, table, planes + (c + 1) * plane, second);
+        gather(grid, table, first_plane + (c + 1) * plane, second);
       else
         clear_rows(second, column_taps, row);
       rounding.across_rows(strip, row, 2 * column_taps, column_taps, reinterpret_cast<char*>(out),
