@@ -25,7 +25,7 @@ const points = {
     [-200, -1, 0],
     [200, 200, 1],
     [-inf, -1, 0],
-    [nan, nan, 1],
+    [nan, nan, nan],
   ],
   gelu: [
     [0, 0, 0.5],
@@ -90,7 +90,7 @@ const points = {
     [0, 0, 0.5],
     [-3, 0, 0],
     [3, 3, 1],
-    [nan, nan, 1],
+    [nan, nan, nan],
   ],
   hardSigmoid: [
     [-4, 0, 0],
