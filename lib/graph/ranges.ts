@@ -44,7 +44,7 @@ function meet(a: Range | undefined, b: Range): Range {
   return { what: b.what, count, ignored: a.ignored === b.ignored ? a.ignored : 0 };
 }
 
-/** The inputs that some op reads entries by, maybe under another shape. */
+/** The inputs that some op reads entries by, maybe under another shape or in another order. */
 export function findRanges(results: readonly Value[]): Map<Value, Range> {
   const found = new Map<Value, Range>();
   for (const result of results) {
@@ -54,7 +54,7 @@ export function findRanges(results: readonly Value[]): Map<Value, Range> {
       const { source } = definition(value);
       if (source.kind === 'input') found.set(value, meet(found.get(value), range));
       const moves =
-        source.kind === 'output' && /^(reshape|flatten|transpose)$/.test(source.node.op);
+        source.kind === 'output' && /^(reshape|flatten|transpose|flip)$/.test(source.node.op);
       value = moves ? source.node.inputs[0] : undefined;
     }
   }

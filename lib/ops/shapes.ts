@@ -112,3 +112,12 @@ export const slice = reduction<SliceOptions>('slice', {
   end: integer,
   step: (value, name) => is.integer(value, name, 1),
 });
+
+/**
+ * The elements along an axis, the last one by default, in reverse order, as torch.flip: a recurrent layer
+ * then reads sequences from their end on, padding first where they end with it. On a GPU it is refused
+ * with ERR_DEVICE.
+ *
+ * @example concat([lstm(8)(x), lstm(8)(flip(x, { axis: 1 }))], { axis: 1 })
+ */
+export const flip = reduction<AxisOptions>('flip', { axis: integer });

@@ -209,6 +209,8 @@ std::optional<int> RowFlow::through(const Node& node) const {
       return unless(node.attrs<ops::SoftmaxAttributes>().axis == axis(node, 0), axis(node, 0));
     case Op::cumsum:
       return unless(node.attrs<ops::CumSum::Attributes>().axis == axis(node, 0), axis(node, 0));
+    case Op::flip:
+      return unless(node.attrs<ops::Flip::Attributes>().axis == axis(node, 0), axis(node, 0));
     case Op::attention:
       return attended(node);
     case Op::rotary:

@@ -12,6 +12,7 @@ import {
   div,
   embedding,
   flatten,
+  flip,
   functional,
   gather,
   input,
@@ -64,7 +65,7 @@ const apart = {
     concat(
       [
         slice(v, { axis: 1, end: 4 }),
-        pad(cumsum(v), {
+        pad(cumsum(flip(v)), {
           pads: [
             [0, 0],
             [1, 2],
@@ -92,6 +93,7 @@ const related = {
   max: (v) => div(v, max(v, { keepDims: true })),
   softmax: (v) => softmax(v, { axis: 0 }),
   cumsum: (v) => cumsum(v, { axis: -2 }),
+  flip: (v) => flip(v, { axis: 0 }),
   matmul: (v) => matmul(matmul(v, transpose(v)), v),
   batchNorm: (v) => functional.batchNorm(v),
   layerNorm: (v) => transpose(functional.layerNorm(transpose(v))),

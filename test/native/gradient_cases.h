@@ -135,6 +135,8 @@ inline std::vector<GradientCase> reduction_cases() {
       cases.push_back({op, {{{5, 7, 33}}}, {{"axis", axis}}});
   }
   cases.push_back({"cumsum", {{{5, 7, 19}}}, {{"axis", 1.0}}});
+  for (const double axis : {0.0, 1.0, 2.0})
+    cases.push_back({"flip", {{{5, 7, 19}}}, {{"axis", axis}}});
   cases.push_back({"cumsum", {{{5, 7, 19}}}, {{"axis", 2.0}}});
   return cases;
 }

@@ -1,6 +1,7 @@
-// gather, gatherGrad, pad, cumsum and where against plain index arithmetic.
+// gather, gatherGrad, pad, cumsum, flip and where against plain index arithmetic.
 #include "check.h"
 #include "core/ops/cumsum.h"
+#include "core/ops/flip.h"
 #include "core/ops/gather.h"
 #include "core/ops/pad.h"
 #include "core/ops/where.h"
@@ -136,6 +137,27 @@ TEST(cumsum_adds_up_both_ways) {
           CHECK(distance(node.result(), expected) < 1e-7);
         }
       }
+    }
+  }
+}
+
+TEST(flip_reverses_an_axis) {
+  for (const Line& c : {Line{1, 1, 0, 1}, Line{7, 33, 0, 1}, Line{3, 5, 0, 4}, Line{2, 9, 0, 300},
+                        Line{1, 50000, 0, 1}, Line{300, 200, 0, 1}, Line{3, 7, 0, 5000},
+                        Line{1, 2, 0, 20000}, Line{0, 4, 0, 2}, Line{4, 0, 0, 3}}) {
+    const Dims dims{c.outer, c.length, c.inner};
+    // NaN of all kinds among them, which moving leaves as they are.
+    const auto x = random_integers(count_of(dims), INT32_MIN, INT32_MAX, 13);
+    std::vector<int32_t> expected(x.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      Dims at = indices(dims, static_cast<int64_t>(i));
+      at[1] = c.length - 1 - at[1];
+      expected[static_cast<size_t>((at[0] * c.length + at[1]) * c.inner + at[2])] = x[i];
+    }
+    for (const Isa& isa : isas()) {
+      NodeRunner node(Op::flip, ops::Flip::Attributes{1});
+      node.input(dims, x).output(dims).run(isa);
+      CHECK(node.result_bits() == expected);
     }
   }
 }

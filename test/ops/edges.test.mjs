@@ -292,7 +292,8 @@ test('options that float32 holds as infinite or 0 are refused', (t) => {
 
 test('axes that x does not have are refused with the op and the shape of x', (t) => {
   const x = tandem.input([4, 3]);
-  const { concat, cumsum, gather, logSoftmax, max, min, slice, softmax, sum, variance } = tandem;
+  const { concat, cumsum, flip, gather, logSoftmax, max, min, slice, softmax, sum, variance } =
+    tandem;
   const { mean, transpose } = tandem;
   const index = tandem.input([4, 3], { dtype: 'int32' });
   const along = (op) => (axis) => op(x, { axis });
@@ -300,7 +301,7 @@ test('axes that x does not have are refused with the op and the shape of x', (t)
   const uses = {
     axis: {
       ...{ softmax: along(softmax), logSoftmax: along(logSoftmax) },
-      ...{ cumsum: along(cumsum), slice: along(slice) },
+      ...{ cumsum: along(cumsum), flip: along(flip), slice: along(slice) },
       concat: (axis) => concat([x, x], { axis }),
       gather: (axis) => gather(x, index, { axis }),
     },

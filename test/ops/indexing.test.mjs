@@ -1,8 +1,9 @@
-// gather, pad, cumsum and where: gradients, broadcasting, edges and bad arguments.
+// gather, pad, cumsum, flip and where: gradients, broadcasting, edges and bad arguments.
 import { join } from 'node:path';
 import test from 'ava';
 import {
   cumsum,
+  flip,
   gather,
   input,
   Model,
@@ -212,6 +213,24 @@ test('cumsum of many numbers keeps their digits', (t) => {
   t.true(Math.abs(y[199999] - 20000) < 0.002);
   t.throws(() => cumsum(x, { axis: 1 }), argument(/`axis`/));
   t.throws(() => cumsum(input([2], { dtype: 'int32' })), { code: 'ERR_DTYPE' });
+});
+
+test('flip, as torch.flip, is its own gradient', (t) => {
+  const x = fixed([2, 3, 2], 'int32');
+  const feeds = new Map([[x, Int32Array.from({ length: 12 }, (_, i) => i)]]);
+  const flipped = {
+    0: [6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5],
+    1: [4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7],
+    '-1': [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10],
+  };
+  for (const [axis, expected] of Object.entries(flipped)) {
+    t.deepEqual([...evaluate(flip(x, { axis: Number(axis) }), feeds)[0]], expected);
+    const graph = (v) => square(cumsum(flip(v.x, { axis: Number(axis) })));
+    check(t, { graph, floats: { x: numbers([5, 7, 3], 56, { low: -1, high: 1 }) } });
+  }
+  t.deepEqual(evaluate(flip(x), feeds), evaluate(flip(x, { axis: 2 }), feeds));
+  t.throws(() => flip(x, { axis: 3 }), argument(/`axis`/));
+  t.throws(() => flip(1), { code: 'ERR_SHAPE', message: /at least one dimension for `flip`/ });
 });
 
 const triples = [

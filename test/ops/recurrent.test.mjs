@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   adam,
+  concat,
   dense,
+  flip,
   functional,
   gru,
   input,
@@ -179,3 +181,49 @@ test('a value between layers can be an output, too', (t) => {
     ],
   );
 });
+
+/** What torch.nn.LSTM and GRU give with `bidirectional=True`, and the gradient of x. */
+const bidirectional = {
+  lstm: {
+    y: [
+      ...[0.0372982, 0.0660035, 0.0019481, -0.1329602, -0.0077559, -0.0312813],
+      ...[0.0588198, -0.2209249, -0.4964322, -0.0063365, 0.1544702, -0.3704695],
+    ],
+    dx: [0.014036, -0.966875, 1.844637, -1.72185, -0.807172, -1.706453],
+  },
+  gru: {
+    y: [
+      ...[0.1184512, 0.018176, -0.1675631, -0.2730399, 0.0221438, -0.2426411],
+      ...[0.3497832, -0.3154141, -0.2100177, -0.2758276, 0.342705, -0.744621],
+    ],
+    dx: [-3.14268, -2.407057, 3.787259, -1.598822, -4.013916, -3.683176],
+  },
+};
+
+for (const [name, expected] of Object.entries(bidirectional)) {
+  test(`with flip, ${name} reads both ways, as bidirectional ones of PyTorch`, (t) => {
+    const recurrence = functional[name];
+    const feeds = new Map();
+    const x = fixed([1, 3, 2]);
+    feeds.set(x, Float32Array.of(0.5, -1, 1.5, 0.25, -0.75, 2));
+    const rows = 2 * kinds[name].gates;
+    const shapes = [[rows, 2], [rows, 2], [rows], [rows]];
+    const weights = [...shapes, ...shapes].map((shape, k) => {
+      const value = fixed(shape);
+      const count = shape.reduce((product, length) => product * length);
+      const at = (_, i) => 0.7 * Math.sin((k + 1) * i + 1);
+      feeds.set(value, Float32Array.from({ length: count }, at));
+      return value;
+    });
+    const backwards = recurrence(flip(x, { axis: 1 }), ...weights.slice(4));
+    const states = [recurrence(x, ...weights.slice(0, 4)), flip(backwards, { axis: 1 })];
+    const { outputs, gradients } = vjp(
+      concat(states, { axis: 2 }),
+      feeds,
+      Float32Array.from({ length: 12 }, (_, i) => i),
+      { wrt: [x] },
+    );
+    t.true(relativeError(outputs[0], expected.y) < 1e-6);
+    t.true(relativeError(gradients[0], expected.dx) < 2e-6);
+  });
+}
