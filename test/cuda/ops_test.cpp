@@ -227,6 +227,8 @@ TEST(gpu_indexing) {
                {node("cumsum", {0}, {{"axis", axis}, {"reverse", reverse}})}});
     }
   }
+  for (const double axis : {0.0, 1.0, 2.0})
+    compare({"flip", {{{4, 70, 3}}}, {node("flip", {0}, {{"axis", axis}})}, true, 0});
   compare({"cumsum of one row", {{{70001}}}, {node("cumsum", {0})}});
   compare({"pad",
            {{{3, 4, 5}}},
