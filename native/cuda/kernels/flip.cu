@@ -1,5 +1,5 @@
-// flip: the other end of an axis first, of elements of 4 bytes. x is seen as [outer, length, inner];
-// a thread has an element of the result.
+// flip: the other end of an axis first, of elements of 4 bytes. x is seen as [outer, length,
+// inner]; a thread has an element of the result.
 #include "core/ops/flip.h"
 
 #include "cuda/device/index.cuh"
