@@ -100,13 +100,13 @@ function convolutions() {
   };
 }
 
-/** Sequences: both recurrences, and a loss of all states. */
+/** Sequences: both recurrences, one of them from the end on, and a loss of all states. */
 function recurrences() {
   const random = generator(4);
   const [rows, features] = [38, 13];
   const x = input([time, features], { name: 'x' });
   const states = tandem.lstm(35, { sequence: true })(x);
-  const y = dense(5)(tandem.gru(29, { sequence: true })(states));
+  const y = dense(5)(tandem.gru(29, { sequence: true })(tandem.flip(states, { axis: 1 })));
   return {
     model: new tandem.Model({ inputs: [x], outputs: [y], seed: 4 }),
     options: { loss: 'huber' },
