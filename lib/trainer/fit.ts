@@ -161,6 +161,7 @@ export class Fit {
         ),
         types: plan.callbacks.map(typeOf),
         best: this.#saver.best,
+        monitor: this.#saver.monitor,
         rows: plan.rows,
         generation: this.#saver.generation,
       },

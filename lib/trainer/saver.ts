@@ -16,6 +16,8 @@ export class Saver {
   #saved: string | undefined;
   /** Of keepBest; undefined before the first epoch. */
   best: number | undefined;
+  /** The name of that number: that of keepBest, or else of the run that this one goes on from. */
+  monitor: string | undefined;
   /** What was there before the checkpoint, until the run has begun. */
   #before: Restored | undefined;
   /** Of this run among those of the folder. */
@@ -42,6 +44,7 @@ export class Saver {
   ): Promise<Position | undefined> {
     const { resumeFrom, checkpoint } = this.plan;
     const monitor = checkpoint?.keepBest;
+    this.monitor = monitor;
     if (monitor !== undefined && !reports.includes(monitor)) {
       const received = `${is.show(monitor)}${is.didYouMean(monitor, reports)}`;
       const what = `one of ${reports.join(', ')}`;
@@ -58,21 +61,23 @@ export class Saver {
     const mayRefuse = this.plan.callbacks.length > 0;
     if (mayRefuse) this.#before = await takeRestored(this.engine, this.run);
     await restoreSnapshot(found, this.engine, this.run);
-    this.best = position?.fit?.best;
+    const { best, monitor: saved = monitor } = position?.fit ?? {};
+    if (monitor === undefined || saved === monitor) this.best = best;
+    this.monitor = monitor ?? saved;
     return position;
   }
 
   /**
    * What is best begins anew where the folder has that of another run, such as of epochs after the checkpoint
-   * that this one goes on from: with that checkpoint, if it is of an epoch's end. The numbers of what it was
-   * before are not its own.
+   * that this one goes on from, and where it was not judged by this number: with that checkpoint, if it is of
+   * an epoch's end. The numbers of what it was before are not its own.
    */
   async claimBest(trainer: Trainer): Promise<void> {
     const { keepBest } = this.plan.checkpoint ?? {};
     const { batch, fit } = this.run.locate?.() ?? {};
-    if (keepBest === undefined || fit === undefined || this.best === undefined) return;
+    if (keepBest === undefined || fit === undefined) return;
     const { history } = fit;
-    if (await this.#folder?.hasBestOf(history.loss)) return;
+    if (this.best !== undefined && (await this.#folder?.hasBestOf(history.loss))) return;
     this.best = undefined;
     const value = batch === 0 ? history[keepBest]?.at(-1) : undefined;
     if (this.#improves(value, trainer.largerIsBetter(keepBest))) await this.save(true);

@@ -1,6 +1,6 @@
 // Files and folders of checkpoints: what stays, what is refused, and the format of older versions.
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, readdir, readFile, rmdir, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -37,85 +37,6 @@ test('the newest ones stay, and the best', async (t) => {
 });
 
 /** A metric that counts epochs, so that the first one is the best. */
-function counter() {
-  let epoch = 0;
-  return {
-    values: (output) => [output],
-    accumulate: () => ({ add() {}, result: () => epoch++, state: () => ({}) }),
-  };
-}
-
-test('a best epoch that could not be written is written by the run that goes on', async (t) => {
-  const dir = await makeFolder(t);
-  const path = join(dir, 'best.safetensors');
-  const checkpoint = { dir, keepBest: 'rising' };
-  const more = epochs(3, { checkpoint, resumeFrom: 'latest' });
-  await mkdir(path);
-  const first = make(t, 'mlp', { metrics: { rising: counter() } });
-  await t.throwsAsync(first.trainer.fit(first.data, more));
-  await rmdir(path);
-  const second = make(t, 'mlp', { metrics: { rising: counter() } });
-  await second.trainer.fit(second.data, more);
-  const best = make(t, 'mlp', { metrics: { rising: counter() } });
-  await best.trainer.loadCheckpoint(path);
-  const plain = make(t, 'mlp');
-  await plain.trainer.fit(plain.data, epochs(1));
-  t.deepEqual(bits(best.model), bits(plain.model));
-});
-
-test('the best is of the run that is kept, not of epochs that it went back behind', async (t) => {
-  const dir = await makeFolder(t);
-  const scripted = (numbers) => {
-    const left = [...numbers];
-    const accumulate = () => ({ add() {}, result: () => left.shift(), state: () => ({}) });
-    return { metrics: { error: { values: (output) => [output], accumulate } } };
-  };
-  const run = async (numbers, count, more) => {
-    const { data, model, trainer } = make(t, 'mlp', scripted(numbers));
-    const checkpoint = { dir, keep: 9, keepBest: 'error' };
-    await trainer.fit(data, epochs(count, { checkpoint, ...more }));
-    return bits(model);
-  };
-  const best = async () => {
-    const { model, trainer } = make(t, 'mlp', scripted([]));
-    await trainer.loadCheckpoint(join(dir, 'best.safetensors'));
-    return bits(model);
-  };
-  const second = await run([5, 4], 2);
-  const files = (await readdir(dir)).filter((name) => name.startsWith('step')).sort();
-  const third = await run([1], 3, { resumeFrom: 'latest' });
-  t.deepEqual(await best(), third);
-  // Back to the second epoch: it is the best there is, until one is better.
-  await run([4.5], 3, { resumeFrom: join(dir, files[1] ?? '') });
-  t.deepEqual(await best(), second);
-  await run([6], 4, { resumeFrom: 'latest' });
-  t.deepEqual(await best(), second);
-  const fifth = await run([3], 5, { resumeFrom: 'latest' });
-  t.deepEqual(await best(), fifth);
-});
-
-test('the best may be an epoch whose callback aborts', async (t) => {
-  const dir = await makeFolder(t);
-  const rising = counter();
-  const checkpoint = { dir, keepBest: 'rising' };
-  const controller = new AbortController();
-  const first = make(t, 'mlp', { metrics: { rising } });
-  const run = first.trainer.fit(
-    first.data,
-    epochs(3, {
-      checkpoint,
-      callbacks: [{ onEpochEnd: () => controller.abort() }],
-      signal: controller.signal,
-    }),
-  );
-  await t.throwsAsync(run, { code: 'ERR_ABORTED' });
-  const second = make(t, 'mlp', { metrics: { rising } });
-  await second.trainer.fit(second.data, epochs(3, { checkpoint, resumeFrom: 'latest' }));
-  const best = make(t, 'mlp', { metrics: { rising } });
-  await best.trainer.loadCheckpoint(join(dir, 'best.safetensors'));
-  t.deepEqual(bits(best.model), bits(first.model));
-});
-
 test('an empty folder starts anew, and one that is not there, too', async (t) => {
   const dir = await makeFolder(t);
   const plain = make(t, 'mlp');

@@ -40,6 +40,8 @@ export interface FitPosition {
   readonly types: readonly string[] | undefined;
   /** What keepBest has seen; undefined before. */
   readonly best: number | undefined;
+  /** Its name; undefined without keepBest, and in checkpoints of before it was kept. */
+  readonly monitor: string | undefined;
   /** Rows to train on, where they are known. */
   readonly rows: number | undefined;
   /** Counts the runs in a folder that did not go on from its newest checkpoint. */
@@ -151,6 +153,7 @@ function readFit(value: unknown): FitPosition {
         ? undefined
         : list(fit.types, 'fit.types').map((type, i) => text(type, `fit.types[${i}]`)),
     best: fit.best === undefined ? undefined : number(fit.best, 'fit.best'),
+    monitor: fit.monitor === undefined ? undefined : text(fit.monitor, 'fit.monitor'),
     rows: fit.rows === undefined ? undefined : integer(fit.rows, 'fit.rows', 0),
     generation: integer(fit.generation ?? 0, 'fit.generation', 0),
   };
