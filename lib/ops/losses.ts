@@ -193,8 +193,9 @@ export function distillation(x: Value, teacher: Value, options?: DistillationOpt
 
 /** A constant vector of numbers of 0 or more. */
 function numbers(given: unknown, name: string): Value {
-  const floats = is.isFloat32Array(given) || given instanceof Float64Array;
-  if (!Array.isArray(given) && !floats) throw is.invalid('an array of numbers', name, given);
+  const floats = given instanceof Float32Array || given instanceof Float64Array;
+  if (!Array.isArray(given) && !(ArrayBuffer.isView(given) && floats))
+    throw is.invalid('an array of numbers', name, given);
   const data = Float32Array.from(given, (item: unknown, i) => is.float32(item, `${name}[${i}]`, 0));
   return constant(data, [data.length]);
 }

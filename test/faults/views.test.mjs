@@ -1,6 +1,15 @@
 // Objects that say that they are typed arrays and have no elements: of them, `length` itself throws.
 import test from 'ava';
-import { dense, input, Predictor, relu, sequential, Trainer } from 'tandem-ml';
+import {
+  bceWithLogits,
+  crossEntropy,
+  dense,
+  input,
+  Predictor,
+  relu,
+  sequential,
+  Trainer,
+} from 'tandem-ml';
 import { evaluate, vjp } from 'tandem-ml/autodiff';
 import { fromArrays } from 'tandem-ml/data';
 
@@ -9,6 +18,8 @@ const y = new Float32Array(2);
 const fakes = {
   proxy: new Proxy(new Float32Array(3), {}),
   heir: Object.create(Float32Array.prototype),
+  'proxy of doubles': new Proxy(new Float64Array(3), {}),
+  'heir of doubles': Object.create(Float64Array.prototype),
 };
 
 for (const [name, fake] of Object.entries(fakes)) {
@@ -31,6 +42,8 @@ for (const [name, fake] of Object.entries(fakes)) {
       fit: () => trainer.fit({ x, y: fake }, { verbose: 0 }),
       dataset: () => fromArrays({ x: fake, y }),
       evaluate: () => evaluate([b], new Map([[a, fake]])),
+      classWeights: () => crossEntropy(a, input([], { dtype: 'int32' }), { classWeights: fake }),
+      posWeight: () => bceWithLogits(a, input([3]), { posWeight: fake }),
       vjp: () => vjp([b], new Map([[a, x]]), [fake]),
     };
     const refusal = { code: 'ERR_ARGUMENT', message: /, received an object that inherits from/ };
