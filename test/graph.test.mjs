@@ -58,6 +58,7 @@ test('arguments that a layer would ignore are refused', (t) => {
     transformerBlock: () => tandem.transformerBlock({ heads: 1 }, 8),
     relu: () => tandem.relu({}, 3),
     elu: () => tandem.elu(input([2]), {}, 3),
+    reshape: () => tandem.reshape([2], [1]),
     maxPool2d: () => tandem.maxPool2d({ kernel: 2 }, 2),
   };
   for (const [name, call] of Object.entries(calls)) {

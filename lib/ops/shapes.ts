@@ -70,7 +70,10 @@ export function reshape(x: Value, shape: readonly (number | null)[]): Value;
 export function reshape(
   first: Value | readonly (number | null)[],
   second?: readonly (number | null)[],
+  ...more: unknown[]
 ): Layer | Value {
+  is.lastArgument(more, 'reshape');
+  if (!(first instanceof Value) && second !== undefined) is.lastArgument([second], 'reshape');
   const given = first instanceof Value ? second : first;
   const open = Array.isArray(given) ? given.map((length: unknown) => length ?? -1) : given;
   const shape = is.integers(open, 'shape', -1);
