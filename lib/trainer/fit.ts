@@ -117,7 +117,8 @@ export class Fit {
       checkData(position, plan);
       if (position.fit) checkCallbacks(position.fit, plan);
     };
-    const resumed = (await this.#saver.begin(reports, check))?.fit;
+    const mayRefuse = plan.callbacks.length > 0 || this.#throwsOnBadRows;
+    const resumed = (await this.#saver.begin(reports, check, mayRefuse))?.fit;
     if (run.resume) checkData(run.resume, plan);
     this.#firstEpoch = resumed?.firstEpoch ?? run.epoch;
     if (resumed) {

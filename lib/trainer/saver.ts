@@ -36,11 +36,12 @@ export class Saver {
   /**
    * Makes the folder and goes on from where `resumeFrom` says; the position, if there is one. `reports`
    * are the names that epochs will report; `check` throws for a position that this call cannot go on
-   * from, before anything changes.
+   * from, before anything changes. `mayRefuse`: whether something may still keep the run from beginning.
    */
   async begin(
     reports: readonly string[],
     check: (position: Position) => void,
+    mayRefuse: boolean,
   ): Promise<Position | undefined> {
     const { resumeFrom, checkpoint } = this.plan;
     const monitor = checkpoint?.keepBest;
@@ -58,7 +59,6 @@ export class Saver {
     const before = newest && position ? (position.fit?.generation ?? 0) : undefined;
     this.generation = (await this.#folder?.generation(before)) ?? 0;
     if (found === undefined) return undefined;
-    const mayRefuse = this.plan.callbacks.length > 0;
     if (mayRefuse) this.#before = await takeRestored(this.engine, this.run);
     await restoreSnapshot(found, this.engine, this.run);
     const { best, monitor: saved = monitor } = position?.fit ?? {};

@@ -200,6 +200,20 @@ test('state that a callback refuses changes nothing', async (t) => {
   t.deepEqual(bits(other.model), bits(plain.model));
 });
 
+test('rows that are refused before a run goes on change nothing', async (t) => {
+  const dir = await makeFolder(t);
+  const checking = { checkNumerics: true };
+  const { data, trainer } = make(t, 'mlp', checking);
+  await trainer.fit(data, epochs(2, { checkpoint: { dir } }));
+  const other = make(t, 'mlp', checking);
+  const before = bits(other.model);
+  const x = Float32Array.from(data.x);
+  x[0] = Number.NaN;
+  const resuming = other.trainer.fit({ ...data, x }, epochs(3, { resumeFrom: dir }));
+  await t.throwsAsync(resuming, { code: 'ERR_NUMERIC', message: /for `x/ });
+  t.deepEqual(bits(other.model), before);
+});
+
 test('options of checkpoints are checked', async (t) => {
   const { data, trainer } = make(t, 'mlp');
   const dir = await makeFolder(t);
