@@ -12,8 +12,9 @@ const [usual, most] = [3, 10];
 const flags = ['--expose-gc', '--min-semi-space-size=1', '--max-semi-space-size=1'];
 
 /**
- * Runs `body` 500 times for a warm-up, then three rounds of 1,000, and reports how much the
- * resident memory of the process grew in each, with garbage collected before each look.
+ * Runs `body` 1,500 times for a warm-up, in which allocators settle, then three rounds of 1,000, and
+ * reports how much the resident memory of the process grew in each, with garbage collected before
+ * each look.
  */
 const grows = (prepare, body) => `
   ${prepare}
@@ -25,7 +26,7 @@ const grows = (prepare, body) => `
     }
     return process.memoryUsage.rss() / 2 ** 20;
   };
-  await many(500);
+  await many(1500);
   const sizes = [await held()];
   for (let round = 0; round < 3; round++) {
     await many(1000);
