@@ -97,7 +97,7 @@ struct RowTables {
         table(place_table(of, count, memory)),
         inside(rows_are_inside(of, first, count)) {}
 
-  /// Fills the table; the floats.
+  /// Fills the table where the one before does not hold; how many floats further on it reads.
   int64_t move_to(int64_t row_tap) const {
     if (!inside || row_tap == 0) fill_table(grid, row_tap, p0, pixels, table);
     return inside ? row_tap * grid.row_taps.step * grid.columns : 0;
