@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setup } from './setup.mjs';
-import { isas } from './tools/isas.mjs';
+import { hasTiles, isas } from './tools/isas.mjs';
 import { bin, CommandError, capture, jobs, root, run, script } from './tools/run.mjs';
 
 const total = { passed: 0, failed: 0 };
@@ -29,7 +29,19 @@ function record(title, result, { ok, reason }) {
 const isaEnvironment = (isa) => (isa === '' ? {} : { TANDEM_ISA: isa });
 
 /**
- * Runs tandem_tests once for each instruction set.
+ * Both ways of large products of floats where the processor has two, for the tests that have some.
+ * @returns {[string, NodeJS.ProcessEnv][]}
+ */
+const floatWays = () =>
+  hasTiles()
+    ? [
+        ['floats in tiles', { TANDEM_ISA: 'avx512', TANDEM_FLOAT_TILES: '1' }],
+        ['floats as they are', { TANDEM_ISA: 'avx512', TANDEM_FLOAT_TILES: '0' }],
+      ]
+    : [];
+
+/**
+ * Runs tandem_tests once for each instruction set, and what has large products both ways.
  * @param {string} title
  * @param {string} folder  the CMake build folder
  */
@@ -37,14 +49,15 @@ async function nativeTests(title, folder) {
   const places = ['tandem_tests', 'Release/tandem_tests.exe', 'tandem_tests.exe'];
   const program = places.map((name) => join(folder, name)).find((path) => existsSync(path));
   if (!program) throw new CommandError(`no tandem_tests in ${folder}`);
-  for (const isa of isas()) {
-    const env = { ...process.env, ...isaEnvironment(isa) };
-    const end = await capture(program, [], { env });
+  const each = async (name, env, filter = []) => {
+    const end = await capture(program, filter, { env: { ...process.env, ...env } });
     if (!end.ok) console.log(end.output);
     const line = /(\d+) passed, (\d+) failed\s*$/.exec(end.output);
     const result = line ? { passed: Number(line[1]), failed: Number(line[2]) } : undefined;
-    record(`${title}, ${isa || 'default'}`, result, end);
-  }
+    record(`${title}, ${name}`, result, end);
+  };
+  for (const isa of isas()) await each(isa || 'default', isaEnvironment(isa));
+  for (const [name, env] of floatWays()) await each(name, env, ['product']);
 }
 
 /**
@@ -99,6 +112,9 @@ const suites = {
       const title = `ops, fusions, layers and parity, ${isa || 'default'}`;
       await suite(title, () => avaTests(title, kernels, isaEnvironment(isa)));
     }
+    const large = ['test/ops/threads.test.mjs'];
+    for (const [name, env] of floatWays())
+      await suite(`large products, ${name}`, () => avaTests(`large products, ${name}`, large, env));
   },
 
   sanitize: () =>

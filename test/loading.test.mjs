@@ -62,3 +62,25 @@ test('without either, the error names the fix', async (t) => {
 test('code that a bundler has taken out of the package says so', async (t) => {
   t.regex(await load(t, {}, 'service'), /^ERR_DEVICE expected the code of tandem-ml .*external/s);
 });
+
+test('variables that choose kernels are refused with what they may be', async (t) => {
+  const script = `
+    const { devices } = await import('tandem-ml');
+    try {
+      devices();
+      console.log('chosen');
+    } catch (error) {
+      console.log(error.code, error.message);
+    }`;
+  const run = async (variables) => {
+    const options = {
+      env: { ...process.env, TANDEM_ISA: '', TANDEM_FLOAT_TILES: '', ...variables },
+    };
+    const call = ['--input-type=module', '-e', script];
+    return (await promisify(execFile)(process.execPath, call, options)).stdout.trim();
+  };
+  t.regex(await run({ TANDEM_ISA: 'mmx' }), /^ERR_DEVICE expected TANDEM_ISA to be one of .*mmx$/);
+  const expected = 'ERR_DEVICE expected TANDEM_FLOAT_TILES to be 0 or 1, received yes';
+  t.is(await run({ TANDEM_FLOAT_TILES: 'yes' }), expected);
+  for (const way of ['0', '1']) t.is(await run({ TANDEM_FLOAT_TILES: way }), 'chosen');
+});

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/op_list.h"
 #include "cpu/cpu_features.h"
+#include "cpu/float_tiles.h"
 
 namespace tandem::cpu {
 
@@ -44,6 +45,8 @@ std::string known_names() {
 }
 
 const InstructionSet& choose() {
+  // What is not among its values is refused here, whatever the processor has.
+  static_cast<void>(float_tiles());
   // Read once, by the first thread that needs a kernel. NOLINTNEXTLINE(concurrency-mt-unsafe)
   const char* variable = std::getenv("TANDEM_ISA");
   const std::string forced = variable == nullptr ? "" : variable;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/float_tiles.h"
 #include "gemm_support.h"
 
 namespace {
@@ -197,7 +198,7 @@ TEST(gemm_splits_floats_where_that_is_faster) {
   for (const GemmIsa& isa : gemm_isas()) {
     bool has = false;
     for (const GemmKernels* kernels : gemm_families(isa, GEMM_F32))
-      has = has || (kernels->splits && kernels == isa.kernels(GEMM_F32)[1]);
+      has = has || (float_tiles() && kernels == isa.kernels(GEMM_F32)[1]);
     const auto splits = [&](int64_t m, int64_t n, int64_t k, bool packed) {
       GemmDesc d = {};
       d.m = m, d.n = n, d.k = k;

@@ -2,6 +2,7 @@
 // nothing.
 #include "cpu/isa/gemm_split.h"
 
+#include "cpu/float_tiles.h"
 #include "cpu/isa/gemm_families.h"
 #include "cpu/tile_config.h"
 
@@ -36,9 +37,9 @@ const GemmKernels* splitting_kernels([[maybe_unused]] const GemmDesc& d) {
   const double steps = kCyclesPerStep * static_cast<double>(ceil_div(d.k, 2 * kTileRows));
   const double alone = tiles * (steps + kCyclesPerTile) + kCyclesPerSplit * split;
   const double cycles = alone / 2 + kCyclesPerShared * split + kCyclesToShare;
+  const bool faster = kWorthSplitting * cycles < floats / 2 && float_tiles();
   // Last, since it asks the system for the tiles.
-  const bool faster = kWorthSplitting * cycles < floats / 2 && kF32AmxKernels.available();
-  return faster ? &kF32AmxKernels : nullptr;
+  return faster && kF32AmxKernels.available() ? &kF32AmxKernels : nullptr;
 #else
   return nullptr;
 #endif
