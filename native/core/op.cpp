@@ -375,6 +375,7 @@ void InferContext::expect_dtype(size_t i, DType dtype) const {
 
 int64_t InferContext::axis(int64_t given, const char* what) const {
   const int64_t rank = input(0).rank;
+  if (rank == 0) bad_shape("x of at least one dimension");
   if (given < -rank || given >= rank) {
     fail(ErrorCode::kArgument, std::string("expected `") + what + "` in [" + std::to_string(-rank) +
                                    ", " + std::to_string(rank) + ") for `" + name(op_) +

@@ -42,7 +42,7 @@ class InferContext {
   /// Throws ERR_DTYPE unless input `i` has this type.
   void expect_dtype(size_t i, DType dtype) const;
   /// An axis of input 0, where negative ones count from the end, as one from 0. `what` is the
-  /// attribute that it comes from. Throws ERR_ARGUMENT.
+  /// attribute that it comes from. Throws ERR_ARGUMENT, and ERR_SHAPE for a scalar, which has none.
   [[nodiscard]] int64_t axis(int64_t given, const char* what = "axis") const;
   /// Sorted, distinct axes of input 0; an empty list means all of them.
   [[nodiscard]] IntList axes(const IntList& given, const char* what) const;

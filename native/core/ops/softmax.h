@@ -21,7 +21,6 @@ struct SoftmaxBase : Base {
   static void infer(InferContext& context) {
     auto& attributes = context.attributes<Attributes>();
     const Shape shape = context.shape(0);
-    if (shape.empty()) context.bad_shape("x of at least one dimension");
     attributes.axis = context.axis(attributes.axis);
     context.output(shape);
   }
