@@ -29,7 +29,8 @@ export interface Parameter {
   readonly data: Float32Array;
   /**
    * Whether training updates it. Set to false it is frozen for Trainers that are made from then on;
-   * files do not keep that. Running statistics are never trainable. Throws ERR_ARGUMENT.
+   * files do not keep that. Running statistics are never trainable, nor is what `parameter` makes with
+   * `trainable: false`. Throws ERR_ARGUMENT.
    */
   trainable: boolean;
 }
@@ -196,7 +197,8 @@ function makeParameter(name: string, { trainable: able, ...fixed }: Parameter): 
     set trainable(value: boolean) {
       const wanted = is.boolean(value, 'trainable');
       if (wanted && !able) {
-        throw is.mismatch('ERR_ARGUMENT', 'false', `${name}.trainable`, 'true for a statistic');
+        const received = 'true for one that is never trained';
+        throw is.mismatch('ERR_ARGUMENT', 'false', `${name}.trainable`, received);
       }
       trainable = wanted;
     },

@@ -45,6 +45,18 @@ test('a weight and a bias train to the bits of dense', async (t) => {
   t.deepEqual(await trained(t, model), await trained(t, layer));
 });
 
+test('one that is not to be trained stays so', (t) => {
+  const x = input([4]);
+  const fixed = parameter([4, 3], { trainable: false, name: 'of' });
+  const model = new Model({ inputs: x, outputs: matmul(x, fixed) });
+  const message =
+    'expected false for `of.weight.trainable`, received true for one that is never trained';
+  t.throws(() => (model.parameters.get('of.weight').trainable = true), {
+    code: 'ERR_ARGUMENT',
+    message,
+  });
+});
+
 test('names, shapes and first values', async (t) => {
   const x = input([4]);
   const scale = parameter([], { initializer: 'ones' });
