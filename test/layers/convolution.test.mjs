@@ -187,6 +187,18 @@ test('shapes that do not fit are named', (t) => {
   t.throws(() => conv2d(3, { kernel: 3 })(fixed([4, 6, 6])), shape(/`conv2d`, received/));
 });
 
+test('planes and lines of nothing are refused, whatever is padded', (t) => {
+  const empty = (size) => tandem.slice(fixed(size), { axis: -1, end: 0 });
+  t.throws(
+    () => functional.conv2d(empty([2, 4, 6, 6]), fixed([5, 4, 3, 3]), null, { padding: 2 }),
+    shape(/one pixel a plane of x for `conv2d`, received x \[2, 4, 6, 0\], w \[5, 4, 3, 3\]/),
+  );
+  t.throws(
+    () => conv1d(5, { kernel: 3, padding: 2, name: 'lines' })(empty([2, 4, 6])),
+    shape(/layer `lines`: .*one element a line of x for `conv1d`, received x \[2, 4, 0\]/),
+  );
+});
+
 test('options are checked', (t) => {
   const x = fixed([2, 4, 6, 6]);
   const conv = (options) => () => functional.conv2d(x, fixed([4, 4, 3, 3]), null, options);

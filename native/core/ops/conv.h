@@ -90,6 +90,10 @@ struct ConvBase : Base {
     if (x.size() != rank || !weight_fits(w, rank, x[1], 1, attributes.groups))
       context.bad_shape(expected);
     const IntPair plane = plane_of(x);
+    // Padding alone would give positions, but no gradient of x: convDataGrad has nothing to write.
+    if (plane.height < 1 || plane.width < 1)
+      context.bad_shape(rank == 3 ? "at least one element a line of x"
+                                  : "at least one pixel a plane of x");
     const IntPair reached = reach(w, attributes);
     check_plane(context, plane);
     const IntPair y = {
