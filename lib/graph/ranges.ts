@@ -44,18 +44,26 @@ function meet(a: Range | undefined, b: Range): Range {
   return { what: b.what, count, ignored: a.ignored === b.ignored ? a.ignored : 0 };
 }
 
-/** The inputs that some op reads entries by, maybe under another shape or in another order. */
+/** The operands whose numbers are all among those of the value, in whatever order and beside others. */
+function keptBy(value: Value): readonly (Value | null)[] {
+  const { source } = definition(value);
+  if (source.kind !== 'output') return [];
+  const { op, inputs } = source.node;
+  if (op === 'concat') return inputs;
+  return /^(reshape|flatten|transpose|flip|pad)$/.test(op) ? inputs.slice(0, 1) : [];
+}
+
+/** The inputs that some op reads entries by, maybe under another shape, in another order or joined. */
 export function findRanges(results: readonly Value[]): Map<Value, Range> {
   const found = new Map<Value, Range>();
   for (const result of results) {
     const [numbers, range] = rangeOf(nodeOf(result)) ?? [];
-    let value: Value | null | undefined = numbers;
-    while (value && range) {
-      const { source } = definition(value);
-      if (source.kind === 'input') found.set(value, meet(found.get(value), range));
-      const moves =
-        source.kind === 'output' && /^(reshape|flatten|transpose|flip)$/.test(source.node.op);
-      value = moves ? source.node.inputs[0] : undefined;
+    if (!numbers || !range) continue;
+    const seen = new Set([numbers]);
+    for (const value of seen) {
+      if (definition(value).source.kind === 'input')
+        found.set(value, meet(found.get(value), range));
+      for (const part of keptBy(value)) if (part) seen.add(part);
     }
   }
   return found;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import {
   add,
+  concat,
   crossEntropy,
   dense,
   embedding,
@@ -12,6 +13,7 @@ import {
   input,
   Model,
   Predictor,
+  pad,
   reshape,
   sequential,
   sgd,
@@ -142,6 +144,32 @@ test('numbers out of range are refused where they are fed', async (t) => {
   const data = { x: bad, y: new Float32Array(4) };
   await t.throwsAsync(trainer.fit(data, { epochs: 1, verbose: 0 }), argument(message));
   await t.throwsAsync(trainer.step(data), argument(message));
+});
+
+test('numbers out of range are refused beside others, too', (t) => {
+  const [a, b] = [fixed([2, 1], 'int32'), fixed([2, 2], 'int32')];
+  const w = fixed([3, 2]);
+  const run = (index, first, second) => {
+    const feeds = new Map([
+      [a, Int32Array.from(first)],
+      [b, Int32Array.from(second)],
+      [w, new Float32Array(6)],
+    ]);
+    return evaluate(functional.embedding(index, w), feeds);
+  };
+  const edge = {
+    pads: [
+      [0, 0],
+      [1, 0],
+    ],
+    value: 1,
+  };
+  const joined = concat([a, pad(b, edge)], { axis: 1 });
+  t.notThrows(() => run(joined, [0, 2], [1, 2, 0, 1]));
+  t.throws(() => run(joined, [0, 3], [1, 2, 0, 1]), argument(/from 0 to 2 .* 3 at position 1/));
+  t.throws(() => run(joined, [0, 2], [1, 2, -4, 1]), argument(/from 0 to 2 .* -4 at position 2/));
+  // What is cut off may be anything.
+  t.notThrows(() => run(slice(joined, { axis: 1, end: 2 }), [0, 2], [9, 9, 9, 9]));
 });
 
 test('an input with two meanings has to fit both', (t) => {
