@@ -33,14 +33,13 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
   const dir = pathOf(set.dir, 'dir');
   const { everySteps } = set;
   const runs = new Map<string, EventFile>();
+  const fileOf = async (run: string, step: number) => {
+    const file = runs.get(run) ?? (await EventFile.create(join(dir, run), step));
+    runs.set(run, file);
+    return file;
+  };
   const write = async (run: string, step: number, scalars: readonly Scalar[]) => {
-    if (scalars.length === 0) return;
-    let file = runs.get(run);
-    if (file === undefined) {
-      file = await EventFile.create(join(dir, run), step);
-      runs.set(run, file);
-    }
-    await file.write(step, scalars);
+    if (scalars.length > 0) await (await fileOf(run, step)).write(step, scalars);
   };
   const callback: Callback = {
     async onEpochEnd(epoch, logs) {
@@ -59,6 +58,8 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
   return {
     ...callback,
     async onBatchEnd(step, logs) {
+      // From the first step on, whose numbers may be left out: older files may have them.
+      await fileOf('steps', step);
       if (step % everySteps !== 0) return;
       const scalars = Object.entries(logs).map(([name, value]) => ({ tag: `step/${name}`, value }));
       await write('steps', step, scalars);
@@ -83,7 +84,7 @@ function split(logs: Logs) {
 let files = 0;
 
 class EventFile {
-  /** `step`: of its first numbers. */
+  /** `step`: numbers of older files do not count from it on. */
   static async create(dir: string, step: number): Promise<EventFile> {
     const { hostname } = await import('node:os');
     await makeFolder(dir);

@@ -208,6 +208,23 @@ test('a run that goes on from a checkpoint is in a chart once', async (t) => {
   t.deepEqual(await chartedSteps(t, join(log, 'steps')), [0, 1, 2, 3, 4, 5, 6, 7]);
 });
 
+test('so it is where it writes fewer of its steps than the run before', async (t) => {
+  for (const [everySteps, charted] of [
+    [3, [0, 1, 3, 6]],
+    [100, [0, 1]],
+  ]) {
+    const [dir, log] = [await makeFolder(t), await makeFolder(t)];
+    const options = { batchSize: 20, verbose: 0 };
+    const each = [tensorBoard({ dir: log, everySteps: 1 })];
+    await make(t).fit(data, { ...options, epochs: 3, checkpoint: { dir }, callbacks: each });
+    const [first] = (await readdir(dir)).sort();
+    const fewer = [tensorBoard({ dir: log, everySteps })];
+    const resumeFrom = join(dir, first);
+    await make(t).fit(data, { ...options, epochs: 4, resumeFrom, callbacks: fewer });
+    t.deepEqual(await chartedSteps(t, join(log, 'steps')), charted, `every ${everySteps} steps`);
+  }
+});
+
 test('a folder that cannot be made ends fit with that error', async (t) => {
   const dir = await makeFolder(t);
   const file = new URL(import.meta.url);
