@@ -40,7 +40,9 @@ export interface SgdOptions {
  * Stochastic gradient descent with momentum, as torch.optim.SGD; Nesterov's form: Sutskever et al.,
  * "On the importance of initialization and momentum in deep learning" (2013). Throws ERR_ARGUMENT.
  */
-export function sgd(options?: SgdOptions): Optimizer {
+export function sgd(options?: SgdOptions): Optimizer;
+export function sgd(options?: SgdOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'sgd');
   const defaults = { learningRate: 1e-3, momentum: 0, nesterov: false, weightDecay: 0 };
   const set = fill<SgdOptions>('sgd', options, defaults);
   const momentum = is.number(set.momentum, 'momentum', 0);
@@ -96,7 +98,9 @@ function fraction(value: unknown, name: string): number {
  * Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), as torch.optim.Adam: weight
  * decay is added to the gradient. Throws ERR_ARGUMENT.
  */
-export function adam(options?: AdamOptions): Optimizer {
+export function adam(options?: AdamOptions): Optimizer;
+export function adam(options?: AdamOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'adam');
   return makeAdam('adam', options, false);
 }
 
@@ -104,7 +108,9 @@ export function adam(options?: AdamOptions): Optimizer {
  * Adam with weight decay apart from the gradient: Loshchilov and Hutter, "Decoupled Weight Decay
  * Regularization" (2019), as torch.optim.AdamW. Throws ERR_ARGUMENT.
  */
-export function adamw(options?: AdamOptions): Optimizer {
+export function adamw(options?: AdamOptions): Optimizer;
+export function adamw(options?: AdamOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'adamw');
   return makeAdam('adamw', options, true);
 }
 
@@ -122,7 +128,9 @@ export interface LionOptions {
  * Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023): the sign of a momentum, whose
  * state is half of Adam's. Throws ERR_ARGUMENT.
  */
-export function lion(options?: LionOptions): Optimizer {
+export function lion(options?: LionOptions): Optimizer;
+export function lion(options?: LionOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'lion');
   const defaults = { learningRate: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 };
   const set = fill<LionOptions>('lion', options, defaults);
   return make('lion', 'lion', set.learningRate, {
@@ -148,7 +156,9 @@ export interface LambOptions {
  * adamw's step for each parameter, made as long as the parameter times the rate, for very large
  * batches. Throws ERR_ARGUMENT.
  */
-export function lamb(options?: LambOptions): Optimizer {
+export function lamb(options?: LambOptions): Optimizer;
+export function lamb(options?: LambOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'lamb');
   const defaults = {
     learningRate: 1e-3,
     betas: [0.9, 0.999] as const,
@@ -183,7 +193,9 @@ export interface RmspropOptions {
  * Tieleman and Hinton, "Lecture 6.5 - RMSProp" (2012); `centered` is the form of Graves, "Generating
  * Sequences With Recurrent Neural Networks" (2013). As torch.optim.RMSprop. Throws ERR_ARGUMENT.
  */
-export function rmsprop(options?: RmspropOptions): Optimizer {
+export function rmsprop(options?: RmspropOptions): Optimizer;
+export function rmsprop(options?: RmspropOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'rmsprop');
   const set = fill<RmspropOptions>('rmsprop', options, {
     learningRate: 1e-2,
     alpha: 0.99,
@@ -217,7 +229,9 @@ export interface AdagradOptions {
  * Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
  * Optimization" (2011), as torch.optim.Adagrad. Throws ERR_ARGUMENT.
  */
-export function adagrad(options?: AdagradOptions): Optimizer {
+export function adagrad(options?: AdagradOptions): Optimizer;
+export function adagrad(options?: AdagradOptions, ...more: unknown[]): Optimizer {
+  is.lastArgument(more, 'adagrad');
   const defaults = { learningRate: 1e-2, lrDecay: 0, weightDecay: 0, eps: 1e-10 };
   const set = fill<AdagradOptions>('adagrad', options, defaults);
   return make('adagrad', 'adagrad', set.learningRate, {

@@ -27,7 +27,9 @@ export interface ConstantOptions {
 }
 
 /** A linear warm-up, if any, from `warmupStart` to 1; then 1 for ever. Throws ERR_ARGUMENT. */
-export function constant(options?: ConstantOptions): LearningRateScheduler {
+export function constant(options?: ConstantOptions): LearningRateScheduler;
+export function constant(options?: ConstantOptions, ...more: unknown[]): LearningRateScheduler {
+  is.lastArgument(more, 'constant');
   const set = is.options(options, 'options of constant', ['warmupSteps', 'warmupStart']);
   const { warmup, factor } = readWarmup(set);
   return (step) => (step < warmup ? factor(step) : 1);
@@ -56,7 +58,9 @@ export interface CosineOptions {
  * Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), without the restarts. The
  * same as PyTorch's SequentialLR of LinearLR and CosineAnnealingLR. Throws ERR_ARGUMENT.
  */
-export function cosine(options: CosineOptions): LearningRateScheduler {
+export function cosine(options: CosineOptions): LearningRateScheduler;
+export function cosine(options: CosineOptions, ...more: unknown[]): LearningRateScheduler {
+  is.lastArgument(more, 'cosine');
   return decay(options, 'cosine', (progress) => 0.5 * (1 + Math.cos(Math.PI * progress)));
 }
 
@@ -67,7 +71,12 @@ export type LinearDecayOptions = CosineOptions;
  * A linear warm-up from `warmupStart` to 1, then a line down to `minimum`, as Hugging Face's
  * get_linear_schedule_with_warmup. Throws ERR_ARGUMENT.
  */
-export function linearDecay(options: LinearDecayOptions): LearningRateScheduler {
+export function linearDecay(options: LinearDecayOptions): LearningRateScheduler;
+export function linearDecay(
+  options: LinearDecayOptions,
+  ...more: unknown[]
+): LearningRateScheduler {
+  is.lastArgument(more, 'linearDecay');
   return decay(options, 'linearDecay', (progress) => 1 - progress);
 }
 
@@ -105,7 +114,9 @@ export interface StepDecayOptions {
  * `gamma` to the power of the number of stages gone by: PyTorch's StepLR, and with a list its
  * MultiStepLR, counted in steps. Throws ERR_ARGUMENT.
  */
-export function stepDecay(options: StepDecayOptions): LearningRateScheduler {
+export function stepDecay(options: StepDecayOptions): LearningRateScheduler;
+export function stepDecay(options: StepDecayOptions, ...more: unknown[]): LearningRateScheduler {
+  is.lastArgument(more, 'stepDecay');
   const set = is.options(options, 'options of stepDecay', ['stepSize', 'gamma']);
   const gamma = is.number(set.gamma ?? 0.1, 'gamma', 0);
   const given: unknown = set.stepSize;
@@ -127,7 +138,12 @@ export interface ExponentialOptions {
 }
 
 /** `gamma` to the power of the step, as PyTorch's ExponentialLR. Throws ERR_ARGUMENT. */
-export function exponential(options: ExponentialOptions): LearningRateScheduler {
+export function exponential(options: ExponentialOptions): LearningRateScheduler;
+export function exponential(
+  options: ExponentialOptions,
+  ...more: unknown[]
+): LearningRateScheduler {
+  is.lastArgument(more, 'exponential');
   const set = is.options(options, 'options of exponential', ['gamma']);
   const gamma = is.positive(set.gamma, 'gamma');
   return (step) => gamma ** step;
@@ -154,7 +170,9 @@ export interface OneCycleOptions {
  * Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates"
  * (2018), as PyTorch's OneCycleLR, but that momentum stays as it is. Throws ERR_ARGUMENT.
  */
-export function oneCycle(options: OneCycleOptions): LearningRateScheduler {
+export function oneCycle(options: OneCycleOptions): LearningRateScheduler;
+export function oneCycle(options: OneCycleOptions, ...more: unknown[]): LearningRateScheduler {
+  is.lastArgument(more, 'oneCycle');
   const set = is.options(options, 'options of oneCycle', [
     'totalSteps',
     'pctStart',
@@ -229,7 +247,12 @@ export interface ReduceOnPlateauOptions {
  * ReduceLROnPlateau, called once an epoch. It belongs to one Trainer, and another refuses it. Throws
  * ERR_ARGUMENT, before the first step of fit also for a `monitor` that epochs will not report.
  */
-export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateScheduler {
+export function reduceOnPlateau(options?: ReduceOnPlateauOptions): LearningRateScheduler;
+export function reduceOnPlateau(
+  options?: ReduceOnPlateauOptions,
+  ...more: unknown[]
+): LearningRateScheduler {
+  is.lastArgument(more, 'reduceOnPlateau');
   const set = is.options(options, 'options of reduceOnPlateau', [
     'monitor',
     'mode',

@@ -156,3 +156,50 @@ for (const [name, [apply, expected, operand, received]] of Object.entries(dtype)
     t.is(own, `expected ${expected} for \`${operand}\`, received ${received}`);
   });
 }
+
+const { metrics } = tandem;
+const two = () => [floats(4), floats(4)];
+const ignored = {
+  sgd: () => tandem.sgd({}, 0.9),
+  adam: () => tandem.adam({}, 3),
+  adamw: () => tandem.adamw({ learningRate: 1e-3 }, { weightDecay: 0.1 }),
+  lion: () => tandem.lion({}, 3),
+  lamb: () => tandem.lamb({}, 3),
+  rmsprop: () => tandem.rmsprop(undefined, 3),
+  adagrad: () => tandem.adagrad({}, 3),
+  constant: () => tandem.constant({}, 3),
+  cosine: () => tandem.cosine({ totalSteps: 9 }, 3),
+  linearDecay: () => tandem.linearDecay({ totalSteps: 9 }, 3),
+  stepDecay: () => tandem.stepDecay({ stepSize: 9 }, 0.5),
+  exponential: () => tandem.exponential({ gamma: 0.9 }, 3),
+  oneCycle: () => tandem.oneCycle({ totalSteps: 9 }, 3),
+  reduceOnPlateau: () => tandem.reduceOnPlateau({}, 3),
+  crossEntropy: () => tandem.crossEntropy(floats(4), integers(), {}, 3),
+  mse: () => tandem.mse(...two(), {}, 3),
+  l1: () => tandem.l1(...two(), {}, 3),
+  huber: () => tandem.huber(...two(), { delta: 1 }, 3),
+  bceWithLogits: () => tandem.bceWithLogits(...two(), {}, 3),
+  distillation: () => tandem.distillation(...two(), {}, 3),
+  earlyStopping: () => tandem.earlyStopping({}, 3),
+  detectOverfitting: () => tandem.detectOverfitting({}, 3),
+  tensorBoard: () => tandem.tensorBoard({ dir: 'runs' }, 3),
+  htmlReport: () => tandem.htmlReport({ path: 'report.html' }, 3),
+  accuracy: () => metrics.accuracy({ k: 3 }),
+  mae: () => metrics.mae({}),
+  rmse: () => metrics.rmse({}),
+  r2: () => metrics.r2({}),
+  confusionMatrix: () => metrics.confusionMatrix({ labels: [] }),
+  topKAccuracy: () => metrics.topKAccuracy({ k: 3 }, 3),
+  rocAuc: () => metrics.rocAuc({}, 3),
+  perplexity: () => metrics.perplexity({}, 3),
+  precision: () => metrics.precision({}, 'macro'),
+  recall: () => metrics.recall({}, 'macro'),
+  f1: () => metrics.f1({}, 'macro'),
+};
+
+for (const [name, call] of Object.entries(ignored)) {
+  test(`arguments that would be ignored: ${name}`, (t) => {
+    const message = new RegExp(`^expected no more arguments for \`${name}\`, received `);
+    t.throws(call, { code: 'ERR_ARGUMENT', message });
+  });
+}

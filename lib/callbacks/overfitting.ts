@@ -29,7 +29,12 @@ export interface OverfittingDetector extends Callback {
  * Sequential Boundaries for Clinical Trials", 1983). Throws ERR_ARGUMENT, before the first step of fit
  * also where there is no validation data.
  */
-export function detectOverfitting(options?: DetectOverfittingOptions): OverfittingDetector {
+export function detectOverfitting(options?: DetectOverfittingOptions): OverfittingDetector;
+export function detectOverfitting(
+  options?: DetectOverfittingOptions,
+  ...more: unknown[]
+): OverfittingDetector {
+  is.lastArgument(more, 'detectOverfitting');
   const set = is.options(options, 'options of detectOverfitting', [
     'significance',
     'stop',

@@ -25,7 +25,9 @@ export interface TensorBoardOptions {
  * of the folder have from the same epoch on: a run that goes on from a checkpoint is in a chart once. Throws
  * ERR_ARGUMENT; fit rejects with errors of the file system.
  */
-export function tensorBoard(options: TensorBoardOptions): Callback {
+export function tensorBoard(options: TensorBoardOptions): Callback;
+export function tensorBoard(options: TensorBoardOptions, ...more: unknown[]): Callback {
+  is.lastArgument(more, 'tensorBoard');
   const set = is.options<Partial<TensorBoardOptions>>(options, 'options of tensorBoard', [
     'dir',
     'everySteps',

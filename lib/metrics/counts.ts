@@ -113,7 +113,14 @@ function averaged(counts: Counts, average: string, score: Score): number {
   return ratio(sum, weights);
 }
 
-function counted(name: keyof typeof scores, options: AverageOptions | undefined): BuiltIn {
+type Averaged = (options?: AverageOptions) => BuiltIn;
+
+function counted(
+  name: keyof typeof scores,
+  options: AverageOptions | undefined,
+  more: readonly unknown[],
+): BuiltIn {
+  is.lastArgument(more, name);
   const set = is.options(options, `options of ${name}`, ['average']);
   const averages = ['binary', 'macro', 'weighted', 'micro'] as const;
   const given = set.average === undefined ? undefined : is.oneOf(set.average, 'average', averages);
@@ -151,13 +158,13 @@ function counted(name: keyof typeof scores, options: AverageOptions | undefined)
  * bceWithLogits (a logit above 0 is yes; several columns are labels). Negative targets do not count.
  * Throws ERR_ARGUMENT.
  */
-export const precision = (options?: AverageOptions): BuiltIn => counted('precision', options);
+export const precision: Averaged = (options, ...more) => counted('precision', options, more);
 
 /** The share of a class that was predicted as it, as recall_score; otherwise as precision. */
-export const recall = (options?: AverageOptions): BuiltIn => counted('recall', options);
+export const recall: Averaged = (options, ...more) => counted('recall', options, more);
 
 /** The harmonic mean of precision and recall of each class, as f1_score; otherwise as precision. */
-export const f1 = (options?: AverageOptions): BuiltIn => counted('f1', options);
+export const f1: Averaged = (options, ...more) => counted('f1', options, more);
 
 /** Above it a matrix is more than anyone reads, and takes more memory than many models. */
 const maxClasses = 1024;
@@ -168,7 +175,9 @@ const maxClasses = 1024;
  * `matrices` of what evaluate returns, and in the report. Of outputs with up to 1,024 classes, or one
  * logit with bceWithLogits. Throws ERR_ARGUMENT.
  */
-export function confusionMatrix(): BuiltIn {
+export function confusionMatrix(): BuiltIn;
+export function confusionMatrix(...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'confusionMatrix');
   return builtIn({
     name: 'confusionMatrix',
     largerIsBetter: undefined,

@@ -2,6 +2,7 @@
 import { apply } from '../graph/apply.js';
 import { constant } from '../graph/leaves.js';
 import type { Value } from '../graph/value.js';
+import * as is from '../is.js';
 import { abs, sub } from '../ops/elementwise.js';
 import { where } from '../ops/indexing.js';
 import { l1 } from '../ops/losses.js';
@@ -16,7 +17,9 @@ import { hasOneClass, lastAxis } from './predictions.js';
  * met; targets between 0 and 1, as mixup makes, are a yes above 0.5. Negative targets do not count.
  * With a function as the loss, several columns of float32 are labels too, whatever it takes them for.
  */
-export function accuracy(): BuiltIn {
+export function accuracy(): BuiltIn;
+export function accuracy(...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'accuracy');
   return builtIn({
     name: 'accuracy',
     largerIsBetter: true,
@@ -48,7 +51,9 @@ function whole(target: Value): Value {
 }
 
 /** The mean absolute error over all elements. */
-export function mae(): BuiltIn {
+export function mae(): BuiltIn;
+export function mae(...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'mae');
   return builtIn({
     name: 'mae',
     largerIsBetter: false,

@@ -24,7 +24,9 @@ export interface TopKOptions {
  * the middle: it counts where more than half of the orders put it there. A row that holds NaN is wrong.
  * Negative targets do not count. Of outputs with class numbers. Throws ERR_ARGUMENT.
  */
-export function topKAccuracy(options?: TopKOptions): BuiltIn {
+export function topKAccuracy(options?: TopKOptions): BuiltIn;
+export function topKAccuracy(options?: TopKOptions, ...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'topKAccuracy');
   const { k: given } = is.options(options, 'options of topKAccuracy', ['k']);
   const k = is.integer(given ?? 5, 'k', 1);
   return builtIn({
@@ -81,7 +83,9 @@ export interface RocAucOptions {
  * other. Negative targets do not count. Hanley and McNeil, "The Meaning and Use of the Area under a
  * Receiver Operating Characteristic (ROC) Curve" (1982). Throws ERR_ARGUMENT.
  */
-export function rocAuc(options?: RocAucOptions): BuiltIn {
+export function rocAuc(options?: RocAucOptions): BuiltIn;
+export function rocAuc(options?: RocAucOptions, ...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'rocAuc');
   const set = is.options(options, 'options of rocAuc', ['average']);
   const average = is.oneOf(set.average ?? 'macro', 'average', ['macro', 'weighted']);
   return builtIn({

@@ -23,7 +23,9 @@ function rowAxes({ output }: Pair): number[] {
 }
 
 /** The square root of the mean squared error over all elements. */
-export function rmse(): BuiltIn {
+export function rmse(): BuiltIn;
+export function rmse(...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'rmse');
   return builtIn({
     name: 'rmse',
     largerIsBetter: false,
@@ -51,7 +53,9 @@ export function rmse(): BuiltIn {
  * from their mean: the mean over the elements of the last axis, as scikit-learn's r2_score. NaN for
  * fewer than two rows; 1 or 0 where targets are all the same, whether met or not.
  */
-export function r2(): BuiltIn {
+export function r2(): BuiltIn;
+export function r2(...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'r2');
   return builtIn({
     name: 'r2',
     largerIsBetter: true,
@@ -143,7 +147,9 @@ export interface PerplexityOptions {
  * smoothing: Jelinek et al., "Perplexity - a Measure of the Difficulty of Speech Recognition Tasks"
  * (1977). Of outputs with class numbers.
  */
-export function perplexity(options?: PerplexityOptions): BuiltIn {
+export function perplexity(options?: PerplexityOptions): BuiltIn;
+export function perplexity(options?: PerplexityOptions, ...more: unknown[]): BuiltIn {
+  is.lastArgument(more, 'perplexity');
   const set = is.options(options, 'options of perplexity', ['ignoreIndex']);
   const ignored = is.integer(set.ignoreIndex ?? -100, 'ignoreIndex', -(2 ** 31), 2 ** 31 - 1);
   return builtIn({

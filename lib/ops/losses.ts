@@ -46,7 +46,14 @@ export interface CrossEntropyOptions extends WeightedOptions {
  * where `weights` say that none does; with gradients of 0 either way, also where it is `classWeights`
  * of 0 that let none count.
  */
-export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOptions): Value {
+export function crossEntropy(x: Value, target: Value, options?: CrossEntropyOptions): Value;
+export function crossEntropy(
+  x: Value,
+  target: Value,
+  options?: CrossEntropyOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'crossEntropy');
   const { classWeights, weights, ...rest } = is.options(options, 'options of crossEntropy', [
     'labelSmoothing',
     'ignoreIndex',
@@ -101,13 +108,27 @@ function pointwise(op: string, x: Operand, target: Operand, weights: unknown, at
 }
 
 /** Mean squared error of x and a target of its shape. */
-export function mse(x: Operand, target: Operand, options?: WeightedOptions): Value {
+export function mse(x: Operand, target: Operand, options?: WeightedOptions): Value;
+export function mse(
+  x: Operand,
+  target: Operand,
+  options?: WeightedOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'mse');
   const { weights } = is.options(options, 'options of mse', ['weights']);
   return pointwise('mse', x, target, weights);
 }
 
 /** Mean absolute error of x and a target of its shape. */
-export function l1(x: Operand, target: Operand, options?: WeightedOptions): Value {
+export function l1(x: Operand, target: Operand, options?: WeightedOptions): Value;
+export function l1(
+  x: Operand,
+  target: Operand,
+  options?: WeightedOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'l1');
   const { weights } = is.options(options, 'options of l1', ['weights']);
   return pointwise('l1', x, target, weights);
 }
@@ -122,7 +143,14 @@ export interface HuberOptions extends WeightedOptions {
  * Quadratic for errors below `delta`, linear above: Huber, "Robust Estimation of a Location
  * Parameter" (1964). As PyTorch's huber_loss.
  */
-export function huber(x: Operand, target: Operand, options?: HuberOptions): Value {
+export function huber(x: Operand, target: Operand, options?: HuberOptions): Value;
+export function huber(
+  x: Operand,
+  target: Operand,
+  options?: HuberOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'huber');
   const set = is.options(options, 'options of huber', ['delta', 'weights']);
   const delta = set.delta === undefined ? 1 : is.positive(set.delta, 'delta');
   return pointwise('huber', x, target, set.weights, { delta });
@@ -138,7 +166,14 @@ export interface BceWithLogitsOptions extends WeightedOptions {
  * Binary cross-entropy of logits x and targets from 0 to 1 of its shape, as PyTorch's
  * binary_cross_entropy_with_logits.
  */
-export function bceWithLogits(x: Operand, target: Operand, options?: BceWithLogitsOptions): Value {
+export function bceWithLogits(x: Operand, target: Operand, options?: BceWithLogitsOptions): Value;
+export function bceWithLogits(
+  x: Operand,
+  target: Operand,
+  options?: BceWithLogitsOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'bceWithLogits');
   const set = is.options(options, 'options of bceWithLogits', ['posWeight', 'weights']);
   const { posWeight = 1, weights } = set;
   if (typeof posWeight === 'number') {
@@ -177,7 +212,14 @@ export interface DistillationOptions extends WeightedOptions {
  * softmax(teacher / temperature), both logits `[..., classes]`: Hinton, Vinyals and Dean, "Distilling
  * the Knowledge in a Neural Network" (2015). The teacher counts as constant.
  */
-export function distillation(x: Value, teacher: Value, options?: DistillationOptions): Value {
+export function distillation(x: Value, teacher: Value, options?: DistillationOptions): Value;
+export function distillation(
+  x: Value,
+  teacher: Value,
+  options?: DistillationOptions,
+  ...more: unknown[]
+): Value {
+  is.lastArgument(more, 'distillation');
   const { weights, ...rest } = is.options(options, 'options of distillation', [
     'temperature',
     'weights',

@@ -53,7 +53,9 @@ export async function writeReport(
  * A callback that writes a report when training ends, also by an error, once there is an epoch to
  * show; otherwise as writeReport. Throws ERR_ARGUMENT.
  */
-export function htmlReport(options: HtmlReportOptions): Callback {
+export function htmlReport(options: HtmlReportOptions): Callback;
+export function htmlReport(options: HtmlReportOptions, ...more: unknown[]): Callback {
+  is.lastArgument(more, 'htmlReport');
   const set = is.options<Partial<HtmlReportOptions>>(options, 'options of htmlReport', [
     'path',
     ...known,

@@ -43,7 +43,9 @@ export interface EarlyStopping extends Callback {
  * When?" (1998), with Keras' options. Throws ERR_ARGUMENT, before the first step of fit also for a
  * `monitor` that it will not report.
  */
-export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping {
+export function earlyStopping(options?: EarlyStoppingOptions): EarlyStopping;
+export function earlyStopping(options?: EarlyStoppingOptions, ...more: unknown[]): EarlyStopping {
+  is.lastArgument(more, 'earlyStopping');
   const set = is.options(options, 'options of earlyStopping', [
     'monitor',
     'patience',
