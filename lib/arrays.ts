@@ -2,6 +2,7 @@
 import type { DType, TypedArray } from '../bindings.js';
 import * as is from './is.js';
 import { native } from './native.js';
+import { anyArray, kindOf, types } from './views.js';
 
 /**
  * The array for each slot, with the name that errors give it: from a record of names, from an array
@@ -35,26 +36,15 @@ export function matchArrays<S extends { readonly name: string }>(
 const wantedArray = (dtype: DType): string =>
   dtype === 'float32' ? 'a Float32Array' : 'an Int32Array or another integer typed array';
 
-const nameOf = Object.getOwnPropertyDescriptor(is.anyArray.prototype, Symbol.toStringTag)?.get;
-type Viewing = new (buffer: ArrayBufferLike, at: number, length: number) => TypedArray;
-const kinds: readonly Viewing[] = [
-  ...[Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray],
-  ...[Int16Array, Uint16Array, Int32Array, Uint32Array],
-];
-const types = new Map<unknown, Viewing>(kinds.map((type) => [type.name, type]));
-
 /**
  * A typed array of another realm, such as that of a test runner's sandbox, as one of this realm over
  * the same memory; anything else as it is.
  */
 export function ofThisRealm(array: unknown): unknown {
-  if (!ArrayBuffer.isView(array) || array instanceof is.anyArray) return array;
-  const type = types.get(nameOf?.call(array));
-  return type ? new type(array.buffer, array.byteOffset, (array as TypedArray).length) : array;
+  if (!is.isTypedArray(array) || array instanceof anyArray) return array;
+  const type = types.get(kindOf(array));
+  return type ? new type(array.buffer, array.byteOffset, array.length) : array;
 }
-
-/** What a typed array is, whatever class made of it: a Buffer is a Uint8Array. */
-export const kindOf = (array: TypedArray): string => nameOf?.call(array) as string;
 
 /** A new array of what another one is. */
 export function emptyLike<T extends TypedArray>(array: T, length: number): T {

@@ -1,10 +1,9 @@
 // The checks of everything that users pass in, and the one shape of their messages:
 // "expected X for `name`, received Y".
-import type { TypedArray } from '../bindings.js';
 import { type ErrorCode, TandemError } from './errors.js';
+import { anyArray, showView } from './views.js';
 
-/** The class of all typed arrays of this realm. */
-export const anyArray = Object.getPrototypeOf(Float32Array) as new () => TypedArray;
+export { isFloat32Array, isOf, isTypedArray } from './views.js';
 
 /** How an error shows what it received: short, and with the type where it says more. */
 export function show(value: unknown): string {
@@ -14,9 +13,7 @@ export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value !== 'object' || value === null) return String(value);
-  if (ArrayBuffer.isView(value)) {
-    return `${value.constructor.name} of length ${'length' in value ? value.length : value.byteLength}`;
-  }
+  if (ArrayBuffer.isView(value)) return showView(value);
   if (value instanceof Date) {
     return Number.isNaN(value.getTime()) ? 'an invalid Date' : `the date ${value.toISOString()}`;
   }
@@ -128,7 +125,7 @@ export function oneOf<const T extends string | number>(
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   // Object.prototype of this realm or of another one, such as that of a test runner's sandbox.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -168,23 +165,9 @@ export function options<T extends object>(
   return set as T;
 }
 
-/** One itself, whose elements can be read, and not what inherits from it or is a Proxy of it. */
-export function isFloat32Array(value: unknown): value is Float32Array {
-  return ArrayBuffer.isView(value) && value instanceof Float32Array;
-}
-
 /** Throws ERR_ARGUMENT for arguments behind the last one of `call`, which would do nothing. */
 export function lastArgument(more: readonly unknown[], call: string): void {
   if (more.length > 0) throw mismatch('ERR_ARGUMENT', 'no more arguments', call, show(more[0]));
-}
-
-export function isTypedArray(value: unknown): value is TypedArray {
-  return (
-    ArrayBuffer.isView(value) &&
-    !(value instanceof DataView) &&
-    !(value instanceof BigInt64Array) &&
-    !(value instanceof BigUint64Array)
-  );
 }
 
 /** "; did you mean `x`?" when one of `names` is close to `name`, or ''. */

@@ -252,6 +252,14 @@ test('batches and rows of any iterable, and what it throws', async (t) => {
   t.is(await t.throwsAsync(trainer.evaluate(failing)), cause);
   const odd = fromBatches(() => [{ x: new Float32Array(4), y: new Float32Array(2) }, { x: 1 }]);
   await t.throwsAsync(trainer.fit(odd, { verbose: 0 }), { code: 'ERR_ARGUMENT' });
+  for (const x of [null, 'abc', { a: 5 }]) {
+    const strange = fromBatches(() => [{ x, y: new Float32Array(2) }]);
+    const refusal = {
+      code: 'ERR_ARGUMENT',
+      message: /^expected a typed array.* for `x(\.a)?`, received/,
+    };
+    await t.throwsAsync(trainer.fit(strange, { verbose: 0 }), refusal);
+  }
   await t.throwsAsync(
     trainer.fit(
       fromBatches(() => []),

@@ -1,8 +1,9 @@
 // Rows side by side: what sources give, transformations move and trainers take.
 import type { TypedArray } from '../../bindings.js';
-import { emptyLike, kindOf } from '../arrays.js';
+import { emptyLike } from '../arrays.js';
 import * as is from '../is.js';
 import { nextTurn } from '../trainer/turns.js';
+import { kindOf } from '../views.js';
 
 /** One value a row, or for typed arrays as many elements a row as the array has for each of them. */
 export type Column = TypedArray | readonly unknown[];
@@ -63,11 +64,16 @@ export function columnsOf(batch: Batch): (readonly [name: string, column: Column
 }
 
 /**
- * Throws ERR_SHAPE where a column has not a whole number of elements, the same for each row. `counted`:
- * the number of rows is that of the targets, for want of one.
+ * Throws ERR_ARGUMENT for what is no column, and ERR_SHAPE where one has not a whole number of elements,
+ * the same for each row. `counted`: the number of rows is that of the targets, for want of one.
  */
 export function checkColumns(batch: Batch, counted = false): void {
+  for (const [group, value] of groupsOf(batch)) {
+    if (isColumn(value) || is.isRecord(value)) continue;
+    throw is.invalid('a typed array or a record of them', group, value);
+  }
   for (const [name, column] of columnsOf(batch)) {
+    if (!isColumn(column)) throw is.invalid('a typed array', name, column);
     const elements = column.length / batch.rows;
     const fits = is.isTypedArray(column)
       ? Number.isInteger(elements) && elements > 0

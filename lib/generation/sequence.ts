@@ -138,7 +138,7 @@ export class Sequence {
 
 /** Tokens as native code reads them. Throws ERR_ARGUMENT, ERR_DTYPE. */
 export function readPrompt(prompt: unknown): Int32Array {
-  if (ArrayBuffer.isView(prompt) && prompt instanceof Int32Array) return prompt;
+  if (is.isOf(prompt, Int32Array)) return prompt;
   if (Array.isArray(prompt)) {
     return Int32Array.from(is.integers(prompt, 'prompt', 0), (token) => {
       if (token < 2 ** 31) return token;

@@ -235,9 +235,9 @@ export function distillation(
 
 /** A constant vector of numbers of 0 or more. */
 function numbers(given: unknown, name: string): Value {
-  const floats = given instanceof Float32Array || given instanceof Float64Array;
-  if (!Array.isArray(given) && !(ArrayBuffer.isView(given) && floats))
+  if (!Array.isArray(given) && !is.isOf(given, Float32Array) && !is.isOf(given, Float64Array)) {
     throw is.invalid('an array of numbers', name, given);
+  }
   const data = Float32Array.from(given, (item: unknown, i) => is.float32(item, `${name}[${i}]`, 0));
   return constant(data, [data.length]);
 }

@@ -245,7 +245,7 @@ export function checkOutput(
   length: number,
 ): Float32Array | Int32Array {
   const type = dtype === 'float32' ? Float32Array : Int32Array;
-  if (!(ArrayBuffer.isView(array) && array instanceof type)) {
+  if (!is.isOf<Float32Array | Int32Array>(array, type)) {
     const what = dtype === 'float32' ? 'a Float32Array' : 'an Int32Array';
     throw is.mismatch(
       ArrayBuffer.isView(array) ? 'ERR_DTYPE' : 'ERR_ARGUMENT',

@@ -181,8 +181,7 @@ export class Lengths {
       const axis = this.#full.inputAxes[i];
       const row = rowElements(slot.value) ?? 1;
       const size = axis === undefined ? row : (row / this.#full.length) * length;
-      const given =
-        ArrayBuffer.isView(array) && 'length' in array ? Number(array.length) : Number.NaN;
+      const given = is.isTypedArray(array) ? array.length : Number.NaN;
       const count = given / size;
       if (!Number.isInteger(count) || count === 0 || (rows !== undefined && count !== rows)) {
         const what =

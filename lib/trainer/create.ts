@@ -10,7 +10,7 @@ import { Engine } from './engine.js';
 import { makeTrainingGraph, type TrainingGraph } from './graph.js';
 import type { Targets } from './losses.js';
 import { Mixer } from './mixup.js';
-import { readOptions, type TrainerOptions } from './options.js';
+import { describeLoss, readOptions, type TrainerOptions } from './options.js';
 import type { RunState } from './run.js';
 
 /** Throws ERR_ARGUMENT, ERR_SHAPE, ERR_DTYPE, ERR_DEVICE, ERR_OUT_OF_MEMORY. */
@@ -60,7 +60,7 @@ export function makeEngine<T extends Targets = Value>(
   engine = new Engine(
     trainer,
     state,
-    settings,
+    { ...settings, loss: describeLoss(loss) },
     [width],
     terms,
     scales > 0,

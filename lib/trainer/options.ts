@@ -206,11 +206,10 @@ export function readOptions<T extends Targets>(
   const microBatches = is.integer(steps, 'gradientAccumulationSteps', 1, 2 ** 20);
   const ema = readAverages(set.ema);
   const skip = readSkip(set.checkNumerics);
-  const settings: Settings = {
+  const settings: Omit<Settings, 'loss'> = {
     optimizer,
     schedule: lrScheduler ?? (() => 1),
     microBatches,
-    loss: describeLoss(set.loss),
     validatesAverages: ema.validate,
     mixup: readMixup(set.mixup, inputs),
     skips: skip !== null || precision === 'fp16-mixed',
@@ -234,8 +233,11 @@ export function readOptions<T extends Targets>(
   return { set, settings };
 }
 
-/** Functions have no more to tell them by than that they are some. */
-const describeLoss = (loss: unknown): string =>
+/**
+ * Of a loss that has been found to be names and functions: these have no more to tell them by than that
+ * they are some.
+ */
+export const describeLoss = (loss: unknown): string =>
   typeof loss === 'string'
     ? loss
     : JSON.stringify(loss, (_, item: unknown) => (typeof item === 'function' ? 'function' : item));

@@ -1,0 +1,62 @@
+// What views of memory are, whatever class or prototype they were given.
+import type { TypedArray } from '../bindings.js';
+
+/** The class of all typed arrays of this realm. */
+export const anyArray = Object.getPrototypeOf(Float32Array) as new () => TypedArray;
+
+const nameOf = Object.getOwnPropertyDescriptor(anyArray.prototype, Symbol.toStringTag)?.get;
+
+/** Undefined for what is no typed array: a DataView, a Proxy of one, an object that inherits from one. */
+export const nameOfArray = (value: unknown): string | undefined =>
+  nameOf?.call(value) as string | undefined;
+
+/** What a typed array is, whatever class made of it: a Buffer is a Uint8Array. */
+export const kindOf = (array: TypedArray): string => nameOfArray(array) ?? '';
+
+export type Viewing = new (buffer: ArrayBufferLike, at: number, length: number) => TypedArray;
+const kinds: readonly Viewing[] = [
+  ...[Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray],
+  ...[Int16Array, Uint16Array, Int32Array, Uint32Array],
+];
+/** The classes of typed arrays that inputs may be, by their names. */
+export const types: ReadonlyMap<string | undefined, Viewing> = new Map(
+  kinds.map((type) => [type.name, type]),
+);
+
+const others = new Map<string | undefined, new (buffer: ArrayBuffer) => ArrayBufferView>([
+  [BigInt64Array.name, BigInt64Array],
+  [BigUint64Array.name, BigUint64Array],
+  [undefined, DataView],
+]);
+
+/**
+ * Whether a view has the properties of what it is: a prototype that was put in the place of its own
+ * answers with nothing, with an error, or for elements of another type.
+ */
+export function isItself(view: ArrayBufferView): boolean {
+  const name = nameOfArray(view);
+  const type = types.get(name) ?? others.get(name);
+  if (type !== undefined && view instanceof type) return true;
+  const isOfThisRealm = view instanceof anyArray || view instanceof DataView;
+  return !isOfThisRealm && typeof view.byteLength === 'number';
+}
+
+/** A typed array of a type that inputs may be, of this realm or another one. */
+export const isTypedArray = (value: unknown): value is TypedArray =>
+  types.has(nameOfArray(value)) && isItself(value as TypedArray);
+
+/** An array of this type itself, whose elements can be read, and not what inherits from one or is a Proxy of one. */
+export const isOf = <T extends TypedArray>(
+  value: unknown,
+  type: new (length: number) => T,
+): value is T => value instanceof type && nameOfArray(value) === type.name;
+
+export const isFloat32Array = (value: unknown): value is Float32Array => isOf(value, Float32Array);
+
+/** How an error shows a view. */
+export function showView(view: ArrayBufferView): string {
+  if (!isItself(view))
+    return `a ${nameOfArray(view) ?? 'DataView'} with the prototype of another class`;
+  const length = 'length' in view ? (view as TypedArray).length : view.byteLength;
+  return `${view.constructor.name} of length ${length}`;
+}
