@@ -71,8 +71,14 @@ export function checkInput(given: unknown, name: string, dtype: DType): TypedArr
 export function toInput(array: unknown, name: string, dtype: DType): Float32Array | Int32Array {
   const typed = checkInput(array, name, dtype);
   if (typed instanceof Float32Array || typed instanceof Int32Array) return typed;
-  const at = typed instanceof Uint32Array ? native.findOutside(typed, 0, 2 ** 31, 0) : -1;
-  if (at === -1) return new Int32Array(typed); // many times as fast as Int32Array.from
-  const received = `${typed[at]} at position ${at}`;
+  checkSigned(typed, name);
+  return new Int32Array(typed); // many times as fast as Int32Array.from
+}
+
+/** Throws ERR_ARGUMENT for integers that int32 does not hold; `from`: where in an array these begin. */
+export function checkSigned(integers: TypedArray, name: string, from = 0): void {
+  const at = integers instanceof Uint32Array ? native.findOutside(integers, 0, 2 ** 31, 0) : -1;
+  if (at === -1) return;
+  const received = `${integers[at]} at position ${from + at}`;
   throw is.mismatch('ERR_ARGUMENT', 'integers below 2^31', name, received);
 }

@@ -10,7 +10,7 @@ import { averagedModel, checkAverages } from './trainer/averages.js';
 import { type Owner, readCheckpoint, writeCheckpoint } from './trainer/checkpoint/file.js';
 import { restoreSnapshot, takeSnapshot } from './trainer/checkpoint/snapshot.js';
 import { makeEngine } from './trainer/create.js';
-import { checkWhole, type Data, readBatchSize } from './trainer/data.js';
+import { checkWhole, type Data, type Later, readBatchSize } from './trainer/data.js';
 import type { Engine, Step } from './trainer/engine.js';
 import { busyError, closedError } from './trainer/errors.js';
 import {
@@ -234,9 +234,10 @@ export class Trainer<T extends Targets = Value> {
   #supply(data: Data | Dataset): Supply {
     const { feeds } = this.#graph;
     if (isDataset(data)) return datasetSupply(data, feeds, 'data');
-    const rows = readRows(data, feeds, 'data');
+    const later: Later = [];
+    const rows = readRows(data, feeds, 'data', later);
     checkWhole(rows.count, feeds, 'data');
-    return arraySupply(rows, { start: 0, count: rows.count });
+    return arraySupply(rows, { start: 0, count: rows.count }, later);
   }
 
   get #owner(): Owner {

@@ -69,12 +69,17 @@ export function findRanges(results: readonly Value[]): Map<Value, Range> {
   return found;
 }
 
-/** Throws ERR_ARGUMENT for the first entry that is out of range. */
-export function checkRange(array: TypedArray, name: string, range: Range | undefined): void {
+/** Throws ERR_ARGUMENT for the first entry that is out of range; `from`: where in an array it begins. */
+export function checkRange(
+  array: TypedArray,
+  name: string,
+  range: Range | undefined,
+  from = 0,
+): void {
   if (range === undefined) return;
   const { what, count, ignored } = range;
   const at = native.findOutside(array, 0, count, ignored);
   if (at === -1) return;
   const wanted = `${what} from 0 to ${count - 1}`;
-  throw is.mismatch('ERR_ARGUMENT', wanted, name, `${array[at]} at position ${at}`);
+  throw is.mismatch('ERR_ARGUMENT', wanted, name, `${array[at]} at position ${from + at}`);
 }

@@ -1,11 +1,11 @@
 // Arrays of users -> the arrays that native code gathers rows from, checked once before a run.
 import type { DType, TypedArray } from '../../bindings.js';
-import { checkInput, matchArrays, toInput } from '../arrays.js';
+import { checkInput, checkSigned, matchArrays, toInput } from '../arrays.js';
 import { checkRange, type Range } from '../graph/ranges.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
 import type { Lengths } from './lengths.js';
-import { elementsPerTurn, nextTurn } from './turns.js';
+import { elementsPerTurn, inPieces, nextTurn } from './turns.js';
 
 /** One typed array, an array of them in order, or a record of names. */
 export type Arrays = TypedArray | readonly TypedArray[] | Readonly<Record<string, TypedArray>>;
@@ -48,7 +48,16 @@ export interface Rows {
   readonly graph?: number;
 }
 
-export function readData(data: unknown, feeds: Feeds, name: string): Rows {
+/** What is left to do with long arrays before anybody reads them, in turns of the event loop. */
+export type Later = (() => Promise<void>)[];
+
+/** Does it. Rejects with what `readData` would have thrown. */
+export async function finish(later: Later): Promise<void> {
+  for (let next = later.shift(); next !== undefined; next = later.shift()) await next();
+}
+
+/** `later` gets what takes long; without it all is done at once. */
+export function readData(data: unknown, feeds: Feeds, name: string, later?: Later): Rows {
   const pair = Array.isArray(data) && data.length === 2 ? { x: data[0], y: data[1] } : data;
   if (!is.isRecord(pair)) throw is.invalid('{ x, y }', name, data);
   const {
@@ -66,7 +75,7 @@ export function readData(data: unknown, feeds: Feeds, name: string): Rows {
     ['y', y, feeds.y],
   ] as const) {
     for (const [array, label, feed] of matchArrays(given, of, `${prefix}${what}`)) {
-      const { typed, rows } = readArray(array, label, feed);
+      const { typed, rows } = readArray(array, label, feed, later);
       if (count === undefined) {
         count = rows;
         first = label;
@@ -115,15 +124,47 @@ export function checkWhole(count: number, { batch }: Feeds, name: string): void 
   throw is.mismatch('ERR_SHAPE', what, name, `${count} rows`);
 }
 
-function readArray(given: unknown, name: string, feed: Feed) {
+/** Elements that are checked and converted in a millisecond. */
+const elementsAtOnce = 16 * elementsPerTurn;
+
+function readArray(given: unknown, name: string, feed: Feed, later: Later | undefined) {
   const array = checkInput(given, name, feed.dtype);
   const rows = array.length / feed.elements;
   if (array.length === 0) throw is.mismatch('ERR_SHAPE', 'one row or more', name, is.show(array));
   if (!Number.isInteger(rows)) {
     throw is.mismatch('ERR_SHAPE', `a multiple of ${feed.elements} elements`, name, is.show(array));
   }
+  const reads = array instanceof Float32Array || array instanceof Int32Array;
+  const { length } = array;
+  if (later !== undefined && length > elementsAtOnce && !(reads && feed.range === undefined)) {
+    const typed = reads ? array : new Int32Array(length);
+    later.push(() => readInPieces(array, length, typed, name, feed.range));
+    return { typed, rows };
+  }
   checkRange(array, name, feed.range);
   return { typed: toInput(array, name, feed.dtype), rows };
+}
+
+/** Checks an array that had `length` elements, and copies it where `typed` is another one. */
+async function readInPieces(
+  array: TypedArray,
+  length: number,
+  typed: Float32Array | Int32Array,
+  name: string,
+  range: Range | undefined,
+): Promise<void> {
+  const read = (from: number, to: number) => {
+    if (array.length !== length) {
+      const received = `one detached or shrunk (${is.show(array)})`;
+      throw is.mismatch('ERR_SHAPE', 'an array that stays as it was', name, received);
+    }
+    const piece = array.subarray(from, to);
+    checkRange(piece, name, range, from);
+    if (typed === array) return;
+    checkSigned(piece, name, from);
+    typed.set(piece, from);
+  };
+  await inPieces(length, read, elementsAtOnce);
 }
 
 /** The rows with a NaN or an infinity, each with the name of the first feed that has one there. */

@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js';
 import * as is from '../is.js';
 import type { Matrix } from '../metrics/metric.js';
 import { checkAverages } from './averages.js';
-import { checkWhole, type Data, readBatchSize } from './data.js';
+import { checkWhole, type Data, type Later, readBatchSize } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
 import type { TrainingGraph } from './graph.js';
@@ -62,13 +62,14 @@ export async function evaluate(
   if (ema) checkAverages(engine, 'ema');
   const given = isDataset(data) ? data.batchSize : undefined;
   const batchSize = readBatchSize(set.batchSize ?? given, feeds);
-  const rows = isDataset(data) ? undefined : readRows(data, feeds, 'data');
+  const later: Later = [];
+  const rows = isDataset(data) ? undefined : readRows(data, feeds, 'data', later);
   if (rows) checkWhole(rows.count, feeds, 'data');
   if (isDataset(data)) checkEncoder(engine.model.encoder, data, 'data');
   const supply: Supply =
     rows === undefined
       ? datasetSupply((data as Dataset).plain, feeds, 'data')
-      : arraySupply(rows, { start: 0, count: rows.count });
+      : arraySupply(rows, { start: 0, count: rows.count }, later);
   const { checkNumerics } = engine.settings.native;
   const ended = () => run.closed || signal?.aborted === true;
   const measuring = run.alone(async () => {

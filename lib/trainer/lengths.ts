@@ -2,7 +2,7 @@
 import type { Dataset } from '../data/dataset.js';
 import { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import { type Feeds, type Rows, readData } from './data.js';
+import { type Feeds, type Later, type Rows, readData } from './data.js';
 import { nextTurn } from './turns.js';
 
 /** A graph of the trainer, by its number, and what it takes. */
@@ -95,13 +95,13 @@ export function graphFor(
   }
 }
 
-/** Arrays for `feeds`; those that say their `rows` may be shorter sequences than the model's. */
-export function readRows(data: unknown, feeds: Feeds, name: string): Rows {
+/** Arrays for `feeds`; those that say their `rows` may be shorter sequences than the model's. `later` as of readData. */
+export function readRows(data: unknown, feeds: Feeds, name: string, later?: Later): Rows {
   const { x, rows }: { x?: unknown; rows?: unknown } = is.isRecord(data) ? data : {};
-  if (typeof rows !== 'number') return readData(data, feeds, name);
+  if (typeof rows !== 'number') return readData(data, feeds, name, later);
   const { graph, feeds: taken, refusal } = graphFor(x, rows, feeds);
   try {
-    return { ...readData(data, taken, name), graph };
+    return { ...readData(data, taken, name, later), graph };
   } catch (error) {
     if (refusal === undefined || !(error instanceof TandemError)) throw error;
     if (error.code !== 'ERR_SHAPE') throw error;

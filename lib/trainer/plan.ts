@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js';
 import { pathOf } from '../files/paths.js';
 import * as is from '../is.js';
 import type { Callback } from './callbacks.js';
-import { checkWhole, type Data, type Feeds, type Rows, readBatchSize } from './data.js';
+import { checkWhole, type Data, type Feeds, type Later, type Rows, readBatchSize } from './data.js';
 import { readRows } from './lengths.js';
 import type { Span } from './random.js';
 import { retrying } from './retry.js';
@@ -140,7 +140,8 @@ export function planFit(
     const what = 'either `validationData` or `validationSplit`';
     throw is.mismatch('ERR_ARGUMENT', what, 'options of fit', 'both');
   }
-  const arrays = readArrays(data, set, feeds);
+  const later: Later = [];
+  const arrays = readArrays(data, set, feeds, later);
   const { training, validation } = arrays;
   const retry = readRetry(set.retry);
   const checkpoint = readCheckpointOptions(set.checkpoint);
@@ -155,10 +156,10 @@ export function planFit(
   }
   return {
     training: training
-      ? arraySupply(training.rows, training.which)
+      ? arraySupply(training.rows, training.which, later)
       : retrying(datasetSupply(data as Dataset, feeds, 'data'), retry),
     validation: validation
-      ? arraySupply(validation.rows, validation.which)
+      ? arraySupply(validation.rows, validation.which, later)
       : isDataset(set.validationData)
         ? retrying(datasetSupply(set.validationData.plain, feeds, 'validationData'), retry)
         : undefined,
@@ -215,13 +216,13 @@ function readRetry(given: unknown): Required<RetryOptions> {
 }
 
 /** Checks all that is given as arrays. */
-function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayPlan {
+function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds, later: Later): ArrayPlan {
   let validation: ArrayRows | undefined;
   if (isDataset(set.validationData)) {
     checkLength(set.validationData, feeds, 'validationData');
     if (isDataset(data)) checkEncoder(data.encoder, set.validationData, 'validationData');
   } else if (set.validationData !== undefined) {
-    const held = readRows(set.validationData, feeds, 'validationData');
+    const held = readRows(set.validationData, feeds, 'validationData', later);
     checkWhole(held.count, feeds, 'validationData');
     validation = { rows: held, which: { start: 0, count: held.count } };
   }
@@ -233,7 +234,7 @@ function readArrays(data: Data | Dataset, set: FitOptions, feeds: Feeds): ArrayP
     checkLength(data, feeds, 'data');
     return { training: undefined, validation };
   }
-  const rows = readRows(data, feeds, 'data');
+  const rows = readRows(data, feeds, 'data', later);
   let training = rows.count;
   if (set.validationSplit !== undefined) {
     const split = is.number(set.validationSplit, 'validationSplit', 0, 1);

@@ -8,7 +8,15 @@ import { classesOf } from '../data/encoders/decode.js';
 import type { EncoderState } from '../data/encoders/state.js';
 import type { TandemError } from '../errors.js';
 import * as is from '../is.js';
-import { checkWidths, type Feeds, findBadRows, type Rows, readData } from './data.js';
+import {
+  checkWidths,
+  type Feeds,
+  findBadRows,
+  finish,
+  type Later,
+  type Rows,
+  readData,
+} from './data.js';
 import { graphFor, planLengths } from './lengths.js';
 import { generator, inOrder, numbersOf, type Span, shuffled } from './random.js';
 import { badRow } from './reports.js';
@@ -118,10 +126,12 @@ export function orderedSource(
   };
 }
 
-/** The rows of a span of arrays. */
-export function arraySupply(rows: Rows, span: Span): Supply {
+/** The rows of a span of arrays; `later`: what is left to do with them. */
+export function arraySupply(rows: Rows, span: Span, later: Later): Supply {
   return {
+    prepare: () => finish(later),
     async epoch({ epoch, batchSize, start, seed }) {
+      await finish(later);
       const order =
         seed === undefined ? await inOrder(span) : await shuffled(span, generator(seed, epoch));
       return orderedSource(rows, order, batchSize, start);
@@ -170,7 +180,7 @@ class ChunkSource implements StepSource {
   constructor(
     readonly chunks: AsyncGenerator<Chunk<TensorBatch>>,
     readonly feeds: Feeds,
-    readonly read: (block: TensorBatch) => Rows,
+    readonly read: (block: TensorBatch) => Promise<Rows>,
     readonly name: string,
     readonly batchSize: number,
     readonly steps: number | undefined,
@@ -209,7 +219,7 @@ class ChunkSource implements StepSource {
     this.#first = undefined;
     const { value, done } = await (first ?? this.chunks.next());
     if (done === true || value === undefined) return false;
-    const rows = this.read(value.block);
+    const rows = await this.read(value.block);
     const { order, sizes } = value;
     const { batch } = this.feeds;
     const odd = batch === undefined ? undefined : sizes.find((size) => size !== batch);
@@ -269,12 +279,12 @@ function binaryAsFloats(
 /** Blocks that are the same in every epoch are checked once. */
 const checked = new WeakMap<TensorBatch, { readonly rows: Rows; readonly by: Feeds }>();
 
-function readBlock(
+async function readBlock(
   block: TensorBatch,
   by: Feeds,
   name: string,
   { encoder, lengths = [] }: Dataset,
-): Rows {
+): Promise<Rows> {
   const known = checked.get(block);
   if (known?.by === by) return known.rows;
   if ('columns' in block) {
@@ -286,12 +296,14 @@ function readBlock(
   const { graph, feeds } = graphFor(x, count, by, lengths);
   // An encoder knows how many rows there are, where arrays can only be divided by what the model takes.
   if (encoder !== undefined) checkWidths({ x, y }, feeds, name, count);
-  const rows = { ...readData({ x, y }, feeds, name), graph };
+  const later: Later = [];
+  const rows = { ...readData({ x, y }, feeds, name, later), graph };
   if (rows.count !== count) {
     // What counts rows by targets of one number does not know of several.
     const received = `arrays of ${rows.count} rows; \`rows\` of fromArrays or of a batch says how many`;
     throw is.mismatch('ERR_SHAPE', `${count} rows`, name, received);
   }
+  await finish(later);
   checked.set(block, { rows, by });
   return rows;
 }

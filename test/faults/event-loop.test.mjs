@@ -107,6 +107,19 @@ test.serial('while fit shuffles, converts and checks half a million rows', async
   await trainer.close();
 });
 
+test.serial('while fit and evaluate convert and check 40 million labels', async (t) => {
+  const rows = 4e7;
+  const labels = new Uint8Array(rows);
+  labels[rows - 1] = 2;
+  const trainer = makeTrainer(sequential([dense(2)], { input: [1] }));
+  const data = { x: new Float32Array(rows), y: labels };
+  const refusal = { code: 'ERR_ARGUMENT', message: /for `y`, received 2 at position 39999999$/ };
+  await staysFree(t, async () => {
+    await t.throwsAsync(trainer.fit(data, quiet), refusal);
+    await t.throwsAsync(trainer.evaluate(data), refusal);
+  });
+});
+
 test.serial('while fit and evaluate copy batches of 19 MB', async (t) => {
   const wide = 150_528;
   const trainer = makeTrainer(sequential([dense(4)], { input: [wide] }));

@@ -16,6 +16,14 @@ function transfer(array) {
   }
 }
 
+test('labels that fit has not looked through', async (t) => {
+  const trainer = makeTrainer(sequential([dense(2)], { input: [1], seed: 1 }));
+  const data = { x: new Float32Array(2 ** 19), y: new Uint8Array(2 ** 19) };
+  const done = trainer.fit(data, quiet);
+  transfer(data.y);
+  await t.throwsAsync(done, { instanceOf: TandemError, code: 'ERR_SHAPE', message: /for `y`/ });
+});
+
 for (const which of ['x', 'y']) {
   test(`the ${which} of a running fit`, async (t) => {
     const trainer = makeTrainer();
