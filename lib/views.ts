@@ -53,6 +53,16 @@ export const isOf = <T extends TypedArray>(
 
 export const isFloat32Array = (value: unknown): value is Float32Array => isOf(value, Float32Array);
 
+/**
+ * The same elements as an array of this realm's own class: classes of users may have constructors that
+ * `subarray` and `slice` do not know how to call.
+ */
+export function plain(array: TypedArray): TypedArray {
+  const type = types.get(kindOf(array));
+  if (type === undefined || Object.getPrototypeOf(array) === type.prototype) return array;
+  return new type(array.buffer, array.byteOffset, array.length);
+}
+
 /** How an error shows a view. */
 export function showView(view: ArrayBufferView): string {
   if (!isItself(view))

@@ -4,6 +4,7 @@ import { checkInput, checkSigned, matchArrays, toInput } from '../arrays.js';
 import { checkRange, type Range } from '../graph/ranges.js';
 import * as is from '../is.js';
 import { native } from '../native.js';
+import { plain } from '../views.js';
 import type { Lengths } from './lengths.js';
 import { elementsPerTurn, inPieces, nextTurn } from './turns.js';
 
@@ -128,7 +129,7 @@ export function checkWhole(count: number, { batch }: Feeds, name: string): void 
 const elementsAtOnce = 16 * elementsPerTurn;
 
 function readArray(given: unknown, name: string, feed: Feed, later: Later | undefined) {
-  const array = checkInput(given, name, feed.dtype);
+  const array = plain(checkInput(given, name, feed.dtype));
   const rows = array.length / feed.elements;
   if (array.length === 0) throw is.mismatch('ERR_SHAPE', 'one row or more', name, is.show(array));
   if (!Number.isInteger(rows)) {

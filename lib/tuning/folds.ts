@@ -9,6 +9,7 @@ import type { Port } from '../model.js';
 import type { Arrays, Data } from '../trainer/data.js';
 import { generator, numbersOf, shuffled } from '../trainer/random.js';
 import { elementsPerTurn, inPieces, nextTurn } from '../trainer/turns.js';
+import { plain } from '../views.js';
 
 /**
  * The fold of each of `count` rows: shuffled by the seed, then dealt in turn, so that sizes differ by
@@ -106,7 +107,8 @@ async function takeRows(data: Data, count: number, take: (row: number) => boolea
   await inPieces(count, (from, to) => {
     for (let row = from; row < to; row++) if (take(row)) rows.push(row);
   });
-  const copy = async (array: TypedArray): Promise<TypedArray> => {
+  const copy = async (given: TypedArray): Promise<TypedArray> => {
+    const array = plain(given);
     const width = array.length / count;
     const taken = emptyLike(array, rows.length * width);
     let done = 0;
