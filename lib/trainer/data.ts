@@ -49,12 +49,15 @@ export interface Rows {
   readonly graph?: number;
 }
 
-/** What is left to do with long arrays before anybody reads them, in turns of the event loop. */
-export type Later = (() => Promise<void>)[];
+/** Throws where nobody wants any more what it is called in the middle of. */
+export type Proceed = () => void;
 
-/** Does it. Rejects with what `readData` would have thrown. */
-export async function finish(later: Later): Promise<void> {
-  for (let next = later.shift(); next !== undefined; next = later.shift()) await next();
+/** What is left to do with long arrays before anybody reads them, in turns of the event loop. */
+export type Later = ((proceed: Proceed) => Promise<void>)[];
+
+/** Does it. Rejects with what `readData` or `proceed` would have thrown; nobody may read the arrays then. */
+export async function finish(later: Later, proceed: Proceed = () => {}): Promise<void> {
+  for (let next = later.shift(); next !== undefined; next = later.shift()) await next(proceed);
 }
 
 /** `later` gets what takes long; without it all is done at once. */
@@ -139,7 +142,7 @@ function readArray(given: unknown, name: string, feed: Feed, later: Later | unde
   const { length } = array;
   if (later !== undefined && length > elementsAtOnce && !(reads && feed.range === undefined)) {
     const typed = reads ? array : new Int32Array(length);
-    later.push(() => readInPieces(array, length, typed, name, feed.range));
+    later.push((proceed) => readInPieces(array, length, typed, name, feed.range, proceed));
     return { typed, rows };
   }
   checkRange(array, name, feed.range);
@@ -153,8 +156,10 @@ async function readInPieces(
   typed: Float32Array | Int32Array,
   name: string,
   range: Range | undefined,
+  proceed: Proceed,
 ): Promise<void> {
   const read = (from: number, to: number) => {
+    proceed();
     if (array.length !== length) {
       const received = `one detached or shrunk (${is.show(array)})`;
       throw is.mismatch('ERR_SHAPE', 'an array that stays as it was', name, received);

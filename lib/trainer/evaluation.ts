@@ -6,6 +6,7 @@ import { checkAverages } from './averages.js';
 import { checkWhole, type Data, type Later, readBatchSize } from './data.js';
 import type { Result } from './divisors.js';
 import type { Engine } from './engine.js';
+import { closedError } from './errors.js';
 import type { TrainingGraph } from './graph.js';
 import { Means } from './history.js';
 import { readRows } from './lengths.js';
@@ -74,6 +75,11 @@ export async function evaluate(
   const ended = () => run.closed || signal?.aborted === true;
   const measuring = run.alone(async () => {
     if (ended()) return undefined;
+    // Before numbers that are not finite, as where arrays are short.
+    await supply.prepare?.(() => {
+      // Nobody hears of it: whoever waits has been told by the signal or by close().
+      if (ended()) throw closedError();
+    });
     if (rows && checkNumerics) await refuseBadRows(rows);
     // Of those that wait for their turn nobody listens to the end of the run.
     const either = firstOf([run.ended, signal]);

@@ -109,7 +109,9 @@ export class Fit {
   /** Up to the first epoch, where a checkpoint or the start of this call has it. */
   async #begin(): Promise<void> {
     const { run, plan, trainer } = this;
-    for (const supply of [plan.training, plan.validation]) await supply?.prepare?.();
+    const proceed = () => this.#throwIfEnded();
+    for (const supply of [plan.training, plan.validation]) await supply?.prepare?.(proceed);
+    proceed();
     const reports = this.#reports();
     const { monitor } = this.engine.settings.schedule;
     if (monitor !== undefined) checkMonitor(monitor, reports);

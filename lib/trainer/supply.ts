@@ -14,6 +14,7 @@ import {
   findBadRows,
   finish,
   type Later,
+  type Proceed,
   type Rows,
   readData,
 } from './data.js';
@@ -63,8 +64,8 @@ export interface EpochPlan {
 
 /** Rows to go through any number of times. */
 export interface Supply {
-  /** Makes what epochs need, which they do otherwise. Rejects where there can be none. */
-  prepare?(): Promise<void>;
+  /** Makes what epochs need, which they do otherwise. Rejects where there can be none, and as `proceed` throws. */
+  prepare?(proceed: Proceed): Promise<void>;
   /**
    * The same as long as epochs have the same rows: of supplies that may be read ahead, which nobody
    * but who reads takes notice of. Rejects where there is nothing to read.
@@ -129,7 +130,7 @@ export function orderedSource(
 /** The rows of a span of arrays; `later`: what is left to do with them. */
 export function arraySupply(rows: Rows, span: Span, later: Later): Supply {
   return {
-    prepare: () => finish(later),
+    prepare: (proceed) => finish(later, proceed),
     async epoch({ epoch, batchSize, start, seed }) {
       await finish(later);
       const order =

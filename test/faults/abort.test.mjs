@@ -1,8 +1,11 @@
 // AbortSignal: before, during and after.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { Predictor, TandemError } from 'tandem-ml';
+import { dense, Predictor, sequential, TandemError } from 'tandem-ml';
 import { fromArrays, fromBatches } from 'tandem-ml/data';
+import { makeFolder } from '../helpers/folder.mjs';
 import { listenerWarnings } from '../helpers/warnings.mjs';
 import { bits, build, ends, makeData, makeTrainer, makeX, quiet, startFit } from './support.mjs';
 
@@ -22,6 +25,61 @@ test('a fit aborted before it begins leaves the model alone', async (t) => {
   t.deepEqual(bits(trainer.model), before);
   await trainer.fit(makeData(64), quiet);
   t.notDeepEqual(bits(trainer.model), before);
+  await trainer.close();
+});
+
+/** Of 30 turns of the event loop, in the last of which there is a label out of range. */
+function longLabels() {
+  const rows = 30 * 2 ** 18;
+  const y = new Uint8Array(rows);
+  y[rows - 1] = 9;
+  return { x: new Float32Array(rows), y };
+}
+
+test('a fit that is ended while labels are looked through has not begun', async (t) => {
+  const data = longLabels();
+  const begun = [];
+  const options = {
+    ...quiet,
+    callbacks: [
+      { onTrainBegin: () => begun.push('callback'), onTrainEnd: () => begun.push('end') },
+    ],
+    checkpoint: { dir: join(await makeFolder(t), 'checkpoints') },
+  };
+  for (const code of ['ERR_ABORTED', 'ERR_CLOSED']) {
+    const trainer = makeTrainer(sequential([dense(2)], { input: [1], seed: 1 }));
+    const controller = new AbortController();
+    const fit = trainer.fit(data, { ...options, signal: controller.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    if (code === 'ERR_ABORTED') controller.abort();
+    else trainer.close();
+    await t.throwsAsync(fit, { instanceOf: TandemError, code });
+    if (code === 'ERR_ABORTED')
+      await trainer.fit({ x: data.x.slice(0, 9), y: data.y.slice(0, 9) }, quiet);
+    await trainer.close();
+  }
+  t.deepEqual(begun, []);
+  t.false(existsSync(options.checkpoint.dir));
+});
+
+test('an evaluation that is aborted while labels are looked through is over', async (t) => {
+  const data = longLabels();
+  const trainer = makeTrainer(sequential([dense(2)], { input: [1], seed: 1 }));
+  const controller = new AbortController();
+  const ended = trainer.evaluate(data, { signal: controller.signal });
+  await new Promise((resolve) => setImmediate(resolve));
+  controller.abort();
+  await t.throwsAsync(ended, aborted);
+  // What is left of it would be 29 turns.
+  let turns = 0;
+  const counting = () => {
+    turns++;
+    turn = setImmediate(counting);
+  };
+  let turn = setImmediate(counting);
+  await trainer.step({ x: data.x.slice(0, 9), y: data.y.slice(0, 9) });
+  clearImmediate(turn);
+  t.true(turns < 20, `${turns} turns`);
   await trainer.close();
 });
 

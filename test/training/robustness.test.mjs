@@ -43,6 +43,21 @@ test('ERR_NUMERIC names the step and the op that gave the first NaN', async (t) 
   t.deepEqual(bits(trainer.model), before);
 });
 
+test('labels out of range come before numbers that are not finite, in arrays of any length', async (t) => {
+  const long = 2 ** 18 + 1;
+  for (const count of [rows, long]) {
+    const model = sequential([dense(2)], { input: [1], seed: 1 });
+    const trainer = new Trainer(model, { loss: 'crossEntropy', checkNumerics: true });
+    t.teardown(() => trainer.close());
+    const data = { x: new Float32Array(count).fill(Number.NaN), y: new Uint8Array(count) };
+    await t.throwsAsync(trainer.evaluate(data), { code: 'ERR_NUMERIC' });
+    data.y[count - 1] = 2;
+    const refusal = { code: 'ERR_ARGUMENT', message: new RegExp(`2 at position ${count - 1}$`) };
+    await t.throwsAsync(trainer.evaluate(data), refusal);
+    await t.throwsAsync(trainer.fit(data, quiet), refusal);
+  }
+});
+
 test('an input that is too large is an op that overflows', async (t) => {
   const trainer = make(t, { checkNumerics: true, loss: (output, target) => l1(output, target) });
   await trainer.step({ x: x.subarray(0, 2), y: y.subarray(0, 2) });
