@@ -2,7 +2,7 @@
 import type { DType, TypedArray } from '../bindings.js';
 import * as is from './is.js';
 import { native } from './native.js';
-import { anyArray, kindOf, types } from './views.js';
+import { anyArray, kindOf, nameOfClass, types } from './views.js';
 
 /**
  * The array for each slot, with the name that errors give it: from a record of names, from an array
@@ -64,7 +64,7 @@ export function checkInput(given: unknown, name: string, dtype: DType): TypedArr
   const isReal = array instanceof Float32Array || array instanceof Float64Array;
   if (dtype === 'float32' ? array instanceof Float32Array : !isReal) return array;
   const fix = `${dtype === 'float32' ? 'Float32' : 'Int32'}Array.from converts it`;
-  throw is.mismatch('ERR_DTYPE', wanted, name, `${array.constructor.name}; ${fix}`);
+  throw is.mismatch('ERR_DTYPE', wanted, name, `${nameOfClass(array)}; ${fix}`);
 }
 
 /** The same as native code reads it. Throws ERR_ARGUMENT also for integers of 2^31 or more. */

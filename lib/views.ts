@@ -23,11 +23,15 @@ export const types: ReadonlyMap<string | undefined, Viewing> = new Map(
   kinds.map((type) => [type.name, type]),
 );
 
-const others = new Map<string | undefined, new (buffer: ArrayBuffer) => ArrayBufferView>([
+type Other = new (buffer: ArrayBuffer) => ArrayBufferView;
+const others = new Map<string | undefined, Other>([
   [BigInt64Array.name, BigInt64Array],
   [BigUint64Array.name, BigUint64Array],
   [undefined, DataView],
 ]);
+// Newer versions of Node have one.
+const { Float16Array: halves } = globalThis as { Float16Array?: Other };
+if (halves !== undefined) others.set(halves.name, halves);
 
 /**
  * Whether a view has the properties of what it is: a prototype that was put in the place of its own
@@ -63,10 +67,16 @@ export function plain(array: TypedArray): TypedArray {
   return new type(array.buffer, array.byteOffset, array.length);
 }
 
+/** The class that made it, by which its user knows it, where it still says so. */
+export function nameOfClass(view: ArrayBufferView): string {
+  const { constructor: made } = view as { constructor?: unknown };
+  return typeof made === 'function' ? String(made.name) : (nameOfArray(view) ?? 'DataView');
+}
+
 /** How an error shows a view. */
 export function showView(view: ArrayBufferView): string {
   if (!isItself(view))
     return `a ${nameOfArray(view) ?? 'DataView'} with the prototype of another class`;
   const length = 'length' in view ? (view as TypedArray).length : view.byteLength;
-  return `${view.constructor.name} of length ${length}`;
+  return `${nameOfClass(view)} of length ${length}`;
 }

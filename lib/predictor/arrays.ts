@@ -266,5 +266,5 @@ export const gone = (name: string, out: Float32Array | Int32Array): TandemError 
     'ERR_ARGUMENT',
     'an array that stays as it was',
     name,
-    `one detached or shrunk (${is.show(out)})`,
+    `one detached or resized (${is.show(out)})`,
   );

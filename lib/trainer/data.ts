@@ -161,7 +161,7 @@ async function readInPieces(
   const read = (from: number, to: number) => {
     proceed();
     if (array.length !== length) {
-      const received = `one detached or shrunk (${is.show(array)})`;
+      const received = `one detached or resized (${is.show(array)})`;
       throw is.mismatch('ERR_SHAPE', 'an array that stays as it was', name, received);
     }
     const piece = array.subarray(from, to);

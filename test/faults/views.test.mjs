@@ -132,3 +132,33 @@ for (const [name, [Type, prototype]] of Object.entries(swapped)) {
     t.is((await predictor.predict(x)).length, 2);
   });
 }
+
+test('an array whose class does not say what it is called', async (t) => {
+  const nameless = Object.create(Float64Array.prototype, { constructor: { value: undefined } });
+  const predictor = await Predictor.load(sequential([dense(2)], { input: [3], seed: 1 }));
+  t.teardown(() => predictor.close());
+  const view = Object.setPrototypeOf(new Float64Array(3), nameless);
+  const refusal = {
+    code: 'ERR_DTYPE',
+    message: /for `x`, received Float64Array; Float32Array\.from/,
+  };
+  t.throws(() => predictor.predictSync(view), refusal);
+  const of = { code: 'ERR_ARGUMENT', message: /received Float64Array of length 3$/ };
+  t.throws(() => new Trainer(sequential([dense(2)], { input: [3] }), view), of);
+});
+
+// Not every version of Node has it.
+const { Float16Array: Halves } = globalThis;
+(Halves ? test : test.skip)('an array of a type that nothing takes', async (t) => {
+  const predictor = await Predictor.load(sequential([dense(2)], { input: [3], seed: 1 }));
+  t.teardown(() => predictor.close());
+  const halves = new Halves(3);
+  const refusal = { code: 'ERR_DTYPE', message: /for `x`, received Float16Array of length 3$/ };
+  t.throws(() => predictor.predictSync(halves), refusal);
+  const swapped = Object.setPrototypeOf(new Halves(3), Float32Array.prototype);
+  const other = {
+    code: 'ERR_DTYPE',
+    message: /a Float16Array with the prototype of another class/,
+  };
+  t.throws(() => predictor.predictSync(swapped), other);
+});
