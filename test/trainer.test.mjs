@@ -14,9 +14,11 @@ import {
   l1,
   Model,
   mse,
+  pad,
   rmsprop,
   sequential,
   sgd,
+  slice,
   Trainer,
 } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
@@ -387,6 +389,32 @@ test('one function of many outputs finds which of them have classes', async (t) 
     const of = new Model({ inputs: shared, outputs, seed: 1 });
     t.throws(() => make(t, { loss: wrong }, of), error('ERR_SHAPE', /in `loss`/));
   }
+});
+
+test('a loss finds that it is of class numbers by the axes of its options', async (t) => {
+  const tokens = () => sequential([dense(4)], { input: [3, 2], seed: 1 });
+  const edge = {
+    pads: [
+      [0, 0],
+      [0, 1],
+    ],
+    value: -100,
+  };
+  // What comes next, of which the last has none.
+  const next = (target) => pad(slice(target, { axis: 1, start: 1 }), edge);
+  const shifted = make(t, { loss: (got, target) => crossEntropy(got, next(target)) }, tokens());
+  const plain = make(t, {}, tokens());
+  const ones = new Float32Array(12).fill(1);
+  const { loss } = await shifted.step({ x: ones, y: Int32Array.of(0, 1, 2, 3, 2, 1) });
+  const { loss: expected } = await plain.step({
+    x: ones,
+    y: Int32Array.of(1, 2, -100, 2, 1, -100),
+  });
+  t.is(loss, expected);
+  const wrong = (got, target) => crossEntropy(got, target, { labelSmoothing: 7 });
+  const flat = (got, target) => crossEntropy(got, pad(target, { pads: [[0, 0]] }));
+  t.throws(() => make(t, { loss: wrong }, tokens()), error('ERR_ARGUMENT', /`labelSmoothing`/));
+  t.throws(() => make(t, { loss: flat }, tokens()), error('ERR_ARGUMENT', /`pads`/));
 });
 
 test('a loss with a layer of its own is refused', (t) => {

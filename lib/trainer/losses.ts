@@ -223,10 +223,12 @@ function withTargets(
     try {
       return distinct({ targets, ...inside(name, () => build(targets)) });
     } catch (error) {
-      const unfit =
-        error instanceof TandemError && (error.code === 'ERR_SHAPE' || error.code === 'ERR_DTYPE');
-      if (!unfit) throw error;
-      first ??= error;
+      const code = error instanceof TandemError ? error.code : undefined;
+      const isUnfit = code === 'ERR_SHAPE' || code === 'ERR_DTYPE';
+      // Options may be for the axes of other targets, such as those of `pad`.
+      if (!isUnfit && code !== 'ERR_ARGUMENT') throw error;
+      // What is wrong with all targets says more than that some do not fit.
+      if (first === undefined || (!isUnfit && first.code !== code)) first = error as TandemError;
       return { made: valuesMade() - before };
     }
   };
