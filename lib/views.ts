@@ -61,10 +61,10 @@ export const isFloat32Array = (value: unknown): value is Float32Array => isOf(va
  * The same elements as an array of this realm's own class: classes of users may have constructors that
  * `subarray` and `slice` do not know how to call.
  */
-export function plain(array: TypedArray): TypedArray {
+export function plain<T extends TypedArray>(array: T): T {
   const type = types.get(kindOf(array));
   if (type === undefined || Object.getPrototypeOf(array) === type.prototype) return array;
-  return new type(array.buffer, array.byteOffset, array.length);
+  return new type(array.buffer, array.byteOffset, array.length) as T;
 }
 
 /** The class that made it, by which its user knows it, where it still says so. */

@@ -8,6 +8,7 @@ import { fixedBatch, rowElements } from '../graph/value.js';
 import * as is from '../is.js';
 import { layoutOf, prepareInputs } from '../predictor/arrays.js';
 import { copyInTurns } from '../trainer/weights.js';
+import { plain } from '../views.js';
 import type { Frozen } from './frozen.js';
 import type { Rows } from './run.js';
 import { type Metric, readTargets, type Validation } from './validate.js';
@@ -72,7 +73,8 @@ function readRows(data: unknown, frozen: Frozen, name: string): Rows {
   const { x, rows } = is.options<{ x?: unknown; y?: unknown; rows?: unknown }>(data, name, names);
   let read: Rows;
   try {
-    read = prepareInputs(layoutOf(frozen.state, frozen.results), x);
+    const inputs = prepareInputs(layoutOf(frozen.state, frozen.results), x);
+    read = { ...inputs, arrays: inputs.arrays.map(plain) };
   } catch (error) {
     if (!(error instanceof TandemError)) throw error;
     throw new TandemError(error.code, `in \`${name}\`: ${error.message}`, { cause: error });

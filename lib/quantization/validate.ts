@@ -6,6 +6,7 @@ import type { NamedValue } from '../graph/describe.js';
 import * as is from '../is.js';
 import type { ModelState } from '../model/state.js';
 import { native } from '../native.js';
+import { plain } from '../views.js';
 import type { ValidationReport } from './report.js';
 import { type Rows, type Run, runRows, unitsOf } from './run.js';
 import { crossEntropy, rightClasses, squaredErrors, type Total } from './scores.js';
@@ -35,7 +36,8 @@ export function readTargets(
 ): Pick<Validation, 'targets' | 'metric'> {
   const targets = matchArrays(y, state.outputs, 'validation.y').map(([given, name]) => {
     const array = ofThisRealm(given);
-    const target = checkInput(array, name, array instanceof Float32Array ? 'float32' : 'int32');
+    const dtype = array instanceof Float32Array ? 'float32' : 'int32';
+    const target = plain(checkInput(array, name, dtype));
     const units = unitsOf(data);
     if (target.length === 0 || target.length % units !== 0) {
       throw is.mismatch('ERR_SHAPE', `a multiple of ${units} elements`, name, is.show(array));

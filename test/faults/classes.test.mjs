@@ -1,6 +1,6 @@
 // Typed arrays of classes of users, whose constructors do not take what `subarray` and `slice` call them with.
 import test from 'ava';
-import { crossValidate, dense, sequential } from 'tandem-ml';
+import { crossValidate, dense, Predictor, sequential } from 'tandem-ml';
 import { fromArrays } from 'tandem-ml/data';
 import { bits, makeTrainer, quiet } from './support.mjs';
 
@@ -66,5 +66,26 @@ for (const [kind, make] of Object.entries({ whole, none })) {
     for (let i = 0; i < count; i++) [floats[i], labels[i]] = [Math.sin(i), label(i)];
     const expected = await scores({ x: x.slice(0, count), y: Uint8Array.from(labels) });
     t.deepEqual(await scores({ x: floats, y: labels }), expected);
+  });
+
+  test(`calibration and validation by arrays of a class of one's own: ${kind}`, async (t) => {
+    const count = 300;
+    const model = sequential([dense(16, { activation: 'relu' }), dense(2)], {
+      input: [8],
+      seed: 1,
+    });
+    const predicted = async (floats, labels) => {
+      const data = { calibration: { x: floats }, validation: { x: floats, y: labels } };
+      const predictor = await Predictor.load(model, { precision: 'int8', ...data });
+      const results = predictor.predictSync(x.slice(0, 8));
+      await predictor.close();
+      return results;
+    };
+    const floats = new (make(Float32Array))(count * 8);
+    const labels = new (make(Int32Array))(count);
+    for (let i = 0; i < floats.length; i++) floats[i] = Math.sin(i);
+    for (let i = 0; i < count; i++) labels[i] = label(i);
+    const expected = await predicted(Float32Array.from(floats), Int32Array.from(labels));
+    t.deepEqual(await predicted(floats, labels), expected);
   });
 }
