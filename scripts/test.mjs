@@ -28,20 +28,11 @@ function record(title, result, { ok, reason }) {
 /** @param {string} isa  a value of isas() */
 const isaEnvironment = (isa) => (isa === '' ? {} : { TANDEM_ISA: isa });
 
-/**
- * Both ways of large products of floats where the processor has two, for the tests that have some.
- * @returns {[string, NodeJS.ProcessEnv][]}
- */
-const floatWays = () =>
-  hasTiles()
-    ? [
-        ['floats in tiles', { TANDEM_ISA: 'avx512', TANDEM_FLOAT_TILES: '1' }],
-        ['floats as they are', { TANDEM_ISA: 'avx512', TANDEM_FLOAT_TILES: '0' }],
-      ]
-    : [];
+/** Where large products of floats go through tile registers: what multiplies them as they are. */
+const withoutTiles = hasTiles() ? { TANDEM_ISA: 'avx512', TANDEM_FLOAT_TILES: '0' } : undefined;
 
 /**
- * Runs tandem_tests once for each instruction set, and what has large products both ways.
+ * Runs tandem_tests once for each instruction set, and what has large products without tiles as well.
  * @param {string} title
  * @param {string} folder  the CMake build folder
  */
@@ -57,7 +48,7 @@ async function nativeTests(title, folder) {
     record(`${title}, ${name}`, result, end);
   };
   for (const isa of isas()) await each(isa || 'default', isaEnvironment(isa));
-  for (const [name, env] of floatWays()) await each(name, env, ['product']);
+  if (withoutTiles) await each('avx512 without tiles', withoutTiles, ['product']);
 }
 
 /**
@@ -112,9 +103,9 @@ const suites = {
       const title = `ops, fusions, layers and parity, ${isa || 'default'}`;
       await suite(title, () => avaTests(title, kernels, isaEnvironment(isa)));
     }
-    const large = ['test/ops/threads.test.mjs'];
-    for (const [name, env] of floatWays())
-      await suite(`large products, ${name}`, () => avaTests(`large products, ${name}`, large, env));
+    if (!withoutTiles) return;
+    const title = 'large products, avx512 without tiles';
+    await suite(title, () => avaTests(title, ['test/ops/threads.test.mjs'], withoutTiles));
   },
 
   sanitize: () =>
